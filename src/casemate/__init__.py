@@ -1,0 +1,47 @@
+"""casemate: a secure-by-default, reliable machine-learning pipeline.
+
+>>> import casemate
+>>> casemate.__version__
+'0.1.0'
+
+    project = casemate.open(".")          # a folder with a casemate.toml
+    run = project.run()                   # data -> train -> assess -> release
+    run.verdict.outcome                   # 'passed', 'refused' or 'inconclusive'
+    run.model.verify()                    # both signatures and every digest, or VerificationError
+
+Architecture, from top to bottom; a module imports only from below:
+  cli/        one file per verb, no logic           serve/      the prediction gateway
+  scaffold    a new project                         verify      what outsiders check, without a project
+  project     the composition root                  pipeline    THE SPINE: the list of stages
+  stages/     what happens to the data, in order: data, train, assess, release
+  controls/   what must hold at every step: keys < audit < access
+  config      casemate.toml                         core/       errors, vocabulary, files, store, sandbox, engine
+
+Everything heavy is imported where it is used, so that `import casemate` costs nothing.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from casemate.core.errors import Error
+    from casemate.project import Project
+    from casemate.project import open_project as open
+
+__all__ = ["Error", "Project", "__version__", "open"]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name == "open":
+        from casemate.project import open_project
+
+        return open_project
+    if name == "Project":
+        from casemate.project import Project
+
+        return Project
+    if name == "Error":
+        from casemate.core.errors import Error
+
+        return Error
+    raise AttributeError(f"module 'casemate' has no attribute {name!r}")

@@ -1,0 +1,71 @@
+"""The command line: one file per verb with `add_parser` and `run`; faults are caught here and nowhere else.
+
+Only the module of the verb that was asked for does real work, and it imports heavy things inside `run`.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from casemate import __version__
+from casemate.core.errors import Error, from_os_error
+
+VERBS = {
+    "init": "make a new project",
+    "run": "take the table to a signed model",
+    "runs": "list runs",
+    "status": "what this project holds now",
+    "data": "sealed data sets",
+    "model": "registered models",
+    "verify": "check a model, evidence, table or log offline",
+    "serve": "answer predictions over TLS",
+    "predict": "ask the running gateway",
+    "access": "principals, tokens and decisions",
+    "audit": "read and check the audit log",
+    "keys": "what the key store holds",
+    "config": "check, show or explain casemate.toml",
+    "doctor": "what this machine can enforce",
+}
+"""Every verb with its line in `casemate --help`."""
+
+
+def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
+    """The parser; with `verb` only that verb's options are built."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--config", default=".", metavar="PATH", help="the project's folder or casemate.toml (default: here)")
+    common.add_argument("-s", dest="overrides", action="append", default=[], metavar="TABLE.KEY=VALUE", help="override one option")
+    common.add_argument("--format", choices=("text", "json"), default="text", help="how to print (default: text)")
+    parser = argparse.ArgumentParser(prog="casemate", description="A secure-by-default, reliable machine-learning pipeline.")
+    parser.add_argument("--version", action="version", version=f"casemate {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for name, help_ in VERBS.items():
+        sub = verbs.add_parser(name, help=help_, description=help_[0].upper() + help_[1:] + ".", parents=[common])
+        if verb in (name, None) or verb not in VERBS:
+            importlib.import_module(f"casemate.cli.{name}").add_arguments(sub)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code says how it went (see docs/reference/errors.md)."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    verb = next((word for word in argv if not word.startswith("-")), "")
+    arguments = build_parser(verb).parse_args(argv)
+    try:
+        return int(importlib.import_module(f"casemate.cli.{arguments.verb}").run(arguments))
+    except Error as error:
+        return _fail(error)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        return _fail(from_os_error(error))
+    except KeyboardInterrupt:
+        print("interrupted; the same command resumes where it stopped", file=sys.stderr)
+        return 130
+
+
+def _fail(error: Error) -> int:
+    print(error.diagnostics(), file=sys.stderr)
+    return error.exit_code

@@ -1,0 +1,66 @@
+"""How a run shows itself: a live line on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from typing import Any
+
+from casemate.core.engine import STAGES
+
+
+class Lines:
+    """A `pipeline.Reporter` that writes one line a finished stage, and a live line where a person looks."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self.live = sys.stderr.isatty() and not quiet
+        self.began = time.monotonic()
+        self.status: Any = None
+        if self.live:
+            from rich.console import Console
+
+            self.status = Console(stderr=True).status("starting")
+            self.status.start()
+
+    def begin(self, run: Any) -> None:
+        """See `pipeline.Reporter`."""
+        self.say(f"run {run.id}" + (" (resumed behind its last finished stage)" if run.resumed else ""))
+
+    def progress(self, text: str, done: int, total: int) -> None:
+        """See `pipeline.Reporter`."""
+        if self.live:
+            from rich.markup import escape
+
+            self.status.update(escape(text) + (f" {done}/{total}" if total else ""))
+
+    def stage(self, name: str, record: Any) -> None:
+        """See `pipeline.Reporter`."""
+        elapsed = time.monotonic() - self.began
+        self.say(f"{STAGES.index(name) + 1} {name:<8} {_summary(name, record)}  [{elapsed:.1f} s]")
+
+    def say(self, text: str) -> None:
+        """Write one line."""
+        if self.quiet:
+            return
+        if self.live:
+            self.status.console.print(text, markup=False, highlight=False)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Stop the live line."""
+        if self.live:
+            self.status.stop()
+
+
+def _summary(name: str, record: Any) -> str:
+    if name == "data":
+        suspects = ", ".join(f"{count} {reason}" for reason, count in record.quarantined.items()) or "no row"
+        return f"sealed {record.name}@{record.version}: {record.rows} rows, {len(record.schema.features)} features; under suspicion: {suspects}"
+    if name == "train":
+        best = max((candidate["mean"] for candidate in record.cv), default=float("nan"))
+        return f"{record.metric} {best:.4f} in cross-validation of {len(record.cv)} candidates; confined by {', '.join(record.isolation)}"
+    if name == "assess":
+        auc = record.metrics.get("roc_auc")
+        text = f"roc_auc {auc.value:.4f} ({auc.low:.4f}–{auc.high:.4f}) on {record.rows} held-out rows" if auc else "not measured"
+        return text + f"; serves {record.serve_format}"
+    return f"{record.verdict.outcome}: {record.model}@{record.model_version}" + (" signed" if record.bundle else " kept unsigned")

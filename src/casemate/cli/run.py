@@ -1,0 +1,49 @@
+"""`casemate run`."""
+
+import argparse
+import sys
+from typing import Any
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb."""
+    parser.add_argument("--from", dest="start", metavar="STAGE", help="do again from this stage: data, train, assess, release")
+
+
+def run(arguments: Any) -> int:
+    """Run or resume; exit code 1 when the model was refused."""
+    if sys.stderr.isatty() or arguments.format == "text":
+        print("casemate: opening the project", file=sys.stderr, flush=True)
+    from casemate.cli.output import emit, table
+    from casemate.cli.progress import Lines
+    from casemate.project import open_project
+
+    project = open_project(arguments.config, arguments.overrides)
+    lines = Lines(quiet=arguments.format == "json")
+    try:
+        result = project.run(start=arguments.start, reporter=lines)
+    finally:
+        lines.close()
+    verdict = result.verdict
+    gates = [[_mark(gate.outcome), gate.gate, "" if gate.value is None else f"{gate.value:.4g}", gate.limit, "" if gate.outcome == "passed" else gate.reason] for gate in verdict.gates]
+    findings = [*_findings(project, result)]
+    text = [table(["", "gate", "value", "required", "why not"], gates), ""]
+    text += [f"finding {finding.severity}: {finding.message}" + (f" [{finding.location}]" if finding.location else "") for finding in findings]
+    if verdict.outcome == "passed":
+        text += [f"PASSED: {result.model.reference} is signed. Evidence: {result.folder}", "Next: casemate serve, or casemate model export NAME DIR"]
+    else:
+        text += [f"{verdict.outcome.upper()}: {result.model.reference} is kept unsigned and cannot be served. Evidence: {result.folder}"]
+    emit(arguments, {"run": result.id, "model": result.model.reference, "verdict": verdict, "metrics": result.assessment.metrics, "findings": findings}, "\n".join(text))
+    return 0 if verdict.outcome == "passed" else 1
+
+
+def _mark(outcome: str) -> str:
+    return {"passed": "ok", "refused": "REFUSED", "inconclusive": "INCONCLUSIVE"}[outcome]
+
+
+def _findings(project: Any, result: Any) -> list[Any]:
+    from casemate.core.types import SealedDataset, TrainedModel
+
+    dataset = project.engine.record(result.id, "data", SealedDataset)
+    model = project.engine.record(result.id, "train", TrainedModel)
+    return [*dataset.findings, *model.findings, *result.assessment.findings]

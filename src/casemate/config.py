@@ -1,0 +1,316 @@
+"""`casemate.toml` as a frozen `Config`: every option with its type, limits, default and meaning.
+
+The file is strict: an unknown table or key is an error that names the nearest known one. `-s table.key=value`
+overrides one value. Secrets are never values here, only references (`env:NAME`, `file:PATH`).
+
+>>> from casemate.config import parse
+>>> config = parse('[project]\\nname = "demo"\\nid = "demo-1"\\n[data]\\nsource = "t.csv"\\ntarget = "y"\\n'
+...                '[train]\\nentry = "train.py:build"\\n')
+>>> config.train.metric
+'roc_auc'
+"""
+
+import difflib
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from casemate.core.errors import ConfigError
+from casemate.core.types import ColumnClass, ColumnType
+
+FILE_NAME = "casemate.toml"
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+Count = Annotated[int, Meta(ge=1)]
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One table of the file."""
+
+
+class ProjectTable(Table):
+    """Who this project is."""
+
+    name: Annotated[Name, Meta(description="Project name; also the model's and the data set's default name.")]
+    id: Annotated[Name, Meta(description="Names the key store folder `~/.config/casemate/<id>`; written by `init`.")]
+    purpose: Annotated[str, Meta(description="Why the data is processed; part of every decision and record.")] = "unspecified"
+
+
+class ColumnTable(Table, rename={"column_class": "class"}):
+    """What is known about one column."""
+
+    column_class: Annotated[
+        ColumnClass,
+        Meta(description="`identifier` and `sensitive` columns are sealed under keys of their own; an identifier is never a feature."),
+    ] = "general"
+    type: Annotated[ColumnType | None, Meta(description="Fixes the type instead of inferring it.")] = None
+    coerce: Annotated[
+        bool, Meta(description="Cells that are not of the type become missing, and a finding names the rows; otherwise they are an error.")
+    ] = False
+    use: Annotated[bool, Meta(description="Whether the column is a feature.")] = True
+
+
+class DataTable(Table):
+    """The table to learn from."""
+
+    source: Annotated[str, Meta(description="CSV or Parquet file, relative to the project.")]
+    target: Annotated[str, Meta(description="Column to predict (classification).")]
+    subject: Annotated[
+        str | None, Meta(description="Column that identifies the person; its rows stay on one side of every split.")
+    ] = None
+    name: Annotated[Name | None, Meta(description="Data set name; default: the project's name.")] = None
+    positive: Annotated[str | None, Meta(description="Positive class of a binary target; default: the last one when sorted.")] = None
+    header: Annotated[list[str] | None, Meta(description="Column names of a CSV file that has no header line.")] = None
+    delimiter: Annotated[str, Meta(description="CSV delimiter.", min_length=1, max_length=1)] = ","
+    null_values: Annotated[list[str], Meta(description="CSV cells that mean missing.")] = msgspec.field(default_factory=lambda: ["", "NA", "N/A", "NaN", "null"])
+    trim: Annotated[bool, Meta(description="Strip white space around CSV cells of text columns.")] = True
+    schema: Annotated[str, Meta(description="Where the inferred schema is pinned; edit it to change what is allowed.")] = "schema.toml"
+    max_bytes: Annotated[int, Meta(description="Largest source file that is read, in bytes.", ge=1)] = 16 * 2**30
+    columns: Annotated[dict[str, ColumnTable], Meta(description="Per column: class, type, coerce, use.")] = {}
+
+
+class ScreenTable(Table):
+    """What is looked for in the rows before anything learns from them."""
+
+    label_noise: Annotated[bool, Meta(description="Suspected wrong labels by out-of-fold probabilities.")] = True
+    outliers: Annotated[bool, Meta(description="Cells far outside their column's spread.")] = True
+    duplicates: Annotated[bool, Meta(description="Rows equal in every feature and the target.")] = True
+    folds: Annotated[int, Meta(description="Folds of the label screen.", ge=2, le=20)] = 3
+    outlier_deviations: Annotated[float, Meta(description="Robust deviations (median, MAD) from which a cell is an outlier.", gt=0)] = 12.0
+    quarantine: Annotated[
+        Literal["report", "exclude"], Meta(description="`exclude` leaves suspicious rows out of training; they stay sealed and listed.")
+    ] = "report"
+    cap: Annotated[Share, Meta(description="Largest share of rows under suspicion; above it the run is refused.")] = 0.25
+
+
+class TrainTable(Table):
+    """How the model is made."""
+
+    entry: Annotated[
+        str, Meta(description="`FILE.py:FUNCTION` that returns an unfitted scikit-learn classifier.", pattern=r"^[^:]+\.py:[A-Za-z_]\w*$")
+    ]
+    files: Annotated[list[str], Meta(description="Further code files that the entry imports, relative to the project.")] = []
+    search: Annotated[
+        dict[str, Any],
+        Meta(description="Parameter -> list of values (grid), or `{low, high, log, int}` (Optuna); both may be mixed."),
+    ] = {}
+    trials: Annotated[Count, Meta(description="Optuna trials when a range is given.")] = 20
+    metric: Annotated[str, Meta(description="scikit-learn scorer that chooses among candidates.")] = "roc_auc"
+    folds: Annotated[int, Meta(description="Cross-validation folds (stratified; grouped by subject).", ge=2, le=50)] = 5
+    test_share: Annotated[float, Meta(description="Share of rows held out; the training code never sees them.", gt=0.0, lt=1.0)] = 0.25
+    seed: Annotated[int, Meta(description="Seed of splits, search and NumPy.", ge=0, le=2**32 - 1)] = 0
+    jobs: Annotated[Count, Meta(description="Processes for cross-validation.")] = 1
+    threads: Annotated[int, Meta(description="Threads inside numeric libraries; 0 means all cores.", ge=0)] = 0
+    timeout: Annotated[float, Meta(description="Seconds after which the training code is stopped.", gt=0)] = 3600.0
+    memory_gb: Annotated[float, Meta(description="Address space of the training code in GiB.", gt=0)] = 16.0
+
+
+class SandboxTable(Table):
+    """How the training code is confined."""
+
+    mode: Annotated[
+        Literal["require", "prefer"],
+        Meta(description="`require` refuses where the kernel cannot confine; `prefer` runs and records a finding that blocks no gate."),
+    ] = "require"
+
+
+class AssessTable(Table):
+    """What is measured on the hold-out."""
+
+    slices: Annotated[list[str], Meta(description="Columns to slice by; numbers are cut at quartiles. Default: categories with at most 12 values.")] = []
+    bootstrap: Annotated[int, Meta(description="Largest number of bootstrap resamples (fewer on large hold-outs).", ge=20, le=100_000)] = 300
+    attack_rows: Annotated[int, Meta(description="Hold-out rows to attack.", ge=10, le=100_000)] = 100
+    attack_steps: Annotated[int, Meta(description="Steps of the attacks.", ge=1, le=1000)] = 20
+    eps: Annotated[list[float], Meta(description="Attack sizes of the curve, in standard deviations of each feature.")] = msgspec.field(default_factory=lambda: [0.05, 0.1, 0.2])
+    membership_rows: Annotated[int, Meta(description="Rows per side of the membership test.", ge=20)] = 5000
+    timeout: Annotated[float, Meta(description="Seconds after which the assessment is stopped; its gates are then inconclusive.", gt=0)] = 3600.0
+
+
+class GateTable(Table):
+    """One limit on one measured figure."""
+
+    min: Annotated[float | None, Meta(description="Least value that passes.")] = None
+    max: Annotated[float | None, Meta(description="Greatest value that passes.")] = None
+    eps: Annotated[Annotated[float, Meta(gt=0)] | None, Meta(description="Attack size, for `robust_accuracy` only.")] = None
+
+
+class ServeTable(Table):
+    """The prediction gateway."""
+
+    host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Meta(description="TCP port.", ge=0, le=65535)] = 8443
+    names: Annotated[list[str], Meta(description="DNS names and addresses in the server certificate.")] = msgspec.field(default_factory=lambda: ["localhost", "127.0.0.1"])
+    models: Annotated[list[str], Meta(description="Models to serve (`NAME` or `NAME@VERSION`); default: the project's.")] = []
+    max_body_mb: Annotated[float, Meta(description="Largest request body in MiB.", gt=0)] = 8.0
+    max_rows: Annotated[Count, Meta(description="Most rows in one request.")] = 10_000
+
+
+class AccessTable(Table):
+    """Who may do what."""
+
+    policies: Annotated[str, Meta(description="Folder of the project's own Cedar policies (`*.cedar`).")] = "policies"
+
+
+class Config(Table):
+    """The whole file."""
+
+    project: ProjectTable
+    data: DataTable
+    train: TrainTable
+    screen: ScreenTable = ScreenTable()
+    sandbox: SandboxTable = SandboxTable()
+    assess: AssessTable = AssessTable()
+    gates: dict[str, GateTable] = {}
+    serve: ServeTable = ServeTable()
+    access: AccessTable = AccessTable()
+
+    @property
+    def dataset_name(self) -> str:
+        """Name of the data set."""
+        return self.data.name or self.project.name
+
+
+LOWER_UPPER = {
+    "accuracy": (0.0, 1.0),
+    "balanced_accuracy": (0.0, 1.0),
+    "f1": (0.0, 1.0),
+    "roc_auc": (0.0, 1.0),
+    "average_precision": (0.0, 1.0),
+    "log_loss": (0.0, None),
+    "brier": (0.0, 2.0),
+    "calibration_error": (0.0, 1.0),
+    "robust_accuracy": (0.0, 1.0),
+    "membership_auc": (0.0, 1.0),
+    "worst_slice_accuracy": (0.0, 1.0),
+}
+"""Every figure a gate may name, with its possible range."""
+
+
+def load(path: Path, overrides: list[str] | None = None) -> Config:
+    """Read `path` and apply `table.key=value` overrides.
+
+    Raises:
+        ConfigError: the file is absent, not TOML, or holds something unknown or impossible; every problem is named.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigError(f"no {FILE_NAME} in {path.parent}", hint="`casemate init` creates a project here") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text") from error
+    return parse(text, overrides)
+
+
+def parse(text: str, overrides: list[str] | None = None) -> Config:
+    """The configuration in `text`; see `load`."""
+    try:
+        tables = tomllib.loads(text)
+        for override in overrides or []:
+            _apply(tables, override)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{FILE_NAME} is not valid TOML: {error}", hint="correct that line") from error
+    problems: list[str] = []
+    values: dict[str, Any] = {}
+    fields = {field.name: field for field in msgspec.structs.fields(Config)}
+    for name, value in tables.items():
+        if name not in fields:
+            problems.append(f"[{name}]: unknown table{_nearest(name, fields)}")
+            continue
+        try:
+            values[name] = msgspec.convert(value, fields[name].type)
+        except msgspec.ValidationError as error:
+            problems.append(f"[{name}] {_explain(str(error), fields[name].type, value)}")
+    problems += [f"[{name}]: this table is missing" for name in ("project", "data", "train") if name not in tables]
+    if not problems:
+        config = Config(**values)
+        problems = _impossible(config)
+        if not problems:
+            return config
+    raise ConfigError(f"{FILE_NAME}: " + "; ".join(problems), hint="`casemate config schema` lists every option")
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of the file."""
+    return msgspec.json.schema(Config)
+
+
+def _apply(tables: dict[str, Any], override: str) -> None:
+    key, separator, value = override.partition("=")
+    path = key.strip().split(".")
+    if not separator or len(path) < 2:
+        raise ConfigError(f"-s {override!r} is not table.key=value", hint="for example -s train.folds=3")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value
+    place: Any = tables
+    for part in path[:-1]:
+        place = place.setdefault(part, {})
+        if not isinstance(place, dict):
+            raise ConfigError(f"-s {override!r}: {part} is not a table")
+    place[path[-1]] = parsed
+
+
+def _nearest(name: str, known: Any) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _explain(text: str, type_: Any, value: Any) -> str:
+    text = text.replace("$.", "").replace("`$`", "the table")
+    unknown = re.search(r"unknown field `([^`]+)`", text)
+    if not unknown:
+        return text
+    known: set[str] = set()
+    for table in (type_, ColumnTable, GateTable):
+        if isinstance(table, type) and issubclass(table, Table) and (table is type_ or isinstance(value, dict)):
+            known |= {field.encode_name for field in msgspec.structs.fields(table)}
+    return text + _nearest(unknown[1], known)
+
+
+def _impossible(config: Config) -> list[str]:
+    problems = []
+    for name, gate in config.gates.items():
+        if name not in LOWER_UPPER:
+            problems.append(f"[gates] unknown figure {name!r}{_nearest(name, LOWER_UPPER)}")
+            continue
+        least, most = LOWER_UPPER[name]
+        if gate.min is None and gate.max is None:
+            problems.append(f"[gates] {name}: give min or max")
+        if gate.min is not None and gate.max is not None and gate.min > gate.max:
+            problems.append(f"[gates] {name}: min {gate.min} is above max {gate.max}, nothing can pass")
+        if (gate.min is not None and most is not None and gate.min > most) or (gate.max is not None and gate.max < (least or 0)):
+            problems.append(f"[gates] {name}: impossible, its range is {least} to {most}")
+        if gate.eps is not None and name != "robust_accuracy":
+            problems.append(f"[gates] {name}: eps belongs to robust_accuracy only")
+        if gate.eps is None and name == "robust_accuracy":
+            problems.append("[gates] robust_accuracy: give eps, the attack size in standard deviations")
+    if config.data.target in config.data.columns and config.data.columns[config.data.target].column_class == "identifier":
+        problems.append("[data] the target cannot be an identifier")
+    if config.data.subject == config.data.target:
+        problems.append("[data] subject and target are the same column")
+    for parameter, space in config.train.search.items():
+        problems += _bad_space(parameter, space)
+    if any(eps <= 0 for eps in config.assess.eps):
+        problems.append("[assess] eps: sizes must be positive")
+    return problems
+
+
+def _bad_space(parameter: str, space: Any) -> list[str]:
+    where = f"[train] search.{parameter}"
+    if isinstance(space, list):
+        return [] if space else [f"{where}: the list is empty"]
+    if not isinstance(space, dict):
+        return [f"{where}: give a list of values or a table with low and high"]
+    unknown = set(space) - {"low", "high", "log", "int"}
+    if unknown:
+        return [f"{where}: unknown key {sorted(unknown)[0]!r}"]
+    if not all(isinstance(space.get(bound), int | float) for bound in ("low", "high")) or space["low"] >= space["high"]:
+        return [f"{where}: low and high must be numbers, low below high"]
+    if space.get("log") and space["low"] <= 0:
+        return [f"{where}: a log range must start above 0"]
+    return []

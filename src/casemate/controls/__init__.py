@@ -1,0 +1,1 @@
+"""What must hold at every step, low to high: keys, audit, access, privacy."""

@@ -1,0 +1,1 @@
+"""Who may do what: principals, service tokens and the Cedar policy that decides every call."""

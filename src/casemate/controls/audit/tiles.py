@@ -1,0 +1,83 @@
+"""The log on disk: C2SP tlog-tiles (https://c2sp.org/tlog-tiles), written whole, checkpoint last.
+
+`tile/<L>/<N>` holds up to 256 hashes, `tile/entries/<N>` up to 256 length-prefixed entries; a partial tile has the
+suffix `.p/<W>`. Partial tiles that a later one replaces are removed after the checkpoint that no longer needs them.
+"""
+
+import contextlib
+import shutil
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+from casemate.controls.audit.merkle import HASH_SIZE, Frontier
+from casemate.core.errors import VerificationError
+from casemate.core.files import write_atomic
+
+WIDTH = 256
+
+
+def tile_path(level: int | str, number: int, width: int = WIDTH) -> str:
+    """Path of a tile below the log's folder, such as `tile/0/x001/x234/067.p/5`."""
+    text, rest = f"{number % 1000:03d}", number // 1000
+    while rest:
+        text, rest = f"x{rest % 1000:03d}/{text}", rest // 1000
+    return f"tile/{level}/{text}" + ("" if width == WIDTH else f".p/{width}")
+
+
+def bundle(entries: list[bytes]) -> bytes:
+    """An entry bundle: 16-bit big-endian length and bytes of each entry."""
+    return b"".join(struct.pack(">H", len(entry)) + entry for entry in entries)
+
+
+def unbundle(content: bytes) -> list[bytes]:
+    """The entries of a bundle; VerificationError when it is cut."""
+    entries, position = [], 0
+    while position < len(content):
+        if position + 2 > len(content):
+            raise VerificationError("an entry bundle is cut short")
+        (length,) = struct.unpack_from(">H", content, position)
+        entry = content[position + 2 : position + 2 + length]
+        if len(entry) != length:
+            raise VerificationError("an entry bundle is cut short")
+        entries.append(entry)
+        position += 2 + length
+    return entries
+
+
+def tile_root(hashes: list[bytes]) -> bytes:
+    """Root over the hashes of a full tile."""
+    frontier = Frontier()
+    for item in hashes:
+        frontier.append(item)
+    return frontier.root()
+
+
+def tiles_of(size: int) -> Iterator[tuple[int, int]]:
+    """(number, width) of every tile of the lowest level in a tree of `size` leaves."""
+    for number in range(size // WIDTH):
+        yield number, WIDTH
+    if size % WIDTH:
+        yield size // WIDTH, size % WIDTH
+
+
+def split_hashes(content: bytes) -> list[bytes]:
+    """The hashes in a tile file."""
+    return [content[start : start + HASH_SIZE] for start in range(0, len(content), HASH_SIZE)]
+
+
+def write_level(folder: Path, level: int | str, number: int, content: bytes, width: int) -> None:
+    """Write one tile, whole or not at all."""
+    write_atomic(folder / tile_path(level, number, width), content, mode=0o644)
+
+
+def drop_partials(folder: Path, level: int | str, number: int, keep: int) -> None:
+    """Remove the partial tiles of `number` that are narrower than `keep`."""
+    partial = folder / (tile_path(level, number) + ".p")
+    if keep == WIDTH:
+        shutil.rmtree(partial, ignore_errors=True)
+        return
+    with contextlib.suppress(FileNotFoundError):
+        for path in partial.iterdir():
+            if path.name.isdigit() and int(path.name) < keep:
+                path.unlink(missing_ok=True)

@@ -1,0 +1,157 @@
+"""Sealed tables: Parquet Modular Encryption with column keys, and a signed manifest over the files.
+
+A sealed version is a folder `.casemate/datasets/<name>/<version>/` with `part-00000.parquet`, its key material
+(`_KEY_MATERIAL_FOR_part-00000.parquet.json`, wrapped data keys only) and `manifest.dsse.json`, an in-toto statement
+with the SHA-256 of each data file. Parquet encryption catches changed bytes; the manifest catches whole-file swaps.
+Spec: https://parquet.apache.org/docs/file-format/data-pages/encryption/
+"""
+
+import base64
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pyarrow.parquet.encryption as pe
+from pyarrow import fs
+
+from casemate.controls.keys.interface import KeyProvider
+from casemate.core.digest import sha256_file
+from casemate.core.errors import DataError, Error, VerificationError
+from casemate.core.files import fsync_folder, fsync_tree, make_folder, write_atomic
+from casemate.core.signatures import Signer, Verifier, read_envelope, subjects_of
+
+MANIFEST = "manifest.dsse.json"
+PREDICATE = "https://casemate.dev/dataset/v1"
+PART = "part-00000.parquet"
+ROW_GROUP = 256 * 1024
+_LOCAL = fs.LocalFileSystem()
+
+
+class _Kms(pe.KmsClient):  # type: ignore[misc]
+    """Lets pyarrow wrap its data keys through a KeyProvider."""
+
+    def __init__(self, keys: KeyProvider, denied: frozenset[str]) -> None:
+        super().__init__()
+        self.keys, self.denied = keys, denied
+
+    def wrap_key(self, key_bytes: bytes, master_key_identifier: str) -> bytes:
+        return base64.b64encode(self.keys.wrap(master_key_identifier, key_bytes))
+
+    def unwrap_key(self, wrapped_key: str, master_key_identifier: str) -> bytes:
+        if master_key_identifier in self.denied:
+            raise PermissionError(f"columns of class {master_key_identifier!r} are withheld")
+        return self.keys.unwrap(master_key_identifier, base64.b64decode(wrapped_key))
+
+
+def _factory(keys: KeyProvider, denied: frozenset[str] = frozenset()) -> Any:
+    # A factory caches unwrapped keys, so one lives for one call only.
+    return pe.CryptoFactory(lambda _config: _Kms(keys, denied))
+
+
+def seal(table: pa.Table, folder: Path, keys: KeyProvider, signer: Signer, classes: dict[str, str], about: dict[str, Any]) -> None:
+    """Write `table` sealed and signed as `folder`, which appears whole or not at all.
+
+    Args:
+        table: the rows.
+        folder: the version's folder; an existing intact one is kept, a damaged one replaced.
+        keys: wraps the data keys.
+        signer: signs the manifest.
+        classes: column class per column name; every column must be listed, none is left in clear.
+        about: what the manifest says beside the digests.
+    """
+    if folder.exists():
+        with contextlib.suppress(VerificationError):
+            check(folder, signer.verifier)
+            return
+        shutil.rmtree(folder)
+    make_folder(folder.parent)
+    draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".tmp-"))
+    try:
+        path = draft / PART
+        with _parquet_writer(path, table.schema, keys, classes) as writer:
+            writer.write_table(table, row_group_size=ROW_GROUP)
+        subjects = {PART: sha256_file(path)}
+        write_atomic(draft / MANIFEST, signer.sign_statement(subjects, PREDICATE, about))
+        fsync_tree(draft)
+        os.replace(draft, folder)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    fsync_folder(folder.parent)
+
+
+@contextlib.contextmanager
+def _parquet_writer(path: Path, schema: pa.Schema, keys: KeyProvider, classes: dict[str, str]) -> Iterator[Any]:
+    by_class: dict[str, list[str]] = {}
+    for column in schema.names:
+        by_class.setdefault(classes[column], []).append(column)
+    configuration = pe.EncryptionConfiguration(
+        footer_key="footer",
+        column_keys=by_class,
+        encryption_algorithm="AES_GCM_V1",
+        data_key_length_bits=256,
+        double_wrapping=True,
+        internal_key_material=False,
+    )
+    properties = _factory(keys).file_encryption_properties(pe.KmsConnectionConfig(), configuration, str(path), _LOCAL)
+    with pq.ParquetWriter(path, schema, encryption_properties=properties, compression="zstd", compression_level=1) as writer:
+        yield writer
+
+
+def check(folder: Path, verifier: Verifier) -> dict[str, Any]:
+    """Verify the manifest's signatures and every file's digest; return what the manifest says.
+
+    Raises:
+        VerificationError: a file is missing, extra, changed or swapped, or the manifest is not this signer's.
+    """
+    try:
+        envelope = read_envelope((folder / MANIFEST).read_bytes())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise VerificationError(f"the sealed table {folder} has no manifest", hint="restore it from a backup") from error
+    statement = verifier.verify_statement(envelope, PREDICATE)
+    expected = subjects_of(statement)
+    allowed = set(expected) | {MANIFEST} | {f"_KEY_MATERIAL_FOR_{name}.json" for name in expected}
+    found = {entry.name for entry in folder.iterdir()}
+    if found != allowed:
+        odd = ", ".join(sorted(found ^ allowed))
+        raise VerificationError(f"the sealed table {folder} has missing or extra files: {odd}", hint="restore it from a backup")
+    for name, digest in expected.items():
+        if sha256_file(folder / name) != digest:
+            raise VerificationError(f"the data file {folder / name} was changed or swapped", hint="restore it from a backup")
+    return dict(statement["predicate"])
+
+
+def read(
+    folder: Path, keys: KeyProvider, verifier: Verifier, columns: list[str] | None = None, denied: frozenset[str] = frozenset()
+) -> pa.Table:
+    """The verified table; only the keys of the columns asked for are unwrapped.
+
+    Args:
+        folder: a sealed version.
+        keys: unwraps the data keys.
+        verifier: the project's signer.
+        columns: names to read; default all.
+        denied: column classes whose keys are refused.
+
+    Raises:
+        VerificationError: the files were changed. DataError: a column of a denied class was asked for.
+    """
+    check(folder, verifier)
+    path = str(folder / PART)
+    try:
+        properties = _factory(keys, denied).file_decryption_properties(
+            pe.KmsConnectionConfig(), pe.DecryptionConfiguration(), path, _LOCAL
+        )
+        return pq.read_table(path, columns=columns, decryption_properties=properties)
+    except PermissionError as error:
+        raise DataError(str(error), hint="ask for columns of other classes") from error
+    except Error:
+        raise
+    except (OSError, pa.ArrowException) as error:
+        raise VerificationError(f"the sealed table {folder} cannot be decrypted: {error}", hint="restore it from a backup") from error

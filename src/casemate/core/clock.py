@@ -1,0 +1,19 @@
+"""Time is injected: wall clock for people, monotonic for measuring."""
+
+import datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Tells the time."""
+
+    def now(self) -> datetime.datetime:
+        """The current time, aware, in UTC."""
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime.datetime:
+        """See `Clock.now`."""
+        return datetime.datetime.now(datetime.UTC)

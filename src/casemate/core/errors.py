@@ -1,0 +1,144 @@
+"""Every fault that casemate can raise, grouped by who must act.
+
+A verdict or a finding is a value, never an exception. Faults are caught in two places only: the command line's
+`main` and the HTTP edge. Each class fixes the exit code and the HTTP status once.
+
+>>> from casemate.core.errors import ConfigError
+>>> error = ConfigError("[data] has no 'target'", hint="add target = \"COLUMN\"")
+>>> error.code, error.exit_code
+('CM-CONFIG', 2)
+"""
+
+import errno
+from typing import ClassVar
+
+
+class Error(Exception):
+    """What happened (the message), who must act (the class) and what to do (the hint)."""
+
+    code: ClassVar[str] = "CM-ERROR"
+    exit_code: ClassVar[int] = 1
+    http_status: ClassVar[int] = 500
+    who: ClassVar[str] = "casemate's maintainers"
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def diagnostics(self) -> str:
+        """The text for a person: one line for the fault, one for the remedy."""
+        lines = [f"error[{self.code}]: {self.message}"]
+        if self.hint:
+            lines.append(f"  hint: {self.hint}")
+        return "\n".join(lines)
+
+
+class ConfigError(Error):
+    """The project's configuration or a command's arguments are wrong."""
+
+    code = "CM-CONFIG"
+    exit_code = 2
+    http_status = 500
+    who = "the project's owner: edit casemate.toml or the command"
+
+
+class MissingExtra(ConfigError):
+    """A back end was named whose optional packages are not installed."""
+
+    code = "CM-EXTRA"
+    who = "whoever installs casemate"
+
+
+class DataError(Error):
+    """The table cannot be read, breaks its pinned schema or is refused by a screen."""
+
+    code = "CM-DATA"
+    exit_code = 1
+    http_status = 400
+    who = "the data's steward"
+
+
+class TrainingError(Error):
+    """The training code failed, returned the wrong thing, or hit its time or memory limit."""
+
+    code = "CM-TRAIN"
+    exit_code = 1
+    who = "the author of the training code"
+
+
+class RefusedError(Error):
+    """Something asked for a model that the gates refused or that was never released."""
+
+    code = "CM-REFUSED"
+    exit_code = 1
+    http_status = 404
+    who = "the model's owner"
+
+
+class AccessDenied(Error):
+    """The policy does not permit this principal this action on this resource."""
+
+    code = "CM-DENIED"
+    exit_code = 3
+    http_status = 403
+    who = "the project's owner, who grants roles"
+
+
+class VerificationError(Error):
+    """A signature, digest or manifest does not hold: changed, removed, swapped or unsigned."""
+
+    code = "CM-VERIFY"
+    exit_code = 4
+    http_status = 503
+    who = "the security officer: treat it as tampering until explained"
+
+
+class BackendError(Error):
+    """A key store, disk, kernel feature or server that casemate needs is not available."""
+
+    code = "CM-BACKEND"
+    exit_code = 5
+    http_status = 503
+    who = "whoever runs this machine"
+
+
+class BusyError(BackendError):
+    """Another process is running this project's pipeline."""
+
+    code = "CM-BUSY"
+    who = "wait for the other run, or stop it"
+
+
+class SandboxError(BackendError):
+    """This kernel cannot confine the training code and `[sandbox] mode` is "require"."""
+
+    code = "CM-SANDBOX"
+
+
+class RequestError(Error):
+    """A request to the gateway is malformed, too large or does not fit the model's inputs."""
+
+    code = "CM-REQUEST"
+    exit_code = 2
+    http_status = 400
+    who = "the caller"
+
+
+FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+def from_os_error(error: OSError) -> Error:
+    """Turn an operating-system fault that reached the edge into one that says who must act."""
+    where = f": {error.filename}" if error.filename else ""
+    if error.errno in FULL:
+        return BackendError(
+            f"the disk is full{where}", hint="free some space and run the same command again; it resumes by itself"
+        )
+    if isinstance(error, PermissionError):
+        return BackendError(
+            f"this user may not read or write{where}", hint="run as the project's owner or correct the permissions"
+        )
+    if isinstance(error, FileNotFoundError):
+        return ConfigError(f"no such file or folder{where}", hint="check the path")
+    return BackendError(f"the operating system refused: {error.strerror or error}{where}", hint="see the system log")

@@ -1,0 +1,105 @@
+"""Files that are either whole or absent: temp file, fsync, rename, fsync of the folder.
+
+An fsync that fails is never retried: after EIO the kernel may have dropped the pages, so the process must stop.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from casemate.core.errors import BusyError
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make the names inside `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(folder: Path, mode: int = 0o700) -> Path:
+    """Create `folder` and its parents, durably; existing ones are left as they are."""
+    if not folder.is_dir():
+        make_folder(folder.parent, mode)
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=mode)
+        fsync_folder(folder.parent)
+    return folder
+
+
+def write_atomic(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Write `content` so that `path` holds all of it or what it held before, also after power loss."""
+    make_folder(path.parent)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, mode)
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+    fsync_folder(path.parent)
+
+
+def fsync_tree(folder: Path) -> None:
+    """Make every file and name below `folder` durable."""
+    for root, _, names in os.walk(folder):
+        for name in names:
+            descriptor = os.open(os.path.join(root, name), os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        fsync_folder(Path(root))
+
+
+@contextlib.contextmanager
+def scratch_folder(parent: Path) -> Iterator[Path]:
+    """A private folder that is gone afterwards; what a kill leaves is removed by `clear_scratch`."""
+    make_folder(parent)
+    folder = Path(tempfile.mkdtemp(dir=parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def clear_scratch(parent: Path) -> None:
+    """Remove what killed processes left; call only while holding the project's lock."""
+    shutil.rmtree(parent, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def exclusive_lock(path: Path, busy: str) -> Iterator[None]:
+    """Hold `path` locked; the kernel releases it when the process dies. Raises BusyError(`busy`) when taken."""
+    make_folder(path.parent)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BusyError(busy, hint="wait until it is done; `casemate runs` shows it") from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def exclusive_wait(path: Path) -> Iterator[None]:
+    """Hold `path` locked, waiting for whoever holds it; for short critical sections only."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,166 @@
+"""Model files: skops under our own allow-list, ONNX on one thread; no pickle in any form.
+
+A fitted classifier predicts class numbers 0..k-1. `Model.predict` takes a feature frame (see `core.frame`) and gives
+(labels int64 [n], probabilities float [n, k]).
+"""
+
+import io
+import json
+import zipfile
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from casemate.core.errors import VerificationError
+from casemate.core.types import Schema
+
+SKOPS, ONNX = "model.skops", "model.onnx"
+MAX_SKOPS_UNPACKED = 16 * 2**30
+ALLOWED_TYPES = (
+    "builtins.int",
+    "builtins.float",
+    "collections.OrderedDict",
+    "numpy.dtype",
+    "sklearn._loss.link.Interval",
+    "sklearn._loss.link.LogitLink",
+    "sklearn._loss.link.MultinomialLogit",
+    "sklearn._loss.loss.HalfBinomialLoss",
+    "sklearn._loss.loss.HalfMultinomialLoss",
+    "sklearn._loss._loss.CyHalfBinomialLoss",
+    "sklearn._loss._loss.CyHalfMultinomialLoss",
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._SigmoidCalibration",
+    "sklearn.compose._column_transformer._RemainderColsList",
+    "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.linear_model._base.LinearClassifierMixin",
+    "sklearn.neighbors._kd_tree.KDTree",
+    "sklearn.neighbors._ball_tree.BallTree",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+    "sklearn.preprocessing._label.LabelEncoder",
+    "sklearn.tree._tree.Tree",
+)
+"""Types beyond skops' defaults that a model file may hold: parts of scikit-learn estimators, exactly these."""
+
+
+class Model(Protocol):
+    """Predicts."""
+
+    def predict(self, frame: pd.DataFrame) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """(labels int64 [n], probabilities [n, k]) for a feature frame."""
+
+
+class SkopsModel:
+    """A scikit-learn estimator."""
+
+    def __init__(self, estimator: Any) -> None:
+        self.estimator = estimator
+
+    def predict(self, frame: pd.DataFrame) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """See `Model.predict`."""
+        probabilities = self.estimator.predict_proba(frame)
+        return self.estimator.classes_[probabilities.argmax(axis=1)], probabilities
+
+
+class OnnxModel:
+    """An ONNX graph with one float32 input `x` [n, d], or one input [n, 1] a feature."""
+
+    def __init__(self, content: bytes, schema: Schema) -> None:
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        self.session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        self.names = [item.name for item in self.session.get_inputs()]
+        self.single = self.names == ["x"]
+        self.texts = {column.name for column in schema.categories}
+
+    def predict(self, frame: pd.DataFrame) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """See `Model.predict`."""
+        if self.single:
+            return self.predict_array(frame.to_numpy(dtype=np.float32))
+        feeds = {
+            name: frame[name].to_numpy(dtype=object if name in self.texts else np.float32).reshape(-1, 1) for name in self.names
+        }
+        labels, probabilities = self.session.run(None, feeds)[:2]
+        return labels, probabilities
+
+    def predict_array(self, array: np.ndarray[Any, np.dtype[np.float32]]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """The same for a float32 array [n, d] when all features are numeric."""
+        labels, probabilities = self.session.run(None, {"x": array})[:2]
+        return labels, probabilities
+
+
+def dump_skops(estimator: Any) -> bytes:
+    """The estimator as a skops file that is the same for equal estimators: ids renumbered, no times, compressed."""
+    import skops.io
+
+    renumbered: dict[str, str] = {}
+
+    def number(value: Any) -> str:
+        return renumbered.setdefault(str(value), str(len(renumbered) + 1))
+
+    def walk(node: Any) -> Any:
+        if isinstance(node, list):
+            return [walk(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        changed = {name: walk(value) for name, value in node.items()}
+        if isinstance(node.get("__id__"), int):
+            changed["__id__"] = int(number(node["__id__"]))
+        if isinstance(node.get("file"), str) and "__loader__" in node:
+            stem, dot, ending = node["file"].partition(".")
+            changed["file"] = number(stem) + dot + ending
+        return changed
+
+    source = zipfile.ZipFile(io.BytesIO(skops.io.dumps(estimator)))
+    schema = walk(json.loads(source.read("schema.json")))
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name in source.namelist():
+            stem, dot, ending = name.partition(".")
+            if name == "schema.json":
+                archive.writestr(zipfile.ZipInfo("schema.json"), json.dumps(schema), zipfile.ZIP_DEFLATED)
+            else:
+                archive.writestr(zipfile.ZipInfo(number(stem) + dot + ending), source.read(name), zipfile.ZIP_DEFLATED)
+    return target.getvalue()
+
+
+def untrusted_types(content: bytes) -> list[str]:
+    """Types in a skops file that are neither skops' defaults nor in `ALLOWED_TYPES`; nothing is constructed."""
+    import skops.io
+
+    _check_unpacked(content)
+    return sorted(set(skops.io.get_untrusted_types(data=content)) - set(ALLOWED_TYPES))
+
+
+def load_skops(content: bytes) -> SkopsModel:
+    """The estimator in a skops file; VerificationError when it holds a type that is not allowed."""
+    import skops.io
+
+    unknown = untrusted_types(content)
+    if unknown:
+        raise VerificationError(
+            f"the model file holds types that are not allowed: {', '.join(unknown[:5])}",
+            hint="use estimators of scikit-learn; classes from train.py cannot be stored safely",
+        )
+    return SkopsModel(skops.io.loads(content, trusted=list(ALLOWED_TYPES)))
+
+
+def _check_unpacked(content: bytes) -> None:
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            total = sum(item.file_size for item in archive.infolist())
+    except zipfile.BadZipFile as error:
+        raise VerificationError("the model file is not a skops archive") from error
+    if total > MAX_SKOPS_UNPACKED:
+        raise VerificationError("the model file unpacks to more than 16 GiB")
+
+
+def load(files: dict[str, bytes], serve_format: str, schema: Schema) -> Model:
+    """The model to predict with: `onnx` or `skops`."""
+    return OnnxModel(files[ONNX], schema) if serve_format == "onnx" else load_skops(files[SKOPS])

@@ -1,0 +1,172 @@
+"""Hybrid signatures in DSSE envelopes: ECDSA P-256 first, ML-DSA-65 second, and both must hold.
+
+Envelope and pre-authentication encoding: https://github.com/secure-systems-lab/dsse (v1). ECDSA comes first because
+today's OpenSSF model-signing tools look at the first signature only. ML-DSA: FIPS 204, empty context.
+"""
+
+import base64
+import binascii
+from typing import Any
+
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, mldsa
+
+from casemate.core.digest import sha256
+from casemate.core.errors import VerificationError
+
+STATEMENT_TYPE = "application/vnd.in-toto+json"
+MAX_PAYLOAD = 64 * 1024 * 1024
+_ECDSA = ec.ECDSA(hashes.SHA256())
+_SPKI = serialization.PublicFormat.SubjectPublicKeyInfo
+
+
+def pae(payload_type: str, payload: bytes) -> bytes:
+    """DSSE v1 pre-authentication encoding: the bytes that are signed."""
+    kind = payload_type.encode()
+    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
+
+
+class Verifier:
+    """The two public keys of a signer."""
+
+    def __init__(self, classical: ec.EllipticCurvePublicKey, quantum: mldsa.MLDSA65PublicKey) -> None:
+        self.classical = classical
+        self.quantum = quantum
+
+    @classmethod
+    def from_pem(cls, *pems: bytes) -> "Verifier":
+        """Build from the two PEM public keys in any order; VerificationError when one is missing or of another kind."""
+        classical: ec.EllipticCurvePublicKey | None = None
+        quantum: mldsa.MLDSA65PublicKey | None = None
+        for pem in pems:
+            try:
+                key = serialization.load_pem_public_key(pem)
+            except ValueError as error:
+                raise VerificationError("a public key file is not PEM", hint="pass signer*.pub") from error
+            if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1):
+                classical = key
+            elif isinstance(key, mldsa.MLDSA65PublicKey):
+                quantum = key
+        if classical is None or quantum is None:
+            missing = "ECDSA P-256 (signer.pub)" if classical is None else "ML-DSA-65 (signer-mldsa65.pub)"
+            raise VerificationError(
+                f"the public key {missing} is missing", hint="pass both keys: --key signer.pub --key signer-mldsa65.pub"
+            )
+        return cls(classical, quantum)
+
+    @property
+    def pems(self) -> tuple[bytes, bytes]:
+        """Both public keys as PEM: ECDSA, ML-DSA."""
+        return (
+            self.classical.public_bytes(serialization.Encoding.PEM, _SPKI),
+            self.quantum.public_bytes(serialization.Encoding.PEM, _SPKI),
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over both SubjectPublicKeyInfo encodings: what two people compare."""
+        der = serialization.Encoding.DER
+        return sha256(self.classical.public_bytes(der, _SPKI) + self.quantum.public_bytes(der, _SPKI))
+
+    @property
+    def quantum_id(self) -> str:
+        """Key id that marks the ML-DSA signature in an envelope."""
+        return "mldsa65:" + sha256(self.quantum.public_bytes_raw())[:32]
+
+    def verify(self, envelope: dict[str, Any], payload_type: str = STATEMENT_TYPE) -> bytes:
+        """Return the payload if both signatures hold; VerificationError otherwise."""
+        try:
+            payload = base64.b64decode(envelope["payload"], validate=True)
+            signatures = [(s.get("keyid", ""), base64.b64decode(s["sig"], validate=True)) for s in envelope["signatures"]]
+            found_type = envelope["payloadType"]
+        except (KeyError, TypeError, AttributeError, binascii.Error, ValueError) as error:
+            raise VerificationError("the signature file is not a DSSE envelope") from error
+        if found_type != payload_type:
+            raise VerificationError(f"the envelope holds {found_type!r}, expected {payload_type!r}")
+        if len(signatures) != 2 or signatures[1][0] != self.quantum_id:
+            raise VerificationError(
+                "the envelope must hold exactly two signatures, ECDSA then this signer's ML-DSA-65",
+                hint="a stripped or foreign signature was found: obtain the artifact from its owner again",
+            )
+        message = pae(payload_type, payload)
+        try:
+            self.classical.verify(signatures[0][1], message, _ECDSA)
+            self.quantum.verify(signatures[1][1], message)
+        except InvalidSignature as error:
+            raise VerificationError(
+                "a signature does not match its content and key", hint="wrong public key, or the content was changed"
+            ) from error
+        return payload
+
+    def verify_statement(self, envelope: dict[str, Any], predicate_type: str) -> dict[str, Any]:
+        """Verify and parse an in-toto Statement v1 with this predicate type."""
+        payload = self.verify(envelope)
+        try:
+            statement = msgspec.json.decode(payload, type=dict[str, Any])
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise VerificationError("the signed statement is not JSON") from error
+        if statement.get("predicateType") != predicate_type:
+            raise VerificationError(f"the statement is a {statement.get('predicateType')!r}, expected {predicate_type!r}")
+        return statement
+
+
+class Signer:
+    """The two private keys; they never leave this object but through the key store."""
+
+    def __init__(self, classical: ec.EllipticCurvePrivateKey, quantum: mldsa.MLDSA65PrivateKey) -> None:
+        self.classical = classical
+        self.quantum = quantum
+        self.verifier = Verifier(classical.public_key(), quantum.public_key())
+
+    @classmethod
+    def generate(cls) -> "Signer":
+        """New random keys."""
+        return cls(ec.generate_private_key(ec.SECP256R1()), mldsa.MLDSA65PrivateKey.generate())
+
+    def countersign(self, envelope: dict[str, Any]) -> dict[str, Any]:
+        """Append the ML-DSA-65 signature to an envelope that holds only the ECDSA one."""
+        payload = base64.b64decode(envelope["payload"])
+        signature = self.quantum.sign(pae(envelope["payloadType"], payload))
+        added = {"keyid": self.verifier.quantum_id, "sig": base64.b64encode(signature).decode()}
+        return {**envelope, "signatures": [*envelope["signatures"], added]}
+
+    def sign(self, payload: bytes, payload_type: str = STATEMENT_TYPE) -> dict[str, Any]:
+        """A DSSE envelope with both signatures over `payload`."""
+        first = self.classical.sign(pae(payload_type, payload), _ECDSA)
+        return self.countersign(
+            {
+                "payload": base64.b64encode(payload).decode(),
+                "payloadType": payload_type,
+                "signatures": [{"keyid": "", "sig": base64.b64encode(first).decode()}],
+            }
+        )
+
+    def sign_statement(self, subjects: dict[str, str], predicate_type: str, predicate: dict[str, Any]) -> bytes:
+        """A signed in-toto Statement v1 over files named in `subjects` (name -> SHA-256), as JSON."""
+        statement = {
+            "_type": "https://in-toto.io/Statement/v1",
+            "subject": [{"name": name, "digest": {"sha256": digest}} for name, digest in sorted(subjects.items())],
+            "predicateType": predicate_type,
+            "predicate": predicate,
+        }
+        return msgspec.json.encode(self.sign(msgspec.json.encode(statement, order="deterministic")))
+
+
+def read_envelope(content: bytes) -> dict[str, Any]:
+    """Parse a JSON envelope of bounded size; VerificationError when it is not one."""
+    if len(content) > MAX_PAYLOAD:
+        raise VerificationError("the signature file is larger than 64 MiB")
+    try:
+        return msgspec.json.decode(content, type=dict[str, Any])
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise VerificationError("the signature file is not JSON") from error
+
+
+def subjects_of(statement: dict[str, Any]) -> dict[str, str]:
+    """File name -> SHA-256 of an in-toto statement; VerificationError when malformed."""
+    try:
+        return {str(s["name"]): str(s["digest"]["sha256"]) for s in statement["subject"]}
+    except (KeyError, TypeError) as error:
+        raise VerificationError("the signed statement names no files") from error

@@ -1,0 +1,255 @@
+"""The vocabulary: the frozen records that stages exchange and that evidence files hold.
+
+Every record is a keyword-only msgspec struct. `FORMAT` is the version of these files: a field may be added with a
+default under the same version; renaming, removing or changing the meaning of one needs a new version and a reader
+for the old one under test.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+FORMAT = 1
+Severity = Literal["low", "medium", "high"]
+Outcome = Literal["passed", "refused", "inconclusive"]
+ColumnType = Literal["number", "category", "time", "text"]
+ColumnClass = Literal["general", "sensitive", "identifier"]
+MISSING_CATEGORY = "(missing)"
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A frozen value with named fields and strict JSON."""
+
+    def to_json(self) -> bytes:
+        """This record as indented JSON with a final newline."""
+        return msgspec.json.format(msgspec.json.encode(self, order="deterministic"), indent=2) + b"\n"
+
+
+class Finding(Record):
+    """Something that a person should look at."""
+
+    id: str
+    """Stable identifier of the check, such as `data.label-noise`."""
+    severity: Severity
+    """`high` blocks a release."""
+    confidence: Severity
+    """How sure the check is."""
+    message: str
+    """What was seen, in one sentence, without personal data."""
+    location: str = ""
+    """File, column or rows."""
+
+
+class ColumnSchema(Record):
+    """What one column must look like, pinned in `schema.toml`."""
+
+    name: str
+    """Column name."""
+    type: ColumnType
+    """`number` (float64), `category` (text from a closed list), `time` or `text`."""
+    column_class: ColumnClass = "general"
+    """Which key seals it; identifiers are never features."""
+    use: bool = True
+    """Whether the column is a feature."""
+    nullable: bool = False
+    """Whether missing values are allowed."""
+    min: float | None = None
+    """Least allowed number."""
+    max: float | None = None
+    """Greatest allowed number."""
+    categories: list[str] | None = None
+    """Allowed categories, sorted."""
+
+
+class Schema(Record):
+    """The pinned shape of a table."""
+
+    target: str
+    """Column to predict."""
+    classes: list[str]
+    """Target classes as text, in the order of the model's outputs."""
+    columns: list[ColumnSchema]
+    """All columns in the table's order, the target included."""
+    version: int = FORMAT
+    """Version of this format."""
+
+    @property
+    def features(self) -> list[ColumnSchema]:
+        """The columns that the estimator sees, in order."""
+        return [
+            column
+            for column in self.columns
+            if column.use and column.name != self.target and column.column_class != "identifier"
+        ]
+
+    @property
+    def categories(self) -> list[ColumnSchema]:
+        """The features that are categories."""
+        return [column for column in self.features if column.type == "category"]
+
+    def column(self, name: str) -> ColumnSchema:
+        """The column called `name`; KeyError when there is none."""
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(name)
+
+
+class Quarantined(Record):
+    """One row under suspicion, by number only: values stay sealed."""
+
+    row: int
+    """Row number in the source table, from 0."""
+    reason: str
+    """Id of the detector."""
+    detail: str
+    """Why, without the row's values."""
+    score: float
+    """Larger is more suspicious; comparable within one detector."""
+
+
+class SealedDataset(Record):
+    """Result of the data stage."""
+
+    name: str
+    """Data set name."""
+    version: str
+    """First 16 hex digits of the SHA-256 over source, schema, screen settings and exclusions."""
+    source_digest: str
+    """SHA-256 of the source file."""
+    rows: int
+    """Rows sealed, quarantined ones included."""
+    schema: Schema
+    """The pinned schema it was checked against."""
+    quarantined: dict[str, int]
+    """Rows under suspicion per detector."""
+    quarantine: str
+    """Object digest of the list of `Quarantined` rows."""
+    excluded: int
+    """Rows left out of training and assessment (only with `quarantine = "exclude"`)."""
+    split: str
+    """Object digest of the split: an Arrow stream with the boolean columns `holdout` and `excluded`."""
+    holdout: int
+    """Hold-out rows: the training code never sees them."""
+    statistics: dict[str, dict[str, float]]
+    """Per numeric feature: mean, std, median, missing share."""
+    findings: list[Finding]
+    """What the checks saw."""
+    figures: dict[str, float]
+    """Measured figures of the screen."""
+
+
+class TrainedModel(Record):
+    """Result of the train stage: files in the object store, nothing executed outside the sandbox."""
+
+    estimator: str
+    """The estimator's repr, cut at 500 characters."""
+    files: dict[str, str]
+    """Object digests by file name: `model.skops`, and `model.onnx` when the export worked."""
+    params: dict[str, Any]
+    """Chosen hyper-parameters."""
+    cv: list[dict[str, Any]]
+    """Every candidate with its cross-validation scores, as the training code's process reported them."""
+    metric: str
+    """scikit-learn scorer that chose."""
+    code_digest: str
+    """SHA-256 over the training code files."""
+    findings: list[Finding]
+    """Sandbox violations and export problems."""
+    isolation: list[str]
+    """Isolation mechanisms in force while the code ran."""
+
+
+class Interval(Record):
+    """A figure with its 95 % percentile bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Assessment(Record):
+    """Result of the assess stage, measured on rows that the training code never saw."""
+
+    rows: int
+    """Hold-out rows."""
+    metrics: dict[str, Interval]
+    """Quality on the hold-out."""
+    calibration: dict[str, list[float]]
+    """Reliability curve: mean predicted probability and observed frequency per bin."""
+    roc: dict[str, list[float]]
+    """ROC curve (binary models)."""
+    slices: list[dict[str, Any]]
+    """Figures per slice of the hold-out."""
+    robustness: dict[str, Any]
+    """Robust accuracy per eps with attack details."""
+    membership: dict[str, Any]
+    """Loss-threshold membership inference."""
+    parity: dict[str, Any]
+    """ONNX against scikit-learn on the hold-out."""
+    serve_format: Literal["onnx", "skops"]
+    """Which file the gateway loads."""
+    findings: list[Finding]
+    """What a person should look at."""
+    inconclusive: list[str]
+    """Measurements that could not be completed; their gates block."""
+
+
+class GateResult(Record):
+    """One gate's answer."""
+
+    gate: str
+    """Name in `[gates]`."""
+    outcome: Outcome
+    """`inconclusive` blocks like `refused`."""
+    value: float | None
+    """Measured figure."""
+    limit: str
+    """The limit in words."""
+    reason: str
+    """Why, in one sentence."""
+
+
+class Verdict(Record):
+    """The answer of all gates together."""
+
+    outcome: Outcome
+    """`passed` only if every gate passed."""
+    gates: list[GateResult]
+    """Every gate with its reason."""
+
+    @property
+    def reasons(self) -> list[str]:
+        """Reasons of the gates that did not pass."""
+        return [gate.reason for gate in self.gates if gate.outcome != "passed"]
+
+
+class Lineage(Record):
+    """Where a model came from."""
+
+    run: str
+    dataset: str
+    dataset_version: str
+    source_digest: str
+    code_digest: str
+    config_digest: str
+    environment_digest: str
+    train_digest: str
+    assess_digest: str
+
+
+class Release(Record):
+    """Result of the release stage."""
+
+    model: str
+    """Model name."""
+    model_version: int
+    """Version in the registry."""
+    verdict: Verdict
+    """The gates' answer."""
+    lineage: Lineage
+    """Where the model came from."""
+    files: dict[str, str]
+    """Object digests by path inside the model folder."""
+    bundle: str | None
+    """Object digest of the OpenSSF model-signing bundle; None when refused."""

@@ -1,0 +1,247 @@
+"""THE SPINE: what `casemate run` does, one line a stage. Read `run` and you have the table of contents.
+
+Each stage gets its tools and the records of the stages before it, and gives one record. The engine makes every record
+durable together with its audit entry; what is finished is never done again.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from casemate.config import Config
+from casemate.controls.keys import tables
+from casemate.controls.keys.interface import KeyProvider
+from casemate.controls.keys.objects import ObjectStore
+from casemate.core.digest import sha256_file, sha256_record
+from casemate.core.engine import Engine, Run
+from casemate.core.errors import BackendError, Error, VerificationError
+from casemate.core.files import write_atomic
+from casemate.core.signatures import Signer, Verifier, read_envelope, subjects_of
+from casemate.core.types import Assessment, Release, SealedDataset, TrainedModel
+from casemate.stages.release.registry import Registry
+from casemate.stages.train.stage import GROUP, code_digest
+
+EVIDENCE = "evidence.dsse.json"
+EVIDENCE_PREDICATE = "https://casemate.dev/run-evidence/v1"
+MEMBERS = 20_000
+
+
+class Reporter(Protocol):
+    """Hears how a run goes."""
+
+    def begin(self, run: Run) -> None:
+        """The run starts or resumes."""
+
+    def progress(self, text: str, done: int, total: int) -> None:
+        """Work goes on inside a stage."""
+
+    def stage(self, name: str, record: Any) -> None:
+        """A stage is finished."""
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Everything a run works with; `project.py` builds it."""
+
+    root: Path
+    state: Path
+    config: Config
+    engine: Engine
+    registry: Registry
+    objects: ObjectStore
+    keys: KeyProvider
+    signer: Signer
+    secret: Path
+    reporter: Reporter
+
+
+def run(shop: Workshop, principal: str, start: str | None = None) -> tuple[str, Release, Assessment]:
+    """From the table to a signed or refused model: (run id, release, assessment).
+
+    Args:
+        shop: what to work with; the caller holds the project's lock.
+        principal: who acts.
+        start: first stage to do again, the earlier ones are taken from the newest finished run.
+    """
+    with _ending(shop.engine.begin(_inputs(shop), principal, start)) as work:
+        shop.reporter.begin(work)
+        dataset = _data(shop, work)
+        rows = Rows(shop, dataset)
+        model = _train(shop, work, dataset, rows)
+        assessment = _assess(shop, work, dataset, rows, model)
+        release = _release(shop, work, dataset, model, assessment)
+        _sign_evidence(shop, work, release)
+        work.finish("passed" if release.bundle else "refused")
+    return work.id, release, assessment
+
+
+def _data(shop: Workshop, work: Run) -> SealedDataset:
+    """Read, check, screen, split, seal."""
+
+    def seal() -> SealedDataset:
+        from casemate.stages.data import stage as data
+
+        tools = data.Tools(
+            shop.root, shop.config, shop.state / "datasets", shop.objects, shop.keys, shop.signer, shop.reporter.progress
+        )
+        return data.seal(tools)
+
+    record = work.step("data", SealedDataset, seal)
+    shop.reporter.stage("data", record)
+    return record
+
+
+def _train(shop: Workshop, work: Run, dataset: SealedDataset, rows: "Rows") -> TrainedModel:
+    """Search and refit in the sandbox, on training rows only."""
+    study = shop.state / "studies" / work.id
+
+    def fit() -> TrainedModel:
+        from casemate.stages.train import stage as train
+
+        tools = train.Tools(
+            shop.root, shop.config, shop.objects, shop.state / "tmp", study, shop.secret, shop.reporter.progress
+        )
+        return train.fit(tools, dataset, rows.training)
+
+    record = work.step("train", TrainedModel, fit)
+    shop.reporter.stage("train", record)
+    return record
+
+
+def _assess(shop: Workshop, work: Run, dataset: SealedDataset, rows: "Rows", model: TrainedModel) -> Assessment:
+    """Measure on rows that training never saw, in a second sandbox without user code."""
+
+    def measure() -> Assessment:
+        from casemate.stages.assess import stage as assess
+
+        tools = assess.Tools(shop.config, shop.objects, shop.state / "tmp", shop.secret, shop.reporter.progress)
+        return assess.measure(tools, dataset, model, rows.holdout, rows.members)
+
+    def pictures(record: Assessment) -> dict[str, bytes]:
+        from casemate.stages.assess.plots import draw
+
+        return draw(record)
+
+    record = work.step("assess", Assessment, measure, pictures=pictures)
+    shop.reporter.stage("assess", record)
+    return record
+
+
+def _release(shop: Workshop, work: Run, dataset: SealedDataset, model: TrainedModel, assessment: Assessment) -> Release:
+    """Judge, sign what passed, register."""
+
+    def decide() -> Release:
+        from casemate.stages.release import stage as release
+
+        tools = release.Tools(shop.config, shop.objects, shop.signer, shop.state / "tmp", shop.reporter.progress)
+        version = shop.registry.next_version(shop.config.project.name)
+        return release.decide(tools, work.id, version, dataset, model, assessment)
+
+    def register(tx: Any, record: Release) -> None:
+        shop.registry.register(tx, record, shop.engine.clock.now().isoformat())
+
+    record = work.step("release", Release, decide, commit=register)
+    shop.reporter.stage("release", record)
+    return record
+
+
+class Rows:
+    """The sealed table, read back and verified once, cut into what each stage may see."""
+
+    def __init__(self, shop: Workshop, dataset: SealedDataset) -> None:
+        self.shop = shop
+        self.dataset = dataset
+
+    @cached_property
+    def _table(self) -> pa.Table:
+        schema, subject = self.dataset.schema, self.shop.config.data.subject
+        names = [*(column.name for column in schema.features), schema.target]
+        folder = self.shop.state / "datasets" / self.dataset.name / self.dataset.version
+        wanted = names + [subject] * (subject is not None and subject not in names)
+        table = tables.read(folder, self.shop.keys, self.shop.signer.verifier, wanted)
+        if subject is None:
+            return table
+        codes = table[subject].combine_chunks().dictionary_encode().indices
+        return table.select(names).append_column(GROUP, codes)
+
+    @cached_property
+    def _masks(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        split = pa.ipc.open_stream(self.shop.objects.get(self.dataset.split)).read_all()
+        holdout, excluded = (split[name].to_numpy() for name in ("holdout", "excluded"))
+        return holdout & ~excluded, ~holdout & ~excluded
+
+    @property
+    def training(self) -> pa.Table:
+        """What the training code sees."""
+        return self._table.filter(pa.array(self._masks[1]))
+
+    @property
+    def holdout(self) -> pa.Table:
+        """What the training code never sees."""
+        return self._table.filter(pa.array(self._masks[0]))
+
+    @property
+    def members(self) -> pa.Table:
+        """A sample of the training rows, for the membership test and feature spreads."""
+        rows = np.flatnonzero(self._masks[1])
+        if len(rows) > MEMBERS:
+            rows = np.sort(np.random.default_rng(self.shop.config.train.seed).choice(rows, MEMBERS, replace=False))
+        return self._table.take(pa.array(rows))
+
+
+def _inputs(shop: Workshop) -> str:
+    """Digest of what decides a run's result: an unfinished run with the same one is resumed."""
+    source = shop.root / shop.config.data.source
+    stamp = [source.stat().st_size, source.stat().st_mtime_ns] if source.is_file() else []
+    return sha256_record({"config": shop.config, "code": code_digest(shop.root, shop.config), "source": stamp})
+
+
+@contextmanager
+def _ending(work: Run) -> Iterator[Run]:
+    """Close a failed run; one that was interrupted or met an absent back end stays open, to be resumed."""
+    try:
+        yield work
+    except BackendError:
+        raise
+    except Error as error:
+        work.finish("failed", error)
+        raise
+
+
+def _sign_evidence(shop: Workshop, work: Run, release: Release) -> None:
+    """Sign the digests of every evidence file of the run."""
+    subjects = {
+        path.relative_to(work.folder).as_posix(): sha256_file(path)
+        for path in sorted(work.folder.rglob("*"))
+        if path.is_file() and path.name != EVIDENCE
+    }
+    predicate = {
+        "run": work.id,
+        "project": shop.config.project.id,
+        "model": f"{release.model}@{release.model_version}",
+        "outcome": release.verdict.outcome,
+    }
+    write_atomic(work.folder / EVIDENCE, shop.signer.sign_statement(subjects, EVIDENCE_PREDICATE, predicate))
+
+
+def verify_evidence(folder: Path, verifier: Verifier) -> dict[str, Any]:
+    """What a run's signed evidence says, after checking every file; VerificationError when anything was changed."""
+    try:
+        envelope = read_envelope((folder / EVIDENCE).read_bytes())
+    except FileNotFoundError as error:
+        raise VerificationError(f"{folder} holds no signed evidence", hint="the run is not finished, or the file was removed") from error
+    statement = verifier.verify_statement(envelope, EVIDENCE_PREDICATE)
+    listed = subjects_of(statement)
+    found = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()} - {EVIDENCE}
+    if found != set(listed):
+        raise VerificationError(f"the evidence has missing or extra files: {', '.join(sorted(found ^ set(listed)))}")
+    for name, digest in listed.items():
+        if sha256_file(folder / name) != digest:
+            raise VerificationError(f"the evidence file {name} was changed after signing", hint="restore it from a backup")
+    return dict(statement["predicate"])

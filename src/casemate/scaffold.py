@@ -1,0 +1,198 @@
+"""A new project: its files, key store, catalogue, audit log and owner.
+
+Everything is prepared first and written last, casemate.toml at the very end; on a fault what was written is removed.
+"""
+
+import csv
+import io
+import json
+import re
+import secrets
+import shutil
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from string import Template
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from casemate import config as configuration
+from casemate.config import FILE_NAME, ColumnTable, Config, DataTable
+from casemate.controls.keys.file import FileKeyStore, keystore_folder
+from casemate.core.errors import ConfigError
+from casemate.core.files import make_folder, write_atomic
+from casemate.core.store import Store
+from casemate.core.types import ColumnSchema
+from casemate.project import STATE, Project
+
+CLINICAL_NAME = "wdbc"
+PATIENT_VISITS = 1.15
+LEAST_DISTINCT = 0.98
+
+
+@dataclass
+class Plan:
+    """What a new project will hold."""
+
+    name: str
+    purpose: str
+    data: DataTable
+    train: str
+    gates: str
+    cap: float = 0.25
+    files: dict[str, bytes] = field(default_factory=dict)
+    inferred: list[ColumnSchema] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def clinical() -> Plan:
+    """Wisconsin breast cancer (569 x 30, from scikit-learn) with made-up patient identifiers."""
+    from sklearn.datasets import load_breast_cancer
+
+    bunch = load_breast_cancer()
+    names = [re.sub(r"\W+", "_", str(name)) for name in bunch.feature_names]
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["patient_id", *names, "malignant"])
+    for number, (values, target) in enumerate(zip(bunch.data, bunch.target, strict=True)):
+        patient = int(number / PATIENT_VISITS)  # some patients have two samples, so splits must be grouped
+        writer.writerow([f"P{(patient * 7919 + 104729) % 1000003:07d}", *values, int(target == 0)])
+    return Plan(
+        name=CLINICAL_NAME,
+        purpose="diagnosis-support",
+        data=DataTable(source="data/wdbc.csv", target="malignant", subject="patient_id", columns={"patient_id": ColumnTable(column_class="identifier")}),
+        train="train_clinical.txt",
+        gates='roc_auc = { min = 0.97 }\nrobust_accuracy = { min = 0.80, eps = 0.1 }\nmembership_auc = { max = 0.60 }',
+        files={"data/wdbc.csv": buffer.getvalue().encode()},
+    )
+
+
+def from_table(root: Path, table: Path, target: str, subject: str | None = None, header: list[str] | None = None) -> Plan:
+    """Infer columns and classes of the user's own table, which stays where it is.
+
+    Raises:
+        ConfigError, DataError: the table cannot be read, or has no such target.
+    """
+    from casemate.stages.data import schema, source
+
+    notes: list[str] = []
+    columns: dict[str, ColumnTable] = {}
+    place = table.resolve()
+    relative = place.relative_to(root.resolve()) if place.is_relative_to(root.resolve()) else place
+    while True:
+        options = DataTable(source=str(relative), target=target, subject=subject, header=header, columns=columns)
+        try:
+            content, _ = source.read(table, options)
+            break
+        except source.MixedColumn as error:
+            notes.append(f"{error.message}; casemate.toml reads them as missing (coerce = true)")
+            columns[error.column] = ColumnTable(type="number", coerce=True)
+    for name in content.column_names:
+        if name != target and _identifies(content[name], name):
+            columns[name] = ColumnTable(column_class="identifier")
+            notes.append(f"column {name!r} identifies rows, so it is sealed under its own key and is no feature")
+    options = DataTable(source=str(relative), target=target, subject=subject, header=header, columns=columns)
+    inferred, findings = schema.infer(content, options)
+    notes += [finding.message for finding in findings]
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", table.stem).strip("-._")[:48] or "project"
+    return Plan(
+        name=name,
+        purpose="unspecified",
+        data=options,
+        train="train_table.txt",
+        gates='roc_auc = { min = 0.70 }\nmembership_auc = { max = 0.60 }\n# robust_accuracy = { min = 0.60, eps = 0.1 }',
+        inferred=inferred.columns,
+        notes=notes,
+    )
+
+
+def _identifies(values: pa.ChunkedArray, name: str) -> bool:
+    """Text that is different in nearly every row, or integers named like an id that are."""
+    distinct = pc.count_distinct(values).as_py() / max(len(values), 1)
+    named = re.search(r"(^|_|\s)id$|ID$|Id$|identifier|uuid", name) is not None
+    return bool(distinct >= LEAST_DISTINCT and (pa.types.is_string(values.type) or named))
+
+
+def create(root: Path, plan: Plan) -> Project:
+    """Write the project into `root` and open it; ConfigError when `root` holds one already."""
+    for existing in (FILE_NAME, STATE, "train.py"):
+        if (root / existing).exists():
+            raise ConfigError(f"{root / existing} exists already", hint="choose another folder")
+    identifier = f"{plan.name[:48]}-{secrets.token_hex(4)}"
+    config = configuration.parse(_toml(plan, identifier))
+    files = {
+        "train.py": _template(plan.train),
+        "policies/README.cedar": _template("policies.txt"),
+        **plan.files,
+    }
+    made = [root / name for name in files] + [root / STATE, root / FILE_NAME]
+    fresh = [path for path in (root, root / "policies", root / "data") if not path.exists()]
+    try:
+        make_folder(root, 0o755)
+        project = _state(root, config, plan)
+        for name, content in files.items():
+            make_folder((root / name).parent, 0o755)
+            write_atomic(root / name, content, mode=0o644)
+        write_atomic(root / FILE_NAME, _toml(plan, identifier).encode(), mode=0o644)
+    except BaseException:
+        for path in (*made, *reversed(fresh), keystore_folder(identifier)):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        raise
+    return project
+
+
+def _state(root: Path, config: Config, plan: Plan) -> Project:
+    keys = FileKeyStore.create(keystore_folder(config.project.id), config.project.id)
+    state = make_folder(root / STATE)
+    write_atomic(state / ".gitignore", b"*\n")
+    write_atomic(state / "lock", b"")
+    store = Store(state / "catalog.db")
+    store.create()
+    store.close()
+    project = Project(root, config)
+    with project.store.transaction() as tx:
+        project.audit.create(tx)
+        owner = project.directory.add_owner(tx)
+        detail = {"name": plan.name, "purpose": plan.purpose}
+        project.audit.append(tx, owner.uid, "project:create", f'Project::"{config.project.id}"', "done", detail)
+    project.audit.publish()
+    signer, quantum = keys.signer.verifier.pems
+    published = {
+        "signer.pub": signer,
+        "signer-mldsa65.pub": quantum,
+        "log.vkey": project.audit.signer.vkeys.encode(),
+        "ca.pem": keys.authority.pem,
+    }
+    for folder in (keys.folder / "public", state / "public"):
+        for name, content in published.items():
+            write_atomic(folder / name, content, mode=0o644)
+    return project
+
+
+def _toml(plan: Plan, identifier: str) -> str:
+    data = plan.data
+    extra = [f"subject = {json.dumps(data.subject)}"] if data.subject else []
+    if data.header:
+        extra.append(f"header = {json.dumps(data.header)}")
+    columns = ["[data.columns]"] if data.columns else []
+    for name, column in data.columns.items():
+        said = [f"class = {json.dumps(column.column_class)}"] if column.column_class != "general" else []
+        said += [f"type = {json.dumps(column.type)}"] if column.type else []
+        said += ["coerce = true"] if column.coerce else []
+        columns.append(f"{json.dumps(name)} = {{ {', '.join(said)} }}")
+    return Template(_template("casemate.txt").decode()).substitute(
+        name=json.dumps(plan.name),
+        id=json.dumps(identifier),
+        purpose=json.dumps(plan.purpose),
+        source=json.dumps(data.source),
+        target=json.dumps(data.target),
+        data="\n".join([*extra, ""]) if extra else "",
+        columns="\n".join([*columns, ""]),
+        cap=plan.cap,
+        gates=plan.gates,
+    )
+
+
+def _template(name: str) -> bytes:
+    return (resources.files("casemate.templates") / name).read_bytes()

@@ -1,0 +1,31 @@
+"""Parity: the ONNX export must answer like the estimator that was assessed, or the estimator itself serves."""
+
+from typing import Any
+
+import numpy as np
+
+from casemate.core.models import Model, OnnxModel
+from casemate.core.types import Schema
+from casemate.stages.assess.sample import Sample
+
+MAX_DIFFERENCE = 1e-4
+ROWS = 20_000
+
+
+def measure(model: Model, onnx: bytes, schema: Schema, holdout: Sample) -> dict[str, Any]:
+    """`equal` is true when all labels agree and no probability differs by more than `MAX_DIFFERENCE`."""
+    if not onnx:
+        return {"equal": False, "exported": False}
+    sample = holdout.take(ROWS, 0)
+    labels, probabilities = model.predict(sample.frame)
+    other_labels, other = OnnxModel(onnx, schema).predict(sample.frame)
+    agreement = float(np.mean(np.asarray(labels) == np.asarray(other_labels).ravel()))
+    difference = float(np.max(np.abs(probabilities - other)))
+    return {
+        "equal": agreement == 1.0 and difference <= MAX_DIFFERENCE,
+        "exported": True,
+        "label_agreement": agreement,
+        "max_difference": difference,
+        "limit": MAX_DIFFERENCE,
+        "rows": len(sample.codes),
+    }

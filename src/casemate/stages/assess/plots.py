@@ -1,0 +1,67 @@
+"""The pictures of an assessment as PNG and SVG: ROC, calibration, robustness."""
+
+import io
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from casemate.core.types import Assessment
+
+FORMATS = ("png", "svg")
+INK, ACCENT = "#444444", "#0b6fa4"
+
+
+def draw(assessment: Assessment) -> dict[str, bytes]:
+    """File name -> image, for everything that was measured."""
+    figures: dict[str, Figure] = {}
+    if assessment.roc:
+        auc = assessment.metrics["roc_auc"]
+        figure, axes = _axes("ROC on the hold-out", "false positive rate", "true positive rate")
+        axes.plot([0, 1], [0, 1], "--", color=INK, linewidth=1)
+        axes.plot(
+            assessment.roc["false_positive_rate"],
+            assessment.roc["true_positive_rate"],
+            color=ACCENT,
+            label=f"AUC {auc.value:.3f} (95 %: {auc.low:.3f}–{auc.high:.3f})",
+        )
+        axes.legend(loc="lower right", frameon=False)
+        figures["roc"] = figure
+    if assessment.calibration:
+        error = assessment.metrics["calibration_error"]
+        figure, axes = _axes("Calibration on the hold-out", "predicted probability", "observed frequency")
+        axes.plot([0, 1], [0, 1], "--", color=INK, linewidth=1)
+        axes.plot(
+            assessment.calibration["predicted"],
+            assessment.calibration["observed"],
+            "o-",
+            color=ACCENT,
+            label=f"expected calibration error {error.value:.3f}",
+        )
+        axes.legend(loc="upper left", frameon=False)
+        figures["calibration"] = figure
+    curve = assessment.robustness.get("curve")
+    if curve:
+        figure, axes = _axes("Robust accuracy", "attack size (standard deviations of each feature)", "accuracy")
+        points = [(0.0, assessment.robustness["clean_accuracy"])] + [(p["eps"], p["robust_accuracy"]) for p in curve]
+        axes.plot(*zip(*points, strict=True), "o-", color=ACCENT, label=", ".join(assessment.robustness["attacks"]))
+        axes.set_ylim(0, 1.02)
+        axes.legend(loc="lower left", frameon=False, title=f"{assessment.robustness['rows']} rows")
+        figures["robustness"] = figure
+    return {f"{name}.{kind}": _save(figure, kind) for name, figure in figures.items() for kind in FORMATS}
+
+
+def _axes(title: str, across: str, up: str) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(5, 4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(title, fontsize=11, loc="left")
+    axes.set_xlabel(across)
+    axes.set_ylabel(up)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+    return figure, axes
+
+
+def _save(figure: Figure, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, dpi=120, metadata={"Date": None} if kind == "svg" else None)
+    return buffer.getvalue()

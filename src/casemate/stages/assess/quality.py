@@ -1,0 +1,133 @@
+"""Quality on the hold-out: figures with intervals, reliability curve, ROC curve and slices."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    balanced_accuracy_score,
+    f1_score,
+    log_loss,
+    roc_auc_score,
+    roc_curve,
+)
+from sklearn.preprocessing import label_binarize
+
+from casemate.config import AssessTable
+from casemate.core.models import Model
+from casemate.core.types import Schema
+from casemate.stages.assess.sample import Sample, interval
+
+BINS = 10
+MAX_SLICE_VALUES = 12
+LEAST_SLICE_ROWS = 20
+ROC_POINTS = 200
+Array = np.ndarray[Any, Any]
+
+
+def measure(model: Model, schema: Schema, holdout: Sample, options: AssessTable, seed: int) -> dict[str, Any]:
+    """`metrics`, `calibration`, `roc`, `slices` for the hold-out."""
+    labels, probabilities = model.predict(holdout.frame)
+    codes, classes = holdout.codes, len(schema.classes)
+    metrics = {
+        name: interval(statistic, [codes, labels, probabilities], options.bootstrap, seed)
+        for name, statistic in _statistics(classes).items()
+    }
+    slices = _slices(schema, holdout, labels, options.slices)
+    rated = [part["accuracy"] for part in slices if part["rows"] >= LEAST_SLICE_ROWS]
+    built = {name: msgspec.to_builtins(value) for name, value in metrics.items()}
+    if rated:
+        worst = min(rated)
+        built["worst_slice_accuracy"] = {"value": worst, "low": worst, "high": worst}
+    return {
+        "metrics": built,
+        "calibration": _reliability(codes, labels, probabilities),
+        "roc": _roc(codes, probabilities) if classes == 2 else {},
+        "slices": slices,
+    }
+
+
+def _statistics(classes: int) -> dict[str, Callable[..., float]]:
+    """Every figure as a function of (codes, labels, probabilities)."""
+    every = list(range(classes))
+    if classes == 2:
+        ranked: dict[str, Callable[..., float]] = {
+            "roc_auc": lambda y, _, p: roc_auc_score(y, p[:, 1]),
+            "average_precision": lambda y, _, p: average_precision_score(y, p[:, 1]),
+            "brier": lambda y, _, p: float(np.mean((p[:, 1] - y) ** 2)),
+            "f1": lambda y, c, _: f1_score(y, c, zero_division=0.0),
+        }
+    else:
+        ranked = {
+            "roc_auc": lambda y, _, p: roc_auc_score(y, p, multi_class="ovr", labels=every),
+            "average_precision": lambda y, _, p: average_precision_score(label_binarize(y, classes=every), p),
+            "brier": lambda y, _, p: float(np.mean(np.sum((p - label_binarize(y, classes=every)) ** 2, axis=1))),
+            "f1": lambda y, c, _: f1_score(y, c, average="macro", zero_division=0.0),
+        }
+    return {
+        **ranked,
+        "accuracy": lambda y, c, _: accuracy_score(y, c),
+        "balanced_accuracy": lambda y, c, _: balanced_accuracy_score(y, c),
+        "log_loss": lambda y, _, p: log_loss(y, p, labels=every),
+        "calibration_error": _calibration_error,
+    }
+
+
+def _confidence(codes: Array, labels: Array, probabilities: Array) -> tuple[Array, Array]:
+    if probabilities.shape[1] == 2:
+        return probabilities[:, 1], (codes == 1).astype(float)
+    return probabilities.max(axis=1), (codes == labels).astype(float)
+
+
+def _bins(confidence: Array, hit: Array) -> tuple[Array, Array, Array]:
+    """(count, mean confidence, observed frequency) of the bins that hold rows."""
+    place = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    count = np.bincount(place, minlength=BINS)
+    used = count > 0
+    return (
+        count[used],
+        np.bincount(place, confidence, BINS)[used] / count[used],
+        np.bincount(place, hit, BINS)[used] / count[used],
+    )
+
+
+def _calibration_error(codes: Array, labels: Array, probabilities: Array) -> float:
+    """Expected calibration error over 10 equal bins (Naeini, Cooper, Hauskrecht, AAAI 2015)."""
+    count, expected, observed = _bins(*_confidence(codes, labels, probabilities))
+    return float(np.sum(count * np.abs(expected - observed)) / np.sum(count))
+
+
+def _reliability(codes: Array, labels: Array, probabilities: Array) -> dict[str, list[float]]:
+    count, expected, observed = _bins(*_confidence(codes, labels, probabilities))
+    return {"predicted": expected.tolist(), "observed": observed.tolist(), "rows": count.astype(float).tolist()}
+
+
+def _roc(codes: Array, probabilities: Array) -> dict[str, list[float]]:
+    false, true, _ = roc_curve(codes, probabilities[:, 1])
+    keep = np.unique(np.linspace(0, len(false) - 1, min(ROC_POINTS, len(false))).astype(int))
+    return {"false_positive_rate": false[keep].tolist(), "true_positive_rate": true[keep].tolist()}
+
+
+def _slices(schema: Schema, holdout: Sample, labels: Array, wanted: list[str]) -> list[dict[str, Any]]:
+    names = wanted or [c.name for c in schema.categories if len(c.categories or []) <= MAX_SLICE_VALUES]
+    found = []
+    for name in names:
+        values = holdout.frame[name]
+        if schema.column(name).type == "number":
+            values = pd.qcut(values, 4, duplicates="drop").astype(str)
+        for value, rows in pd.Series(np.arange(len(values))).groupby(values.to_numpy(), observed=True):
+            at = rows.to_numpy()
+            found.append(
+                {
+                    "column": name,
+                    "value": str(value),
+                    "rows": len(at),
+                    "accuracy": float(np.mean(labels[at] == holdout.codes[at])),
+                    "positive_rate": float(np.mean(labels[at] == 1)) if len(schema.classes) == 2 else None,
+                }
+            )
+    return found

@@ -1,0 +1,172 @@
+"""The schema: inferred once, pinned in `schema.toml`, checked strictly ever after."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import tomlkit
+
+from casemate.config import ColumnTable, DataTable
+from casemate.core.errors import DataError
+from casemate.core.types import ColumnSchema, ColumnType, Finding, Schema
+from casemate.stages.data.source import rows_text
+
+MAX_CATEGORIES = 1000
+MAX_CLASSES = 100
+MAX_SHOWN = 5
+
+
+def infer(table: pa.Table, options: DataTable) -> tuple[Schema, list[Finding]]:
+    """The schema that `table` shows, with findings for columns that cannot be features.
+
+    Raises:
+        DataError: the target is missing in some rows, has one class, or looks like a quantity.
+    """
+    findings: list[Finding] = []
+    columns = [_infer_column(table[name], name, options, findings) for name in table.column_names]
+    return Schema(target=options.target, classes=_classes(table[options.target], options), columns=columns), findings
+
+
+def _classes(target: pa.ChunkedArray, options: DataTable) -> list[str]:
+    if target.null_count:
+        rows = np.flatnonzero(pc.is_null(target).to_numpy())
+        raise DataError(f"the target {options.target!r} is missing in {rows_text(rows)}", hint="label these rows or leave them out")
+    classes = sorted(pc.unique(target).to_pylist())
+    if len(classes) < 2:
+        raise DataError(f"the target {options.target!r} has one class only: {classes[0]!r}", hint="a classifier needs two")
+    if len(classes) > MAX_CLASSES:
+        raise DataError(
+            f"the target {options.target!r} has {len(classes)} different values", hint="casemate trains classifiers: bin the target"
+        )
+    if options.positive is not None:
+        if options.positive not in classes or len(classes) != 2:
+            raise DataError(f"[data] positive: {options.positive!r} is not one of two classes {classes}", hint="correct positive")
+        classes = [name for name in classes if name != options.positive] + [options.positive]
+    return classes
+
+
+def _infer_column(values: pa.ChunkedArray, name: str, options: DataTable, findings: list[Finding]) -> ColumnSchema:
+    said = options.columns.get(name, ColumnTable())
+    column_class = "identifier" if name == options.subject else said.column_class
+    kind: ColumnType = said.type or _kind(values)
+    use = said.use and name != options.target and column_class != "identifier"
+    categories: list[str] | None = None
+    if kind == "category" and name != options.target and column_class != "identifier":
+        found = pc.unique(values.drop_null()).to_pylist()
+        if len(found) > MAX_CATEGORIES:
+            kind = "text"
+        else:
+            categories = sorted(found)
+    if use and kind in ("text", "time"):
+        use = False
+        findings.append(
+            Finding(
+                id="data.unused-column",
+                severity="low",
+                confidence="high",
+                message=f"{name!r} is {kind} and is not used as a feature",
+                location=name,
+            )
+        )
+    limits = pc.min_max(values).as_py() if kind == "number" else {"min": None, "max": None}
+    return ColumnSchema(
+        name=name,
+        type=kind,
+        column_class=column_class,
+        use=use,
+        nullable=values.null_count > 0,
+        min=limits["min"],
+        max=limits["max"],
+        categories=categories,
+    )
+
+
+def _kind(values: pa.ChunkedArray) -> ColumnType:
+    if pa.types.is_floating(values.type):
+        return "number"
+    return "time" if pa.types.is_temporal(values.type) else "category"
+
+
+def load(path: Path) -> Schema | None:
+    """The pinned schema, or None when there is none yet; DataError when the file is malformed."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    try:
+        return msgspec.convert(tomlkit.parse(text).unwrap(), Schema)
+    except (msgspec.ValidationError, tomlkit.exceptions.TOMLKitError) as error:
+        raise DataError(f"the pinned schema {path} cannot be read: {error}", hint="correct it, or delete it to infer it anew") from error
+
+
+def dump(schema: Schema) -> str:
+    """The schema as commented TOML."""
+    document = tomlkit.document()
+    document.add(tomlkit.comment("What casemate accepts as this table. Inferred on the first run and checked strictly since;"))
+    document.add(tomlkit.comment("edit it when a change is intended: the change becomes part of every later model's lineage."))
+    for name, value in _without_none(msgspec.to_builtins(schema)).items():
+        if name != "columns":
+            document.add(name, value)
+    columns = tomlkit.aot()
+    for column in msgspec.to_builtins(schema)["columns"]:
+        columns.append(tomlkit.item(_without_none(column)))
+    document.add("columns", columns)
+    return tomlkit.dumps(document)
+
+
+def _without_none(record: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if value is not None}
+
+
+def check(table: pa.Table, schema: Schema, options: DataTable) -> None:
+    """Refuse a table that breaks the pinned schema; the DataError names columns, rows and limits."""
+    problems: list[str] = []
+    known = [column.name for column in schema.columns]
+    problems += [f"column {name!r} is missing" for name in known if name not in table.column_names]
+    problems += [f"column {name!r} is new" for name in table.column_names if name not in known]
+    if schema.target != options.target:
+        problems.append(f"the pinned target is {schema.target!r}, [data] target is {options.target!r}")
+    if not problems:
+        for column in schema.columns:
+            problems += _check_column(table[column.name], column, schema)
+    if problems:
+        more = f"; and {len(problems) - MAX_SHOWN} more" if len(problems) > MAX_SHOWN else ""
+        raise DataError(
+            "the table breaks its pinned schema: " + "; ".join(problems[:MAX_SHOWN]) + more,
+            hint=f"correct the data; if the change is intended, edit {options.schema}",
+        )
+
+
+def _check_column(values: pa.ChunkedArray, column: ColumnSchema, schema: Schema) -> list[str]:
+    name = column.name
+    if column.name == schema.target:
+        return _outside(values, schema.classes, name, "class")
+    found = _kind(values)
+    if found != column.type and not (column.type in ("category", "text") and found == "category"):
+        return [f"column {name!r} is {found}, pinned as {column.type}"]
+    problems = []
+    if values.null_count and not column.nullable:
+        rows = np.flatnonzero(pc.is_null(values).to_numpy())
+        problems.append(f"column {name!r} is missing in {rows_text(rows)}")
+    if column.type == "number":
+        for limit, compare, word in ((column.min, pc.less, "below"), (column.max, pc.greater, "above")):
+            wrong = None if limit is None else pc.fill_null(compare(values, limit), False)
+            if wrong is not None and pc.any(wrong).as_py():
+                rows = np.flatnonzero(wrong.to_numpy())
+                problems.append(f"column {name!r} is {word} {limit:g} in {rows_text(rows)}")
+    if column.categories is not None:
+        problems += _outside(values, column.categories, name, "category")
+    return problems
+
+
+def _outside(values: pa.ChunkedArray, allowed: list[str], name: str, word: str) -> list[str]:
+    wrong = pc.and_not(pc.is_valid(values), pc.is_in(values, pa.array(allowed, pa.string())))
+    rows = np.flatnonzero(wrong.to_numpy())
+    missing = np.flatnonzero(pc.is_null(values).to_numpy()) if word == "class" else []
+    problems = [f"column {name!r} has an unknown {word} in {rows_text(rows)}"] if len(rows) else []
+    if len(missing):
+        problems.append(f"column {name!r} is missing in {rows_text(missing)}")
+    return problems

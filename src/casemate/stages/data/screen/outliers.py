@@ -1,0 +1,42 @@
+"""Cells far outside their column: |x - median| in units of the scaled median absolute deviation.
+
+Columns whose MAD is 0 (more than half of the values are equal) are left to other detectors.
+Source: Iglewicz and Hoaglin, How to Detect and Handle Outliers (1993); the MAD is SciPy's.
+"""
+
+import numpy as np
+from scipy.stats import median_abs_deviation
+
+from casemate.config import ScreenTable
+from casemate.core.types import Quarantined
+from casemate.stages.data.screen.interface import Rows, Suspicion
+
+
+class Outliers:
+    """Names the worst column of each suspicious row."""
+
+    id = "outlier"
+
+    def __call__(self, rows: Rows, options: ScreenTable) -> Suspicion:
+        """See `Detector`."""
+        worst = np.zeros(len(rows.frame))
+        column = np.full(len(rows.frame), -1)
+        for position, name in enumerate(rows.numbers):
+            values = rows.frame[name].to_numpy(dtype=np.float64)
+            spread = median_abs_deviation(values, scale="normal", nan_policy="omit")
+            if not spread > 0:
+                continue
+            deviations = np.nan_to_num(np.abs(values - np.nanmedian(values)) / spread)
+            column = np.where(deviations > worst, position, column)
+            worst = np.maximum(worst, deviations)
+        suspicious = np.flatnonzero(worst > options.outlier_deviations)
+        found = [
+            Quarantined(
+                row=int(row),
+                reason=self.id,
+                detail=f"{rows.numbers[column[row]]} lies {worst[row]:.1f} robust deviations from the median",
+                score=float(worst[row]),
+            )
+            for row in suspicious
+        ]
+        return Suspicion(rows=found, figures={"outliers": float(len(found))})

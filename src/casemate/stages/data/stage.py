@@ -1,0 +1,203 @@
+"""The data stage: read, check against the pinned schema, screen, split, seal."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+from sklearn.model_selection import StratifiedGroupKFold, train_test_split
+
+from casemate.config import Config
+from casemate.controls.keys import tables
+from casemate.controls.keys.interface import KeyProvider
+from casemate.controls.keys.objects import ObjectStore
+from casemate.core.digest import sha256_file, sha256_record
+from casemate.core.errors import DataError
+from casemate.core.files import write_atomic
+from casemate.core.frame import codes_of, features_of
+from casemate.core.sandbox.run import Progress
+from casemate.core.signatures import Signer
+from casemate.core.types import FORMAT, Finding, Quarantined, Schema, SealedDataset
+from casemate.stages.data import schema as schemas
+from casemate.stages.data import source
+from casemate.stages.data.screen.duplicates import Duplicates
+from casemate.stages.data.screen.interface import Detector, Rows, Suspicion
+from casemate.stages.data.screen.label_noise import LabelNoise
+from casemate.stages.data.screen.outliers import Outliers
+
+DETECTORS: dict[str, type[Detector]] = {"duplicates": Duplicates, "outliers": Outliers, "label_noise": LabelNoise}
+"""Detector by its switch in `[screen]`."""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What the stage works with."""
+
+    root: Path
+    config: Config
+    datasets: Path
+    objects: ObjectStore
+    keys: KeyProvider
+    signer: Signer
+    progress: Progress
+
+
+def seal(tools: Tools) -> SealedDataset:
+    """From `[data] source` to a sealed, versioned data set.
+
+    Raises:
+        ConfigError: the source or a named column does not exist.
+        DataError: the table is malformed, breaks its schema, cannot be split, or too many rows are under suspicion.
+    """
+    config, options = tools.config, tools.config.data
+    path = tools.root / options.source
+    tools.progress("reading", 0, 5)
+    table, findings = source.read(path, options)
+    schema, inferred = _schema(tools, table)
+    findings += inferred
+    if not schema.features:
+        raise DataError("no column is left to learn from", hint="see [data.columns]: identifiers and text are not features")
+
+    frame, codes = features_of(table, schema), codes_of(table, schema)
+    groups = _groups(table, config)
+    rows = Rows(frame, codes, groups, schema, config.train.seed)
+    suspicion = _screen(tools, rows)
+    findings += suspicion.findings
+    excluded = _excluded(config, suspicion.rows, table.num_rows)
+    holdout = _holdout(codes, groups, excluded, config)
+
+    tools.progress("sealing", 4, 5)
+    split = pa.table({"holdout": pa.array(holdout), "excluded": pa.array(excluded)})
+    identity = {
+        "format": FORMAT,
+        "source": sha256_file(path),
+        "schema": sha256_record(schema),
+        "read": sha256_record(options),
+        "excluded": int(excluded.sum()),
+        "screen": sha256_record(suspicion.rows),
+    }
+    version = sha256_record(identity)[:16]
+    about = {"name": config.dataset_name, "version": version, "rows": table.num_rows, "columns": table.column_names, **identity}
+    classes = {column.name: column.column_class for column in schema.columns}
+    tables.seal(table, tools.datasets / config.dataset_name / version, tools.keys, tools.signer, classes, about)
+    if schemas.load(tools.root / options.schema) is None:
+        write_atomic(tools.root / options.schema, schemas.dump(schema).encode(), mode=0o644)
+    return SealedDataset(
+        name=config.dataset_name,
+        version=version,
+        source_digest=identity["source"],
+        rows=table.num_rows,
+        schema=schema,
+        quarantined=_count(suspicion.rows),
+        quarantine=tools.objects.put(msgspec.json.encode(suspicion.rows)),
+        excluded=int(excluded.sum()),
+        split=tools.objects.put(_arrow(split)),
+        holdout=int(holdout.sum()),
+        statistics=_statistics(rows),
+        findings=findings,
+        figures=suspicion.figures,
+    )
+
+
+def _schema(tools: Tools, table: pa.Table) -> tuple[Schema, list[Finding]]:
+    tools.progress("checking the schema", 1, 5)
+    pinned = schemas.load(tools.root / tools.config.data.schema)
+    if pinned is None:
+        return schemas.infer(table, tools.config.data)
+    schemas.check(table, pinned, tools.config.data)
+    return pinned, []
+
+
+def _groups(table: pa.Table, config: Config) -> np.ndarray[Any, Any] | None:
+    if config.data.subject is None:
+        return None
+    subject = table[config.data.subject]
+    if subject.null_count:
+        raise DataError(f"the subject {config.data.subject!r} is missing in {subject.null_count} rows", hint="every row needs one")
+    return np.asarray(subject.combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False))
+
+
+def _screen(tools: Tools, rows: Rows) -> Suspicion:
+    total = Suspicion()
+    for switch, detector in DETECTORS.items():
+        if getattr(tools.config.screen, switch):
+            tools.progress(f"screening for {switch.replace('_', ' ')}", 2, 5)
+            found = detector()(rows, tools.config.screen)
+            total.rows += found.rows
+            total.findings += found.findings
+            total.figures |= found.figures
+    return total
+
+
+def _excluded(config: Config, suspects: list[Quarantined], count: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    suspicious = {suspect.row for suspect in suspects}
+    share = len(suspicious) / count
+    if share > config.screen.cap:
+        raise DataError(
+            f"{len(suspicious)} of {count} rows ({share:.1%}) are under suspicion, the cap is {config.screen.cap:.1%} ({_count(suspects)})",
+            hint="look at the source of these rows; if they are right, raise [screen] cap",
+        )
+    mask = np.zeros(count, dtype=bool)
+    if config.screen.quarantine == "exclude":
+        mask[list(suspicious)] = True
+    return mask
+
+
+def _holdout(
+    codes: np.ndarray[Any, Any], groups: np.ndarray[Any, Any] | None, excluded: np.ndarray[Any, Any], config: Config
+) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    kept = np.flatnonzero(~excluded)
+    rarest = int(np.bincount(codes[kept], minlength=int(codes.max()) + 1).min())
+    needed = config.train.folds + 1
+    if rarest < needed:
+        raise DataError(
+            f"the rarest class has {rarest} rows, at least {needed} are needed for {config.train.folds} folds and a hold-out",
+            hint="lower [train] folds, or collect more rows of that class",
+        )
+    mask = np.zeros(len(codes), dtype=bool)
+    if groups is None:
+        _, test = train_test_split(
+            kept, test_size=config.train.test_share, stratify=codes[kept], random_state=config.train.seed
+        )
+        mask[test] = True
+        return mask
+    parts = max(2, round(1 / config.train.test_share))
+    if len(np.unique(groups[kept])) < max(parts, config.train.folds) + 1:
+        raise DataError("there are too few different subjects to split by", hint="check [data] subject")
+    splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=config.train.seed)
+    _, test = next(iter(splitter.split(kept, codes[kept], groups[kept])))
+    mask[kept[test]] = True
+    return mask
+
+
+def _statistics(rows: Rows) -> dict[str, dict[str, float]]:
+    found = {}
+    for name in rows.numbers:
+        values = rows.frame[name].to_numpy(dtype=np.float64)
+        missing = np.isnan(values)
+        if missing.all():
+            continue
+        present = values[~missing] if missing.any() else values
+        found[name] = {
+            "mean": float(present.mean()),
+            "std": float(present.std()),
+            "median": float(np.median(present)),
+            "missing": float(missing.mean()),
+        }
+    return found
+
+
+def _count(suspects: list[Quarantined]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for suspect in suspects:
+        counts[suspect.reason] = counts.get(suspect.reason, 0) + 1
+    return counts
+
+
+def _arrow(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()

@@ -1,0 +1,143 @@
+"""The signed model: OpenSSF model-signing v1.0 (a Sigstore bundle v0.3 around a DSSE envelope), verified before use.
+
+Signing goes through the `model-signing` library, so that its stock tool verifies the result; an ML-DSA-65 signature is
+then appended. Verifying is our own short path: both signatures, every digest, no missing and no extra file.
+Spec: https://github.com/ossf/model-signing-spec
+"""
+
+import hashlib
+import secrets
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from cryptography.hazmat.primitives import serialization
+
+from casemate.core.digest import sha256
+from casemate.core.errors import VerificationError
+from casemate.core.signatures import Signer, Verifier, read_envelope
+from casemate.core.types import FORMAT, Record, Schema
+
+PREDICATE = "https://model_signing/signature/v1.0"
+CARD = "model.json"
+MODEL_FOLDER, BUNDLE = "model", "model.sig"
+PUBLIC_KEYS = ("signer.pub", "signer-mldsa65.pub")
+
+
+class Card(Record):
+    """`model.json`: what a server needs to know about the model, signed with it."""
+
+    name: str
+    """Model name."""
+    model_version: int
+    """Version in the registry."""
+    inputs: Schema
+    """Pinned schema: features, classes, ranges."""
+    serve_format: str
+    """`onnx` or `skops`."""
+    purpose: str
+    """Why the data was processed."""
+    lineage: dict[str, str]
+    """Where the model came from."""
+    metrics: dict[str, float]
+    """Hold-out figures."""
+    version: int = FORMAT
+    """Version of this format."""
+
+
+class VerifiedModel:
+    """Files and card of a model whose signatures and digests hold; only `verify` makes one."""
+
+    def __init__(self, files: dict[str, bytes], card: Card, fingerprint: str, _proof: object = None) -> None:
+        if _proof is not _PROOF:
+            raise VerificationError("a model can only be obtained by verifying its bundle")
+        self.files = files
+        self.card = card
+        self.fingerprint = fingerprint
+
+
+_PROOF = object()
+
+
+def sign(files: dict[str, bytes], signer: Signer, scratch: Path) -> bytes:
+    """The bundle over `files` (path -> content); `scratch` is an empty private folder."""
+    from model_signing import signing
+
+    folder, signature, key = scratch / MODEL_FOLDER, scratch / BUNDLE, scratch / "key.pem"
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    # The library wants a key file: it gets one encrypted under a password that lives in memory only.
+    password = secrets.token_urlsafe(32)
+    pem = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    key.write_bytes(signer.classical.private_bytes(*pem, serialization.BestAvailableEncryption(password.encode())))
+    key.chmod(0o600)
+    signing.Config().use_elliptic_key_signer(private_key=key, password=password.encode()).sign(folder, signature)
+    document = msgspec.json.decode(signature.read_bytes(), type=dict[str, Any])
+    document["dsseEnvelope"] = signer.countersign(document["dsseEnvelope"])
+    return msgspec.json.encode(document)
+
+
+def verify(files: dict[str, bytes], bundle: bytes, verifier: Verifier) -> VerifiedModel:
+    """Check the bundle over `files`.
+
+    Raises:
+        VerificationError: a signature is missing or wrong, a file was changed, is missing or is extra.
+    """
+    statement = verifier.verify_statement(envelope_of(bundle), PREDICATE)
+    listed = resources_of(statement)
+    if set(listed) != set(files):
+        odd = ", ".join(sorted(set(listed) ^ set(files)))
+        raise VerificationError(f"the model has missing or extra files: {odd}", hint="obtain the model from its owner again")
+    for name, digest in listed.items():
+        if sha256(files[name]) != digest:
+            raise VerificationError(f"the model file {name} was changed after signing", hint="obtain the model from its owner again")
+    try:
+        card = msgspec.json.decode(files[CARD], type=Card)
+    except (KeyError, msgspec.MsgspecError) as error:
+        raise VerificationError("the signed model has no readable model.json") from error
+    return VerifiedModel(dict(files), card, verifier.fingerprint, _PROOF)
+
+
+def envelope_of(bundle: bytes) -> dict[str, Any]:
+    """The DSSE envelope inside a Sigstore bundle; VerificationError when it is not one."""
+    document = read_envelope(bundle)
+    envelope = document.get("dsseEnvelope")
+    if not isinstance(envelope, dict) or "verificationMaterial" not in document:
+        raise VerificationError("the signature file is not a model-signing bundle")
+    return envelope
+
+
+def resources_of(statement: dict[str, Any]) -> dict[str, str]:
+    """File -> SHA-256 as listed, after checking the root digest over them."""
+    try:
+        resources = [(str(item["name"]), str(item["algorithm"]), str(item["digest"])) for item in statement["predicate"]["resources"]]
+        subject = statement["subject"]
+        root = subject[0]["digest"]["sha256"]
+        raw = b"".join(bytes.fromhex(digest) for _, _, digest in resources)
+    except (KeyError, TypeError, IndexError, ValueError) as error:
+        raise VerificationError("the signed manifest is malformed") from error
+    if len(subject) != 1 or any(algorithm != "sha256" for _, algorithm, _ in resources):
+        raise VerificationError("the signed manifest must hold one model with SHA-256 digests")
+    if hashlib.sha256(raw).hexdigest() != root or len({name for name, _, _ in resources}) != len(resources):
+        raise VerificationError("the signed manifest contradicts itself")
+    return {name: digest for name, _, digest in resources}
+
+
+def read_folder(folder: Path) -> dict[str, bytes]:
+    """Every file below `folder` by relative path; symbolic links are refused."""
+    files = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink():
+            raise VerificationError(f"{path} is a symbolic link", hint="obtain the model from its owner again")
+        if path.is_file():
+            files[path.relative_to(folder).as_posix()] = path.read_bytes()
+    return files
+
+
+def verify_folder(folder: Path, verifier: Verifier) -> VerifiedModel:
+    """Verify an exported model: `folder/model/…` against `folder/model.sig`."""
+    if not (folder / BUNDLE).is_file() or not (folder / MODEL_FOLDER).is_dir():
+        raise VerificationError(f"{folder} holds no signed model", hint="expected model/ and model.sig, as `casemate model export` writes")
+    return verify(read_folder(folder / MODEL_FOLDER), (folder / BUNDLE).read_bytes(), verifier)

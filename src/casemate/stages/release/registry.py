@@ -1,0 +1,137 @@
+"""The registry: models by name and version with verdict, lineage and bundle; rows are written once."""
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import sqlalchemy as sa
+
+from casemate.controls.keys.objects import ObjectStore
+from casemate.core.errors import ConfigError, RefusedError
+from casemate.core.files import fsync_folder, fsync_tree, make_folder
+from casemate.core.signatures import Verifier
+from casemate.core.store import METADATA, Store
+from casemate.core.types import Release
+from casemate.stages.release import bundle
+
+MODELS = sa.Table(
+    "model",
+    METADATA,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True),
+    sa.Column("run", sa.String, nullable=False, unique=True),
+    sa.Column("created", sa.String, nullable=False),
+    sa.Column("release", sa.LargeBinary, nullable=False),
+)
+
+
+@dataclass(frozen=True)
+class Registered:
+    """One row."""
+
+    created: str
+    release: Release
+
+    @property
+    def reference(self) -> str:
+        """`NAME@VERSION`."""
+        return f"{self.release.model}@{self.release.model_version}"
+
+
+class Registry:
+    """Registers, lists, verifies and exports models."""
+
+    def __init__(self, store: Store, objects: ObjectStore, verifier: Verifier) -> None:
+        self.store = store
+        self.objects = objects
+        self.verifier = verifier
+
+    def next_version(self, name: str) -> int:
+        """The version that the next model called `name` gets."""
+        with self.store.reading() as tx:
+            latest = tx.execute(sa.select(sa.func.max(MODELS.c.version)).where(MODELS.c.name == name)).scalar()
+        return int(latest or 0) + 1
+
+    def register(self, tx: sa.Connection, release: Release, created: str) -> None:
+        """Add a model within the caller's transaction."""
+        tx.execute(
+            MODELS.insert().values(
+                name=release.model,
+                version=release.model_version,
+                run=release.lineage.run,
+                created=created,
+                release=msgspec.json.encode(release),
+            )
+        )
+
+    def list(self) -> list[Registered]:
+        """All models, newest first."""
+        query = sa.select(MODELS).order_by(MODELS.c.name, MODELS.c.version.desc())
+        with self.store.reading() as tx:
+            return [Registered(row.created, msgspec.json.decode(row.release, type=Release)) for row in tx.execute(query)]
+
+    def get(self, reference: str) -> Registered:
+        """The model `NAME@VERSION`, or the newest passed one of `NAME`.
+
+        Raises:
+            ConfigError: there is none with this name or version.
+            RefusedError: the name has versions, but none passed its gates.
+        """
+        name, _, version = reference.partition("@")
+        found = [model for model in self.list() if model.release.model == name]
+        if not found:
+            raise ConfigError(f"no model called {name!r}", hint="`casemate model list`")
+        if version:
+            for model in found:
+                if str(model.release.model_version) == version:
+                    return model
+            raise ConfigError(f"{name!r} has no version {version!r}", hint="`casemate model list`")
+        passed = [model for model in found if model.release.bundle]
+        if not passed:
+            raise RefusedError(
+                f"no version of {name!r} passed its gates: {'; '.join(found[0].release.verdict.reasons)}",
+                hint="improve the model or correct the gates, then `casemate run`",
+            )
+        return passed[0]
+
+    def verify(self, reference: str) -> bundle.VerifiedModel:
+        """Read every file and check it against the signed bundle.
+
+        Raises:
+            RefusedError: the model was refused, so nothing signed exists.
+            VerificationError: a file or the bundle was changed or removed.
+        """
+        release = self.get(reference).release
+        if release.bundle is None:
+            raise RefusedError(
+                f"{reference} was {release.verdict.outcome} and is not signed: {'; '.join(release.verdict.reasons)}",
+                hint="improve the model or correct the gates, then `casemate run`",
+            )
+        files = {name: self.objects.get(digest) for name, digest in release.files.items()}
+        return bundle.verify(files, self.objects.get(release.bundle), self.verifier)
+
+    def export(self, reference: str, folder: Path) -> bundle.VerifiedModel:
+        """Write the verified model as `folder/model/…`, `model.sig` and both public keys; `folder` must not exist."""
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ConfigError(f"{folder} exists already", hint="name a new folder")
+        model = self.verify(reference)
+        signature = self.objects.get(str(self.get(reference).release.bundle))
+        make_folder(folder.absolute().parent, 0o755)
+        draft = Path(tempfile.mkdtemp(dir=folder.absolute().parent, prefix=".tmp-"))
+        try:
+            draft.chmod(0o755)
+            written = {f"{bundle.MODEL_FOLDER}/{name}": content for name, content in model.files.items()}
+            written[bundle.BUNDLE] = signature
+            written |= dict(zip(bundle.PUBLIC_KEYS, self.verifier.pems, strict=True))
+            for name, content in written.items():
+                (draft / name).parent.mkdir(parents=True, exist_ok=True)
+                (draft / name).write_bytes(content)
+            fsync_tree(draft)
+            draft.replace(folder)
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+        fsync_folder(folder.absolute().parent)
+        return model

@@ -1,0 +1,78 @@
+"""The release stage: judge, and sign only what passed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from casemate.config import Config
+from casemate.controls.keys.objects import ObjectStore
+from casemate.core.digest import sha256_record
+from casemate.core.files import scratch_folder
+from casemate.core.sandbox.run import Progress
+from casemate.core.signatures import Signer
+from casemate.core.types import Assessment, Lineage, Release, SealedDataset, TrainedModel
+from casemate.stages.release import bundle, gate, mlbom
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What the stage works with."""
+
+    config: Config
+    objects: ObjectStore
+    signer: Signer
+    scratch: Path
+    progress: Progress
+
+
+def decide(tools: Tools, run: str, version: int, dataset: SealedDataset, model: TrainedModel, assessment: Assessment) -> Release:
+    """The verdict; for a passed model also its signed bundle. A refused model keeps its files, unsigned.
+
+    Args:
+        tools: what the stage works with.
+        run: run id.
+        version: the version that the model gets in the registry.
+        dataset: the sealed data set.
+        model: the trained model.
+        assessment: what was measured.
+    """
+    config = tools.config
+    tools.progress("judging", 0, 2)
+    verdict = gate.judge(config, dataset, model, assessment)
+    lineage = Lineage(
+        run=run,
+        dataset=dataset.name,
+        dataset_version=dataset.version,
+        source_digest=dataset.source_digest,
+        code_digest=model.code_digest,
+        config_digest=sha256_record(config),
+        environment_digest=mlbom.environment_digest(),
+        train_digest=sha256_record(model),
+        assess_digest=sha256_record(assessment),
+    )
+    name = config.project.name
+    card = bundle.Card(
+        name=name,
+        model_version=version,
+        inputs=dataset.schema,
+        serve_format=assessment.serve_format,
+        purpose=config.project.purpose,
+        lineage=msgspec.to_builtins(lineage),
+        metrics={metric: figure.value for metric, figure in assessment.metrics.items()},
+    )
+    stored = dict(model.files)
+    documents = {
+        bundle.CARD: card.to_json(),
+        "mlbom.cdx.json": mlbom.build(name, version, lineage, dataset, model, assessment, model.files),
+    }
+    signature = None
+    if verdict.outcome == "passed":
+        tools.progress("signing", 1, 2)
+        files = {file: tools.objects.get(digest) for file, digest in stored.items()} | documents
+        with scratch_folder(tools.scratch) as scratch:
+            signature = tools.objects.put(bundle.sign(files, tools.signer, scratch))
+    stored |= {file: tools.objects.put(content) for file, content in documents.items()}
+    return Release(
+        model=name, model_version=version, verdict=verdict, lineage=lineage, files=stored, bundle=signature
+    )

@@ -1,0 +1,1 @@
+"""Search, refit, export, all inside the sandbox. `stage.py` is outside; `fit.py`, `search.py`, `export.py` inside."""

@@ -1,0 +1,1 @@
+"""Files that `casemate init` writes, as `string.Template` texts."""

@@ -1,0 +1,139 @@
+"""What an outsider checks: an exported model, a run's evidence, a sealed table or an audit log, from public keys alone.
+
+Trust comes from keys that the reader already has: given with `--key`, or those of the reader's own projects under
+`~/.config/casemate`. Keys that merely lie beside the artifact prove nothing about who signed it and are not used.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from casemate.controls.keys.file import CONFIG_HOME
+from casemate.core.errors import ConfigError, VerificationError
+from casemate.core.signatures import Verifier
+
+SIGNER_FILES = ("signer.pub", "signer-mldsa65.pub")
+LOG_KEY = "log.vkey"
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What was checked and holds."""
+
+    kind: str
+    summary: str
+    signer: str
+
+
+@dataclass(frozen=True)
+class Trusted:
+    """A set of public keys and where they came from."""
+
+    origin: str
+    verifier: Verifier | None
+    log_vkeys: str | None
+
+
+def trusted_keys(paths: list[Path]) -> list[Trusted]:
+    """Keys from files or folders named by the user, or those of the user's own projects when none are named."""
+    if not paths:
+        return [_from_folder(folder) for folder in sorted(CONFIG_HOME.expanduser().glob("*/public"))]
+    pems, logs = [], []
+    for path in _files(paths):
+        (logs if path.name.endswith(".vkey") else pems).append(path.read_bytes())
+    verifier = Verifier.from_pem(*pems) if pems else None
+    return [Trusted("--key", verifier, logs[0].decode() if logs else None)]
+
+
+def _files(paths: list[Path]) -> Iterator[Path]:
+    for path in paths:
+        if path.is_dir():
+            yield from (path / name for name in (*SIGNER_FILES, LOG_KEY) if (path / name).is_file())
+        elif path.is_file():
+            yield path
+        else:
+            raise ConfigError(f"no such public key: {path}", hint="pass signer.pub and signer-mldsa65.pub, or log.vkey")
+
+
+def _from_folder(folder: Path) -> Trusted:
+    pems = [(folder / name).read_bytes() for name in SIGNER_FILES if (folder / name).is_file()]
+    log = folder / LOG_KEY
+    verifier = Verifier.from_pem(*pems) if len(pems) == len(SIGNER_FILES) else None
+    return Trusted(folder.parent.name, verifier, log.read_text() if log.is_file() else None)
+
+
+def verify_path(path: Path, keys: list[Path] | None = None) -> Verified:
+    """Find out what `path` is and verify it.
+
+    Raises:
+        ConfigError: there is nothing at `path` that casemate signs, or a key file is missing.
+        VerificationError: it was changed, or nobody trusted signed it.
+    """
+    if not path.exists():
+        raise ConfigError(f"no such file or folder: {path}", hint="an exported model, a run's folder, a sealed table or an audit log")
+    for marker, check in (("model.sig", _model), ("evidence.dsse.json", _evidence), ("manifest.dsse.json", _table), ("checkpoint", _log)):
+        if (path / marker).is_file():
+            return _first_trusted(check, path, trusted_keys(keys or []))
+    if (path / "model").is_dir():
+        raise VerificationError(f"{path} holds a model without model.sig: it is unsigned", hint="do not use it")
+    if path.parent.name == "runs" and any(path.glob("[1-4]-*")):
+        raise VerificationError(f"{path} holds evidence without a signature", hint="the run did not finish, or the signature was removed")
+    raise ConfigError(f"{path} is nothing that casemate signs", hint="an exported model, a run's folder, a sealed table or an audit log")
+
+
+def _first_trusted(check: object, path: Path, candidates: list[Trusted]) -> Verified:
+    fault: VerificationError | None = None
+    for trusted in candidates:
+        try:
+            return check(path, trusted)  # type: ignore[operator,no-any-return]
+        except VerificationError as error:
+            fault = error
+    if fault is None or (len(candidates) > 1 and candidates[0].origin != "--key"):
+        raise VerificationError(
+            f"no trusted key verifies {path}" + (f" ({fault.message})" if fault else ""),
+            hint="get the owner's public keys over a channel you trust, then: casemate verify PATH --key FOLDER_WITH_KEYS",
+        )
+    raise fault
+
+
+def _signer(trusted: Trusted) -> Verifier:
+    if trusted.verifier is None:
+        raise VerificationError("no signer's keys were given", hint="pass --key signer.pub --key signer-mldsa65.pub")
+    return trusted.verifier
+
+
+def _model(path: Path, trusted: Trusted) -> Verified:
+    from casemate.stages.release.bundle import verify_folder
+
+    verifier = _signer(trusted)
+    model = verify_folder(path, verifier)
+    return Verified("model", f"{model.card.name}@{model.card.model_version}, {len(model.files)} files", _who(trusted, verifier))
+
+
+def _evidence(path: Path, trusted: Trusted) -> Verified:
+    from casemate.pipeline import verify_evidence
+
+    verifier = _signer(trusted)
+    said = verify_evidence(path, verifier)
+    return Verified("evidence", f"run {said.get('run')} of {said.get('project')}: {said.get('model')} {said.get('outcome')}", _who(trusted, verifier))
+
+
+def _table(path: Path, trusted: Trusted) -> Verified:
+    from casemate.controls.keys.tables import check
+
+    verifier = _signer(trusted)
+    said = check(path, verifier)
+    return Verified("data set", f"{said.get('name')}@{said.get('version')}, {said.get('rows')} rows", _who(trusted, verifier))
+
+
+def _log(path: Path, trusted: Trusted) -> Verified:
+    from casemate.controls.audit.verify import verify_log
+
+    if trusted.log_vkeys is None:
+        raise VerificationError("no log key was given", hint="pass --key log.vkey")
+    log = verify_log(path, trusted.log_vkeys)
+    return Verified("audit log", f"{log.checkpoint.size} entries of {log.checkpoint.origin}", f"log keys from {trusted.origin}")
+
+
+def _who(trusted: Trusted, verifier: Verifier) -> str:
+    return f"keys from {trusted.origin}, SHA-256 {verifier.fingerprint}"
