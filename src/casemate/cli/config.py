@@ -1,0 +1,56 @@
+"""`casemate config`."""
+
+import argparse
+from typing import Any
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions.add_parser("check", help="check casemate.toml, the training code's files and the policies")
+    actions.add_parser("show", help="every option with the value in force")
+    actions.add_parser("schema", help="every option with type, default and meaning")
+
+
+def run(arguments: Any) -> int:
+    """Check, show or explain the configuration."""
+    import msgspec
+
+    from casemate import config
+    from casemate.cli.output import emit
+
+    if arguments.action == "schema":
+        emit(arguments, config.schema(), _options())
+        return 0
+    from casemate.project import open_project
+
+    project = open_project(arguments.config, arguments.overrides)
+    if arguments.action == "check":
+        from casemate.core.errors import ConfigError
+        from casemate.stages.train.stage import code_files
+
+        files = code_files(project.root, project.config)
+        source = project.root / project.config.data.source
+        if not source.is_file():
+            raise ConfigError(f"[data] source: no such file {source}", hint="the path is relative to the project's folder")
+        policies = project.policy.version
+        emit(arguments, {"ok": True, "code": sorted(files), "policies": policies}, f"OK: casemate.toml, {', '.join(files)}, {source.name} and the policies")
+        return 0
+    built = msgspec.to_builtins(project.config)
+    emit(arguments, built, "\n".join(_flat(built)))
+    return 0
+
+
+def _flat(value: Any, name: str = "") -> list[str]:
+    if isinstance(value, dict) and value:
+        return [line for key, item in value.items() for line in _flat(item, f"{name}.{key}" if name else str(key))]
+    return [f"{name} = {value!r}"]
+
+
+def _options() -> str:
+    from casemate.config import Config, describe
+
+    lines = []
+    for table, option, kind, default, meaning in describe(Config):
+        lines.append(f"{table + '.' + option:<28} {kind:<28} {default:<24} {meaning}")
+    return "\n".join(lines)

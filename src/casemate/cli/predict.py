@@ -1,0 +1,68 @@
+"""`casemate predict FILE.csv`."""
+
+import argparse
+import datetime
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb."""
+    parser.add_argument("file", type=Path, help="CSV file with the model's features; other columns are ignored")
+    parser.add_argument("--model", help="model name (default: the project's)")
+    parser.add_argument("--url", help="the gateway (default: [serve] host and port)")
+    parser.add_argument("--token", help="file:PATH or env:NAME; default: a token for one minute, made by the owner")
+    parser.add_argument("--out", type=Path, help="write CSV there instead of to standard output")
+
+
+def run(arguments: Any) -> int:
+    """Predict every row."""
+    import csv
+    import io
+
+    from casemate.core.files import write_atomic
+    from casemate.project import open_project
+    from casemate.serve.client import Client, read_rows
+
+    project = open_project(arguments.config, arguments.overrides)
+    options = project.config.serve
+    model = arguments.model or project.config.project.name
+    rows = read_rows(arguments.file, project.config.data)
+    token, revoke = _token(arguments.token, project, model)
+    try:
+        url = arguments.url or f"https://{options.host}:{options.port}"
+        client = Client(url, token, project.keys.folder / "public" / "ca.pem")
+        classes = client.classes(model)
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(["label", *(f"p_{name}" for name in classes)])
+        for labels, probabilities in client.predict(model, rows):
+            writer.writerows([label, *(f"{p:.6f}" for p in row)] for label, row in zip(labels, probabilities, strict=True))
+    finally:
+        revoke()
+    if arguments.out:
+        write_atomic(arguments.out, buffer.getvalue().encode(), mode=0o644)
+        print(f"wrote {rows.num_rows} predictions to {arguments.out}", file=sys.stderr)
+    else:
+        sys.stdout.write(buffer.getvalue())
+    return 0
+
+
+def _token(reference: str | None, project: Any, model: str) -> tuple[str, Any]:
+    from casemate.core.secrets import read_secret
+
+    if reference:
+        return read_secret(reference), lambda: None
+    principal = project.authorise("token:create")
+    service = f"predict-{principal.name}"
+    with project.store.transaction() as tx:
+        token, identifier = project.directory.create_token(tx, service, ["client"], [model], datetime.timedelta(minutes=1))
+        project.audit.append(tx, principal.uid, "token:create", f'Service::"{service}"', "done", {"token": identifier, "seconds": 60})
+    project.audit.publish()
+
+    def revoke() -> None:
+        with project.store.transaction() as tx:
+            project.directory.revoke(tx, identifier)
+
+    return token, revoke

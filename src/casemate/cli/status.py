@@ -1,0 +1,42 @@
+"""`casemate status`."""
+
+import argparse
+from typing import Any
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """No options beyond the common ones."""
+
+
+def run(arguments: Any) -> int:
+    """Say where the project stands."""
+    from casemate.cli.output import emit
+    from casemate.controls.audit.log import HEAD
+    from casemate.project import open_project
+
+    project = open_project(arguments.config, arguments.overrides)
+    runs = project.engine.runs()
+    models = project.registry.list()
+    signed = next((model.reference for model in models if model.release.bundle), None)
+    with project.store.reading() as tx:
+        entries = tx.execute(HEAD.select()).one().size
+    value = {
+        "project": project.config.project.id,
+        "purpose": project.config.project.purpose,
+        "last_run": None if not runs else {"id": runs[0]["id"], "state": runs[0]["state"]},
+        "serving_candidate": signed,
+        "models": len(models),
+        "datasets": list(project.datasets),
+        "audit_entries": entries,
+    }
+    lines = [
+        f"project   {value['project']} ({value['purpose']})",
+        f"last run  {runs[0]['id']} {runs[0]['state']}" if runs else "last run  none yet: casemate run",
+        f"models    {len(models)}, newest signed: {signed or 'none'}",
+        f"data      {', '.join(project.datasets) or 'none'}",
+        f"audit     {entries} entries",
+    ]
+    if runs and runs[0]["state"] == "running":
+        lines.append("          the last run is going on or was interrupted: casemate run resumes it")
+    emit(arguments, value, "\n".join(lines))
+    return 0

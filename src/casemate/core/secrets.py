@@ -1,0 +1,26 @@
+"""Secrets by reference: `env:NAME` or `file:PATH`, never as a value in a file or on a command line."""
+
+import os
+from pathlib import Path
+
+from casemate.core.errors import ConfigError
+
+MAX_SECRET = 64 * 1024
+
+
+def read_secret(reference: str) -> str:
+    """The secret behind `reference`, without surrounding white space; ConfigError when there is none."""
+    kind, _, where = reference.partition(":")
+    if kind == "env":
+        value = os.environ.get(where, "")
+    elif kind == "file":
+        try:
+            with Path(where).open(encoding="utf-8") as file:
+                value = file.read(MAX_SECRET)
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"the secret file {where} cannot be read", hint="check the path and its permissions") from error
+    else:
+        raise ConfigError("a secret must be given as env:NAME or file:PATH", hint="values on the command line would leak")
+    if not value.strip():
+        raise ConfigError(f"the secret {reference!r} is empty")
+    return value.strip()

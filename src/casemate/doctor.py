@@ -1,0 +1,109 @@
+"""What this machine can enforce, and what it cannot: said plainly, with what to do."""
+
+import importlib.util
+import os
+import ssl
+import stat
+from typing import Literal
+
+from casemate.core.errors import Error
+from casemate.core.sandbox import confine
+from casemate.core.sandbox.run import available
+from casemate.core.types import Record
+from casemate.project import Project, open_project
+
+EXTRAS = {"torch": "adversarial and private training (not part of this version)"}
+
+
+class Check(Record):
+    """One thing looked at."""
+
+    mark: Literal["ok", "note", "FAIL"]
+    """`FAIL` stops runs, `note` is a limit to know."""
+    subject: str
+    """What."""
+    state: str
+    """How it is."""
+    advice: str = ""
+    """What to do, if anything."""
+
+
+def examine(path: str, overrides: list[str]) -> list[Check]:
+    """Every check; those of the project only where there is one."""
+    checks = [*_sandbox(), _tls()]
+    try:
+        checks += _project(open_project(path, overrides))
+    except Error as error:
+        checks.append(Check(mark="note", subject="project", state=error.message, advice=error.hint))
+    return checks
+
+
+def _sandbox() -> list[Check]:
+    found = available()
+    checks = [
+        Check(
+            mark="ok" if found["landlock"] else "FAIL",
+            subject="sandbox: Landlock",
+            state=f"ABI {confine.landlock_abi()}" if found["landlock"] else "not in this kernel",
+            advice="" if found["landlock"] else 'Linux 5.13 or newer; or [sandbox] mode = "prefer", with a finding',
+        ),
+        Check(
+            mark="ok" if found["seccomp"] else "FAIL",
+            subject="sandbox: seccomp",
+            state="filter known for this machine" if found["seccomp"] else "no filter for this machine",
+            advice="" if found["seccomp"] else 'x86_64 or aarch64 Linux; or [sandbox] mode = "prefer"',
+        ),
+        Check(
+            mark="ok" if found["namespaces"] else "note",
+            subject="sandbox: namespaces",
+            state="network, IPC, PID and mount" if found["namespaces"] else "not permitted",
+            advice="" if found["namespaces"] else "training code is still without sockets (seccomp) and files (Landlock); allow user namespaces for more",
+        ),
+    ]
+    return checks
+
+
+def _tls() -> Check:
+    return Check(
+        mark="ok" if ssl.HAS_TLSv1_3 else "FAIL",
+        subject="TLS",
+        state=f"{ssl.OPENSSL_VERSION}; TLS 1.3 only; key exchange X25519, no post-quantum group in this stack",
+        advice="recorded traffic could be decrypted by a future quantum computer; model and evidence signatures are hybrid already",
+    )
+
+
+def _project(project: Project) -> list[Check]:
+    checks = []
+    try:
+        folder = project.keys.folder
+        open_ = stat.S_IMODE(os.stat(folder).st_mode) & 0o077
+        checks.append(
+            Check(
+                mark="note" if not open_ else "FAIL",
+                subject="key store",
+                state=f"{folder}: file, 0600, no passphrase" if not open_ else f"{folder} is open to other users",
+                advice="whoever reads this account's files reads the keys: keep a backup offline" if not open_ else f"chmod 700 {folder}",
+            )
+        )
+    except Error as error:
+        checks.append(Check(mark="FAIL", subject="key store", state=error.message, advice=error.hint))
+    checks.append(
+        Check(
+            mark="note",
+            subject="audit log",
+            state="no outside copy or witness is configured",
+            advice="whoever holds the log keys could rewrite history: keep checkpoints elsewhere (.casemate/audit/checkpoint)",
+        )
+    )
+    checks.append(
+        Check(
+            mark="ok" if project.config.sandbox.mode == "require" else "note",
+            subject="[sandbox] mode",
+            state=project.config.sandbox.mode,
+            advice="" if project.config.sandbox.mode == "require" else "training code may run unconfined on a weaker machine",
+        )
+    )
+    for package, purpose in EXTRAS.items():
+        installed = importlib.util.find_spec(package) is not None
+        checks.append(Check(mark="ok" if installed else "note", subject=f"extra: {package}", state="installed" if installed else "absent", advice=purpose))
+    return checks

@@ -1,0 +1,102 @@
+"""The gateway's simplest client: rows of a CSV file in, class and probabilities out."""
+
+import http.client
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+
+from casemate.config import DataTable
+from casemate.core.errors import AccessDenied, BackendError, DataError, RequestError
+
+BATCH = 1000
+TIMEOUT = 60.0
+
+
+class Client:
+    """One connection to a gateway."""
+
+    def __init__(self, url: str, token: str, authority: Path) -> None:
+        """Connect lazily.
+
+        Args:
+            url: `https://host:port`.
+            token: a bearer token.
+            authority: the CA certificate (PEM) to trust, nothing else is.
+        """
+        parts = urlsplit(url)
+        if parts.scheme != "https" or not parts.hostname:
+            raise BackendError(f"{url!r} is not an https URL")
+        context = ssl.create_default_context(cafile=str(authority))
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        self._url = url
+        self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        self._connection = http.client.HTTPSConnection(parts.hostname, parts.port or 443, timeout=TIMEOUT, context=context)
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """One exchange; AccessDenied, RequestError or BackendError when it is refused."""
+        content = None if body is None else msgspec.json.encode(body)
+        try:
+            self._connection.request(method, path, content, self._headers)
+            reply = self._connection.getresponse()
+            answer = reply.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise BackendError(f"no gateway answers at {self._url}: {error}", hint="start it with `casemate serve`") from error
+        if reply.status in (401, 403):
+            raise AccessDenied(f"the gateway refused the token ({reply.status})", hint="`casemate access token create`")
+        if reply.status != 200:
+            raise RequestError(f"the gateway answered {reply.status}: {answer[:300].decode(errors='replace')}")
+        return msgspec.json.decode(answer)
+
+    def predict(self, model: str, table: pa.Table) -> Iterator[tuple[list[str], list[list[float]]]]:
+        """(labels, probabilities) for batches of `table`, whose columns are text as read by `read_rows`."""
+        described = self.call("GET", f"/v2/models/{model}")
+        absent = [item["name"] for item in described["inputs"] if item["name"] not in table.column_names]
+        if absent:
+            raise DataError(f"the file has no column {absent[0]!r}", hint="the model needs every feature it was trained with")
+        for start in range(0, table.num_rows, BATCH):
+            part = table.slice(start, BATCH)
+            inputs = [_tensor(item, part) for item in described["inputs"]]
+            outputs = {o["name"]: o for o in self.call("POST", f"/v2/models/{model}/infer", {"inputs": inputs})["outputs"]}
+            flat, width = outputs["probabilities"]["data"], outputs["probabilities"]["shape"][1]
+            yield outputs["label"]["data"], [flat[i : i + width] for i in range(0, len(flat), width)]
+
+    def classes(self, model: str) -> list[str]:
+        """Class names in the order of the probabilities."""
+        return list(self.call("GET", f"/v2/models/{model}")["parameters"]["classes"])
+
+
+def read_rows(path: Path, options: DataTable) -> pa.Table:
+    """A CSV file with every cell as text, trimmed, missing cells null."""
+    try:
+        with path.open("rb") as file:
+            names = options.header or pyarrow.csv.open_csv(file).schema.names
+        table = pyarrow.csv.read_csv(
+            path,
+            read_options=pyarrow.csv.ReadOptions(column_names=options.header),
+            parse_options=pyarrow.csv.ParseOptions(delimiter=options.delimiter),
+            convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
+        )
+    except FileNotFoundError as error:
+        raise DataError(f"no such file: {path}", hint="check the path") from error
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {str(error)[:200]}", hint="a CSV file with a header is expected") from error
+    missing = pa.array(options.null_values, pa.string())
+    trimmed = {name: pc.utf8_trim_whitespace(table[name]) for name in table.column_names}
+    return pa.table({n: pc.if_else(pc.is_in(v, missing), pa.scalar(None, pa.string()), v) for n, v in trimmed.items()})
+
+
+def _tensor(item: dict[str, Any], part: pa.Table) -> dict[str, Any]:
+    values = part[item["name"]]
+    if item["datatype"] != "BYTES":
+        try:
+            values = values.cast(pa.float64())
+        except pa.ArrowInvalid as error:
+            raise DataError(f"column {item['name']!r} holds text where the model needs numbers", hint=str(error)[:200]) from error
+    return {"name": item["name"], "shape": [len(values)], "datatype": item["datatype"], "data": values.to_pylist()}

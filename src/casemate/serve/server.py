@@ -1,0 +1,130 @@
+"""Starting the gateway: verify and load the models, issue a certificate, listen with TLS 1.3 only."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import ssl
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from casemate.controls.audit.log import GroupCommit
+from casemate.controls.keys.pki import SERVER_DAYS, Authority
+from casemate.core.errors import BackendError, ConfigError
+from casemate.project import Project
+from casemate.serve.app import Gateway
+from casemate.serve.endpoint import Endpoint
+
+RENEW_SECONDS = SERVER_DAYS * 24 * 3600 * 2 / 3
+MAX_CONNECTIONS = 1000
+
+
+def serve(project: Project, announce: Callable[[str, list[str]], None]) -> None:
+    """Serve until SIGTERM or SIGINT; every model is verified before the port is opened.
+
+    Args:
+        project: whose models.
+        announce: called with (URL, model references) once the port answers.
+
+    Raises:
+        RefusedError: a named model was never signed. VerificationError: it was changed.
+        BackendError: the port is taken.
+    """
+    options = project.config.serve
+    references = options.models or [project.config.project.name]
+    endpoints = [Endpoint.load(project.registry.verify(project.registry.get(reference).reference)) for reference in references]
+    names = [endpoint.reference for endpoint in endpoints]
+    if len(set(names)) != len(names):
+        raise ConfigError(f"[serve] models names one model twice: {names}", hint="list each once")
+    principal = project.authorise("gateway:start", models=names)
+    context = _tls(project.keys.authority, options.names, project.keys.folder)
+    listener = _listen(options.host, options.port)
+    audit = GroupCommit(project.audit)
+    gateway = Gateway(
+        endpoints,
+        project.directory,
+        project.policy,
+        audit,
+        max_body=int(options.max_body_mb * 2**20),
+        max_rows=options.max_rows,
+    )
+    config = uvicorn.Config(
+        gateway,
+        http="httptools",
+        loop="uvloop",
+        interface="asgi3",
+        access_log=False,
+        log_level="error",
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=10,
+        limit_concurrency=MAX_CONNECTIONS,
+        ssl_context_factory=lambda _config, _default: context,
+    )
+    url = f"https://{options.host}:{listener.getsockname()[1]}"
+    renew = lambda: _load(context, project.keys.authority, options.names, project.keys.folder)  # noqa: E731
+    try:
+        _Server(config, lambda: announce(url, names), renew).run(sockets=[listener])
+    finally:
+        listener.close()
+        audit.close()
+        project.audit.record(principal.uid, "gateway:stop", f'Project::"{project.config.project.id}"', "done")
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server that says when it answers and renews its certificate."""
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None], renew: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._announce = started
+        self._renew = renew
+        self._renewal: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._renewal = asyncio.create_task(self._keep_fresh())
+        self._announce()
+
+    async def _keep_fresh(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            self._renew()
+
+
+def _tls(authority: Authority, names: list[str], folder: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.set_alpn_protocols(["http/1.1"])
+    _load(context, authority, names, folder)
+    return context
+
+
+def _load(context: ssl.SSLContext, authority: Authority, names: list[str], folder: Path) -> None:
+    """Issue a certificate and load it; the files that Python's ssl needs exist for a moment, 0600."""
+    chain, key = authority.issue_server(names)
+    with _moment(folder, chain) as chain_file, _moment(folder, key) as key_file:
+        context.load_cert_chain(chain_file, key_file)
+
+
+@contextlib.contextmanager
+def _moment(folder: Path, content: bytes) -> Iterator[str]:
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".tls-") as file:
+        os.fchmod(file.fileno(), 0o600)
+        file.write(content)
+        file.flush()
+        yield file.name
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family: Any = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise BackendError(
+            f"cannot listen on {host}:{port}: {error.strerror}", hint="stop the other server or set [serve] port"
+        ) from error
