@@ -22,6 +22,7 @@ from casemate.core.digest import sha256_file, sha256_record
 from casemate.core.engine import Engine, Run
 from casemate.core.errors import BackendError, Error, VerificationError
 from casemate.core.files import write_atomic
+from casemate.core.sandbox.run import Worker
 from casemate.core.signatures import Signer, Verifier, read_envelope, subjects_of
 from casemate.core.types import Assessment, Release, SealedDataset, TrainedModel
 from casemate.stages.release.registry import Registry
@@ -71,10 +72,11 @@ def run(shop: Workshop, principal: str, start: str | None = None) -> tuple[str, 
     """
     with _ending(shop.engine.begin(_inputs(shop), principal, start)) as work:
         shop.reporter.begin(work)
-        dataset = _data(shop, work)
-        rows = Rows(shop, dataset)
-        model = _train(shop, work, dataset, rows)
-        assessment = _assess(shop, work, dataset, rows, model)
+        with Crew(shop, work) as crew:
+            dataset = _data(shop, work)
+            rows = Rows(shop, dataset)
+            model = _train(shop, work, dataset, rows, crew)
+            assessment = _assess(shop, work, dataset, rows, model, crew)
         release = _release(shop, work, dataset, model, assessment)
         _sign_evidence(shop, work, release)
         work.finish("passed" if release.bundle else "refused")
@@ -97,7 +99,7 @@ def _data(shop: Workshop, work: Run) -> SealedDataset:
     return record
 
 
-def _train(shop: Workshop, work: Run, dataset: SealedDataset, rows: "Rows") -> TrainedModel:
+def _train(shop: Workshop, work: Run, dataset: SealedDataset, rows: "Rows", crew: "Crew") -> TrainedModel:
     """Search and refit in the sandbox, on training rows only."""
     study = shop.state / "studies" / work.id
 
@@ -105,7 +107,7 @@ def _train(shop: Workshop, work: Run, dataset: SealedDataset, rows: "Rows") -> T
         from casemate.stages.train import stage as train
 
         tools = train.Tools(
-            shop.root, shop.config, shop.objects, shop.state / "tmp", study, shop.secret, shop.reporter.progress
+            shop.root, shop.config, shop.objects, shop.state / "tmp", study, shop.secret, crew["train"], shop.reporter.progress
         )
         return train.fit(tools, dataset, rows.training)
 
@@ -114,13 +116,13 @@ def _train(shop: Workshop, work: Run, dataset: SealedDataset, rows: "Rows") -> T
     return record
 
 
-def _assess(shop: Workshop, work: Run, dataset: SealedDataset, rows: "Rows", model: TrainedModel) -> Assessment:
+def _assess(shop: Workshop, work: Run, dataset: SealedDataset, rows: "Rows", model: TrainedModel, crew: "Crew") -> Assessment:
     """Measure on rows that training never saw, in a second sandbox without user code."""
 
     def measure() -> Assessment:
         from casemate.stages.assess import stage as assess
 
-        tools = assess.Tools(shop.config, shop.objects, shop.state / "tmp", shop.secret, shop.reporter.progress)
+        tools = assess.Tools(shop.config, shop.objects, shop.state / "tmp", shop.secret, crew["assess"], shop.reporter.progress)
         return assess.measure(tools, dataset, model, rows.holdout, rows.members)
 
     def pictures(record: Assessment) -> dict[str, bytes]:
@@ -149,6 +151,28 @@ def _release(shop: Workshop, work: Run, dataset: SealedDataset, model: TrainedMo
     record = work.step("release", Release, decide, commit=register)
     shop.reporter.stage("release", record)
     return record
+
+
+class Crew:
+    """The processes that will be confined, started early so that they warm up while the data stage works."""
+
+    JOBS = {"train": "casemate.stages.train.fit:main", "assess": "casemate.stages.assess.worker:main"}
+
+    def __init__(self, shop: Workshop, work: Run) -> None:
+        self._todo = {stage: target for stage, target in self.JOBS.items() if not work.has(stage)}
+        self._threads = shop.config.train.threads
+        self._workers: dict[str, Worker] = {}
+
+    def __enter__(self) -> "Crew":
+        self._workers = {stage: Worker(target, self._threads) for stage, target in self._todo.items()}
+        return self
+
+    def __getitem__(self, stage: str) -> Worker:
+        return self._workers[stage]
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers.values():
+            worker.close()
 
 
 class Rows:

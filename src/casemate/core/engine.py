@@ -105,9 +105,17 @@ class Engine:
 
     def record(self, run: str, step: str, kind: type[T]) -> T | None:
         """A finished step's record."""
-        with self.store.reading() as tx:
-            content = tx.execute(sa.select(STEPS.c.record).where(STEPS.c.run == run, STEPS.c.name == step)).scalar()
+        content = self._content(run, step)
         return None if content is None else msgspec.json.decode(content, type=kind)
+
+    def finished(self, run: str, step: str) -> bool:
+        """Whether the step is finished."""
+        return self._content(run, step) is not None
+
+    def _content(self, run: str, step: str) -> bytes | None:
+        query = sa.select(STEPS.c.record).where(STEPS.c.run == run, STEPS.c.name == step)
+        with self.store.reading() as tx:
+            return tx.execute(query).scalar()
 
 
 class Run:
@@ -175,6 +183,10 @@ class Run:
             self.engine.journal.append(tx, self.principal, f"run:{name}", f'Run::"{self.id}"', "done", detail)
         self.engine.journal.publish()
         return record
+
+    def has(self, name: str) -> bool:
+        """Whether step `name` needs no work: it is finished, or taken from an earlier run."""
+        return name in self.kept or self.engine.finished(self.id, name)
 
     def _create(self, tx: sa.Connection) -> None:
         if self.created:

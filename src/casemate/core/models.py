@@ -32,15 +32,18 @@ ALLOWED_TYPES = (
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
     "sklearn.compose._column_transformer._RemainderColsList",
+    "sklearn.compose._column_transformer.make_column_selector",
     "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    "sklearn.linear_model._base.LinearClassifierMixin",
+    "sklearn.feature_selection._univariate_selection.f_classif",
+    "sklearn.metrics._dist_metrics.EuclideanDistance64",
     "sklearn.neighbors._kd_tree.KDTree",
     "sklearn.neighbors._ball_tree.BallTree",
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
     "sklearn.preprocessing._label.LabelEncoder",
     "sklearn.tree._tree.Tree",
+    "sklearn.utils._bunch.Bunch",
 )
 """Types beyond skops' defaults that a model file may hold: parts of scikit-learn estimators, exactly these."""
 
@@ -77,14 +80,18 @@ class OnnxModel:
         self.session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         self.names = [item.name for item in self.session.get_inputs()]
         self.single = self.names == ["x"]
-        self.texts = {column.name for column in schema.categories}
+        # The converter keeps the order of the features and may change their names ("a-b" becomes "a_b").
+        self.columns = [(column.name, object if column.type == "category" else np.float32) for column in schema.features]
+        if not self.single and len(self.names) != len(self.columns):
+            raise VerificationError("the ONNX graph does not take the features of the schema")
 
     def predict(self, frame: pd.DataFrame) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """See `Model.predict`."""
         if self.single:
             return self.predict_array(frame.to_numpy(dtype=np.float32))
         feeds = {
-            name: frame[name].to_numpy(dtype=object if name in self.texts else np.float32).reshape(-1, 1) for name in self.names
+            given: frame[name].to_numpy(dtype=kind).reshape(-1, 1)
+            for given, (name, kind) in zip(self.names, self.columns, strict=True)
         }
         labels, probabilities = self.session.run(None, feeds)[:2]
         return labels, probabilities

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import ssl
 import tempfile
@@ -68,9 +69,13 @@ def serve(project: Project, announce: Callable[[str, list[str]], None]) -> None:
     )
     url = f"https://{options.host}:{listener.getsockname()[1]}"
     renew = lambda: _load(context, project.keys.authority, options.names, project.keys.folder)  # noqa: E731
+    # uvicorn stops on these signals and then raises them again: what must still be written needs a quiet handler.
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         _Server(config, lambda: announce(url, names), renew).run(sockets=[listener])
     finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
         listener.close()
         audit.close()
         project.audit.record(principal.uid, "gateway:stop", f'Project::"{project.config.project.id}"', "done")

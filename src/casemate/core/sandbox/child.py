@@ -1,14 +1,17 @@
-"""Inside the sandbox: `python -I -m casemate.core.sandbox.child MODULE:FUNCTION`.
+"""Inside the sandbox: `python -I -m casemate.core.sandbox.child MODULE:FUNCTION SOCKET`.
 
-Reads one JSON job from standard input, confines itself, runs FUNCTION(job, channel) and writes JSON lines to what was
-standard output: first `isolation`, then `progress` and `finding`, at last `result` or `error`. Anything that the
-code prints goes to standard error.
+Imports MODULE while the parent is busy elsewhere, then reads one JSON job from standard input and the tables' file
+descriptors from SOCKET, confines itself, runs FUNCTION(job, channel, watch) and writes JSON lines to what was standard
+output: first `isolation`, then `progress` and `finding`, at last `result` or `error`. Anything that the code prints
+goes to standard error.
 """
 
 import importlib
 import json
 import os
+import socket
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -93,15 +96,10 @@ def _confine(job: dict[str, Any]) -> list[str]:
     confine.limit(job["memory_bytes"], job["cpu_seconds"], job["file_bytes"])
     if sys.platform != "linux":
         return isolation
+    _become_child()  # numeric libraries have started threads; a new process has one, as new namespaces require
     if confine.new_namespaces():
         isolation.append("namespaces")
-        worker = os.fork()
-        if worker:
-            os.close(1)  # the parent waits for the end of the worker's output, not of this process
-            status = os.waitpid(worker, 0)[1]
-            code = os.waitstatus_to_exitcode(status)
-            os._exit(code if code >= 0 else 128 - code)
-    confine.die_with_parent()
+        _become_child()  # the first process of a PID namespace: when it ends, the kernel ends all others
     process = "/proc" if "namespaces" in isolation and confine.private_proc() else "/proc/self"
     if confine.landlock([*job["read"], process], job["write"]):
         isolation.append("landlock")
@@ -110,10 +108,32 @@ def _confine(job: dict[str, Any]) -> list[str]:
     return isolation
 
 
+def _become_child() -> None:
+    """Go on in a child that dies with its parent; the parent waits and passes on how it ended."""
+    worker = os.fork()
+    if worker:
+        os.close(1)  # whoever listens waits for the end of the worker's output, not of this process
+        code = os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
+        os._exit(code if code >= 0 else 128 - code)
+    confine.die_with_parent()
+
+
+def _receive() -> dict[str, Any]:
+    message: dict[str, Any] = json.loads(sys.stdin.buffer.read())
+    with socket.socket(fileno=int(sys.argv[2])) as control:
+        message["job"]["tables"] = list(socket.recv_fds(control, 1, 16)[1])
+    outputs = message["job"]["outputs"]
+    os.environ.update(HOME=outputs, TMPDIR=outputs)
+    tempfile.tempdir = outputs
+    os.chdir(outputs)
+    return message
+
+
 def main() -> int:
     """Run one job."""
     module, _, function = sys.argv[1].partition(":")
-    job = json.loads(sys.stdin.buffer.read())
+    work = getattr(importlib.import_module(module), function)
+    job = _receive()
     isolation = _confine(job)
     channel = Channel(os.dup(1))
     os.dup2(2, 1)
@@ -122,7 +142,6 @@ def main() -> int:
         channel.send(error={"kind": "sandbox", "message": f"only {', '.join(isolation)} work here", "traceback": ""})
         return 1
     try:
-        work = getattr(importlib.import_module(module), function)
         result = work(job["job"], channel, Watch(channel, job["read"] + job["write"]))
         channel.send(result=result)
     except BaseException as error:  # noqa: BLE001 - the process ends here; the parent raises the typed error

@@ -1,11 +1,11 @@
-"""Outside the sandbox: start a confined process, feed it, watch its deadline, take back data only."""
+"""Outside the sandbox: start a process that will confine itself, feed it, watch its deadline, take back data only."""
 
 import contextlib
 import os
 import selectors
-import shutil
 import signal
 import site
+import socket
 import subprocess
 import sys
 import tempfile
@@ -36,7 +36,6 @@ class Limits:
 
     seconds: float
     memory_bytes: int
-    threads: int = 0
 
 
 @dataclass
@@ -83,102 +82,128 @@ def available() -> dict[str, bool]:
     }
 
 
-def run(
-    target: str,
-    job: dict[str, Any],
-    *,
-    tables: list[pa.Table],
-    inputs: dict[str, bytes],
-    scratch: Path,
-    limits: Limits,
-    required: bool,
-    secret: Path,
-    writable: list[Path] | None = None,
-    progress: Progress | None = None,
-) -> Outcome:
-    """Run `target` (`module:function`) on `job` in a confined process.
+class Worker:
+    """A process that warms up at once, takes one job, and is gone afterwards."""
 
-    Args:
-        target: function called as `function(job, channel, watch)` inside.
-        job: JSON values; `inputs`, `outputs` and `tables` are added.
-        tables: handed over in memory; the job finds file descriptors in `tables`, plain rows never reach the disk.
-        inputs: files the job may read, by name.
-        scratch: an empty private folder for inputs and outputs.
-        limits: time, memory and threads.
-        required: refuse when the kernel cannot confine.
-        secret: a folder that must not lie inside any readable folder (the key store).
-        writable: further folders the job may write (a resumable journal).
-        progress: called with (text, done, total).
+    def __init__(self, target: str, threads: int = 0) -> None:
+        """Start it.
 
-    Raises:
-        SandboxError: the kernel cannot confine and `required`.
-        JobFailed: the job failed, was killed, or ran out of time or memory.
-    """
-    source, target_folder = scratch / "in", scratch / "out"
-    source.mkdir()
-    target_folder.mkdir()
-    for name, content in inputs.items():
-        path = source / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    read = [*interpreter_paths(), *SYSTEM_PATHS, str(source)]
-    hidden = os.path.realpath(secret)
-    if any(hidden == root or hidden.startswith(root + "/") for root in map(os.path.realpath, read)):
-        raise SandboxError(f"the key store {secret} lies inside a folder that training code may read", hint="move it")
-    descriptors = [_memory_file(table) for table in tables]
-    cores = os.cpu_count() or 1
-    message = {
-        "job": {**job, "inputs": str(source), "outputs": str(target_folder), "tables": descriptors},
-        "read": read,
-        "write": [str(target_folder), "/dev/null", "/dev/shm", *map(str, writable or [])],  # noqa: S108 - joblib shares memory there
-        "required": required,
-        "memory_bytes": limits.memory_bytes,
-        "cpu_seconds": int(limits.seconds * cores) + 60,
-        "file_bytes": MAX_FILE,
-    }
-    threads = str(limits.threads or cores)
-    environment = {
-        "PATH": "/usr/bin:/bin",
-        "HOME": str(target_folder),
-        "TMPDIR": str(target_folder),
-        "LANG": "C.UTF-8",
-        "LOKY_MAX_CPU_COUNT": str(cores),
-        "OMP_NUM_THREADS": threads,
-        "OPENBLAS_NUM_THREADS": threads,
-        "MPLCONFIGDIR": str(target_folder),
-    }
-    with tempfile.TemporaryFile() as log:
-        try:
-            process = subprocess.Popen(
-                [sys.executable, "-I", "-m", "casemate.core.sandbox.child", target],
+        Args:
+            target: `module:function`, called as `function(job, channel, watch)` inside.
+            threads: threads of numeric libraries; 0 means all cores.
+        """
+        cores = os.cpu_count() or 1
+        count = str(threads or cores)
+        environment = {
+            "PATH": "/usr/bin:/bin",
+            "HOME": "/",
+            "LANG": "C.UTF-8",
+            "LOKY_MAX_CPU_COUNT": str(cores),
+            "OMP_NUM_THREADS": count,
+            "OPENBLAS_NUM_THREADS": count,
+        }
+        self._log = tempfile.TemporaryFile()
+        self._control, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-m", "casemate.core.sandbox.child", target, str(theirs.fileno())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=log,
+                stderr=self._log,
                 env=environment,
-                cwd=target_folder,
-                pass_fds=descriptors,
+                cwd="/",
+                pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Kill whatever is left of it."""
+        _kill(self._process)
+        self._control.close()
+        self._log.close()
+
+    def run(
+        self,
+        job: dict[str, Any],
+        *,
+        tables: list[pa.Table],
+        inputs: dict[str, bytes],
+        scratch: Path,
+        limits: Limits,
+        required: bool,
+        secret: Path,
+        writable: list[Path] | None = None,
+        progress: Progress | None = None,
+    ) -> Outcome:
+        """Run the job, confined.
+
+        Args:
+            job: JSON values; `inputs`, `outputs` and `tables` are added.
+            tables: handed over in memory as file descriptors, plain rows never reach the disk.
+            inputs: files the job may read, by name.
+            scratch: an empty private folder for inputs and outputs.
+            limits: time and memory.
+            required: refuse when the kernel cannot confine.
+            secret: a folder that must not lie inside any readable folder (the key store).
+            writable: further folders the job may write (a resumable journal).
+            progress: called with (text, done, total).
+
+        Raises:
+            SandboxError: the kernel cannot confine and `required`.
+            JobFailed: the job failed, was killed, or ran out of time or memory.
+        """
+        source, target = scratch / "in", scratch / "out"
+        source.mkdir()
+        target.mkdir()
+        for name, content in inputs.items():
+            path = source / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        read = [*interpreter_paths(), *SYSTEM_PATHS, str(source)]
+        _keep_out(secret, read)
+        message = {
+            "job": {**job, "inputs": str(source), "outputs": str(target)},
+            "read": read,
+            "write": [str(target), "/dev/null", "/dev/shm", *map(str, writable or [])],  # noqa: S108 - joblib shares memory there
+            "required": required,
+            "memory_bytes": limits.memory_bytes,
+            "cpu_seconds": int(limits.seconds * (os.cpu_count() or 1)) + 60,
+            "file_bytes": MAX_FILE,
+        }
+        descriptors = [_memory_file(table) for table in tables]
+        try:
+            socket.send_fds(self._control, [b"t"], descriptors)
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
         try:
-            conversation = _converse(process, msgspec.json.encode(message), limits.seconds, progress)
+            conversation = _converse(self._process, msgspec.json.encode(message), limits.seconds, progress)
         finally:
-            _kill(process)
+            _kill(self._process)
         if conversation is None:
             raise JobFailed(
                 "timeout", f"the code did not finish within {limits.seconds:g} s", hint="raise the timeout or do less work", findings=[]
             )
         if conversation.result is None:
-            raise _failure(conversation, process.returncode, _tail(log))
-    files = {
-        str(path.relative_to(target_folder)): path.read_bytes()
-        for name in conversation.result.pop("files", [])
-        if (path := target_folder / Path(name).name).is_file() and not path.is_symlink()
-    }
-    shutil.rmtree(scratch, ignore_errors=True)
-    return Outcome(conversation.result, files, conversation.findings, conversation.isolation)
+            raise _failure(conversation, self._process.returncode, _tail(self._log))
+        files = {
+            path.name: path.read_bytes()
+            for name in conversation.result.pop("files", [])
+            if (path := target / Path(str(name)).name).is_file() and not path.is_symlink()
+        }
+        return Outcome(conversation.result, files, conversation.findings, conversation.isolation)
+
+
+def _keep_out(secret: Path, read: list[str]) -> None:
+    hidden = os.path.realpath(secret)
+    if any(hidden == root or hidden.startswith(root + "/") for root in map(os.path.realpath, read)):
+        raise SandboxError(f"the key store {secret} lies inside a folder that training code may read", hint="move it")
 
 
 def _memory_file(table: pa.Table) -> int:

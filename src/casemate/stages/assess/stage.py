@@ -21,6 +21,7 @@ class Tools:
     objects: ObjectStore
     scratch: Path
     secret: Path
+    worker: sandbox.Worker
     progress: sandbox.Progress
 
 
@@ -46,13 +47,12 @@ def measure(tools: Tools, dataset: SealedDataset, model: TrainedModel, holdout: 
     }
     try:
         with scratch_folder(tools.scratch) as scratch:
-            outcome = sandbox.run(
-                "casemate.stages.assess.worker:main",
+            outcome = tools.worker.run(
                 job,
                 tables=[holdout, members],
                 inputs={name: tools.objects.get(digest) for name, digest in model.files.items()},
                 scratch=scratch,
-                limits=sandbox.Limits(config.assess.timeout, int(config.train.memory_gb * 2**30), config.train.threads),
+                limits=sandbox.Limits(config.assess.timeout, int(config.train.memory_gb * 2**30)),
                 required=config.sandbox.mode == "require",
                 secret=tools.secret,
                 progress=tools.progress,

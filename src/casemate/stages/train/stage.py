@@ -30,6 +30,7 @@ class Tools:
     scratch: Path
     study: Path
     secret: Path
+    worker: sandbox.Worker
     progress: sandbox.Progress
 
 
@@ -84,13 +85,12 @@ def fit(tools: Tools, dataset: SealedDataset, rows: pa.Table) -> TrainedModel:
     }
     try:
         with scratch_folder(tools.scratch) as scratch:
-            outcome = sandbox.run(
-                "casemate.stages.train.fit:main",
+            outcome = tools.worker.run(
                 job,
                 tables=[rows],
                 inputs=code,
                 scratch=scratch,
-                limits=sandbox.Limits(config.train.timeout, int(config.train.memory_gb * 2**30), config.train.threads),
+                limits=sandbox.Limits(config.train.timeout, int(config.train.memory_gb * 2**30)),
                 required=config.sandbox.mode == "require",
                 secret=tools.secret,
                 writable=[tools.study],

@@ -1,0 +1,52 @@
+# Everything runs in .venv, from hash-checked locks. `make help` lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEV := $(VENV)/.dev
+USER := $(VENV)/.user
+
+.PHONY: help demo test lint bench docs dev lock clean
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(USER): requirements/core.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/core.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(DEV): requirements/dev.txt $(USER)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+demo: $(USER) ## from a fresh clone to a signed, verified, served model on a real clinical table
+	@$(BIN)/python demo/demo.py
+
+dev: $(DEV) ## editable install with all development tools
+
+test: $(DEV) ## every test that this machine can run; what it skips is listed with the reason
+	$(BIN)/python -m pytest
+
+lint: $(DEV) ## format, rules, types, layers, docstrings
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/interrogate src
+
+bench: $(DEV) ## measured ratios against bare scripts, one line each
+	@$(BIN)/python bench/run.py
+
+docs: $(DEV) ## regenerate docs/reference
+	$(BIN)/python docs/generate.py
+
+lock: $(DEV) ## resolve requirements/*.in again, with hashes
+	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml -o requirements/core.txt
+	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --extra dev -c requirements/core.txt pyproject.toml -o requirements/dev.txt
+	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11 requirements/build.in -o requirements/build.txt
+
+clean: ## remove the environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

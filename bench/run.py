@@ -1,0 +1,180 @@
+"""`make bench`: every comparison as one tab-separated line: name, ratio or figure, limit with its sign.
+
+Both sides of a ratio run in this process's turn on this machine, interleaved where they are short. Nothing here is a
+test: a slow machine prints other figures, and the exit code is 0.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+CASEMATE = [sys.executable, "-m", "casemate"]
+TOML = """[project]
+name = "million"
+id = "{id}"
+[data]
+source = "table.csv"
+target = "y"
+[screen]
+cap = 1.0
+[train]
+entry = "train.py:build"
+search = {{ "clf__C" = [0.1, 1.0] }}
+folds = 3
+[gates]
+roc_auc = {{ min = 0.6 }}
+"""
+
+
+def line(name: str, value: float, limit: str) -> None:
+    """Print one comparison."""
+    print(f"{name}\t{value:.4g}\t{limit}", flush=True)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Wall time of one call."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def quiet(command: list[str], folder: Path) -> None:
+    """Run a command and fail loudly if it does."""
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} exited {done.returncode}\n{done.stdout}{done.stderr}")
+
+
+def start() -> None:
+    """`casemate --help`, and the time to the first line of `run`."""
+    with tempfile.TemporaryDirectory() as folder:
+        helps = [seconds(lambda: quiet([*CASEMATE, "--help"], Path(folder))) for _ in range(9)]
+        line("casemate --help, ms", statistics.median(helps) * 1000, "<=150")
+        quiet([*CASEMATE, "init", "p", "--example", "clinical"], Path(folder))
+
+        def first() -> None:
+            process = subprocess.Popen([*CASEMATE, "run"], cwd=Path(folder) / "p", stderr=subprocess.PIPE)
+            process.stderr.readline()
+            process.kill()
+            process.wait()
+
+        line("first line of casemate run, s", statistics.median(seconds(first) for _ in range(3)), "<=1")
+
+
+def demo() -> None:
+    """What `make demo` does once everything is installed."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        took = seconds(lambda: quiet([*CASEMATE, "init", "p", "--example", "clinical"], root))
+        took += seconds(lambda: quiet([*CASEMATE, "run"], root / "p"))
+        took += seconds(lambda: quiet([*CASEMATE, "model", "export", "wdbc", "../out"], root / "p"))
+        took += seconds(lambda: quiet([*CASEMATE, "verify", "out"], root))
+        line("init + run + export + verify of the clinical example, s", took, "<=60")
+
+
+def million(rows: int) -> None:
+    """The secured run over the bare script on `rows` x 30."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        generator = np.random.default_rng(0)
+        features = generator.standard_normal((rows, 30))
+        score = features[:, :8] @ generator.standard_normal(8) + 0.5 * features[:, 8] * features[:, 9]
+        table = {f"x{i}": features[:, i] for i in range(30)} | {"y": (score + generator.standard_normal(rows) * 2 > 0).astype(int)}
+        quiet([*CASEMATE, "init", ".", "--example", "clinical"], root)
+        identifier = next(t for t in (root / "casemate.toml").read_text().split('"') if t.startswith("wdbc-"))
+        pyarrow.csv.write_csv(pa.table(table), root / "table.csv")
+        (root / "casemate.toml").write_text(TOML.format(id=identifier))
+        bare = [seconds(lambda: quiet([sys.executable, str(Path(__file__).parent / "bare.py"), str(root)], root))]
+        secured = [seconds(lambda: quiet([*CASEMATE, "run"], root))]
+        line(f"secured run / bare script, {rows} x 30 ({secured[0]:.0f} s / {bare[0]:.0f} s)", secured[0] / bare[0], "<=1.25")
+
+
+def sealed(rows: int = 500_000) -> None:
+    """Sealed write and read over plain Parquet, zstd."""
+    from casemate.controls.keys import tables
+    from casemate.controls.keys.file import FileKeyStore
+
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        keys = FileKeyStore.create(root / "keys", "bench")
+        generator = np.random.default_rng(0)
+        table = pa.table({f"x{i}": generator.standard_normal(rows) for i in range(30)})
+        classes = dict.fromkeys(table.column_names, "general")
+        plain, ours = [], []
+        read_plain, read_ours = [], []
+        for turn in range(5):
+            target = root / f"plain-{turn}.parquet"
+
+            def write_plain(target: Path = target) -> None:
+                pq.write_table(table, target, compression="zstd", compression_level=1, row_group_size=tables.ROW_GROUP)
+                descriptor = os.open(target, os.O_RDONLY)
+                os.fsync(descriptor)
+                os.close(descriptor)
+
+            version = root / f"sealed-{turn}"
+            plain.append(seconds(write_plain))
+            ours.append(seconds(lambda v=version: tables.seal(table, v, keys, keys.signer, classes, {})))
+            read_plain.append(seconds(lambda t=target: pq.read_table(t)))
+            read_ours.append(seconds(lambda v=version: tables.read(v, keys, keys.signer.verifier)))
+        line("sealed write / plain Parquet, zstd", statistics.median(ours) / statistics.median(plain), "<=1.25")
+        line("sealed read / plain Parquet, zstd", statistics.median(read_ours) / statistics.median(read_plain), "<=1.25")
+
+
+def audit(entries: int = 20_000, writers: int = 64) -> None:
+    """Durable appends with many writers, and offline verification."""
+    import threading
+
+    from casemate.controls.audit.checkpoint import CheckpointSigner
+    from casemate.controls.audit.log import AuditLog, GroupCommit
+    from casemate.controls.audit.verify import verify_log
+    from casemate.controls.keys.file import FileKeyStore
+    from casemate.core.clock import SystemClock
+    from casemate.core.store import Store
+
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        keys = FileKeyStore.create(root / "keys", "bench")
+        store = Store(root / "catalog.db")
+        store.create()
+        signer = CheckpointSigner("bench", *keys.log_keys)
+        log = AuditLog(root / "audit", store, signer, SystemClock())
+        with store.transaction() as tx:
+            log.create(tx)
+        group = GroupCommit(log)
+
+        def write() -> None:
+            for _ in range(entries // writers):
+                group.append("Service::\"s\"", "model:infer", "Model::\"m@1\"", "allowed", {"rows": 1}).result()
+
+        threads = [threading.Thread(target=write) for _ in range(writers)]
+        took = seconds(lambda: ([thread.start() for thread in threads], [thread.join() for thread in threads]))
+        group.close()
+        line(f"audit log, durable appends with {writers} writers, 1/s", entries / took, ">=5000")
+        took = seconds(lambda: verify_log(root / "audit", signer.vkeys))
+        line("audit log, offline verification, entries/s", entries / took, ">=100000")
+
+
+def main() -> None:
+    """Run all comparisons, or those named."""
+    known = {"start": start, "demo": demo, "sealed": sealed, "audit": audit, "million": None}
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*known, []], help="comparisons to run (default: all)")
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    arguments = parser.parse_args()
+    for name in arguments.names or known:
+        million(arguments.rows) if name == "million" else known[name]()
+
+
+if __name__ == "__main__":
+    main()

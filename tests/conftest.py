@@ -1,0 +1,216 @@
+"""Shared fixtures: a private HOME, one finished clinical project, copies of it to break, and the real cases."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import casemate
+from casemate import config as configuration
+from casemate import scaffold
+from casemate.cli import main
+from casemate.project import Project
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A HOME of this test session, so that no key store of the user is touched."""
+    folder = tmp_path_factory.mktemp("home")
+    before = os.environ.get("HOME")
+    os.environ["HOME"] = str(folder)
+    yield folder
+    if before is not None:
+        os.environ["HOME"] = before
+
+
+@pytest.fixture
+def case(pytestconfig: pytest.Config) -> Callable[[str], Path]:
+    """A file or folder among the real cases; the test is skipped, visibly, where they are absent."""
+
+    def find(name: str) -> Path:
+        path = pytestconfig.rootpath.parent / "shared" / "cases" / name
+        if not path.exists():
+            pytest.skip(f"real case not present: {path}")
+        return path
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def finished(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The clinical example after one passed run; tests must not change it."""
+    root = tmp_path_factory.mktemp("clinic") / "project"
+    project = scaffold.create(root, scaffold.clinical())
+    result = project.run()
+    assert result.verdict.outcome == "passed", result.verdict
+    return root
+
+
+@pytest.fixture
+def clinic(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished clinical project, free to break (its key store is shared)."""
+    root = tmp_path / "clinic"
+    shutil.copytree(finished, root)
+    return root
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Path:
+    """A clinical project that was never run."""
+    scaffold.create(tmp_path / "fresh", scaffold.clinical())
+    return tmp_path / "fresh"
+
+
+@dataclass
+class Answer:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def value(self) -> object:
+        """The JSON that it printed."""
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+    """Run a command in this process."""
+
+    def run(*words: object) -> Answer:
+        capsys.readouterr()
+        code = main([str(word) for word in words])
+        captured = capsys.readouterr()
+        return Answer(code, captured.out, captured.err)
+
+    return run
+
+
+def command(*words: object) -> list[str]:
+    """The command line for a real process."""
+    return [sys.executable, "-m", "casemate", *map(str, words)]
+
+
+@pytest.fixture
+def tiny() -> pa.Table:
+    """120 rows, two numbers, one category, a target."""
+    generator = np.random.default_rng(0)
+    numbers = generator.standard_normal((120, 2))
+    return pa.table(
+        {
+            "a": numbers[:, 0],
+            "b": numbers[:, 1],
+            "c": [("red", "green", "blue")[i % 3] for i in range(120)],
+            "y": [str(int(v > 0)) for v in numbers[:, 0] + 0.3 * numbers[:, 1]],
+        }
+    )
+
+
+TOML = """[project]
+name = "tiny"
+id = "tiny-1"
+[data]
+source = "t.csv"
+target = "y"
+[train]
+entry = "train.py:build"
+folds = 3
+[gates]
+accuracy = { min = 0.5 }
+"""
+
+
+@pytest.fixture
+def config() -> Callable[..., configuration.Config]:
+    """A small valid configuration with overrides."""
+    return lambda *overrides: configuration.parse(TOML, list(overrides))
+
+
+def write_csv(path: Path, table: pa.Table) -> Path:
+    """Write a table as CSV."""
+    import pyarrow.csv
+
+    pyarrow.csv.write_csv(table, path)
+    return path
+
+
+@pytest.fixture
+def tiny_project(tmp_path: Path, tiny: pa.Table) -> Path:
+    """A project on the tiny table with one gate that it passes."""
+    root = tmp_path / "tiny"
+    root.mkdir()
+    table = write_csv(root / "t.csv", tiny)
+    scaffold.create(root, scaffold.from_table(root, table, "y"))
+    text = (root / "casemate.toml").read_text()
+    head, _, tail = text.partition("[gates]")
+    (root / "casemate.toml").write_text(head + "[gates]\naccuracy = { min = 0.5 }\n\n[serve]" + tail.partition("[serve]")[2])
+    return root
+
+
+@dataclass
+class Gateway:
+    """A running gateway."""
+
+    url: str
+    port: int
+    ca: Path
+    process: subprocess.Popen[str]
+
+
+@pytest.fixture(scope="module")
+def gateway(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gateway, Project]]:
+    """A gateway process for a copy of the finished project, on a free port, and that project."""
+    root = tmp_path_factory.mktemp("served") / "clinic"
+    shutil.copytree(finished, root)
+    with serving(root) as running:
+        yield running, casemate.open(root)
+
+
+class serving:
+    """Start `casemate serve` in `root` and stop it by its pid."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def __enter__(self) -> Gateway:
+        self.process = subprocess.Popen(command("serve", "--port", "0"), cwd=self.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        line = self.process.stdout.readline()
+        if "https://" not in line:
+            raise AssertionError(self.process.stderr.read())
+        url = next(word for word in line.split() if word.startswith("https://"))
+        ca = Path(line.rsplit("CA ", 1)[1].strip().rstrip(")"))
+        return Gateway(url, int(url.rsplit(":", 1)[1]), ca, self.process)
+
+    def __exit__(self, *_: object) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(20)
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+
+def wait_for(check: Callable[[], object], seconds: float = 60.0) -> object:
+    """Poll until `check` is true."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = check()
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError("timed out")
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    """Every file below `root` with its content."""
+    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}

@@ -1,0 +1,98 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from casemate import config
+from casemate.core.errors import ConfigError
+from tests.conftest import TOML
+
+
+def refused(text: str, *overrides: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        config.parse(text, list(overrides))
+    assert caught.value.hint
+    return caught.value.message
+
+
+def test_every_option_has_a_meaning():
+    assert [row for row in config.describe(config.Config) if not row[4]] == []
+
+
+def test_an_unknown_table_names_the_nearest():
+    assert "did you mean 'train'" in refused(TOML + "[trian]\nfolds = 3\n")
+
+
+def test_an_unknown_key_names_the_nearest():
+    assert "did you mean 'folds'" in refused(TOML, "train.flods=3")
+
+
+def test_an_unknown_column_option_names_the_nearest():
+    assert "did you mean 'class'" in refused(TOML + '[data.columns]\na = { clas = "identifier" }\n')
+
+
+@pytest.mark.parametrize(
+    ("gate", "expected"),
+    [
+        ("accurracy = { min = 0.5 }", "did you mean 'accuracy'"),
+        ("accuracy = { }", "give min or max"),
+        ("accuracy = { min = 0.9, max = 0.1 }", "nothing can pass"),
+        ("accuracy = { min = 1.5 }", "impossible"),
+        ("roc_auc = { max = -0.5 }", "impossible"),
+        ("robust_accuracy = { min = 0.5 }", "give eps"),
+        ("accuracy = { min = 0.5, eps = 0.1 }", "eps belongs to robust_accuracy"),
+    ],
+)
+def test_an_impossible_gate_is_refused(gate, expected):
+    assert expected in refused(TOML.replace("accuracy = { min = 0.5 }", gate))
+
+
+@pytest.mark.parametrize(
+    ("space", "expected"),
+    [("[]", "empty"), ("3", "list of values"), ("{ low = 2, high = 1 }", "low below high"), ("{ low = 0, high = 1, log = true }", "above 0"), ("{ lo = 1 }", "unknown key")],
+)
+def test_an_impossible_search_space_is_refused(space, expected):
+    assert expected in refused(TOML.replace("[gates]", f"search = {{ C = {space} }}\n[gates]"))
+
+
+def test_all_faulty_tables_are_named_at_once():
+    message = refused(TOML, "train.folds=1", "serve.port=99999")
+    assert "[train]" in message
+    assert "[serve]" in message
+
+
+def test_overrides_change_one_value(config):
+    assert config("train.folds=4", "data.columns.a.class=sensitive").train.folds == 4
+    assert config("data.columns.a.class=sensitive").data.columns["a"].column_class == "sensitive"
+
+
+@pytest.mark.parametrize("override", ["folds=3", "train.folds", "train.folds.deep=3"])
+def test_a_malformed_override_is_refused(override):
+    refused(TOML, override)
+
+
+def test_a_missing_table_is_named():
+    assert "[train]: this table is missing" in refused('[project]\nname = "x"\nid = "x"\n[data]\nsource = "s"\ntarget = "t"\n')
+
+
+def test_a_missing_file_says_how_to_begin(tmp_path):
+    with pytest.raises(ConfigError, match=r"no casemate\.toml"):
+        config.load(tmp_path / "casemate.toml")
+
+
+@given(st.text(max_size=300))
+def test_any_text_is_a_configuration_or_a_configuration_error(text):
+    try:
+        config.parse(text)
+    except ConfigError:
+        pass
+
+
+@given(st.dictionaries(st.text(max_size=8), st.recursive(st.integers() | st.text(max_size=5), lambda s: st.lists(s, max_size=2)), max_size=3))
+def test_any_search_space_is_accepted_or_explained(space):
+    import json
+
+    lines = [f"{json.dumps(name)} = {json.dumps(value)}" for name, value in space.items()]
+    try:
+        config.parse(TOML.replace("[gates]", "[train.search]\n" + "\n".join(lines) + "\n[gates]"))
+    except ConfigError as error:
+        assert error.message

@@ -1,0 +1,159 @@
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from casemate.config import ColumnTable, DataTable
+from casemate.core.errors import ConfigError, DataError
+from casemate.stages.data import schema, source
+
+
+def read(tmp_path, content: bytes | str, **options):
+    path = tmp_path / "t.csv"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return source.read(path, DataTable(**{"source": "t.csv", "target": "y", **options}))
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "expected"),
+    [
+        (b"", DataError, "is empty"),
+        (b"a,y\n", DataError, "no rows"),
+        (b"a,y\n1,0\n2,1,9\n", DataError, "ragged"),
+        (b"a,y\n1,0\n2\n", DataError, "ragged"),
+        (b"a,a,y\n1,2,0\n", DataError, "appears twice"),
+        (b"a,y\n\xff\xfe,1\n", DataError, "not UTF-8"),
+        (b"\xff\xfea,y\n1,1\n", DataError, "not UTF-8"),
+        (b"a,b\n1,2\n", ConfigError, "no column 'y'"),
+        (b"a,y\ninf,1\n", DataError, "infinite"),
+        (b'a,y\n"1,2\n', DataError, ""),
+    ],
+)
+def test_a_malformed_file_is_refused_with_a_reason(tmp_path, content, kind, expected):
+    with pytest.raises(kind, match=expected) as caught:
+        read(tmp_path, content)
+    assert caught.value.hint
+
+
+def test_a_missing_file_is_a_configuration_error(tmp_path):
+    with pytest.raises(ConfigError, match="no such file"):
+        source.read(tmp_path / "none.csv", DataTable(source="none.csv", target="y"))
+
+
+def test_a_file_over_the_limit_is_refused(tmp_path):
+    with pytest.raises(DataError, match="max_bytes"):
+        read(tmp_path, "a,y\n1,0\n", max_bytes=3)
+
+
+def test_a_header_less_file_is_recognised(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, "39,77516,13,0\n50,83311,13,1\n")
+    assert "no header line" in caught.value.hint
+
+
+def test_names_can_be_given_for_a_header_less_file(tmp_path):
+    table, _ = read(tmp_path, "39,0\n50,1\n", header=["age", "y"])
+    assert table.column_names == ["age", "y"]
+    assert table.num_rows == 2
+
+
+def test_cells_are_trimmed_and_null_values_are_missing(tmp_path):
+    table, _ = read(tmp_path, "a,y\n x ,0\n ?,1\n", null_values=["", "?"])
+    assert table["a"].to_pylist() == ["x", None]
+
+
+def test_blank_numbers_are_an_error_that_names_column_and_rows(tmp_path):
+    with pytest.raises(DataError, match=r"'a' is numeric but 2 cells are blank or text: rows 1, 3") as caught:
+        read(tmp_path, "a,y\n1.5,0\n ,1\n2,0\nx,1\n3,1\n")
+    assert "coerce = true" in caught.value.hint
+
+
+def test_coercion_makes_them_missing_and_a_finding_names_the_rows(tmp_path):
+    table, findings = read(tmp_path, "a,y\n1.5,0\n ,1\n2,0\n", columns={"a": ColumnTable(type="number", coerce=True)})
+    assert table["a"].to_pylist() == [1.5, None, 2.0]
+    assert findings[0].location == "row 1 (counting from 0)"
+
+
+def test_a_declared_null_value_in_a_numeric_column_is_no_error(tmp_path):
+    table, findings = read(tmp_path, "a,y\n 1,0\n ?,1\n 2,1\n", null_values=["", "?"])
+    assert table["a"].to_pylist() == [1.0, None, 2.0]
+    assert findings == []
+
+
+def test_a_number_can_be_declared_a_category(tmp_path):
+    table, _ = read(tmp_path, "a,y\n1,0\n2,1\n", columns={"a": ColumnTable(type="category")})
+    assert table["a"].to_pylist() == ["1", "2"]
+
+
+def test_integral_targets_read_alike_from_csv_and_parquet(tmp_path):
+    pq.write_table(pa.table({"a": [1, 2], "y": [0.0, 1.0]}), tmp_path / "t.parquet")
+    options = DataTable(source="t.parquet", target="y")
+    assert source.read(tmp_path / "t.parquet", options)[0]["y"].to_pylist() == ["0", "1"]
+    assert read(tmp_path, "a,y\n1,0\n2,1\n")[0]["y"].to_pylist() == ["0", "1"]
+
+
+def test_a_truncated_parquet_file_is_refused(tmp_path):
+    pq.write_table(pa.table({"a": np.arange(1000), "y": np.arange(1000) % 2}), tmp_path / "t.parquet")
+    content = (tmp_path / "t.parquet").read_bytes()
+    (tmp_path / "t.parquet").write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match="not a readable Parquet file"):
+        source.read(tmp_path / "t.parquet", DataTable(source="t.parquet", target="y"))
+
+
+def test_nested_columns_are_refused(tmp_path):
+    pq.write_table(pa.table({"a": [[1], [2]], "y": [0, 1]}), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match="nested"):
+        source.read(tmp_path / "t.parquet", DataTable(source="t.parquet", target="y"))
+
+
+def infer(table, **options):
+    return schema.infer(table, DataTable(**{"source": "t", "target": "y", **options}))[0]
+
+
+def test_a_target_with_one_class_is_refused():
+    with pytest.raises(DataError, match="one class only"):
+        infer(pa.table({"a": [1.0, 2.0], "y": ["x", "x"]}))
+
+
+def test_a_missing_target_names_the_rows():
+    with pytest.raises(DataError, match="missing in row 1"):
+        infer(pa.table({"a": [1.0, 2.0, 3.0], "y": ["x", None, "z"]}))
+
+
+def test_a_quantity_as_target_is_refused():
+    with pytest.raises(DataError, match="bin the target"):
+        infer(pa.table({"a": [1.0] * 200, "y": [str(i) for i in range(200)]}))
+
+
+def test_the_positive_class_comes_last():
+    assert infer(pa.table({"a": [1.0, 2.0], "y": ["bad", "good"]}), positive="bad").classes == ["good", "bad"]
+
+
+def test_a_schema_survives_its_file(tmp_path, tiny):
+    pinned = infer(tiny)
+    (tmp_path / "schema.toml").write_text(schema.dump(pinned))
+    assert schema.load(tmp_path / "schema.toml") == pinned
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda t: t.drop_columns("a"), "column 'a' is missing"),
+        (lambda t: t.append_column("z", t["a"]), "column 'z' is new"),
+        (lambda t: t.set_column(0, "a", pa.array(["x"] * 120)), "'a' is category, pinned as number"),
+        (lambda t: t.set_column(0, "a", pa.array([1e9] + [0.0] * 119)), "above"),
+        (lambda t: t.set_column(0, "a", pa.array([None] + [0.0] * 119)), "'a' is missing in row 0"),
+        (lambda t: t.set_column(2, "c", pa.array(["mauve"] + ["red"] * 119)), "unknown category in row 0"),
+        (lambda t: t.set_column(3, "y", pa.array(["2"] + ["1"] * 119)), "unknown class in row 0"),
+    ],
+)
+def test_a_table_that_breaks_its_pinned_schema_is_refused(tiny, change, expected):
+    options = DataTable(source="t", target="y")
+    with pytest.raises(DataError, match=expected):
+        schema.check(change(tiny), infer(tiny), options)
+
+
+def test_a_malformed_schema_file_is_refused(tmp_path):
+    (tmp_path / "schema.toml").write_text("target = 3")
+    with pytest.raises(DataError, match="pinned schema"):
+        schema.load(tmp_path / "schema.toml")
