@@ -252,7 +252,7 @@ def _apply(tables: dict[str, Any], override: str) -> None:
     for part in path[:-1]:
         place = place.setdefault(part, {})
         if not isinstance(place, dict):
-            raise ConfigError(f"-s {override!r}: {part} is not a table")
+            raise ConfigError(f"-s {override!r}: {part} is not a table", hint="for example -s train.folds=3")
     place[path[-1]] = parsed
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import onnxruntime  # noqa: F401 - loaded while the parent works
+import skops.io  # noqa: F401 - same
 from sklearn import config_context
 
 from casemate.config import AssessTable

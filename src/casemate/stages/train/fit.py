@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import skops.io  # noqa: F401 - loaded while the parent works, not when the model is written
 from sklearn.base import BaseEstimator, clone, is_classifier
 
 from casemate.config import TrainTable

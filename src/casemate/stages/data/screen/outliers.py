@@ -23,10 +23,11 @@ class Outliers:
         column = np.full(len(rows.frame), -1)
         for position, name in enumerate(rows.numbers):
             values = rows.frame[name].to_numpy(dtype=np.float64)
-            spread = median_abs_deviation(values, scale="normal", nan_policy="omit")
+            present = values[~np.isnan(values)]
+            spread = median_abs_deviation(present, scale="normal") if len(present) else 0.0
             if not spread > 0:
                 continue
-            deviations = np.nan_to_num(np.abs(values - np.nanmedian(values)) / spread)
+            deviations = np.nan_to_num(np.abs(values - np.median(present)) / spread)
             column = np.where(deviations > worst, position, column)
             worst = np.maximum(worst, deviations)
         suspicious = np.flatnonzero(worst > options.outlier_deviations)

@@ -1,0 +1,409 @@
+import datetime
+import os
+import random
+import threading
+
+import pyarrow as pa
+import pytest
+from cryptography import x509
+from cryptography.x509.verification import PolicyBuilder, Store as Anchors
+from hypothesis import given
+from hypothesis import strategies as st
+
+from casemate.controls.access.policy import Policy
+from casemate.controls.access.principals import Directory, Principal
+from casemate.controls.audit.checkpoint import CheckpointSigner, verify_checkpoint
+from casemate.controls.audit.log import AuditLog, GroupCommit
+from casemate.controls.audit.merkle import Frontier, leaf_hash
+from casemate.controls.audit.tiles import bundle, tile_path, unbundle
+from casemate.controls.audit.verify import verify_log
+from casemate.controls.keys import tables
+from casemate.controls.keys.file import FileKeyStore
+from casemate.controls.keys.objects import ObjectStore
+from casemate.core.clock import SystemClock
+from casemate.core.errors import AccessDenied, BackendError, ConfigError, DataError, VerificationError
+from casemate.core.store import Store
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory):
+    return FileKeyStore.create(tmp_path_factory.mktemp("keys") / "store", "test")
+
+
+def test_the_key_store_is_private_and_opens_again(keys):
+    assert os.stat(keys.folder / "keystore.json").st_mode & 0o777 == 0o600
+    assert os.stat(keys.folder).st_mode & 0o777 == 0o700
+    again = FileKeyStore.open(keys.folder)
+    assert again.unwrap("objects", keys.wrap("objects", b"k" * 32)) == b"k" * 32
+    assert again.signer.verifier.fingerprint == keys.signer.verifier.fingerprint
+    assert "secret" not in repr(again).lower()
+
+
+def test_a_key_store_is_never_overwritten(keys):
+    with pytest.raises(BackendError, match="exists already"):
+        FileKeyStore.create(keys.folder, "test")
+
+
+def test_a_wrapped_key_opens_only_under_its_own_name_and_unchanged(keys):
+    wrapped = keys.wrap("general", b"k" * 32)
+    with pytest.raises(VerificationError):
+        keys.unwrap("identifier", wrapped)
+    for position in range(5, len(wrapped)):
+        changed = bytearray(wrapped)
+        changed[position] ^= 1
+        with pytest.raises(VerificationError):
+            keys.unwrap("general", bytes(changed))
+    with pytest.raises(BackendError, match="version 2"):
+        keys.unwrap("general", wrapped[:1] + (2).to_bytes(4, "big") + wrapped[5:])
+
+
+@given(content=st.binary(max_size=5000))
+def test_objects_round_trip_and_storing_twice_is_a_no_op(keys, tmp_path_factory, content):
+    store = ObjectStore(tmp_path_factory.mktemp("objects"), keys)
+    digest = store.put(content)
+    before = store.path(digest).read_bytes()
+    assert store.put(content) == digest
+    assert store.path(digest).read_bytes() == before
+    assert store.get(digest) == content
+    if len(content) > 20:
+        assert content not in before
+
+
+def test_every_flipped_byte_of_an_object_is_detected(keys, tmp_path):
+    store = ObjectStore(tmp_path, keys)
+    digest = store.put(b"some content" * 10)
+    original = store.path(digest).read_bytes()
+    for position in range(len(original)):
+        changed = bytearray(original)
+        changed[position] ^= 1
+        store.path(digest).write_bytes(bytes(changed))
+        with pytest.raises((VerificationError, BackendError)):
+            store.get(digest)
+
+
+def test_a_damaged_object_is_replaced_when_stored_again(keys, tmp_path):
+    store = ObjectStore(tmp_path, keys)
+    digest = store.put(b"content")
+    store.path(digest).write_bytes(b"garbage")
+    assert store.put(b"content") == digest
+    assert store.get(digest) == b"content"
+
+
+@pytest.fixture
+def sealed(keys, tmp_path):
+    table = pa.table({"ssn": ["111-22-3333", "444-55-6666"], "x": [1.5, 2.5], "hiv": ["no", "yes"]})
+    classes = {"ssn": "identifier", "x": "general", "hiv": "sensitive"}
+    tables.seal(table, tmp_path / "v", keys, keys.signer, classes, {"name": "t"})
+    return table, tmp_path / "v"
+
+
+def test_a_sealed_table_reads_back_and_shows_nothing_in_clear(keys, sealed):
+    table, folder = sealed
+    assert tables.read(folder, keys, keys.signer.verifier).equals(table)
+    stored = b"".join(path.read_bytes() for path in folder.iterdir())
+    assert b"111-22-3333" not in stored
+    assert b"hiv" not in stored
+
+
+def test_columns_of_a_withheld_class_stay_sealed_and_the_others_open(keys, sealed):
+    _, folder = sealed
+    withheld = frozenset({"identifier"})
+    assert tables.read(folder, keys, keys.signer.verifier, ["x", "hiv"], withheld).column_names == ["x", "hiv"]
+    with pytest.raises(DataError, match="withheld"):
+        tables.read(folder, keys, keys.signer.verifier, ["ssn"], withheld)
+
+
+def test_sealing_again_keeps_an_intact_version_and_replaces_a_damaged_one(keys, sealed):
+    table, folder = sealed
+    classes = {"ssn": "identifier", "x": "general", "hiv": "sensitive"}
+    before = (folder / tables.PART).read_bytes()
+    tables.seal(table, folder, keys, keys.signer, classes, {})
+    assert (folder / tables.PART).read_bytes() == before
+    (folder / tables.PART).write_bytes(before[:-1])
+    tables.seal(table, folder, keys, keys.signer, classes, {})
+    assert tables.read(folder, keys, keys.signer.verifier).equals(table)
+
+
+def test_sealed_tables_of_another_project_are_refused(keys, sealed, tmp_path):
+    other = FileKeyStore.create(tmp_path / "other", "other")
+    with pytest.raises(VerificationError):
+        tables.read(sealed[1], other, other.signer.verifier)
+
+
+def test_server_certificates_verify_under_the_projects_ca_only(keys, tmp_path):
+    chain, key = keys.authority.issue_server(["localhost", "127.0.0.1"])
+    leaf = x509.load_pem_x509_certificates(chain)[0]
+    verifier = PolicyBuilder().store(Anchors([keys.authority.certificate])).build_server_verifier(x509.DNSName("localhost"))
+    assert verifier.verify(leaf, [])
+    stranger = FileKeyStore.create(tmp_path / "other", "other").authority
+    with pytest.raises(x509.verification.VerificationError):
+        PolicyBuilder().store(Anchors([stranger.certificate])).build_server_verifier(x509.DNSName("localhost")).verify(leaf, [])
+    assert b"PRIVATE KEY" in key
+    assert leaf.not_valid_after_utc - datetime.datetime.now(datetime.UTC) < datetime.timedelta(days=31)
+
+
+@pytest.fixture
+def log(tmp_path, keys):
+    store = Store(tmp_path / "catalog.db")
+    store.create()
+    log = AuditLog(tmp_path / "audit", store, CheckpointSigner("casemate/test", *keys.log_keys), SystemClock())
+    with store.transaction() as tx:
+        log.create(tx)
+    log.publish()
+    return log
+
+
+def test_an_empty_log_verifies(log):
+    assert verify_log(log.folder, log.signer.vkeys).checkpoint.size == 0
+
+
+def test_a_growing_log_verifies_at_every_size_around_tile_borders(log):
+    done = 0
+    for size in (1, 2, 255, 256, 257, 511, 512, 513, 700):
+        with log.store.transaction() as tx:
+            log.append_many(tx, [("p", "a", "r", "done", {"i": i}) for i in range(size - done)])
+        log.publish()
+        done = size
+        verified = verify_log(log.folder, log.signer.vkeys)
+        assert verified.checkpoint.size == size
+        assert [leaf for _, leaf in log.commitments()] == verified.leaves
+    assert len(list(log.folder.rglob("*.p/*"))) == 3
+
+
+def test_a_log_past_two_tile_levels_verifies(log):
+    with log.store.transaction() as tx:
+        log.append_many(tx, [("p", "a", "r", "done", {})] * 65_540)
+    log.publish()
+    assert verify_log(log.folder, log.signer.vkeys).checkpoint.size == 65_540
+    assert (log.folder / tile_path(2, 0, 1)).exists()
+
+
+def test_what_a_crash_left_unpublished_is_published_by_the_next_append(log):
+    with log.store.transaction() as tx:
+        log.append(tx, "p", "a", "r", "done", {})
+    assert verify_log(log.folder, log.signer.vkeys).checkpoint.size == 0
+    log.record("p", "b", "r", "done")
+    assert verify_log(log.folder, log.signer.vkeys).checkpoint.size == 2
+
+
+def test_entries_are_commitments_that_reveal_nothing(log):
+    log.record("User::\"ana\"", "run:start", "secret-resource", "done")
+    public = b"".join(path.read_bytes() for path in log.folder.rglob("*") if path.is_file())
+    assert b"ana" not in public
+    assert b"secret-resource" not in public
+
+
+def mutations(entries, generator):
+    size = len(entries)
+    i, j = generator.sample(range(size), 2)
+    edited = list(entries)
+    kind = generator.choice(["edit", "insert", "delete", "swap", "truncate"])
+    if kind == "edit":
+        edited[i] = edited[i][:-1] + bytes([edited[i][-1] ^ 1])
+    elif kind == "insert":
+        edited.insert(i, b"forged")
+    elif kind == "delete":
+        del edited[i]
+    elif kind == "swap":
+        edited[i], edited[j] = edited[j], edited[i]
+    else:
+        edited = edited[:i]
+    return edited
+
+
+def test_edited_inserted_deleted_swapped_and_truncated_entries_are_detected(log):
+    with log.store.transaction() as tx:
+        log.append_many(tx, [("p", "a", "r", "done", {"i": i}) for i in range(40)])
+    log.publish()
+    path = log.folder / tile_path("entries", 0, 40)
+    original = path.read_bytes()
+    generator = random.Random(0)
+    for _ in range(300):
+        path.write_bytes(bundle(mutations(unbundle(original), generator)))
+        with pytest.raises(VerificationError):
+            verify_log(log.folder, log.signer.vkeys)
+
+
+def test_a_log_rebuilt_by_a_stranger_does_not_verify(log, tmp_path):
+    other = FileKeyStore.create(tmp_path / "other", "other")
+    signer = CheckpointSigner("casemate/test", *other.log_keys)
+    with pytest.raises(VerificationError):
+        verify_checkpoint(signer.sign(0, Frontier().root()), log.signer.vkeys)
+
+
+def test_many_threads_append_durably_and_in_one_order(log):
+    group = GroupCommit(log)
+    indexes = []
+
+    def write():
+        for _ in range(25):
+            indexes.append(group.append("p", "a", "r", "done", {}).result(30))
+
+    threads = [threading.Thread(target=write) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    group.close()
+    assert sorted(indexes) == list(range(200))
+    assert verify_log(log.folder, log.signer.vkeys).checkpoint.size == 200
+
+
+def test_an_append_that_cannot_be_made_durable_fails_for_its_waiter(log, monkeypatch):
+    group = GroupCommit(log)
+
+    def fail():
+        raise BackendError("the disk is full")
+
+    monkeypatch.setattr(log.store, "transaction", fail)
+    with pytest.raises(BackendError, match="disk is full"):
+        group.append("p", "a", "r", "done", {}).result(10)
+    group.close()
+
+
+def test_two_logs_on_one_catalogue_share_one_history(log, keys):
+    other = AuditLog(log.folder, Store(log.store.path), log.signer, SystemClock())
+    for _ in range(3):
+        log.record("p", "a", "r", "done")
+        other.record("q", "b", "r", "done")
+    assert [entry.principal for entry in log.entries()] == ["p", "q"] * 3
+    assert verify_log(log.folder, log.signer.vkeys).checkpoint.size == 6
+
+
+@given(st.lists(st.binary(max_size=50), max_size=40))
+def test_entry_bundles_round_trip(entries):
+    assert unbundle(bundle(entries)) == entries
+
+
+@given(st.lists(st.binary(max_size=8), max_size=70))
+def test_the_frontier_gives_the_root_of_the_definition(entries):
+    def root(leaves):
+        if not leaves:
+            return Frontier().root()
+        if len(leaves) == 1:
+            return leaves[0]
+        from casemate.controls.audit.merkle import node_hash
+
+        split = 1 << (len(leaves) - 1).bit_length() - 1
+        return node_hash(root(leaves[:split]), root(leaves[split:]))
+
+    frontier = Frontier()
+    for entry in entries:
+        frontier.append(leaf_hash(entry))
+    assert frontier.root() == root([leaf_hash(entry) for entry in entries])
+
+
+class Fixed:
+    def __init__(self):
+        self.time = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+
+    def now(self):
+        return self.time
+
+
+@pytest.fixture
+def directory(log):
+    return Directory(log.store, Fixed())
+
+
+def token(directory, **changed):
+    values = {"service": "svc", "roles": ["client"], "models": ["m"], "lifetime": datetime.timedelta(hours=1), **changed}
+    with directory.store.transaction() as tx:
+        return directory.create_token(tx, **values)
+
+
+def test_a_token_authenticates_its_service_and_is_not_stored(directory):
+    secret, identifier = token(directory)
+    session = directory.authenticate(secret)
+    assert session.principal == Principal("Service", "svc", ("client",), ("m",))
+    assert session.token_id == identifier
+    directory.store.close()
+    assert secret.rsplit("_", 1)[1].encode() not in directory.store.path.read_bytes()
+
+
+@pytest.mark.parametrize("change", ["", "x", "cm_00000000_" + "A" * 43, "last", "revoked", "expired"])
+def test_a_token_that_is_not_good_is_refused_with_one_text(directory, change):
+    secret, identifier = token(directory)
+    if change == "last":
+        secret = secret[:-2] + ("AA" if secret[-2:] != "AA" else "BB")
+    elif change == "revoked":
+        with directory.store.transaction() as tx:
+            directory.revoke(tx, identifier)
+    elif change == "expired":
+        directory.clock.time += datetime.timedelta(hours=1)
+    else:
+        secret = change
+    with pytest.raises(AccessDenied, match="^no valid token$"):
+        directory.authenticate(secret)
+
+
+@pytest.mark.parametrize("changed", [{"service": "a b"}, {"service": ""}, {"roles": ["king"]}, {"lifetime": datetime.timedelta(0)}])
+def test_a_malformed_token_order_is_refused(directory, changed):
+    with pytest.raises(ConfigError):
+        token(directory, **changed)
+
+
+@pytest.fixture
+def policy(tmp_path):
+    return Policy(tmp_path / "policies", "p-1", "care")
+
+
+OWNER = Principal("User", "ana", ("owner",))
+CLIENT = Principal("Service", "svc", ("client",), ("m",))
+
+
+@pytest.mark.parametrize(
+    ("principal", "action", "kind", "name", "allowed"),
+    [
+        (OWNER, "run:start", "Project", "", True),
+        (OWNER, "model:infer", "Model", "m", True),
+        (CLIENT, "model:infer", "Model", "m", True),
+        (CLIENT, "model:infer", "Model", "other", False),
+        (CLIENT, "model:export", "Model", "m", False),
+        (CLIENT, "metrics:read", "Project", "", False),
+        (Principal("Service", "x", ("client",), ("*",)), "model:infer", "Model", "any", True),
+        (Principal("Service", "x", ("monitor",)), "metrics:read", "Project", "", True),
+        (Principal("Service", "x", ("monitor",), ("m",)), "model:infer", "Model", "m", False),
+        (Principal("User", "eve", ()), "run:read", "Project", "", False),
+        (Principal("User", "aud", ("auditor",)), "audit:read", "Project", "", True),
+        (Principal("User", "aud", ("auditor",)), "dataset:read", "Dataset", "d", False),
+    ],
+)
+def test_the_shipped_roles_decide(policy, principal, action, kind, name, allowed):
+    decision = policy.decide(principal, action, kind, name)
+    assert decision.allowed is allowed
+    assert decision.reasons
+
+
+def test_a_default_deny_gives_its_reason(policy):
+    with pytest.raises(AccessDenied, match="no-permit-matched"):
+        policy.require(Principal("User", "eve", ()), "run:start")
+
+
+def test_a_forbid_of_the_project_wins_over_every_role(tmp_path):
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "x.cedar").write_text('@id("freeze") forbid (principal, action == Action::"model:infer", resource);')
+    policy = Policy(tmp_path / "policies", "p-1", "care")
+    decision = policy.decide(OWNER, "model:infer", "Model", "m")
+    assert not decision.allowed
+    assert decision.reasons == ("freeze",)
+
+
+@pytest.mark.parametrize("text", ["permit (principal, action, resource", 'permit (principal, action, resource) when { principal.colour == "red" };'])
+def test_a_policy_that_does_not_parse_or_fit_the_schema_is_refused(tmp_path, text):
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "x.cedar").write_text(text)
+    with pytest.raises(ConfigError):
+        Policy(tmp_path / "policies", "p-1", "care")
+
+
+@given(st.text(max_size=40), st.text(max_size=40))
+def test_hostile_names_never_gain_a_permit(name, model):
+    policy = POLICY
+    decision = policy.decide(Principal("Service", "svc", ("client",), ("m",)), "model:infer", "Model", model)
+    assert decision.allowed is (model == "m")
+
+
+from pathlib import Path  # noqa: E402
+
+POLICY = Policy(Path("/nonexistent"), "p-1", "care")
