@@ -124,7 +124,6 @@ ATTEMPTS = """
         "dns": attempt(lambda: socket.getaddrinfo("example.org", 80)),
         "child": attempt(through_child),
         "namespace": attempt(new_namespace),
-        "ptrace": attempt(lambda: os.kill(os.getppid(), 0) if os.getppid() else (_ for _ in ()).throw(OSError())),
         "environment": ["got", sorted(os.environ)],
     }}
 
@@ -237,7 +236,7 @@ def test_a_forged_answer_of_the_code_is_not_believed(fit):
 def test_a_key_store_among_the_readable_folders_is_refused(fit):
     import sys
 
-    with pytest.raises(SandboxError, match="move it"):
+    with pytest.raises(SandboxError, match="may read"):
         fit(BUILD, secret=Path(sys.prefix) / "keys")
 
 
@@ -254,10 +253,11 @@ def test_a_violation_that_the_code_hides_refuses_the_model(tiny_project):
 def test_a_class_of_the_training_code_cannot_be_stored(tiny_project):
     (tiny_project / "train.py").write_text(
         "from sklearn.linear_model import LogisticRegression\n"
-        "from sklearn.pipeline import make_pipeline\n"
+        "from sklearn.pipeline import Pipeline\n"
         "from sklearn.compose import make_column_transformer\n"
         "class Mine(LogisticRegression):\n    pass\n"
-        "def build():\n    return make_pipeline(make_column_transformer(('passthrough', ['a', 'b'])), Mine())\n"
+        "def build():\n"
+        "    return Pipeline([('p', make_column_transformer(('passthrough', ['a', 'b']))), ('clf', Mine())])\n"
     )
     with pytest.raises(TrainingError, match="cannot be stored safely"):
         casemate.open(tiny_project).run()

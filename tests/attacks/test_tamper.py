@@ -241,3 +241,15 @@ def test_a_project_without_its_catalogue_is_a_configuration_error(clinic):
     (clinic / ".casemate" / "catalog.db").unlink()
     with pytest.raises(ConfigError, match="catalog"):
         casemate.open(clinic)
+
+
+def test_no_flipped_byte_of_a_bundle_goes_unnoticed(exported):
+    path = exported / "model.sig"
+    original = path.read_bytes()
+    generator = random.Random(2)
+    for position in [*range(400), *generator.sample(range(len(original)), 300)]:
+        changed = bytearray(original)
+        changed[position] ^= 1 << generator.randrange(7)
+        path.write_bytes(bytes(changed))
+        with pytest.raises(VerificationError):
+            verify_path(exported)

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from casemate import __version__
+from casemate.cli.options import common
 from casemate.core.errors import Error, from_os_error
 
 VERBS = {
@@ -33,15 +34,11 @@ VERBS = {
 
 def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
     """The parser; with `verb` only that verb's options are built."""
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--config", default=".", metavar="PATH", help="the project's folder or casemate.toml (default: here)")
-    common.add_argument("-s", dest="overrides", action="append", default=[], metavar="TABLE.KEY=VALUE", help="override one option")
-    common.add_argument("--format", choices=("text", "json"), default="text", help="how to print (default: text)")
     parser = argparse.ArgumentParser(prog="casemate", description="A secure-by-default, reliable machine-learning pipeline.")
     parser.add_argument("--version", action="version", version=f"casemate {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name, help_ in VERBS.items():
-        sub = verbs.add_parser(name, help=help_, description=help_[0].upper() + help_[1:] + ".", parents=[common])
+        sub = verbs.add_parser(name, help=help_, description=help_[0].upper() + help_[1:] + ".", parents=[common()])
         if verb in (name, None) or verb not in VERBS:
             importlib.import_module(f"casemate.cli.{name}").add_arguments(sub)
     return parser

@@ -5,21 +5,23 @@ import datetime
 from pathlib import Path
 from typing import Any
 
+from casemate.cli.options import common
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    actions.add_parser("whoami", help="who acts now, with which roles")
-    actions.add_parser("list", help="every principal")
-    token = actions.add_parser("token", help="tokens of services").add_subparsers(dest="token", metavar="ACTION", required=True)
-    create = token.add_parser("create", help="make one; it is shown once")
+    actions.add_parser("whoami", help="who acts now, with which roles", parents=[common(nested=True)])
+    actions.add_parser("list", help="every principal", parents=[common(nested=True)])
+    token = actions.add_parser("token", help="tokens of services", parents=[common(nested=True)]).add_subparsers(dest="token", metavar="ACTION", required=True)
+    create = token.add_parser("create", help="make one; it is shown once", parents=[common(nested=True)])
     create.add_argument("service", help="name of the service")
     create.add_argument("--role", action="append", help="client (default), monitor, auditor")
     create.add_argument("--model", action="append", help="models it may ask (default: all)")
     create.add_argument("--days", type=float, default=30.0, help="lifetime (default: 30)")
     create.add_argument("--out", type=Path, help="write it there, 0600, instead of printing it")
-    token.add_parser("list", help="every token, without its secret")
-    token.add_parser("revoke", help="make one useless").add_argument("id", help="the token's id")
+    token.add_parser("list", help="every token, without its secret", parents=[common(nested=True)])
+    token.add_parser("revoke", help="make one useless", parents=[common(nested=True)]).add_argument("id", help="the token's id")
 
 
 def run(arguments: Any) -> int:

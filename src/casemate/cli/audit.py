@@ -3,13 +3,15 @@
 import argparse
 from typing import Any
 
+from casemate.cli.options import common
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    show = actions.add_parser("show", help="the entries, oldest first")
+    show = actions.add_parser("show", help="the entries, oldest first", parents=[common(nested=True)])
     show.add_argument("--last", type=int, default=50, help="how many (default: 50)")
-    actions.add_parser("verify", help="check tree, tiles, signatures and every entry's body")
+    actions.add_parser("verify", help="check tree, tiles, signatures and every entry's body", parents=[common(nested=True)])
 
 
 def run(arguments: Any) -> int:

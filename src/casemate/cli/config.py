@@ -3,13 +3,15 @@
 import argparse
 from typing import Any
 
+from casemate.cli.options import common
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    actions.add_parser("check", help="check casemate.toml, the training code's files and the policies")
-    actions.add_parser("show", help="every option with the value in force")
-    actions.add_parser("schema", help="every option with type, default and meaning")
+    actions.add_parser("check", help="check casemate.toml, the training code's files and the policies", parents=[common(nested=True)])
+    actions.add_parser("show", help="every option with the value in force", parents=[common(nested=True)])
+    actions.add_parser("schema", help="every option with type, default and meaning", parents=[common(nested=True)])
 
 
 def run(arguments: Any) -> int:

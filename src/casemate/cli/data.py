@@ -3,12 +3,14 @@
 import argparse
 from typing import Any
 
+from casemate.cli.options import common
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    actions.add_parser("list", help="sealed versions")
-    actions.add_parser("show", help="schema, screen and quarantine of one").add_argument("reference", help="NAME or NAME@VERSION")
+    actions.add_parser("list", help="sealed versions", parents=[common(nested=True)])
+    actions.add_parser("show", help="schema, screen and quarantine of one", parents=[common(nested=True)]).add_argument("reference", help="NAME or NAME@VERSION")
 
 
 def run(arguments: Any) -> int:

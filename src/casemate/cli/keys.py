@@ -3,11 +3,13 @@
 import argparse
 from typing import Any
 
+from casemate.cli.options import common
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    actions.add_parser("list", help="key-encryption keys, signing keys and their fingerprints; never a secret")
+    actions.add_parser("list", help="key-encryption keys, signing keys and their fingerprints; never a secret", parents=[common(nested=True)])
 
 
 def run(arguments: Any) -> int:

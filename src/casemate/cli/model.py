@@ -4,13 +4,15 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from casemate.cli.options import common
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    actions.add_parser("list", help="every version with its verdict")
-    actions.add_parser("show", help="one version in full").add_argument("reference", help="NAME or NAME@VERSION")
-    export = actions.add_parser("export", help="write the signed model for others")
+    actions.add_parser("list", help="every version with its verdict", parents=[common(nested=True)])
+    actions.add_parser("show", help="one version in full", parents=[common(nested=True)]).add_argument("reference", help="NAME or NAME@VERSION")
+    export = actions.add_parser("export", help="write the signed model for others", parents=[common(nested=True)])
     export.add_argument("reference", help="NAME or NAME@VERSION")
     export.add_argument("dir", type=Path, help="a new folder")
 

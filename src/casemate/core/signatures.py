@@ -22,6 +22,25 @@ _ECDSA = ec.ECDSA(hashes.SHA256())
 _SPKI = serialization.PublicFormat.SubjectPublicKeyInfo
 
 
+class _Signature(msgspec.Struct, forbid_unknown_fields=True):
+    sig: str
+    keyid: str = ""
+
+
+class _Envelope(msgspec.Struct, forbid_unknown_fields=True):
+    payload: str
+    payloadType: str  # noqa: N815 - the specification's name
+    signatures: list[_Signature]
+
+
+def _decode(text: str) -> bytes:
+    """Base64, in its only canonical form: no other spelling of the same bytes is accepted."""
+    content = base64.b64decode(text, validate=True)
+    if base64.b64encode(content).decode() != text:
+        raise ValueError("not canonical base64")
+    return content
+
+
 def pae(payload_type: str, payload: bytes) -> bytes:
     """DSSE v1 pre-authentication encoding: the bytes that are signed."""
     kind = payload_type.encode()
@@ -78,14 +97,15 @@ class Verifier:
     def verify(self, envelope: dict[str, Any], payload_type: str = STATEMENT_TYPE) -> bytes:
         """Return the payload if both signatures hold; VerificationError otherwise."""
         try:
-            payload = base64.b64decode(envelope["payload"], validate=True)
-            signatures = [(s.get("keyid", ""), base64.b64decode(s["sig"], validate=True)) for s in envelope["signatures"]]
-            found_type = envelope["payloadType"]
-        except (KeyError, TypeError, AttributeError, binascii.Error, ValueError) as error:
+            parsed = msgspec.convert(envelope, _Envelope)
+            payload = _decode(parsed.payload)
+            signatures = [(signature.keyid, _decode(signature.sig)) for signature in parsed.signatures]
+            found_type = parsed.payloadType
+        except (msgspec.ValidationError, binascii.Error, ValueError) as error:
             raise VerificationError("the signature file is not a DSSE envelope") from error
         if found_type != payload_type:
             raise VerificationError(f"the envelope holds {found_type!r}, expected {payload_type!r}")
-        if len(signatures) != 2 or signatures[1][0] != self.quantum_id:
+        if len(signatures) != 2 or signatures[0][0] or signatures[1][0] != self.quantum_id:
             raise VerificationError(
                 "the envelope must hold exactly two signatures, ECDSA then this signer's ML-DSA-65",
                 hint="a stripped or foreign signature was found: obtain the artifact from its owner again",

@@ -19,6 +19,7 @@ from casemate.core.signatures import Signer, Verifier, read_envelope
 from casemate.core.types import FORMAT, Record, Schema
 
 PREDICATE = "https://model_signing/signature/v1.0"
+MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 CARD = "model.json"
 MODEL_FOLDER, BUNDLE = "model", "model.sig"
 PUBLIC_KEYS = ("signer.pub", "signer-mldsa65.pub")
@@ -85,7 +86,7 @@ def verify(files: dict[str, bytes], bundle: bytes, verifier: Verifier) -> Verifi
     Raises:
         VerificationError: a signature is missing or wrong, a file was changed, is missing or is extra.
     """
-    statement = verifier.verify_statement(envelope_of(bundle), PREDICATE)
+    statement = verifier.verify_statement(envelope_of(bundle, verifier), PREDICATE)
     listed = resources_of(statement)
     if set(listed) != set(files):
         odd = ", ".join(sorted(set(listed) ^ set(files)))
@@ -100,13 +101,17 @@ def verify(files: dict[str, bytes], bundle: bytes, verifier: Verifier) -> Verifi
     return VerifiedModel(dict(files), card, verifier.fingerprint, _PROOF)
 
 
-def envelope_of(bundle: bytes) -> dict[str, Any]:
-    """The DSSE envelope inside a Sigstore bundle; VerificationError when it is not one."""
+def envelope_of(bundle: bytes, verifier: Verifier) -> dict[str, Any]:
+    """The DSSE envelope inside a Sigstore bundle that names this signer's ECDSA key; VerificationError otherwise."""
     document = read_envelope(bundle)
-    envelope = document.get("dsseEnvelope")
-    if not isinstance(envelope, dict) or "verificationMaterial" not in document:
+    expected = {"publicKey": {"hint": sha256(verifier.pems[0])}, "tlogEntries": []}
+    if set(document) != {"mediaType", "verificationMaterial", "dsseEnvelope"} or document["mediaType"] != MEDIA_TYPE:
         raise VerificationError("the signature file is not a model-signing bundle")
-    return envelope
+    if document["verificationMaterial"] != expected:
+        raise VerificationError("the bundle names another signer's key", hint="wrong public key, or the bundle was changed")
+    if not isinstance(document["dsseEnvelope"], dict):
+        raise VerificationError("the signature file is not a model-signing bundle")
+    return document["dsseEnvelope"]
 
 
 def resources_of(statement: dict[str, Any]) -> dict[str, str]:

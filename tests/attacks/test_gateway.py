@@ -1,0 +1,286 @@
+"""The gateway under hostile and malformed requests: uniform refusals, bounded input, everything recorded."""
+
+import http.client
+import json
+import socket
+import ssl
+import time
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from casemate.controls.access.principals import Directory
+from casemate.core.clock import SystemClock
+from tests.conftest import serving
+
+
+def context(ca) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(ca))
+
+
+class Caller:
+    def __init__(self, running, token=None):
+        self.running, self.token = running, token
+
+    def __call__(self, method, path, body=None, **headers):
+        connection = http.client.HTTPSConnection("127.0.0.1", self.running.port, context=context(self.running.ca), timeout=30)
+        given = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        content = json.dumps(body) if isinstance(body, dict | list) else body
+        connection.request(method, path, content, {**given, **{name.replace("_", "-"): value for name, value in headers.items()}})
+        reply = connection.getresponse()
+        answer = reply.read()
+        connection.close()
+        return reply.status, answer, dict(reply.headers)
+
+
+def new_token(project, service="client", role="client", models=("*",)) -> tuple[str, str]:
+    import datetime
+
+    with project.store.transaction() as tx:
+        return project.directory.create_token(tx, service, [role], list(models), datetime.timedelta(hours=1))
+
+
+@pytest.fixture(scope="module")
+def client(gateway):
+    running, project = gateway
+    return Caller(running, new_token(project)[0])
+
+
+@pytest.fixture(scope="module")
+def rows(gateway):
+    frame = gateway[1].datasets["wdbc"].to_pandas()
+    return frame.drop(columns=["patient_id", "malignant"])[:3].to_numpy().tolist(), frame["malignant"][:3].tolist()
+
+
+def infer(values, **changed):
+    tensor = {"name": "x", "shape": [len(values), 30], "datatype": "FP64", "data": values, **changed}
+    return {"inputs": [tensor]}
+
+
+PATHS = ["/", "/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/wdbc", "/v2/models/none", "/v2/models/wdbc/infer", "/metrics", "/etc/passwd", "/v2/../x"]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS", "HEAD"])
+def test_strangers_get_the_same_answer_everywhere(gateway, method):
+    answers = set()
+    for path in PATHS:
+        for token in (None, "x", "cm_00000000_" + "A" * 43, "cm_" + "é" * 3):
+            caller = Caller(gateway[0])
+            headers = {"Authorization": f"Bearer {token}".encode().decode("latin-1")} if token else {}
+            status, answer, found = caller(method, path, **headers)
+            answers.add((status, answer, found.get("www-authenticate"), found.get("server")))
+    assert len(answers) == 1
+    status, answer, challenge, server = answers.pop()
+    assert (status, challenge, server) == (401, "Bearer", None)
+    assert answer in (b"", b'{"error":"authentication required"}')
+
+
+def test_a_request_is_answered_like_the_estimator(gateway, client, rows):
+    values, labels = rows
+    status, answer, _ = client("POST", "/v2/models/wdbc/infer", {**infer(values), "id": "r1"})
+    assert status == 200
+    reply = json.loads(answer)
+    outputs = {output["name"]: output for output in reply["outputs"]}
+    assert reply["id"] == "r1"
+    assert outputs["label"]["data"] == labels
+    verified = gateway[1].models["wdbc"].verify()
+    from casemate.core.models import load_skops
+
+    import pandas as pd
+
+    names = [column.name for column in verified.card.inputs.features]
+    expected = load_skops(verified.files["model.skops"]).predict(pd.DataFrame(values, columns=names))[1]
+    assert outputs["probabilities"]["data"] == pytest.approx(expected.ravel().tolist(), abs=1e-4)
+
+
+def test_columns_by_name_give_the_same_answer_as_a_matrix(client, gateway, rows):
+    values, _ = rows
+    described = json.loads(client("GET", "/v2/models/wdbc")[1])
+    tensors = [
+        {"name": item["name"], "shape": [3], "datatype": "FP64", "data": [row[i] for row in values]}
+        for i, item in enumerate(described["inputs"])
+    ]
+    first = json.loads(client("POST", "/v2/models/wdbc/infer", {"inputs": tensors[::-1]})[1])["outputs"]
+    assert first == json.loads(client("POST", "/v2/models/wdbc/versions/1/infer", infer(values))[1])["outputs"]
+
+
+def test_only_the_outputs_asked_for_are_sent(client, rows):
+    body = {**infer(rows[0]), "outputs": [{"name": "label"}]}
+    assert [o["name"] for o in json.loads(client("POST", "/v2/models/wdbc/infer", body)[1])["outputs"]] == ["label"]
+
+
+GOOD = [[1.0] * 30]
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"", "not an inference request"),
+        (b"not json", "not an inference request"),
+        (b"[]", "not an inference request"),
+        (b'{"inputs": "x"}', "not an inference request"),
+        (b"[" * 100_000, ""),
+        (b'{"inputs":' + b"[" * 50_000, ""),
+        (b'{"inputs":[{"name":"x","shape":[1,30],"datatype":"FP64","data":[' + b"NaN," * 29 + b"NaN]}]}", ""),
+        (b'{"inputs":[{"name":"x","shape":[1,30],"datatype":"FP64","data":[' + b"1e999," * 29 + b"1e999]}]}", ""),
+        ({"inputs": []}, "no inputs"),
+        (infer(GOOD, shape=[1, 29]), "expected [n, 30]"),
+        (infer(GOOD, shape=[2, 30]), "30 values, the shape needs 60"),
+        (infer(GOOD, shape=[0, 30]), "no rows"),
+        (infer(GOOD, shape=[-1, 30]), "no rows"),
+        (infer(GOOD, shape=[10**9, 30]), "at most"),
+        (infer(GOOD, shape=[]), ""),
+        (infer(GOOD, datatype="INT322"), "expected a numeric one"),
+        (infer(GOOD, datatype="BYTES"), "expected a numeric one"),
+        (infer([["a"] * 30]), "do not fit"),
+        (infer([[None] * 30]), "never missing in training"),
+        (infer([[1.0] * 30, [1.0] * 29]), ""),
+        (infer(GOOD, data={"a": 1}), "do not fit"),
+        ({**infer(GOOD), "outputs": [{"name": "secret"}]}, "no output called"),
+        ({"inputs": [{"name": "mean_radus", "shape": [1], "datatype": "FP64", "data": [1]}]}, "did you mean"),
+        ({"inputs": [{"name": "mean_radius", "shape": [1], "datatype": "FP64", "data": [1]}]}, "is missing"),
+    ],
+)  # fmt: skip
+def test_a_malformed_request_is_explained_and_refused(client, body, expected):
+    status, answer, _ = client("POST", "/v2/models/wdbc/infer", body)
+    assert status == 400, answer
+    assert expected in json.loads(answer)["error"]
+
+
+def test_a_body_over_the_limit_is_refused_by_its_length_and_by_its_bytes(client, gateway):
+    assert client("POST", "/v2/models/wdbc/infer", b"x" * (9 * 2**20))[0] == 413
+
+    def chunks():
+        for _ in range(20):
+            yield b"x" * 2**19
+
+    connection = http.client.HTTPSConnection("127.0.0.1", gateway[0].port, context=context(gateway[0].ca), timeout=30)
+    try:
+        connection.request("POST", "/v2/models/wdbc/infer", chunks(), {"Authorization": f"Bearer {client.token}"}, encode_chunked=True)
+        assert connection.getresponse().status == 413
+    except (BrokenPipeError, ConnectionResetError, ssl.SSLError):
+        pass  # the gateway may hang up before everything is sent
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/v2/health/live", 200),
+        ("GET", "/v2/health/ready", 200),
+        ("GET", "/v2/models/wdbc/ready", 200),
+        ("GET", "/v2/models/wdbc/versions/1/ready", 200),
+        ("GET", "/v2/models/wdbc/versions/9", 404),
+        ("GET", "/v2/models/none", 404),
+        ("GET", "/nothing", 404),
+        ("POST", "/v2", 405),
+        ("DELETE", "/v2/models/wdbc", 405),
+        ("GET", "/v2/models/wdbc/infer", 405),
+        ("POST", "/v2/models/wdbc/unload", 404),
+        ("POST", "/v2/repository/models/wdbc/unload", 404),
+        ("GET", "/v2/models/" + "x" * 5000, 404),
+    ],
+)
+def test_paths_and_methods_answer_by_the_protocol(client, method, path, status):
+    assert client(method, path)[0] == status
+
+
+def test_compressed_and_binary_bodies_are_refused_plainly(client, rows):
+    body = infer(rows[0])
+    assert b"binary_data=False" in client("POST", "/v2/models/wdbc/infer", body, Content_Encoding="gzip")[1]
+    assert client("POST", "/v2/models/wdbc/infer", body, Inference_Header_Content_Length="10")[0] == 400
+
+
+def test_a_service_may_only_ask_its_own_models(gateway):
+    running, project = gateway
+    other = Caller(running, new_token(project, "other", models=["something"])[0])
+    assert other("POST", "/v2/models/wdbc/infer", infer(GOOD))[:2] == (403, b'{"error":"not permitted"}')
+    assert other("GET", "/v2/models/wdbc")[0] == 403
+    assert other("GET", "/v2/models/none")[0] == 403
+    assert other("GET", "/metrics")[0] == 403
+
+
+def test_a_revoked_token_is_refused_within_a_second(gateway, rows):
+    running, project = gateway
+    secret, identifier = new_token(project, "leaver")
+    caller = Caller(running, secret)
+    assert caller("POST", "/v2/models/wdbc/infer", infer(rows[0]))[0] == 200
+    with project.store.transaction() as tx:
+        Directory(project.store, SystemClock()).revoke(tx, identifier)
+    time.sleep(1.0)
+    assert caller("POST", "/v2/models/wdbc/infer", infer(rows[0]))[0] == 401
+
+
+def test_every_answer_has_a_durable_entry_before_it_is_sent(gateway, client, rows):
+    project = gateway[1]
+
+    def entries():
+        return [e for e in project.audit.entries() if e.action == "model:infer" and e.outcome == "allowed"]
+
+    before = len(entries())
+    for _ in range(5):
+        client("POST", "/v2/models/wdbc/infer", infer(rows[0]))
+    found = entries()
+    assert len(found) == before + 5
+    assert found[-1].detail["rows"] == 3
+    assert found[-1].resource == 'Model::"wdbc@1"'
+
+
+def test_metrics_are_openmetrics_and_count(gateway, client, rows):
+    running, project = gateway
+    monitor = Caller(running, new_token(project, "mon", role="monitor")[0])
+    client("POST", "/v2/models/wdbc/infer", infer(rows[0]))
+    status, page, headers = monitor("GET", "/metrics")
+    assert status == 200
+    assert headers["content-type"].startswith("application/openmetrics-text")
+    families = {family.name: family for family in text_string_to_metric_families(page.decode())}
+    assert sum(s.value for s in families["casemate_rows"].samples if s.name.endswith("_total")) >= 3
+    assert {"casemate_requests", "casemate_request_seconds", "casemate_denied", "casemate_model"} <= set(families)
+
+
+def test_old_tls_and_plain_text_are_refused(gateway):
+    running, _ = gateway
+    old = context(running.ca)
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    with socket.create_connection(("127.0.0.1", running.port), 5) as plain, pytest.raises(ssl.SSLError):
+        old.wrap_socket(plain, server_hostname="127.0.0.1")
+    with socket.create_connection(("127.0.0.1", running.port), 5) as plain:
+        plain.sendall(b"GET /v2 HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"200" not in plain.recv(1000)
+
+
+def test_a_stranger_with_another_ca_is_not_believed(gateway):
+    with socket.create_connection(("127.0.0.1", gateway[0].port), 5) as plain, pytest.raises(ssl.SSLCertVerificationError):
+        ssl.create_default_context().wrap_socket(plain, server_hostname="127.0.0.1")
+
+
+def test_hostile_bytes_leave_the_gateway_answering(gateway, client):
+    for payload in (b"\x00" * 1000, b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 20_000 + b"\r\n", b"POST /v2/models/wdbc/infer HTTP/1.1\r\nContent-Length: -5\r\n\r\n"):
+        with socket.create_connection(("127.0.0.1", gateway[0].port), 5) as plain:
+            try:
+                with context(gateway[0].ca).wrap_socket(plain, server_hostname="127.0.0.1") as wrapped:
+                    wrapped.sendall(payload)
+                    wrapped.settimeout(5)
+                    wrapped.recv(1000)
+            except (OSError, TimeoutError):
+                pass
+    assert client("GET", "/v2/health/live")[0] == 200
+
+
+def test_a_stopped_gateway_leaves_a_log_that_verifies(finished, tmp_path, cli):
+    import shutil
+
+    root = tmp_path / "p"
+    shutil.copytree(finished, root)
+    with serving(root):
+        pass
+    shown = cli("audit", "show", "--config", root, "--format", "json").value
+    assert [entry["action"] for entry in shown[-2:]] == ["gateway:start", "gateway:stop"]
+    assert cli("audit", "verify", "--config", root).code == 0
+    assert not list((root / ".casemate").rglob(".tls-*"))
+
+
+def test_a_taken_port_is_one_clear_message(clinic, cli):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        answer = cli("serve", "--config", clinic, "--port", taken.getsockname()[1])
+    assert answer.code == 5
+    assert "cannot listen" in answer.err

@@ -1,0 +1,253 @@
+import json
+import subprocess
+
+import pytest
+
+from casemate.cli import VERBS
+from tests.conftest import command, serving, tree
+
+
+def test_every_verb_explains_itself(capsys):
+    from casemate.cli import main
+
+    for verb in VERBS:
+        with pytest.raises(SystemExit) as caught:
+            main([verb, "--help"])
+        assert caught.value.code == 0
+        assert "usage: casemate" in capsys.readouterr().out
+
+
+def test_help_imports_nothing_heavy():
+    code = "import sys; sys.argv = ['casemate', '--help']\nfrom casemate.cli import main\ntry: main()\nexcept SystemExit: pass\n"
+    code += "print(sorted(set(sys.modules) & {'numpy', 'pyarrow', 'sklearn', 'sqlalchemy', 'cryptography', 'rich', 'msgspec'}))"
+    out = subprocess.run([command()[0], "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "expected"),
+    [
+        (["run"], 2, "no casemate.toml"),
+        (["status"], 2, "casemate init"),
+        (["init", "x"], 2, "say what to start from"),
+        (["init", "x", "--table", "none.csv", "--target", "y"], 2, "no such file"),
+        (["verify", "none"], 2, "no such file or folder"),
+        (["verify", "."], 2, "nothing that casemate signs"),
+    ],
+)
+def test_a_wrong_call_is_one_message_with_a_hint_and_changes_nothing(cli, tmp_path, monkeypatch, words, code, expected):
+    monkeypatch.chdir(tmp_path)
+    answer = cli(*words)
+    assert answer.code == code
+    assert expected in answer.err
+    assert "hint:" in answer.err
+    assert "Traceback" not in answer.err
+    assert tree(tmp_path) == {}
+
+
+def test_a_second_init_in_the_same_folder_is_refused(cli, fresh):
+    before = tree(fresh)
+    answer = cli("init", fresh, "--example", "clinical")
+    assert answer.code == 2
+    assert "exists already" in answer.err
+    assert tree(fresh) == before
+
+
+def test_init_shows_what_it_inferred_and_run_uses_it(cli, tmp_path, tiny):
+    from tests.conftest import write_csv
+
+    (tmp_path / "p").mkdir()
+    table = write_csv(tmp_path / "p" / "t.csv", tiny)
+    answer = cli("init", tmp_path / "p", "--table", table, "--target", "y")
+    assert answer.code == 0
+    assert "blue, green, red" in answer.out
+    assert cli("config", "check", "--config", tmp_path / "p").code == 0
+
+
+def test_an_identifier_is_recognised_and_kept_from_the_features(cli, tmp_path, tiny):
+    import pyarrow as pa
+
+    from tests.conftest import write_csv
+
+    named = tiny.append_column("customerID", pa.array([f"C{i:04d}" for i in range(120)]))
+    table = write_csv(tmp_path / "t.csv", named)
+    answer = cli("init", tmp_path / "p", "--table", table, "--target", "y", "--format", "json").value
+    assert {c["name"]: c["column_class"] for c in answer["columns"]}["customerID"] == "identifier"
+
+
+def change(root, old, new):
+    path = root / "casemate.toml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("prepare", "code", "expected"),
+    [
+        (lambda r: change(r, "[screen]", "[scren]"), 2, "did you mean 'screen'"),
+        (lambda r: change(r, "train.py:build", "missing.py:build"), 2, "no such file"),
+        (lambda r: change(r, 'target = "malignant"', 'target = "malign"'), 2, "no column 'malign'"),
+        (lambda r: change(r, "data/wdbc.csv", "data/none.csv"), 2, "no such file"),
+        (lambda r: (r / "data/wdbc.csv").write_bytes(b""), 1, "is empty"),
+        (lambda r: (r / "data/wdbc.csv").write_bytes((r / "data/wdbc.csv").read_bytes()[:-40]), 1, "ragged"),
+        (lambda r: (r / "data/wdbc.csv").write_bytes(b"\xff" + (r / "data/wdbc.csv").read_bytes()), 1, "not UTF-8"),
+        (lambda r: change(r, "cap = 0.25", "cap = 0.001"), 1, "under suspicion"),
+        (lambda r: (r / "policies/x.cedar").write_text("permit ("), 2, "policies"),
+        (lambda r: change(r, "roc_auc = { min = 0.97 }", "roc_auc = { min = 97 }"), 2, "impossible"),
+    ],
+)
+def test_bad_input_to_a_run_ends_with_one_message_and_no_change_on_disk(cli, fresh, prepare, code, expected):
+    prepare(fresh)
+    before = {name: content for name, content in tree(fresh).items() if not name.endswith(("-wal", "-shm"))}
+    answer = cli("run", "--config", fresh)
+    assert answer.code == code, answer.err
+    assert expected in answer.err
+    assert "hint:" in answer.err
+    after = {name: content for name, content in tree(fresh).items() if not name.endswith(("-wal", "-shm"))}
+    assert after == before
+
+
+def test_a_column_that_is_gone_or_changed_breaks_the_pinned_schema(cli, clinic):
+    path = clinic / "data" / "wdbc.csv"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], *(line.replace(",", ",x", 1) for line in lines[1:])]) + "\n")
+    answer = cli("run", "--config", clinic)
+    assert answer.code == 1
+    assert "'mean_radius' is category, pinned as number" in answer.err
+
+
+def test_a_refused_model_is_exit_code_one_and_stays_unsigned(cli, tiny_project):
+    answer = cli("run", "--config", tiny_project, "-s", "gates.accuracy={ min = 1.0 }", "--format", "json")
+    assert answer.code == 1
+    assert answer.value["verdict"]["outcome"] == "refused"
+    shown = cli("model", "list", "--config", tiny_project, "--format", "json").value
+    assert shown[0]["signed"] is False
+    for words in (("model", "export", "t", tiny_project / "out"), ("serve", "--port", "0")):
+        refused = cli(*words, "--config", tiny_project)
+        assert refused.code in (1, 2)
+        assert not (tiny_project / "out").exists()
+
+
+def test_what_is_shown_of_a_finished_project(cli, clinic):
+    for words, expected in (
+        (("status",), "newest signed: wdbc@1"),
+        (("runs",), "passed"),
+        (("model", "list"), "wdbc@1"),
+        (("model", "show", "wdbc"), "lineage"),
+        (("data", "list"), "569"),
+        (("data", "show", "wdbc"), "quarantine: 14 rows"),
+        (("audit", "show"), "run:release"),
+        (("audit", "verify"), "every body hold"),
+        (("keys", "list"), "ML-DSA-65"),
+        (("config", "check"), "OK"),
+        (("config", "show"), "train.folds = 5"),
+        (("config", "schema"), "screen.cap"),
+        (("access", "whoami"), "owner"),
+        (("access", "list"), "User"),
+    ):
+        answer = cli(*words, "--config", clinic)
+        assert answer.code == 0, answer.err
+        assert expected in answer.out
+        json.loads(cli(*words, "--config", clinic, "--format", "json").out)
+
+
+def test_no_command_shows_a_key_or_a_row(cli, clinic):
+    import casemate
+
+    project = casemate.open(clinic)
+    document = json.loads((project.keys.folder / "keystore.json").read_text())
+    secrets = [document["signer_mldsa65"], document["log_ed25519"], document["keks"]["footer"]["1"]]
+    shown = ""
+    for words in (("keys", "list"), ("status",), ("data", "show", "wdbc"), ("audit", "show"), ("config", "show"), ("doctor",)):
+        answer = cli(*words, "--config", clinic, "--format", "json")
+        shown += answer.out + answer.err
+    assert not [secret for secret in secrets if secret in shown]
+    assert project.datasets["wdbc"].to_arrow(["patient_id"])["patient_id"][0].as_py() not in shown
+
+
+def test_an_unknown_user_is_denied(cli, clinic, monkeypatch):
+    monkeypatch.setattr("getpass.getuser", lambda: "mallory")
+    for words in (("run",), ("model", "export", "wdbc", clinic / "out"), ("access", "token", "create", "x")):
+        answer = cli(*words, "--config", clinic)
+        assert answer.code == 3
+        assert "mallory" in answer.err
+    assert not (clinic / "out").exists()
+
+
+def test_a_forbid_policy_stops_an_export_and_is_recorded(cli, clinic):
+    (clinic / "policies" / "freeze.cedar").write_text('@id("freeze") forbid (principal, action == Action::"model:export", resource);')
+    answer = cli("model", "export", "wdbc", clinic / "out", "--config", clinic)
+    assert answer.code == 3
+    assert "freeze" in answer.err
+    last = cli("audit", "show", "--config", clinic, "--format", "json").value[-1]
+    assert (last["action"], last["outcome"]) == ("model:export", "denied")
+
+
+def test_tokens_are_made_listed_and_revoked(cli, clinic):
+    made = cli("access", "token", "create", "svc", "--out", clinic / "token", "--config", clinic, "--format", "json").value
+    assert (clinic / "token").stat().st_mode & 0o777 == 0o600
+    listed = cli("access", "token", "list", "--config", clinic)
+    assert made["id"] in listed.out
+    assert (clinic / "token").read_text().strip() not in listed.out
+    assert cli("access", "token", "revoke", made["id"], "--config", clinic).code == 0
+    assert cli("access", "token", "revoke", "00000000", "--config", clinic).code == 2
+
+
+def test_predictions_come_from_the_gateway_and_go_to_a_file(cli, clinic):
+    with serving(clinic) as running:
+        answer = cli("predict", clinic / "data" / "wdbc.csv", "--url", running.url, "--out", clinic / "out.csv", "--config", clinic)
+        assert answer.code == 0, answer.err
+        lines = (clinic / "out.csv").read_text().splitlines()
+        assert lines[0] == "label,p_0,p_1"
+        assert len(lines) == 570
+        (clinic / "bad.csv").write_text("mean_radius\n1\n")
+        assert "no column" in cli("predict", clinic / "bad.csv", "--url", running.url, "--config", clinic).err
+        (clinic / "token").write_text("cm_00000000_" + "A" * 43)
+        refused = cli("predict", clinic / "data" / "wdbc.csv", "--url", running.url, "--token", f"file:{clinic / 'token'}", "--config", clinic)
+        assert refused.code == 3
+    gone = cli("predict", clinic / "data" / "wdbc.csv", "--url", running.url, "--config", clinic)
+    assert gone.code == 5
+    assert "casemate serve" in gone.err
+
+
+def test_doctor_says_what_it_cannot_enforce(cli, clinic):
+    checks = cli("doctor", "--config", clinic, "--format", "json").value
+    states = {check["subject"]: check for check in checks}
+    assert "rewrite history" in states["audit log"]["advice"]
+    assert "no passphrase" in states["key store"]["state"]
+    assert "no post-quantum group" in states["TLS"]["state"]
+
+
+def test_a_verified_model_needs_no_project(clinic, cli, tmp_path, monkeypatch):
+    import shutil
+
+    assert cli("model", "export", "wdbc", tmp_path / "out", "--config", clinic).code == 0
+    shutil.copytree(tmp_path / "out", tmp_path / "elsewhere")
+    shutil.rmtree(clinic)
+    monkeypatch.setenv("HOME", str(tmp_path / "nobody"))
+    keys = tmp_path / "elsewhere"
+    assert cli("verify", tmp_path / "elsewhere", "--key", keys / "signer.pub", "--key", keys / "signer-mldsa65.pub").code == 0
+    unknown = cli("verify", tmp_path / "elsewhere")
+    assert unknown.code == 4
+    assert "--key" in unknown.err
+    assert cli("verify", tmp_path / "elsewhere", "--key", keys / "signer.pub").code == 4
+
+
+def test_naughty_strings_are_stored_and_shown_harmlessly(case, cli, clinic):
+    from pathlib import Path
+
+    folder = case("vectors/strings")
+    path = next(Path(folder).rglob("*.json"), None) or next(p for p in Path(folder).rglob("*") if p.is_file())
+    strings = json.loads(path.read_text()) if path.suffix == ".json" else path.read_text(errors="replace").splitlines()
+    import casemate
+
+    project = casemate.open(clinic)
+    texts = [text for text in strings if isinstance(text, str)][:515]
+    with project.store.transaction() as tx:
+        project.audit.append_many(tx, [(f"User::{text}"[:200], "x:y", text[:200], "done", {"text": text[:5000]}) for text in texts])
+    shown = cli("audit", "show", "--last", "600", "--config", clinic, "--format", "json").value
+    assert [entry["detail"]["text"] for entry in shown[-len(texts) :]] == [text[:5000] for text in texts]
+    plain = cli("audit", "show", "--last", "600", "--config", clinic)
+    assert plain.code == 0
+    assert "\x1b" not in plain.out
