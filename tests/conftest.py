@@ -1,9 +1,11 @@
 """Shared fixtures: a private HOME, one finished clinical project, copies of it to break, and the real cases."""
 
+import contextlib
 import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -211,6 +213,13 @@ def wait_for(check: Callable[[], object], seconds: float = 60.0) -> object:
     raise AssertionError("timed out")
 
 
-def tree(root: Path) -> dict[str, bytes]:
-    """Every file below `root` with its content."""
-    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+def tree(root: Path) -> dict[str, object]:
+    """Every file below `root` with its content; of a catalogue what it holds, not how SQLite lays it out."""
+    found: dict[str, object] = {}
+    for path in sorted(root.rglob("*")):
+        if path.name == "catalog.db":
+            with contextlib.closing(sqlite3.connect(path)) as database:
+                found[str(path.relative_to(root))] = list(database.iterdump())
+        elif path.is_file() and not path.name.endswith(("-wal", "-shm")):
+            found[str(path.relative_to(root))] = path.read_bytes()
+    return found

@@ -4,12 +4,12 @@ Trust comes from keys that the reader already has: given with `--key`, or those 
 `~/.config/casemate`. Keys that merely lie beside the artifact prove nothing about who signed it and are not used.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from casemate.controls.keys.file import CONFIG_HOME
-from casemate.core.errors import ConfigError, VerificationError
+from casemate.core.errors import ConfigError, VerificationError, WrongSigner
 from casemate.core.signatures import Verifier
 
 SIGNER_FILES = ("signer.pub", "signer-mldsa65.pub")
@@ -81,24 +81,22 @@ def verify_path(path: Path, keys: list[Path] | None = None) -> Verified:
     raise ConfigError(f"{path} is nothing that casemate signs", hint="an exported model, a run's folder, a sealed table or an audit log")
 
 
-def _first_trusted(check: object, path: Path, candidates: list[Trusted]) -> Verified:
-    fault: VerificationError | None = None
+def _first_trusted(check: Callable[[Path, Trusted], Verified], path: Path, candidates: list[Trusted]) -> Verified:
     for trusted in candidates:
         try:
-            return check(path, trusted)  # type: ignore[operator,no-any-return]
-        except VerificationError as error:
-            fault = error
-    if fault is None or (len(candidates) > 1 and candidates[0].origin != "--key"):
-        raise VerificationError(
-            f"no trusted key verifies {path}" + (f" ({fault.message})" if fault else ""),
-            hint="get the owner's public keys over a channel you trust, then: casemate verify PATH --key FOLDER_WITH_KEYS",
-        )
-    raise fault
+            return check(path, trusted)
+        except WrongSigner:
+            if trusted.origin == "--key":
+                raise
+    raise WrongSigner(
+        f"none of the keys trusted here signed {path}",
+        hint="get the owner's public keys over a channel you trust, then: casemate verify PATH --key FOLDER_WITH_KEYS",
+    )
 
 
 def _signer(trusted: Trusted) -> Verifier:
     if trusted.verifier is None:
-        raise VerificationError("no signer's keys were given", hint="pass --key signer.pub --key signer-mldsa65.pub")
+        raise WrongSigner("no signer's keys were given", hint="pass --key signer.pub --key signer-mldsa65.pub")
     return trusted.verifier
 
 
@@ -130,7 +128,7 @@ def _log(path: Path, trusted: Trusted) -> Verified:
     from casemate.controls.audit.verify import verify_log
 
     if trusted.log_vkeys is None:
-        raise VerificationError("no log key was given", hint="pass --key log.vkey")
+        raise WrongSigner("no log key was given", hint="pass --key log.vkey")
     log = verify_log(path, trusted.log_vkeys)
     return Verified("audit log", f"{log.checkpoint.size} entries of {log.checkpoint.origin}", f"log keys from {trusted.origin}")
 

@@ -19,7 +19,7 @@ from casemate.core.clock import Clock
 from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError, Error, VerificationError
 from casemate.core.files import fsync_folder, fsync_tree, make_folder
-from casemate.core.store import METADATA, Store
+from casemate.core.store import METADATA, Store, decode
 from casemate.core.types import Record
 
 RUNS = sa.Table(
@@ -106,7 +106,7 @@ class Engine:
     def record(self, run: str, step: str, kind: type[T]) -> T | None:
         """A finished step's record."""
         content = self._content(run, step)
-        return None if content is None else msgspec.json.decode(content, type=kind)
+        return None if content is None else decode(content, kind)
 
     def finished(self, run: str, step: str) -> bool:
         """Whether the step is finished."""
@@ -164,7 +164,7 @@ class Run:
             self._check_evidence(name, done)
             return done
         began = time.monotonic()
-        record = msgspec.json.decode(self.kept[name], type=kind) if name in self.kept else work()
+        record = decode(self.kept[name], kind) if name in self.kept else work()
         files = {f"{name}.json": record.to_json(), **(pictures(record) if pictures else {})}
         digests = self._write_evidence(name, files)
         now = self.engine.clock.now()

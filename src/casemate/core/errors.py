@@ -94,6 +94,12 @@ class VerificationError(Error):
     who = "the security officer: treat it as tampering until explained"
 
 
+class WrongSigner(VerificationError):
+    """The artifact was signed with other keys than the ones it is checked with."""
+
+    code = "CM-SIGNER"
+
+
 class BackendError(Error):
     """A key store, disk, kernel feature or server that casemate needs is not available."""
 

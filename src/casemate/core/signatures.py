@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, mldsa
 
 from casemate.core.digest import sha256
-from casemate.core.errors import VerificationError
+from casemate.core.errors import VerificationError, WrongSigner
 
 STATEMENT_TYPE = "application/vnd.in-toto+json"
 MAX_PAYLOAD = 64 * 1024 * 1024
@@ -105,11 +105,13 @@ class Verifier:
             raise VerificationError("the signature file is not a DSSE envelope") from error
         if found_type != payload_type:
             raise VerificationError(f"the envelope holds {found_type!r}, expected {payload_type!r}")
-        if len(signatures) != 2 or signatures[0][0] or signatures[1][0] != self.quantum_id:
+        if len(signatures) != 2 or signatures[0][0]:
             raise VerificationError(
-                "the envelope must hold exactly two signatures, ECDSA then this signer's ML-DSA-65",
-                hint="a stripped or foreign signature was found: obtain the artifact from its owner again",
+                "the envelope must hold exactly two signatures, ECDSA then ML-DSA-65",
+                hint="a stripped or added signature was found: obtain the artifact from its owner again",
             )
+        if signatures[1][0] != self.quantum_id:
+            raise WrongSigner("the ML-DSA-65 signature names another key", hint="wrong public key, or the content was changed")
         message = pae(payload_type, payload)
         try:
             self.classical.verify(signatures[0][1], message, _ECDSA)

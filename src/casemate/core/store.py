@@ -6,15 +6,18 @@ step's result, its audit entry and its registry row go through one of them.
 
 import contextlib
 from collections.abc import Iterator
+from json import JSONDecodeError
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 import sqlalchemy as sa
 
-from casemate.core.errors import BackendError
+from casemate.core.errors import BackendError, VerificationError
 
 METADATA = sa.MetaData()
 CATALOG_VERSION = 1
+T = TypeVar("T")
 
 
 class Store:
@@ -34,13 +37,8 @@ class Store:
 
     def check(self) -> None:
         """Refuse a catalogue that is damaged or was written by another version."""
-        try:
-            with self.reading() as tx:
-                version = tx.exec_driver_sql("PRAGMA user_version").scalar()
-        except sa.exc.DatabaseError as error:
-            raise BackendError(
-                f"the catalogue {self.path} cannot be read: {error.orig}", hint="restore it from a backup"
-            ) from error
+        with self.reading() as tx:
+            version = tx.exec_driver_sql("PRAGMA user_version").scalar()
         if version != CATALOG_VERSION:
             raise BackendError(
                 f"the catalogue {self.path} has version {version}, this casemate reads {CATALOG_VERSION}",
@@ -61,8 +59,11 @@ class Store:
     @contextlib.contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """A consistent read without taking the write lock."""
-        with self.engine.connect().execution_options(read_only=True) as tx:
-            yield tx
+        try:
+            with self.engine.connect().execution_options(read_only=True) as tx:
+                yield tx
+        except (sa.exc.DatabaseError, UnicodeDecodeError, JSONDecodeError) as error:
+            raise BackendError(f"the catalogue {self.path} cannot be read: {error}", hint="restore it from a backup") from error
 
     def close(self) -> None:
         """Close all connections."""
@@ -77,3 +78,11 @@ def _configure(connection: Any, _record: Any) -> None:
 
 def _begin(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get("read_only") else "BEGIN IMMEDIATE")
+
+
+def decode(content: bytes, kind: type[T]) -> T:
+    """A record that was stored in the catalogue; VerificationError when it is damaged."""
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise VerificationError(f"a {kind.__name__} in the catalogue is damaged: {error}", hint="restore the catalogue from a backup") from error

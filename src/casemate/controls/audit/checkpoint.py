@@ -15,7 +15,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ed25519, mldsa
 
 from casemate.controls.audit.merkle import HASH_SIZE
-from casemate.core.errors import VerificationError
+from casemate.core.errors import VerificationError, WrongSigner
 
 ED25519, MLDSA44 = 1, 6
 DASH = "\u2014"
@@ -119,7 +119,7 @@ def verify_checkpoint(content: bytes, vkeys: str) -> VerifiedCheckpoint:
     except (ValueError, binascii.Error) as error:
         raise VerificationError("the checkpoint is malformed", hint="restore .casemate/audit from a backup") from error
     if name != origin or size < 0 or str(size) != size_text or len(root) != HASH_SIZE:
-        raise VerificationError(f"the checkpoint is of log {name!r}, expected {origin!r}")
+        raise WrongSigner(f"the checkpoint is of log {name!r}, expected {origin!r}")
     try:
         first = notes[key_id(origin, ED25519, classical)]
         second = notes[key_id(origin, MLDSA44, quantum)]

@@ -21,9 +21,9 @@ from casemate.controls.audit.checkpoint import CheckpointSigner
 from casemate.controls.audit.merkle import Frontier, leaf_hash
 from casemate.core.clock import Clock
 from casemate.core.digest import sha256
-from casemate.core.errors import BackendError
+from casemate.core.errors import BackendError, VerificationError
 from casemate.core.files import exclusive_wait, make_folder, write_atomic
-from casemate.core.store import METADATA, Store
+from casemate.core.store import METADATA, Store, decode
 from casemate.core.types import Record
 
 ENTRIES = sa.Table(
@@ -69,6 +69,14 @@ def leaf_entry(salt: bytes, body: bytes) -> bytes:
     return b'{"commitment":"' + sha256(salt + body).encode() + b'","v":1}'
 
 
+def _intact(row: tuple[bytes, bytes, bytes]) -> bytes:
+    salt, body, leaf = row
+    entry = leaf_entry(salt, body)
+    if leaf_hash(entry) != leaf:
+        raise VerificationError("an audit entry in the catalogue was changed after it was written", hint="restore the catalogue from a backup")
+    return entry
+
+
 class AuditLog:
     """The writing side of a project's log."""
 
@@ -77,7 +85,6 @@ class AuditLog:
         self.store = store
         self.signer = signer
         self.clock = clock
-        self._published = -1
 
     def create(self, tx: sa.Connection) -> None:
         """Start an empty log."""
@@ -132,20 +139,19 @@ class AuditLog:
         with exclusive_wait(self.folder / ".lock"):
             with self.store.reading() as tx:
                 row = tx.execute(sa.select(HEAD.c.size, HEAD.c.roots)).one()
-                if row.size == self._published:
-                    return
                 published = self._published_size()
-                self._write_tiles(tx, published, row.size)
+                if row.size == published:
+                    return
+                self._write_tiles(tx, max(published, 0), row.size)
             root = Frontier(row.size, tiles.split_hashes(row.roots)).root()
             write_atomic(self.folder / "checkpoint", self.signer.sign(row.size, root), mode=0o644)
-            self._drop_old(published, row.size)
-            self._published = row.size
+            self._drop_old(max(published, 0), row.size)
 
     def _published_size(self) -> int:
         try:
             return int((self.folder / "checkpoint").read_text().split("\n")[1])
         except (FileNotFoundError, IndexError, ValueError):
-            return 0
+            return -1  # an empty log has a checkpoint too
 
     def _write_tiles(self, tx: sa.Connection, old: int, new: int) -> None:
         level, below_old, below_new = 0, old, new
@@ -154,7 +160,7 @@ class AuditLog:
                 width = min(tiles.WIDTH, below_new - number * tiles.WIDTH)
                 if level == 0:
                     rows = self._rows(tx, number * tiles.WIDTH, width)
-                    entries = tiles.bundle([leaf_entry(salt, body) for salt, body, _ in rows])
+                    entries = tiles.bundle([_intact(row) for row in rows])
                     tiles.write_level(self.folder, "entries", number, entries, width)
                     hashes = [leaf for _, _, leaf in rows]
                 else:
@@ -187,7 +193,7 @@ class AuditLog:
             if not rows:
                 return
             for _, body, _ in rows:
-                yield msgspec.json.decode(body, type=Entry)
+                yield decode(body, Entry)
             start += len(rows)
 
     def commitments(self) -> Iterator[tuple[int, bytes]]:

@@ -14,7 +14,7 @@ import msgspec
 from cryptography.hazmat.primitives import serialization
 
 from casemate.core.digest import sha256
-from casemate.core.errors import VerificationError
+from casemate.core.errors import VerificationError, WrongSigner
 from casemate.core.signatures import Signer, Verifier, read_envelope
 from casemate.core.types import FORMAT, Record, Schema
 
@@ -108,7 +108,7 @@ def envelope_of(bundle: bytes, verifier: Verifier) -> dict[str, Any]:
     if set(document) != {"mediaType", "verificationMaterial", "dsseEnvelope"} or document["mediaType"] != MEDIA_TYPE:
         raise VerificationError("the signature file is not a model-signing bundle")
     if document["verificationMaterial"] != expected:
-        raise VerificationError("the bundle names another signer's key", hint="wrong public key, or the bundle was changed")
+        raise WrongSigner("the bundle names another signer's key", hint="wrong public key, or the bundle was changed")
     if not isinstance(document["dsseEnvelope"], dict):
         raise VerificationError("the signature file is not a model-signing bundle")
     return document["dsseEnvelope"]

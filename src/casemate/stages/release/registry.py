@@ -12,7 +12,7 @@ from casemate.controls.keys.objects import ObjectStore
 from casemate.core.errors import ConfigError, RefusedError
 from casemate.core.files import fsync_folder, fsync_tree, make_folder
 from casemate.core.signatures import Verifier
-from casemate.core.store import METADATA, Store
+from casemate.core.store import METADATA, Store, decode
 from casemate.core.types import Release
 from casemate.stages.release import bundle
 
@@ -70,7 +70,7 @@ class Registry:
         """All models, newest first."""
         query = sa.select(MODELS).order_by(MODELS.c.name, MODELS.c.version.desc())
         with self.store.reading() as tx:
-            return [Registered(row.created, msgspec.json.decode(row.release, type=Release)) for row in tx.execute(query)]
+            return [Registered(row.created, decode(row.release, Release)) for row in tx.execute(query)]
 
     def get(self, reference: str) -> Registered:
         """The model `NAME@VERSION`, or the newest passed one of `NAME`.

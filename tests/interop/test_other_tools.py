@@ -1,0 +1,230 @@
+"""Other people's tools read what we write, and we read or refuse what they write."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import casemate
+from casemate.config import DataTable
+from casemate.core.errors import DataError, RequestError, VerificationError
+from casemate.core.signatures import Signer
+from casemate.serve import oip
+from casemate.stages.data import source
+from casemate.stages.release import bundle
+from tests.conftest import command, serving
+
+TOOLS = Path(sys.executable).parent
+
+
+@pytest.fixture
+def exported(clinic, tmp_path):
+    casemate.open(clinic).models["wdbc"].export(tmp_path / "out")
+    return tmp_path / "out"
+
+
+def stock(*words) -> subprocess.CompletedProcess:
+    return subprocess.run([TOOLS / "model_signing", *map(str, words)], capture_output=True, text=True, check=False)
+
+
+def test_the_stock_model_signing_tool_accepts_our_bundle_and_refuses_a_change(exported):
+    words = ("verify", "key", exported / "model", "--signature", exported / "model.sig", "--public_key", exported / "signer.pub")
+    assert stock(*words).returncode == 0
+    with (exported / "model" / "model.onnx").open("ab") as file:
+        file.write(b"x")
+    assert stock(*words).returncode != 0
+
+
+def test_a_bundle_that_the_stock_tool_signed_without_our_second_signature_is_refused(exported, tmp_path):
+    from cryptography.hazmat.primitives import serialization as s
+
+    signer = Signer.generate()
+    key = tmp_path / "key.pem"
+    key.write_bytes(signer.classical.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption()))
+    assert stock("sign", "key", exported / "model", "--signature", tmp_path / "sig", "--private_key", key).returncode == 0
+    with pytest.raises(VerificationError, match="exactly two signatures"):
+        bundle.verify(bundle.read_folder(exported / "model"), (tmp_path / "sig").read_bytes(), signer.verifier)
+
+
+def test_every_bundle_of_the_model_signing_specification_is_refused_as_foreign_or_malformed(case):
+    for path in Path(case("vectors/model_signing_spec/test-vectors/v1.0")).rglob("*.json"):
+        with pytest.raises(VerificationError):
+            bundle.verify({}, path.read_bytes(), Signer.generate().verifier)
+
+
+def test_our_bundle_fits_the_specifications_schemas(case, exported):
+    import base64
+
+    import jsonschema
+    from referencing import Registry, Resource
+
+    folder = Path(case("vectors/model_signing_spec/schemas/v1.0"))
+    schemas = {path.name: json.loads(path.read_text()) for path in folder.glob("*.json")}
+    registry = Registry().with_resources(
+        [(key, Resource.from_contents(value)) for name, value in schemas.items() for key in {name, value.get("$id", name)}]
+    )
+    document = json.loads((exported / "model.sig").read_text())
+    statement = json.loads(base64.b64decode(document["dsseEnvelope"]["payload"]))
+    for name, value in (("statement", statement), ("predicate", statement["predicate"])):
+        jsonschema.validators.validator_for(schemas[f"{name}.schema.json"])(schemas[f"{name}.schema.json"], registry=registry).validate(value)
+
+
+def test_the_bill_of_materials_fits_the_cyclonedx_schema(case, exported):
+    from jsonschema.validators import validator_for
+    from referencing import Registry, Resource
+    from referencing.jsonschema import DRAFT7
+
+    folder = Path(case("schemas"))
+    names = ("spdx.schema.json", "jsf-0.82.schema.json", "cryptography-defs.schema.json")
+    found = [json.loads((folder / name).read_text()) for name in names]
+    registry = Registry().with_resources([(r["$id"], Resource(r, DRAFT7)) for r in found])
+    schema = json.loads((folder / "bom-1.6.schema.json").read_text())
+    document = json.loads((exported / "model" / "mlbom.cdx.json").read_text())
+    assert list(validator_for(schema)(schema, registry=registry).iter_errors(document)) == []
+    assert document["metadata"]["component"]["type"] == "machine-learning-model"
+    assert document["metadata"]["component"]["modelCard"]["quantitativeAnalysis"]["performanceMetrics"]
+
+
+def test_the_key_id_of_the_signed_note_vector_is_ours(case):
+    import base64
+
+    from casemate.controls.audit.checkpoint import key_id
+
+    text = "".join(path.read_text() for path in Path(case("vectors/c2sp")).rglob("*") if path.is_file())
+    vkey = next(word.strip('",') for word in text.replace('"', " ").split() if word.count("+") >= 2)
+    name, identifier, encoded = vkey.split("+", 2)
+    raw = base64.b64decode(encoded)
+    assert key_id(name, raw[0], raw[1:]).hex() == identifier
+
+
+def test_a_plain_pyarrow_reader_with_the_keys_reads_a_sealed_table(clinic):
+    import base64
+
+    import pyarrow.parquet as pq
+    import pyarrow.parquet.encryption as pe
+    from pyarrow import fs
+
+    keys = casemate.open(clinic).keys
+
+    class Kms(pe.KmsClient):
+        def wrap_key(self, key_bytes, master_key_identifier):
+            raise NotImplementedError
+
+        def unwrap_key(self, wrapped_key, master_key_identifier):
+            return keys.unwrap(master_key_identifier, base64.b64decode(wrapped_key))
+
+    path = next((clinic / ".casemate" / "datasets").rglob("*.parquet"))
+    with pytest.raises(OSError, match="encrypted|decrypt"):
+        pq.read_table(path)
+    factory = pe.CryptoFactory(lambda _: Kms())
+    properties = factory.file_decryption_properties(pe.KmsConnectionConfig(), pe.DecryptionConfiguration(), str(path), fs.LocalFileSystem())
+    assert pq.read_table(str(path), decryption_properties=properties).num_rows == 569
+
+
+TRITON = """
+import sys, numpy as np, gevent.ssl
+import tritonclient.http as http
+url, ca, token = sys.argv[1:]
+client = http.InferenceServerClient(url.removeprefix("https://"), ssl=True, ssl_options={"ca_certs": ca}, ssl_context_factory=gevent.ssl.create_default_context)
+headers = {"Authorization": "Bearer " + token}
+assert client.is_server_live(headers=headers)
+assert client.is_server_ready(headers=headers)
+assert client.is_model_ready("wdbc", headers=headers)
+assert client.get_server_metadata(headers=headers)["name"] == "casemate"
+described = client.get_model_metadata("wdbc", headers=headers)
+assert len(described["inputs"]) == 30
+for dtype, name in ((np.float32, "FP32"), (np.float64, "FP64")):
+    tensor = http.InferInput("x", [2, 30], name)
+    tensor.set_data_from_numpy(np.ones((2, 30), dtype), binary_data=False)
+    outputs = [http.InferRequestedOutput("probabilities", binary_data=False)]
+    result = client.infer("wdbc", [tensor], outputs=outputs, headers=dict(headers))
+    assert result.as_numpy("probabilities").shape == (2, 2)
+try:
+    client.get_model_metadata("wdbc")
+except Exception as error:
+    assert "401" in str(error), error
+else:
+    raise SystemExit("a stranger was answered")
+print("ok")
+"""
+
+
+def test_tritonclient_talks_to_the_gateway(clinic):
+    pytest.importorskip("tritonclient.http", reason="tritonclient is a development requirement")
+    import datetime
+
+    project = casemate.open(clinic)
+    with project.store.transaction() as tx:
+        token, _ = project.directory.create_token(tx, "triton", ["client"], ["*"], datetime.timedelta(hours=1))
+    with serving(clinic) as running:
+        done = subprocess.run([sys.executable, "-W", "ignore", "-c", TRITON, running.url, str(running.ca), token], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "ok", done.stderr
+
+
+def test_curl_gets_an_answer_over_tls_1_3(clinic):
+    import datetime
+    import shutil
+
+    if not shutil.which("curl"):
+        pytest.skip("curl is not installed")
+    project = casemate.open(clinic)
+    with project.store.transaction() as tx:
+        token, _ = project.directory.create_token(tx, "curl", ["client"], ["*"], datetime.timedelta(hours=1))
+    with serving(clinic) as running:
+        words = ["curl", "-sS", "--tlsv1.3", "--cacert", str(running.ca), "-H", f"Authorization: Bearer {token}", f"{running.url}/v2/models/wdbc/ready"]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert json.loads(done.stdout) == {"name": "wdbc", "ready": True}
+
+
+def test_no_document_of_the_json_suite_breaks_the_request_parser(case):
+    files = sorted(path for path in Path(case("vectors/json")).rglob("*.json"))
+    assert files
+    for path in files:
+        with pytest.raises(RequestError):
+            oip.decode(path.read_bytes())
+
+
+def test_the_invalid_datatype_of_mlservers_fixtures_is_refused(case, clinic):
+    found = next(Path(case("vectors/mlserver")).rglob("inference-request-invalid-datatype.json"))
+    from casemate.serve.endpoint import Endpoint
+
+    endpoint = Endpoint.load(casemate.open(clinic).models["wdbc"].verify())
+    with pytest.raises(RequestError):
+        oip.infer(endpoint, oip.decode(found.read_bytes()), 10)
+
+
+def test_malformed_parquet_files_are_data_errors(case):
+    for path in sorted(Path(case("vectors/parquet_bad")).rglob("*.parquet")):
+        with pytest.raises(DataError):
+            source.read(path, DataTable(source=str(path), target="y"))
+
+
+def test_the_csv_spectrum_reads_as_its_json_says(case):
+    folder = Path(case("vectors/csv_spectrum"))
+    pairs = [(path, next(folder.rglob(path.stem + ".json"))) for path in sorted(folder.rglob("*.csv"))]
+    assert pairs
+    for path, expected_path in pairs:
+        expected = json.loads(expected_path.read_text())
+        names = list(expected[0])
+        columns = {name: {"type": "text"} for name in names}
+        import msgspec
+
+        options = msgspec.convert({"source": "x", "target": names[0], "null_values": ["\x00"], "trim": False, "columns": columns}, DataTable)
+        table, _ = source.read(path, options)
+        assert [{k: str(v) for k, v in row.items()} for row in table.to_pylist()] == expected, path.name
+
+
+def test_a_run_and_a_prediction_open_no_connection_of_their_own(tmp_path):
+    """Every socket call of the commands' own process is recorded; only the gateway's loopback is allowed."""
+    watcher = (
+        "import sys\nseen = []\n"
+        "sys.addaudithook(lambda e, a: seen.append((e, str(a[1:]))) if e in ('socket.connect', 'socket.getaddrinfo', 'socket.sendto') else None)\n"
+        "from casemate.cli import main\ncode = main(sys.argv[1:])\n"
+        "print('SEEN', [s for s in seen if '127.0.0.1' not in s[1]])\nsys.exit(code)\n"
+    )
+    for words in (["init", "p", "--example", "clinical"], ["run", "--config", "p"], ["model", "export", "wdbc", "out", "--config", "p"], ["verify", "out"]):
+        done = subprocess.run([command()[0], "-c", watcher, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines()[-1] == "SEEN []"
