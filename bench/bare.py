@@ -42,9 +42,7 @@ def main(root: Path) -> None:
     for switch, detector in DETECTORS.items():
         if getattr(options.screen, switch):
             detector()(rows, options.screen)
-    train, test = train_test_split(
-        np.arange(len(codes)), test_size=options.train.test_share, stratify=codes, random_state=options.train.seed
-    )
+    train, test = train_test_split(np.arange(len(codes)), test_size=options.train.test_share, stratify=codes, random_state=options.train.seed)
     train_table, test_table = (table.take(pa.array(np.sort(part))) for part in (train, test))
     members, holdout = (Sample(features_of(part, schema), codes_of(part, schema)) for part in (train_table, test_table))
     spec = importlib.util.spec_from_file_location("train", root / "train.py")

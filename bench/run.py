@@ -155,7 +155,7 @@ def audit(entries: int = 20_000, writers: int = 64) -> None:
 
         def write() -> None:
             for _ in range(entries // writers):
-                group.append("Service::\"s\"", "model:infer", "Model::\"m@1\"", "allowed", {"rows": 1}).result()
+                group.append('Service::"s"', "model:infer", 'Model::"m@1"', "allowed", {"rows": 1}).result()
 
         threads = [threading.Thread(target=write) for _ in range(writers)]
         took = seconds(lambda: ([thread.start() for thread in threads], [thread.join() for thread in threads]))

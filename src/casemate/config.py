@@ -33,7 +33,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """One table of the file."""
 
 
-class ProjectTable(Table):
+class ProjectTable(Table, frozen=True, kw_only=True):
     """Who this project is."""
 
     name: Annotated[Name, Meta(description="Project name; also the model's and the data set's default name.")]
@@ -41,7 +41,7 @@ class ProjectTable(Table):
     purpose: Annotated[str, Meta(description="Why the data is processed; part of every decision and record.")] = "unspecified"
 
 
-class ColumnTable(Table, rename={"column_class": "class"}):
+class ColumnTable(Table, frozen=True, kw_only=True, rename={"column_class": "class"}):
     """What is known about one column."""
 
     column_class: Annotated[
@@ -55,26 +55,26 @@ class ColumnTable(Table, rename={"column_class": "class"}):
     use: Annotated[bool, Meta(description="Whether the column is a feature.")] = True
 
 
-class DataTable(Table):
+class DataTable(Table, frozen=True, kw_only=True):
     """The table to learn from."""
 
     source: Annotated[str, Meta(description="CSV or Parquet file, relative to the project.")]
     target: Annotated[str, Meta(description="Column to predict (classification).")]
-    subject: Annotated[
-        str | None, Meta(description="Column that identifies the person; its rows stay on one side of every split.")
-    ] = None
+    subject: Annotated[str | None, Meta(description="Column that identifies the person; its rows stay on one side of every split.")] = None
     name: Annotated[Name | None, Meta(description="Data set name; default: the project's name.")] = None
     positive: Annotated[str | None, Meta(description="Positive class of a binary target; default: the last one when sorted.")] = None
     header: Annotated[list[str] | None, Meta(description="Column names of a CSV file that has no header line.")] = None
     delimiter: Annotated[str, Meta(description="CSV delimiter.", min_length=1, max_length=1)] = ","
-    null_values: Annotated[list[str], Meta(description="CSV cells that mean missing.")] = msgspec.field(default_factory=lambda: ["", "NA", "N/A", "NaN", "null"])
+    null_values: Annotated[list[str], Meta(description="CSV cells that mean missing.")] = msgspec.field(
+        default_factory=lambda: ["", "NA", "N/A", "NaN", "null"]
+    )
     trim: Annotated[bool, Meta(description="Strip white space around CSV cells of text columns.")] = True
     schema: Annotated[str, Meta(description="Where the inferred schema is pinned; edit it to change what is allowed.")] = "schema.toml"
     max_bytes: Annotated[int, Meta(description="Largest source file that is read, in bytes.", ge=1)] = 16 * 2**30
     columns: Annotated[dict[str, ColumnTable], Meta(description="Per column: class, type, coerce, use.")] = {}
 
 
-class ScreenTable(Table):
+class ScreenTable(Table, frozen=True, kw_only=True):
     """What is looked for in the rows before anything learns from them."""
 
     label_noise: Annotated[bool, Meta(description="Suspected wrong labels by out-of-fold probabilities.")] = True
@@ -88,7 +88,7 @@ class ScreenTable(Table):
     cap: Annotated[Share, Meta(description="Largest share of rows under suspicion; above it the run is refused.")] = 0.25
 
 
-class TrainTable(Table):
+class TrainTable(Table, frozen=True, kw_only=True):
     """How the model is made."""
 
     entry: Annotated[
@@ -110,7 +110,7 @@ class TrainTable(Table):
     memory_gb: Annotated[float, Meta(description="Address space of the training code in GiB.", gt=0)] = 16.0
 
 
-class SandboxTable(Table):
+class SandboxTable(Table, frozen=True, kw_only=True):
     """How the training code is confined."""
 
     mode: Annotated[
@@ -119,19 +119,23 @@ class SandboxTable(Table):
     ] = "require"
 
 
-class AssessTable(Table):
+class AssessTable(Table, frozen=True, kw_only=True):
     """What is measured on the hold-out."""
 
-    slices: Annotated[list[str], Meta(description="Columns to slice by; numbers are cut at quartiles. Default: categories with at most 12 values.")] = []
+    slices: Annotated[
+        list[str], Meta(description="Columns to slice by; numbers are cut at quartiles. Default: categories with at most 12 values.")
+    ] = []
     bootstrap: Annotated[int, Meta(description="Largest number of bootstrap resamples (fewer on large hold-outs).", ge=20, le=100_000)] = 300
     attack_rows: Annotated[int, Meta(description="Hold-out rows to attack.", ge=10, le=100_000)] = 100
     attack_steps: Annotated[int, Meta(description="Steps of the attacks.", ge=1, le=1000)] = 20
-    eps: Annotated[list[float], Meta(description="Attack sizes of the curve, in standard deviations of each feature.")] = msgspec.field(default_factory=lambda: [0.05, 0.1, 0.2])
+    eps: Annotated[list[float], Meta(description="Attack sizes of the curve, in standard deviations of each feature.")] = msgspec.field(
+        default_factory=lambda: [0.05, 0.1, 0.2]
+    )
     membership_rows: Annotated[int, Meta(description="Rows per side of the membership test.", ge=20)] = 5000
     timeout: Annotated[float, Meta(description="Seconds after which the assessment is stopped; its gates are then inconclusive.", gt=0)] = 3600.0
 
 
-class GateTable(Table):
+class GateTable(Table, frozen=True, kw_only=True):
     """One limit on one measured figure."""
 
     min: Annotated[float | None, Meta(description="Least value that passes.")] = None
@@ -139,24 +143,26 @@ class GateTable(Table):
     eps: Annotated[Annotated[float, Meta(gt=0)] | None, Meta(description="Attack size, for `robust_accuracy` only.")] = None
 
 
-class ServeTable(Table):
+class ServeTable(Table, frozen=True, kw_only=True):
     """The prediction gateway."""
 
     host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Meta(description="TCP port.", ge=0, le=65535)] = 8443
-    names: Annotated[list[str], Meta(description="DNS names and addresses in the server certificate.")] = msgspec.field(default_factory=lambda: ["localhost", "127.0.0.1"])
+    names: Annotated[list[str], Meta(description="DNS names and addresses in the server certificate.")] = msgspec.field(
+        default_factory=lambda: ["localhost", "127.0.0.1"]
+    )
     models: Annotated[list[str], Meta(description="Models to serve (`NAME` or `NAME@VERSION`); default: the project's.")] = []
     max_body_mb: Annotated[float, Meta(description="Largest request body in MiB.", gt=0)] = 8.0
     max_rows: Annotated[Count, Meta(description="Most rows in one request.")] = 10_000
 
 
-class AccessTable(Table):
+class AccessTable(Table, frozen=True, kw_only=True):
     """Who may do what."""
 
     policies: Annotated[str, Meta(description="Folder of the project's own Cedar policies (`*.cedar`).")] = "policies"
 
 
-class Config(Table):
+class Config(Table, frozen=True, kw_only=True):
     """The whole file."""
 
     project: ProjectTable

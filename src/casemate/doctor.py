@@ -15,7 +15,7 @@ from casemate.project import Project, open_project
 EXTRAS = {"torch": "adversarial and private training (not part of this version)"}
 
 
-class Check(Record):
+class Check(Record, frozen=True, kw_only=True):
     """One thing looked at."""
 
     mark: Literal["ok", "note", "FAIL"]
@@ -40,7 +40,7 @@ def examine(path: str, overrides: list[str]) -> list[Check]:
 
 def _sandbox() -> list[Check]:
     found = available()
-    checks = [
+    return [
         Check(
             mark="ok" if found["landlock"] else "FAIL",
             subject="sandbox: Landlock",
@@ -57,10 +57,11 @@ def _sandbox() -> list[Check]:
             mark="ok" if found["namespaces"] else "note",
             subject="sandbox: namespaces",
             state="network, IPC, PID and mount" if found["namespaces"] else "not permitted",
-            advice="" if found["namespaces"] else "training code is still without sockets (seccomp) and files (Landlock); allow user namespaces for more",
+            advice=""
+            if found["namespaces"]
+            else "training code is still without sockets (seccomp) and files (Landlock); allow user namespaces for more",
         ),
     ]
-    return checks
 
 
 def _tls() -> Check:
@@ -105,5 +106,7 @@ def _project(project: Project) -> list[Check]:
     )
     for package, purpose in EXTRAS.items():
         installed = importlib.util.find_spec(package) is not None
-        checks.append(Check(mark="ok" if installed else "note", subject=f"extra: {package}", state="installed" if installed else "absent", advice=purpose))
+        checks.append(
+            Check(mark="ok" if installed else "note", subject=f"extra: {package}", state="installed" if installed else "absent", advice=purpose)
+        )
     return checks

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import pyarrow as pa
@@ -89,9 +89,7 @@ def _data(shop: Workshop, work: Run) -> SealedDataset:
     def seal() -> SealedDataset:
         from casemate.stages.data import stage as data
 
-        tools = data.Tools(
-            shop.root, shop.config, shop.state / "datasets", shop.objects, shop.keys, shop.signer, shop.reporter.progress
-        )
+        tools = data.Tools(shop.root, shop.config, shop.state / "datasets", shop.objects, shop.keys, shop.signer, shop.reporter.progress)
         return data.seal(tools)
 
     record = work.step("data", SealedDataset, seal)
@@ -106,9 +104,7 @@ def _train(shop: Workshop, work: Run, dataset: SealedDataset, rows: "Rows", crew
     def fit() -> TrainedModel:
         from casemate.stages.train import stage as train
 
-        tools = train.Tools(
-            shop.root, shop.config, shop.objects, shop.state / "tmp", study, shop.secret, crew["train"], shop.reporter.progress
-        )
+        tools = train.Tools(shop.root, shop.config, shop.objects, shop.state / "tmp", study, shop.secret, crew["train"], shop.reporter.progress)
         return train.fit(tools, dataset, rows.training)
 
     record = work.step("train", TrainedModel, fit)
@@ -163,7 +159,7 @@ class Crew:
         self._threads = shop.config.train.threads
         self._workers: dict[str, Worker] = {}
 
-    def __enter__(self) -> "Crew":
+    def __enter__(self) -> Self:
         self._workers = {stage: Worker(target, self._threads) for stage, target in self._todo.items()}
         return self
 
@@ -187,7 +183,7 @@ class Rows:
         schema, subject = self.dataset.schema, self.shop.config.data.subject
         names = [*(column.name for column in schema.features), schema.target]
         folder = self.shop.state / "datasets" / self.dataset.name / self.dataset.version
-        wanted = names + [subject] * (subject is not None and subject not in names)
+        wanted = names if subject is None or subject in names else [*names, subject]
         table = tables.read(folder, self.shop.keys, self.shop.signer.verifier, wanted)
         if subject is None:
             return table

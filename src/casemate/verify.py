@@ -38,7 +38,8 @@ def trusted_keys(paths: list[Path]) -> list[Trusted]:
     """Keys from files or folders named by the user, or those of the user's own projects when none are named."""
     if not paths:
         return [_from_folder(folder) for folder in sorted(CONFIG_HOME.expanduser().glob("*/public"))]
-    pems, logs = [], []
+    pems: list[bytes] = []
+    logs: list[bytes] = []
     for path in _files(paths):
         (logs if path.name.endswith(".vkey") else pems).append(path.read_bytes())
     verifier = Verifier.from_pem(*pems) if pems else None

@@ -8,10 +8,10 @@ import time
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from tests.conftest import serving
 
 from casemate.controls.access.principals import Directory
 from casemate.core.clock import SystemClock
-from tests.conftest import serving
 
 
 def context(ca) -> ssl.SSLContext:
@@ -57,7 +57,18 @@ def infer(values, **changed):
     return {"inputs": [tensor]}
 
 
-PATHS = ["/", "/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/wdbc", "/v2/models/none", "/v2/models/wdbc/infer", "/metrics", "/etc/passwd", "/v2/../x"]
+PATHS = [
+    "/",
+    "/v2",
+    "/v2/health/live",
+    "/v2/health/ready",
+    "/v2/models/wdbc",
+    "/v2/models/none",
+    "/v2/models/wdbc/infer",
+    "/metrics",
+    "/etc/passwd",
+    "/v2/../x",
+]
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS", "HEAD"])
@@ -84,9 +95,9 @@ def test_a_request_is_answered_like_the_estimator(gateway, client, rows):
     assert reply["id"] == "r1"
     assert outputs["label"]["data"] == labels
     verified = gateway[1].models["wdbc"].verify()
-    from casemate.core.models import load_skops
-
     import pandas as pd
+
+    from casemate.core.models import load_skops
 
     names = [column.name for column in verified.card.inputs.features]
     expected = load_skops(verified.files["model.skops"]).predict(pd.DataFrame(values, columns=names))[1]
@@ -97,8 +108,7 @@ def test_columns_by_name_give_the_same_answer_as_a_matrix(client, gateway, rows)
     values, _ = rows
     described = json.loads(client("GET", "/v2/models/wdbc")[1])
     tensors = [
-        {"name": item["name"], "shape": [3], "datatype": "FP64", "data": [row[i] for row in values]}
-        for i, item in enumerate(described["inputs"])
+        {"name": item["name"], "shape": [3], "datatype": "FP64", "data": [row[i] for row in values]} for i, item in enumerate(described["inputs"])
     ]
     first = json.loads(client("POST", "/v2/models/wdbc/infer", {"inputs": tensors[::-1]})[1])["outputs"]
     assert first == json.loads(client("POST", "/v2/models/wdbc/versions/1/infer", infer(values))[1])["outputs"]
@@ -254,7 +264,11 @@ def test_a_stranger_with_another_ca_is_not_believed(gateway):
 
 
 def test_hostile_bytes_leave_the_gateway_answering(gateway, client):
-    for payload in (b"\x00" * 1000, b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 20_000 + b"\r\n", b"POST /v2/models/wdbc/infer HTTP/1.1\r\nContent-Length: -5\r\n\r\n"):
+    for payload in (
+        b"\x00" * 1000,
+        b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 20_000 + b"\r\n",
+        b"POST /v2/models/wdbc/infer HTTP/1.1\r\nContent-Length: -5\r\n\r\n",
+    ):
         with socket.create_connection(("127.0.0.1", gateway[0].port), 5) as plain:
             try:
                 with context(gateway[0].ca).wrap_socket(plain, server_hostname="127.0.0.1") as wrapped:

@@ -264,9 +264,9 @@ def test_a_class_of_the_training_code_cannot_be_stored(tiny_project):
 
 
 def test_rows_reach_the_sandbox_in_memory_only(tmp_path):
-    from casemate.core.sandbox.run import _memory_file
-
     import os
+
+    from casemate.core.sandbox.run import _memory_file
 
     descriptor = _memory_file(pa.table({"a": [1.0]}))
     assert "memfd" in os.readlink(f"/proc/self/fd/{descriptor}")

@@ -2,9 +2,9 @@ import json
 import subprocess
 
 import pytest
+from tests.conftest import command, serving, tree
 
 from casemate.cli import VERBS
-from tests.conftest import command, serving, tree
 
 
 def test_every_verb_explains_itself(capsys):
@@ -66,7 +66,6 @@ def test_init_shows_what_it_inferred_and_run_uses_it(cli, tmp_path, tiny):
 
 def test_an_identifier_is_recognised_and_kept_from_the_features(cli, tmp_path, tiny):
     import pyarrow as pa
-
     from tests.conftest import write_csv
 
     named = tiny.append_column("customerID", pa.array([f"C{i:04d}" for i in range(120)]))

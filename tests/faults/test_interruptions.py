@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.conftest import command, wait_for
 
 import casemate
 from casemate.core.engine import STAGES
 from casemate.core.types import Assessment, SealedDataset, TrainedModel
-from tests.conftest import command, wait_for
 
 
 def outcome(root: Path) -> dict[str, object]:
@@ -32,7 +32,9 @@ def outcome(root: Path) -> dict[str, object]:
 
 
 def start(root: Path, *words: str) -> subprocess.Popen:
-    return subprocess.Popen(command("run", *words), cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    # A shell that runs the tests in the background has Ctrl-C ignored; a user's shell has not.
+    usual = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    return subprocess.Popen(command("run", *words), cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **usual)
 
 
 def finished_stages(root: Path) -> list[str]:
@@ -44,9 +46,9 @@ def uninterrupted(home, tmp_path_factory):
     """A project on a small table, and what an uninterrupted run of it gives."""
     import numpy as np
     import pyarrow as pa
+    from tests.conftest import write_csv
 
     from casemate import scaffold
-    from tests.conftest import write_csv
 
     generator = np.random.default_rng(5)
     values = generator.standard_normal((400, 4))
@@ -86,7 +88,7 @@ def test_runs_killed_again_and_again_still_finish(uninterrupted, tmp_path):
     pristine, expected = uninterrupted
     root = tmp_path / "p"
     shutil.copytree(pristine, root)
-    for delay in (0.5, 2.0, 3.0, 4.0, 4.5, 5.0):
+    for delay in (0.5, 2.0, 3.5, 5.0):
         process = start(root)
         time.sleep(delay)
         process.send_signal(signal.SIGKILL)
@@ -97,7 +99,29 @@ def test_runs_killed_again_and_again_still_finish(uninterrupted, tmp_path):
     assert subprocess.run(command("audit", "verify"), cwd=root, capture_output=True, check=False).returncode == 0
 
 
-def test_an_interrupted_run_stops_its_training_code_too(uninterrupted, tmp_path):
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that is dead and not yet collected does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def running_children(pid: int) -> list[int]:
+    """Every living descendant of a process."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(path.read_text().rsplit(")", 1)[1].split()[1])
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if parent == pid and alive(int(path.parent.name)):
+            found += [int(path.parent.name), *running_children(int(path.parent.name))]
+    return found
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_an_interrupted_or_killed_run_stops_its_training_code_too(uninterrupted, tmp_path, number, code):
     pristine, _ = uninterrupted
     root = tmp_path / "p"
     shutil.copytree(pristine, root)
@@ -105,13 +129,12 @@ def test_an_interrupted_run_stops_its_training_code_too(uninterrupted, tmp_path)
     process = start(root)
     wait_for(lambda: "data" in finished_stages(root))
     time.sleep(2.0)
-    children = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
-    mine = [int(line.split()[0]) for line in children.splitlines() if "casemate.core.sandbox.child" in line]
-    process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 130
-    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in mine), 10)
-    state = casemate.open(root).engine.runs()[0]["state"]
-    assert state == "running"
+    mine = running_children(process.pid)
+    assert mine
+    process.send_signal(number)
+    assert process.wait(20) == code
+    wait_for(lambda: not any(alive(pid) for pid in mine), 10)
+    assert casemate.open(root).engine.runs()[0]["state"] == "running"
 
 
 def test_a_second_run_at_the_same_time_is_refused_and_changes_nothing(uninterrupted, tmp_path):
@@ -134,14 +157,14 @@ def small_disk(tmp_path):
         pytest.skip("mounting a small tmpfs needs root")
     folder = tmp_path / "disk"
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], capture_output=True, check=False)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)], capture_output=True, check=False)
     if mounted.returncode:
         pytest.skip("this machine does not let us mount a tmpfs")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("left", [0, 40, 160, 320])
+@pytest.mark.parametrize("left", [0, 60, 200])
 def test_a_full_disk_is_one_clear_message_and_the_run_resumes_when_there_is_space(uninterrupted, small_disk, left):
     pristine, expected = uninterrupted
     root = small_disk / "p"

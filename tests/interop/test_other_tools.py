@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.conftest import command, serving
 
 import casemate
 from casemate.config import DataTable
@@ -14,7 +15,6 @@ from casemate.core.signatures import Signer
 from casemate.serve import oip
 from casemate.stages.data import source
 from casemate.stages.release import bundle
-from tests.conftest import command, serving
 
 TOOLS = Path(sys.executable).parent
 
@@ -159,7 +159,9 @@ def test_tritonclient_talks_to_the_gateway(clinic):
     with project.store.transaction() as tx:
         token, _ = project.directory.create_token(tx, "triton", ["client"], ["*"], datetime.timedelta(hours=1))
     with serving(clinic) as running:
-        done = subprocess.run([sys.executable, "-W", "ignore", "-c", TRITON, running.url, str(running.ca), token], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", TRITON, running.url, str(running.ca), token], capture_output=True, text=True, check=False
+        )
     assert done.stdout.strip() == "ok", done.stderr
 
 
@@ -173,7 +175,16 @@ def test_curl_gets_an_answer_over_tls_1_3(clinic):
     with project.store.transaction() as tx:
         token, _ = project.directory.create_token(tx, "curl", ["client"], ["*"], datetime.timedelta(hours=1))
     with serving(clinic) as running:
-        words = ["curl", "-sS", "--tlsv1.3", "--cacert", str(running.ca), "-H", f"Authorization: Bearer {token}", f"{running.url}/v2/models/wdbc/ready"]
+        words = [
+            "curl",
+            "-sS",
+            "--tlsv1.3",
+            "--cacert",
+            str(running.ca),
+            "-H",
+            f"Authorization: Bearer {token}",
+            f"{running.url}/v2/models/wdbc/ready",
+        ]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert json.loads(done.stdout) == {"name": "wdbc", "ready": True}
 
@@ -224,7 +235,12 @@ def test_a_run_and_a_prediction_open_no_connection_of_their_own(tmp_path):
         "from casemate.cli import main\ncode = main(sys.argv[1:])\n"
         "print('SEEN', [s for s in seen if '127.0.0.1' not in s[1]])\nsys.exit(code)\n"
     )
-    for words in (["init", "p", "--example", "clinical"], ["run", "--config", "p"], ["model", "export", "wdbc", "out", "--config", "p"], ["verify", "out"]):
+    for words in (
+        ["init", "p", "--example", "clinical"],
+        ["run", "--config", "p"],
+        ["model", "export", "wdbc", "out", "--config", "p"],
+        ["verify", "out"],
+    ):
         done = subprocess.run([command()[0], "-c", watcher, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines()[-1] == "SEEN []"

@@ -108,7 +108,7 @@ def test_quality_agrees_with_scikit_learn(problem):
 
 
 def test_three_classes_are_measured_too(problem):
-    schema, members, holdout = problem
+    schema, members, _ = problem
     codes = np.clip(np.round(members.frame["a"].to_numpy() + 1), 0, 2).astype(np.int64)
     three = Schema(target="y", classes=["0", "1", "2"], columns=schema.columns)
     model = SkopsModel(LogisticRegression().fit(members.frame, codes))

@@ -1,10 +1,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.conftest import TOML
 
 from casemate import config
 from casemate.core.errors import ConfigError
-from tests.conftest import TOML
 
 
 def refused(text: str, *overrides: str) -> str:
@@ -48,7 +48,13 @@ def test_an_impossible_gate_is_refused(gate, expected):
 
 @pytest.mark.parametrize(
     ("space", "expected"),
-    [("[]", "empty"), ("3", "list of values"), ("{ low = 2, high = 1 }", "low below high"), ("{ low = 0, high = 1, log = true }", "above 0"), ("{ lo = 1 }", "unknown key")],
+    [
+        ("[]", "empty"),
+        ("3", "list of values"),
+        ("{ low = 2, high = 1 }", "low below high"),
+        ("{ low = 0, high = 1, log = true }", "above 0"),
+        ("{ lo = 1 }", "unknown key"),
+    ],
 )
 def test_an_impossible_search_space_is_refused(space, expected):
     assert expected in refused(TOML.replace("[gates]", f"search = {{ C = {space} }}\n[gates]"))

@@ -6,7 +6,8 @@ import threading
 import pyarrow as pa
 import pytest
 from cryptography import x509
-from cryptography.x509.verification import PolicyBuilder, Store as Anchors
+from cryptography.x509.verification import PolicyBuilder
+from cryptography.x509.verification import Store as Anchors
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -187,7 +188,7 @@ def test_what_a_crash_left_unpublished_is_published_by_the_next_append(log):
 
 
 def test_entries_are_commitments_that_reveal_nothing(log):
-    log.record("User::\"ana\"", "run:start", "secret-resource", "done")
+    log.record('User::"ana"', "run:start", "secret-resource", "done")
     public = b"".join(path.read_bytes() for path in log.folder.rglob("*") if path.is_file())
     assert b"ana" not in public
     assert b"secret-resource" not in public

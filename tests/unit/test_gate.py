@@ -41,7 +41,10 @@ def test_a_figure_outside_its_limit_is_refused_with_both_numbers(config):
         ("log_loss={ max = 1 }", {}),
         ("accuracy={ min = 0 }", {"metrics": {"accuracy": Interval(value=float("nan"), low=0, high=1)}}),
         ("robust_accuracy={ min = 0.1, eps = 0.2 }", {}),
-        ("robust_accuracy={ min = 0.1, eps = 0.1 }", {"robustness": {"curve": [{"eps": 0.1, "robust_accuracy": 1.0}], "inconclusive": "changed nothing"}}),
+        (
+            "robust_accuracy={ min = 0.1, eps = 0.1 }",
+            {"robustness": {"curve": [{"eps": 0.1, "robust_accuracy": 1.0}], "inconclusive": "changed nothing"}},
+        ),
         ("membership_auc={ max = 1 }", {"membership": {}, "inconclusive": ["membership: crashed"]}),
     ],
 )
@@ -58,8 +61,9 @@ def test_a_finding_of_high_severity_refuses_whatever_the_figures(config):
 
 
 def test_without_gates_nothing_passes(config):
-    from casemate import config as configuration
     from tests.conftest import TOML
+
+    from casemate import config as configuration
 
     empty = configuration.parse(TOML.partition("[gates]")[0])
     assert judge(empty, *records()).outcome == "inconclusive"

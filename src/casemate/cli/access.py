@@ -13,7 +13,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     actions.add_parser("whoami", help="who acts now, with which roles", parents=[common(nested=True)])
     actions.add_parser("list", help="every principal", parents=[common(nested=True)])
-    token = actions.add_parser("token", help="tokens of services", parents=[common(nested=True)]).add_subparsers(dest="token", metavar="ACTION", required=True)
+    token = actions.add_parser("token", help="tokens of services", parents=[common(nested=True)]).add_subparsers(
+        dest="token", metavar="ACTION", required=True
+    )
     create = token.add_parser("create", help="make one; it is shown once", parents=[common(nested=True)])
     create.add_argument("service", help="name of the service")
     create.add_argument("--role", action="append", help="client (default), monitor, auditor")
@@ -35,7 +37,11 @@ def run(arguments: Any) -> int:
         emit(arguments, {"principal": me.uid, "roles": list(me.roles)}, f"{me.uid}, roles: {', '.join(me.roles)}")
     elif arguments.action == "list":
         found = [{"principal": p.uid, "roles": list(p.roles), "models": list(p.models)} for p in project.directory.principals()]
-        emit(arguments, found, table(["principal", "roles", "models"], [[f["principal"], ", ".join(f["roles"]), ", ".join(f["models"])] for f in found]))
+        emit(
+            arguments,
+            found,
+            table(["principal", "roles", "models"], [[f["principal"], ", ".join(f["roles"]), ", ".join(f["models"])] for f in found]),
+        )
     elif arguments.token == "create":
         return _create(arguments, project)
     elif arguments.token == "list":

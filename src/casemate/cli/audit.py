@@ -28,11 +28,17 @@ def run(arguments: Any) -> int:
         count = 0
         for index, leaf in project.audit.commitments():
             if index >= len(log.leaves) or leaf != log.leaves[index]:
-                raise VerificationError(f"the catalogue's body of entry {index} is not what the log committed to", hint="restore the catalogue from a backup")
+                raise VerificationError(
+                    f"the catalogue's body of entry {index} is not what the log committed to", hint="restore the catalogue from a backup"
+                )
             count += 1
         if count != log.checkpoint.size:
             raise VerificationError(f"the catalogue holds {count} entries, the log {log.checkpoint.size}", hint="restore the catalogue from a backup")
-        emit(arguments, {"entries": count, "origin": log.checkpoint.origin}, f"OK: {count} entries of {log.checkpoint.origin}; tree, tiles, both signatures and every body hold")
+        emit(
+            arguments,
+            {"entries": count, "origin": log.checkpoint.origin},
+            f"OK: {count} entries of {log.checkpoint.origin}; tree, tiles, both signatures and every body hold",
+        )
         return 0
     entries = list(project.audit.entries(max(0, log.checkpoint.size - arguments.last)))
     rows = [[e.index, e.time, e.principal, e.action, e.resource, e.outcome] for e in entries]

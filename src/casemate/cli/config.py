@@ -36,7 +36,11 @@ def run(arguments: Any) -> int:
         if not source.is_file():
             raise ConfigError(f"[data] source: no such file {source}", hint="the path is relative to the project's folder")
         policies = project.policy.version
-        emit(arguments, {"ok": True, "code": sorted(files), "policies": policies}, f"OK: casemate.toml, {', '.join(files)}, {source.name} and the policies")
+        emit(
+            arguments,
+            {"ok": True, "code": sorted(files), "policies": policies},
+            f"OK: casemate.toml, {', '.join(files)}, {source.name} and the policies",
+        )
         return 0
     built = msgspec.to_builtins(project.config)
     emit(arguments, built, "\n".join(_flat(built)))

@@ -10,7 +10,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     actions.add_parser("list", help="sealed versions", parents=[common(nested=True)])
-    actions.add_parser("show", help="schema, screen and quarantine of one", parents=[common(nested=True)]).add_argument("reference", help="NAME or NAME@VERSION")
+    actions.add_parser("show", help="schema, screen and quarantine of one", parents=[common(nested=True)]).add_argument(
+        "reference", help="NAME or NAME@VERSION"
+    )
 
 
 def run(arguments: Any) -> int:
@@ -35,7 +37,12 @@ def run(arguments: Any) -> int:
     suspects = msgspec.json.decode(project.objects.get(record.quarantine), type=list[Quarantined])
     columns = [[c.name, c.type, c.column_class, "yes" if c.use else "", "yes" if c.nullable else ""] for c in record.schema.columns]
     rows = [[s.row, s.reason, s.detail, f"{s.score:.3g}"] for s in suspects[:50]]
-    text = [f"{record.name}@{record.version}: {record.rows} rows, read by {principal.uid}", "", table(["column", "type", "class", "feature", "nullable"], columns), ""]
+    text = [
+        f"{record.name}@{record.version}: {record.rows} rows, read by {principal.uid}",
+        "",
+        table(["column", "type", "class", "feature", "nullable"], columns),
+        "",
+    ]
     text += [f"quarantine: {len(suspects)} rows under suspicion, {record.excluded} excluded", table(["row", "detector", "why", "score"], rows)]
     emit(arguments, {"dataset": record, "quarantine": suspects}, "\n".join(text))
     return 0

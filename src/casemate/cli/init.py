@@ -35,7 +35,10 @@ def run(arguments: Any) -> int:
     project = scaffold.create(root, plan)
     lines = []
     if plan.inferred:
-        rows = [[c.name, c.type, c.column_class, "target" if c.name == plan.data.target else "feature" if c.use else "unused", _limits(c)] for c in plan.inferred]
+        rows = [
+            [c.name, c.type, c.column_class, "target" if c.name == plan.data.target else "feature" if c.use else "unused", _limits(c)]
+            for c in plan.inferred
+        ]
         lines += ["Inferred columns (pinned in schema.toml by the first run):", table(["column", "type", "class", "role", "values"], rows), ""]
     lines += [f"note: {note}" for note in plan.notes]
     lines += [

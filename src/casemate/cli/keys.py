@@ -19,7 +19,7 @@ def run(arguments: Any) -> int:
 
     project = open_project(arguments.config, arguments.overrides)
     keys = project.keys
-    value = {
+    value: dict[str, Any] = {
         "folder": str(keys.folder),
         "keks": keys.versions(),
         "signer": keys.signer.verifier.fingerprint,

@@ -24,8 +24,14 @@ def run(arguments: Any) -> int:
 
     project = open_project(arguments.config, arguments.overrides)
     if arguments.action == "list":
-        found = [
-            {"model": m.reference, "outcome": m.release.verdict.outcome, "signed": bool(m.release.bundle), "created": m.created, "run": m.release.lineage.run}
+        found: list[dict[str, Any]] = [
+            {
+                "model": m.reference,
+                "outcome": m.release.verdict.outcome,
+                "signed": bool(m.release.bundle),
+                "created": m.created,
+                "run": m.release.lineage.run,
+            }
             for m in project.registry.list()
         ]
         rows = [[f["model"], f["outcome"], "yes" if f["signed"] else "no", f["created"][:19], f["run"]] for f in found]
@@ -43,7 +49,10 @@ def run(arguments: Any) -> int:
         return 0
     release = model.registered.release
     gates = [[gate.outcome, gate.gate, "" if gate.value is None else f"{gate.value:.4g}", gate.limit] for gate in release.verdict.gates]
-    lines = [f"{model.reference}: {release.verdict.outcome}, {'signed' if release.bundle else 'unsigned'}, created {model.registered.created[:19]}", ""]
+    lines = [
+        f"{model.reference}: {release.verdict.outcome}, {'signed' if release.bundle else 'unsigned'}, created {model.registered.created[:19]}",
+        "",
+    ]
     lines += [table(["", "gate", "value", "required"], gates), "", "lineage"]
     lines += [f"  {name:<19} {getattr(release.lineage, name)}" for name in release.lineage.__struct_fields__]
     lines += ["", "files", *(f"  {name:<16} {digest}" for name, digest in sorted(release.files.items()))]

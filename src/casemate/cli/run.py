@@ -25,7 +25,16 @@ def run(arguments: Any) -> int:
     finally:
         lines.close()
     verdict = result.verdict
-    gates = [[_mark(gate.outcome), gate.gate, "" if gate.value is None else f"{gate.value:.4g}", gate.limit, "" if gate.outcome == "passed" else gate.reason] for gate in verdict.gates]
+    gates = [
+        [
+            _mark(gate.outcome),
+            gate.gate,
+            "" if gate.value is None else f"{gate.value:.4g}",
+            gate.limit,
+            "" if gate.outcome == "passed" else gate.reason,
+        ]
+        for gate in verdict.gates
+    ]
     findings = [*_findings(project, result)]
     text = [table(["", "gate", "value", "required", "why not"], gates), ""]
     text += [f"finding {finding.severity}: {finding.message}" + (f" [{finding.location}]" if finding.location else "") for finding in findings]
@@ -33,7 +42,11 @@ def run(arguments: Any) -> int:
         text += [f"PASSED: {result.model.reference} is signed. Evidence: {result.folder}", "Next: casemate serve, or casemate model export NAME DIR"]
     else:
         text += [f"{verdict.outcome.upper()}: {result.model.reference} is kept unsigned and cannot be served. Evidence: {result.folder}"]
-    emit(arguments, {"run": result.id, "model": result.model.reference, "verdict": verdict, "metrics": result.assessment.metrics, "findings": findings}, "\n".join(text))
+    emit(
+        arguments,
+        {"run": result.id, "model": result.model.reference, "verdict": verdict, "metrics": result.assessment.metrics, "findings": findings},
+        "\n".join(text),
+    )
     return 0 if verdict.outcome == "passed" else 1
 
 

@@ -19,6 +19,8 @@ def run(arguments: Any) -> int:
     found = [row for row in project.engine.runs() if arguments.id in (None, row["id"])]
     if arguments.id and not found:
         raise ConfigError(f"no run called {arguments.id!r}", hint="`casemate runs` lists them")
-    rows = [[r["id"], r["state"], ", ".join(f"{name} {seconds:.1f} s" for name, seconds in r["steps"].items()), r["principal"], r["error"]] for r in found]
+    rows = [
+        [r["id"], r["state"], ", ".join(f"{name} {seconds:.1f} s" for name, seconds in r["steps"].items()), r["principal"], r["error"]] for r in found
+    ]
     emit(arguments, found, table(["run", "state", "finished stages", "by", "error"], rows) if found else "no run yet: casemate run")
     return 0

@@ -50,9 +50,7 @@ T = TypeVar("T", bound=Record)
 class Journal(Protocol):
     """Where the engine's actions are recorded; the audit log is one."""
 
-    def append(
-        self, tx: sa.Connection, principal: str, action: str, resource: str, outcome: str, detail: dict[str, Any]
-    ) -> int:
+    def append(self, tx: sa.Connection, principal: str, action: str, resource: str, outcome: str, detail: dict[str, Any]) -> int:
         """Append within the transaction."""
 
     def publish(self) -> None:
@@ -97,7 +95,7 @@ class Engine:
     def runs(self) -> list[dict[str, Any]]:
         """Every run with its finished steps, newest first."""
         with self.store.reading() as tx:
-            rows = [dict(row._mapping) for row in tx.execute(sa.select(RUNS).order_by(RUNS.c.started.desc()))]
+            rows = [dict(row) for row in tx.execute(sa.select(RUNS).order_by(RUNS.c.started.desc())).mappings()]
             for row in rows:
                 query = sa.select(STEPS.c.name, STEPS.c.seconds).where(STEPS.c.run == row["id"]).order_by(STEPS.c.finished)
                 row["steps"] = {step.name: step.seconds for step in tx.execute(query)}
@@ -173,9 +171,7 @@ class Run:
             self._create(tx)
             content = msgspec.json.encode(record, order="deterministic")
             tx.execute(
-                STEPS.insert().values(
-                    run=self.id, name=name, record=content, digest=sha256(content), finished=now.isoformat(), seconds=seconds
-                )
+                STEPS.insert().values(run=self.id, name=name, record=content, digest=sha256(content), finished=now.isoformat(), seconds=seconds)
             )
             if commit:
                 commit(tx, record)

@@ -138,13 +138,9 @@ def from_os_error(error: OSError) -> Error:
     """Turn an operating-system fault that reached the edge into one that says who must act."""
     where = f": {error.filename}" if error.filename else ""
     if error.errno in FULL:
-        return BackendError(
-            f"the disk is full{where}", hint="free some space and run the same command again; it resumes by itself"
-        )
+        return BackendError(f"the disk is full{where}", hint="free some space and run the same command again; it resumes by itself")
     if isinstance(error, PermissionError):
-        return BackendError(
-            f"this user may not read or write{where}", hint="run as the project's owner or correct the permissions"
-        )
+        return BackendError(f"this user may not read or write{where}", hint="run as the project's owner or correct the permissions")
     if isinstance(error, FileNotFoundError):
         return ConfigError(f"no such file or folder{where}", hint="check the path")
     return BackendError(f"the operating system refused: {error.strerror or error}{where}", hint="see the system log")

@@ -16,6 +16,7 @@ from casemate.core.errors import VerificationError
 from casemate.core.types import Schema
 
 SKOPS, ONNX = "model.skops", "model.onnx"
+TINY = 1e-300
 MAX_SKOPS_UNPACKED = 16 * 2**30
 ALLOWED_TYPES = (
     "builtins.int",
@@ -66,6 +67,19 @@ class SkopsModel:
         probabilities = self.estimator.predict_proba(frame)
         return self.estimator.classes_[probabilities.argmax(axis=1)], probabilities
 
+    def scores(self, frame: pd.DataFrame) -> np.ndarray[Any, Any]:
+        """Scores [n, k] whose largest is the predicted class: the decision function where there is one and it agrees.
+
+        Probabilities of a confident model are 0 and 1 to the last bit, and an attack would see no slope there.
+        """
+        probabilities = self.estimator.predict_proba(frame)
+        if hasattr(self.estimator, "decision_function"):
+            decisions = np.asarray(self.estimator.decision_function(frame), dtype=np.float64)
+            decisions = np.column_stack([-decisions, decisions]) / 2 if decisions.ndim == 1 else decisions
+            if decisions.shape == probabilities.shape and (decisions.argmax(axis=1) == probabilities.argmax(axis=1)).all():
+                return decisions
+        return np.log(np.maximum(np.asarray(probabilities, dtype=np.float64), TINY))
+
 
 class OnnxModel:
     """An ONNX graph with one float32 input `x` [n, d], or one input [n, 1] a feature."""
@@ -89,10 +103,7 @@ class OnnxModel:
         """See `Model.predict`."""
         if self.single:
             return self.predict_array(frame.to_numpy(dtype=np.float32))
-        feeds = {
-            given: frame[name].to_numpy(dtype=kind).reshape(-1, 1)
-            for given, (name, kind) in zip(self.names, self.columns, strict=True)
-        }
+        feeds = {given: frame[name].to_numpy(dtype=kind).reshape(-1, 1) for given, (name, kind) in zip(self.names, self.columns, strict=True)}
         labels, probabilities = self.session.run(None, feeds)[:2]
         return labels, probabilities
 

@@ -70,9 +70,7 @@ class Verifier:
                 quantum = key
         if classical is None or quantum is None:
             missing = "ECDSA P-256 (signer.pub)" if classical is None else "ML-DSA-65 (signer-mldsa65.pub)"
-            raise VerificationError(
-                f"the public key {missing} is missing", hint="pass both keys: --key signer.pub --key signer-mldsa65.pub"
-            )
+            raise VerificationError(f"the public key {missing} is missing", hint="pass both keys: --key signer.pub --key signer-mldsa65.pub")
         return cls(classical, quantum)
 
     @property
@@ -117,9 +115,7 @@ class Verifier:
             self.classical.verify(signatures[0][1], message, _ECDSA)
             self.quantum.verify(signatures[1][1], message)
         except InvalidSignature as error:
-            raise VerificationError(
-                "a signature does not match its content and key", hint="wrong public key, or the content was changed"
-            ) from error
+            raise VerificationError("a signature does not match its content and key", hint="wrong public key, or the content was changed") from error
         return payload
 
     def verify_statement(self, envelope: dict[str, Any], predicate_type: str) -> dict[str, Any]:

@@ -25,7 +25,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return msgspec.json.format(msgspec.json.encode(self, order="deterministic"), indent=2) + b"\n"
 
 
-class Finding(Record):
+class Finding(Record, frozen=True, kw_only=True):
     """Something that a person should look at."""
 
     id: str
@@ -40,7 +40,7 @@ class Finding(Record):
     """File, column or rows."""
 
 
-class ColumnSchema(Record):
+class ColumnSchema(Record, frozen=True, kw_only=True):
     """What one column must look like, pinned in `schema.toml`."""
 
     name: str
@@ -61,7 +61,7 @@ class ColumnSchema(Record):
     """Allowed categories, sorted."""
 
 
-class Schema(Record):
+class Schema(Record, frozen=True, kw_only=True):
     """The pinned shape of a table."""
 
     target: str
@@ -76,11 +76,7 @@ class Schema(Record):
     @property
     def features(self) -> list[ColumnSchema]:
         """The columns that the estimator sees, in order."""
-        return [
-            column
-            for column in self.columns
-            if column.use and column.name != self.target and column.column_class != "identifier"
-        ]
+        return [column for column in self.columns if column.use and column.name != self.target and column.column_class != "identifier"]
 
     @property
     def categories(self) -> list[ColumnSchema]:
@@ -95,7 +91,7 @@ class Schema(Record):
         raise KeyError(name)
 
 
-class Quarantined(Record):
+class Quarantined(Record, frozen=True, kw_only=True):
     """One row under suspicion, by number only: values stay sealed."""
 
     row: int
@@ -108,7 +104,7 @@ class Quarantined(Record):
     """Larger is more suspicious; comparable within one detector."""
 
 
-class SealedDataset(Record):
+class SealedDataset(Record, frozen=True, kw_only=True):
     """Result of the data stage."""
 
     name: str
@@ -139,7 +135,7 @@ class SealedDataset(Record):
     """Measured figures of the screen."""
 
 
-class TrainedModel(Record):
+class TrainedModel(Record, frozen=True, kw_only=True):
     """Result of the train stage: files in the object store, nothing executed outside the sandbox."""
 
     estimator: str
@@ -160,7 +156,7 @@ class TrainedModel(Record):
     """Isolation mechanisms in force while the code ran."""
 
 
-class Interval(Record):
+class Interval(Record, frozen=True, kw_only=True):
     """A figure with its 95 % percentile bootstrap interval."""
 
     value: float
@@ -168,7 +164,7 @@ class Interval(Record):
     high: float
 
 
-class Assessment(Record):
+class Assessment(Record, frozen=True, kw_only=True):
     """Result of the assess stage, measured on rows that the training code never saw."""
 
     rows: int
@@ -195,7 +191,7 @@ class Assessment(Record):
     """Measurements that could not be completed; their gates block."""
 
 
-class GateResult(Record):
+class GateResult(Record, frozen=True, kw_only=True):
     """One gate's answer."""
 
     gate: str
@@ -210,7 +206,7 @@ class GateResult(Record):
     """Why, in one sentence."""
 
 
-class Verdict(Record):
+class Verdict(Record, frozen=True, kw_only=True):
     """The answer of all gates together."""
 
     outcome: Outcome
@@ -224,7 +220,7 @@ class Verdict(Record):
         return [gate.reason for gate in self.gates if gate.outcome != "passed"]
 
 
-class Lineage(Record):
+class Lineage(Record, frozen=True, kw_only=True):
     """Where a model came from."""
 
     run: str
@@ -238,7 +234,7 @@ class Lineage(Record):
     assess_digest: str
 
 
-class Release(Record):
+class Release(Record, frozen=True, kw_only=True):
     """Result of the release stage."""
 
     model: str

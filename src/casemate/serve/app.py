@@ -102,7 +102,7 @@ class Gateway:
             session = self._authenticate(scope)
             route, status, headers, body = await self._route(scope, receive, session)
         except Error as error:
-            route, status, headers, body = route, error.http_status, _JSON, _fault(error)
+            status, headers, body = error.http_status, _JSON, _fault(error)
             if isinstance(error, AccessDenied):
                 status, headers, body = await self._denied(error)
         except Exception:  # noqa: BLE001 - the HTTP edge: nothing about the inside leaves
@@ -156,9 +156,7 @@ class Gateway:
             self.audit.append("anonymous", "access:authenticate", "Gateway", "denied", {"requests": count})
         return 401, [*_JSON, (b"www-authenticate", b"Bearer")], b'{"error":"authentication required"}'
 
-    async def _route(
-        self, scope: Scope, receive: Receive, session: Session
-    ) -> tuple[str, int, list[tuple[bytes, bytes]], bytes]:
+    async def _route(self, scope: Scope, receive: Receive, session: Session) -> tuple[str, int, list[tuple[bytes, bytes]], bytes]:
         parts = [part for part in scope["path"].split("/") if part]
         method = scope["method"]
         if parts[:2] == ["v2", "models"] and len(parts) > 2:
@@ -177,9 +175,7 @@ class Gateway:
             return "health", 200 if ready else 503, _JSON, _json({"ready": ready})
         raise NotFound("no such path")
 
-    async def _model(
-        self, parts: list[str], scope: Scope, receive: Receive, session: Session
-    ) -> tuple[str, int, list[tuple[bytes, bytes]], bytes]:
+    async def _model(self, parts: list[str], scope: Scope, receive: Receive, session: Session) -> tuple[str, int, list[tuple[bytes, bytes]], bytes]:
         name, rest = parts[0], parts[1:]
         version = None
         if len(rest) >= 2 and rest[0] == "versions":

@@ -1,5 +1,7 @@
 """What the gateway counts, in OpenMetrics (https://prometheus.io/docs/specs/om/open_metrics_spec/)."""
 
+from typing import Any
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
 
@@ -15,9 +17,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter("casemate_requests", "HTTP requests by route and status.", ["route", "status"], registry=self.registry)
-        self.seconds = Histogram(
-            "casemate_request_seconds", "Time from request to reply.", ["route"], registry=self.registry, buckets=BUCKETS
-        )
+        self.seconds = Histogram("casemate_request_seconds", "Time from request to reply.", ["route"], registry=self.registry, buckets=BUCKETS)
         self.rows = Counter("casemate_rows", "Rows predicted.", ["model", "version"], registry=self.registry)
         self.labels = Counter("casemate_labels", "Predictions by class.", ["model", "version", "label"], registry=self.registry)
         self.denied = Counter("casemate_denied", "Requests refused by identity or policy.", ["reason"], registry=self.registry)
@@ -27,4 +27,5 @@ class Metrics:
 
     def render(self) -> bytes:
         """The page."""
-        return generate_latest(self.registry)
+        render: Any = generate_latest
+        return bytes(render(self.registry))

@@ -103,8 +103,7 @@ def metadata(endpoint: Endpoint) -> dict[str, Any]:
         "versions": [str(endpoint.card.model_version)],
         "platform": f"casemate_{endpoint.card.serve_format}",
         "inputs": [
-            {"name": column.name, "datatype": "BYTES" if column.type == "category" else "FP64", "shape": [-1]}
-            for column in endpoint.schema.features
+            {"name": column.name, "datatype": "BYTES" if column.type == "category" else "FP64", "shape": [-1]} for column in endpoint.schema.features
         ],
         "outputs": [
             {"name": "label", "datatype": "BYTES", "shape": [-1]},

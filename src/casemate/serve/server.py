@@ -130,6 +130,4 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
-        raise BackendError(
-            f"cannot listen on {host}:{port}: {error.strerror}", hint="stop the other server or set [serve] port"
-        ) from error
+        raise BackendError(f"cannot listen on {host}:{port}: {error.strerror}", hint="stop the other server or set [serve] port") from error

@@ -102,9 +102,7 @@ class Directory:
             row = tx.execute(query).first()
         return None if row is None else Principal(row.kind, row.name, tuple(row.roles), tuple(row.models))
 
-    def create_token(
-        self, tx: sa.Connection, service: str, roles: list[str], models: list[str], lifetime: datetime.timedelta
-    ) -> tuple[str, str]:
+    def create_token(self, tx: sa.Connection, service: str, roles: list[str], models: list[str], lifetime: datetime.timedelta) -> tuple[str, str]:
         """(token, token id) for the service, which gets exactly these roles and models.
 
         Raises:
@@ -129,7 +127,7 @@ class Directory:
         """Every token without its secret."""
         query = sa.select(TOKENS.c.id, TOKENS.c.service, TOKENS.c.expires, TOKENS.c.revoked).order_by(TOKENS.c.service)
         with self.store.reading() as tx:
-            return [dict(row._mapping) for row in tx.execute(query)]
+            return [dict(row) for row in tx.execute(query).mappings()]
 
     def revoke(self, tx: sa.Connection, identifier: str) -> None:
         """Make a token useless; ConfigError when there is none with this id."""

@@ -45,7 +45,7 @@ MAX_BODY = 32 * 1024
 _INSERT = 'INSERT INTO audit_entry ("index", salt, body, leaf) VALUES (?, ?, ?, ?)'
 
 
-class Entry(Record):
+class Entry(Record, frozen=True, kw_only=True):
     """One action or decision."""
 
     index: int
@@ -90,15 +90,11 @@ class AuditLog:
         """Start an empty log."""
         tx.execute(HEAD.insert().values(id=1, size=0, roots=b""))
 
-    def append(
-        self, tx: sa.Connection, principal: str, action: str, resource: str, outcome: str, detail: dict[str, Any]
-    ) -> int:
+    def append(self, tx: sa.Connection, principal: str, action: str, resource: str, outcome: str, detail: dict[str, Any]) -> int:
         """Append within the caller's transaction; call `publish` after it committed. Returns the entry's index."""
         return self.append_many(tx, [(principal, action, resource, outcome, detail)])[0]
 
-    def append_many(
-        self, tx: sa.Connection, entries: list[tuple[str, str, str, str, dict[str, Any]]]
-    ) -> list[int]:
+    def append_many(self, tx: sa.Connection, entries: list[tuple[str, str, str, str, dict[str, Any]]]) -> list[int]:
         """Append several entries (principal, action, resource, outcome, detail) at once."""
         row = tx.execute(sa.select(HEAD.c.size, HEAD.c.roots)).one()
         frontier = Frontier(row.size, tiles.split_hashes(row.roots))
@@ -217,9 +213,7 @@ class GroupCommit:
     def __init__(self, log: AuditLog) -> None:
         self.log = log
         self.fault: Exception | None = None
-        self._queue: queue.SimpleQueue[tuple[tuple[str, str, str, str, dict[str, Any]], Future[int]] | None] = (
-            queue.SimpleQueue()
-        )
+        self._queue: queue.SimpleQueue[tuple[tuple[str, str, str, str, dict[str, Any]], Future[int]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._drain, name="casemate-audit", daemon=True)
         self._thread.start()
 
@@ -265,5 +259,3 @@ class GroupCommit:
             return
         for (_, future), index in zip(waiting, indexes, strict=True):
             future.set_result(index)
-
-

@@ -40,4 +40,3 @@ class Frontier:
         for left in self.roots[-2::-1]:
             root = node_hash(left, root)
         return root
-

@@ -44,9 +44,7 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def _pem(key: ec.EllipticCurvePrivateKey) -> str:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).decode()
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
 
 
 class FileKeyStore:
@@ -55,9 +53,7 @@ class FileKeyStore:
     def __init__(self, folder: Path, document: _Document) -> None:
         self.folder = folder
         self._document = document
-        self._aead = {
-            name: {version: AESGCM(kek) for version, kek in versions.items()} for name, versions in document.keks.items()
-        }
+        self._aead = {name: {version: AESGCM(kek) for version, kek in versions.items()} for name, versions in document.keks.items()}
 
     def __repr__(self) -> str:
         return f"FileKeyStore({str(self.folder)!r})"
@@ -151,4 +147,3 @@ class FileKeyStore:
     def authority(self) -> pki.Authority:
         """The project's certificate authority."""
         return pki.Authority.from_pem(self._document.ca_key.encode(), self._document.ca_certificate.encode())
-

@@ -63,9 +63,7 @@ class ObjectStore:
         try:
             stored = path.read_bytes()
         except FileNotFoundError as error:
-            raise VerificationError(
-                f"a stored object is missing: {path}", hint="restore .casemate/objects from a backup"
-            ) from error
+            raise VerificationError(f"a stored object is missing: {path}", hint="restore .casemate/objects from a backup") from error
         try:
             magic, line, sealed = stored.split(b"\n", 2)
             header = msgspec.json.decode(line, type=_Header)

@@ -130,9 +130,7 @@ def check(folder: Path, verifier: Verifier) -> dict[str, Any]:
     return dict(statement["predicate"])
 
 
-def read(
-    folder: Path, keys: KeyProvider, verifier: Verifier, columns: list[str] | None = None, denied: frozenset[str] = frozenset()
-) -> pa.Table:
+def read(folder: Path, keys: KeyProvider, verifier: Verifier, columns: list[str] | None = None, denied: frozenset[str] = frozenset()) -> pa.Table:
     """The verified table; only the keys of the columns asked for are unwrapped.
 
     Args:
@@ -148,9 +146,7 @@ def read(
     check(folder, verifier)
     path = str(folder / PART)
     try:
-        properties = _factory(keys, denied).file_decryption_properties(
-            pe.KmsConnectionConfig(), pe.DecryptionConfiguration(), path, _LOCAL
-        )
+        properties = _factory(keys, denied).file_decryption_properties(pe.KmsConnectionConfig(), pe.DecryptionConfiguration(), path, _LOCAL)
         return pq.read_table(path, columns=columns, decryption_properties=properties)
     except PermissionError as error:
         raise DataError(str(error), hint="ask for columns of other classes") from error

@@ -1,4 +1,4 @@
-"""Inside the sandbox: `python -I -m casemate.core.sandbox.child MODULE:FUNCTION SOCKET`.
+"""Inside the sandbox: `python -s -P -m casemate.core.sandbox.child MODULE:FUNCTION SOCKET`.
 
 Imports MODULE while the parent is busy elsewhere, then reads one JSON job from standard input and the tables' file
 descriptors from SOCKET, confines itself, runs FUNCTION(job, channel, watch) and writes JSON lines to what was standard
@@ -131,6 +131,8 @@ def _receive() -> dict[str, Any]:
 
 def main() -> int:
     """Run one job."""
+    if sys.platform == "linux":
+        confine.die_with_parent()
     module, _, function = sys.argv[1].partition(":")
     work = getattr(importlib.import_module(module), function)
     job = _receive()

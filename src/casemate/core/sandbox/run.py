@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import msgspec
 import pyarrow as pa
@@ -25,8 +25,18 @@ from casemate.core.types import Finding
 MAX_MESSAGE = 64 * 1024 * 1024
 MAX_FILE = 8 * 2**30
 SYSTEM_PATHS = (
-    "/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/localtime",     "/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system/cpu", "/sys/fs/cgroup", "/dev/urandom",
-)  # fmt: skip
+    "/usr",
+    "/lib",
+    "/lib64",
+    "/bin",
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/proc/cpuinfo",
+    "/proc/meminfo",
+    "/sys/devices/system/cpu",
+    "/sys/fs/cgroup",
+    "/dev/urandom",
+)
 Progress = Callable[[str, int, int], None]
 
 
@@ -101,12 +111,13 @@ class Worker:
             "LOKY_MAX_CPU_COUNT": str(cores),
             "OMP_NUM_THREADS": count,
             "OPENBLAS_NUM_THREADS": count,
+            "PYTHONHASHSEED": "0",  # converters iterate over sets: equal input must give equal files
         }
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
         self._control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-m", "casemate.core.sandbox.child", target, str(theirs.fileno())],
+                [sys.executable, "-s", "-P", "-m", "casemate.core.sandbox.child", target, str(theirs.fileno())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,
@@ -116,7 +127,7 @@ class Worker:
                 start_new_session=True,
             )
 
-    def __enter__(self) -> "Worker":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -187,9 +198,7 @@ class Worker:
         finally:
             _kill(self._process)
         if conversation is None:
-            raise JobFailed(
-                "timeout", f"the code did not finish within {limits.seconds:g} s", hint="raise the timeout or do less work", findings=[]
-            )
+            raise JobFailed("timeout", f"the code did not finish within {limits.seconds:g} s", hint="raise the timeout or do less work", findings=[])
         if conversation.result is None:
             raise _failure(conversation, self._process.returncode, _tail(self._log))
         files = {
@@ -210,16 +219,14 @@ def _memory_file(table: pa.Table) -> int:
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("casemate", os.MFD_CLOEXEC)
     else:
-        with tempfile.TemporaryFile() as file:
-            descriptor = os.dup(file.fileno())
+        with tempfile.TemporaryFile() as unlinked:
+            descriptor = os.dup(unlinked.fileno())
     with os.fdopen(os.dup(descriptor), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
         writer.write_table(table)
     return descriptor
 
 
-def _converse(
-    process: subprocess.Popen[bytes], message: bytes, seconds: float, progress: Progress | None
-) -> _Conversation | None:
+def _converse(process: subprocess.Popen[bytes], message: bytes, seconds: float, progress: Progress | None) -> _Conversation | None:
     """Feed the job and read its lines until it ends; None when the deadline passed."""
     assert process.stdin and process.stdout  # noqa: S101 - both are pipes
     with contextlib.suppress(BrokenPipeError):
@@ -258,9 +265,7 @@ def _hear(conversation: _Conversation, line: bytes, progress: Progress | None) -
             conversation.isolation = list(map(str, message["isolation"]))
         elif "finding" in message and len(conversation.findings) < 100:
             finding = message["finding"]
-            conversation.findings.append(
-                Finding(id=finding["id"], severity=finding["severity"], confidence="high", message=finding["message"][:500])
-            )
+            conversation.findings.append(Finding(id=finding["id"], severity=finding["severity"], confidence="high", message=finding["message"][:500]))
         elif "progress" in message and progress:
             told = message["progress"]
             progress(str(told["text"])[:200], int(told["done"]), int(told["total"]))

@@ -1,4 +1,4 @@
-"""Membership inference by loss threshold: can one tell training rows from fresh ones by the model's confidence?
+"""Membership inference by loss threshold: does the model's confidence tell training rows from fresh ones.
 
 Source: Yeom, Giacomelli, Fredrikson, Jha, Privacy Risk in Machine Learning (CSF 2018). Shadow-model attacks such as
 LiRA are stronger; a low figure here is a lower bound on leakage, not a proof of privacy.

@@ -33,10 +33,7 @@ def measure(model: Model, schema: Schema, holdout: Sample, options: AssessTable,
     """`metrics`, `calibration`, `roc`, `slices` for the hold-out."""
     labels, probabilities = model.predict(holdout.frame)
     codes, classes = holdout.codes, len(schema.classes)
-    metrics = {
-        name: interval(statistic, [codes, labels, probabilities], options.bootstrap, seed)
-        for name, statistic in _statistics(classes).items()
-    }
+    metrics = {name: interval(statistic, [codes, labels, probabilities], options.bootstrap, seed) for name, statistic in _statistics(classes).items()}
     slices = _slices(schema, holdout, labels, options.slices)
     rated = [part["accuracy"] for part in slices if part["rows"] >= LEAST_SLICE_ROWS]
     built = {name: msgspec.to_builtins(value) for name, value in metrics.items()}

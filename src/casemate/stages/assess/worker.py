@@ -18,15 +18,13 @@ from casemate.stages.assess import membership, parity, quality, robustness
 from casemate.stages.assess.sample import Sample
 
 
-def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
+def main(job: dict[str, Any], channel: Channel, _watch: Watch) -> dict[str, Any]:
     """Run every measurement; one that raises is inconclusive and does not stop the others."""
     schema = msgspec.convert(job["schema"], Schema)
     options = msgspec.convert(job["assess"], AssessTable)
     inputs = Path(job["inputs"])
     model = load_skops((inputs / SKOPS).read_bytes())
-    holdout, members = (
-        Sample(features_of(table, schema), codes_of(table, schema)) for table in map(open_table, job["tables"])
-    )
+    holdout, members = (Sample(features_of(table, schema), codes_of(table, schema)) for table in map(open_table, job["tables"]))
     onnx = (inputs / ONNX).read_bytes() if (inputs / ONNX).exists() else b""
     inconclusive: list[str] = []
     findings: list[Finding] = []
@@ -81,6 +79,4 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
 def _parity_text(compared: dict[str, Any], inconclusive: list[str]) -> str:
     if not compared:
         return next(text for text in inconclusive if text.startswith("parity"))
-    return (
-        f"labels agree on {compared['label_agreement']:.4%}, probabilities differ by up to {compared['max_difference']:.2g}"
-    )
+    return f"labels agree on {compared['label_agreement']:.4%}, probabilities differ by up to {compared['max_difference']:.2g}"

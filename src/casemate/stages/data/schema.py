@@ -38,9 +38,7 @@ def _classes(target: pa.ChunkedArray, options: DataTable) -> list[str]:
     if len(classes) < 2:
         raise DataError(f"the target {options.target!r} has one class only: {classes[0]!r}", hint="a classifier needs two")
     if len(classes) > MAX_CLASSES:
-        raise DataError(
-            f"the target {options.target!r} has {len(classes)} different values", hint="casemate trains classifiers: bin the target"
-        )
+        raise DataError(f"the target {options.target!r} has {len(classes)} different values", hint="casemate trains classifiers: bin the target")
     if options.positive is not None:
         if options.positive not in classes or len(classes) != 2:
             raise DataError(f"[data] positive: {options.positive!r} is not one of two classes {classes}", hint="correct positive")
@@ -165,7 +163,7 @@ def _check_column(values: pa.ChunkedArray, column: ColumnSchema, schema: Schema)
 def _outside(values: pa.ChunkedArray, allowed: list[str], name: str, word: str) -> list[str]:
     wrong = pc.and_not(pc.is_valid(values), pc.is_in(values, pa.array(allowed, pa.string())))
     rows = np.flatnonzero(wrong.to_numpy())
-    missing = np.flatnonzero(pc.is_null(values).to_numpy()) if word == "class" else []
+    missing: Any = np.flatnonzero(pc.is_null(values).to_numpy()) if word == "class" else []
     problems = [f"column {name!r} has an unknown {word} in {rows_text(rows)}"] if len(rows) else []
     if len(missing):
         problems.append(f"column {name!r} is missing in {rows_text(missing)}")

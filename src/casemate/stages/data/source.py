@@ -85,9 +85,7 @@ def _read_csv(path: Path, options: DataTable) -> pa.Table:
             path,
             read_options=pyarrow.csv.ReadOptions(column_names=options.header, block_size=8 << 20),
             parse_options=pyarrow.csv.ParseOptions(delimiter=options.delimiter, newlines_in_values=_has_quotes(path)),
-            convert_options=pyarrow.csv.ConvertOptions(
-                null_values=options.null_values, strings_can_be_null=True, quoted_strings_can_be_null=True
-            ),
+            convert_options=pyarrow.csv.ConvertOptions(null_values=options.null_values, strings_can_be_null=True, quoted_strings_can_be_null=True),
         )
     except (pa.ArrowException, UnicodeDecodeError) as error:
         shape = _SHAPE.search(str(error))
@@ -163,9 +161,7 @@ def _text(values: pa.ChunkedArray, options: DataTable) -> pa.ChunkedArray:
     return pc.if_else(pc.fill_null(missing, True), pa.scalar(None, pa.string()), values)
 
 
-def _from_text(
-    values: pa.ChunkedArray, name: str, column: ColumnTable, options: DataTable, findings: list[Finding]
-) -> pa.ChunkedArray:
+def _from_text(values: pa.ChunkedArray, name: str, column: ColumnTable, options: DataTable, findings: list[Finding]) -> pa.ChunkedArray:
     text = _text(values, options)
     if column.type in ("category", "text") or column.column_class == "identifier":
         return text

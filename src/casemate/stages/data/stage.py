@@ -70,9 +70,10 @@ def seal(tools: Tools) -> SealedDataset:
 
     tools.progress("sealing", 4, 5)
     split = pa.table({"holdout": pa.array(holdout), "excluded": pa.array(excluded)})
+    source_digest = sha256_file(path)
     identity = {
         "format": FORMAT,
-        "source": sha256_file(path),
+        "source": source_digest,
         "schema": sha256_record(schema),
         "read": sha256_record(options),
         "excluded": int(excluded.sum()),
@@ -80,14 +81,14 @@ def seal(tools: Tools) -> SealedDataset:
     }
     version = sha256_record(identity)[:16]
     about = {"name": config.dataset_name, "version": version, "rows": table.num_rows, "columns": table.column_names, **identity}
-    classes = {column.name: column.column_class for column in schema.columns}
+    classes: dict[str, str] = {column.name: column.column_class for column in schema.columns}
     tables.seal(table, tools.datasets / config.dataset_name / version, tools.keys, tools.signer, classes, about)
     if schemas.load(tools.root / options.schema) is None:
         write_atomic(tools.root / options.schema, schemas.dump(schema).encode(), mode=0o644)
     return SealedDataset(
         name=config.dataset_name,
         version=version,
-        source_digest=identity["source"],
+        source_digest=source_digest,
         rows=table.num_rows,
         schema=schema,
         quarantined=_count(suspicion.rows),
@@ -158,9 +159,7 @@ def _holdout(
         )
     mask = np.zeros(len(codes), dtype=bool)
     if groups is None:
-        _, test = train_test_split(
-            kept, test_size=config.train.test_share, stratify=codes[kept], random_state=config.train.seed
-        )
+        _, test = train_test_split(kept, test_size=config.train.test_share, stratify=codes[kept], random_state=config.train.seed)
         mask[test] = True
         return mask
     parts = max(2, round(1 / config.train.test_share))
@@ -200,4 +199,4 @@ def _arrow(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
-    return sink.getvalue().to_pybytes()
+    return bytes(sink.getvalue())

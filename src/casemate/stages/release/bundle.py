@@ -25,7 +25,7 @@ MODEL_FOLDER, BUNDLE = "model", "model.sig"
 PUBLIC_KEYS = ("signer.pub", "signer-mldsa65.pub")
 
 
-class Card(Record):
+class Card(Record, frozen=True, kw_only=True):
     """`model.json`: what a server needs to know about the model, signed with it."""
 
     name: str
@@ -74,7 +74,8 @@ def sign(files: dict[str, bytes], signer: Signer, scratch: Path) -> bytes:
     pem = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
     key.write_bytes(signer.classical.private_bytes(*pem, serialization.BestAvailableEncryption(password.encode())))
     key.chmod(0o600)
-    signing.Config().use_elliptic_key_signer(private_key=key, password=password.encode()).sign(folder, signature)
+    configuration: Any = signing.Config  # the library's annotation says str, its code needs bytes
+    configuration().use_elliptic_key_signer(private_key=key, password=password.encode()).sign(folder, signature)
     document = msgspec.json.decode(signature.read_bytes(), type=dict[str, Any])
     document["dsseEnvelope"] = signer.countersign(document["dsseEnvelope"])
     return msgspec.json.encode(document)

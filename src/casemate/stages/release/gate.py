@@ -26,11 +26,12 @@ def judge(config: Config, dataset: SealedDataset, model: TrainedModel, assessmen
 def measured(name: str, gate: GateTable, assessment: Assessment) -> float | None:
     """The figure that a gate looks at, or None when it was not measured."""
     if name == "membership_auc":
-        return assessment.membership.get("auc", {}).get("value")
+        auc: float | None = assessment.membership.get("auc", {}).get("value")
+        return auc
     if name == "robust_accuracy":
         if "inconclusive" in assessment.robustness:
             return None
-        points = {point["eps"]: point["robust_accuracy"] for point in assessment.robustness.get("curve", [])}
+        points: dict[float | None, float] = {point["eps"]: point["robust_accuracy"] for point in assessment.robustness.get("curve", [])}
         return points.get(gate.eps)
     metric = assessment.metrics.get(name)
     return None if metric is None else metric.value

@@ -73,6 +73,4 @@ def decide(tools: Tools, run: str, version: int, dataset: SealedDataset, model: 
         with scratch_folder(tools.scratch) as scratch:
             signature = tools.objects.put(bundle.sign(files, tools.signer, scratch))
     stored |= {file: tools.objects.put(content) for file, content in documents.items()}
-    return Release(
-        model=name, model_version=version, verdict=verdict, lineage=lineage, files=stored, bundle=signature
-    )
+    return Release(model=name, model_version=version, verdict=verdict, lineage=lineage, files=stored, bundle=signature)

@@ -15,8 +15,7 @@ def to_onnx(model: Any, schema: Schema) -> tuple[bytes, str]:
     final = model.steps[-1][1] if hasattr(model, "steps") else model
     options = {id(final): {"zipmap": False}}
     per_column = [
-        (column.name, StringTensorType([None, 1]) if column.type == "category" else FloatTensorType([None, 1]))
-        for column in schema.features
+        (column.name, StringTensorType([None, 1]) if column.type == "category" else FloatTensorType([None, 1])) for column in schema.features
     ]
     attempts = [per_column] if schema.categories else [[("x", FloatTensorType([None, len(per_column)]))], per_column]
     problem = ""

@@ -56,9 +56,7 @@ def search(
 
     def score(params: dict[str, Any]) -> list[float]:
         model = clone(estimator).set_params(**params)
-        found = cross_val_score(
-            model, frame, codes, cv=splits, scoring=metric, n_jobs=options.jobs, error_score="raise"
-        )
+        found = cross_val_score(model, frame, codes, cv=splits, scoring=metric, n_jobs=options.jobs, error_score="raise")
         return [float(value) for value in found]
 
     ranges = any(isinstance(space, dict) for space in options.search.values())
@@ -89,8 +87,8 @@ def _study(options: TrainTable, folder: Path, score: Any) -> Iterator[tuple[dict
     storage = JournalStorage(JournalFileBackend(str(folder / "journal")))
     study = optuna.create_study(study_name="search", storage=storage, load_if_exists=True, direction="maximize")
     finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    for trial in finished:
-        yield trial.user_attrs["params"], trial.user_attrs["scores"]
+    for earlier in finished:
+        yield earlier.user_attrs["params"], earlier.user_attrs["scores"]
     for count in range(len(finished), options.trials):
         # A sampler seeded by the number of finished trials makes a resumed search equal an uninterrupted one.
         study.sampler = optuna.samplers.TPESampler(seed=options.seed + count)

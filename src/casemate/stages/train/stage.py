@@ -103,7 +103,7 @@ def fit(tools: Tools, dataset: SealedDataset, rows: pa.Table) -> TrainedModel:
 
 def _accept(tools: Tools, outcome: sandbox.Outcome, code: dict[str, bytes]) -> TrainedModel:
     """Believe nothing that came back but its bytes: audit the model file, store it, keep the findings."""
-    config, result, files = tools.config, outcome.result, outcome.files
+    result, files = outcome.result, outcome.files
     if models.SKOPS not in files:
         raise TrainingError("the training code left no model", hint="do not end the process in train.py")
     unknown = models.untrusted_types(files[models.SKOPS])

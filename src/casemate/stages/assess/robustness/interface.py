@@ -27,10 +27,11 @@ class Target:
     @property
     def start(self) -> Array:
         """The unattacked numbers, float64 [n, m]."""
-        return self.frame[self.names].to_numpy(dtype=np.float64)
+        numbers: Array = np.asarray(self.frame[self.names], dtype=np.float64)
+        return numbers
 
     def margin(self, numbers: Array, rows: Array) -> Array:
-        """log p(true) - log max p(other) for `numbers` [len(rows), m] put into `rows`; negative means wrong."""
+        """Log p(true) - log max p(other) for `numbers` [len(rows), m] put into `rows`; negative means wrong."""
         frame = self.frame.iloc[rows].copy()
         frame[self.names] = numbers
         logs = np.log(np.maximum(np.asarray(self.model.predict(frame)[1], dtype=np.float64), TINY))

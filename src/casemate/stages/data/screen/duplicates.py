@@ -23,7 +23,5 @@ class Duplicates:
             return Suspicion(figures={"duplicates": 0.0})
         first = series.drop_duplicates()
         origin = pd.Series(first.index.to_numpy(), index=first.to_numpy())
-        found = [
-            Quarantined(row=int(row), reason=self.id, detail=f"equals row {int(origin[mixed[row]])}", score=1.0) for row in repeated
-        ]
+        found = [Quarantined(row=int(row), reason=self.id, detail=f"equals row {int(origin[mixed[row]])}", score=1.0) for row in repeated]
         return Suspicion(rows=found, figures={"duplicates": float(len(found))})

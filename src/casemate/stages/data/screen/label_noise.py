@@ -36,16 +36,12 @@ class LabelNoise:
         native = [name for name in categories if rows.frame[name].nunique() < MAX_BINS]
         encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan, dtype=np.float64)
         model = make_pipeline(
-            make_column_transformer((encoder, categories), remainder="passthrough", verbose_feature_names_out=False).set_output(
-                transform="pandas"
-            ),
+            make_column_transformer((encoder, categories), remainder="passthrough", verbose_feature_names_out=False).set_output(transform="pandas"),
             HistGradientBoostingClassifier(random_state=rows.seed, categorical_features=native or None),
         )
         splitter = StratifiedKFold if rows.groups is None else StratifiedGroupKFold
         folds = splitter(options.folds, shuffle=True, random_state=rows.seed)
-        probabilities = cross_val_predict(
-            model, rows.frame, rows.codes, groups=rows.groups, cv=folds, method="predict_proba"
-        )
+        probabilities = cross_val_predict(model, rows.frame, rows.codes, groups=rows.groups, cv=folds, method="predict_proba")
         auc = float(
             roc_auc_score(rows.codes, probabilities[:, 1])
             if probabilities.shape[1] == 2
