@@ -45,6 +45,14 @@ def test_the_gradient_attack_reaches_the_exact_worst_case_of_a_linear_model(prob
     assert result["curve"][0]["robust_accuracy"] == pytest.approx(exact, abs=0.011)
 
 
+def test_an_overconfident_model_is_not_taken_for_a_robust_one(problem):
+    schema, members, holdout = problem
+    model = LogisticRegression().fit(members.frame, members.codes)
+    expected = attacked(model, schema, holdout, members, eps=[0.3])["curve"][0]["robust_accuracy"]
+    model.coef_, model.intercept_ = model.coef_ * 1e4, model.intercept_ * 1e4
+    assert attacked(model, schema, holdout, members, eps=[0.3])["curve"][0]["robust_accuracy"] == pytest.approx(expected, abs=0.011)
+
+
 def test_trees_are_attacked_without_gradients(problem):
     schema, members, holdout = problem
     model = DecisionTreeClassifier(random_state=0).fit(members.frame, members.codes)

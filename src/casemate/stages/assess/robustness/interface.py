@@ -6,17 +6,16 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from casemate.core.models import Model
+from casemate.core.models import SkopsModel
 
 Array = np.ndarray[Any, Any]
-TINY = 1e-12
 
 
 @dataclass(frozen=True)
 class Target:
     """A model seen through the numbers of some rows: n rows, m numeric features."""
 
-    model: Model
+    model: SkopsModel
     frame: pd.DataFrame
     codes: Array
     names: list[str]
@@ -31,14 +30,15 @@ class Target:
         return numbers
 
     def margin(self, numbers: Array, rows: Array) -> Array:
-        """Log p(true) - log max p(other) for `numbers` [len(rows), m] put into `rows`; negative means wrong."""
+        """Score of the true class less the best other, for `numbers` [len(rows), m] put into `rows`; negative is wrong."""
         frame = self.frame.iloc[rows].copy()
         frame[self.names] = numbers
-        logs = np.log(np.maximum(np.asarray(self.model.predict(frame)[1], dtype=np.float64), TINY))
+        scores = self.model.scores(frame)
         at = np.arange(len(rows))
-        true = logs[at, self.codes[rows]]
-        logs[at, self.codes[rows]] = -np.inf
-        return true - logs.max(axis=1)
+        true = scores[at, self.codes[rows]]
+        scores[at, self.codes[rows]] = -np.inf
+        margins: Array = true - scores.max(axis=1)
+        return margins
 
     def ball(self, eps: float) -> tuple[Array, Array]:
         """Least and greatest allowed numbers, [n, m] each; a missing number cannot be moved."""

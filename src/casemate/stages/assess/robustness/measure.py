@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from casemate.config import AssessTable
-from casemate.core.models import Model
+from casemate.core.models import SkopsModel
 from casemate.core.types import Schema
 from casemate.stages.assess.robustness.gradient import Gradient
 from casemate.stages.assess.robustness.interface import Attack, Target
@@ -17,7 +17,7 @@ ATTACKS: tuple[type[Attack], ...] = (Gradient, Search)
 
 
 def measure(
-    model: Model,
+    model: SkopsModel,
     schema: Schema,
     holdout: Sample,
     members: Sample,
