@@ -218,6 +218,7 @@ def test_the_csv_spectrum_reads_as_its_json_says(case):
     assert pairs
     for path, expected_path in pairs:
         expected = json.loads(expected_path.read_text())
+        expected = expected if isinstance(expected, list) else [expected]
         names = list(expected[0])
         columns = {name: {"type": "text"} for name in names}
         import msgspec

@@ -85,6 +85,12 @@ def test_a_number_can_be_declared_a_category(tmp_path):
     assert table["a"].to_pylist() == ["1", "2"]
 
 
+def test_codes_keep_their_leading_zeros(tmp_path):
+    columns = {"zip": ColumnTable(type="category"), "id": ColumnTable(column_class="identifier")}
+    table, _ = read(tmp_path, "zip,id,y\n08123,007,01\n10000,008,02\n", columns=columns)
+    assert table.to_pydict() == {"zip": ["08123", "10000"], "id": ["007", "008"], "y": ["01", "02"]}
+
+
 def test_integral_targets_read_alike_from_csv_and_parquet(tmp_path):
     pq.write_table(pa.table({"a": [1, 2], "y": [0.0, 1.0]}), tmp_path / "t.parquet")
     options = DataTable(source="t.parquet", target="y")

@@ -85,12 +85,23 @@ def _read_csv(path: Path, options: DataTable) -> pa.Table:
             path,
             read_options=pyarrow.csv.ReadOptions(column_names=options.header, block_size=8 << 20),
             parse_options=pyarrow.csv.ParseOptions(delimiter=options.delimiter, newlines_in_values=_has_quotes(path)),
-            convert_options=pyarrow.csv.ConvertOptions(null_values=options.null_values, strings_can_be_null=True, quoted_strings_can_be_null=True),
+            convert_options=pyarrow.csv.ConvertOptions(
+                null_values=options.null_values,
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=True,
+                column_types=dict.fromkeys(_as_written(options), pa.string()),
+            ),
         )
     except (pa.ArrowException, UnicodeDecodeError) as error:
         shape = _SHAPE.search(str(error))
         text = f"a row is ragged ({shape[0]})" if shape else str(error).split("\n", maxsplit=1)[0][:200]
         raise DataError(f"{path}: {text}", hint="every row needs the header's columns; check quotes and the last line") from error
+
+
+def _as_written(options: DataTable) -> set[str]:
+    """Columns whose cells are kept letter by letter: 007 is not 7."""
+    texts = {n for n, c in options.columns.items() if c.type in ("category", "text") or c.column_class == "identifier"}
+    return texts | {options.target} | ({options.subject} if options.subject else set())
 
 
 def _has_quotes(path: Path) -> bool:
