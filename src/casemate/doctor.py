@@ -1,16 +1,23 @@
 """What this machine can enforce, and what it cannot: said plainly, with what to do."""
 
+import contextlib
 import importlib.util
 import os
 import ssl
 import stat
+import tempfile
+from pathlib import Path
 from typing import Literal
 
+from OpenSSL import SSL
+
+from casemate.controls.keys.pki import Authority, create_authority
 from casemate.core.errors import Error
 from casemate.core.sandbox import confine
 from casemate.core.sandbox.run import available
 from casemate.core.types import Record
 from casemate.project import Project, open_project
+from casemate.serve.server import tls_context
 
 EXTRAS = {"torch": "adversarial and private training (not part of this version)"}
 
@@ -65,12 +72,39 @@ def _sandbox() -> list[Check]:
 
 
 def _tls() -> Check:
+    try:
+        version, group = negotiated()
+    except (ssl.SSLError, SSL.Error) as error:
+        return Check(mark="FAIL", subject="TLS", state=f"the gateway's settings do not work here: {error}", advice="see the OpenSSL of this Python")
+    hybrid = "MLKEM" in group.upper()
     return Check(
-        mark="ok" if ssl.HAS_TLSv1_3 else "FAIL",
+        mark="ok" if hybrid else "note",
         subject="TLS",
-        state=f"{ssl.OPENSSL_VERSION}; TLS 1.3 only; key exchange X25519, no post-quantum group in this stack",
-        advice="recorded traffic could be decrypted by a future quantum computer; model and evidence signatures are hybrid already",
+        state=f"{version}, key exchange {group} (negotiated just now; {ssl.OPENSSL_VERSION})",
+        advice=""
+        if hybrid
+        else "no post-quantum key exchange: recorded traffic may be read by a future quantum computer; signatures are hybrid already",
     )
+
+
+def negotiated() -> tuple[str, str]:
+    """(protocol version, key exchange group) of a handshake, in memory, between the gateway's settings and a modern client."""
+    with tempfile.TemporaryDirectory() as folder:
+        context = tls_context(Authority(*create_authority("doctor")), ["localhost"], Path(folder))
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = context.wrap_bio(incoming, outgoing, server_side=True)
+    client = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD))
+    client.set_connect_state()
+    for _ in range(4):
+        with contextlib.suppress(SSL.WantReadError):
+            client.do_handshake()
+        with contextlib.suppress(SSL.WantReadError):
+            incoming.write(client.bio_read(1 << 16))
+        with contextlib.suppress(ssl.SSLWantReadError):
+            server.do_handshake()
+        if outgoing.pending:
+            client.bio_write(outgoing.read())
+    return str(server.version()), str(client.get_group_name())
 
 
 def _project(project: Project) -> list[Check]:

@@ -214,7 +214,8 @@ def test_doctor_says_what_it_cannot_enforce(cli, clinic):
     states = {check["subject"]: check for check in checks}
     assert "rewrite history" in states["audit log"]["advice"]
     assert "no passphrase" in states["key store"]["state"]
-    assert "no post-quantum group" in states["TLS"]["state"]
+    assert states["TLS"]["state"].startswith("TLSv1.3, key exchange ")
+    assert ("MLKEM" in states["TLS"]["state"]) == (states["TLS"]["mark"] == "ok")
 
 
 def test_a_verified_model_needs_no_project(clinic, cli, tmp_path, monkeypatch):

@@ -42,7 +42,7 @@ def serve(project: Project, announce: Callable[[str, list[str]], None]) -> None:
     if len(set(names)) != len(names):
         raise ConfigError(f"[serve] models names one model twice: {names}", hint="list each once")
     principal = project.authorise("gateway:start", models=names)
-    context = _tls(project.keys.authority, options.names, project.keys.folder)
+    context = tls_context(project.keys.authority, options.names, project.keys.folder)
     listener = _listen(options.host, options.port)
     audit = GroupCommit(project.audit)
     gateway = Gateway(
@@ -101,7 +101,8 @@ class _Server(uvicorn.Server):
             self._renew()
 
 
-def _tls(authority: Authority, names: list[str], folder: Path) -> ssl.SSLContext:
+def tls_context(authority: Authority, names: list[str], folder: Path) -> ssl.SSLContext:
+    """The gateway's TLS settings with a fresh certificate for `names`; `folder` is private, for a moment."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.set_alpn_protocols(["http/1.1"])
