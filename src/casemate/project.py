@@ -22,7 +22,7 @@ from casemate.controls.keys.objects import ObjectStore
 from casemate.core.clock import Clock, SystemClock
 from casemate.core.engine import STAGES, Engine, Run
 from casemate.core.errors import AccessDenied, ConfigError
-from casemate.core.files import clear_scratch, exclusive_lock
+from casemate.core.files import clear_drafts, clear_scratch, exclusive_lock
 from casemate.core.store import Store
 from casemate.core.types import Assessment, Release, SealedDataset, Verdict
 from casemate.stages.release.bundle import VerifiedModel
@@ -238,6 +238,8 @@ class Project:
         self.policy.require(principal, "run:start")
         with exclusive_lock(self.state / "lock", "another run of this project is going on"):
             clear_scratch(self.state / "tmp")
+            for name in ("objects", "datasets", "runs"):  # not the log: a gateway may be writing it
+                clear_drafts(self.state / name)
             shop = pipeline.Workshop(
                 root=self.root,
                 state=self.state,

@@ -156,6 +156,24 @@ def test_nothing_outside_its_inputs_can_be_reached(fit, tmp_path):
     assert any("network socket" in message for message in messages)
 
 
+def test_shared_memory_of_others_is_neither_seen_nor_left_behind(fit):
+    if not available()["namespaces"]:
+        pytest.skip("this kernel gives no mount namespace")
+    other = Path("/dev/shm/casemate-other")
+    other.write_text("somebody else's")
+    code = """
+    import os, pathlib
+    def build():
+        pathlib.Path("/dev/shm/casemate-left").write_text("x")
+        raise RuntimeError(f"SEEN{sorted(os.listdir('/dev/shm'))}")
+    """
+    try:
+        assert "SEEN['casemate-left']" in failure(fit, code).message
+        assert not Path("/dev/shm/casemate-left").exists()
+    finally:
+        other.unlink()
+
+
 def test_code_that_hangs_is_stopped_at_its_timeout(fit):
     error = failure(fit, "import time\ndef build():\n    time.sleep(600)\n", "train.timeout=6")
     assert error.kind == "timeout"

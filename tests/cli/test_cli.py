@@ -165,12 +165,19 @@ def test_no_command_shows_a_key_or_a_row(cli, clinic):
 
 
 def test_an_unknown_user_is_denied(cli, clinic, monkeypatch):
-    monkeypatch.setattr("getpass.getuser", lambda: "mallory")
+    monkeypatch.setattr("casemate.controls.access.principals.current_name", lambda: "mallory")
     for words in (("run",), ("model", "export", "wdbc", clinic / "out"), ("access", "token", "create", "x")):
         answer = cli(*words, "--config", clinic)
         assert answer.code == 3
         assert "mallory" in answer.err
     assert not (clinic / "out").exists()
+
+
+def test_no_environment_variable_makes_another_user(cli, clinic, monkeypatch):
+    before = cli("access", "whoami", "--config", clinic).out
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, "mallory")
+    assert cli("access", "whoami", "--config", clinic).out == before
 
 
 def test_a_forbid_policy_stops_an_export_and_is_recorded(cli, clinic):

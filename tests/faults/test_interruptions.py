@@ -219,3 +219,29 @@ def test_a_search_over_ranges_resumes_with_the_same_trials(tmp_path):
         go(tmp_path / "cut", Channel(stop_after=4))
     assert go(tmp_path / "cut", Channel()) == whole
     assert len(whole[1]) == 8
+
+
+def test_a_source_that_changes_while_it_is_read_is_refused(tiny_project, monkeypatch):
+    from casemate.core.errors import DataError
+    from casemate.stages.data import source
+
+    read = source.read
+
+    def read_and_change(path, options):
+        found = read(path, options)
+        with path.open("a") as file:
+            file.write("\n")
+        return found
+
+    monkeypatch.setattr(source, "read", read_and_change)
+    with pytest.raises(DataError, match="changed while it was read"):
+        casemate.open(tiny_project).run()
+
+
+def test_what_killed_processes_left_is_removed_by_the_next_run(tiny_project):
+    state = tiny_project / ".casemate"
+    for name in ("objects/ab/.tmp-x", "datasets/t/.tmp-y/part", "runs/old/.tmp-data/data.json", "tmp/z/in/train.py"):
+        (state / name).parent.mkdir(parents=True)
+        (state / name).write_text("half")
+    casemate.open(tiny_project).run()
+    assert not [path for path in state.rglob("*") if path.is_file() and path.read_bytes() == b"half"]

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from casemate.core.clock import Clock
 from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError, Error, VerificationError
-from casemate.core.files import fsync_folder, fsync_tree, make_folder
+from casemate.core.files import DRAFT, fsync_folder, fsync_tree, make_folder
 from casemate.core.store import METADATA, Store, decode
 from casemate.core.types import Record
 
@@ -201,7 +201,7 @@ class Run:
         return self.folder / f"{STAGES.index(name) + 1}-{name}"
 
     def _write_evidence(self, name: str, files: dict[str, bytes]) -> dict[str, str]:
-        folder, draft = self._folder_of(name), self.folder / f".tmp-{name}"
+        folder, draft = self._folder_of(name), self.folder / f"{DRAFT}{name}"
         shutil.rmtree(draft, ignore_errors=True)
         make_folder(draft)
         for file, content in files.items():

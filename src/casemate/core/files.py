@@ -13,6 +13,9 @@ from pathlib import Path
 
 from casemate.core.errors import BusyError
 
+DRAFT = ".tmp-"
+"""What the names of unfinished files begin with."""
+
 
 def fsync_folder(folder: Path) -> None:
     """Make the names inside `folder` durable."""
@@ -36,7 +39,7 @@ def make_folder(folder: Path, mode: int = 0o700) -> Path:
 def write_atomic(path: Path, content: bytes, mode: int = 0o600) -> None:
     """Write `content` so that `path` holds all of it or what it held before, also after power loss."""
     make_folder(path.parent)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=DRAFT)
     try:
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(descriptor, mode)
@@ -77,6 +80,15 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
 def clear_scratch(parent: Path) -> None:
     """Remove what killed processes left; call only while holding the project's lock."""
     shutil.rmtree(parent, ignore_errors=True)
+
+
+def clear_drafts(folder: Path) -> None:
+    """Remove the unfinished files and folders that killed processes left below `folder`; same condition."""
+    for path in list(folder.rglob(DRAFT + "*")):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

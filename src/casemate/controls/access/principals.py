@@ -6,9 +6,10 @@ SHA-256 of the secret is stored (the secret is uniformly random, so a slow hash 
 
 import base64
 import datetime
-import getpass
 import hashlib
 import hmac
+import os
+import pwd
 import re
 import secrets
 from dataclasses import dataclass
@@ -65,6 +66,15 @@ class Session:
     expires: datetime.datetime
 
 
+def current_name() -> str:
+    """The name of the user that this process runs as, from the kernel: no environment variable can change it."""
+    uid = os.geteuid()
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid-{uid}"
+
+
 def _hash(secret: str) -> bytes:
     return hashlib.sha256(b"casemate/token/v1" + secret.encode()).digest()
 
@@ -78,13 +88,13 @@ class Directory:
 
     def add_owner(self, tx: sa.Connection) -> Principal:
         """Register the user of this process as the project's owner."""
-        owner = Principal("User", getpass.getuser(), ("owner",))
+        owner = Principal("User", current_name(), ("owner",))
         tx.execute(PRINCIPALS.insert().values(kind=owner.kind, name=owner.name, roles=list(owner.roles), models=[]))
         return owner
 
     def current_user(self) -> Principal:
         """The principal for the user of this process; AccessDenied when the project does not know them."""
-        name = getpass.getuser()
+        name = current_name()
         found = self._find("User", name)
         if found is None:
             raise AccessDenied(f"the user {name!r} is not known to this project", hint="the project's owner must act")

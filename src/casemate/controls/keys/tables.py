@@ -23,7 +23,7 @@ from pyarrow import fs
 from casemate.controls.keys.interface import KeyProvider
 from casemate.core.digest import sha256_file
 from casemate.core.errors import DataError, Error, VerificationError
-from casemate.core.files import fsync_folder, fsync_tree, make_folder, write_atomic
+from casemate.core.files import DRAFT, fsync_folder, fsync_tree, make_folder, write_atomic
 from casemate.core.signatures import Signer, Verifier, read_envelope, subjects_of
 
 MANIFEST = "manifest.dsse.json"
@@ -71,7 +71,7 @@ def seal(table: pa.Table, folder: Path, keys: KeyProvider, signer: Signer, class
             return
         shutil.rmtree(folder)
     make_folder(folder.parent)
-    draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".tmp-"))
+    draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=DRAFT))
     try:
         path = draft / PART
         with _parquet_writer(path, table.schema, keys, classes) as writer:

@@ -100,7 +100,7 @@ def _confine(job: dict[str, Any]) -> list[str]:
     if confine.new_namespaces():
         isolation.append("namespaces")
         _become_child()  # the first process of a PID namespace: when it ends, the kernel ends all others
-    process = "/proc" if "namespaces" in isolation and confine.private_proc() else "/proc/self"
+    process = "/proc" if "namespaces" in isolation and confine.private_mounts() else "/proc/self"
     if confine.landlock([*job["read"], process], job["write"]):
         isolation.append("landlock")
     if confine.seccomp():

@@ -158,10 +158,14 @@ def new_namespaces() -> bool:
     return True
 
 
-def private_proc() -> bool:
-    """Mount a /proc that shows only this PID namespace; False where the kernel does not allow it."""
+def private_mounts() -> bool:
+    """Mount an empty /dev/shm and a /proc that shows only this PID namespace; whether /proc is private now.
+
+    Where a mount is not allowed, the shared folder stays; Landlock still decides what in it may be opened.
+    """
     if _LIBC.mount(None, b"/", None, ctypes.c_ulong(_REC_PRIVATE), None) != 0:
         return False
+    _LIBC.mount(b"tmpfs", b"/dev/shm", b"tmpfs", ctypes.c_ulong(_NOSUID_NODEV_NOEXEC), None)
     mounted: int = _LIBC.mount(b"proc", b"/proc", b"proc", ctypes.c_ulong(_NOSUID_NODEV_NOEXEC), None)
     return mounted == 0
 

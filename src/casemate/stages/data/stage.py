@@ -54,6 +54,7 @@ def seal(tools: Tools) -> SealedDataset:
     config, options = tools.config, tools.config.data
     path = tools.root / options.source
     tools.progress("reading", 0, 5)
+    before = _stamp(path)
     table, findings = source.read(path, options)
     schema, inferred = _schema(tools, table)
     findings += inferred
@@ -71,6 +72,8 @@ def seal(tools: Tools) -> SealedDataset:
     tools.progress("sealing", 4, 5)
     split = pa.table({"holdout": pa.array(holdout), "excluded": pa.array(excluded)})
     source_digest = sha256_file(path)
+    if _stamp(path) != before:
+        raise DataError(f"{path} was changed while it was read", hint="run again when nobody writes it")
     identity = {
         "format": FORMAT,
         "source": source_digest,
@@ -100,6 +103,13 @@ def seal(tools: Tools) -> SealedDataset:
         findings=findings,
         figures=suspicion.figures,
     )
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    if not path.is_file():
+        return None
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _schema(tools: Tools, table: pa.Table) -> tuple[Schema, list[Finding]]:
