@@ -37,7 +37,7 @@ def draw(assessment: Assessment) -> dict[str, bytes]:
             color=ACCENT,
             label=f"expected calibration error {error.value:.3f}",
         )
-        axes.legend(loc="upper left", frameon=False)
+        axes.legend(loc="lower right", frameon=False)
         figures["calibration"] = figure
     curve = assessment.robustness.get("curve")
     if curve:
