@@ -28,7 +28,7 @@ demo: $(USER) ## from a fresh clone to a signed, verified, served model on a rea
 dev: $(DEV) ## editable install with all development tools
 
 test: $(DEV) ## every test that this machine can run; what it skips is listed with the reason
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(DEV) ## format, rules, types, layers, docstrings
 	$(BIN)/ruff format --check .
