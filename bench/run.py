@@ -122,9 +122,9 @@ def sealed(rows: int = 500_000) -> None:
                 os.fsync(descriptor)
                 os.close(descriptor)
 
-            version = root / f"sealed-{turn}"
+            version = root / "sealed" / str(turn)
             plain.append(seconds(write_plain))
-            ours.append(seconds(lambda v=version: tables.seal(table, v, keys, keys.signer, classes, {})))
+            ours.append(seconds(lambda v=version: tables.seal(table, v, keys, keys.signer, classes, {"name": "sealed", "version": v.name})))
             read_plain.append(seconds(lambda t=target: pq.read_table(t)))
             read_ours.append(seconds(lambda v=version: tables.read(v, keys, keys.signer.verifier)))
         line("sealed write / plain Parquet, zstd", statistics.median(ours) / statistics.median(plain), "<=1.25")

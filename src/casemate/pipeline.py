@@ -61,6 +61,11 @@ class Workshop:
     secret: Path
     reporter: Reporter
 
+    @property
+    def hidden(self) -> list[Path]:
+        """What no confined process may be able to read."""
+        return [self.secret, self.root, self.root / self.config.data.source]
+
 
 def run(shop: Workshop, principal: str, start: str | None = None) -> tuple[str, Release, Assessment]:
     """From the table to a signed or refused model: (run id, release, assessment).
@@ -104,7 +109,7 @@ def _train(shop: Workshop, work: Run, dataset: SealedDataset, rows: "Rows", crew
     def fit() -> TrainedModel:
         from casemate.stages.train import stage as train
 
-        tools = train.Tools(shop.root, shop.config, shop.objects, shop.state / "tmp", study, shop.secret, crew["train"], shop.reporter.progress)
+        tools = train.Tools(shop.root, shop.config, shop.objects, shop.state / "tmp", study, shop.hidden, crew["train"], shop.reporter.progress)
         return train.fit(tools, dataset, rows.training)
 
     record = work.step("train", TrainedModel, fit)
@@ -118,7 +123,7 @@ def _assess(shop: Workshop, work: Run, dataset: SealedDataset, rows: "Rows", mod
     def measure() -> Assessment:
         from casemate.stages.assess import stage as assess
 
-        tools = assess.Tools(shop.config, shop.objects, shop.state / "tmp", shop.secret, crew["assess"], shop.reporter.progress)
+        tools = assess.Tools(shop.config, shop.objects, shop.state / "tmp", shop.hidden, crew["assess"], shop.reporter.progress)
         return assess.measure(tools, dataset, model, rows.holdout, rows.members)
 
     def pictures(record: Assessment) -> dict[str, bytes]:
@@ -150,7 +155,7 @@ def _release(shop: Workshop, work: Run, dataset: SealedDataset, model: TrainedMo
 
 
 class Crew:
-    """The processes that will be confined, started early so that they warm up while the data stage works."""
+    """The processes that will be confined, each started one stage early so that it warms up while that one works."""
 
     JOBS = {"train": "casemate.stages.train.fit:main", "assess": "casemate.stages.assess.worker:main"}
 
@@ -160,11 +165,17 @@ class Crew:
         self._workers: dict[str, Worker] = {}
 
     def __enter__(self) -> Self:
-        self._workers = {stage: Worker(target, self._threads) for stage, target in self._todo.items()}
+        self._start_next()
         return self
 
     def __getitem__(self, stage: str) -> Worker:
+        """The stage's process; the next one starts to warm up."""
+        self._start_next()
         return self._workers[stage]
+
+    def _start_next(self) -> None:
+        for stage in [stage for stage in self._todo if stage not in self._workers][:1]:
+            self._workers[stage] = Worker(self._todo[stage], self._threads)
 
     def __exit__(self, *_: object) -> None:
         for worker in self._workers.values():

@@ -280,6 +280,32 @@ def test_hostile_bytes_leave_the_gateway_answering(gateway, client):
     assert client("GET", "/v2/health/live")[0] == 200
 
 
+def test_a_head_without_end_is_cut_off(gateway, client):
+    with socket.create_connection(("127.0.0.1", gateway[0].port), 5) as plain:
+        with context(gateway[0].ca).wrap_socket(plain, server_hostname="127.0.0.1") as wrapped:
+            wrapped.sendall(b"GET /v2 HTTP/1.1\r\n")
+            with pytest.raises(OSError):
+                for _ in range(10_000):
+                    wrapped.sendall(b"A: " + b"b" * 1000 + b"\r\n")
+    assert client("GET", "/v2/health/live")[0] == 200
+
+
+def test_a_connection_that_says_nothing_is_closed(gateway):
+    with socket.create_connection(("127.0.0.1", gateway[0].port), 5) as plain:
+        with context(gateway[0].ca).wrap_socket(plain, server_hostname="127.0.0.1") as wrapped:
+            wrapped.settimeout(20)
+            assert wrapped.recv(10) == b""
+
+
+def test_one_connection_carries_many_requests(gateway, client, rows):
+    connection = http.client.HTTPSConnection("127.0.0.1", gateway[0].port, context=context(gateway[0].ca), timeout=30)
+    for _ in range(200):
+        connection.request("POST", "/v2/models/wdbc/infer", json.dumps(infer(rows[0])), {"Authorization": f"Bearer {client.token}"})
+        reply = connection.getresponse()
+        assert (reply.status, bool(reply.read())) == (200, True)
+    connection.close()
+
+
 def test_a_stopped_gateway_leaves_a_log_that_verifies(finished, tmp_path, cli):
     import shutil
 

@@ -52,7 +52,8 @@ def fit(tmp_path, tiny, config):
                 scratch=scratch,
                 limits=Limits(options.train.timeout, int(options.train.memory_gb * 2**30)),
                 required=options.sandbox.mode == "require",
-                secret=secret or tmp_path / "keys",
+                outputs=("model.skops", "model.onnx"),
+                hidden=[secret or tmp_path / "keys"],
                 writable=[study],
             )
 
@@ -249,6 +250,41 @@ def test_a_forged_answer_of_the_code_is_not_believed(fit):
         return
     assert "everything" not in outcome.isolation
     assert outcome.files == {}
+
+
+def test_links_and_foreign_files_in_the_output_are_not_taken(fit, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    code = f"""
+    import os
+    from sklearn.linear_model import LogisticRegression
+    import casemate.stages.train.export as export
+    def instead(model, schema):
+        os.symlink({str(secret)!r}, "model.onnx")
+        return b"", ""
+    export.to_onnx = instead
+    def build():
+        return LogisticRegression()
+    """
+    assert set(fit(code).files) == {"model.skops"}
+
+
+def test_forged_findings_do_not_reach_the_record(fit):
+    code = """
+    import casemate.core.sandbox.child as child, gc
+    from sklearn.linear_model import LogisticRegression
+    def build():
+        channel = next(o for o in gc.get_objects() if type(o).__name__ == "Channel")
+        channel.send(finding={"id": {"a": 1}, "severity": "banana", "message": "x"})
+        channel.send(finding={"id": "mine", "severity": "low", "message": "y"})
+        return LogisticRegression()
+    """
+    assert [finding.id for finding in fit(code).findings] == ["mine"]
+
+
+def test_a_project_that_training_code_could_read_is_refused(fit):
+    with pytest.raises(SandboxError, match="/usr"):
+        fit(BUILD, secret=Path("/usr/src/app"))
 
 
 def test_a_key_store_among_the_readable_folders_is_refused(fit):

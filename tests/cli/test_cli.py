@@ -199,6 +199,21 @@ def test_tokens_are_made_listed_and_revoked(cli, clinic):
     assert cli("access", "token", "revoke", "00000000", "--config", clinic).code == 2
 
 
+@pytest.mark.parametrize("days", ["0", "-1", "1e12", "nan"])
+def test_a_token_lifetime_out_of_range_is_refused(cli, clinic, days):
+    answer = cli("access", "token", "create", "svc", f"--days={days}", "--config", clinic)
+    assert answer.code == 2
+    assert "--days" in answer.err
+
+
+def test_another_scope_for_a_service_with_a_token_is_refused(cli, clinic):
+    assert cli("access", "token", "create", "svc", "--model", "wdbc", "--config", clinic).code == 0
+    assert cli("access", "token", "create", "svc", "--model", "wdbc", "--config", clinic).code == 0
+    answer = cli("access", "token", "create", "svc", "--config", clinic)
+    assert answer.code == 2
+    assert "another service" in answer.err + answer.out
+
+
 def test_predictions_come_from_the_gateway_and_go_to_a_file(cli, clinic):
     with serving(clinic) as running:
         answer = cli("predict", clinic / "data" / "wdbc.csv", "--url", running.url, "--out", clinic / "out.csv", "--config", clinic)

@@ -115,6 +115,23 @@ def test_quality_agrees_with_scikit_learn(problem):
     assert found["metrics"]["worst_slice_accuracy"]["value"] == worst
 
 
+class Nan(Constant):
+    def predict_proba(self, frame):
+        found = super().predict_proba(frame)
+        found[3] = np.nan
+        return found
+
+
+def test_probabilities_that_are_no_numbers_give_no_figure(problem):
+    schema, members, holdout = problem
+    for work in (
+        lambda: quality.measure(SkopsModel(Nan()), schema, holdout, AssessTable(), 0),
+        lambda: membership.measure(SkopsModel(Nan()), members, holdout, AssessTable(), 0),
+    ):
+        with pytest.raises(ValueError, match="no numbers"):
+            work()
+
+
 def test_three_classes_are_measured_too(problem):
     schema, members, _ = problem
     codes = np.clip(np.round(members.frame["a"].to_numpy() + 1), 0, 2).astype(np.int64)

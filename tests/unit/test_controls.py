@@ -1,6 +1,7 @@
 import datetime
 import os
 import random
+import shutil
 import threading
 
 import pyarrow as pa
@@ -94,8 +95,8 @@ def test_a_damaged_object_is_replaced_when_stored_again(keys, tmp_path):
 def sealed(keys, tmp_path):
     table = pa.table({"ssn": ["111-22-3333", "444-55-6666"], "x": [1.5, 2.5], "hiv": ["no", "yes"]})
     classes = {"ssn": "identifier", "x": "general", "hiv": "sensitive"}
-    tables.seal(table, tmp_path / "v", keys, keys.signer, classes, {"name": "t"})
-    return table, tmp_path / "v"
+    tables.seal(table, tmp_path / "t" / "v1", keys, keys.signer, classes, {"name": "t", "version": "v1"})
+    return table, tmp_path / "t" / "v1"
 
 
 def test_a_sealed_table_reads_back_and_shows_nothing_in_clear(keys, sealed):
@@ -118,11 +119,23 @@ def test_sealing_again_keeps_an_intact_version_and_replaces_a_damaged_one(keys, 
     table, folder = sealed
     classes = {"ssn": "identifier", "x": "general", "hiv": "sensitive"}
     before = (folder / tables.PART).read_bytes()
-    tables.seal(table, folder, keys, keys.signer, classes, {})
+    about = {"name": "t", "version": "v1"}
+    tables.seal(table, folder, keys, keys.signer, classes, about)
     assert (folder / tables.PART).read_bytes() == before
     (folder / tables.PART).write_bytes(before[:-1])
-    tables.seal(table, folder, keys, keys.signer, classes, {})
+    tables.seal(table, folder, keys, keys.signer, classes, about)
     assert tables.read(folder, keys, keys.signer.verifier).equals(table)
+
+
+def test_a_version_put_in_the_place_of_another_is_refused(keys, sealed):
+    table, folder = sealed
+    classes = {"ssn": "identifier", "x": "general", "hiv": "sensitive"}
+    newer = folder.parent / "v2"
+    tables.seal(table.slice(1), newer, keys, keys.signer, classes, {"name": "t", "version": "v2"})
+    shutil.rmtree(folder)
+    newer.rename(folder)
+    with pytest.raises(VerificationError, match="versions were swapped"):
+        tables.read(folder, keys, keys.signer.verifier)
 
 
 def test_sealed_tables_of_another_project_are_refused(keys, sealed, tmp_path):
@@ -248,6 +261,33 @@ def test_many_threads_append_durably_and_in_one_order(log):
     group.close()
     assert sorted(indexes) == list(range(200))
     assert verify_log(log.folder, log.signer.vkeys).checkpoint.size == 200
+
+
+def test_a_caller_that_gave_up_does_not_stop_the_log(log):
+    group = GroupCommit(log)
+    group.append("p", "a", "r", "done", {}).cancel()
+    assert group.append("p", "b", "r", "done", {}).result(10) >= 0
+    group.close()
+
+
+def test_a_log_that_is_being_written_verifies_all_the_time(log):
+    group = GroupCommit(log)
+    stop = threading.Event()
+
+    def write():
+        while not stop.is_set():
+            group.append("p", "a", "r", "done", {}).result(30)
+
+    threads = [threading.Thread(target=write) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    sizes = [log.check().checkpoint.size for _ in range(15)]
+    stop.set()
+    for thread in threads:
+        thread.join()
+    group.close()
+    assert sizes == sorted(sizes)
+    assert sizes[-1] > sizes[0]
 
 
 def test_an_append_that_cannot_be_made_durable_fails_for_its_waiter(log, monkeypatch):

@@ -51,6 +51,10 @@ def test_operating_system_faults_say_who_must_act(number, expected):
     assert error.hint
 
 
+def test_no_control_character_of_foreign_text_reaches_the_terminal():
+    assert "\x1b" not in Error("\x1b[2Jgone", hint="\x07").diagnostics()
+
+
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "f"
     files.write_atomic(path, b"old")
@@ -63,6 +67,23 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
         files.write_atomic(path, b"new")
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["f"]
+
+
+def test_a_very_deep_folder_is_removed(tmp_path):
+    deep = tmp_path / "deep"
+    deep.mkdir()
+    descriptor = os.open(deep, os.O_RDONLY)
+    for _ in range(3000):
+        os.mkdir("d", dir_fd=descriptor)
+        inner = os.open("d", os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = inner
+    os.close(descriptor)
+    (deep / "link").symlink_to(tmp_path)
+    (tmp_path / "kept").write_text("x")
+    files.remove_tree(deep)
+    assert not deep.exists()
+    assert (tmp_path / "kept").exists()
 
 
 def test_a_lock_is_exclusive_and_released(tmp_path):

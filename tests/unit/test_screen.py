@@ -49,6 +49,12 @@ def test_a_class_smaller_than_the_folds_is_inconclusive(separable):
     assert "inconclusive" in LabelNoise()(rows_of(frame, codes), ScreenTable()).findings[0].message
 
 
+def test_too_few_subjects_in_a_class_are_inconclusive(separable):
+    frame, codes = separable
+    groups = np.where(codes == 1, 0, np.arange(len(codes)))
+    assert "subjects" in LabelNoise()(rows_of(frame, codes, groups), ScreenTable()).findings[0].message
+
+
 def test_a_far_cell_is_an_outlier_named_by_column(separable):
     frame, codes = separable
     frame = frame.copy()

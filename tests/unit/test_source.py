@@ -98,6 +98,14 @@ def test_integral_targets_read_alike_from_csv_and_parquet(tmp_path):
     assert read(tmp_path, "a,y\n1,0\n2,1\n")[0]["y"].to_pylist() == ["0", "1"]
 
 
+@pytest.mark.parametrize("target", [pa.array([0.0, 1.0, float("nan")]), pa.array([1, 2, None], pa.date32())])
+def test_a_target_of_parquet_is_text_or_missing(tmp_path, target):
+    pq.write_table(pa.table({"a": [1.0, 2.0, 3.0], "y": target}), tmp_path / "t.parquet")
+    found, _ = source.read(tmp_path / "t.parquet", DataTable(source="t.parquet", target="y"))
+    assert pa.types.is_string(found["y"].type)
+    assert found["y"].to_pylist()[2] is None
+
+
 def test_a_truncated_parquet_file_is_refused(tmp_path):
     pq.write_table(pa.table({"a": np.arange(1000), "y": np.arange(1000) % 2}), tmp_path / "t.parquet")
     content = (tmp_path / "t.parquet").read_bytes()

@@ -7,6 +7,8 @@ from typing import Any
 
 from casemate.cli.options import common
 
+MAX_DAYS = 3650
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
@@ -64,6 +66,8 @@ def _create(arguments: Any, project: Any) -> int:
 
     if arguments.out and arguments.out.exists():
         raise ConfigError(f"{arguments.out} exists already", hint="name a new file")
+    if not 0 < arguments.days <= MAX_DAYS:
+        raise ConfigError(f"--days {arguments.days:g}: a token lives more than 0 and at most {MAX_DAYS} days")
     principal = project.authorise("token:create")
     roles, models = arguments.role or ["client"], arguments.model or ["*"]
     lifetime = datetime.timedelta(days=arguments.days)

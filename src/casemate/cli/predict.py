@@ -2,6 +2,7 @@
 
 import argparse
 import datetime
+import secrets
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, help="CSV file with the model's features; other columns are ignored")
     parser.add_argument("--model", help="model name (default: the project's)")
     parser.add_argument("--url", help="the gateway (default: [serve] host and port)")
-    parser.add_argument("--token", help="file:PATH or env:NAME; default: a token for one minute, made by the owner")
+    parser.add_argument("--token", help="file:PATH or env:NAME; default: one for this call, made by the owner")
     parser.add_argument("--out", type=Path, help="write CSV there instead of to standard output")
 
 
@@ -55,14 +56,15 @@ def _token(reference: str | None, project: Any, model: str) -> tuple[str, Any]:
     if reference:
         return read_secret(reference), lambda: None
     principal = project.authorise("token:create")
-    service = f"predict-{principal.name}"
+    service = f"predict-{secrets.token_hex(4)}"
     with project.store.transaction() as tx:
-        token, identifier = project.directory.create_token(tx, service, ["client"], [model], datetime.timedelta(minutes=1))
-        project.audit.append(tx, principal.uid, "token:create", f'Service::"{service}"', "done", {"token": identifier, "seconds": 60})
+        token, identifier = project.directory.create_token(tx, service, ["client"], [model], datetime.timedelta(hours=1))
+        project.audit.append(tx, principal.uid, "token:create", f'Service::"{service}"', "done", {"token": identifier, "seconds": 3600})
     project.audit.publish()
 
     def revoke() -> None:
         with project.store.transaction() as tx:
-            project.directory.revoke(tx, identifier)
+            project.directory.forget(tx, service)
+            project.audit.append(tx, principal.uid, "token:revoke", f'Service::"{service}"', "done", {"token": identifier})
 
     return token, revoke

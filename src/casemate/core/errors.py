@@ -31,7 +31,8 @@ class Error(Exception):
         lines = [f"error[{self.code}]: {self.message}"]
         if self.hint:
             lines.append(f"  hint: {self.hint}")
-        return "\n".join(lines)
+        # The text may quote foreign code or files: no control character of theirs reaches a terminal.
+        return "".join(c if c.isprintable() or c == "\n" else "?" for c in "\n".join(lines))
 
 
 class ConfigError(Error):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from casemate.core.errors import BusyError
 
+MAX_PATH = 2000
 DRAFT = ".tmp-"
 """What the names of unfinished files begin with."""
 
@@ -74,12 +75,38 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_tree(folder)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder that foreign code may have filled: without recursion, however deep it is, links not followed."""
+    todo: list[str] = [str(folder)]
+    emptied: list[str] = []
+    while todo:
+        current = todo.pop()
+        if len(current) > MAX_PATH:
+            higher = os.path.join(folder, f"up-{len(emptied)}-{len(todo)}")
+            os.rename(current, higher)
+            current = higher
+        emptied.append(current)
+        try:
+            entries = list(os.scandir(current))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                todo.append(entry.path)
+            else:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(entry.path)
+    for current in reversed(emptied):
+        with contextlib.suppress(OSError):
+            os.rmdir(current)
 
 
 def clear_scratch(parent: Path) -> None:
     """Remove what killed processes left; call only while holding the project's lock."""
-    shutil.rmtree(parent, ignore_errors=True)
+    remove_tree(parent)
 
 
 def clear_drafts(folder: Path) -> None:

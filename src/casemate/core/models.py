@@ -18,6 +18,7 @@ from casemate.core.types import Schema
 SKOPS, ONNX = "model.skops", "model.onnx"
 TINY = 1e-300
 MAX_SKOPS_UNPACKED = 16 * 2**30
+MAX_SKOPS_SCHEMA = 256 * 2**20
 ALLOWED_TYPES = (
     "builtins.int",
     "builtins.float",
@@ -153,7 +154,10 @@ def untrusted_types(content: bytes) -> list[str]:
     import skops.io
 
     _check_unpacked(content)
-    return sorted(set(skops.io.get_untrusted_types(data=content)) - set(ALLOWED_TYPES))
+    try:
+        return sorted(set(skops.io.get_untrusted_types(data=content)) - set(ALLOWED_TYPES))
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError, zipfile.BadZipFile, OSError, ImportError) as error:
+        raise VerificationError(f"the model file is malformed: {type(error).__name__}") from error
 
 
 def load_skops(content: bytes) -> SkopsModel:
@@ -172,11 +176,11 @@ def load_skops(content: bytes) -> SkopsModel:
 def _check_unpacked(content: bytes) -> None:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            total = sum(item.file_size for item in archive.infolist())
-    except zipfile.BadZipFile as error:
+            sizes = {item.filename: item.file_size for item in archive.infolist()}
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
         raise VerificationError("the model file is not a skops archive") from error
-    if total > MAX_SKOPS_UNPACKED:
-        raise VerificationError("the model file unpacks to more than 16 GiB")
+    if sum(sizes.values()) > MAX_SKOPS_UNPACKED or sizes.get("schema.json", 0) > MAX_SKOPS_SCHEMA:
+        raise VerificationError("the model file unpacks to more than it may", hint="use a smaller model")
 
 
 def load(files: dict[str, bytes], serve_format: str, schema: Schema) -> Model:

@@ -24,7 +24,7 @@ from casemate.serve.metrics import CONTENT_TYPE, Metrics
 CACHE_SECONDS = 0.5
 CACHE_SIZE = 10_000
 BODY_SECONDS = 30.0
-INLINE_ROWS = 64
+INLINE_BYTES = 64 * 1024
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -198,9 +198,9 @@ class Gateway:
         headers = dict(scope["headers"])
         if headers.get(b"content-encoding", b"identity") != b"identity" or b"inference-header-content-length" in headers:
             raise RequestError("only JSON tensors without compression are offered; with tritonclient use binary_data=False")
-        request = oip.decode(await self._body(headers, receive))
-        rows = request.inputs[0].shape[0] if request.inputs and request.inputs[0].shape else 0
-        if rows > INLINE_ROWS:
+        body = await self._body(headers, receive)
+        request = oip.decode(body)
+        if len(body) > INLINE_BYTES:
             reply, rows = await asyncio.to_thread(oip.infer, endpoint, request, self.max_rows)
         else:
             reply, rows = oip.infer(endpoint, request, self.max_rows)

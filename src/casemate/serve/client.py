@@ -95,6 +95,8 @@ def read_rows(path: Path, options: DataTable) -> pa.Table:
 def _tensor(item: dict[str, Any], part: pa.Table) -> dict[str, Any]:
     values = part[item["name"]]
     if item["datatype"] != "BYTES":
+        lower = pc.utf8_lower(values)  # a column of true and false is one of numbers to the model
+        values = pc.case_when(pc.make_struct(pc.equal(lower, "true"), pc.equal(lower, "false")), "1", "0", values)
         try:
             values = values.cast(pa.float64())
         except pa.ArrowInvalid as error:

@@ -142,7 +142,7 @@ def _frame(endpoint: Endpoint, tensors: list[Tensor], max_rows: int) -> pd.DataF
         raise RequestError("two inputs have the same name")
     for name in given:
         if name not in features:
-            close = difflib.get_close_matches(name, list(features), n=1)
+            close = difflib.get_close_matches(name[:100], list(features), n=1)
             raise RequestError(f"no input called {name[:100]!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
     absent = [name for name in features if name not in given]
     if absent:

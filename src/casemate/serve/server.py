@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from casemate.controls.audit.log import GroupCommit
 from casemate.controls.keys.pki import SERVER_DAYS, Authority
@@ -22,6 +23,8 @@ from casemate.serve.endpoint import Endpoint
 
 RENEW_SECONDS = SERVER_DAYS * 24 * 3600 * 2 / 3
 MAX_CONNECTIONS = 1000
+MAX_HEAD = 64 * 1024
+HEAD_SECONDS = 10.0
 
 
 def serve(project: Project, announce: Callable[[str, list[str]], None]) -> None:
@@ -55,7 +58,8 @@ def serve(project: Project, announce: Callable[[str, list[str]], None]) -> None:
     )
     config = uvicorn.Config(
         gateway,
-        http="httptools",
+        http=Bounded,
+        ws="none",
         loop="uvloop",
         interface="asgi3",
         access_log=False,
@@ -79,6 +83,47 @@ def serve(project: Project, announce: Callable[[str, list[str]], None]) -> None:
         listener.close()
         audit.close()
         project.audit.record(principal.uid, "gateway:stop", f'Project::"{project.config.project.id}"', "done")
+
+
+class Bounded(HttpToolsProtocol):
+    """uvicorn's protocol with a limit on the size of a request's head and on the time that it may take."""
+
+    def connection_made(self, transport: Any) -> None:
+        """Start the clock for the first head."""
+        super().connection_made(transport)
+        self._head_bytes, self._heads, self._in_head = 0, 0, True
+        self._head_timer = self.loop.call_later(HEAD_SECONDS, transport.abort)
+
+    def data_received(self, data: bytes) -> None:
+        """Count the bytes of a head that is still not complete."""
+        heads, in_head = self._heads, self._in_head
+        super().data_received(data)
+        if in_head and self._heads == heads:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD:
+                self.transport.abort()
+
+    def on_message_begin(self) -> None:
+        """Start the clock for a further head."""
+        self._head_timer.cancel()
+        self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Stop counting: what follows is the body, which the application bounds."""
+        self._head_timer.cancel()
+        self._head_bytes, self._heads, self._in_head = 0, self._heads + 1, False
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The next bytes are a head again."""
+        super().on_message_complete()
+        self._in_head = True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the clock."""
+        self._head_timer.cancel()
+        super().connection_lost(exc)
 
 
 class _Server(uvicorn.Server):

@@ -125,7 +125,12 @@ class Directory:
             raise ConfigError(f"unknown role {unknown[0]!r}", hint="roles: " + ", ".join(ROLES))
         if lifetime <= datetime.timedelta(0):
             raise ConfigError("a token's lifetime must be positive")
-        tx.execute(PRINCIPALS.delete().where(PRINCIPALS.c.kind == "Service", PRINCIPALS.c.name == service))
+        where = (PRINCIPALS.c.kind == "Service", PRINCIPALS.c.name == service)
+        known = tx.execute(sa.select(PRINCIPALS).where(*where)).first()
+        live = tx.execute(sa.select(TOKENS.c.id).where(TOKENS.c.service == service, TOKENS.c.revoked.is_(False))).first()
+        if known is not None and live is not None and (known.roles, known.models) != (roles, models):
+            raise ConfigError(f"the service {service!r} has tokens with other roles or models", hint="revoke them, or name another service")
+        tx.execute(PRINCIPALS.delete().where(*where))
         tx.execute(PRINCIPALS.insert().values(kind="Service", name=service, roles=roles, models=models))
         identifier = secrets.token_hex(4)
         secret = base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode()
@@ -143,6 +148,11 @@ class Directory:
         """Make a token useless; ConfigError when there is none with this id."""
         if tx.execute(TOKENS.update().where(TOKENS.c.id == identifier).values(revoked=True)).rowcount != 1:
             raise ConfigError(f"no token with id {identifier!r}", hint="`casemate access token list`")
+
+    def forget(self, tx: sa.Connection, service: str) -> None:
+        """Remove a service that was made for one task, with its tokens."""
+        tx.execute(TOKENS.delete().where(TOKENS.c.service == service))
+        tx.execute(PRINCIPALS.delete().where(PRINCIPALS.c.kind == "Service", PRINCIPALS.c.name == service))
 
     def authenticate(self, token: str) -> Session:
         """The session behind a token; AccessDenied, with one text for every reason, when it is not good."""

@@ -8,6 +8,7 @@ the next append or by `publish()`.
 import os
 import queue
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -19,6 +20,7 @@ import sqlalchemy as sa
 from casemate.controls.audit import tiles
 from casemate.controls.audit.checkpoint import CheckpointSigner
 from casemate.controls.audit.merkle import Frontier, leaf_hash
+from casemate.controls.audit.verify import VerifiedLog, verify_log
 from casemate.core.clock import Clock
 from casemate.core.digest import sha256
 from casemate.core.errors import BackendError, VerificationError
@@ -181,6 +183,24 @@ class AuditLog:
         query = 'SELECT salt, body, leaf FROM audit_entry WHERE "index" >= ? AND "index" < ? ORDER BY "index"'
         return [(row[0], row[1], row[2]) for row in tx.exec_driver_sql(query, (start, start + count))]
 
+    def check(self) -> VerifiedLog:
+        """Verify the published log and every body in the catalogue against it; VerificationError when one differs."""
+        self.publish()
+        with exclusive_wait(self.folder / ".lock"):  # a gateway may publish meanwhile and drop partial tiles
+            log = verify_log(self.folder, self.signer.vkeys)
+        count = 0
+        for index, leaf in self.commitments():
+            if index >= log.checkpoint.size:
+                break  # appended since
+            if leaf != log.leaves[index]:
+                raise VerificationError(
+                    f"the catalogue's body of entry {index} is not what the log committed to", hint="restore the catalogue from a backup"
+                )
+            count += 1
+        if count != log.checkpoint.size:
+            raise VerificationError(f"the catalogue holds {count} entries, the log {log.checkpoint.size}", hint="restore the catalogue from a backup")
+        return log
+
     def entries(self, start: int = 0) -> Iterator[Entry]:
         """The entries from `start` on, oldest first."""
         while True:
@@ -209,6 +229,7 @@ class GroupCommit:
     """Appends from many threads in few transactions: an append is acknowledged only when it is durable."""
 
     MAX_GROUP = 512
+    PUBLISH_SECONDS = 1.0
 
     def __init__(self, log: AuditLog) -> None:
         self.log = log
@@ -229,17 +250,21 @@ class GroupCommit:
         self._thread.join()
 
     def _drain(self) -> None:
-        open_ = True
+        open_, published = True, time.monotonic()
         while open_:
             group = [self._queue.get()]
             while len(group) < self.MAX_GROUP and not self._queue.empty():
                 group.append(self._queue.get())
-            waiting = [item for item in group if item is not None]
-            open_ = len(waiting) == len(group)
+            queued = [item for item in group if item is not None]
+            open_ = len(queued) == len(group)
+            # A caller that gave up still gets its entry written; its future takes no answer any more.
+            waiting = [(entry, future if future.set_running_or_notify_cancel() else Future()) for entry, future in queued]
             if waiting:
                 self._commit(waiting)
-            if self.fault is None and (not open_ or self._queue.empty()):
+            late = time.monotonic() - published > self.PUBLISH_SECONDS
+            if self.fault is None and (not open_ or late or self._queue.empty()):
                 self._publish()
+                published = time.monotonic()
 
     def _publish(self) -> None:
         try:

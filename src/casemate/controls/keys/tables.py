@@ -67,8 +67,8 @@ def seal(table: pa.Table, folder: Path, keys: KeyProvider, signer: Signer, class
     """
     if folder.exists():
         with contextlib.suppress(VerificationError):
-            check(folder, signer.verifier)
-            return
+            if check(folder, signer.verifier).get("version") == about["version"]:
+                return
         shutil.rmtree(folder)
     make_folder(folder.parent)
     draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=DRAFT))
@@ -143,7 +143,11 @@ def read(folder: Path, keys: KeyProvider, verifier: Verifier, columns: list[str]
     Raises:
         VerificationError: the files were changed. DataError: a column of a denied class was asked for.
     """
-    check(folder, verifier)
+    said = check(folder, verifier)
+    if (said.get("name"), said.get("version")) != (folder.parent.name, folder.name):
+        raise VerificationError(
+            f"the sealed table {folder} is {said.get('name')}@{said.get('version')}: versions were swapped", hint="restore it from a backup"
+        )
     path = str(folder / PART)
     try:
         properties = _factory(keys, denied).file_decryption_properties(pe.KmsConnectionConfig(), pe.DecryptionConfiguration(), path, _LOCAL)

@@ -30,7 +30,7 @@ class Channel:
 
     def send(self, **message: Any) -> None:
         """Write one message."""
-        self._file.write(json.dumps(message) + "\n")
+        self._file.write(json.dumps(message, allow_nan=False) + "\n")
         self._file.flush()
 
     def progress(self, text: str, done: int = 0, total: int = 0) -> None:

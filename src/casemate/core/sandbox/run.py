@@ -6,6 +6,7 @@ import selectors
 import signal
 import site
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from casemate.core.types import Finding
 
 MAX_MESSAGE = 64 * 1024 * 1024
 MAX_FILE = 8 * 2**30
+MAX_OUTPUT = 2 * 2**30
 SYSTEM_PATHS = (
     "/usr",
     "/lib",
@@ -145,10 +147,11 @@ class Worker:
         *,
         tables: list[pa.Table],
         inputs: dict[str, bytes],
+        outputs: tuple[str, ...] = (),
         scratch: Path,
         limits: Limits,
         required: bool,
-        secret: Path,
+        hidden: list[Path],
         writable: list[Path] | None = None,
         progress: Progress | None = None,
     ) -> Outcome:
@@ -158,10 +161,11 @@ class Worker:
             job: JSON values; `inputs`, `outputs` and `tables` are added.
             tables: handed over in memory as file descriptors, plain rows never reach the disk.
             inputs: files the job may read, by name.
+            outputs: files that are taken back when the job left them; nothing else is looked at.
             scratch: an empty private folder for inputs and outputs.
             limits: time and memory.
             required: refuse when the kernel cannot confine.
-            secret: a folder that must not lie inside any readable folder (the key store).
+            hidden: files and folders that must not lie inside any readable folder (key store, project, source).
             writable: further folders the job may write (a resumable journal).
             progress: called with (text, done, total).
 
@@ -177,7 +181,7 @@ class Worker:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
         read = [*interpreter_paths(), *SYSTEM_PATHS, str(source)]
-        _keep_out(secret, read)
+        _keep_out(hidden, read)
         message = {
             "job": {**job, "inputs": str(source), "outputs": str(target)},
             "read": read,
@@ -201,18 +205,32 @@ class Worker:
             raise JobFailed("timeout", f"the code did not finish within {limits.seconds:g} s", hint="raise the timeout or do less work", findings=[])
         if conversation.result is None:
             raise _failure(conversation, self._process.returncode, _tail(self._log))
-        files = {
-            path.name: path.read_bytes()
-            for name in conversation.result.pop("files", [])
-            if (path := target / Path(str(name)).name).is_file() and not path.is_symlink()
-        }
+        taken = {name: _take(target, name) for name in outputs}
+        files = {name: content for name, content in taken.items() if content is not None}
         return Outcome(conversation.result, files, conversation.findings, conversation.isolation)
 
 
-def _keep_out(secret: Path, read: list[str]) -> None:
-    hidden = os.path.realpath(secret)
-    if any(hidden == root or hidden.startswith(root + "/") for root in map(os.path.realpath, read)):
-        raise SandboxError(f"the key store {secret} lies inside a folder that training code may read", hint="move it")
+def _keep_out(hidden: list[Path], read: list[str]) -> None:
+    for path in hidden:
+        real = os.path.realpath(path)
+        for root in map(os.path.realpath, read):
+            if real == root or real.startswith(root + "/"):
+                raise SandboxError(
+                    f"{path} lies inside {root}, which training code may read", hint="move it out of the system's and Python's folders"
+                )
+
+
+def _take(folder: Path, name: str) -> bytes | None:
+    """A file that the job left: a plain one of bounded size, opened without following links; None otherwise."""
+    try:
+        descriptor = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1 or status.st_size > MAX_OUTPUT:
+            return None
+        return file.read(MAX_OUTPUT)
 
 
 def _memory_file(table: pa.Table) -> int:
@@ -264,8 +282,7 @@ def _hear(conversation: _Conversation, line: bytes, progress: Progress | None) -
         if not conversation.isolation:
             conversation.isolation = list(map(str, message["isolation"]))
         elif "finding" in message and len(conversation.findings) < 100:
-            finding = message["finding"]
-            conversation.findings.append(Finding(id=finding["id"], severity=finding["severity"], confidence="high", message=finding["message"][:500]))
+            conversation.findings.append(_finding(message["finding"]))
         elif "progress" in message and progress:
             told = message["progress"]
             progress(str(told["text"])[:200], int(told["done"]), int(told["total"]))
@@ -275,6 +292,11 @@ def _hear(conversation: _Conversation, line: bytes, progress: Progress | None) -
             conversation.error = {name: str(message["error"].get(name, "")) for name in ("kind", "message", "traceback")}
     except (msgspec.MsgspecError, KeyError, TypeError, ValueError, RecursionError):
         return  # what foreign code writes there is not believed; without a result the job has failed
+
+
+def _finding(told: dict[str, Any]) -> Finding:
+    finding = msgspec.convert({**told, "confidence": "high"}, Finding)
+    return msgspec.structs.replace(finding, id=finding.id[:100], message=finding.message[:500], location=finding.location[:200])
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

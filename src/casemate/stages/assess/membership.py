@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from casemate.config import AssessTable
 from casemate.core.models import Model
-from casemate.stages.assess.sample import Sample, interval
+from casemate.stages.assess.sample import Sample, checked, interval
 
 LEAST_ROWS = 20
 MAX_FALSE_POSITIVES = 0.01
@@ -29,7 +29,7 @@ def measure(model: Model, members: Sample, holdout: Sample, options: AssessTable
         raise TooFewRows(f"{count} rows a side, at least {LEAST_ROWS} are needed")
     scores = []
     for sample in (members.take(count, seed), holdout.take(count, seed)):
-        probabilities = model.predict(sample.frame)[1]
+        probabilities = checked(model.predict(sample.frame)[1])
         scores.append(probabilities[np.arange(len(sample.codes)), sample.codes])
     confidence = np.concatenate(scores)
     member = np.r_[np.ones(count), np.zeros(count)]

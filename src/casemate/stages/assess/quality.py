@@ -20,7 +20,7 @@ from sklearn.preprocessing import label_binarize
 from casemate.config import AssessTable
 from casemate.core.models import Model
 from casemate.core.types import Schema
-from casemate.stages.assess.sample import Sample, interval
+from casemate.stages.assess.sample import Sample, checked, interval
 
 BINS = 10
 MAX_SLICE_VALUES = 12
@@ -32,6 +32,7 @@ Array = np.ndarray[Any, Any]
 def measure(model: Model, schema: Schema, holdout: Sample, options: AssessTable, seed: int) -> dict[str, Any]:
     """`metrics`, `calibration`, `roc`, `slices` for the hold-out."""
     labels, probabilities = model.predict(holdout.frame)
+    checked(probabilities)
     codes, classes = holdout.codes, len(schema.classes)
     metrics = {name: interval(statistic, [codes, labels, probabilities], options.bootstrap, seed) for name, statistic in _statistics(classes).items()}
     slices = _slices(schema, holdout, labels, options.slices)

@@ -28,6 +28,17 @@ class Sample:
         return Sample(self.frame.iloc[rows], self.codes[rows])
 
 
+class NotANumber(ValueError):
+    """The model gives probabilities that are no numbers, so no figure means anything."""
+
+
+def checked(probabilities: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The probabilities, if all are finite."""
+    if not np.isfinite(probabilities).all():
+        raise NotANumber("the model gives probabilities that are no numbers; it may not take missing values")
+    return probabilities
+
+
 def interval(statistic: Callable[..., float], arrays: list[np.ndarray[Any, Any]], most: int, seed: int) -> Interval:
     """`statistic(*arrays)` with its 95 % percentile interval over paired resamples of the rows.
 

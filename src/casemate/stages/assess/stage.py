@@ -20,7 +20,7 @@ class Tools:
     config: Config
     objects: ObjectStore
     scratch: Path
-    secret: Path
+    hidden: list[Path]
     worker: sandbox.Worker
     progress: sandbox.Progress
 
@@ -54,7 +54,7 @@ def measure(tools: Tools, dataset: SealedDataset, model: TrainedModel, holdout: 
                 scratch=scratch,
                 limits=sandbox.Limits(config.assess.timeout, int(config.train.memory_gb * 2**30)),
                 required=config.sandbox.mode == "require",
-                secret=tools.secret,
+                hidden=tools.hidden,
                 progress=tools.progress,
             )
         return msgspec.convert(outcome.result, Assessment)

@@ -1,5 +1,6 @@
 """Inside the sandbox: load the model file under the allow-list and measure it."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,10 @@ def main(job: dict[str, Any], channel: Channel, _watch: Watch) -> dict[str, Any]
             return {}
 
     measured = attempt("quality", 0, lambda: quality.measure(model, schema, holdout, options, job["seed"]))
+    for name, figure in list(measured.get("metrics", {}).items()):
+        if not all(map(math.isfinite, figure.values())):
+            del measured["metrics"][name]
+            inconclusive.append(f"quality: {name} is not defined on this hold-out")
     attacked = attempt(
         "robustness",
         1,

@@ -143,10 +143,10 @@ def _typed(values: pa.ChunkedArray, name: str, options: DataTable, findings: lis
         raise DataError(f"column {name!r} holds bytes that are not UTF-8 text", hint="convert the file to UTF-8")
     if pa.types.is_nested(kind):
         raise DataError(f"column {name!r} is nested ({kind})", hint="flatten it before")
-    if pa.types.is_temporal(kind):
-        return values if column.type in (None, "time") else _text(values.cast(pa.string()), options)
     if name == options.target:
         return _target(values, options)
+    if pa.types.is_temporal(kind):
+        return values if column.type in (None, "time") else _text(values.cast(pa.string()), options)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return _from_text(values.cast(pa.string()), name, column, options, findings)
     if column.type in ("category", "text") or column.column_class == "identifier":
@@ -160,6 +160,8 @@ def _typed(values: pa.ChunkedArray, name: str, options: DataTable, findings: lis
 
 
 def _target(values: pa.ChunkedArray, options: DataTable) -> pa.ChunkedArray:
+    if pa.types.is_floating(values.type):
+        values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
     if pa.types.is_floating(values.type) and pc.all(pc.equal(values, pc.floor(values))).as_py():
         values = values.cast(pa.int64())
     return _text(values.cast(pa.string()), options)

@@ -64,9 +64,11 @@ def seal(tools: Tools) -> SealedDataset:
     frame, codes = features_of(table, schema), codes_of(table, schema)
     groups = _groups(table, config)
     rows = Rows(frame, codes, groups, schema, config.train.seed)
+    _check_splits(codes, groups, config, len(schema.classes))
     suspicion = _screen(tools, rows)
     findings += suspicion.findings
     excluded = _excluded(config, suspicion.rows, table.num_rows)
+    _check_splits(codes[~excluded], None if groups is None else groups[~excluded], config, len(schema.classes))
     holdout = _holdout(codes, groups, excluded, config)
 
     tools.progress("sealing", 4, 5)
@@ -156,25 +158,28 @@ def _excluded(config: Config, suspects: list[Quarantined], count: int) -> np.nda
     return mask
 
 
+def _check_splits(codes: np.ndarray[Any, Any], groups: np.ndarray[Any, Any] | None, config: Config, classes: int) -> None:
+    """Every class must reach the hold-out and every fold: by rows, or by subjects where rows are grouped."""
+    unit = "rows" if groups is None else "subjects"
+    counts = [int(np.sum(codes == code)) if groups is None else len(np.unique(groups[codes == code])) for code in range(classes)]
+    rarest, folds, share = min(counts), config.train.folds, config.train.test_share
+    if int(rarest * (1 - share)) < folds or int(rarest * share + 0.5) < 1:
+        raise DataError(
+            f"the rarest class has {rarest} {unit}, too few for {folds} folds and a hold-out of {share:.0%}",
+            hint="lower [train] folds, or collect more of that class" + ("" if groups is None else "; check [data] subject"),
+        )
+
+
 def _holdout(
     codes: np.ndarray[Any, Any], groups: np.ndarray[Any, Any] | None, excluded: np.ndarray[Any, Any], config: Config
 ) -> np.ndarray[Any, np.dtype[np.bool_]]:
     kept = np.flatnonzero(~excluded)
-    rarest = int(np.bincount(codes[kept], minlength=int(codes.max()) + 1).min())
-    needed = config.train.folds + 1
-    if rarest < needed:
-        raise DataError(
-            f"the rarest class has {rarest} rows, at least {needed} are needed for {config.train.folds} folds and a hold-out",
-            hint="lower [train] folds, or collect more rows of that class",
-        )
     mask = np.zeros(len(codes), dtype=bool)
     if groups is None:
         _, test = train_test_split(kept, test_size=config.train.test_share, stratify=codes[kept], random_state=config.train.seed)
         mask[test] = True
         return mask
     parts = max(2, round(1 / config.train.test_share))
-    if len(np.unique(groups[kept])) < max(parts, config.train.folds) + 1:
-        raise DataError("there are too few different subjects to split by", hint="check [data] subject")
     splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=config.train.seed)
     _, test = next(iter(splitter.split(kept, codes[kept], groups[kept])))
     mask[kept[test]] = True

@@ -52,7 +52,6 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
     if onnx:
         (outputs / ONNX).write_bytes(onnx)
     return {
-        "files": [SKOPS, ONNX] if onnx else [SKOPS],
         "estimator": " ".join(repr(model).split()),
         "params": _plain(params),
         "cv": _plain(history),

@@ -65,6 +65,8 @@ def search(
     history: list[dict[str, Any]] = []
     channel.progress("cross-validation", 0, total)
     for params, scores in candidates:
+        if not np.isfinite(scores).all():
+            raise BadSearch(f"{metric} is not defined in every fold (a class may be missing in one): lower [train] folds, or use more rows")
         history.append({"params": params, "scores": scores, "mean": float(np.mean(scores)), "std": float(np.std(scores))})
         channel.progress(f"cross-validation, {metric} {history[-1]['mean']:.4f}", len(history), total)
     best = max(history, key=lambda candidate: candidate["mean"])

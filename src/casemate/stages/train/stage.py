@@ -3,6 +3,7 @@
 import glob
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -11,13 +12,30 @@ from casemate.config import Config
 from casemate.controls.keys.objects import ObjectStore
 from casemate.core import models
 from casemate.core.digest import sha256, sha256_record
-from casemate.core.errors import ConfigError, Error, TrainingError
+from casemate.core.errors import ConfigError, Error, TrainingError, VerificationError
 from casemate.core.files import make_folder, scratch_folder
 from casemate.core.sandbox import run as sandbox
 from casemate.core.types import Finding, SealedDataset, TrainedModel
 
 GROUP = "__group__"
 MAX_CODE = 16 * 2**20
+
+
+class _Candidate(msgspec.Struct, forbid_unknown_fields=True):
+    params: dict[str, Any]
+    scores: list[float]
+    mean: float
+    std: float
+
+
+class _Said(msgspec.Struct):
+    """What the training process says of its work; checked, not believed."""
+
+    estimator: str
+    params: dict[str, Any]
+    cv: list[_Candidate]
+    metric: str
+    export_problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -29,7 +47,7 @@ class Tools:
     objects: ObjectStore
     scratch: Path
     study: Path
-    secret: Path
+    hidden: list[Path]
     worker: sandbox.Worker
     progress: sandbox.Progress
 
@@ -92,7 +110,8 @@ def fit(tools: Tools, dataset: SealedDataset, rows: pa.Table) -> TrainedModel:
                 scratch=scratch,
                 limits=sandbox.Limits(config.train.timeout, int(config.train.memory_gb * 2**30)),
                 required=config.sandbox.mode == "require",
-                secret=tools.secret,
+                outputs=(models.SKOPS, models.ONNX),
+                hidden=tools.hidden,
                 writable=[tools.study],
                 progress=tools.progress,
             )
@@ -106,25 +125,29 @@ def _accept(tools: Tools, outcome: sandbox.Outcome, code: dict[str, bytes]) -> T
     result, files = outcome.result, outcome.files
     if models.SKOPS not in files:
         raise TrainingError("the training code left no model", hint="do not end the process in train.py")
-    unknown = models.untrusted_types(files[models.SKOPS])
+    try:
+        unknown = models.untrusted_types(files[models.SKOPS])
+    except VerificationError as error:
+        raise TrainingError(error.message, hint="do not write model.skops in train.py") from error
     if unknown:
         raise TrainingError(
             f"the model holds types that cannot be stored safely: {', '.join(unknown[:5])}",
             hint="use scikit-learn's own estimators and transformers; functions and classes of train.py are refused",
         )
-    findings = [*outcome.findings, *_findings(outcome, str(result.get("export_problem", "")))]
     try:
+        said = msgspec.convert(result, _Said)
+        findings = [*outcome.findings, *_findings(outcome, said.export_problem)]
         return TrainedModel(
-            estimator=str(result["estimator"])[:500],
+            estimator=said.estimator[:500],
             files={name: tools.objects.put(files[name]) for name in (models.SKOPS, models.ONNX) if name in files},
-            params=dict(result["params"]),
-            cv=list(result["cv"]),
-            metric=str(result["metric"]),
+            params=said.params,
+            cv=[msgspec.to_builtins(candidate) for candidate in said.cv],
+            metric=said.metric[:100],
             code_digest=sha256_record({name: sha256(content) for name, content in code.items()}),
             findings=findings,
             isolation=outcome.isolation,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except msgspec.ValidationError as error:
         raise TrainingError(f"the training process answered nonsense: {error}", hint="do not write to its output") from error
 
 

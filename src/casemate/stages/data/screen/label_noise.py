@@ -28,9 +28,11 @@ class LabelNoise:
 
     def __call__(self, rows: Rows, options: ScreenTable) -> Suspicion:
         """See `Detector`."""
-        rarest = int(np.bincount(rows.codes).min())
+        members = [rows.codes == code for code in range(len(rows.schema.classes))]
+        rarest = min(int(member.sum()) if rows.groups is None else len(np.unique(rows.groups[member])) for member in members)
         if rarest < options.folds:
-            return self._inconclusive(f"a class has {rarest} rows, fewer than {options.folds} folds")
+            unit = "rows" if rows.groups is None else "subjects"
+            return self._inconclusive(f"a class has {rarest} {unit}, fewer than {options.folds} folds")
         categories = [column.name for column in rows.schema.categories]
         # HistGradientBoosting takes at most 255 categories natively; wider ones are treated as ordered codes.
         native = [name for name in categories if rows.frame[name].nunique() < MAX_BINS]
@@ -47,8 +49,8 @@ class LabelNoise:
             if probabilities.shape[1] == 2
             else roc_auc_score(rows.codes, probabilities, multi_class="ovr")
         )
-        figures = {"label_screen_auc": auc}
-        if auc < WEAK_AUC:
+        figures = {"label_screen_auc": auc} if np.isfinite(auc) else {}
+        if not auc >= WEAK_AUC:
             return self._inconclusive(f"the features barely predict the target (AUC {auc:.3f})", figures)
         issues = find_label_issues(rows.codes, probabilities, n_jobs=1)
         given = probabilities[np.arange(len(rows.codes)), rows.codes]
