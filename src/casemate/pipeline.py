@@ -25,6 +25,7 @@ from casemate.core.files import write_atomic
 from casemate.core.sandbox.run import Worker
 from casemate.core.signatures import Signer, Verifier, read_envelope, subjects_of
 from casemate.core.types import Assessment, Release, SealedDataset, TrainedModel
+from casemate.stages.data import schema as schemas
 from casemate.stages.release.registry import Registry
 from casemate.stages.train.stage import GROUP, code_digest
 
@@ -75,7 +76,7 @@ def run(shop: Workshop, principal: str, start: str | None = None) -> tuple[str, 
         principal: who acts.
         start: first stage to do again, the earlier ones are taken from the newest finished run.
     """
-    with _ending(shop.engine.begin(_inputs(shop), principal, start)) as work:
+    with _ending(shop.engine.begin(_inputs(shop, start), principal, start)) as work:
         shop.reporter.begin(work)
         with Crew(shop, work) as crew:
             dataset = _data(shop, work)
@@ -226,11 +227,27 @@ class Rows:
         return self._table.take(pa.array(rows))
 
 
-def _inputs(shop: Workshop) -> str:
-    """Digest of what decides a run's result: an unfinished run with the same one is resumed."""
-    source = shop.root / shop.config.data.source
+def _inputs(shop: Workshop, start: str | None) -> dict[str, str]:
+    """Per stage, the digest of what decides its result: an unfinished run with the same ones is resumed."""
+    config = shop.config
+    source = shop.root / config.data.source
     stamp = [source.stat().st_size, source.stat().st_mtime_ns] if source.is_file() else []
-    return sha256_record({"config": shop.config, "code": code_digest(shop.root, shop.config), "source": stamp})
+    split = [config.train.test_share, config.train.seed, config.train.folds]
+    deciding: dict[str, list[Any]] = {
+        "data": [config.project, config.data, config.screen, split, stamp, _edited_schema(shop, start)],
+        "train": [config.train, config.sandbox, code_digest(shop.root, config)],
+        "assess": [config.assess, config.train.seed, sorted(gate.eps for gate in config.gates.values() if gate.eps)],
+        "release": [config.gates],
+    }
+    return {stage: sha256_record(values) for stage, values in deciding.items()}
+
+
+def _edited_schema(shop: Workshop, start: str | None) -> Any:
+    """The pinned schema, if it is no longer the one that the run to go on with was checked against."""
+    earlier = shop.engine.newest("running") if start is None else shop.engine.newest("passed", "refused")
+    record = shop.engine.record(earlier, "data", SealedDataset) if earlier else None
+    pinned = schemas.load(shop.root / shop.config.data.schema)
+    return None if record is None or pinned is None or pinned == record.schema else pinned
 
 
 @contextmanager

@@ -238,6 +238,20 @@ def test_a_source_that_changes_while_it_is_read_is_refused(tiny_project, monkeyp
         casemate.open(tiny_project).run()
 
 
+def test_an_edited_schema_is_not_passed_over_by_a_resumed_run(tiny_project):
+    project = casemate.open(tiny_project)
+    process = start(tiny_project)
+    wait_for(lambda: project.engine.newest("running"))
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    pinned = tiny_project / "schema.toml"
+    pinned.write_text(pinned.read_text().replace('categories = ["blue", "green", "red"]', 'categories = ["blue", "green"]'))
+    from casemate.core.errors import DataError
+
+    with pytest.raises(DataError, match="unknown category"):
+        project.run()
+
+
 def test_what_killed_processes_left_is_removed_by_the_next_run(tiny_project):
     state = tiny_project / ".casemate"
     for name in ("objects/ab/.tmp-x", "datasets/t/.tmp-y/part", "runs/old/.tmp-data/data.json", "tmp/z/in/train.py"):

@@ -192,6 +192,10 @@ def test_secrets_come_by_reference_only(tmp_path, monkeypatch):
         assert "s3cret" not in caught.value.message
 
 
+SAME = dict.fromkeys(("data", "train", "assess", "release"), "same")
+OTHER = {**SAME, "data": "other"}
+
+
 class Journal:
     def __init__(self):
         self.entries = []
@@ -222,9 +226,9 @@ def test_a_finished_step_is_never_done_again(engine):
         calls.append(1)
         return finding()
 
-    first = engine.begin("inputs", "me")
+    first = engine.begin(SAME, "me")
     first.step("data", Finding, work)
-    again = engine.begin("inputs", "me")
+    again = engine.begin(SAME, "me")
     assert again.resumed
     assert again.id == first.id
     assert again.step("data", Finding, work) == finding()
@@ -232,16 +236,16 @@ def test_a_finished_step_is_never_done_again(engine):
 
 
 def test_other_inputs_begin_a_new_run_and_abandon_the_old(engine):
-    first = engine.begin("one", "me")
+    first = engine.begin(SAME, "me")
     first.step("data", Finding, finding)
-    second = engine.begin("two", "me")
+    second = engine.begin(OTHER, "me")
     second.step("data", Finding, finding)
     assert {row["id"]: row["state"] for row in engine.runs()} == {first.id: "abandoned", second.id: "running"}
     assert ("run:abandon", "done") in engine.journal.entries
 
 
 def test_a_run_that_finishes_no_step_leaves_nothing(engine, tmp_path):
-    run = engine.begin("inputs", "me")
+    run = engine.begin(SAME, "me")
     with pytest.raises(RuntimeError):
         run.step("data", Finding, lambda: (_ for _ in ()).throw(RuntimeError()))
     run.finish("failed", Error("x"))
@@ -253,31 +257,48 @@ def test_a_fault_inside_the_transaction_keeps_the_step_undone(engine):
     def fail(_tx, _record):
         raise RuntimeError("disk")
 
-    run = engine.begin("inputs", "me")
+    run = engine.begin(SAME, "me")
     with pytest.raises(RuntimeError):
         run.step("data", Finding, finding, commit=fail)
     assert engine.runs() == []
 
 
 def test_changed_evidence_of_a_finished_step_stops_the_resumption(engine):
-    run = engine.begin("inputs", "me")
+    run = engine.begin(SAME, "me")
     run.step("data", Finding, finding)
     (run.folder / "1-data" / "data.json").write_text("{}")
     with pytest.raises(VerificationError, match="changed or removed"):
-        engine.begin("inputs", "me").step("data", Finding, finding)
+        engine.begin(SAME, "me").step("data", Finding, finding)
 
 
 def test_a_later_start_takes_earlier_steps_from_the_newest_finished_run(engine):
-    run = engine.begin("inputs", "me")
+    run = engine.begin(SAME, "me")
     run.step("data", Finding, lambda: finding("kept"))
     run.finish("passed")
-    again = engine.begin("inputs", "me", "train")
+    again = engine.begin(SAME, "me", "train")
     assert again.step("data", Finding, lambda: finding("new")).message == "kept"
+
+
+def test_a_later_start_refuses_stages_that_other_inputs_decided(engine):
+    run = engine.begin(SAME, "me")
+    run.step("data", Finding, finding)
+    run.finish("passed")
+    with pytest.raises(ConfigError, match="what decides the data stage has changed"):
+        engine.begin(OTHER, "me", "train")
+
+
+def test_an_interrupted_later_start_is_not_resumed_by_a_plain_run(engine):
+    run = engine.begin(SAME, "me")
+    run.step("data", Finding, lambda: finding("old"))
+    run.finish("passed")
+    engine.begin(SAME, "me", "train").step("data", Finding, finding)
+    assert not engine.begin(SAME, "me").resumed
+    assert engine.begin(SAME, "me", "train").resumed
 
 
 def test_a_later_start_without_a_finished_run_is_refused(engine):
     with pytest.raises(ConfigError, match="no finished run"):
-        engine.begin("inputs", "me", "train")
+        engine.begin(SAME, "me", "train")
 
 
 def test_a_catalogue_of_another_version_or_a_damaged_one_is_refused(tmp_path):

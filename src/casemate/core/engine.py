@@ -42,6 +42,7 @@ STEPS = sa.Table(
     sa.Column("digest", sa.String, nullable=False),
     sa.Column("finished", sa.String, nullable=False),
     sa.Column("seconds", sa.Float, nullable=False),
+    sa.Column("inputs", sa.String, nullable=False),
 )
 STAGES = ("data", "train", "assess", "release")
 T = TypeVar("T", bound=Record)
@@ -66,27 +67,43 @@ class Engine:
         self.clock = clock
         self.folder = folder
 
-    def begin(self, inputs: str, principal: str, start: str | None = None) -> "Run":
+    def begin(self, inputs: dict[str, str], principal: str, start: str | None = None) -> "Run":
         """The unfinished run with the same inputs, or a new one.
 
         Args:
-            inputs: digest of configuration, code and source.
+            inputs: per stage, the digest of what decides its result beside the stages before it.
             principal: who acts.
-            start: first stage to do again; earlier ones are taken from the newest finished run.
+            start: first stage to do again; earlier ones are taken from the newest finished run, if their inputs are the same.
+
+        Raises:
+            ConfigError: there is no finished run to take stages from, or what decides one of them has changed.
         """
+        whole = sha256(msgspec.json.encode([sorted(inputs.items()), start]))
         with self.store.reading() as tx:
             row = tx.execute(sa.select(RUNS).where(RUNS.c.state == "running").order_by(RUNS.c.started.desc())).first()
-            kept = self._kept(tx, start) if start else {}
-        if row is not None and row.inputs == inputs and start is None:
-            return Run(self, row.id, inputs, principal, resumed=True, created=True)
+            kept = self._kept(tx, start, inputs) if start else {}
+        if row is not None and row.inputs == whole:
+            return Run(self, row.id, whole, principal, inputs, resumed=True, kept=kept)
         identifier = f"{self.clock.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-        return Run(self, identifier, inputs, principal, resumed=False, created=False, kept=kept)
+        return Run(self, identifier, whole, principal, inputs, resumed=False, kept=kept)
 
-    def _kept(self, tx: sa.Connection, start: str) -> dict[str, bytes]:
+    def newest(self, *states: str) -> str | None:
+        """Id of the newest run in one of these states."""
+        query = sa.select(RUNS.c.id).where(RUNS.c.state.in_(states)).order_by(RUNS.c.started.desc())
+        with self.store.reading() as tx:
+            return tx.execute(query).scalar()
+
+    def _kept(self, tx: sa.Connection, start: str, inputs: dict[str, str]) -> dict[str, bytes]:
         wanted = STAGES[: STAGES.index(start)]
         query = sa.select(RUNS.c.id).where(RUNS.c.state.in_(("passed", "refused"))).order_by(RUNS.c.started.desc())
         latest = tx.execute(query).scalar()
         rows = tx.execute(sa.select(STEPS).where(STEPS.c.run == latest)).all() if latest else []
+        changed = [row.name for row in rows if row.name in wanted and row.inputs != inputs[row.name]]
+        if changed:
+            raise ConfigError(
+                f"--from {start}: what decides the {changed[0]} stage has changed since run {latest}",
+                hint=f"run with --from {changed[0]}, or without",
+            )
         kept = {row.name: row.record for row in rows if row.name in wanted}
         if len(kept) < len(wanted):
             raise ConfigError(f"--from {start}: no finished run to take the earlier stages from", hint="run without --from first")
@@ -125,17 +142,18 @@ class Run:
         identifier: str,
         inputs: str,
         principal: str,
+        decides: dict[str, str],
         *,
         resumed: bool,
-        created: bool,
         kept: dict[str, bytes] | None = None,
     ) -> None:
         self.engine = engine
         self.id = identifier
         self.inputs = inputs
         self.principal = principal
+        self.decides = decides
         self.resumed = resumed
-        self.created = created
+        self.created = resumed
         self.kept = kept or {}
         self.folder = engine.folder / identifier
 
@@ -171,7 +189,15 @@ class Run:
             self._create(tx)
             content = msgspec.json.encode(record, order="deterministic")
             tx.execute(
-                STEPS.insert().values(run=self.id, name=name, record=content, digest=sha256(content), finished=now.isoformat(), seconds=seconds)
+                STEPS.insert().values(
+                    run=self.id,
+                    name=name,
+                    record=content,
+                    digest=sha256(content),
+                    finished=now.isoformat(),
+                    seconds=seconds,
+                    inputs=self.decides[name],
+                )
             )
             if commit:
                 commit(tx, record)
