@@ -22,97 +22,53 @@ _FILE_RIGHTS = _EXECUTE | _WRITE_FILE | _READ_FILE | (1 << 14) | (1 << 15)
 _READ_RIGHTS = _EXECUTE | _READ_FILE | _READ_DIR
 _FS_RIGHTS_BY_ABI = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
 
-# Numbers of refused system calls: sockets, and whatever would widen what the process may do.
+_ARCHITECTURES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
 _REFUSED = {
-    "x86_64": (
-        0xC000003E,
-        (
-            41,
-            42,
-            43,
-            49,
-            50,
-            101,
-            155,
-            161,
-            165,
-            166,
-            167,
-            169,
-            175,
-            246,
-            248,
-            249,
-            250,
-            272,
-            288,
-            298,
-            304,
-            308,
-            310,
-            311,
-            313,
-            320,
-            321,
-            323,
-            425,
-            426,
-            427,
-            428,
-            429,
-            430,
-            431,
-            432,
-            433,
-            438,
-            442,
-        ),
-    ),
-    "aarch64": (
-        0xC00000B7,
-        (
-            198,
-            200,
-            201,
-            202,
-            203,
-            117,
-            41,
-            51,
-            40,
-            39,
-            224,
-            142,
-            105,
-            104,
-            217,
-            218,
-            219,
-            97,
-            242,
-            241,
-            265,
-            268,
-            270,
-            271,
-            273,
-            294,
-            280,
-            282,
-            425,
-            426,
-            427,
-            428,
-            429,
-            430,
-            431,
-            432,
-            433,
-            438,
-            442,
-        ),
-    ),
+    # no socket of any family: what two processes of a job need is a pipe or a socketpair
+    "socket": (41, 198),
+    "connect": (42, 203),
+    "accept": (43, 202),
+    "accept4": (288, 242),
+    "bind": (49, 200),
+    "listen": (50, 201),
+    # nothing that reaches into other processes
+    "ptrace": (101, 117),
+    "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271),
+    "pidfd_getfd": (438, 438),
+    # nothing that changes what is mounted or which namespaces hold
+    "mount": (165, 40),
+    "umount2": (166, 39),
+    "pivot_root": (155, 41),
+    "chroot": (161, 51),
+    "unshare": (272, 97),
+    "setns": (308, 268),
+    "open_tree": (428, 428),
+    "move_mount": (429, 429),
+    "fsopen": (430, 430),
+    "fsconfig": (431, 431),
+    "fsmount": (432, 432),
+    "fspick": (433, 433),
+    "mount_setattr": (442, 442),
+    "open_by_handle_at": (304, 265),
+    # nothing that talks to the kernel past these rules, or that has often had holes
+    "io_uring_setup": (425, 425),
+    "io_uring_enter": (426, 426),
+    "io_uring_register": (427, 427),
+    "bpf": (321, 280),
+    "perf_event_open": (298, 241),
+    "userfaultfd": (323, 282),
+    "add_key": (248, 217),
+    "request_key": (249, 218),
+    "keyctl": (250, 219),
+    "init_module": (175, 105),
+    "finit_module": (313, 273),
+    "kexec_load": (246, 104),
+    "kexec_file_load": (320, 294),
+    "swapon": (167, 224),
+    "reboot": (169, 142),
 }
+"""Refused system calls with their numbers on x86_64 and aarch64."""
 
 
 def landlock_abi() -> int:
@@ -131,7 +87,7 @@ def namespaces_work() -> bool:
 
 def seccomp_works() -> bool:
     """Whether a seccomp filter for this machine is known."""
-    return sys.platform == "linux" and platform.machine() in _REFUSED
+    return sys.platform == "linux" and platform.machine() in _ARCHITECTURES
 
 
 def limit(memory_bytes: int, cpu_seconds: int, file_bytes: int) -> None:
@@ -212,13 +168,13 @@ def seccomp() -> bool:
     """Refuse the system calls of `_REFUSED` with EPERM, foreign architectures with a kill; False where not known."""
     if not seccomp_works():
         return False
-    architecture, refused = _REFUSED[platform.machine()]
+    architecture, column = _ARCHITECTURES[platform.machine()]
     load, equal, greater, give = 0x20, 0x15, 0x35, 0x06
     allow, refuse, kill = 0x7FFF0000, 0x00050001, 0x80000000
     program = [(load, 0, 0, 4), (equal, 1, 0, architecture), (give, 0, 0, kill), (load, 0, 0, 0)]
     program += [(greater, 0, 1, 0x40000000), (give, 0, 0, refuse)]  # the x32 numbers reach the same calls
-    for number in refused:
-        program += [(equal, 0, 1, number), (give, 0, 0, refuse)]
+    for numbers in _REFUSED.values():
+        program += [(equal, 0, 1, numbers[column]), (give, 0, 0, refuse)]
     program.append((give, 0, 0, allow))
     code = b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
     buffer = ctypes.create_string_buffer(code)
