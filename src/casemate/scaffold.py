@@ -118,9 +118,6 @@ def _identifies(values: pa.ChunkedArray, name: str) -> bool:
 
 def create(root: Path, plan: Plan) -> Project:
     """Write the project into `root` and open it; ConfigError when `root` holds one already."""
-    for existing in (FILE_NAME, STATE, "train.py"):
-        if (root / existing).exists():
-            raise ConfigError(f"{root / existing} exists already", hint="choose another folder")
     identifier = f"{plan.name[:48]}-{secrets.token_hex(4)}"
     config = configuration.parse(_toml(plan, identifier))
     files = {
@@ -128,6 +125,9 @@ def create(root: Path, plan: Plan) -> Project:
         "policies/README.cedar": _template("policies.txt"),
         **plan.files,
     }
+    for existing in (FILE_NAME, STATE, *files):
+        if (root / existing).exists():
+            raise ConfigError(f"{root / existing} exists already", hint="choose another folder")
     made = [root / name for name in files] + [root / STATE, root / FILE_NAME]
     fresh = [path for path in (root, root / "policies", root / "data") if not path.exists()]
     try:
