@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEV := $(VENV)/.dev
-USER := $(VENV)/.user
+INSTALLED := $(VENV)/.user
 
 .PHONY: help demo test lint bench docs dev lock clean
 help: ## this list
@@ -12,17 +12,17 @@ help: ## this list
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(USER): requirements/core.txt | $(BIN)/python
+$(INSTALLED): requirements/core.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/core.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(DEV): requirements/dev.txt $(USER)
+$(DEV): requirements/dev.txt $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch $@
 
-demo: $(USER) ## from a fresh clone to a signed, verified, served model on a real clinical table
+demo: $(INSTALLED) ## from a fresh clone to a signed, verified, served model on a real clinical table
 	@$(BIN)/python demo/demo.py
 
 dev: $(DEV) ## editable install with all development tools
