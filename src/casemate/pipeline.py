@@ -22,12 +22,13 @@ from casemate.core.digest import sha256_file, sha256_record
 from casemate.core.engine import Engine, Run
 from casemate.core.errors import BackendError, Error, VerificationError
 from casemate.core.files import write_atomic
+from casemate.core.frame import GROUP
 from casemate.core.sandbox.run import Worker
 from casemate.core.signatures import Signer, Verifier, read_envelope, subjects_of
 from casemate.core.types import Assessment, Release, SealedDataset, TrainedModel
 from casemate.stages.data import schema as schemas
 from casemate.stages.release.registry import Registry
-from casemate.stages.train.stage import GROUP, code_digest
+from casemate.stages.train.stage import code_digest
 
 EVIDENCE = "evidence.dsse.json"
 EVIDENCE_PREDICATE = "https://casemate.dev/run-evidence/v1"

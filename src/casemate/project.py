@@ -1,6 +1,5 @@
 """The composition root: from a folder to a wired `Project`. The only place where a back end is chosen."""
 
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -253,7 +252,7 @@ class Project:
                 reporter=reporter or Silent(),
             )
             identifier, release, assessment = pipeline.run(shop, principal.uid, start)
-            shutil.rmtree(self.state / "studies", ignore_errors=True)
+            clear_scratch(self.state / "studies")
         model = self.models[f"{release.model}@{release.model_version}"]
         return RunResult(identifier, model, release, assessment, self.state / "runs" / identifier)
 

@@ -44,13 +44,6 @@ class ConfigError(Error):
     who = "the project's owner: edit casemate.toml or the command"
 
 
-class MissingExtra(ConfigError):
-    """A back end was named whose optional packages are not installed."""
-
-    code = "CM-EXTRA"
-    who = "whoever installs casemate"
-
-
 class DataError(Error):
     """The table cannot be read, breaks its pinned schema or is refused by a screen."""
 

@@ -14,6 +14,9 @@ import pyarrow.compute as pc
 
 from casemate.core.types import MISSING_CATEGORY, Schema
 
+GROUP = "__group__"
+"""The column that carries the subject's number beside features and target, where rows are grouped."""
+
 
 def features_of(table: pa.Table, schema: Schema) -> pd.DataFrame:
     """The feature frame of `table` (rows x features)."""

@@ -168,8 +168,3 @@ class Directory:
             if principal is not None and self.clock.now() < expires:
                 return Session(principal, identifier, expires)
         raise AccessDenied("no valid token", hint="ask the project's owner for one")
-
-    def version(self) -> int:
-        """Changes whenever another connection committed anything: what caches are keyed by."""
-        with self.store.reading() as tx:
-            return int(tx.exec_driver_sql("PRAGMA data_version").scalar() or 0)

@@ -12,14 +12,12 @@ import skops.io  # noqa: F401 - loaded while the parent works, not when the mode
 from sklearn.base import BaseEstimator, clone, is_classifier
 
 from casemate.config import TrainTable
-from casemate.core.frame import codes_of, features_of, open_table
+from casemate.core.frame import GROUP, codes_of, features_of, open_table
 from casemate.core.models import ONNX, SKOPS, dump_skops
 from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.types import Schema
 from casemate.stages.train import export
 from casemate.stages.train.search import search
-
-GROUP = "__group__"
 
 
 class BadEntry(Exception):

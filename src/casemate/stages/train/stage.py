@@ -17,7 +17,6 @@ from casemate.core.files import make_folder, scratch_folder
 from casemate.core.sandbox import run as sandbox
 from casemate.core.types import Finding, SealedDataset, TrainedModel
 
-GROUP = "__group__"
 MAX_CODE = 16 * 2**20
 
 
@@ -79,7 +78,11 @@ def code_files(root: Path, config: Config) -> dict[str, bytes]:
 
 def code_digest(root: Path, config: Config) -> str:
     """SHA-256 over the names and contents of the training code."""
-    return sha256_record({name: sha256(content) for name, content in code_files(root, config).items()})
+    return _digest_of(code_files(root, config))
+
+
+def _digest_of(code: dict[str, bytes]) -> str:
+    return sha256_record({name: sha256(content) for name, content in code.items()})
 
 
 def fit(tools: Tools, dataset: SealedDataset, rows: pa.Table) -> TrainedModel:
@@ -143,7 +146,7 @@ def _accept(tools: Tools, outcome: sandbox.Outcome, code: dict[str, bytes]) -> T
             params=said.params,
             cv=[msgspec.to_builtins(candidate) for candidate in said.cv],
             metric=said.metric[:100],
-            code_digest=sha256_record({name: sha256(content) for name, content in code.items()}),
+            code_digest=_digest_of(code),
             findings=findings,
             isolation=outcome.isolation,
         )
