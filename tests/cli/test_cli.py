@@ -231,6 +231,14 @@ def test_predictions_come_from_the_gateway_and_go_to_a_file(cli, clinic):
     assert "casemate serve" in gone.err
 
 
+def test_a_missing_file_or_secret_for_a_prediction_is_a_usage_error_with_a_hint(cli, clinic):
+    rows = clinic / "data" / "wdbc.csv"
+    for words in (("predict", clinic / "none.csv"), ("predict", rows, "--token", "env:NOT_THERE")):
+        answer = cli(*words, "--config", clinic)
+        assert answer.code == 2
+        assert "hint:" in answer.err
+
+
 def test_doctor_says_what_it_cannot_enforce(cli, clinic):
     checks = cli("doctor", "--config", clinic, "--format", "json").value
     states = {check["subject"]: check for check in checks}

@@ -22,5 +22,5 @@ def read_secret(reference: str) -> str:
     else:
         raise ConfigError("a secret must be given as env:NAME or file:PATH", hint="values on the command line would leak")
     if not value.strip():
-        raise ConfigError(f"the secret {reference!r} is empty")
+        raise ConfigError(f"the secret {reference!r} is empty", hint="set it, or name another reference")
     return value.strip()

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from casemate.config import DataTable
-from casemate.core.errors import AccessDenied, BackendError, DataError, RequestError
+from casemate.core.errors import AccessDenied, BackendError, ConfigError, DataError, RequestError
 
 BATCH = 1000
 TIMEOUT = 60.0
@@ -84,7 +84,7 @@ def read_rows(path: Path, options: DataTable) -> pa.Table:
             convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
         )
     except FileNotFoundError as error:
-        raise DataError(f"no such file: {path}", hint="check the path") from error
+        raise ConfigError(f"no such file: {path}", hint="check the path") from error
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {str(error)[:200]}", hint="a CSV file with a header is expected") from error
     missing = pa.array(options.null_values, pa.string())
