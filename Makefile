@@ -43,9 +43,9 @@ bench: $(DEV) ## measured ratios against bare scripts, one line each
 docs: $(DEV) ## regenerate docs/reference
 	$(BIN)/python docs/generate.py
 
-lock: $(DEV) ## resolve requirements/*.in again, with hashes
-	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml -o requirements/core.txt
-	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --extra dev -c requirements/core.txt pyproject.toml -o requirements/dev.txt
+lock: $(DEV) ## resolve requirements again, with hashes; the core is a part of the development set
+	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --extra dev pyproject.toml -o requirements/dev.txt
+	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -c requirements/dev.txt pyproject.toml -o requirements/core.txt
 	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11 requirements/build.in -o requirements/build.txt
 
 clean: ## remove the environment and caches

@@ -143,6 +143,64 @@ class GateTable(Table, frozen=True, kw_only=True):
     eps: Annotated[Annotated[float, Meta(gt=0)] | None, Meta(description="Attack size, for `robust_accuracy` only.")] = None
 
 
+class RunTable(Table, frozen=True, kw_only=True):
+    """How a run behaves when something is away or takes too long."""
+
+    retries: Annotated[int, Meta(description="Further attempts at a stage when a back end was away for a moment.", ge=0, le=20)] = 2
+    backoff: Annotated[float, Meta(description="Seconds before the second attempt; doubled each time, with jitter.", ge=0, le=3600)] = 1.0
+    timeouts: Annotated[
+        dict[Literal["data", "train", "assess", "release"], Annotated[float, Meta(gt=0)]],
+        Meta(description="Seconds a stage may take, such as `{ data = 600 }`; the run then ends as failed. Default: no limit."),
+    ] = {}
+
+
+class StoreTable(Table, frozen=True, kw_only=True):
+    """Where runs, models, principals and the log's entries are kept."""
+
+    url: Annotated[str, Meta(description="Empty: SQLite in `.casemate/catalog.db`. Or `postgresql://USER@HOST:PORT/DATABASE`.")] = ""
+    password: Annotated[str | None, Meta(description="Reference to the database password: `env:NAME` or `file:PATH`.")] = None
+
+
+class WitnessTable(Table, frozen=True, kw_only=True):
+    """Somebody else who keeps the log honest."""
+
+    url: Annotated[str, Meta(description="Submission prefix of the witness (C2SP tlog-witness).", pattern=r"^https?://[^\s?#]+$")]
+    keys: Annotated[list[str], Meta(description="Its verifier keys (lines of its witness.vkey); all of them must sign.", min_length=1)]
+
+
+class AuditTable(Table, frozen=True, kw_only=True):
+    """Who else holds a copy of what the log said."""
+
+    witnesses: Annotated[dict[Name, WitnessTable], Meta(description="Per witness: url, keys.")] = {}
+    quorum: Annotated[int, Meta(description="Witnesses that must have cosigned; `audit verify` fails below it.", ge=0)] = 0
+    copies: Annotated[
+        list[str],
+        Meta(description="Where checkpoints are copied: `file:FOLDER`, `git:REPOSITORY`, `s3:BUCKET/PREFIX` (written under object lock)."),
+    ] = []
+    retain_days: Annotated[int, Meta(description="Days that S3 object lock keeps a checkpoint.", ge=1)] = 2190
+
+
+class NoticeTable(Table, frozen=True, kw_only=True):
+    """One receiver of what happens."""
+
+    kind: Annotated[Literal["webhook", "mail", "folder"], Meta(description="How it is delivered.")]
+    to: Annotated[str, Meta(description="URL, mail address or folder.", min_length=1)]
+    on: Annotated[list[str], Meta(description="Events: `run:passed`, `run:refused`, `run:failed`, `*` for all.")] = msgspec.field(
+        default_factory=lambda: ["*"]
+    )
+    secret: Annotated[str | None, Meta(description="Webhook: reference to the key that signs the body (HMAC-SHA-256).")] = None
+    server: Annotated[str, Meta(description="Mail: HOST:PORT of the SMTP server.")] = "localhost:25"
+    sender: Annotated[str, Meta(description="Mail: From address.")] = "casemate@localhost"
+
+
+class OutboxTable(Table, frozen=True, kw_only=True):
+    """How hard the outbox tries."""
+
+    attempts: Annotated[int, Meta(description="Deliveries tried before a message counts as dead.", ge=1, le=100)] = 8
+    backoff: Annotated[float, Meta(description="Seconds before the second try; doubled each time, at most a day.", ge=0, le=86400)] = 10.0
+    timeout: Annotated[float, Meta(description="Seconds one delivery may take.", gt=0, le=600)] = 10.0
+
+
 class ServeTable(Table, frozen=True, kw_only=True):
     """The prediction gateway."""
 
@@ -172,6 +230,11 @@ class Config(Table, frozen=True, kw_only=True):
     sandbox: SandboxTable = SandboxTable()
     assess: AssessTable = AssessTable()
     gates: dict[str, GateTable] = {}
+    run: RunTable = RunTable()
+    store: StoreTable = StoreTable()
+    audit: AuditTable = AuditTable()
+    outbox: OutboxTable = OutboxTable()
+    notices: dict[Name, NoticeTable] = {}
     serve: ServeTable = ServeTable()
     access: AccessTable = AccessTable()
 

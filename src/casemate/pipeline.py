@@ -4,23 +4,23 @@ Each stage gets its tools and the records of the stages before it, and gives one
 durable together with its audit entry; what is finished is never done again.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol, Self
 
 import numpy as np
 import pyarrow as pa
 
+from casemate import __version__
 from casemate.config import Config
 from casemate.controls.keys import tables
 from casemate.controls.keys.interface import KeyProvider
 from casemate.controls.keys.objects import ObjectStore
 from casemate.core.digest import sha256_file, sha256_record
 from casemate.core.engine import Engine, Run
-from casemate.core.errors import BackendError, Error, VerificationError
+from casemate.core.errors import VerificationError
 from casemate.core.files import write_atomic
 from casemate.core.frame import GROUP
 from casemate.core.sandbox.run import Worker
@@ -33,6 +33,7 @@ from casemate.stages.train.stage import code_digest
 EVIDENCE = "evidence.dsse.json"
 EVIDENCE_PREDICATE = "https://casemate.dev/run-evidence/v1"
 MEMBERS = 20_000
+COMPUTING = ("numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "optuna", "cleanlab", "skops", "onnx", "skl2onnx", "onnxruntime")
 
 
 class Reporter(Protocol):
@@ -69,16 +70,19 @@ class Workshop:
         return [self.secret, self.root, self.root / self.config.data.source]
 
 
-def run(shop: Workshop, principal: str, start: str | None = None) -> tuple[str, Release, Assessment]:
+def run(shop: Workshop, principal: str, start: str | None = None, key: str | None = None) -> tuple[str, Release, Assessment]:
     """From the table to a signed or refused model: (run id, release, assessment).
 
     Args:
-        shop: what to work with; the caller holds the project's lock.
+        shop: what to work with.
         principal: who acts.
-        start: first stage to do again, the earlier ones are taken from the newest finished run.
+        start: first stage to do again even if nothing changed.
+        key: idempotency key of the run.
     """
-    with _ending(shop.engine.begin(_inputs(shop, start), principal, start)) as work:
+    with shop.engine.begin(_inputs(shop), principal, start, key) as work:
         shop.reporter.begin(work)
+        if work.ended:
+            return _earlier(shop, work)
         with Crew(shop, work) as crew:
             dataset = _data(shop, work)
             rows = Rows(shop, dataset)
@@ -106,7 +110,7 @@ def _data(shop: Workshop, work: Run) -> SealedDataset:
 
 def _train(shop: Workshop, work: Run, dataset: SealedDataset, rows: "Rows", crew: "Crew") -> TrainedModel:
     """Search and refit in the sandbox, on training rows only."""
-    study = shop.state / "studies" / work.id
+    study = _study(shop, work)
 
     def fit() -> TrainedModel:
         from casemate.stages.train import stage as train
@@ -154,6 +158,26 @@ def _release(shop: Workshop, work: Run, dataset: SealedDataset, model: TrainedMo
     record = work.step("release", Release, decide, commit=register)
     shop.reporter.stage("release", record)
     return record
+
+
+def _earlier(shop: Workshop, work: Run) -> tuple[str, Release, Assessment]:
+    """What the run that is done already ended with."""
+    release = shop.engine.record(work.id, "release", Release)
+    assessment = shop.engine.record(work.id, "assess", Assessment)
+    if release is None or assessment is None:
+        raise VerificationError(f"run {work.id} has ended, but its records are gone", hint="`casemate fsck` says what is damaged")
+    if release.bundle:
+        shop.registry.verify(f"{release.model}@{release.model_version}")
+    return work.id, release, assessment
+
+
+def _study(shop: Workshop, work: Run) -> Path:
+    """The search's journal; whoever takes a run over takes it along, so that a process which lost its lease cannot write to it."""
+    study = shop.state / "studies" / f"{work.id}.{work.lease.token}"
+    for older in sorted(study.parent.glob(f"{work.id}.*")):
+        if older != study and not study.exists():
+            older.rename(study)
+    return study
 
 
 class Crew:
@@ -228,39 +252,33 @@ class Rows:
         return self._table.take(pa.array(rows))
 
 
-def _inputs(shop: Workshop, start: str | None) -> dict[str, str]:
-    """Per stage, the digest of what decides its result: an unfinished run with the same ones is resumed."""
+def _inputs(shop: Workshop) -> dict[str, str]:
+    """Per stage, the digest of what decides its result: with the same ones a run is resumed and finished stages are reused."""
     config = shop.config
     source = shop.root / config.data.source
     stamp = [source.stat().st_size, source.stat().st_mtime_ns] if source.is_file() else []
     split = [config.train.test_share, config.train.seed, config.train.folds]
     deciding: dict[str, list[Any]] = {
-        "data": [config.project, config.data, config.screen, split, stamp, _edited_schema(shop, start)],
+        "data": [_software(), config.project, config.data, config.screen, split, stamp, _edited_schema(shop)],
         "train": [config.train, config.sandbox, code_digest(shop.root, config)],
         "assess": [config.assess, config.train.seed, sorted(gate.eps for gate in config.gates.values() if gate.eps)],
-        "release": [config.gates],
+        "release": [config.gates, shop.signer.verifier.fingerprint],
     }
     return {stage: sha256_record(values) for stage, values in deciding.items()}
 
 
-def _edited_schema(shop: Workshop, start: str | None) -> Any:
-    """The pinned schema, if it is no longer the one that the run to go on with was checked against."""
-    earlier = shop.engine.newest("running") if start is None else shop.engine.newest("passed", "refused")
-    record = shop.engine.record(earlier, "data", SealedDataset) if earlier else None
+def _software() -> list[str]:
+    """What computes: another version may compute something else."""
+    return [f"casemate {__version__}", *(f"{name} {metadata.version(name)}" for name in COMPUTING)]
+
+
+def _edited_schema(shop: Workshop) -> Any:
+    """The pinned schema, if it is no longer the one that the newest sealed data set was checked against."""
+    record = shop.engine.newest_step("data", SealedDataset)
     pinned = schemas.load(shop.root / shop.config.data.schema)
-    return None if record is None or pinned is None or pinned == record.schema else pinned
-
-
-@contextmanager
-def _ending(work: Run) -> Iterator[Run]:
-    """Close a failed run; one that was interrupted or met an absent back end stays open, to be resumed."""
-    try:
-        yield work
-    except BackendError:
-        raise
-    except Error as error:
-        work.finish("failed", error)
-        raise
+    if record is None or pinned == record.schema:
+        return None
+    return pinned or "removed"
 
 
 def _sign_evidence(shop: Workshop, work: Run, release: Release) -> None:

@@ -22,9 +22,9 @@ from casemate.config import FILE_NAME, ColumnTable, Config, DataTable
 from casemate.controls.keys.file import FileKeyStore, keystore_folder
 from casemate.core.errors import ConfigError
 from casemate.core.files import make_folder, write_atomic
-from casemate.core.store import Store
+from casemate.core.store import open_store
 from casemate.core.types import ColumnSchema
-from casemate.project import STATE, Project
+from casemate.project import CATALOG, STATE, Project
 
 CLINICAL_NAME = "wdbc"
 PATIENT_VISITS = 1.15
@@ -149,8 +149,8 @@ def _state(root: Path, config: Config, plan: Plan) -> Project:
     state = make_folder(root / STATE)
     write_atomic(state / ".gitignore", b"*\n")
     write_atomic(state / "lock", b"")
-    store = Store(state / "catalog.db")
-    store.create()
+    store = open_store(config.store.url, state / CATALOG, config.store.password)
+    store.upgrade()
     store.close()
     project = Project(root, config)
     with project.store.transaction() as tx:

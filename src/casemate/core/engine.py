@@ -1,38 +1,31 @@
 """The step engine: a run's finished steps are kept, its next start goes on behind the last one.
 
-A step computes its record, its evidence folder is renamed into place, and then one transaction holds the record, the
-audit entry and whatever rows belong to it. A kill before that transaction leaves nothing that counts; after it the
-step is never done again.
+A step computes its record; then one transaction, fenced by the run's lease, renames its evidence folder into place and
+holds the record, the audit entry, the outbox rows and whatever else belongs to it. A kill before that transaction leaves
+nothing that counts; after it the step is never done again. A new run takes over steps whose inputs are unchanged.
 """
 
+import contextlib
+import random
 import secrets
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import msgspec
 import sqlalchemy as sa
 
 from casemate.core.clock import Clock
 from casemate.core.digest import sha256
-from casemate.core.errors import ConfigError, Error, VerificationError
+from casemate.core.errors import BackendError, BusyError, ConfigError, Error, LeaseLost, RunCancelled, TransientError, VerificationError
 from casemate.core.files import DRAFT, fsync_folder, fsync_tree, make_folder
+from casemate.core.lease import RUNS, Lease, Place, expired, owner_state
 from casemate.core.store import METADATA, Store, decode
 from casemate.core.types import Record
 
-RUNS = sa.Table(
-    "run",
-    METADATA,
-    sa.Column("id", sa.String, primary_key=True),
-    sa.Column("inputs", sa.String, nullable=False),
-    sa.Column("principal", sa.String, nullable=False),
-    sa.Column("state", sa.String, nullable=False),
-    sa.Column("started", sa.String, nullable=False),
-    sa.Column("ended", sa.String),
-    sa.Column("error", sa.String),
-)
 STEPS = sa.Table(
     "step",
     METADATA,
@@ -43,8 +36,11 @@ STEPS = sa.Table(
     sa.Column("finished", sa.String, nullable=False),
     sa.Column("seconds", sa.Float, nullable=False),
     sa.Column("inputs", sa.String, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("origin", sa.String),
 )
 STAGES = ("data", "train", "assess", "release")
+ENDED = ("passed", "refused")
 T = TypeVar("T", bound=Record)
 
 
@@ -58,65 +54,178 @@ class Journal(Protocol):
         """Make what was committed visible to outsiders."""
 
 
-class Engine:
-    """Begins and resumes runs; the caller holds the project's lock."""
+class Notices(Protocol):
+    """Where the engine leaves what others must hear; the outbox is one."""
 
-    def __init__(self, store: Store, journal: Journal, clock: Clock, folder: Path) -> None:
+    def enqueue(self, tx: sa.Connection, event: str, key: str, content: dict[str, Any]) -> None:
+        """Queue `content` for everybody who listens to `event`, within the transaction."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How hard a step is tried."""
+
+    retries: int = 2
+    """Further attempts after a back end was away."""
+    backoff: float = 1.0
+    """Seconds before the second attempt; doubled each time, with jitter."""
+    timeouts: dict[str, float] = field(default_factory=dict)
+    """Seconds a stage may take."""
+
+
+class Engine:
+    """Begins, resumes, takes over and cancels runs. Several may go on at once, in several processes."""
+
+    def __init__(
+        self, store: Store, journal: Journal, clock: Clock, folder: Path, notices: Notices | None = None, effort: Effort | None = None
+    ) -> None:
         self.store = store
         self.journal = journal
         self.clock = clock
         self.folder = folder
+        self.notices = notices
+        self.effort = effort or Effort()
 
-    def begin(self, inputs: dict[str, str], principal: str, start: str | None = None) -> "Run":
-        """The unfinished run with the same inputs, or a new one.
+    def begin(self, inputs: dict[str, str], principal: str, start: str | None = None, key: str | None = None) -> "Run":
+        """The run to work on: the unfinished one with these inputs, one whose work is all done already, or a new one.
 
         Args:
             inputs: per stage, the digest of what decides its result beside the stages before it.
             principal: who acts.
-            start: first stage to do again; earlier ones are taken from the newest finished run, if their inputs are the same.
+            start: first stage to do anew even if nothing changed; a finished run must have the earlier ones.
+            key: idempotency key; however often it is used, there is one run.
 
         Raises:
-            ConfigError: there is no finished run to take stages from, or what decides one of them has changed.
+            BusyError: another living process works on this run.
+            ConfigError: the key belongs to other inputs, or there is no finished run to take the stages before `start` from.
         """
-        whole = sha256(msgspec.json.encode([sorted(inputs.items()), start]))
-        with self.store.reading() as tx:
-            row = tx.execute(sa.select(RUNS).where(RUNS.c.state == "running").order_by(RUNS.c.started.desc())).first()
-            kept = self._kept(tx, start, inputs) if start else {}
-        if row is not None and row.inputs == whole:
-            return Run(self, row.id, whole, principal, inputs, resumed=True, kept=kept)
-        identifier = f"{self.clock.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-        return Run(self, identifier, whole, principal, inputs, resumed=False, kept=kept)
+        chain = _chain(inputs)
+        while True:
+            with self.store.reading() as tx:  # most starts with a key that was used before need no write
+                row = self._existing(tx, chain, start, key)
+            if row is not None and row.state in ENDED:
+                return Run(self, row.id, chain, principal, ended=row.state)
+            with self.store.transaction() as tx:
+                row = self._existing(tx, chain, start, key)
+                if row is None:
+                    kept = self._kept(tx, chain, start)
+                    if len(kept) == len(STAGES) and start is None and key is None:
+                        return Run(self, kept[STAGES[-1]][0], chain, principal, ended="unchanged")
+                    return self._create(tx, chain, principal, start, key, {name: kept[name] for name in STAGES[:-1] if name in kept})
+                if row.state in ENDED:
+                    continue
+                state = owner_state(row)
+                if state == "dead":
+                    return self._take(tx, row, chain, principal)
+            if state == "alive" or not expired(self.store, row.id):
+                raise BusyError(f"another process works on run {row.id}: {_where(row)}", hint="wait until it is done; `casemate runs` shows it")
+            with self.store.transaction() as tx:
+                if self._row(tx, row.id) == row:
+                    return self._take(tx, row, chain, principal)
 
-    def newest(self, *states: str) -> str | None:
-        """Id of the newest run in one of these states."""
-        query = sa.select(RUNS.c.id).where(RUNS.c.state.in_(states)).order_by(RUNS.c.started.desc())
-        with self.store.reading() as tx:
-            return tx.execute(query).scalar()
+    @staticmethod
+    def _row(tx: sa.Connection, run: str) -> sa.Row[tuple[Any, ...]] | None:
+        return tx.execute(sa.select(RUNS).where(RUNS.c.id == run)).first()
 
-    def _kept(self, tx: sa.Connection, start: str, inputs: dict[str, str]) -> dict[str, bytes]:
-        wanted = STAGES[: STAGES.index(start)]
-        query = sa.select(RUNS.c.id).where(RUNS.c.state.in_(("passed", "refused"))).order_by(RUNS.c.started.desc())
-        latest = tx.execute(query).scalar()
-        rows = tx.execute(sa.select(STEPS).where(STEPS.c.run == latest)).all() if latest else []
-        changed = [row.name for row in rows if row.name in wanted and row.inputs != inputs[row.name]]
-        if changed:
-            raise ConfigError(
-                f"--from {start}: what decides the {changed[0]} stage has changed since run {latest}",
-                hint=f"run with --from {changed[0]}, or without",
+    @staticmethod
+    def _existing(tx: sa.Connection, chain: dict[str, str], start: str | None, key: str | None) -> sa.Row[tuple[Any, ...]] | None:
+        whole = chain[STAGES[-1]]
+        if key is not None:
+            row = tx.execute(sa.select(RUNS).where(RUNS.c.key == key)).first()
+            if row is not None and row.inputs != whole:
+                raise ConfigError(f"the key {key!r} was used for run {row.id} with other inputs", hint="use a new key, or restore the inputs")
+            if row is not None and row.state not in {"running", *ENDED}:
+                raise ConfigError(f"the run {row.id} of key {key!r} is {row.state}", hint="use a new key")
+            return row
+        query = sa.select(RUNS).where(RUNS.c.state == "running", RUNS.c.inputs == whole, RUNS.c.key.is_(None)).order_by(RUNS.c.started.desc())
+        return next((row for row in tx.execute(query) if start is None or row.start == start), None)
+
+    def _create(
+        self, tx: sa.Connection, chain: dict[str, str], principal: str, start: str | None, key: str | None, kept: dict[str, tuple[str, bytes]]
+    ) -> "Run":
+        now = self.clock.now()
+        identifier, owner = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}", secrets.token_hex(8)
+        place = msgspec.json.encode(Place.here()).decode()
+        row = {"id": identifier, "inputs": chain[STAGES[-1]], "principal": principal, "state": "running", "started": now.isoformat()}
+        tx.execute(RUNS.insert().values(**row, key=key, start=start, owner=owner, token=1, beat=0, place=place))
+        return Run(self, identifier, chain, principal, Lease(self.store, identifier, owner, 1), kept=kept)
+
+    def _take(self, tx: sa.Connection, row: sa.Row[tuple[Any, ...]], chain: dict[str, str], principal: str) -> "Run":
+        owner, token = secrets.token_hex(8), row.token + 1
+        place = msgspec.json.encode(Place.here()).decode()
+        tx.execute(RUNS.update().where(RUNS.c.id == row.id).values(owner=owner, token=token, beat=0, place=place))
+        kept = self._kept(tx, chain, row.start)
+        return Run(
+            self, row.id, chain, principal, Lease(self.store, row.id, owner, token), kept={n: kept[n] for n in STAGES[:-1] if n in kept}, resumed=True
+        )
+
+    def _kept(self, tx: sa.Connection, chain: dict[str, str], start: str | None) -> dict[str, tuple[str, bytes]]:
+        """Stages that need no work, from the first on: name -> (run they come from, record)."""
+        kept: dict[str, tuple[str, bytes]] = {}
+        for name in STAGES[: STAGES.index(start)] if start else STAGES:
+            states = ENDED if name == STAGES[-1] else (*ENDED, "failed", "abandoned", "cancelled")
+            query = (
+                sa.select(STEPS.c.run, STEPS.c.record)
+                .join(RUNS, RUNS.c.id == STEPS.c.run)
+                .where(STEPS.c.name == name, STEPS.c.inputs == chain[name], RUNS.c.state.in_(states))
+                .order_by(STEPS.c.finished.desc())
             )
-        kept = {row.name: row.record for row in rows if row.name in wanted}
-        if len(kept) < len(wanted):
-            raise ConfigError(f"--from {start}: no finished run to take the earlier stages from", hint="run without --from first")
+            row = tx.execute(query).first()
+            if row is None:
+                break
+            kept[name] = (row.run, row.record)
+        if start and len(kept) < STAGES.index(start):
+            raise self._cannot_start(tx, start, STAGES[len(kept)])
         return kept
 
-    def runs(self) -> list[dict[str, Any]]:
-        """Every run with its finished steps, newest first."""
+    def _cannot_start(self, tx: sa.Connection, start: str, missing: str) -> ConfigError:
+        latest = tx.execute(sa.select(RUNS.c.id).where(RUNS.c.state.in_(ENDED)).order_by(RUNS.c.started.desc())).scalar()
+        if latest is None:
+            return ConfigError(f"--from {start}: no finished run to take the earlier stages from", hint="run without --from first")
+        return ConfigError(
+            f"--from {start}: what decides the {missing} stage has changed since run {latest}", hint=f"run with --from {missing}, or without"
+        )
+
+    def cancel(self, run: str, principal: str) -> None:
+        """End an unfinished run; a process that works on it stops at its next heartbeat or commit.
+
+        Raises:
+            ConfigError: there is no such run, or it has ended.
+        """
+        with self.store.transaction() as tx:
+            row = self._row(tx, run)
+            if row is None:
+                raise ConfigError(f"no run called {run!r}", hint="`casemate runs` lists them")
+            if row.state != "running":
+                raise ConfigError(f"run {run} is over: {row.state}", hint="only an unfinished run can be cancelled")
+            tx.execute(RUNS.update().where(RUNS.c.id == run).values(state="cancelled", ended=self.clock.now().isoformat()))
+            self.journal.append(tx, principal, "run:cancel", f'Run::"{run}"', "done", {})
+        self.journal.publish()
+
+    def newest_step(self, step: str, kind: type[T]) -> T | None:
+        """The record of the newest finished step of this name in any run."""
+        query = sa.select(STEPS.c.record).where(STEPS.c.name == step).order_by(STEPS.c.finished.desc())
         with self.store.reading() as tx:
-            rows = [dict(row) for row in tx.execute(sa.select(RUNS).order_by(RUNS.c.started.desc())).mappings()]
-            for row in rows:
-                query = sa.select(STEPS.c.name, STEPS.c.seconds).where(STEPS.c.run == row["id"]).order_by(STEPS.c.finished)
-                row["steps"] = {step.name: step.seconds for step in tx.execute(query)}
-        return rows
+            content = tx.execute(query).scalar()
+        return None if content is None else decode(content, kind)
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Every run with its finished steps, newest first; one whose process is gone is `interrupted`."""
+        with self.store.reading() as tx:
+            rows = tx.execute(sa.select(RUNS).order_by(RUNS.c.started.desc())).all()
+            return [self._told(tx, row) for row in rows]
+
+    @staticmethod
+    def _told(tx: sa.Connection, row: sa.Row[tuple[Any, ...]]) -> dict[str, Any]:
+        columns = (STEPS.c.name, STEPS.c.seconds, STEPS.c.attempts, STEPS.c.origin, STEPS.c.finished, STEPS.c.digest)
+        steps = tx.execute(sa.select(*columns).where(STEPS.c.run == row.id).order_by(STEPS.c.finished)).mappings().all()
+        told = {name: getattr(row, name) for name in ("id", "state", "principal", "started", "ended", "error", "key")}
+        if row.state == "running":
+            told["state"] = "interrupted" if (state := owner_state(row)) == "dead" else {"stopped": "stopped"}.get(state, "running")
+            told["where"] = _where(row)
+        told["steps"] = {step["name"]: step["seconds"] for step in steps}
+        told["finished"] = [dict(step) for step in steps]
+        return told
 
     def record(self, run: str, step: str, kind: type[T]) -> T | None:
         """A finished step's record."""
@@ -133,29 +242,82 @@ class Engine:
             return tx.execute(query).scalar()
 
 
+def _chain(inputs: dict[str, str]) -> dict[str, str]:
+    """Per stage, the digest of everything that decides its result: its own inputs and those of all stages before it."""
+    chain, before = {}, ""
+    for name in STAGES:
+        before = chain[name] = sha256(msgspec.json.encode([before, inputs[name]]))
+    return chain
+
+
+def _where(row: sa.Row[tuple[Any, ...]]) -> str:
+    try:
+        place = msgspec.json.decode(row.place, type=Place)
+    except msgspec.MsgspecError:
+        return "at a place unknown"
+    return f"process {place.pid} on {place.host}"
+
+
 class Run:
-    """One run; its row appears with its first finished step, so a refused input leaves nothing behind."""
+    """One run that this process owns, or one that has ended; a refused input leaves no row behind."""
 
     def __init__(
         self,
         engine: Engine,
         identifier: str,
-        inputs: str,
+        chain: dict[str, str],
         principal: str,
-        decides: dict[str, str],
+        lease: Lease | None = None,
         *,
-        resumed: bool,
-        kept: dict[str, bytes] | None = None,
+        kept: dict[str, tuple[str, bytes]] | None = None,
+        resumed: bool = False,
+        ended: str = "",
     ) -> None:
         self.engine = engine
         self.id = identifier
-        self.inputs = inputs
+        self.chain = chain
         self.principal = principal
-        self.decides = decides
-        self.resumed = resumed
-        self.created = resumed
         self.kept = kept or {}
+        self.resumed = resumed
+        self.ended = ended
+        """`passed`, `refused` (an idempotency key was used again), `unchanged` (everything is as in this run), or empty."""
         self.folder = engine.folder / identifier
+        self._lease = lease
+
+    @property
+    def lease(self) -> Lease:
+        """The right to write."""
+        if self._lease is None:
+            raise LeaseLost(f"run {self.id} has ended", hint="`casemate run --fresh` begins a new one")
+        return self._lease
+
+    def __enter__(self) -> Self:
+        if self._lease is not None:
+            self._lease.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
+        """Give the lease back; what failed is recorded, what was interrupted or met an absent back end stays resumable."""
+        if self._lease is None:
+            return
+        self._lease.stop()
+        why = self._lease.lost
+        if isinstance(error, KeyboardInterrupt) and why is not None:
+            error = why
+        if isinstance(error, Error) and not isinstance(error, BackendError | RunCancelled):
+            self.finish("failed", error)
+        elif error is not None and not isinstance(error, BackendError | RunCancelled):
+            self._release()  # not after a fault of disk or database: such a store is not written again
+        if error is why and why is not None and kind is KeyboardInterrupt:
+            raise why from None
+
+    def _release(self) -> None:
+        """Let the next start go on at once, if the store can still be written."""
+        with contextlib.suppress(Error), self.engine.store.transaction() as tx:
+            mine = (RUNS.c.id == self.id, RUNS.c.owner == self.lease.owner, RUNS.c.token == self.lease.token)
+            if tx.execute(sa.select(STEPS.c.name).where(STEPS.c.run == self.id)).first() is None:
+                tx.execute(RUNS.delete().where(*mine, RUNS.c.key.is_(None)))
+            tx.execute(RUNS.update().where(*mine).values(owner="", place=""))
 
     def step(
         self,
@@ -166,7 +328,7 @@ class Run:
         pictures: Callable[[T], dict[str, bytes]] | None = None,
         commit: Callable[[sa.Connection, T], None] | None = None,
     ) -> T:
-        """The record of step `name`: the finished one, or `work()` made durable.
+        """The record of step `name`: the finished one, one taken over from an earlier run, or `work()` made durable.
 
         Args:
             name: one of `STAGES`.
@@ -174,19 +336,47 @@ class Run:
             work: computes the record; artifacts it stores are content-addressed, so doing it twice is harmless.
             pictures: further evidence files for the record.
             commit: rows that belong into the step's transaction.
+
+        Raises:
+            StageTimeout: it took longer than `Effort.timeouts` allows.
+            LeaseLost: this process stood still for so long that another one took the run over.
         """
         done = self.engine.record(self.id, name, kind)
         if done is not None:
             self._check_evidence(name, done)
             return done
+        effort = self.engine.effort
+        self.lease.limit(name, effort.timeouts.get(name))
+        try:
+            for attempt in range(1, effort.retries + 1):
+                try:
+                    return self._attempt(name, kind, work, pictures, commit, attempt)
+                except TransientError:
+                    time.sleep(effort.backoff * 2 ** (attempt - 1) * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            return self._attempt(name, kind, work, pictures, commit, effort.retries + 1)
+        finally:
+            self.lease.limit("", None)
+
+    def _attempt(
+        self,
+        name: str,
+        kind: type[T],
+        work: Callable[[], T],
+        pictures: Callable[[T], dict[str, bytes]] | None,
+        commit: Callable[[sa.Connection, T], None] | None,
+        attempt: int,
+    ) -> T:
         began = time.monotonic()
-        record = decode(self.kept[name], kind) if name in self.kept else work()
+        origin, content = self.kept.get(name, (None, None))
+        record = decode(content, kind) if content is not None else work()
         files = {f"{name}.json": record.to_json(), **(pictures(record) if pictures else {})}
-        digests = self._write_evidence(name, files)
-        now = self.engine.clock.now()
+        draft = self._write_draft(name, files)
+        digests = {file: sha256(content) for file, content in files.items()}
         seconds = time.monotonic() - began
         with self.engine.store.transaction() as tx:
-            self._create(tx)
+            self.lease.require(tx)
+            self._rename_evidence(name, draft)  # inside: a process that lost its lease must not replace the owner's
+            self._open(tx)
             content = msgspec.json.encode(record, order="deterministic")
             tx.execute(
                 STEPS.insert().values(
@@ -194,14 +384,16 @@ class Run:
                     name=name,
                     record=content,
                     digest=sha256(content),
-                    finished=now.isoformat(),
+                    finished=self.engine.clock.now().isoformat(),
                     seconds=seconds,
-                    inputs=self.decides[name],
+                    inputs=self.chain[name],
+                    attempts=attempt,
+                    origin=origin,
                 )
             )
             if commit:
                 commit(tx, record)
-            detail = {"evidence": digests, "kept": name in self.kept}
+            detail = {"evidence": digests} | ({"kept_from": origin} if origin else {})
             self.engine.journal.append(tx, self.principal, f"run:{name}", f'Run::"{self.id}"', "done", detail)
         self.engine.journal.publish()
         return record
@@ -210,49 +402,61 @@ class Run:
         """Whether step `name` needs no work: it is finished, or taken from an earlier run."""
         return name in self.kept or self.engine.finished(self.id, name)
 
-    def _create(self, tx: sa.Connection) -> None:
-        if self.created:
+    def _open(self, tx: sa.Connection) -> None:
+        """With the first finished step the run enters the log, and unfinished ones whose process is gone leave the field."""
+        if tx.execute(sa.select(STEPS.c.name).where(STEPS.c.run == self.id)).first() is not None:
             return
-        now = self.engine.clock.now().isoformat()
-        resource = f'Run::"{self.id}"'
-        older = tx.execute(sa.select(RUNS.c.id).where(RUNS.c.state == "running")).scalars().all()
-        for other in older:
-            tx.execute(RUNS.update().where(RUNS.c.id == other).values(state="abandoned", ended=now))
-            self.engine.journal.append(tx, self.principal, "run:abandon", f'Run::"{other}"', "done", {"by": self.id})
-        tx.execute(RUNS.insert().values(id=self.id, inputs=self.inputs, principal=self.principal, state="running", started=now))
-        self.engine.journal.append(tx, self.principal, "run:start", resource, "done", {"inputs": self.inputs})
-        self.created = True
+        engine, now = self.engine, self.engine.clock.now().isoformat()
+        older = tx.execute(sa.select(RUNS).where(RUNS.c.state == "running", RUNS.c.id != self.id, RUNS.c.key.is_(None))).all()
+        for other in [row for row in older if owner_state(row) == "dead"]:
+            tx.execute(RUNS.update().where(RUNS.c.id == other.id).values(state="abandoned", ended=now))
+            engine.journal.append(tx, self.principal, "run:abandon", f'Run::"{other.id}"', "done", {"by": self.id})
+        engine.journal.append(tx, self.principal, "run:start", f'Run::"{self.id}"', "done", {"inputs": self.chain[STAGES[-1]]})
 
     def _folder_of(self, name: str) -> Path:
         return self.folder / f"{STAGES.index(name) + 1}-{name}"
 
-    def _write_evidence(self, name: str, files: dict[str, bytes]) -> dict[str, str]:
-        folder, draft = self._folder_of(name), self.folder / f"{DRAFT}{name}"
+    def _write_draft(self, name: str, files: dict[str, bytes]) -> Path:
+        draft = self.folder / f"{DRAFT}{name}-{self.lease.token}"
         shutil.rmtree(draft, ignore_errors=True)
         make_folder(draft)
         for file, content in files.items():
             (draft / file).write_bytes(content)
         fsync_tree(draft)
+        return draft
+
+    def _rename_evidence(self, name: str, draft: Path) -> None:
+        folder = self._folder_of(name)
         shutil.rmtree(folder, ignore_errors=True)
         draft.rename(folder)
         fsync_folder(self.folder)
-        return {file: sha256(content) for file, content in files.items()}
 
     def _check_evidence(self, name: str, record: Record) -> None:
         path = self._folder_of(name) / f"{name}.json"
         if not path.is_file() or path.read_bytes() != record.to_json():
             raise VerificationError(
-                f"the evidence {path} of a finished step was changed or removed", hint="restore it, or start anew with --from data"
+                f"the evidence {path} of a finished step was changed or removed",
+                hint="`casemate fsck --repair` restores it, or begin anew with --fresh",
             )
 
     def finish(self, state: str, error: Error | None = None) -> None:
-        """End the run as `passed`, `refused` or `failed`; a run that never finished a step leaves no trace."""
-        if not self.created:
-            return
+        """End the run as `passed`, `refused` or `failed`; a run that never finished a step leaves no trace.
+
+        Raises:
+            LeaseLost: another process took it over.
+        """
         now = self.engine.clock.now().isoformat()
         text = None if error is None else f"{error.code}: {error.message}"[:2000]
         detail = {} if text is None else {"error": text}
         with self.engine.store.transaction() as tx:
-            tx.execute(RUNS.update().where(RUNS.c.id == self.id).values(state=state, ended=now, error=text))
+            self.lease.lost = None if self.lease.lost is error else self.lease.lost
+            self.lease.require(tx)
+            if tx.execute(sa.select(STEPS.c.name).where(STEPS.c.run == self.id)).first() is None:
+                tx.execute(RUNS.delete().where(RUNS.c.id == self.id))
+                return
+            tx.execute(RUNS.update().where(RUNS.c.id == self.id).values(state=state, ended=now, error=text, owner="", place=""))
             self.engine.journal.append(tx, self.principal, "run:end", f'Run::"{self.id}"', state, detail)
+            if self.engine.notices is not None:
+                told = {"run": self.id, "state": state, "principal": self.principal, **detail}
+                self.engine.notices.enqueue(tx, f"run:{state}", f"{self.id}/end", told)
         self.engine.journal.publish()

@@ -103,11 +103,40 @@ class BackendError(Error):
     who = "whoever runs this machine"
 
 
+class TransientError(BackendError):
+    """A back end was away for a moment, or two runs wanted the same thing: the same step may be tried again."""
+
+    code = "CM-RETRY"
+
+
 class BusyError(BackendError):
-    """Another process is running this project's pipeline."""
+    """Another living process works on the same run."""
 
     code = "CM-BUSY"
-    who = "wait for the other run, or stop it"
+    who = "wait for the other process, or stop it"
+
+
+class LeaseLost(BackendError):
+    """This process was away for longer than its lease; another one owns the run now, and nothing of this one counts."""
+
+    code = "CM-LEASE"
+    who = "nobody: the other process goes on"
+
+
+class RunCancelled(Error):
+    """Somebody cancelled the run."""
+
+    code = "CM-CANCELLED"
+    exit_code = 1
+    who = "whoever cancelled it; the log says who"
+
+
+class StageTimeout(Error):
+    """A stage took longer than `[run] timeouts` allows."""
+
+    code = "CM-TIMEOUT"
+    exit_code = 1
+    who = "the project's owner: raise the limit or shrink the work"
 
 
 class SandboxError(BackendError):

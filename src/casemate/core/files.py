@@ -8,10 +8,8 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-
-from casemate.core.errors import BusyError
 
 MAX_PATH = 2000
 DRAFT = ".tmp-"
@@ -105,7 +103,7 @@ def remove_tree(folder: Path) -> None:
 
 
 def clear_scratch(parent: Path) -> None:
-    """Remove what killed processes left; call only while holding the project's lock."""
+    """Remove what killed processes left; call only while nobody else holds the project's lock."""
     remove_tree(parent)
 
 
@@ -119,15 +117,15 @@ def clear_drafts(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def exclusive_lock(path: Path, busy: str) -> Iterator[None]:
-    """Hold `path` locked; the kernel releases it when the process dies. Raises BusyError(`busy`) when taken."""
+def shared_lock(path: Path, alone: Callable[[], None]) -> Iterator[None]:
+    """Hold `path` together with others; when nobody else does, call `alone` first. The kernel releases what dies."""
     make_folder(path.parent)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        try:
+        with contextlib.suppress(BlockingIOError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BusyError(busy, hint="wait until it is done; `casemate runs` shows it") from error
+            alone()
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
         yield
     finally:
         os.close(descriptor)

@@ -46,7 +46,7 @@ def serve(project: Project, announce: Callable[[str, list[str]], None]) -> None:
         raise ConfigError(f"[serve] models names one model twice: {names}", hint="list each once")
     principal = project.authorise("gateway:start", models=names)
     context = tls_context(project.keys.authority, options.names, project.keys.folder)
-    listener = _listen(options.host, options.port)
+    listener = listen(options.host, options.port)
     audit = GroupCommit(project.audit)
     gateway = Gateway(
         endpoints,
@@ -171,7 +171,8 @@ def _moment(folder: Path, content: bytes) -> Iterator[str]:
         yield file.name
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; BackendError when the port is taken."""
     family: Any = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=2048)

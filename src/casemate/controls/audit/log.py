@@ -1,10 +1,11 @@
 """Appending to the log: entries commit with the caller's own transaction, tiles and checkpoint follow.
 
-A leaf holds only a salted commitment, SHA-256(salt || body); the body lies beside it in the catalogue. The tree's
-compact range is a catalogue row too, so several processes may append. What a crash leaves unpublished is published by
-the next append or by `publish()`.
+A leaf holds only a salted commitment, SHA-256(salt || body); salt and body lie sealed beside it in the catalogue. The
+tree's compact range is a catalogue row too, so several processes may append. What a crash leaves unpublished is
+published by the next append or by `publish()`.
 """
 
+import base64
 import os
 import queue
 import threading
@@ -18,111 +19,110 @@ import msgspec
 import sqlalchemy as sa
 
 from casemate.controls.audit import tiles
-from casemate.controls.audit.checkpoint import CheckpointSigner
-from casemate.controls.audit.merkle import Frontier, leaf_hash
+from casemate.controls.audit.bodies import Bodies
+from casemate.controls.audit.checkpoint import CheckpointSigner, Head, parse_head
+from casemate.controls.audit.entry import SALT_SIZE, Entry, leaf_entry
+from casemate.controls.audit.merkle import EMPTY_ROOT, Frontier, consistency_proof, full_root, inclusion_proof, leaf_hash, verify_consistency
+from casemate.controls.audit.note import parse_note
+from casemate.controls.audit.proof import write_proof
 from casemate.controls.audit.verify import VerifiedLog, verify_log
+from casemate.controls.keys.subjects import SubjectKeys
 from casemate.core.clock import Clock
-from casemate.core.digest import sha256
-from casemate.core.errors import BackendError, VerificationError
+from casemate.core.errors import BackendError, ConfigError, VerificationError
 from casemate.core.files import exclusive_wait, make_folder, write_atomic
 from casemate.core.store import METADATA, Store, decode
-from casemate.core.types import Record
 
+INDEX = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 ENTRIES = sa.Table(
     "audit_entry",
     METADATA,
-    sa.Column("index", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("salt", sa.LargeBinary, nullable=False),
-    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("index", INDEX, primary_key=True, autoincrement=False),
     sa.Column("leaf", sa.LargeBinary, nullable=False),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
 )
 HEAD = sa.Table(
     "audit_head",
     METADATA,
     sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("size", sa.Integer, nullable=False),
+    sa.Column("size", INDEX, nullable=False),
     sa.Column("roots", sa.LargeBinary, nullable=False),
 )
 MAX_BODY = 32 * 1024
-_INSERT = 'INSERT INTO audit_entry ("index", salt, body, leaf) VALUES (?, ?, ?, ?)'
-
-
-class Entry(Record, frozen=True, kw_only=True):
-    """One action or decision."""
-
-    index: int
-    """Position in the log, from 0."""
-    time: str
-    """When, RFC 3339 in UTC."""
-    principal: str
-    """Who, such as `User::"ana"`."""
-    action: str
-    """What, such as `run:start`."""
-    resource: str
-    """On what."""
-    outcome: str
-    """`done`, `allowed`, `denied`, `refused`, `failed`."""
-    detail: dict[str, Any]
-    """Digests, names and reasons; never values of rows."""
-
-
-def leaf_entry(salt: bytes, body: bytes) -> bytes:
-    """The public bytes of an entry: a commitment that reveals nothing about `body`."""
-    return b'{"commitment":"' + sha256(salt + body).encode() + b'","v":1}'
-
-
-def _intact(row: tuple[bytes, bytes, bytes]) -> bytes:
-    salt, body, leaf = row
-    entry = leaf_entry(salt, body)
-    if leaf_hash(entry) != leaf:
-        raise VerificationError("an audit entry in the catalogue was changed after it was written", hint="restore the catalogue from a backup")
-    return entry
+BATCH = 4 * tiles.WIDTH
+ERASED = "(erased)"
 
 
 class AuditLog:
     """The writing side of a project's log."""
 
-    def __init__(self, folder: Path, store: Store, signer: CheckpointSigner, clock: Clock) -> None:
+    def __init__(self, folder: Path, store: Store, signer: CheckpointSigner, clock: Clock, bodies: Bodies, subjects: SubjectKeys) -> None:
         self.folder = folder
         self.store = store
         self.signer = signer
         self.clock = clock
+        self.bodies = bodies
+        self.subjects = subjects
 
     def create(self, tx: sa.Connection) -> None:
         """Start an empty log."""
+        self.bodies.add_key(tx)
         tx.execute(HEAD.insert().values(id=1, size=0, roots=b""))
 
-    def append(self, tx: sa.Connection, principal: str, action: str, resource: str, outcome: str, detail: dict[str, Any]) -> int:
-        """Append within the caller's transaction; call `publish` after it committed. Returns the entry's index."""
+    def append(
+        self,
+        tx: sa.Connection,
+        principal: str,
+        action: str,
+        resource: str,
+        outcome: str,
+        detail: dict[str, Any],
+        *,
+        subject: str | None = None,
+        personal: dict[str, Any] | None = None,
+    ) -> int:
+        """Append within the caller's transaction; call `publish` after it committed. Returns the entry's index.
+
+        Args:
+            tx: a write transaction.
+            principal: who.
+            action: what.
+            resource: on what.
+            outcome: how it ended.
+            detail: digests, names and reasons.
+            subject: the person whom `personal` is about; their key seals it, and `shred` makes it unreadable.
+            personal: what must be erasable later.
+        """
+        if subject is not None and personal is not None:
+            pseudonym, sealed = self.subjects.seal(tx, subject, msgspec.json.encode(personal))
+            detail = {**detail, "personal": {"subject": pseudonym, "sealed": base64.b64encode(sealed).decode()}}
         return self.append_many(tx, [(principal, action, resource, outcome, detail)])[0]
 
     def append_many(self, tx: sa.Connection, entries: list[tuple[str, str, str, str, dict[str, Any]]]) -> list[int]:
         """Append several entries (principal, action, resource, outcome, detail) at once."""
-        row = tx.execute(sa.select(HEAD.c.size, HEAD.c.roots)).one()
-        frontier = Frontier(row.size, tiles.split_hashes(row.roots))
+        frontier = self._frontier(tx)
+        first = frontier.size
         now = self.clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        rows, indexes = [], []
-        for principal, action, resource, outcome, detail in entries:
-            entry = Entry(
-                index=frontier.size,
-                time=now,
-                principal=principal,
-                action=action,
-                resource=resource,
-                outcome=outcome,
-                detail=detail,
-            )
+        rows, leaves = [], []
+        for index, (principal, action, resource, outcome, detail) in enumerate(entries, first):
+            entry = Entry(index=index, time=now, principal=principal, action=action, resource=resource, outcome=outcome, detail=detail)
             body = msgspec.json.encode(entry, order="deterministic")
             if len(body) > MAX_BODY:
                 raise BackendError("an audit entry is larger than 32 KiB", hint="report this as a defect")
-            salt = os.urandom(16)
-            leaf = leaf_hash(leaf_entry(salt, body))
-            rows.append((frontier.size, salt, body, leaf))
-            indexes.append(frontier.size)
-            frontier.append(leaf)
-        tx.exec_driver_sql(_INSERT, rows)
+            salt = os.urandom(SALT_SIZE)
+            rows.append((index, salt, body))
+            leaves.append(leaf_hash(leaf_entry(salt, body)))
+            frontier.append(leaves[-1])
+        sealed = self.bodies.seal(tx, rows)
+        values = [{"index": first + i, "leaf": leaf, "sealed": body} for i, (leaf, body) in enumerate(zip(leaves, sealed, strict=True))]
+        tx.execute(ENTRIES.insert(), values)
         tx.execute(HEAD.update().values(size=frontier.size, roots=b"".join(frontier.roots)))
-        return indexes
+        return list(range(first, frontier.size))
+
+    def _frontier(self, tx: sa.Connection) -> Frontier:
+        row = tx.execute(sa.select(HEAD.c.size, HEAD.c.roots)).first()
+        if row is None:
+            raise BackendError(f"{self.store.name} was moved to another database", hint="set [store] url in casemate.toml, then start again")
+        return Frontier(row.size, tiles.split_hashes(row.roots))
 
     def record(self, principal: str, action: str, resource: str, outcome: str, **detail: Any) -> int:
         """Append one entry in a transaction of its own and publish."""
@@ -136,20 +136,32 @@ class AuditLog:
         make_folder(self.folder)
         with exclusive_wait(self.folder / ".lock"):
             with self.store.reading() as tx:
-                row = tx.execute(sa.select(HEAD.c.size, HEAD.c.roots)).one()
-                published = self._published_size()
-                if row.size == published:
+                head = self._frontier(tx)
+                published = self._published()
+                if head.size == published.size and (self.folder / "checkpoint").exists():
                     return
-                self._write_tiles(tx, max(published, 0), row.size)
-            root = Frontier(row.size, tiles.split_hashes(row.roots)).root()
-            write_atomic(self.folder / "checkpoint", self.signer.sign(row.size, root), mode=0o644)
-            self._drop_old(max(published, 0), row.size)
+                self._write_tiles(tx, published.size, head.size)
+            self._require_growth(published, head)
+            write_atomic(self.folder / "checkpoint", self.signer.sign(head.size, head.root()), mode=0o644)
+            self._drop_old(published.size, head.size)
 
-    def _published_size(self) -> int:
+    def _published(self) -> Head:
         try:
-            return int((self.folder / "checkpoint").read_text().split("\n")[1])
-        except (FileNotFoundError, IndexError, ValueError):
-            return -1  # an empty log has a checkpoint too
+            return parse_head(parse_note((self.folder / "checkpoint").read_bytes()))
+        except FileNotFoundError:
+            return Head(self.signer.origin, 0, EMPTY_ROOT)
+
+    def _require_growth(self, old: Head, new: Frontier) -> None:
+        """Never sign a fork: a catalogue that was restored from an old copy must not replace what was published."""
+        try:
+            nodes = tiles.nodes_of(self.folder, new.size)
+            proof = consistency_proof(old.size, new.size, nodes) if old.size <= new.size else []
+            verify_consistency(old.size, new.size, proof, old.root, new.root())
+        except VerificationError as error:
+            raise VerificationError(
+                f"the catalogue's log of {new.size} entries does not contain the published one of {old.size} ({error.message})",
+                hint="the catalogue was rolled back or changed: restore its newest backup; nothing was signed",
+            ) from error
 
     def _write_tiles(self, tx: sa.Connection, old: int, new: int) -> None:
         level, below_old, below_new = 0, old, new
@@ -157,10 +169,12 @@ class AuditLog:
             for number in range(below_old // tiles.WIDTH, -(-below_new // tiles.WIDTH)):
                 width = min(tiles.WIDTH, below_new - number * tiles.WIDTH)
                 if level == 0:
-                    rows = self._rows(tx, number * tiles.WIDTH, width)
-                    entries = tiles.bundle([_intact(row) for row in rows])
+                    rows = list(self._opened(tx, number * tiles.WIDTH, width))
+                    if len(rows) != width:
+                        raise VerificationError("audit entries are missing from the catalogue", hint="restore the catalogue from a backup")
+                    entries = tiles.bundle([leaf_entry(salt, body) for _, salt, body, _ in rows])
                     tiles.write_level(self.folder, "entries", number, entries, width)
-                    hashes = [leaf for _, _, leaf in rows]
+                    hashes = [leaf for _, _, _, leaf in rows]
                 else:
                     hashes = [self._full_root(level - 1, number * tiles.WIDTH + child) for child in range(width)]
                 tiles.write_level(self.folder, level, number, b"".join(hashes), width)
@@ -176,12 +190,24 @@ class AuditLog:
             level, old, new = level + 1, old // tiles.WIDTH, new // tiles.WIDTH
 
     def _full_root(self, level: int, number: int) -> bytes:
-        return tiles.tile_root(tiles.split_hashes((self.folder / tiles.tile_path(level, number)).read_bytes()))
+        return full_root(tiles.split_hashes(tiles.read_tile(self.folder, level, number, tiles.WIDTH)))
 
-    @staticmethod
-    def _rows(tx: sa.Connection, start: int, count: int) -> list[tuple[bytes, bytes, bytes]]:
-        query = 'SELECT salt, body, leaf FROM audit_entry WHERE "index" >= ? AND "index" < ? ORDER BY "index"'
-        return [(row[0], row[1], row[2]) for row in tx.exec_driver_sql(query, (start, start + count))]
+    def _opened(self, tx: sa.Connection, start: int, count: int) -> Iterator[tuple[int, bytes, bytes, bytes]]:
+        """(index, salt, body, leaf) of entries; VerificationError when a body is not what its leaf commits to."""
+        query = sa.select(ENTRIES).where(ENTRIES.c.index >= start, ENTRIES.c.index < start + count).order_by(ENTRIES.c.index)
+        for index, leaf, sealed in tx.execute(query):
+            salt, body = self.bodies.open(tx, index, sealed)
+            if leaf_hash(leaf_entry(salt, body)) != leaf:
+                raise VerificationError(f"audit entry {index} was changed after it was written", hint="restore the catalogue from a backup")
+            yield index, salt, body, leaf
+
+    def rebuild(self) -> None:
+        """Derive every tile and the checkpoint anew from the catalogue: what `fsck --repair` does when they are damaged."""
+        self.check_bodies()
+        with exclusive_wait(self.folder / ".lock"), self.store.reading() as tx:
+            head = self._frontier(tx)
+            self._write_tiles(tx, 0, head.size)
+            write_atomic(self.folder / "checkpoint", self.signer.sign(head.size, head.root()), mode=0o644)
 
     def check(self) -> VerifiedLog:
         """Verify the published log and every body in the catalogue against it; VerificationError when one differs."""
@@ -189,10 +215,10 @@ class AuditLog:
         with exclusive_wait(self.folder / ".lock"):  # a gateway may publish meanwhile and drop partial tiles
             log = verify_log(self.folder, self.signer.vkeys)
         count = 0
-        for index, leaf in self.commitments():
+        for index, leaf in self._leaves():
             if index >= log.checkpoint.size:
                 break  # appended since
-            if leaf != log.leaves[index]:
+            if index != count or leaf != log.leaves[index]:
                 raise VerificationError(
                     f"the catalogue's body of entry {index} is not what the log committed to", hint="restore the catalogue from a backup"
                 )
@@ -201,28 +227,77 @@ class AuditLog:
             raise VerificationError(f"the catalogue holds {count} entries, the log {log.checkpoint.size}", hint="restore the catalogue from a backup")
         return log
 
-    def entries(self, start: int = 0) -> Iterator[Entry]:
-        """The entries from `start` on, oldest first."""
-        while True:
-            with self.store.reading() as tx:
-                rows = self._rows(tx, start, 4 * tiles.WIDTH)
-            if not rows:
-                return
-            for _, body, _ in rows:
-                yield decode(body, Entry)
-            start += len(rows)
+    def check_bodies(self) -> int:
+        """Verify that the catalogue's entries add up to its own head, without the published files; returns their number."""
+        frontier = Frontier()
+        with self.store.reading() as tx:
+            head = self._frontier(tx)
+            for start in range(0, head.size, BATCH):
+                for _, _, _, leaf in self._opened(tx, start, BATCH):
+                    frontier.append(leaf)
+        if (frontier.size, frontier.roots) != (head.size, head.roots):
+            raise VerificationError("the audit entries in the catalogue do not add up to its head", hint="restore the catalogue from a backup")
+        return head.size
 
-    def commitments(self) -> Iterator[tuple[int, bytes]]:
-        """(index, leaf hash recomputed from salt and body) of every entry, to compare with the tiles."""
-        start = 0
+    def _batches(self, start: int) -> Iterator[list[tuple[int, bytes, bytes, bytes]]]:
         while True:
             with self.store.reading() as tx:
-                rows = self._rows(tx, start, 4 * tiles.WIDTH)
+                rows = list(self._opened(tx, start, BATCH))
             if not rows:
                 return
-            for offset, (salt, body, _) in enumerate(rows):
-                yield start + offset, leaf_hash(leaf_entry(salt, body))
-            start += len(rows)
+            yield rows
+            start = rows[-1][0] + 1
+
+    def _leaves(self) -> Iterator[tuple[int, bytes]]:
+        for rows in self._batches(0):
+            yield from ((index, leaf) for index, _, _, leaf in rows)
+
+    def entries(self, start: int = 0) -> Iterator[Entry]:
+        """The entries from `start` on, oldest first; personal parts are opened where their subject's key still exists."""
+        for rows in self._batches(start):
+            opened = [decode(body, Entry) for _, _, body, _ in rows]
+            if any("personal" in entry.detail for entry in opened):
+                with self.store.reading() as tx:
+                    opened = [self._personal(tx, entry) for entry in opened]
+            yield from opened
+
+    def _personal(self, tx: sa.Connection, entry: Entry) -> Entry:
+        part = entry.detail.get("personal")
+        if not isinstance(part, dict) or set(part) != {"subject", "sealed"}:
+            return entry
+        content = self.subjects.open(tx, part["subject"], base64.b64decode(part["sealed"]))
+        opened = ERASED if content is None else msgspec.json.decode(content)
+        return msgspec.structs.replace(entry, detail={**entry.detail, "personal": opened})
+
+    def size(self) -> int:
+        """How many entries are committed."""
+        with self.store.reading() as tx:
+            return self._frontier(tx).size
+
+    def prove(self, index: int) -> bytes:
+        """A stand-alone proof that the log's newest checkpoint commits to entry `index`; see `proof.verify_proof`.
+
+        Raises:
+            ConfigError: there is no such entry.
+        """
+        self.publish()
+        with exclusive_wait(self.folder / ".lock"):
+            checkpoint = (self.folder / "checkpoint").read_bytes()
+            size = int(checkpoint.split(b"\n")[1])
+            if not 0 <= index < size:
+                raise ConfigError(f"the log has no entry {index}", hint=f"entries are numbered 0 to {size - 1}")
+            hashes = inclusion_proof(index, size, tiles.nodes_of(self.folder, size))
+        with self.store.reading() as tx:
+            ((_, salt, body, _),) = self._opened(tx, index, 1)
+        return write_proof(index, salt, body, hashes, checkpoint)
+
+    def shred(self, principal: str, subject: str) -> str:
+        """Make every personal part about `subject` unreadable; the tree still verifies. Returns their pseudonym."""
+        with self.store.transaction() as tx:
+            pseudonym = self.subjects.shred(tx, subject)
+            self.append(tx, principal, "subject:shred", f'Subject::"{pseudonym}"', "done", {})
+        self.publish()
+        return pseudonym
 
 
 class GroupCommit:

@@ -10,11 +10,13 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from casemate.controls.audit.merkle import HASH_SIZE, Frontier
+from casemate.controls.audit.merkle import HASH_SIZE, Nodes, full_root
 from casemate.core.errors import VerificationError
 from casemate.core.files import write_atomic
 
 WIDTH = 256
+LEVELS = 8
+HINT = "`casemate fsck --repair` derives tiles anew; otherwise restore the log from a copy and compare with a checkpoint that you kept"
 
 
 def tile_path(level: int | str, number: int, width: int = WIDTH) -> str:
@@ -45,12 +47,48 @@ def unbundle(content: bytes) -> list[bytes]:
     return entries
 
 
-def tile_root(hashes: list[bytes]) -> bytes:
-    """Root over the hashes of a full tile."""
-    frontier = Frontier()
-    for item in hashes:
-        frontier.append(item)
-    return frontier.root()
+def nodes_of(folder: Path, size: int) -> Nodes:
+    """Hashes of full subtrees, read from the tiles of a published tree of `size` leaves.
+
+    Raises (when called):
+        VerificationError: a tile is missing or cut short.
+    """
+    cache: dict[tuple[int, int], list[bytes]] = {}
+
+    def node(level: int, number: int) -> bytes:
+        floor, within = divmod(level, LEVELS)
+        first = number << within
+        tile = first // WIDTH
+        if (floor, tile) not in cache:
+            width = min(WIDTH, (size >> LEVELS * floor) - tile * WIDTH)
+            cache[floor, tile] = split_hashes(_at_least(folder, floor, tile, width))
+        return full_root(cache[floor, tile][first % WIDTH : first % WIDTH + (1 << within)])
+
+    return node
+
+
+def _at_least(folder: Path, level: int, number: int, width: int) -> bytes:
+    """The first `width` hashes of a tile, also when the log has grown meanwhile and a wider one replaced it."""
+    for _ in range(100):
+        partial = folder / (tile_path(level, number) + ".p")
+        widths = [int(path.name) for path in partial.glob("[0-9]*")] if partial.is_dir() else []
+        for found in sorted({*widths, width, WIDTH}):
+            if found >= width:
+                with contextlib.suppress(VerificationError):
+                    return read_tile(folder, level, number, found)[: width * HASH_SIZE]
+    return read_tile(folder, level, number, width)
+
+
+def read_tile(folder: Path, level: int | str, number: int, width: int) -> bytes:
+    """A tile's bytes; VerificationError when it is missing or, with hashes, has another size."""
+    name = tile_path(level, number, width)
+    try:
+        content = (folder / name).read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise VerificationError(f"the log has no {name}", hint=HINT) from error
+    if level != "entries" and len(content) != width * HASH_SIZE:
+        raise VerificationError(f"{name} was changed", hint=HINT)
+    return content
 
 
 def tiles_of(size: int) -> Iterator[tuple[int, int]]:

@@ -104,6 +104,15 @@ class FileKeyStore:
         except (msgspec.MsgspecError, ValueError) as error:
             raise BackendError(f"the key store {path} is damaged", hint="restore it from its backup") from error
 
+    def upgrade(self) -> "FileKeyStore":
+        """This key store with every KEK that this version of casemate needs; written only when one was missing."""
+        missing = [name for name in PURPOSES if name not in self._document.keks]
+        if not missing:
+            return self
+        self._document.keks.update({name: {1: secrets.token_bytes(32)} for name in missing})
+        write_atomic(self.folder / "keystore.json", msgspec.json.encode(self._document))
+        return FileKeyStore(self.folder, self._document)
+
     def wrap(self, key: str, data_key: bytes) -> bytes:
         """See `KeyProvider.wrap`."""
         version = max(self._aead[key])

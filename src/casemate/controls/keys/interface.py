@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
-PURPOSES = ("footer", "general", "sensitive", "identifier", "objects")
-"""The KEKs of a project: Parquet footer, one per column class, and stored objects."""
+PURPOSES = ("footer", "general", "sensitive", "identifier", "objects", "audit", "subjects")
+"""The KEKs of a project: Parquet footer, one per column class, stored objects, bodies of the audit log, keys of people."""
 
 
 class KeyProvider(Protocol):

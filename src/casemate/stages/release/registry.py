@@ -9,7 +9,7 @@ import msgspec
 import sqlalchemy as sa
 
 from casemate.controls.keys.objects import ObjectStore
-from casemate.core.errors import ConfigError, RefusedError
+from casemate.core.errors import ConfigError, RefusedError, TransientError
 from casemate.core.files import fsync_folder, fsync_tree, make_folder
 from casemate.core.signatures import Verifier
 from casemate.core.store import METADATA, Store, decode
@@ -55,16 +55,12 @@ class Registry:
         return int(latest or 0) + 1
 
     def register(self, tx: sa.Connection, release: Release, created: str) -> None:
-        """Add a model within the caller's transaction."""
-        tx.execute(
-            MODELS.insert().values(
-                name=release.model,
-                version=release.model_version,
-                run=release.lineage.run,
-                created=created,
-                release=msgspec.json.encode(release),
-            )
-        )
+        """Add a model within the caller's transaction; TransientError when another run took its version meanwhile."""
+        row = {"name": release.model, "version": release.model_version, "run": release.lineage.run, "created": created}
+        try:
+            tx.execute(MODELS.insert().values(**row, release=msgspec.json.encode(release)))
+        except sa.exc.IntegrityError as error:
+            raise TransientError(f"another run registered {release.model}@{release.model_version} meanwhile", hint="run again") from error
 
     def list(self) -> list[Registered]:
         """All models, newest first."""

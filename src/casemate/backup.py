@@ -1,0 +1,310 @@
+"""Encrypted backups of a whole project, keys included, consistent while runs and the gateway go on.
+
+Format (version 1): the line `casemate-backup/v1`, a JSON line with the Argon2id parameters (RFC 9106), then a
+Cobblestone-256 stream (chunked AEAD: no bit can change and no end can be missing) of a tar file. Its last member,
+`MANIFEST.json`, lists the SHA-256 of every other one. The catalogue is copied first, in one snapshot; what it refers to
+is content-addressed or written once, so that copying those files afterwards is consistent.
+"""
+
+import hashlib
+import io
+import os
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+from cryptography.cobblestone import Cobblestone256Decryptor, Cobblestone256Encryptor
+
+from casemate.config import FILE_NAME
+from casemate.controls.keys.file import keystore_folder
+from casemate.core.errors import BackendError, ConfigError, VerificationError
+from casemate.core.files import DRAFT, fsync_folder, fsync_tree, make_folder, remove_tree
+from casemate.core.store import open_store
+from casemate.core.store.move import copy_rows
+from casemate.core.store.sqlite import SqliteStore
+from casemate.core.types import Record
+from casemate.project import CATALOG, STATE, Project, open_project
+
+MAGIC = b"casemate-backup/v1\n"
+MANIFEST = "MANIFEST.json"
+SKIPPED = {"tmp", "studies", CATALOG, f"{CATALOG}-wal", f"{CATALOG}-shm", "lock", ".lock"}
+CHUNK = 1 << 20
+MAX_HEADER = 4096
+LEAST_SECRET = 12
+
+
+class _Header(msgspec.Struct, forbid_unknown_fields=True):
+    kdf: str
+    salt: bytes
+    iterations: int
+    lanes: int
+    memory_kib: int
+
+
+class Contents(Record, frozen=True, kw_only=True):
+    """What a backup holds."""
+
+    project: str
+    """Project id."""
+    created: str
+    """When, RFC 3339 in UTC."""
+    entries: int
+    """Entries of the audit log in it."""
+    files: dict[str, str]
+    """SHA-256 of every file, by name."""
+    size: int
+    """Bytes before encryption."""
+
+
+def _key(passphrase: str, header: _Header) -> bytes:
+    if header.kdf != "argon2id" or header.memory_kib > 1 << 21 or header.iterations > 64 or header.lanes > 64:
+        raise VerificationError("the backup's key derivation is unknown or out of bounds", hint="it was changed, or a newer casemate wrote it")
+    derive = Argon2id(salt=header.salt, length=Cobblestone256Encryptor.KEY_SIZE if hasattr(Cobblestone256Encryptor, "KEY_SIZE") else 32,
+                      iterations=header.iterations, lanes=header.lanes, memory_cost=header.memory_kib)  # fmt: skip
+    return derive.derive(passphrase.encode())
+
+
+def create(project: Project, target: Path, passphrase: str) -> Contents:
+    """Write a backup of `project` to the new file `target`.
+
+    Raises:
+        ConfigError: the passphrase is shorter than 12 characters, or the file exists.
+    """
+    if len(passphrase) < LEAST_SECRET:
+        raise ConfigError(f"the passphrase is shorter than {LEAST_SECRET} characters", hint="take a longer one")
+    if target.exists():
+        raise ConfigError(f"{target} exists already", hint="name a new file")
+    header = _Header("argon2id", os.urandom(16), 3, 4, 1 << 16)
+    line = msgspec.json.encode(header)
+    make_folder(target.absolute().parent, 0o755)
+    descriptor, draft = tempfile.mkstemp(dir=target.absolute().parent, prefix=DRAFT)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(MAGIC + line + b"\n")
+            sealed = _Sealing(file, Cobblestone256Encryptor(_key(passphrase, header), line))
+            contents = _write(project, sealed)
+            sealed.finish()
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(draft, target)  # never over an existing file
+    finally:
+        os.unlink(draft)
+    fsync_folder(target.absolute().parent)
+    return contents
+
+
+def _write(project: Project, sink: Any) -> Contents:
+    digests: dict[str, str] = {}
+    total = 0
+    with tempfile.TemporaryDirectory(prefix="casemate-backup-") as scratch, tarfile.open(fileobj=sink, mode="w|", format=tarfile.PAX_FORMAT) as tar:
+        snapshot = Path(scratch) / CATALOG
+        _snapshot(project, snapshot)
+        for name, path in [(f"project/{STATE}/{CATALOG}", snapshot), *_files(project)]:
+            content = path.read_bytes()
+            digests[name] = hashlib.sha256(content).hexdigest()
+            total += len(content)
+            _add(tar, name, content)
+        store = SqliteStore(snapshot)
+        try:
+            from casemate.controls.audit.log import HEAD
+
+            with store.reading() as tx:
+                entries = int(tx.execute(HEAD.select()).one().size)
+        finally:
+            store.close()
+        contents = Contents(
+            project=project.config.project.id, created=project.clock.now().isoformat(), entries=entries, files=digests, size=total
+        )
+        _add(tar, MANIFEST, contents.to_json())
+    return contents
+
+
+def _snapshot(project: Project, target: Path) -> None:
+    if isinstance(project.store, SqliteStore):
+        project.store.snapshot(target)
+        return
+    copy = SqliteStore(target)
+    try:
+        copy.upgrade()
+        copy_rows(project.store, copy)
+    finally:
+        copy.close()
+
+
+def _files(project: Project) -> Iterator[tuple[str, Path]]:
+    """The project's own files, its state and its keys; not the source table, which is sealed in the state already."""
+    named = [FILE_NAME, project.config.data.schema, project.config.train.entry.partition(":")[0], *project.config.train.files]
+    for name in dict.fromkeys(named):
+        if (project.root / name).is_file():
+            yield f"project/{name}", project.root / name
+    for root, prefix in (
+        (project.root / project.config.access.policies, f"project/{project.config.access.policies}"),
+        (project.state, f"project/{STATE}"),
+        (project.keys.folder, "keys"),
+    ):
+        for path in sorted(root.rglob("*")):
+            parts = path.relative_to(root).parts
+            if path.is_file() and not path.is_symlink() and not SKIPPED & set(parts) and not path.name.startswith((DRAFT, ".tls-")):
+                yield f"{prefix}/{'/'.join(parts)}", path
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = len(content), 0o600
+    tar.addfile(member, io.BytesIO(content))
+
+
+class _Sealing:
+    """The writing end of the encrypted stream."""
+
+    def __init__(self, file: IO[bytes], stream: Any) -> None:
+        self.file, self.stream = file, stream
+
+    def write(self, content: bytes) -> int:
+        self.file.write(self.stream.update(content))
+        return len(content)
+
+    def finish(self) -> None:
+        self.file.write(self.stream.finalize())
+
+
+class _Opening:
+    """The reading end: nothing leaves it that was not authenticated."""
+
+    def __init__(self, file: IO[bytes], stream: Any) -> None:
+        self.file, self.stream, self.ready, self.done = file, stream, bytearray(), False
+
+    def read(self, count: int) -> bytes:
+        while len(self.ready) < count and not self.done:
+            chunk = self.file.read(CHUNK)
+            try:
+                self.ready += self.stream.update(chunk) if chunk else self.stream.finalize()
+            except (InvalidTag, ValueError) as error:
+                raise VerificationError("the backup was changed or cut, or the passphrase is wrong", hint="try another copy of it") from error
+            self.done = not chunk
+        out = bytes(self.ready[:count])
+        del self.ready[:count]
+        return out
+
+
+def _members(path: Path, passphrase: str) -> Iterator[tuple[str, bytes]]:
+    with path.open("rb") as file:
+        if file.readline(len(MAGIC)) != MAGIC:
+            raise VerificationError(f"{path} is no casemate backup", hint="check the path")
+        line = file.readline(MAX_HEADER)
+        try:
+            header = msgspec.json.decode(line, type=_Header)
+            stream = _Opening(file, Cobblestone256Decryptor(_key(passphrase, header), line.removesuffix(b"\n")))
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise VerificationError(f"{path} was changed", hint="try another copy of it") from error
+        try:
+            with tarfile.open(fileobj=stream, mode="r|") as tar:  # type: ignore[call-overload]
+                for member in tar:
+                    extracted = tar.extractfile(member)
+                    if extracted is None or not _inside(member.name):
+                        raise VerificationError(f"the backup holds {member.name!r}, which is no plain file", hint="do not use it")
+                    yield member.name, extracted.read()
+        except tarfile.TarError as error:
+            raise VerificationError(f"{path} was changed or cut, or the passphrase is wrong", hint="try another copy of it") from error
+        while stream.read(CHUNK):
+            continue  # to the authenticated end
+
+
+def _inside(name: str) -> bool:
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts and (name == MANIFEST or path.parts[0] in {"project", "keys"})
+
+
+def read(path: Path, passphrase: str, take: Callable[[str, bytes], None] = lambda _name, _content: None) -> Contents:
+    """Read a backup to its end, give every file to `take`, and check all of them against the manifest.
+
+    Raises:
+        VerificationError: it was changed or cut, or the passphrase is wrong.
+    """
+    digests: dict[str, str] = {}
+    manifest: bytes | None = None
+    for name, content in _members(path, passphrase):
+        if manifest is not None or name in digests:
+            raise VerificationError("the backup holds more than its manifest says", hint="do not use it")
+        if name == MANIFEST:
+            manifest = content
+        else:
+            digests[name] = hashlib.sha256(content).hexdigest()
+            take(name, content)
+    if manifest is None:
+        raise VerificationError(f"{path} ends before its manifest", hint="try another copy of it")
+    contents = msgspec.json.decode(manifest, type=Contents)
+    if contents.files != digests:
+        raise VerificationError(f"{path}: a file does not match the manifest", hint="do not use it")
+    return contents
+
+
+def restore(path: Path, folder: Path, passphrase: str) -> Project:
+    """Bring the project back into the new folder `folder`, its keys into the key store, and check everything.
+
+    A catalogue that lived in PostgreSQL comes back as SQLite; `casemate store migrate` moves it on.
+
+    Raises:
+        ConfigError: the folder is not empty, or other keys of this project lie in the key store.
+        VerificationError: the backup or what it holds does not verify; nothing is left behind.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"{folder} is not empty", hint="name a new folder")
+    contents = read(path, passphrase)
+    keys = keystore_folder(contents.project)
+    if keys.exists() and hashlib.sha256((keys / "keystore.json").read_bytes()).hexdigest() != contents.files.get("keys/keystore.json"):
+        raise ConfigError(f"{keys} holds other keys than the backup", hint="the keys were changed since; move that folder away if the backup's count")
+    parent = make_folder(folder.absolute().parent, 0o755)
+    draft = Path(tempfile.mkdtemp(dir=parent, prefix=DRAFT))
+    fresh_keys = not keys.exists()
+    try:
+        draft.chmod(0o755)
+
+        def take(name: str, content: bytes) -> None:
+            top, _, rest = name.partition("/")
+            if top == "keys" and not fresh_keys:
+                return
+            target = (draft if top == "project" else keys) / rest
+            make_folder(target.parent)
+            target.write_bytes(content)
+            target.chmod(0o644 if "/public/" in name or not rest.startswith(STATE) and top == "project" else 0o600)
+
+        read(path, passphrase, take)
+        _use_sqlite(draft)
+        fsync_tree(draft)
+        if fresh_keys:
+            fsync_tree(keys)
+        if folder.exists():
+            folder.rmdir()
+        draft.rename(folder)
+        fsync_folder(parent)
+    except BaseException:
+        remove_tree(draft)
+        if fresh_keys:
+            remove_tree(keys)
+        raise
+    project = open_project(folder)
+    project.audit.check()
+    return project
+
+
+def _use_sqlite(root: Path) -> None:
+    """The catalogue in a backup is SQLite, whatever it was."""
+    import tomlkit
+
+    document = tomlkit.parse((root / FILE_NAME).read_text(encoding="utf-8"))
+    if document.get("store"):
+        document.remove("store")
+        (root / FILE_NAME).write_text(tomlkit.dumps(document), encoding="utf-8")
+    store = open_store("", root / STATE / CATALOG)
+    try:
+        store.check()
+        if store.damage():
+            raise BackendError("the catalogue in the backup is damaged", hint="try an older backup")
+    finally:
+        store.close()

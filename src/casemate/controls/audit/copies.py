@@ -1,0 +1,179 @@
+"""Copies of checkpoints outside the operator's reach: what makes a rollback or a rewritten history visible.
+
+A place is `file:FOLDER` (a mount that others control), `git:REPOSITORY` (a commit a checkpoint; push it elsewhere with
+a hook) or `s3:BUCKET/PREFIX` (object lock in compliance mode: nobody can delete or replace a copy before its time).
+Names are the tree size with 20 digits, so that a copy is never replaced by another one of the same size.
+"""
+
+import datetime
+import importlib.util
+import os
+import subprocess
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+from casemate.controls.audit.checkpoint import VerifiedCheckpoint, parse_head, verify_checkpoint
+from casemate.controls.audit.note import parse_note
+from casemate.core.errors import BackendError, ConfigError, TransientError, VerificationError
+from casemate.core.files import write_atomic
+
+GIT_SECONDS = 60
+
+
+class Copies(ABC):
+    """One place that keeps checkpoints."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+
+    @abstractmethod
+    def names(self) -> list[str]:
+        """Names of the copies that are there, oldest first."""
+
+    @abstractmethod
+    def read(self, name: str) -> bytes:
+        """One copy."""
+
+    @abstractmethod
+    def write(self, name: str, content: bytes) -> None:
+        """Add a copy."""
+
+    def put(self, checkpoint: bytes) -> None:
+        """Keep `checkpoint`, unless this very head is kept already.
+
+        Raises:
+            VerificationError: another head of the same size is kept, which proves a fork.
+            BackendError: the place cannot be reached or written.
+        """
+        head = parse_head(parse_note(checkpoint))
+        name = f"{head.size:020d}"
+        if name in self.names():
+            if parse_head(parse_note(self.read(name))) != head:
+                raise VerificationError(f"{self.where} holds another checkpoint of {head.size} entries: a fork", hint="keep both as proof")
+            return
+        self.write(name, checkpoint)
+
+    def newest(self, vkeys: str) -> VerifiedCheckpoint | None:
+        """The newest copy, verified; None when there is none."""
+        names = self.names()
+        return verify_checkpoint(self.read(names[-1]), vkeys) if names else None
+
+
+class FileCopies(Copies):
+    """A folder."""
+
+    def __init__(self, where: str, folder: Path) -> None:
+        super().__init__(where)
+        self.folder = folder
+
+    def names(self) -> list[str]:
+        """See `Copies.names`."""
+        return sorted(path.name for path in self.folder.glob("[0-9]" * 20)) if self.folder.is_dir() else []
+
+    def read(self, name: str) -> bytes:
+        """See `Copies.read`."""
+        return (self.folder / name).read_bytes()
+
+    def write(self, name: str, content: bytes) -> None:
+        """See `Copies.write`."""
+        try:
+            write_atomic(self.folder / name, content, mode=0o444)
+        except OSError as error:
+            raise TransientError(f"{self.where} was not written: {error.strerror}", hint="see its permissions and free space") from error
+
+
+class GitCopies(FileCopies):
+    """A git repository's work tree; every copy is a commit."""
+
+    def _git(self, *words: str) -> str:
+        identity = ["-c", "user.name=casemate", "-c", "user.email=casemate@localhost", "-c", "commit.gpgsign=false", "-c", "core.hooksPath=/dev/null"]
+        environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | {"GIT_TERMINAL_PROMPT": "0"}
+        try:
+            done = subprocess.run(
+                ["git", *identity, "-C", str(self.folder), *words],  # noqa: S607 - the user's own git
+                capture_output=True, text=True, timeout=GIT_SECONDS, env=environment, stdin=subprocess.DEVNULL, check=False,
+            )  # fmt: skip
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise TransientError(f"git did not run: {error}", hint="install git") from error
+        if done.returncode:
+            raise TransientError(f"{self.where}: git {words[0]} failed: {done.stderr.strip()[:300]}", hint="see the repository")
+        return done.stdout
+
+    def names(self) -> list[str]:
+        """See `Copies.names`; what is committed, not what lies in the work tree."""
+        if not (self.folder / ".git").exists():
+            raise BackendError(f"{self.where} is no git repository", hint=f"git init {self.folder}")
+        if not self._git("rev-list", "-n1", "--all"):
+            return []
+        return sorted(name for name in self._git("ls-tree", "--name-only", "HEAD").split() if name.isdigit())
+
+    def read(self, name: str) -> bytes:
+        """See `Copies.read`."""
+        return self._git("show", f"HEAD:{name}").encode()
+
+    def write(self, name: str, content: bytes) -> None:
+        """See `Copies.write`."""
+        super().write(name, content)
+        self._git("add", "--", name)
+        self._git("commit", "--quiet", "-m", f"checkpoint {int(name)}", "--", name)
+
+
+class S3Copies(Copies):
+    """A bucket with object lock; credentials come from the usual places of the AWS SDK."""
+
+    def __init__(self, where: str, bucket: str, prefix: str, days: int) -> None:
+        super().__init__(where)
+        if importlib.util.find_spec("boto3") is None:
+            raise BackendError("the S3 client is not installed", hint='pip install "casemate[s3]"')
+        import boto3
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        self._faults: tuple[type[Exception], ...] = (BotoCoreError, ClientError)
+        self._s3: Any = boto3.client("s3", config=Config(connect_timeout=10, read_timeout=30, retries={"max_attempts": 2}))
+        self.bucket, self.prefix, self.days = bucket, prefix, days
+
+    def _call(self, name: str, **words: Any) -> Any:
+        try:
+            return getattr(self._s3, name)(Bucket=self.bucket, **words)
+        except self._faults as error:
+            raise TransientError(f"{self.where}: {error}"[:500], hint="see the bucket, its object lock and the credentials") from error
+
+    def names(self) -> list[str]:
+        """See `Copies.names`."""
+        found: list[str] = []
+        more: dict[str, str] = {}
+        while True:
+            page = self._call("list_objects_v2", Prefix=self.prefix, **more)
+            found += [item["Key"].removeprefix(self.prefix) for item in page.get("Contents", [])]
+            if not page.get("IsTruncated"):
+                return sorted(name for name in found if name.isdigit())
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def read(self, name: str) -> bytes:
+        """See `Copies.read`."""
+        return bytes(self._call("get_object", Key=self.prefix + name)["Body"].read())
+
+    def write(self, name: str, content: bytes) -> None:
+        """See `Copies.write`."""
+        until = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=self.days)
+        lock = {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": until, "ChecksumAlgorithm": "SHA256", "IfNoneMatch": "*"}
+        self._call("put_object", Key=self.prefix + name, Body=content, **lock)
+
+
+def open_copies(where: str, days: int) -> Copies:
+    """The place that `where` names.
+
+    Raises:
+        ConfigError: it is of no known kind.
+    """
+    kind, _, place = where.partition(":")
+    if kind == "file" and place:
+        return FileCopies(where, Path(place))
+    if kind == "git" and place:
+        return GitCopies(where, Path(place))
+    if kind == "s3" and place:
+        bucket, _, prefix = place.removeprefix("//").partition("/")
+        return S3Copies(where, bucket, f"{prefix.strip('/')}/" if prefix.strip("/") else "", days)
+    raise ConfigError(f"[audit] copies: {where!r} is no place for checkpoints", hint="file:FOLDER, git:REPOSITORY or s3:BUCKET/PREFIX")

@@ -1,0 +1,109 @@
+"""Collecting cosignatures: the log's side of C2SP tlog-witness (https://c2sp.org/tlog-witness)."""
+
+import base64
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from casemate.controls.audit import tiles
+from casemate.controls.audit.checkpoint import VerifiedCheckpoint, verify_checkpoint
+from casemate.controls.audit.merkle import consistency_proof
+from casemate.controls.audit.note import Key, Note, parse_lines
+from casemate.controls.audit.verify import WITNESSED
+from casemate.core.errors import Error, TransientError, VerificationError
+from casemate.core.files import exclusive_wait, write_atomic
+
+MAX_ANSWER = 64 * 1024
+CONFLICT = 409
+
+
+@dataclass(frozen=True)
+class WitnessPeer:
+    """A witness that the project's owner trusts."""
+
+    name: str
+    url: str
+    keys: list[Key]
+
+
+def collect(folder: Path, vkeys: str, peers: list[WitnessPeer], timeout: float) -> dict[str, Error | None]:
+    """Ask every witness to cosign the published checkpoint, and keep it with the lines that verify in `witnessed`.
+
+    Args:
+        folder: the log's folder.
+        vkeys: the log's own keys.
+        peers: whom to ask.
+        timeout: seconds for one request.
+
+    Returns:
+        Per witness None, or why it did not cosign; a VerificationError means that it knows another history.
+    """
+    content = (folder / "checkpoint").read_bytes()
+    checkpoint = verify_checkpoint(content, vkeys)
+    kept = _kept(folder, vkeys)
+    done: dict[str, Error | None] = {}
+    lines = ""
+    for peer in peers:
+        guess = kept.size if kept is not None and kept.cosigned_by(peer.keys) else 0
+        try:
+            lines += _ask(folder, peer, checkpoint, content, guess, timeout)
+            done[peer.name] = None
+        except Error as error:
+            done[peer.name] = error
+    if lines:
+        with exclusive_wait(folder / ".lock"):
+            newest = _kept(folder, vkeys)
+            if newest is None or newest.size <= checkpoint.size:
+                write_atomic(folder / WITNESSED, content + lines.encode(), mode=0o644)
+    return done
+
+
+def _kept(folder: Path, vkeys: str) -> VerifiedCheckpoint | None:
+    try:
+        return verify_checkpoint((folder / WITNESSED).read_bytes(), vkeys)
+    except (FileNotFoundError, VerificationError):
+        return None
+
+
+def _ask(folder: Path, peer: WitnessPeer, checkpoint: VerifiedCheckpoint, content: bytes, old: int, timeout: float) -> str:
+    status, body = _post(peer, folder, checkpoint, content, old, timeout)
+    if status == CONFLICT and body.strip().isdigit():
+        known = int(body)
+        if known > checkpoint.size or known == old:
+            raise VerificationError(
+                f"the witness {peer.name} knows {known} entries of this log and another history than the {checkpoint.size} published here",
+                hint="the log was rolled back or forked: treat it as tampering until explained",
+            )
+        status, body = _post(peer, folder, checkpoint, content, known, timeout)
+    if status == 422:
+        raise VerificationError(f"the witness {peer.name} knows another history of this log", hint="treat it as tampering until explained")
+    if status != 200:
+        raise TransientError(f"the witness {peer.name} answered {status}: {body.strip()[:200]}", hint="give its operator your log.vkey")
+    try:
+        note = Note(checkpoint.note.text, (*checkpoint.note.lines, *parse_lines(body)))
+    except ValueError as error:
+        raise TransientError(f"the witness {peer.name} answered something malformed", hint="ask its operator") from error
+    if not replace(checkpoint, note=note).cosigned_by(peer.keys):
+        raise TransientError(f"the witness {peer.name} signed with other keys than the configured ones", hint="compare [audit.witnesses] keys")
+    wanted = {(key.name, key.id) for key in peer.keys}
+    return "".join(f"{line}\n" for line, parsed in zip(body.splitlines(), parse_lines(body), strict=True) if parsed[:2] in wanted)
+
+
+def _post(peer: WitnessPeer, folder: Path, checkpoint: VerifiedCheckpoint, content: bytes, old: int, timeout: float) -> tuple[int, str]:
+    proof = consistency_proof(old, checkpoint.size, tiles.nodes_of(folder, checkpoint.size)) if old <= checkpoint.size else []
+    lines = "".join(base64.b64encode(item).decode() + "\n" for item in proof)
+    request = urllib.request.Request(  # noqa: S310 - http or https by the configuration's pattern
+        f"{peer.url.rstrip('/')}/add-checkpoint", f"old {old}\n{lines}\n".encode() + content, method="POST"
+    )
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=timeout) as answer:
+            return int(answer.status), answer.read(MAX_ANSWER).decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read(MAX_ANSWER).decode(errors="replace")
+    except (OSError, ValueError) as error:
+        raise TransientError(
+            f"the witness {peer.name} was not reached: {error}", hint="see that it runs; `casemate audit cosign` asks again"
+        ) from error

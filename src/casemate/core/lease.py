@@ -1,0 +1,210 @@
+"""Who works on a run: a lease with a heartbeat and a fencing token, without comparing clocks.
+
+The owner adds one to `beat` every `BEAT_SECONDS`. Whoever wants the run watches that number: if it stands still for
+`PATIENCE` looks, one a second, the owner is gone. No wall clock takes part, and no single leap of any clock can expire
+a lease. On the owner's own machine the kernel knows sooner: a process that is no more holds nothing.
+
+Every write of the owner carries (owner, token) in its UPDATE's WHERE, so that one which slept past its lease writes nothing.
+"""
+
+import _thread
+import os
+import platform
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import sqlalchemy as sa
+
+from casemate.core.errors import BackendError, Error, LeaseLost, RunCancelled, StageTimeout
+from casemate.core.store import METADATA, Store
+from casemate.core.types import Record
+
+BEAT_SECONDS = 5.0
+TICK_SECONDS = 0.5
+PATIENCE = 15
+STOPPED = ("T", "t")
+DEAD = ("Z", "X")
+
+_held: set[str] = set()
+"""Owners that live in this process."""
+
+RUNS = sa.Table(
+    "run",
+    METADATA,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("inputs", sa.String, nullable=False),
+    sa.Column("principal", sa.String, nullable=False),
+    sa.Column("state", sa.String, nullable=False),
+    sa.Column("started", sa.String, nullable=False),
+    sa.Column("ended", sa.String),
+    sa.Column("error", sa.String),
+    sa.Column("key", sa.String),
+    sa.Column("start", sa.String),
+    sa.Column("owner", sa.String, nullable=False, server_default=""),
+    sa.Column("token", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("beat", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("place", sa.String, nullable=False, server_default=""),
+    sa.Index("run_key", "key", unique=True),
+)
+
+
+class Place(Record, frozen=True, kw_only=True):
+    """Where a process runs, precisely enough to tell it from a later one with the same number."""
+
+    host: str
+    """Name of the machine, for people."""
+    boot: str
+    """Boot id of the kernel; empty where the system tells none."""
+    namespace: str
+    """PID namespace."""
+    pid: int
+    """Process number."""
+    born: str
+    """When the kernel started the process, in clock ticks since boot."""
+
+    @classmethod
+    def here(cls) -> "Place":
+        """This process."""
+        try:
+            boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+            namespace = os.readlink("/proc/self/ns/pid")
+            born = _stat(os.getpid())[1]
+        except OSError:
+            boot, namespace, born = "", "", ""
+        return cls(host=platform.node(), boot=boot, namespace=namespace, pid=os.getpid(), born=born)
+
+    def state(self) -> Literal["alive", "stopped", "dead", "unknown"]:
+        """What the kernel of this machine knows about the process; `unknown` when it lives elsewhere."""
+        here = Place.here()
+        if not here.boot or (self.boot, self.namespace) != (here.boot, here.namespace):
+            return "unknown"
+        try:
+            state, born = _stat(self.pid)
+        except OSError:
+            return "dead"
+        if born != self.born or state in DEAD:
+            return "dead"
+        return "stopped" if state in STOPPED else "alive"
+
+
+def _stat(pid: int) -> tuple[str, str]:
+    """(state, start time) of a process, from /proc/PID/stat (proc(5))."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    return fields[0], fields[19]
+
+
+def owner_state(row: sa.Row[tuple[object, ...]]) -> Literal["alive", "stopped", "dead", "unknown"]:
+    """What is known about the owner of a run's row."""
+    if not row.owner:
+        return "dead"
+    try:
+        place = msgspec.json.decode(row.place, type=Place)
+    except msgspec.MsgspecError:
+        return "unknown"
+    if place == Place.here():
+        return "alive" if row.owner in _held else "dead"
+    return place.state()
+
+
+def expired(store: Store, run: str, *, wait: Callable[[float], None] = time.sleep) -> bool:
+    """Watch a run's heartbeat until it moves (False) or has stood still for `PATIENCE` looks (True)."""
+    seen = _pulse(store, run)
+    for _ in range(PATIENCE):
+        wait(1.0)
+        now = _pulse(store, run)
+        if now != seen:
+            return False
+    return True
+
+
+def _pulse(store: Store, run: str) -> tuple[object, ...] | None:
+    with store.reading() as tx:
+        row = tx.execute(sa.select(RUNS.c.owner, RUNS.c.token, RUNS.c.beat, RUNS.c.state).where(RUNS.c.id == run)).first()
+    return None if row is None else tuple(row)
+
+
+class Lease:
+    """The right to write to one run; a thread keeps it alive and watches for cancellation and the stage's deadline."""
+
+    def __init__(self, store: Store, run: str, owner: str, token: int) -> None:
+        self.store = store
+        self.run = run
+        self.owner = owner
+        self.token = token
+        self.lost: Error | None = None
+        self._deadline: float | None = None
+        self._stage = ""
+        self._stop = threading.Event()
+        self._guard = threading.Lock()
+        self._interrupts = threading.current_thread() is threading.main_thread()
+        self._thread = threading.Thread(target=self._beat, name="casemate-lease", daemon=True)
+
+    def start(self) -> None:
+        """Begin to beat."""
+        _held.add(self.owner)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop beating; afterwards nothing interrupts the caller."""
+        with self._guard:
+            self._stop.set()
+        _held.discard(self.owner)
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def limit(self, stage: str, seconds: float | None) -> None:
+        """Give the stage that begins now a deadline."""
+        self._stage, self._deadline = stage, None if seconds is None else time.monotonic() + seconds
+
+    def require(self, tx: sa.Connection) -> None:
+        """Go on only as the owner: called first in every transaction of the run.
+
+        Raises:
+            LeaseLost: another process took the run over.
+            RunCancelled: somebody cancelled it.
+            StageTimeout: the stage's time is up.
+        """
+        if self.lost is not None:
+            raise self.lost
+        if not self._touch(tx):
+            raise self._why(tx)
+
+    def _touch(self, tx: sa.Connection) -> bool:
+        mine = (RUNS.c.id == self.run, RUNS.c.owner == self.owner, RUNS.c.token == self.token, RUNS.c.state == "running")
+        return tx.execute(RUNS.update().where(*mine).values(beat=RUNS.c.beat + 1)).rowcount == 1
+
+    def _why(self, tx: sa.Connection) -> Error:
+        state = tx.execute(sa.select(RUNS.c.state).where(RUNS.c.id == self.run)).scalar()
+        if state == "cancelled":
+            return RunCancelled(
+                f"run {self.run} was cancelled", hint="`casemate audit show --action run:cancel` says by whom; `casemate run` starts anew"
+            )
+        return LeaseLost(f"another process took run {self.run} over while this one stood still", hint="`casemate runs` shows how it goes on")
+
+    def _beat(self) -> None:
+        beaten = time.monotonic()
+        while not self._stop.wait(TICK_SECONDS):
+            if self._deadline is not None and time.monotonic() >= self._deadline:
+                self._give_up(StageTimeout(f"the {self._stage} stage took longer than allowed", hint="raise [run] timeouts in casemate.toml"))
+                return
+            if time.monotonic() - beaten < BEAT_SECONDS:
+                continue
+            beaten = time.monotonic()
+            try:
+                with self.store.transaction() as tx:
+                    why = None if self._touch(tx) else self._why(tx)
+            except BackendError:
+                continue  # the next commit of the run meets the same fault and says so
+            if why is not None:
+                self._give_up(why)
+                return
+
+    def _give_up(self, why: Error) -> None:
+        self.lost = why
+        with self._guard:
+            if self._interrupts and not self._stop.is_set():
+                _thread.interrupt_main()

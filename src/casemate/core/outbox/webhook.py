@@ -1,0 +1,59 @@
+"""Webhooks: a signed POST with an idempotency key (headers as in Standard Webhooks, https://www.standardwebhooks.com)."""
+
+import base64
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.hmac import HMAC
+
+from casemate.core.errors import ConfigError, TransientError
+from casemate.core.outbox.interface import Message
+
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A signed message goes where it was sent and nowhere else."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Refuse."""
+
+
+def deliver_to(url: str, secret: Callable[[], str] | None, timeout: float) -> Callable[[Message], None]:
+    """A way to POST messages to `url`; `secret` gives the key of the signature.
+
+    Raises:
+        ConfigError: the URL is not https (http is for this machine only).
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK):
+        raise ConfigError(f"a webhook to {parts.hostname or url!r} must use https", hint="http is allowed to this machine only")
+    if parts.username or parts.password:
+        raise ConfigError("a webhook URL holds a password", hint='take it out; sign with secret = "env:NAME"')
+    opener = urllib.request.build_opener(_NoRedirect, urllib.request.ProxyHandler({}))
+
+    def deliver(message: Message) -> None:
+        body = msgspec.json.encode(message)
+        stamp = str(int(time.time()))
+        headers = {"content-type": "application/json", "idempotency-key": message.key, "webhook-id": message.key, "webhook-timestamp": stamp}
+        if secret is not None:
+            mac = HMAC(secret().encode(), hashes.SHA256())
+            mac.update(f"{message.key}.{stamp}.".encode() + body)
+            headers["webhook-signature"] = "v1," + base64.b64encode(mac.finalize()).decode()
+        request = urllib.request.Request(url, body, headers, method="POST")  # noqa: S310 - scheme checked above
+        try:
+            with opener.open(request, timeout=timeout):
+                return
+        except urllib.error.HTTPError as error:
+            error.close()
+            raise TransientError(f"{parts.hostname} answered {error.code}", hint="see the receiver's log") from error
+        except (OSError, ValueError) as error:
+            raise TransientError(f"{parts.hostname} was not reached: {error}", hint="see that it runs and that its certificate is valid") from error
+
+    return deliver

@@ -1,0 +1,29 @@
+"""The catalogue: what a project knows, in SQLite or PostgreSQL, behind one interface."""
+
+from pathlib import Path
+
+from casemate.core.secrets import read_secret
+from casemate.core.store.interface import METADATA, Store, decode
+
+__all__ = ["METADATA", "Store", "decode", "open_store"]
+
+
+def open_store(url: str, file: Path, password: str | None = None) -> Store:
+    """The catalogue at `url`, or the SQLite database `file` when `url` is empty.
+
+    Args:
+        url: "" or `postgresql://USER@HOST:PORT/DATABASE`; a password inside it is refused.
+        file: the SQLite database of the project.
+        password: reference to the server's password (`env:NAME`, `file:PATH`).
+
+    Raises:
+        ConfigError: the URL is of no known kind.
+        BackendError: the driver is not installed.
+    """
+    if not url:
+        from casemate.core.store.sqlite import SqliteStore
+
+        return SqliteStore(file)
+    from casemate.core.store.postgres import PostgresStore
+
+    return PostgresStore(url, read_secret(password) if password else None)

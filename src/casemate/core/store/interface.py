@@ -1,0 +1,119 @@
+"""What a catalogue promises, whatever database holds it.
+
+Each domain declares its tables on `METADATA` in its own module; `migrations/versions` creates and changes them.
+`Store.transaction` is the only way to write: writers wait for one another, and what it committed survives power loss.
+A step's result, its audit entry, its outbox rows and its registry row go through one of them.
+"""
+
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from json import JSONDecodeError
+from typing import Any, TypeVar
+
+import msgspec
+import sqlalchemy as sa
+
+from casemate.core.errors import BackendError, Error, TransientError, VerificationError
+
+METADATA = sa.MetaData()
+REVISION = "0002"
+"""The newest migration: what this casemate reads and writes."""
+MOVED = "moved"
+T = TypeVar("T", bound=Any)
+Seal = Callable[[sa.Connection, list[tuple[int, bytes, bytes]]], list[bytes]]
+"""Seals audit bodies of an old catalogue: (index, salt, body) rows to sealed bodies."""
+
+
+class Store(ABC):
+    """A catalogue. Opening one never changes it; `upgrade` creates or migrates it."""
+
+    name: str
+    """The database, for people; without secrets."""
+    engine: sa.Engine
+
+    def check(self) -> None:
+        """Refuse a catalogue that is damaged, was moved elsewhere or was written by another version.
+
+        Raises:
+            BackendError: with what to do.
+        """
+        found = self.revision()
+        if found == REVISION:
+            return
+        if found == MOVED:
+            raise BackendError(f"{self.name} was moved to another database", hint="set [store] url in casemate.toml to the new one")
+        if found is not None and found < REVISION:
+            raise BackendError(f"{self.name} was written by an older casemate (revision {found})", hint="casemate store upgrade")
+        raise BackendError(
+            f"{self.name} has revision {found or 'none'}, this casemate reads {REVISION}", hint="use the casemate version that wrote it"
+        )
+
+    def revision(self) -> str | None:
+        """The migration that the catalogue is at; None for a database that holds none."""
+        with self.reading() as tx:
+            if not sa.inspect(tx).has_table("alembic_version"):
+                return self._unstamped(tx)
+            return tx.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+
+    def _unstamped(self, tx: sa.Connection) -> str | None:
+        return None
+
+    def upgrade(self, seal: Seal | None = None) -> None:
+        """Create the tables or bring them to `REVISION`, in one transaction.
+
+        Args:
+            seal: seals the audit bodies that casemate 0.1 kept in clear.
+        """
+        from casemate.core.store.migrations import migrate
+
+        with self.transaction() as tx:
+            found = None if sa.inspect(tx).has_table("alembic_version") else self._unstamped(tx)
+            migrate(tx, stamped=found, seal=seal)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """A write transaction: all of it, durably, or nothing. One writer at a time."""
+        try:
+            with self.engine.begin() as tx:
+                yield tx
+        except sa.exc.IntegrityError:
+            raise
+        except sa.exc.DBAPIError as error:
+            raise self._fault(error) from error
+
+    def _fault(self, error: sa.exc.DBAPIError) -> Error:
+        """What a failed write means; a lost connection may be tried again, a full or broken disk may not."""
+        text = f"{self.name} could not be written: {error.orig}".strip()
+        if error.connection_invalidated:
+            return TransientError(text, hint="see that the database server runs, then run again")
+        return BackendError(text, hint="free disk space or stop the other process, then run again")
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """One consistent state, without waiting for writers."""
+        try:
+            with self.engine.connect().execution_options(read_only=True) as tx:
+                yield tx
+        except (sa.exc.DatabaseError, UnicodeDecodeError, JSONDecodeError) as error:
+            cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+            raise BackendError(f"{self.name} cannot be read: {cause}".strip(), hint=self.repair) from error
+
+    repair = "restore it from a backup: casemate backup restore"
+
+    @abstractmethod
+    def damage(self) -> list[str]:
+        """What the database itself finds wrong with its pages, indexes and references."""
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+def decode(content: bytes, kind: type[T]) -> T:
+    """A record that was stored in the catalogue; VerificationError when it is damaged."""
+    try:
+        decoded: T = msgspec.json.decode(content, type=kind)
+        return decoded
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise VerificationError(f"a {kind.__name__} in the catalogue is damaged: {error}", hint="restore the catalogue from a backup") from error

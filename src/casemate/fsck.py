@@ -1,0 +1,239 @@
+"""`casemate fsck`: catalogue, evidence, objects, tables, models, log and outbox checked against one another.
+
+What can be derived from intact sources (tiles, checkpoint, evidence files) is rebuilt on request; everything else is
+named, with where to get it back. Nothing is deleted.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from casemate.controls.audit.entry import Entry
+from casemate.controls.keys import tables
+from casemate.core.digest import sha256
+from casemate.core.engine import ENDED, STAGES, STEPS
+from casemate.core.errors import Error, VerificationError
+from casemate.core.files import write_atomic
+from casemate.core.lease import RUNS
+from casemate.core.outbox import OUTBOX, Message
+from casemate.core.store import decode
+from casemate.core.types import Assessment, Record, Release, SealedDataset, TrainedModel
+from casemate.pipeline import EVIDENCE, verify_evidence
+from casemate.project import Project
+from casemate.stages.release.registry import MODELS
+
+RECORDS: dict[str, type[Record]] = {"data": SealedDataset, "train": TrainedModel, "assess": Assessment, "release": Release}
+BACKUP = "casemate backup restore"
+
+
+class Damage(Record, frozen=True, kw_only=True):
+    """One thing that does not hold."""
+
+    subject: str
+    """What."""
+    state: str
+    """How it is."""
+    remedy: str
+    """What was done, or what to do."""
+    repaired: bool = False
+    """Whether it was rebuilt just now."""
+
+
+class Report(Record, frozen=True, kw_only=True):
+    """What was looked at and what was found."""
+
+    checked: dict[str, int]
+    """How many of each."""
+    damage: list[Damage]
+    """What does not hold, the deepest cause first."""
+
+    @property
+    def outcome(self) -> Literal["intact", "repaired", "damaged"]:
+        """`repaired` when everything that was damaged could be rebuilt."""
+        if not self.damage:
+            return "intact"
+        return "repaired" if all(found.repaired for found in self.damage) else "damaged"
+
+
+def examine(project: Project, *, repair: bool = False, progress: Callable[[str], None] = lambda _: None) -> Report:
+    """Check everything that the project keeps.
+
+    Args:
+        project: opened with or without `check`.
+        repair: rebuild what can be derived.
+        progress: hears what is looked at.
+    """
+    return _Examination(project, repair, progress).report()
+
+
+class _Examination:
+    def __init__(self, project: Project, repair: bool, progress: Callable[[str], None]) -> None:
+        self.project = project
+        self.repair = repair
+        self.progress = progress
+        self.damage: list[Damage] = []
+        self.checked: dict[str, int] = {}
+        self.records: dict[tuple[str, str], Record] = {}
+
+    def report(self) -> Report:
+        for name, check in (
+            ("database", self._database),
+            ("log", self._log),
+            ("steps", self._steps),
+            ("evidence", self._evidence),
+            ("objects", self._objects),
+            ("tables", self._tables),
+            ("models", self._models),
+            ("outbox", self._outbox),
+        ):
+            self.progress(name)
+            try:
+                self.checked[name] = check()
+            except Error as error:
+                self.checked[name] = 0
+                self._found(name, error.message, error.hint or BACKUP)
+        return Report(checked=self.checked, damage=self.damage)
+
+    def _found(self, subject: str, state: str, remedy: str = BACKUP, *, repaired: bool = False) -> None:
+        self.damage.append(Damage(subject=subject, state=state, remedy=remedy, repaired=repaired))
+
+    def _guarded(self, subject: str, check: Callable[[], object], remedy: str = BACKUP) -> bool:
+        try:
+            check()
+        except Error as error:
+            self._found(subject, error.message, remedy)
+            return False
+        return True
+
+    def _rebuild(self, subject: str, state: str, rebuild: Callable[[], object]) -> None:
+        if not self.repair:
+            self._found(subject, state, "casemate fsck --repair")
+            return
+        try:
+            rebuild()
+        except Error as error:
+            self._found(subject, f"{state}; it could not be rebuilt: {error.message}")
+            return
+        self._found(subject, state, "rebuilt just now", repaired=True)
+
+    def _database(self) -> int:
+        for problem in self.project.store.damage():
+            self._found("catalogue", problem)
+        self.project.store.check()
+        return 1
+
+    def _log(self) -> int:
+        audit = self.project.audit
+        size = audit.check_bodies()
+        try:
+            self.project.check_audit()
+        except VerificationError as error:
+            if "witness" in error.message or "copy" in error.message or "contain" in error.message:
+                raise  # an outside copy disagrees: to sign anew would hide it
+            self._rebuild("audit log's tiles or checkpoint", error.message, audit.rebuild)
+        return size
+
+    def _steps(self) -> int:
+        with self.project.store.reading() as tx:
+            rows = tx.execute(sa.select(STEPS)).all()
+            runs = {row.id: row.state for row in tx.execute(sa.select(RUNS.c.id, RUNS.c.state))}
+        for row in rows:
+            subject = f"step {row.name} of run {row.run}"
+            if sha256(row.record) != row.digest:
+                self._found(subject, "its record does not match its digest")
+                continue
+            try:
+                self.records[row.run, row.name] = decode(row.record, RECORDS[row.name])
+            except (Error, KeyError) as error:
+                self._found(subject, str(error))
+        for run, state in runs.items():
+            missing = [name for name in STAGES if state in ENDED and (run, name) not in self.records]
+            if missing:
+                self._found(f"run {run}", f"it is {state}, but its {missing[0]} step is gone")
+        return len(rows)
+
+    def _logged(self) -> Iterator[Entry]:
+        yield from (entry for entry in self.project.audit.entries() if entry.action.startswith("run:"))
+
+    def _evidence(self) -> int:
+        """Evidence files against the digests that the log holds; the records' own files can be written anew."""
+        logged: dict[tuple[str, str], dict[str, str]] = {}
+        for entry in self._logged():
+            if isinstance(found := entry.detail.get("evidence"), dict):
+                logged[entry.resource.removeprefix('Run::"').removesuffix('"'), entry.action.removeprefix("run:")] = found
+        count = 0
+        for (run, name), record in self.records.items():
+            folder = self.project.state / "runs" / run / f"{STAGES.index(name) + 1}-{name}"
+            if (run, name) not in logged:
+                self._found(f"step {name} of run {run}", "the log knows nothing of it", "somebody wrote into the catalogue: ask who could")
+                continue
+            for file, digest in logged[run, name].items():
+                count += 1
+                path = folder / file
+                if path.is_file() and sha256(path.read_bytes()) == digest:
+                    continue
+                self._rebuild(str(path), "missing or changed", lambda path=path, digest=digest, record=record: _redo(path, digest, record))
+        for run in {run for run, name in self.records if name == "release"}:
+            folder = self.project.state / "runs" / run
+            if (folder / EVIDENCE).exists() or self._ended(run):
+                self._guarded(f"signed evidence of run {run}", lambda folder=folder: verify_evidence(folder, self.project.keys.signer.verifier))
+        return count
+
+    def _ended(self, run: str) -> bool:
+        with self.project.store.reading() as tx:
+            return tx.execute(sa.select(RUNS.c.state).where(RUNS.c.id == run)).scalar() in ENDED
+
+    def _objects(self) -> int:
+        wanted: set[str] = set()
+        for record in self.records.values():
+            if isinstance(record, SealedDataset):
+                wanted |= {record.split, record.quarantine}
+            elif isinstance(record, TrainedModel):
+                wanted |= set(record.files.values())
+            elif isinstance(record, Release):
+                wanted |= {*record.files.values(), *([record.bundle] if record.bundle else [])}
+        for digest in sorted(wanted):
+            self._guarded(f"object {digest[:12]}", lambda digest=digest: self.project.objects.get(digest))
+        return len(wanted)
+
+    def _tables(self) -> int:
+        versions = {(r.name, r.version) for r in self.records.values() if isinstance(r, SealedDataset)}
+        for name, version in sorted(versions):
+            folder = self.project.state / "datasets" / name / version
+            self._guarded(f"table {name}@{version}", lambda folder=folder: tables.check(folder, self.project.keys.signer.verifier))
+        return len(versions)
+
+    def _models(self) -> int:
+        with self.project.store.reading() as tx:
+            rows = tx.execute(sa.select(MODELS)).all()
+        for row in rows:
+            reference = f"{row.name}@{row.version}"
+            release = self.records.get((row.run, "release"))
+            if not self._guarded(f"model {reference}", lambda row=row: decode(row.release, Release)):
+                continue
+            if release is None or decode(row.release, Release) != release:
+                self._found(f"model {reference}", "the registry says something else than the run that made it")
+            elif release.bundle:  # type: ignore[attr-defined]
+                self._guarded(f"model {reference}", lambda reference=reference: self.project.registry.verify(reference))
+        return len(rows)
+
+    def _outbox(self) -> int:
+        with self.project.store.reading() as tx:
+            rows = tx.execute(sa.select(OUTBOX.c.id, OUTBOX.c.payload)).all()
+        for row in rows:
+            self._guarded(f"outbox message {row.id}", lambda row=row: decode(row.payload, Message))
+        return len(rows)
+
+
+def _redo(path: Path, digest: str, record: Record) -> Any:
+    files = {path.name: record.to_json()} if path.suffix == ".json" else {}
+    if isinstance(record, Assessment) and path.name not in files:
+        from casemate.stages.assess.plots import draw
+
+        files = draw(record)
+    content = files.get(path.name)
+    if content is None or sha256(content) != digest:
+        raise VerificationError("the log holds another digest than what the record gives", hint=BACKUP)
+    write_atomic(path, content)
