@@ -16,11 +16,12 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 import msgspec
+from cryptography.cobblestone import Cobblestone256Decryptor, Cobblestone256Encryptor
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
-from cryptography.cobblestone import Cobblestone256Decryptor, Cobblestone256Encryptor
 
 from casemate.config import FILE_NAME
+from casemate.controls.audit.log import HEAD
 from casemate.controls.keys.file import keystore_folder
 from casemate.core.errors import BackendError, ConfigError, VerificationError
 from casemate.core.files import DRAFT, fsync_folder, fsync_tree, make_folder, remove_tree
@@ -64,8 +65,7 @@ class Contents(Record, frozen=True, kw_only=True):
 def _key(passphrase: str, header: _Header) -> bytes:
     if header.kdf != "argon2id" or header.memory_kib > 1 << 21 or header.iterations > 64 or header.lanes > 64:
         raise VerificationError("the backup's key derivation is unknown or out of bounds", hint="it was changed, or a newer casemate wrote it")
-    derive = Argon2id(salt=header.salt, length=Cobblestone256Encryptor.KEY_SIZE if hasattr(Cobblestone256Encryptor, "KEY_SIZE") else 32,
-                      iterations=header.iterations, lanes=header.lanes, memory_cost=header.memory_kib)  # fmt: skip
+    derive = Argon2id(salt=header.salt, length=32, iterations=header.iterations, lanes=header.lanes, memory_cost=header.memory_kib)
     return derive.derive(passphrase.encode())
 
 
@@ -111,15 +111,11 @@ def _write(project: Project, sink: Any) -> Contents:
             _add(tar, name, content)
         store = SqliteStore(snapshot)
         try:
-            from casemate.controls.audit.log import HEAD
-
             with store.reading() as tx:
                 entries = int(tx.execute(HEAD.select()).one().size)
         finally:
             store.close()
-        contents = Contents(
-            project=project.config.project.id, created=project.clock.now().isoformat(), entries=entries, files=digests, size=total
-        )
+        contents = Contents(project=project.config.project.id, created=project.clock.now().isoformat(), entries=entries, files=digests, size=total)
         _add(tar, MANIFEST, contents.to_json())
     return contents
 
@@ -272,7 +268,7 @@ def restore(path: Path, folder: Path, passphrase: str) -> Project:
             target = (draft if top == "project" else keys) / rest
             make_folder(target.parent)
             target.write_bytes(content)
-            target.chmod(0o644 if "/public/" in name or not rest.startswith(STATE) and top == "project" else 0o600)
+            target.chmod(0o644 if "/public/" in name or (top == "project" and not rest.startswith(STATE)) else 0o600)
 
         read(path, passphrase, take)
         _use_sqlite(draft)

@@ -122,14 +122,7 @@ def _project(project: Project) -> list[Check]:
         )
     except Error as error:
         checks.append(Check(mark="FAIL", subject="key store", state=error.message, advice=error.hint))
-    checks.append(
-        Check(
-            mark="note",
-            subject="audit log",
-            state="no outside copy or witness is configured",
-            advice="whoever holds the log keys could rewrite history: keep checkpoints elsewhere (.casemate/audit/checkpoint)",
-        )
-    )
+    checks += _audit(project)
     checks.append(
         Check(
             mark="ok" if project.config.sandbox.mode == "require" else "note",
@@ -142,5 +135,27 @@ def _project(project: Project) -> list[Check]:
         installed = importlib.util.find_spec(package) is not None
         checks.append(
             Check(mark="ok" if installed else "note", subject=f"extra: {package}", state="installed" if installed else "absent", advice=purpose)
+        )
+    return checks
+
+
+def _audit(project: Project) -> list[Check]:
+    audit = project.config.audit
+    outside = [f"{len(audit.witnesses)} witnesses, quorum {audit.quorum}"] if audit.witnesses else []
+    outside += [f"copies to {', '.join(audit.copies)}"] if audit.copies else []
+    checks = [
+        Check(
+            mark="ok" if outside else "note",
+            subject="audit log",
+            state="; ".join(outside) or "no outside copy or witness is configured",
+            advice=""
+            if outside
+            else "whoever holds the log keys could rewrite history unseen: set [audit] witnesses or copies, or keep .casemate/audit/checkpoint elsewhere",
+        )
+    ]
+    stuck = project.outbox.messages("dead")
+    if stuck:
+        checks.append(
+            Check(mark="note", subject="outbox", state=f"{len(stuck)} messages could not be delivered", advice="casemate outbox list --state dead")
         )
     return checks

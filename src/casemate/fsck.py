@@ -5,6 +5,7 @@ named, with where to get it back. Nothing is deleted.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -174,11 +175,11 @@ class _Examination:
                 path = folder / file
                 if path.is_file() and sha256(path.read_bytes()) == digest:
                     continue
-                self._rebuild(str(path), "missing or changed", lambda path=path, digest=digest, record=record: _redo(path, digest, record))
+                self._rebuild(str(path), "missing or changed", partial(_redo, path, digest, record))
         for run in {run for run, name in self.records if name == "release"}:
             folder = self.project.state / "runs" / run
             if (folder / EVIDENCE).exists() or self._ended(run):
-                self._guarded(f"signed evidence of run {run}", lambda folder=folder: verify_evidence(folder, self.project.keys.signer.verifier))
+                self._guarded(f"signed evidence of run {run}", partial(verify_evidence, folder, self.project.keys.signer.verifier))
         return count
 
     def _ended(self, run: str) -> bool:
@@ -195,14 +196,14 @@ class _Examination:
             elif isinstance(record, Release):
                 wanted |= {*record.files.values(), *([record.bundle] if record.bundle else [])}
         for digest in sorted(wanted):
-            self._guarded(f"object {digest[:12]}", lambda digest=digest: self.project.objects.get(digest))
+            self._guarded(f"object {digest[:12]}", partial(self.project.objects.get, digest))
         return len(wanted)
 
     def _tables(self) -> int:
         versions = {(r.name, r.version) for r in self.records.values() if isinstance(r, SealedDataset)}
         for name, version in sorted(versions):
             folder = self.project.state / "datasets" / name / version
-            self._guarded(f"table {name}@{version}", lambda folder=folder: tables.check(folder, self.project.keys.signer.verifier))
+            self._guarded(f"table {name}@{version}", partial(tables.check, folder, self.project.keys.signer.verifier))
         return len(versions)
 
     def _models(self) -> int:
@@ -211,19 +212,19 @@ class _Examination:
         for row in rows:
             reference = f"{row.name}@{row.version}"
             release = self.records.get((row.run, "release"))
-            if not self._guarded(f"model {reference}", lambda row=row: decode(row.release, Release)):
+            if not self._guarded(f"model {reference}", partial(decode, row.release, Release)):
                 continue
             if release is None or decode(row.release, Release) != release:
                 self._found(f"model {reference}", "the registry says something else than the run that made it")
-            elif release.bundle:  # type: ignore[attr-defined]
-                self._guarded(f"model {reference}", lambda reference=reference: self.project.registry.verify(reference))
+            elif isinstance(release, Release) and release.bundle:
+                self._guarded(f"model {reference}", partial(self.project.registry.verify, reference))
         return len(rows)
 
     def _outbox(self) -> int:
         with self.project.store.reading() as tx:
             rows = tx.execute(sa.select(OUTBOX.c.id, OUTBOX.c.payload)).all()
         for row in rows:
-            self._guarded(f"outbox message {row.id}", lambda row=row: decode(row.payload, Message))
+            self._guarded(f"outbox message {row.id}", partial(decode, row.payload, Message))
         return len(rows)
 
 

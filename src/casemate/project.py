@@ -32,7 +32,7 @@ from casemate.core.errors import AccessDenied, BackendError, ConfigError, Error,
 from casemate.core.files import clear_drafts, clear_scratch, remove_tree, shared_lock, write_atomic
 from casemate.core.outbox import Message, Outbox, Patience, Route
 from casemate.core.secrets import read_secret
-from casemate.core.store import open_store
+from casemate.core.store import Store, open_store
 from casemate.core.types import Assessment, Release, SealedDataset, Verdict
 from casemate.stages.release.bundle import VerifiedModel
 from casemate.stages.release.registry import Registered, Registry

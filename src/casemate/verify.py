@@ -6,8 +6,13 @@ Trust comes from keys that the reader already has: given with `--key`, or those 
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from casemate.controls.audit.checkpoint import verify_checkpoint
+from casemate.controls.audit.note import COSIGNATURE, Key, parse_keys
+from casemate.controls.audit.proof import MAX_PROOF, verify_proof
+from casemate.controls.audit.verify import WITNESSED, VerifiedLog, verify_log
 from casemate.controls.keys.file import CONFIG_HOME
 from casemate.core.errors import ConfigError, VerificationError, WrongSigner
 from casemate.core.signatures import Verifier
@@ -32,6 +37,7 @@ class Trusted:
     origin: str
     verifier: Verifier | None
     log_vkeys: str | None
+    witness_vkeys: str | None = None
 
 
 def trusted_keys(paths: list[Path]) -> list[Trusted]:
@@ -39,11 +45,16 @@ def trusted_keys(paths: list[Path]) -> list[Trusted]:
     if not paths:
         return [_from_folder(folder) for folder in sorted(CONFIG_HOME.expanduser().glob("*/public"))]
     pems: list[bytes] = []
-    logs: list[bytes] = []
+    logs: list[str] = []
     for path in _files(paths):
-        (logs if path.name.endswith(".vkey") else pems).append(path.read_bytes())
+        if path.name.endswith(".vkey"):
+            logs.append(path.read_text(encoding="utf-8"))
+        else:
+            pems.append(path.read_bytes())
     verifier = Verifier.from_pem(*pems) if pems else None
-    return [Trusted("--key", verifier, logs[0].decode() if logs else None)]
+    witnesses = [text for text in logs if any(key.algorithm == COSIGNATURE for key in parse_keys(text))]
+    own = [text for text in logs if text not in witnesses]
+    return [Trusted("--key", verifier, own[0] if own else None, "".join(witnesses) or None)]
 
 
 def _files(paths: list[Path]) -> Iterator[Path]:
@@ -63,8 +74,13 @@ def _from_folder(folder: Path) -> Trusted:
     return Trusted(folder.parent.name, verifier, log.read_text() if log.is_file() else None)
 
 
-def verify_path(path: Path, keys: list[Path] | None = None) -> Verified:
+def verify_path(path: Path, keys: list[Path] | None = None, checkpoints: list[Path] | None = None) -> Verified:
     """Find out what `path` is and verify it.
+
+    Args:
+        path: an exported model, a run's folder, a sealed table, an audit log, or a proof of one entry.
+        keys: files or folders with public keys that the reader trusts.
+        checkpoints: of a log, files with checkpoints that the reader kept: they must be former states of it.
 
     Raises:
         ConfigError: there is nothing at `path` that casemate signs, or a key file is missing.
@@ -72,7 +88,14 @@ def verify_path(path: Path, keys: list[Path] | None = None) -> Verified:
     """
     if not path.exists():
         raise ConfigError(f"no such file or folder: {path}", hint="an exported model, a run's folder, a sealed table or an audit log")
-    for marker, check in (("model.sig", _model), ("evidence.dsse.json", _evidence), ("manifest.dsse.json", _table), ("checkpoint", _log)):
+    if path.is_file():
+        return _first_trusted(_proof, path, trusted_keys(keys or []))
+    for marker, check in (
+        ("model.sig", _model),
+        ("evidence.dsse.json", _evidence),
+        ("manifest.dsse.json", _table),
+        ("checkpoint", partial(_log, checkpoints or [])),
+    ):
         if (path / marker).is_file():
             return _first_trusted(check, path, trusted_keys(keys or []))
     if (path / "model").is_dir():
@@ -125,13 +148,39 @@ def _table(path: Path, trusted: Trusted) -> Verified:
     return Verified("data set", f"{said.get('name')}@{said.get('version')}, {said.get('rows')} rows", _who(trusted, verifier))
 
 
-def _log(path: Path, trusted: Trusted) -> Verified:
-    from casemate.controls.audit.verify import verify_log
-
+def _log(checkpoints: list[Path], path: Path, trusted: Trusted) -> Verified:
     if trusted.log_vkeys is None:
         raise WrongSigner("no log key was given", hint="pass --key log.vkey")
     log = verify_log(path, trusted.log_vkeys)
-    return Verified("audit log", f"{log.checkpoint.size} entries of {log.checkpoint.origin}", f"log keys from {trusted.origin}")
+    for kept in checkpoints:
+        log.require_prefix(verify_checkpoint(kept.read_bytes(), trusted.log_vkeys), str(kept))
+    told = f"{log.checkpoint.size} entries of {log.checkpoint.origin}"
+    if witnesses := parse_keys(trusted.witness_vkeys or ""):
+        names = _cosigners(path, log, witnesses, trusted.log_vkeys)
+        told += f", cosigned by {', '.join(names)}"
+    return Verified("audit log", told, f"log keys from {trusted.origin}")
+
+
+def _cosigners(path: Path, log: VerifiedLog, keys: list[Key], vkeys: str) -> list[str]:
+    """Every witness whose keys were given must have cosigned a former state of this log."""
+    peers = {name: [key for key in keys if key.name == name] for name in {key.name for key in keys}}
+    if not (path / WITNESSED).is_file():
+        raise VerificationError(f"{path} has no cosigned checkpoint", hint="the log's owner must collect cosignatures: casemate audit cosign")
+    _, names = log.cosigned((path / WITNESSED).read_bytes(), vkeys, peers)
+    missing = sorted(set(peers) - set(names))
+    if missing:
+        raise VerificationError(f"the witness {missing[0]} did not cosign this log", hint="ask the witness what it knows of the log")
+    return names
+
+
+def _proof(path: Path, trusted: Trusted) -> Verified:
+    if trusted.log_vkeys is None:
+        raise WrongSigner("no log key was given", hint="pass --key log.vkey")
+    with path.open("rb") as file:
+        proven = verify_proof(file.read(MAX_PROOF + 1), trusted.log_vkeys)
+    entry = proven.entry
+    told = f"{entry.index} of {proven.checkpoint.origin}: {entry.time} {entry.principal} {entry.action} {entry.resource} {entry.outcome}"
+    return Verified("entry", told, f"log keys from {trusted.origin}")
 
 
 def _who(trusted: Trusted, verifier: Verifier) -> str:

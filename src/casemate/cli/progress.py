@@ -23,7 +23,15 @@ class Lines:
 
     def begin(self, run: Any) -> None:
         """See `pipeline.Reporter`."""
-        self.say(f"run {run.id}" + (" (resumed behind its last finished stage)" if run.resumed else ""))
+        if run.ended == "unchanged":
+            self.say(f"nothing has changed since run {run.id}: its result stands (--fresh does everything again)")
+        elif run.ended:
+            self.say(f"run {run.id} has this key already: {run.ended}")
+        else:
+            self.say(f"run {run.id}" + (" (resumed behind its last finished stage)" if run.resumed else ""))
+        if run.kept:
+            origins = ", ".join(f"{name} from {origin}" for name, (origin, _) in run.kept.items())
+            self.say(f"unchanged, so reused: {origins} (--fresh does everything again)")
 
     def progress(self, text: str, done: int, total: int) -> None:
         """See `pipeline.Reporter`."""

@@ -7,6 +7,8 @@ from typing import Any
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
+    parser.add_argument("--fresh", action="store_true", help="do everything again, even what has not changed")
+    parser.add_argument("--key", help="idempotency key: however often it is used, there is one run")
     parser.add_argument("--from", dest="start", metavar="STAGE", help="do again from this stage: data, train, assess, release")
 
 
@@ -16,12 +18,15 @@ def run(arguments: Any) -> int:
         print("casemate: opening the project", file=sys.stderr, flush=True)
     from casemate.cli.output import emit, table
     from casemate.cli.progress import Lines
+    from casemate.core.errors import ConfigError
     from casemate.project import open_project
 
+    if arguments.fresh and arguments.start:
+        raise ConfigError("--fresh does everything again, --from only a part", hint="give one of them")
     project = open_project(arguments.config, arguments.overrides)
     lines = Lines(quiet=arguments.format == "json")
     try:
-        result = project.run(start=arguments.start, reporter=lines)
+        result = project.run(start=arguments.start, fresh=arguments.fresh, key=arguments.key, reporter=lines)
     finally:
         lines.close()
     verdict = result.verdict
@@ -42,6 +47,7 @@ def run(arguments: Any) -> int:
         text += [f"PASSED: {result.model.reference} is signed. Evidence: {result.folder}", "Next: casemate serve, or casemate model export NAME DIR"]
     else:
         text += [f"{verdict.outcome.upper()}: {result.model.reference} is kept unsigned and cannot be served. Evidence: {result.folder}"]
+    text += [f"not delivered yet, the outbox tries again: {receiver}" for receiver in result.undelivered]
     emit(
         arguments,
         {"run": result.id, "model": result.model.reference, "verdict": verdict, "metrics": result.assessment.metrics, "findings": findings},

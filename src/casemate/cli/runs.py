@@ -3,24 +3,51 @@
 import argparse
 from typing import Any
 
+from casemate.cli.options import common
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
-    parser.add_argument("id", nargs="?", help="show this run only")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION")
+    actions.add_parser("list", help="every run, newest first (the default)", parents=[common(nested=True)])
+    actions.add_parser("show", help="one run: stages, attempts, where it goes on", parents=[common(nested=True)]).add_argument(
+        "id", help="the run's id"
+    )
+    actions.add_parser("cancel", help="end an unfinished run for good", parents=[common(nested=True)]).add_argument("id", help="the run's id")
 
 
 def run(arguments: Any) -> int:
-    """List runs, newest first."""
+    """List, show or cancel runs."""
     from casemate.cli.output import emit, table
     from casemate.core.errors import ConfigError
     from casemate.project import open_project
 
     project = open_project(arguments.config, arguments.overrides)
-    found = [row for row in project.engine.runs() if arguments.id in (None, row["id"])]
-    if arguments.id and not found:
-        raise ConfigError(f"no run called {arguments.id!r}", hint="`casemate runs` lists them")
+    if arguments.action == "cancel":
+        principal = project.authorise("run:cancel", run=arguments.id)
+        project.engine.cancel(arguments.id, principal.uid)
+        emit(arguments, {"cancelled": arguments.id}, f"cancelled {arguments.id}; a process that works on it stops within seconds")
+        return 0
+    found = project.engine.runs()
+    if arguments.action == "show":
+        found = [row for row in found if row["id"] == arguments.id]
+        if not found:
+            raise ConfigError(f"no run called {arguments.id!r}", hint="`casemate runs` lists them")
+        emit(arguments, found[0], _one(found[0]))
+        return 0
     rows = [
         [r["id"], r["state"], ", ".join(f"{name} {seconds:.1f} s" for name, seconds in r["steps"].items()), r["principal"], r["error"]] for r in found
     ]
     emit(arguments, found, table(["run", "state", "finished stages", "by", "error"], rows) if found else "no run yet: casemate run")
     return 0
+
+
+def _one(run: dict[str, Any]) -> str:
+    from casemate.cli.output import table
+
+    lines = [f"{run['id']}  {run['state']}", f"by {run['principal']}, started {run['started']}"]
+    lines += [f"{name} {run[name]}" for name in ("ended", "key", "where", "error") if run.get(name)]
+    if run["state"] == "interrupted":
+        lines.append("`casemate run` goes on behind the last finished stage")
+    steps = [[s["name"], f"{s['seconds']:.2f} s", s["attempts"], s["origin"] or "", s["finished"], s["digest"][:12]] for s in run["finished"]]
+    return "\n".join([*lines, "", table(["stage", "took", "attempts", "taken over from", "finished", "record"], steps)])

@@ -11,15 +11,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: Any) -> int:
     """Say where the project stands."""
     from casemate.cli.output import emit
-    from casemate.controls.audit.log import HEAD
     from casemate.project import open_project
 
     project = open_project(arguments.config, arguments.overrides)
     runs = project.engine.runs()
     models = project.registry.list()
     signed = next((model.reference for model in models if model.release.bundle), None)
-    with project.store.reading() as tx:
-        entries = tx.execute(HEAD.select()).one().size
+    entries = project.audit.size()
+    waiting = project.outbox.messages("pending", "dead")
     value = {
         "project": project.config.project.id,
         "purpose": project.config.project.purpose,
@@ -28,6 +27,7 @@ def run(arguments: Any) -> int:
         "models": len(models),
         "datasets": list(project.datasets),
         "audit_entries": entries,
+        "undelivered": len(waiting),
     }
     lines = [
         f"project   {value['project']} ({value['purpose']})",
@@ -36,7 +36,9 @@ def run(arguments: Any) -> int:
         f"data      {', '.join(project.datasets) or 'none'}",
         f"audit     {entries} entries",
     ]
-    if runs and runs[0]["state"] == "running":
-        lines.append("          the last run is going on or was interrupted: casemate run resumes it")
+    if runs and runs[0]["state"] == "interrupted":
+        lines.append("          the last run was interrupted: casemate run resumes it")
+    if waiting:
+        lines.append(f"outbox    {len(waiting)} messages wait or are dead: casemate outbox list")
     emit(arguments, value, "\n".join(lines))
     return 0

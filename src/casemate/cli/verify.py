@@ -7,7 +7,8 @@ from typing import Any
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
-    parser.add_argument("path", type=Path, help="an exported model, a run's folder, a sealed table, or an audit log")
+    parser.add_argument("path", type=Path, help="an exported model, a run's folder, a sealed table, an audit log, or a proof of one entry")
+    parser.add_argument("--checkpoint", type=Path, action="append", help="of a log: a checkpoint that you kept, which must be a former state of it")
     parser.add_argument("--key", type=Path, action="append", help="a public key file, or a folder with them (default: your own projects' keys)")
 
 
@@ -16,7 +17,7 @@ def run(arguments: Any) -> int:
     from casemate.cli.output import emit
     from casemate.verify import verify_path
 
-    result = verify_path(arguments.path, arguments.key)
+    result = verify_path(arguments.path, arguments.key, arguments.checkpoint)
     emit(
         arguments,
         {"kind": result.kind, "summary": result.summary, "signer": result.signer},

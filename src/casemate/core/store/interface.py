@@ -101,6 +101,11 @@ class Store(ABC):
 
     repair = "restore it from a backup: casemate backup restore"
 
+    def counts(self) -> dict[str, int]:
+        """Rows per table."""
+        with self.reading() as tx:
+            return {table.name: int(tx.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()) for table in METADATA.sorted_tables}
+
     @abstractmethod
     def damage(self) -> list[str]:
         """What the database itself finds wrong with its pages, indexes and references."""

@@ -1,0 +1,42 @@
+"""`casemate store`."""
+
+import argparse
+from typing import Any
+
+from casemate.cli.options import common
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions.add_parser("show", help="where the catalogue is, and what it holds", parents=[common(nested=True)])
+    actions.add_parser("upgrade", help="bring the catalogue of an older casemate to this one", parents=[common(nested=True)])
+    migrate = actions.add_parser("migrate", help="move the catalogue to another database, verified", parents=[common(nested=True)])
+    migrate.add_argument("url", help="postgresql://USER@HOST:PORT/DATABASE, or sqlite for a file in .casemate")
+    migrate.add_argument("--password", metavar="REF", help="reference to the database password: env:NAME or file:PATH")
+
+
+def run(arguments: Any) -> int:
+    """Show, upgrade or migrate the catalogue."""
+    from casemate.cli.output import emit, table
+    from casemate.project import open_project
+
+    project = open_project(arguments.config, arguments.overrides, check=arguments.action != "upgrade")
+    if arguments.action == "show":
+        counts = project.store.counts()
+        rows = [[name, count] for name, count in counts.items()]
+        text = f"{project.store.name}, revision {project.store.revision()}\n" + table(["table", "rows"], rows)
+        emit(arguments, {"store": project.store.name, "revision": project.store.revision(), "rows": counts}, text)
+        return 0
+    if arguments.action == "upgrade":
+        before = project.store.revision()
+        project.upgrade_store()
+        after = project.store.revision()
+        principal = project.authorise("store:upgrade", before=before, after=after)
+        emit(arguments, {"before": before, "after": after}, f"revision {before} -> {after}, by {principal.uid}")
+        return 0
+    project.authorise("store:migrate", to=arguments.url)
+    counts = project.move_store("" if arguments.url == "sqlite" else arguments.url, arguments.password)
+    text = f"moved {sum(counts.values())} rows in {len(counts)} tables, every row compared; casemate.toml names the new store"
+    emit(arguments, {"rows": counts}, text)
+    return 0
