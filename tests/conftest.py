@@ -24,6 +24,11 @@ from casemate.cli import main
 from casemate.project import Project
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--full`: every point and every trial of the fault tests instead of a sample."""
+    parser.addoption("--full", action="store_true", help="fault tests: every point, every trial")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A HOME of this test session, so that no key store of the user is touched."""
@@ -33,6 +38,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield folder
     if before is not None:
         os.environ["HOME"] = before
+
+
+@pytest.fixture
+def scale(pytestconfig: pytest.Config) -> Callable[[int, int], int]:
+    """How often: the first figure in `make test`, the second, full one in `make faults`."""
+    return lambda few, full: full if pytestconfig.getoption("--full") else few
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from typing import Any, Protocol, Self
 import numpy as np
 import pyarrow as pa
 
-from casemate import __version__
 from casemate.config import Config
 from casemate.controls.keys import tables
 from casemate.controls.keys.interface import KeyProvider
@@ -33,7 +32,7 @@ from casemate.stages.train.stage import code_digest
 EVIDENCE = "evidence.dsse.json"
 EVIDENCE_PREDICATE = "https://casemate.dev/run-evidence/v1"
 MEMBERS = 20_000
-COMPUTING = ("numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "optuna", "cleanlab", "skops", "onnx", "skl2onnx", "onnxruntime")
+COMPUTING = ("casemate", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "optuna", "cleanlab", "skops", "onnx", "skl2onnx", "onnxruntime")
 
 
 class Reporter(Protocol):
@@ -269,7 +268,7 @@ def _inputs(shop: Workshop) -> dict[str, str]:
 
 def _software() -> list[str]:
     """What computes: another version may compute something else."""
-    return [f"casemate {__version__}", *(f"{name} {metadata.version(name)}" for name in COMPUTING)]
+    return [f"{name} {metadata.version(name)}" for name in COMPUTING]
 
 
 def _edited_schema(shop: Workshop) -> Any:

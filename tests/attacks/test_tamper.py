@@ -184,8 +184,9 @@ def test_a_body_that_was_rewritten_in_the_catalogue_is_detected(clinic, cli):
     import sqlite3
 
     with sqlite3.connect(clinic / ".casemate" / "catalog.db") as database:
-        body = database.execute('SELECT body FROM audit_entry WHERE "index" = 2').fetchone()[0]
-        database.execute('UPDATE audit_entry SET body = ? WHERE "index" = 2', (body.replace(b"done", b"gone"),))
+        sealed = database.execute('SELECT sealed FROM audit_entry WHERE "index" = 2').fetchone()[0]
+        assert b"User::" not in sealed
+        database.execute('UPDATE audit_entry SET sealed = ? WHERE "index" = 2', (sealed[:-1] + bytes([sealed[-1] ^ 1]),))
     database.close()
     answer = cli("audit", "verify", "--config", clinic)
     assert answer.code == 4

@@ -134,7 +134,7 @@ def test_an_interrupted_or_killed_run_stops_its_training_code_too(uninterrupted,
     process.send_signal(number)
     assert process.wait(20) == code
     wait_for(lambda: not any(alive(pid) for pid in mine), 10)
-    assert casemate.open(root).engine.runs()[0]["state"] == "running"
+    assert casemate.open(root).engine.runs()[0]["state"] == "interrupted"
 
 
 def test_a_second_run_at_the_same_time_is_refused_and_changes_nothing(uninterrupted, tmp_path):
@@ -145,7 +145,7 @@ def test_a_second_run_at_the_same_time_is_refused_and_changes_nothing(uninterrup
     wait_for(lambda: "data" in finished_stages(root))
     second = subprocess.run(command("run"), cwd=root, capture_output=True, text=True, check=False)
     assert second.returncode == 5
-    assert "another run of this project is going on" in second.stderr
+    assert "another process works on run" in second.stderr
     assert first.wait(120) == 0
     assert outcome(root) == expected
 
@@ -241,7 +241,7 @@ def test_a_source_that_changes_while_it_is_read_is_refused(tiny_project, monkeyp
 def test_an_edited_schema_is_not_passed_over_by_a_resumed_run(tiny_project):
     project = casemate.open(tiny_project)
     process = start(tiny_project)
-    wait_for(lambda: project.engine.newest("running"))
+    wait_for(lambda: "data" in finished_stages(tiny_project))
     process.send_signal(signal.SIGKILL)
     process.wait()
     pinned = tiny_project / "schema.toml"

@@ -87,16 +87,40 @@ def test_the_bill_of_materials_fits_the_cyclonedx_schema(case, exported):
     assert document["metadata"]["component"]["modelCard"]["quantitativeAnalysis"]["performanceMetrics"]
 
 
-def test_the_key_id_of_the_signed_note_vector_is_ours(case):
+def test_the_signed_note_vector_verifies_and_no_changed_one_does(case):
+    from casemate.controls.audit.note import parse_keys, parse_note, signed_by
+
+    vector = json.loads((case("vectors/c2sp") / "signed_note_example.json").read_text())
+    (key,) = parse_keys(vector["vkey"])
+    assert str(key) == vector["vkey"]
+    note = (vector["text"] + "\n" + vector["signature_line"].rstrip("\n") + "\n").encode()
+    assert signed_by(key, parse_note(note), "", 0, b"") == 0
+    assert signed_by(key, parse_note(note.replace(b"example message", b"Example message")), "", 0, b"") is None
+
+
+def test_the_merkle_proof_vectors_agree(case):
     import base64
 
-    from casemate.controls.audit.checkpoint import key_id
+    from casemate.controls.audit.merkle import verify_consistency, verify_inclusion
+    from casemate.core.errors import VerificationError
 
-    text = "".join(path.read_text() for path in Path(case("vectors/c2sp")).rglob("*") if path.is_file())
-    vkey = next(word.strip('",') for word in text.replace('"', " ").split() if word.count("+") >= 2)
-    name, identifier, encoded = vkey.split("+", 2)
-    raw = base64.b64decode(encoded)
-    assert key_id(name, raw[0], raw[1:]).hex() == identifier
+    def raw(text):
+        return base64.b64decode(text or "")
+
+    answers = []
+    for path in sorted(case("vectors/merkle_rfc6962").rglob("*.json")):
+        vector = json.loads(path.read_text())
+        proof = [raw(item) for item in vector["proof"] or []]
+        try:
+            if "leafIdx" in vector:
+                verify_inclusion(raw(vector["leafHash"]), vector["leafIdx"], vector["treeSize"], proof, raw(vector["root"]))
+            else:
+                verify_consistency(vector["size1"], vector["size2"], proof, raw(vector["root1"]), raw(vector["root2"]))
+            answers.append((path.name, vector["wantErr"] is False))
+        except VerificationError:
+            answers.append((path.name, vector["wantErr"] is True))
+    assert len(answers) == 92
+    assert [name for name, right in answers if not right] == []
 
 
 def test_a_plain_pyarrow_reader_with_the_keys_reads_a_sealed_table(clinic):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from casemate.controls.access.policy import Policy
 from casemate.controls.access.principals import Directory, Principal
+from casemate.controls.audit.bodies import Bodies
 from casemate.controls.audit.checkpoint import CheckpointSigner, verify_checkpoint
 from casemate.controls.audit.log import AuditLog, GroupCommit
 from casemate.controls.audit.merkle import Frontier, leaf_hash
@@ -22,9 +23,10 @@ from casemate.controls.audit.verify import verify_log
 from casemate.controls.keys import tables
 from casemate.controls.keys.file import FileKeyStore
 from casemate.controls.keys.objects import ObjectStore
+from casemate.controls.keys.subjects import SubjectKeys
 from casemate.core.clock import SystemClock
 from casemate.core.errors import AccessDenied, BackendError, ConfigError, DataError, VerificationError
-from casemate.core.store import Store
+from casemate.core.store.sqlite import SqliteStore
 
 
 @pytest.fixture(scope="module")
@@ -158,9 +160,11 @@ def test_server_certificates_verify_under_the_projects_ca_only(keys, tmp_path):
 
 @pytest.fixture
 def log(tmp_path, keys):
-    store = Store(tmp_path / "catalog.db")
-    store.create()
-    log = AuditLog(tmp_path / "audit", store, CheckpointSigner("casemate/test", *keys.log_keys), SystemClock())
+    store = SqliteStore(tmp_path / "catalog.db")
+    store.upgrade()
+    log = AuditLog(
+        tmp_path / "audit", store, CheckpointSigner("casemate/test", *keys.log_keys), SystemClock(), Bodies(keys), SubjectKeys(keys, SystemClock())
+    )
     with store.transaction() as tx:
         log.create(tx)
     log.publish()
@@ -180,7 +184,8 @@ def test_a_growing_log_verifies_at_every_size_around_tile_borders(log):
         done = size
         verified = verify_log(log.folder, log.signer.vkeys)
         assert verified.checkpoint.size == size
-        assert [leaf for _, leaf in log.commitments()] == verified.leaves
+        assert log.check().leaves == verified.leaves
+        assert log.check_bodies() == size
     assert len(list(log.folder.rglob("*.p/*"))) == 3
 
 
@@ -303,7 +308,7 @@ def test_an_append_that_cannot_be_made_durable_fails_for_its_waiter(log, monkeyp
 
 
 def test_two_logs_on_one_catalogue_share_one_history(log, keys):
-    other = AuditLog(log.folder, Store(log.store.path), log.signer, SystemClock())
+    other = AuditLog(log.folder, SqliteStore(log.store.path), log.signer, SystemClock(), log.bodies, log.subjects)
     for _ in range(3):
         log.record("p", "a", "r", "done")
         other.record("q", "b", "r", "done")

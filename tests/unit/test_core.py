@@ -18,11 +18,10 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from casemate.core import files, models
 from casemate.core.clock import SystemClock
-from casemate.core.engine import Engine
 from casemate.core.errors import BackendError, BusyError, ConfigError, Error, VerificationError, from_os_error
 from casemate.core.secrets import read_secret
 from casemate.core.signatures import Signer, read_envelope
-from casemate.core.store import Store
+from casemate.core.store.sqlite import SqliteStore
 from casemate.core.types import Finding
 
 
@@ -86,12 +85,12 @@ def test_a_very_deep_folder_is_removed(tmp_path):
     assert (tmp_path / "kept").exists()
 
 
-def test_a_lock_is_exclusive_and_released(tmp_path):
-    with files.exclusive_lock(tmp_path / "lock", "busy"), pytest.raises(BusyError, match="busy"):
-        with files.exclusive_lock(tmp_path / "lock", "busy"):
-            pass
-    with files.exclusive_lock(tmp_path / "lock", "busy"):
-        pass
+def test_only_who_is_alone_tidies_and_locks_are_shared(tmp_path):
+    tidied = []
+    with files.shared_lock(tmp_path / "lock", lambda: tidied.append(1)), files.shared_lock(tmp_path / "lock", lambda: tidied.append(2)):
+        assert tidied == [1]
+    with files.shared_lock(tmp_path / "lock", lambda: tidied.append(3)):
+        assert tidied == [1, 3]
 
 
 SIGNER = Signer.generate()
@@ -208,107 +207,14 @@ class Journal:
         pass
 
 
-@pytest.fixture
-def engine(tmp_path):
-    store = Store(tmp_path / "catalog.db")
-    store.create()
-    return Engine(store, Journal(), SystemClock(), tmp_path / "runs")
-
-
-def finding(text: str = "x") -> Finding:
-    return Finding(id="a", severity="low", confidence="low", message=text)
-
-
-def test_a_finished_step_is_never_done_again(engine):
-    calls = []
-
-    def work():
-        calls.append(1)
-        return finding()
-
-    first = engine.begin(SAME, "me")
-    first.step("data", Finding, work)
-    again = engine.begin(SAME, "me")
-    assert again.resumed
-    assert again.id == first.id
-    assert again.step("data", Finding, work) == finding()
-    assert len(calls) == 1
-
-
-def test_other_inputs_begin_a_new_run_and_abandon_the_old(engine):
-    first = engine.begin(SAME, "me")
-    first.step("data", Finding, finding)
-    second = engine.begin(OTHER, "me")
-    second.step("data", Finding, finding)
-    assert {row["id"]: row["state"] for row in engine.runs()} == {first.id: "abandoned", second.id: "running"}
-    assert ("run:abandon", "done") in engine.journal.entries
-
-
-def test_a_run_that_finishes_no_step_leaves_nothing(engine, tmp_path):
-    run = engine.begin(SAME, "me")
-    with pytest.raises(RuntimeError):
-        run.step("data", Finding, lambda: (_ for _ in ()).throw(RuntimeError()))
-    run.finish("failed", Error("x"))
-    assert engine.runs() == []
-    assert not (tmp_path / "runs").exists()
-
-
-def test_a_fault_inside_the_transaction_keeps_the_step_undone(engine):
-    def fail(_tx, _record):
-        raise RuntimeError("disk")
-
-    run = engine.begin(SAME, "me")
-    with pytest.raises(RuntimeError):
-        run.step("data", Finding, finding, commit=fail)
-    assert engine.runs() == []
-
-
-def test_changed_evidence_of_a_finished_step_stops_the_resumption(engine):
-    run = engine.begin(SAME, "me")
-    run.step("data", Finding, finding)
-    (run.folder / "1-data" / "data.json").write_text("{}")
-    with pytest.raises(VerificationError, match="changed or removed"):
-        engine.begin(SAME, "me").step("data", Finding, finding)
-
-
-def test_a_later_start_takes_earlier_steps_from_the_newest_finished_run(engine):
-    run = engine.begin(SAME, "me")
-    run.step("data", Finding, lambda: finding("kept"))
-    run.finish("passed")
-    again = engine.begin(SAME, "me", "train")
-    assert again.step("data", Finding, lambda: finding("new")).message == "kept"
-
-
-def test_a_later_start_refuses_stages_that_other_inputs_decided(engine):
-    run = engine.begin(SAME, "me")
-    run.step("data", Finding, finding)
-    run.finish("passed")
-    with pytest.raises(ConfigError, match="what decides the data stage has changed"):
-        engine.begin(OTHER, "me", "train")
-
-
-def test_an_interrupted_later_start_is_not_resumed_by_a_plain_run(engine):
-    run = engine.begin(SAME, "me")
-    run.step("data", Finding, lambda: finding("old"))
-    run.finish("passed")
-    engine.begin(SAME, "me", "train").step("data", Finding, finding)
-    assert not engine.begin(SAME, "me").resumed
-    assert engine.begin(SAME, "me", "train").resumed
-
-
-def test_a_later_start_without_a_finished_run_is_refused(engine):
-    with pytest.raises(ConfigError, match="no finished run"):
-        engine.begin(SAME, "me", "train")
-
-
 def test_a_catalogue_of_another_version_or_a_damaged_one_is_refused(tmp_path):
-    store = Store(tmp_path / "catalog.db")
-    store.create()
+    store = SqliteStore(tmp_path / "catalog.db")
+    store.upgrade()
     with store.transaction() as tx:
-        tx.exec_driver_sql("PRAGMA user_version = 99")
-    with pytest.raises(BackendError, match="version 99"):
+        tx.exec_driver_sql("UPDATE alembic_version SET version_num = '0099'")
+    with pytest.raises(BackendError, match="revision 0099"):
         store.check()
     store.close()
     Path(tmp_path / "bad.db").write_bytes(b"not a database" * 100)
     with pytest.raises(BackendError, match="cannot be read"):
-        Store(tmp_path / "bad.db").check()
+        SqliteStore(tmp_path / "bad.db").check()

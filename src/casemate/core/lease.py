@@ -12,7 +12,6 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -110,11 +109,11 @@ def owner_state(row: sa.Row[tuple[object, ...]]) -> Literal["alive", "stopped", 
     return place.state()
 
 
-def expired(store: Store, run: str, *, wait: Callable[[float], None] = time.sleep) -> bool:
+def expired(store: Store, run: str) -> bool:
     """Watch a run's heartbeat until it moves (False) or has stood still for `PATIENCE` looks (True)."""
     seen = _pulse(store, run)
     for _ in range(PATIENCE):
-        wait(1.0)
+        time.sleep(1.0)
         now = _pulse(store, run)
         if now != seen:
             return False

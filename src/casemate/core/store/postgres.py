@@ -28,7 +28,7 @@ class PostgresStore(Store):
             raise ConfigError("[store] url is not a database URL", hint="postgresql://USER@HOST:PORT/DATABASE") from error
         if parsed.get_backend_name() not in {"postgresql", "postgres"}:
             raise ConfigError(f"[store] url: no back end for {parsed.drivername!r}", hint="postgresql://USER@HOST:PORT/DATABASE, or none for SQLite")
-        if parsed.password is not None:
+        if parsed.password:
             raise ConfigError("[store] url holds a password", hint='take it out and set password = "env:NAME" or "file:PATH"; or use ~/.pgpass')
         if importlib.util.find_spec("psycopg") is None:
             raise BackendError("the PostgreSQL driver is not installed", hint='pip install "casemate[postgres]"')

@@ -12,13 +12,14 @@ import sqlalchemy as sa
 from casemate.core.store.interface import Seal
 
 
-def migrate(tx: sa.Connection, *, stamped: str | None = None, seal: Seal | None = None) -> None:
+def migrate(tx: sa.Connection, *, stamped: str | None = None, seal: Seal | None = None, to: str = "head") -> None:
     """Bring the database behind `tx` to the newest revision, inside the caller's transaction.
 
     Args:
         tx: a write transaction.
         stamped: the revision that an unstamped catalogue is at.
         seal: seals the audit bodies that casemate 0.1 kept in clear.
+        to: the revision to stop at.
     """
     from alembic.operations import Operations
     from alembic.runtime.migration import MigrationContext
@@ -27,7 +28,7 @@ def migrate(tx: sa.Connection, *, stamped: str | None = None, seal: Seal | None 
     scripts = ScriptDirectory(str(Path(__file__).parent))
 
     def steps(current: tuple[str, ...], _context: Any) -> Any:
-        return scripts._upgrade_revs("head", current)  # type: ignore[arg-type] # noqa: SLF001 - what Alembic's own command does
+        return scripts._upgrade_revs(to, current)  # type: ignore[arg-type] # noqa: SLF001 - what Alembic's own command does
 
     context = MigrationContext.configure(tx, opts={"fn": steps, "seal": seal})
     if stamped is not None:

@@ -1,0 +1,186 @@
+"""What every catalogue promises, on SQLite and on PostgreSQL alike."""
+
+import multiprocessing
+import sqlite3
+
+import pytest
+import sqlalchemy as sa
+from tests.conftest import write_csv
+
+import casemate
+from casemate import scaffold
+from casemate.controls.access.principals import PRINCIPALS
+from casemate.controls.audit.log import HEAD
+from casemate.core.errors import BackendError, ConfigError
+from casemate.core.store import METADATA, open_store
+from casemate.core.store.interface import REVISION
+from casemate.core.store.move import copy_rows
+
+
+def add(store, name, kind="User"):
+    with store.transaction() as tx:
+        tx.execute(PRINCIPALS.insert().values(kind=kind, name=name, roles=["a"], models=[]))
+
+
+def names(store):
+    with store.reading() as tx:
+        return sorted(tx.execute(sa.select(PRINCIPALS.c.name)).scalars())
+
+
+def test_an_upgraded_catalogue_has_the_newest_revision_and_upgrading_again_changes_nothing(store):
+    add(store, "ana")
+    store.upgrade()
+    store.check()
+    assert store.revision() == REVISION
+    assert names(store) == ["ana"]
+    assert store.damage() == []
+
+
+def test_the_migrations_make_exactly_the_tables_that_the_code_declares(store):
+    import casemate.project  # noqa: F401 - declares every table
+    from alembic.autogenerate import compare_metadata
+    from alembic.runtime.migration import MigrationContext
+
+    with store.reading() as tx:
+        assert compare_metadata(MigrationContext.configure(tx), METADATA) == []
+
+
+def test_a_catalogue_without_tables_is_refused(store_url):
+    store = open_store(*store_url)
+    with pytest.raises(BackendError, match="revision none"):
+        store.check()
+    store.close()
+
+
+def test_a_transaction_is_all_or_nothing(store):
+    with pytest.raises(RuntimeError), store.transaction() as tx:
+        tx.execute(PRINCIPALS.insert().values(kind="User", name="ana", roles=[], models=[]))
+        raise RuntimeError
+    assert names(store) == []
+
+
+def test_a_reader_sees_one_state_while_others_write(store):
+    add(store, "ana")
+    with store.reading() as tx:
+        before = tx.execute(sa.select(sa.func.count()).select_from(PRINCIPALS)).scalar()
+        add(store, "bea")
+        assert tx.execute(sa.select(sa.func.count()).select_from(PRINCIPALS)).scalar() == before == 1
+    assert names(store) == ["ana", "bea"]
+
+
+def _count(url, path, times):
+    store = open_store(url, path)
+    for _ in range(times):
+        with store.transaction() as tx:
+            size = tx.execute(sa.select(HEAD.c.size)).scalar_one()
+            tx.execute(HEAD.update().values(size=size + 1))
+    store.close()
+
+
+def test_writers_of_several_processes_wait_for_one_another(store, store_url):
+    with store.transaction() as tx:
+        tx.execute(HEAD.insert().values(id=1, size=0, roots=b""))
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_count, args=(*store_url, 50)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    with store.reading() as tx:
+        assert tx.execute(sa.select(HEAD.c.size)).scalar_one() == 200
+
+
+def test_a_catalogue_is_copied_whole_and_the_old_one_is_fenced(store, tmp_path):
+    add(store, "ana")
+    with store.transaction() as tx:
+        tx.execute(HEAD.insert().values(id=1, size=7, roots=b"\0\xff" * 16))
+    target = open_store("", tmp_path / "other.db")
+    target.upgrade()
+    assert copy_rows(store, target, fence=True)["principal"] == 1
+    assert names(target) == ["ana"]
+    with target.reading() as tx:
+        assert tx.execute(sa.select(HEAD)).one() == (1, 7, b"\0\xff" * 16)
+    with pytest.raises(BackendError, match="moved to another database"):
+        store.check()
+    with pytest.raises(BackendError, match="holds data already"):
+        copy_rows(store, target)
+    target.close()
+
+
+def test_a_store_that_is_away_is_a_back_end_fault(tmp_path):
+    pytest.importorskip("psycopg", reason='no PostgreSQL driver: pip install "casemate[postgres]"')
+    with pytest.raises(BackendError, match="cannot be read"):
+        open_store("postgresql://nobody@127.0.0.1:1/none", tmp_path).check()
+
+
+@pytest.mark.parametrize(
+    ("url", "told"), [("mysql://a@b/c", "no back end"), ("postgresql://u:secret@h/d", "holds a password"), ("::", "not a database URL")]
+)
+def test_a_store_url_that_casemate_does_not_take_is_a_configuration_error(tmp_path, url, told):
+    with pytest.raises(ConfigError, match=told) as caught:
+        open_store(url, tmp_path)
+    assert "secret" not in caught.value.diagnostics()
+
+
+def test_a_catalogue_of_casemate_0_1_is_refused_and_then_upgraded_with_its_bodies_sealed(tiny_project, cli):
+    """What revision 0001 wrote, made by its own migration and the bodies as 0.1 kept them."""
+    project = casemate.open(tiny_project)
+    with project.store.reading() as tx:
+        opened = list(project.audit._opened(tx, 0, 100))  # noqa: SLF001 - the old layout is written from it
+        principals = [tuple(row) for row in tx.exec_driver_sql("SELECT kind, name, roles, models FROM principal")]
+        head = tuple(tx.exec_driver_sql("SELECT id, size, roots FROM audit_head").one())
+    project.store.close()
+    path = tiny_project / ".casemate" / "catalog.db"
+    for file in path.parent.glob("catalog.db*"):
+        file.unlink()
+    from casemate.core.store.migrations import migrate
+
+    old = open_store("", path)
+    with old.transaction() as tx:
+        migrate(tx, to="0001")
+        tx.exec_driver_sql("DROP TABLE alembic_version")
+        tx.exec_driver_sql("PRAGMA user_version = 1")
+        for index, salt, body, leaf in opened:
+            tx.exec_driver_sql('INSERT INTO audit_entry ("index", salt, body, leaf) VALUES (?, ?, ?, ?)', (index, salt, body, leaf))
+        tx.exec_driver_sql("INSERT INTO audit_head VALUES (?, ?, ?)", head)
+        for row in principals:
+            tx.exec_driver_sql("INSERT INTO principal (kind, name, roles, models) VALUES (?, ?, ?, ?)", row)
+        tx.exec_driver_sql("INSERT INTO run VALUES ('r1', 'i', 'u', 'passed', 's', 'e', NULL)")
+        tx.exec_driver_sql("INSERT INTO step VALUES ('r1', 'data', x'7b7d', 'd', 'f', 1.0, 'i')")
+    old.close()
+    refused = cli("runs", "--config", tiny_project)
+    assert refused.code == 5
+    assert "casemate store upgrade" in refused.err
+    assert cli("store", "upgrade", "--config", tiny_project).code == 0
+    assert cli("audit", "verify", "--config", tiny_project).code == 0
+    upgraded = casemate.open(tiny_project)
+    assert [entry.action for entry in upgraded.audit.entries()][0] == "project:create"
+    assert upgraded.engine.runs()[0]["id"] == "r1"
+    upgraded.store.close()
+    with sqlite3.connect(path) as database:
+        assert not [row for row in database.execute("SELECT sealed FROM audit_entry") if b"project:create" in row[0]]
+    database.close()
+
+
+def test_a_project_moves_to_postgresql_and_back_and_goes_on_working(tmp_path, tiny, empty_database, cli):
+    root = tmp_path / "p"
+    root.mkdir()
+    scaffold.create(root, scaffold.from_table(root, write_csv(root / "t.csv", tiny), "y"))
+    before = [entry.action for entry in casemate.open(root).audit.entries()]
+    moved = cli("store", "migrate", empty_database, "--config", root)
+    assert moved.code == 0, moved.err
+    assert not (root / ".casemate" / "catalog.db").exists()
+    assert cli("store", "show", "--config", root).out.startswith("the catalogue postgresql://")
+    result = casemate.open(root).run(fresh=True)
+    assert result.verdict.outcome in {"passed", "refused"}
+    assert cli("audit", "verify", "--config", root).code == 0
+    assert cli("fsck", "--config", root).code == 0
+    back = cli("store", "migrate", "sqlite", "--config", root)
+    assert back.code == 0, back.err
+    project = casemate.open(root)
+    assert [entry.action for entry in project.audit.entries()][: len(before)] == before
+    assert project.engine.runs()[0]["id"] == result.id
+    assert cli("audit", "verify", "--config", root).code == 0
+    again = cli("store", "migrate", empty_database, "--config", root)
+    assert again.code == 5
+    assert "holds a catalogue already" in again.err
