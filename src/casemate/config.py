@@ -363,6 +363,8 @@ def _impossible(config: Config) -> list[str]:
         problems.append("[data] the target cannot be an identifier")
     if config.data.subject == config.data.target:
         problems.append("[data] subject and target are the same column")
+    if config.audit.quorum > len(config.audit.witnesses):
+        problems.append(f"[audit] quorum: {config.audit.quorum} witnesses are required, {len(config.audit.witnesses)} are configured")
     for parameter, space in config.train.search.items():
         problems += _bad_space(parameter, space)
     if any(eps <= 0 for eps in config.assess.eps):

@@ -9,7 +9,19 @@ from dataclasses import dataclass
 from cryptography.hazmat.primitives.asymmetric import ed25519, mldsa
 
 from casemate.controls.audit.merkle import HASH_SIZE
-from casemate.controls.audit.note import COSIGNATURE, ED25519, MLDSA44, Key, Note, parse_keys, parse_note, signed_by, timed_statement, timed_text
+from casemate.controls.audit.note import (
+    COSIGNATURE,
+    ED25519,
+    MLDSA44,
+    Key,
+    Note,
+    decode_base64,
+    parse_keys,
+    parse_note,
+    signed_by,
+    timed_statement,
+    timed_text,
+)
 from casemate.core.errors import VerificationError, WrongSigner
 
 
@@ -100,7 +112,7 @@ def parse_head(note: Note) -> Head:
     """Origin, size and root of a checkpoint's text; VerificationError when malformed."""
     try:
         origin, size_text, root_text = note.text.split("\n")[:3]
-        head = Head(origin, int(size_text), base64.b64decode(root_text, validate=True))
+        head = Head(origin, int(size_text), decode_base64(root_text))
     except (ValueError, binascii.Error) as error:
         raise VerificationError("the checkpoint is malformed", hint="restore .casemate/audit from a backup") from error
     if not origin or head.size < 0 or str(head.size) != size_text or len(head.root) != HASH_SIZE:

@@ -51,6 +51,14 @@ class Note:
     lines: tuple[tuple[str, bytes, bytes], ...]
 
 
+def decode_base64(text: str) -> bytes:
+    """Standard base64 (RFC 4648, section 4) in its one canonical form; ValueError otherwise."""
+    content = base64.b64decode(text, validate=True)
+    if base64.b64encode(content).decode() != text:
+        raise ValueError("not canonical base64")
+    return content
+
+
 def parse_keys(text: str) -> list[Key]:
     """The keys in a file of verifier keys, one a line.
 
@@ -61,7 +69,7 @@ def parse_keys(text: str) -> list[Key]:
     for line in text.split():
         try:
             name, identifier, encoded = line.split("+", 2)
-            raw = base64.b64decode(encoded, validate=True)
+            raw = decode_base64(encoded)
             key = Key(name, raw[0], raw[1:])
         except (ValueError, IndexError, binascii.Error) as error:
             raise VerificationError("a verifier key is malformed", hint="pass the .vkey that its owner published") from error
@@ -94,7 +102,7 @@ def parse_lines(text: str) -> tuple[tuple[str, bytes, bytes], ...]:
     lines: list[tuple[str, bytes, bytes]] = []
     for line in text.removesuffix("\n").split("\n"):
         dash, signer, encoded = line.split(" ")
-        blob = base64.b64decode(encoded, validate=True)
+        blob = decode_base64(encoded)
         if dash != DASH or not signer or len(blob) <= 4 or len(lines) == MAX_LINES:
             raise ValueError("not a signature line")
         lines.append((signer, blob[:4], blob[4:]))

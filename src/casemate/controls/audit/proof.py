@@ -13,6 +13,7 @@ import msgspec
 from casemate.controls.audit.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from casemate.controls.audit.entry import Entry, leaf_entry
 from casemate.controls.audit.merkle import leaf_hash, verify_inclusion
+from casemate.controls.audit.note import decode_base64
 from casemate.core.errors import VerificationError
 
 MAGIC = "c2sp.org/tlog-proof@v1"
@@ -53,10 +54,13 @@ def verify_proof(content: bytes, vkeys: str) -> ProvenEntry:
         magic, extra, index, *path = head.decode("ascii").split("\n")
         if magic != MAGIC or not extra.startswith("extra ") or not index.startswith("index ") or len(path) > MAX_HASHES:
             raise ValueError("not a proof")
-        opened = msgspec.json.decode(base64.b64decode(extra[6:], validate=True), type=_Extra)
+        raw = decode_base64(extra[6:])
+        opened = msgspec.json.decode(raw, type=_Extra)
+        if msgspec.json.encode(opened) != raw or str(int(index[6:])) != index[6:]:
+            raise ValueError("not canonical")
         entry = msgspec.json.decode(opened.body, type=Entry)
         number = int(index[6:])
-        hashes = [base64.b64decode(line, validate=True) for line in path]
+        hashes = [decode_base64(line) for line in path]
     except (ValueError, binascii.Error, msgspec.MsgspecError, RecursionError) as error:
         raise VerificationError("the proof file is malformed", hint="ask for it anew: casemate audit prove ENTRY") from error
     verified = verify_checkpoint(checkpoint, vkeys)

@@ -4,7 +4,6 @@ State is one file per log, replaced atomically and durable before the answer lea
 a rollback. Logs are known by the `*.vkey` files in `logs/`; a log's whole key file must verify, both signatures of it.
 """
 
-import base64
 import binascii
 import secrets
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, mldsa
 
 from casemate.controls.audit.checkpoint import Cosigner, Head, log_keys, parse_head
 from casemate.controls.audit.merkle import EMPTY_ROOT, HASH_SIZE, verify_consistency
-from casemate.controls.audit.note import Note, parse_note, signed_by
+from casemate.controls.audit.note import Note, decode_base64, parse_note, signed_by
 from casemate.core.errors import BackendError, ConfigError, VerificationError
 from casemate.core.files import exclusive_wait, make_folder, write_atomic
 
@@ -162,7 +161,7 @@ def _parse(request: bytes) -> tuple[int, list[bytes], Note]:
         word, number = first.split(" ")
         if word != "old" or not number.isascii() or not number.isdigit() or str(int(number)) != number or len(lines) > MAX_PROOF:
             raise ValueError("the request is malformed")
-        proof = [base64.b64decode(line, validate=True) for line in lines]
+        proof = [decode_base64(line) for line in lines]
     except (ValueError, binascii.Error) as error:
         raise VerificationError("the request is malformed") from error
     return int(number), proof, parse_note(checkpoint)

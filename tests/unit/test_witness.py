@@ -1,0 +1,261 @@
+"""Witnesses and copies: rollback and fork are refused, also after a kill; cosignatures are collected and required."""
+
+import base64
+import multiprocessing
+import shutil
+import signal
+import subprocess
+import urllib.request
+
+import pytest
+from tests.conftest import command
+from tests.unit.test_log import grow, keys, log, make_log  # noqa: F401 - fixtures
+
+import casemate
+from casemate.controls.audit import tiles
+from casemate.controls.audit.checkpoint import verify_checkpoint
+from casemate.controls.audit.copies import FileCopies, GitCopies, open_copies
+from casemate.controls.audit.cosign import WitnessPeer, collect
+from casemate.controls.audit.merkle import consistency_proof
+from casemate.controls.audit.note import parse_keys
+from casemate.controls.audit.verify import WITNESSED
+from casemate.controls.audit.witness import Witness
+from casemate.core.errors import ConfigError, TransientError, VerificationError
+
+
+def request(log, old, *, checkpoint=None, proof=None):
+    content = checkpoint or (log.folder / "checkpoint").read_bytes()
+    size = int(content.split(b"\n")[1])
+    if proof is None:
+        proof = consistency_proof(old, size, tiles.nodes_of(log.folder, size)) if old <= size else []
+    lines = "".join(base64.b64encode(item).decode() + "\n" for item in proof)
+    return f"old {old}\n{lines}\n".encode() + content
+
+
+@pytest.fixture
+def witness(tmp_path, log):  # noqa: F811
+    witness = Witness.create(tmp_path / "witness", "witness.example/w1")
+    witness.trust(log.signer.vkeys)
+    return witness
+
+
+def test_a_witness_cosigns_what_extends_what_it_knows(witness, log):  # noqa: F811
+    grow(log, 5)
+    answer = witness.add_checkpoint(request(log, 0))
+    assert answer.status == 200
+    grow(log, 300)
+    answer = witness.add_checkpoint(request(log, 5))
+    assert answer.status == 200
+    assert answer.body.count("\n") == 2
+    assert witness.latest("casemate/test").size == 305
+    assert witness.add_checkpoint(request(log, 305)).status == 200
+
+
+def test_a_witness_answers_every_wrong_request_as_the_specification_says(witness, log, tmp_path, keys):  # noqa: F811
+    grow(log, 5)
+    early = (log.folder / "checkpoint").read_bytes()
+    assert witness.add_checkpoint(request(log, 0)).status == 200
+    grow(log, 5)
+    assert witness.add_checkpoint(request(log, 5)).status == 200
+    conflict = witness.add_checkpoint(request(log, 0, checkpoint=early))
+    assert (conflict.status, conflict.body, conflict.content_type) == (409, "10\n", "text/x.tlog.size")
+    assert witness.add_checkpoint(request(log, 10, checkpoint=early, proof=[])).status == 400  # old > size
+    grow(log, 5)
+    assert witness.add_checkpoint(request(log, 10, proof=[bytes(32)])).status == 422
+    assert witness.add_checkpoint(request(log, 10).replace(b"\n15\n", b"\n16\n")).status == 403
+    assert witness.add_checkpoint(request(log, 10).replace(b"casemate/test\n", b"casemate/nobody\n")).status == 404
+    for wrong in (
+        b"",
+        b"old 1",
+        b"old 01\n\n" + early,
+        b"old -1\n\n" + early,
+        b"old 0\n" + b"A\n" * 70 + b"\n" + early,
+        b"x" * 200_000,
+        b"old 0\n\xff\n\n" + early,
+    ):
+        assert witness.add_checkpoint(wrong).status == 400
+    (tmp_path / "fork").mkdir()
+    fork = make_log(tmp_path / "fork", keys)
+    grow(fork, 10)
+    assert witness.add_checkpoint(request(fork, 10)).status == 409  # another root at the same size
+    grow(fork, 10)
+    assert witness.add_checkpoint(request(fork, 10)).status == 422
+    assert witness.latest("casemate/test").size == 10
+
+
+def test_a_witness_with_damaged_memory_cosigns_nothing(witness, log):  # noqa: F811
+    from casemate.core.errors import BackendError
+
+    grow(log, 1)
+    witness.add_checkpoint(request(log, 0))
+    next((witness.folder / "state").iterdir()).write_bytes(b"{}")
+    with pytest.raises(BackendError, match="memory"):
+        witness.add_checkpoint(request(log, 0))
+
+
+def _submit(folder, requests, answers):
+    witness = Witness.open(folder)
+    for content in requests:
+        answers.put(witness.add_checkpoint(content).status)
+
+
+def test_of_two_forks_submitted_at_once_a_witness_cosigns_one(witness, log, tmp_path, keys):  # noqa: F811
+    (tmp_path / "fork").mkdir()
+    fork = make_log(tmp_path / "fork", keys)
+    grow(log, 3)
+    grow(fork, 3)
+    context = multiprocessing.get_context("fork")
+    for _ in range(10):
+        shutil.rmtree(witness.folder / "state")
+        answers = context.Queue()
+        workers = [context.Process(target=_submit, args=(witness.folder, [request(one, 0)], answers)) for one in (log, fork)]
+        for worker in workers:
+            worker.start()
+        assert sorted(answers.get(timeout=20) for _ in workers) == [200, 409]
+        for worker in workers:
+            worker.join(20)
+
+
+class witnessing:
+    """`casemate audit witness serve` as a process."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __enter__(self):
+        words = command("audit", "witness", "serve", self.folder, "--port", 0)
+        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        line = self.process.stdout.readline()
+        assert "http://" in line, self.process.stderr.read()
+        return line.split()[-1]
+
+    def __exit__(self, *_):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(20)
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+
+def test_a_project_collects_cosignatures_and_requires_its_quorum(tmp_path, clinic, cli):
+    folder = tmp_path / "w"
+    assert cli("audit", "witness", "init", folder, "--name", "witness.example/w1").code == 0
+    public = next((clinic / ".casemate" / "public").glob("log.vkey"))
+    assert cli("audit", "witness", "trust", folder, public).code == 0
+    vkeys = (folder / "witness.vkey").read_text().split()
+    assert cli("audit", "verify", "--config", clinic, "-s", "audit.quorum=1").code == 2  # a quorum without witnesses is no configuration
+    with witnessing(folder) as url:
+        toml = (clinic / "casemate.toml").read_text()
+        (clinic / "casemate.toml").write_text(
+            toml + f'\n[audit]\nquorum = 1\n[audit.witnesses.w1]\nurl = "{url}"\nkeys = {vkeys}\n'.replace("'", '"')
+        )
+        assert cli("audit", "verify", "--config", clinic).code == 4
+        done = cli("audit", "cosign", "--config", clinic)
+        assert (done.code, done.out) == (0, "w1: cosigned\n")
+        verified = cli("audit", "verify", "--config", clinic)
+        assert verified.code == 0
+        assert "cosigned at" in verified.out
+        assert "by w1" in verified.out
+        result = casemate.open(clinic).run(start="release")
+        assert result.undelivered == []
+        with urllib.request.urlopen(f"{url}/witness.vkey") as answer:  # noqa: S310 - loopback
+            assert answer.read().decode().split() == vkeys
+    offline = cli("verify", clinic / ".casemate" / "audit", "--key", public, "--key", folder / "witness.vkey")
+    assert offline.code == 0, offline.err
+    assert "cosigned by witness.example/w1" in offline.out
+    away = casemate.open(clinic).run(start="release")
+    assert len(away.undelivered) == 1
+    assert "was not reached" in away.undelivered[0]
+    assert "[audit] witnesses" not in cli("doctor", "--config", clinic).out
+
+
+def test_a_witness_that_knows_another_history_is_an_alarm(witness, log, tmp_path, keys):  # noqa: F811
+    (tmp_path / "fork").mkdir()
+    fork = make_log(tmp_path / "fork", keys)
+    grow(fork, 9)
+    grow(log, 5)
+    assert witness.add_checkpoint(request(fork, 0)).status == 200
+    with witnessing(witness.folder) as url:
+        peer = WitnessPeer("w1", url, parse_keys(witness.vkeys))
+        (fault,) = collect(log.folder, log.signer.vkeys, [peer], 5.0).values()
+        assert isinstance(fault, VerificationError)
+        assert "another history" in fault.message
+        assert not (log.folder / WITNESSED).exists()
+        grow(log, 20)
+        (fault,) = collect(log.folder, log.signer.vkeys, [peer], 5.0).values()
+        assert isinstance(fault, VerificationError)
+    (fault,) = collect(log.folder, log.signer.vkeys, [peer], 1.0).values()
+    assert isinstance(fault, TransientError)
+
+
+@pytest.mark.parametrize("kind", ["file", "git"])
+def test_copies_keep_every_checkpoint_once_and_show_a_fork(kind, log, tmp_path, keys):  # noqa: F811
+    place = tmp_path / "place"
+    if kind == "git":
+        subprocess.run(["git", "init", "--quiet", str(place)], check=True)
+    copies = open_copies(f"{kind}:{place}", 1)
+    assert isinstance(copies, GitCopies if kind == "git" else FileCopies)
+    assert copies.newest(log.signer.vkeys) is None
+    grow(log, 3)
+    checkpoint = (log.folder / "checkpoint").read_bytes()
+    copies.put(checkpoint)
+    copies.put(checkpoint)
+    grow(log, 3)
+    copies.put((log.folder / "checkpoint").read_bytes())
+    assert [int(name) for name in copies.names()] == [3, 6]
+    assert copies.newest(log.signer.vkeys).size == 6
+    (tmp_path / "fork").mkdir()
+    fork = make_log(tmp_path / "fork", keys)
+    grow(fork, 3)
+    with pytest.raises(VerificationError, match="a fork"):
+        copies.put((fork.folder / "checkpoint").read_bytes())
+
+
+def test_copies_in_s3_are_locked_against_deletion(log, monkeypatch):  # noqa: F811
+    boto3 = pytest.importorskip("boto3", reason='no S3 client: pip install "casemate[s3]"')
+    server = pytest.importorskip("moto.server", reason="no S3 server: pip install moto[s3,server]")
+    from botocore.exceptions import ClientError
+
+    running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    running.start()
+    try:
+        host, port = running.get_host_and_port()
+        for name, value in {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        client = boto3.client("s3")
+        client.create_bucket(Bucket="audit", ObjectLockEnabledForBucket=True)
+        copies = open_copies("s3:audit/log", 7)
+        grow(log, 3)
+        copies.put((log.folder / "checkpoint").read_bytes())
+        assert copies.newest(log.signer.vkeys).size == 3
+        (version,) = client.list_object_versions(Bucket="audit")["Versions"]
+        with pytest.raises(ClientError, match="AccessDenied"):
+            client.delete_object(Bucket="audit", Key=version["Key"], VersionId=version["VersionId"])
+        with pytest.raises(TransientError):
+            open_copies("s3:nowhere", 7).put((log.folder / "checkpoint").read_bytes())
+    finally:
+        running.stop()
+
+
+@pytest.mark.parametrize("where", ["", "file:", "ftp:x", "s3:"])
+def test_a_place_that_is_none_is_a_configuration_error(where):
+    with pytest.raises(ConfigError, match="no place for checkpoints"):
+        open_copies(where, 1)
+
+
+def test_a_log_that_was_rolled_back_is_shown_by_its_copies(clinic, tmp_path, cli):
+    toml = (clinic / "casemate.toml").read_text()
+    (clinic / "casemate.toml").write_text(toml + f'\n[audit]\ncopies = ["file:{tmp_path / "kept"}"]\n')
+    backup = tmp_path / "before"
+    casemate.open(clinic).store.close()
+    shutil.copytree(clinic, backup)
+    assert cli("audit", "show", "--config", clinic).code == 0
+    casemate.open(clinic).authorise("run:read")
+    assert cli("audit", "copy", "--config", clinic).code == 0
+    assert cli("audit", "verify", "--config", clinic).code == 0
+    rolled_back = cli("audit", "verify", "--config", backup)
+    assert rolled_back.code == 4
+    assert "rolled back or cut" in rolled_back.err
+    kept = next((tmp_path / "kept").iterdir())
+    assert cli("verify", backup / ".casemate" / "audit", "--checkpoint", kept).code == 4
+    assert verify_checkpoint(kept.read_bytes(), casemate.open(clinic).audit.signer.vkeys).size > 0
