@@ -150,11 +150,16 @@ def spoil(root, kind):
     elif kind == "registry":
         with project.store.transaction() as tx:
             release = tx.exec_driver_sql("SELECT release FROM model").scalar()
-            tx.execute(sa.text("UPDATE model SET release = :r"), {"r": release.replace(b'"inconclusive"', b'"passed"').replace(b'"refused"', b'"passed"').replace(b"0.9", b"0.8")})
+            tx.execute(
+                sa.text("UPDATE model SET release = :r"),
+                {"r": release.replace(b'"inconclusive"', b'"passed"').replace(b'"refused"', b'"passed"').replace(b"0.9", b"0.8")},
+            )
     elif kind == "planted":
         with project.store.transaction() as tx:
             tx.exec_driver_sql("INSERT INTO run (id, inputs, principal, state, started) VALUES ('planted', 'i', 'u', 'failed', 's')")
-            tx.exec_driver_sql("INSERT INTO step (run, name, record, digest, finished, seconds, inputs) SELECT 'planted', name, record, digest, finished, seconds, 'z' FROM step")
+            tx.exec_driver_sql(
+                "INSERT INTO step (run, name, record, digest, finished, seconds, inputs) SELECT 'planted', name, record, digest, finished, seconds, 'z' FROM step"
+            )
     elif kind == "body":
         with project.store.transaction() as tx:
             tx.exec_driver_sql('UPDATE audit_entry SET sealed = zeroblob(60) WHERE "index" = 3')

@@ -1,0 +1,187 @@
+"""A fault at every write, fsync, rename, unlink, mkdir and truncate: nothing lost, nothing twice, nothing half-written.
+
+`make test` takes a sample of the points; `make faults` takes every one.
+"""
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import tomlkit
+from tests.conftest import command, write_csv
+from tests.faults import work
+
+import casemate
+from casemate import scaffold
+from casemate.core.engine import STAGES
+from casemate.fsck import examine
+
+HERE = Path(__file__).parent
+FAULTS = [("kill", False), ("torn", False), ("enospc", False), ("enospc", True), ("eio", False), ("eio", True)]
+
+
+class Injector:
+    """The fork server with the injector preloaded."""
+
+    def __init__(self, folder: Path) -> None:
+        compiler = shutil.which("cc") or shutil.which("gcc")
+        if compiler is None:
+            pytest.skip("no C compiler for the fault injector: install gcc")
+        library = folder / "injector.so"
+        subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(HERE / "injector.c"), "-ldl"], check=True, capture_output=True)
+        environment = os.environ | {"LD_PRELOAD": str(library), "CASEMATE_INJECTOR": str(library), "OMP_NUM_THREADS": "1"}
+        words = [sys.executable, "-m", "tests.faults.server"]
+        self.folder, self.count = folder, 0
+        self.process = subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment, cwd=HERE.parents[1]
+        )
+
+    def run(self, name: str, root: Path, at: int = 0, mode: str = "off", sticky: bool = False) -> tuple[int, list[str], int]:
+        """(exit status, acknowledgements, points passed) of one trial."""
+        self.count += 1
+        acks = self.folder / f"acks-{self.count}"
+        trial = {"work": name, "root": str(root), "acks": str(acks), "at": at, "mode": mode, "sticky": sticky}
+        self.process.stdin.write(json.dumps(trial) + "\n")
+        self.process.stdin.flush()
+        status = json.loads(self.process.stdout.readline())["status"]
+        points = Path(f"{acks}.points")
+        return status, acks.read_text().splitlines(), int(points.read_text()) if points.exists() else 0
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait(30)
+        self.process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def injector(home, tmp_path_factory):
+    injector = Injector(tmp_path_factory.mktemp("injector"))
+    yield injector
+    injector.close()
+
+
+@pytest.fixture(scope="module")
+def pristine(home, tmp_path_factory):
+    """A small project with a folder that hears of its runs."""
+    import numpy as np
+    import pyarrow as pa
+
+    generator = np.random.default_rng(5)
+    values = generator.standard_normal((200, 2))
+    table = pa.table({"a": values[:, 0], "b": values[:, 1], "y": (values[:, 0] > 0).astype(int)})
+    root = tmp_path_factory.mktemp("points") / "p"
+    root.mkdir()
+    scaffold.create(root, scaffold.from_table(root, write_csv(root / "t.csv", table), "y"))
+    toml = tomlkit.parse((root / "casemate.toml").read_text())
+    toml["assess"] = {"bootstrap": 20, "attack_rows": 10, "attack_steps": 1, "eps": [0.1]}
+    toml["screen"] = {"label_noise": False}
+    toml["gates"] = {"accuracy": {"min": 0.5}}
+    toml["notices"] = {"folder": {"kind": "folder", "to": ".casemate/out"}}
+    toml["outbox"] = {"backoff": 0, "timeout": 0.001}
+    (root / "casemate.toml").write_text(tomlkit.dumps(toml))
+    work.prepare_counter(root)
+    return root
+
+
+def copy(pristine: Path, folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(pristine, folder)
+    return folder
+
+
+def check_acknowledged(root: Path, acks: list[str]) -> None:
+    """What was said to be done is there, before anything repairs it."""
+    project = casemate.open(root)
+    finished = {step["name"] for run in project.engine.runs() for step in run["finished"]}
+    assert {ack.split()[1] for ack in acks if ack.startswith("stage ")} <= finished
+    for ack in acks:
+        if ack.startswith("entry "):
+            assert project.audit.size() > int(ack.split()[1])
+    assert project.store.damage() == []
+    project.store.close()
+
+
+def check_complete(root: Path, effects: int | None) -> None:
+    project = casemate.open(root)
+    (run,) = project.engine.runs()
+    assert run["state"] in {"passed", "refused"}
+    actions = [entry.action for entry in project.audit.entries()]
+    assert {name: actions.count(name) for name in ("run:start", *(f"run:{s}" for s in STAGES), "run:end")} == dict.fromkeys(
+        ("run:start", *(f"run:{s}" for s in STAGES), "run:end"), 1
+    )
+    project.audit.check()
+    if effects is None:
+        assert len(project.models) == 1
+        report = examine(project)
+        assert report.outcome == "intact", report.damage
+    else:
+        assert work.count_of(root) == effects
+        assert [m["state"] for m in project.outbox.messages()] == ["sent"] * 5
+        assert len([path for path in (root / ".casemate" / "out").iterdir() if not path.name.startswith(".")]) == 5
+    project.store.close()
+
+
+@pytest.mark.parametrize(("mode", "sticky"), FAULTS, ids=lambda value: str(value))
+def test_the_bookkeeping_of_a_run_survives_a_fault_at_every_point(injector, pristine, tmp_path, scale, mode, sticky):
+    root = copy(pristine, tmp_path / "p")
+    status, _, points = injector.run("bookkeeping", root)
+    assert status == 0
+    check_complete(root, effects=4)
+    assert points > 100
+    for at in range(1, points + 1, scale(29, 1)):
+        copy(pristine, root)
+        status, acks, _ = injector.run("bookkeeping", root, at, mode, sticky)
+        check_acknowledged(root, acks)
+        if status == 0:
+            check_complete(root, effects=4)
+        resumed, acks, _ = injector.run("bookkeeping", root)
+        assert resumed == 0, (at, status, acks)
+        check_complete(root, effects=4)
+
+
+def test_a_whole_run_survives_a_kill_at_every_point(injector, pristine, tmp_path, scale):
+    root = copy(pristine, tmp_path / "p")
+    status, _, points = injector.run("whole", root)
+    assert status == 0
+    check_complete(root, effects=None)
+    for at in range(1, points + 1, scale(67, 1)):
+        copy(pristine, root)
+        status, acks, _ = injector.run("whole", root, at, "kill")
+        check_acknowledged(root, acks)
+        resumed, acks, _ = injector.run("whole", root)
+        assert resumed == 0, (at, status, acks)
+        check_complete(root, effects=None)
+
+
+def test_the_bookkeeping_survives_kills_at_random_moments(injector, pristine, tmp_path, scale):
+    """kill -9 from outside, not at a system call of ours; the next start alone finishes the work."""
+    root = tmp_path / "p"
+    generator = random.Random(3)
+    script = f"import sys; sys.path.insert(0, {str(HERE.parents[1])!r}); from pathlib import Path; from tests.faults import work; import time; work.warm(); print('go', flush=True); work.bookkeeping(Path({str(root)!r}), lambda t: print(t, flush=True))"
+    for _ in range(scale(4, 60)):
+        copy(pristine, root)
+        process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        process.stdout.readline()
+        time.sleep(generator.uniform(0, 0.35))
+        process.kill()
+        acks = process.stdout.read().splitlines()
+        process.wait()
+        process.stdout.close()
+        check_acknowledged(root, acks)
+        assert injector.run("bookkeeping", root)[0] == 0
+        check_complete(root, effects=4)
+
+
+def test_a_command_that_met_a_full_disk_never_says_that_it_succeeded(injector, pristine, tmp_path):
+    root = copy(pristine, tmp_path / "p")
+    status, acks, _ = injector.run("whole", root, 40, "enospc", True)
+    assert status == 5
+    assert not [ack for ack in acks if ack.startswith("done")]
+    assert injector.run("whole", root)[0] == 0
+    assert subprocess.run(command("audit", "verify"), cwd=root, capture_output=True, check=False).returncode == 0

@@ -1,0 +1,96 @@
+"""What is interrupted: a whole run, and the same bookkeeping without the long computations."""
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+
+import casemate
+from casemate.controls.keys import tables
+from casemate.core.engine import STAGES
+from casemate.core.types import Finding
+from casemate.pipeline import Reporter  # noqa: F401 - documents what Acks is
+
+Ack = Callable[[str], object]
+
+
+def warm() -> None:
+    """Import what a trial would otherwise import every time."""
+    import onnxruntime  # noqa: F401
+    import sklearn.ensemble
+    import sklearn.linear_model
+    import skops.io  # noqa: F401
+
+
+class Acks:
+    """A reporter that acknowledges finished stages."""
+
+    def __init__(self, ack: Ack) -> None:
+        self.ack = ack
+
+    def begin(self, run) -> None:
+        pass
+
+    def progress(self, text: str, done: int, total: int) -> None:
+        pass
+
+    def stage(self, name: str, _record) -> None:
+        self.ack(f"stage {name}")
+
+
+def whole(root: Path, ack: Ack) -> None:
+    """`casemate run`."""
+    result = casemate.open(root).run(reporter=Acks(ack))
+    ack(f"done {result.id} {result.verdict.outcome}")
+
+
+def bookkeeping(root: Path, ack: Ack) -> None:
+    """Four durable steps with objects, a sealed table, evidence, log entries and notices: what a run does around its computations."""
+    project = casemate.open(root)
+    with project.engine.begin(dict.fromkeys(STAGES, "bookkeeping"), "tester") as run:
+        if not run.ended:
+            for stage in STAGES:
+                run.step(stage, Finding, lambda stage=stage: _work(project, stage), commit=lambda tx, record: _effect(tx, project, record))
+                ack(f"stage {stage}")
+            run.finish("passed")
+    ack(f"done {run.id} passed")
+    ack(f"entry {project.audit.record('tester', 'test:after', 'r', 'done')}")
+    faults = [fault for _, fault in project.outbox.send() if fault]
+    if faults:
+        raise faults[0]
+
+
+def _work(project, stage: str) -> Finding:
+    digest = project.objects.put(stage.encode() * 1000)
+    if stage == "data":
+        folder = project.state / "datasets" / "t" / "v1"
+        if not (folder / "manifest.dsse.json").exists():
+            table = pa.table({"a": list(range(100))})
+            tables.seal(table, folder, project.keys, project.keys.signer, {"a": "general"}, {"name": "t", "version": "v1", "rows": 100})
+    return Finding(id=f"test.{stage}", severity="low", confidence="low", message=digest)
+
+
+def _effect(tx, project, record: Finding) -> None:
+    """An effect in the store that must happen exactly once."""
+    project.outbox.enqueue(tx, "run:passed", f"effect/{record.id}", {"record": record.id})
+    tx.exec_driver_sql("UPDATE principal SET models = ? WHERE kind = 'Counter'", (_next(tx),))
+
+
+def _next(tx) -> str:
+    return str(int(tx.exec_driver_sql("SELECT models FROM principal WHERE kind = 'Counter'").scalar()) + 1)
+
+
+def prepare_counter(root: Path) -> None:
+    """The row that every step adds one to."""
+    project = casemate.open(root)
+    with project.store.transaction() as tx:
+        tx.exec_driver_sql("INSERT INTO principal (kind, name, roles, models) VALUES ('Counter', 'c', '[]', '0')")
+    project.store.close()
+
+
+def count_of(root: Path) -> int:
+    """How often the effect happened."""
+    project = casemate.open(root)
+    with contextlib.closing(project.store), project.store.reading() as tx:
+        return int(tx.exec_driver_sql("SELECT models FROM principal WHERE kind = 'Counter'").scalar())
