@@ -363,13 +363,17 @@ def _impossible(config: Config) -> list[str]:
         problems.append("[data] the target cannot be an identifier")
     if config.data.subject == config.data.target:
         problems.append("[data] subject and target are the same column")
-    if config.audit.quorum > len(config.audit.witnesses):
-        problems.append(f"[audit] quorum: {config.audit.quorum} witnesses are required, {len(config.audit.witnesses)} are configured")
     for parameter, space in config.train.search.items():
         problems += _bad_space(parameter, space)
     if any(eps <= 0 for eps in config.assess.eps):
         problems.append("[assess] eps: sizes must be positive")
-    return problems
+    return problems + _impossible_audit(config.audit)
+
+
+def _impossible_audit(audit: AuditTable) -> list[str]:
+    if audit.quorum > len(audit.witnesses):
+        return [f"[audit] quorum: {audit.quorum} witnesses are required, {len(audit.witnesses)} are configured"]
+    return []
 
 
 def _bad_space(parameter: str, space: Any) -> list[str]:

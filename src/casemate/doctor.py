@@ -148,9 +148,7 @@ def _audit(project: Project) -> list[Check]:
             mark="ok" if outside else "note",
             subject="audit log",
             state="; ".join(outside) or "no outside copy or witness is configured",
-            advice=""
-            if outside
-            else "whoever holds the log keys could rewrite history unseen: set [audit] witnesses or copies, or keep .casemate/audit/checkpoint elsewhere",
+            advice="" if outside else "whoever holds the log keys could rewrite history unseen: set [audit] witnesses or copies",
         )
     ]
     stuck = project.outbox.messages("dead")

@@ -212,7 +212,7 @@ class _Examination:
         for row in rows:
             reference = f"{row.name}@{row.version}"
             release = self.records.get((row.run, "release"))
-            if not self._guarded(f"model {reference}", partial(decode, row.release, Release)):
+            if not self._guarded(f"model {reference}", partial(decode, row.release, Release, row.digest)):
                 continue
             if release is None or decode(row.release, Release) != release:
                 self._found(f"model {reference}", "the registry says something else than the run that made it")

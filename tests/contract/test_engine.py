@@ -169,6 +169,16 @@ def test_ctrl_c_leaves_a_run_that_goes_on_at_once(engine):
         assert (again.id, again.resumed) == (run.id, True)
 
 
+def test_a_heartbeat_that_meets_the_end_of_its_run_is_no_loss(engine, monkeypatch):
+    monkeypatch.setattr(leases, "BEAT_SECONDS", 0.0)
+    monkeypatch.setattr(leases, "TICK_SECONDS", 0.001)
+    for _ in range(10):
+        with engine.begin(SAME, "me", "data") as run:
+            complete(run)
+            time.sleep(0.02)
+    assert {row["state"] for row in engine.runs()} == {"passed"}
+
+
 def test_a_run_that_finishes_no_step_leaves_nothing(engine, tmp_path):
     with pytest.raises(Error), engine.begin(SAME, "me") as run:
         run.step("data", Finding, lambda: (_ for _ in ()).throw(Error("x")))

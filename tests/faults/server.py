@@ -7,7 +7,9 @@ One JSON line a trial on standard input: `{"work", "root", "acks", "at", "mode",
 import ctypes
 import json
 import os
+import signal
 import sys
+import time
 from pathlib import Path
 
 MODES = {"off": 0, "kill": 1, "torn": 2, "enospc": 3, "eio": 4}
@@ -53,6 +55,9 @@ def main() -> None:
                 code = child(trial)
             finally:
                 os._exit(code)
+        if "kill_after" in trial:
+            time.sleep(trial["kill_after"])
+            os.kill(pid, signal.SIGKILL)
         _, status = os.waitpid(pid, 0)
         print(json.dumps({"status": os.waitstatus_to_exitcode(status)}), flush=True)
 

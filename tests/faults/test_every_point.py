@@ -9,7 +9,6 @@ import random
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -42,16 +41,16 @@ class Injector:
             words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment, cwd=HERE.parents[1]
         )
 
-    def run(self, name: str, root: Path, at: int = 0, mode: str = "off", sticky: bool = False) -> tuple[int, list[str], int]:
+    def run(self, name: str, root: Path, at: int = 0, mode: str = "off", sticky: bool = False, **more: float) -> tuple[int, list[str], int]:
         """(exit status, acknowledgements, points passed) of one trial."""
         self.count += 1
         acks = self.folder / f"acks-{self.count}"
-        trial = {"work": name, "root": str(root), "acks": str(acks), "at": at, "mode": mode, "sticky": sticky}
+        trial = {"work": name, "root": str(root), "acks": str(acks), "at": at, "mode": mode, "sticky": sticky} | more
         self.process.stdin.write(json.dumps(trial) + "\n")
         self.process.stdin.flush()
         status = json.loads(self.process.stdout.readline())["status"]
         points = Path(f"{acks}.points")
-        return status, acks.read_text().splitlines(), int(points.read_text()) if points.exists() else 0
+        return status, acks.read_text().splitlines() if acks.exists() else [], int(points.read_text()) if points.exists() else 0
 
     def close(self) -> None:
         self.process.stdin.close()
@@ -163,16 +162,9 @@ def test_the_bookkeeping_survives_kills_at_random_moments(injector, pristine, tm
     """kill -9 from outside, not at a system call of ours; the next start alone finishes the work."""
     root = tmp_path / "p"
     generator = random.Random(3)
-    script = f"import sys; sys.path.insert(0, {str(HERE.parents[1])!r}); from pathlib import Path; from tests.faults import work; import time; work.warm(); print('go', flush=True); work.bookkeeping(Path({str(root)!r}), lambda t: print(t, flush=True))"
-    for _ in range(scale(4, 60)):
+    for _ in range(scale(12, 1000)):
         copy(pristine, root)
-        process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        process.stdout.readline()
-        time.sleep(generator.uniform(0, 0.35))
-        process.kill()
-        acks = process.stdout.read().splitlines()
-        process.wait()
-        process.stdout.close()
+        _, acks, _ = injector.run("bookkeeping", root, kill_after=generator.uniform(0, 0.25))
         check_acknowledged(root, acks)
         assert injector.run("bookkeeping", root)[0] == 0
         check_complete(root, effects=4)

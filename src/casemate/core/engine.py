@@ -165,7 +165,7 @@ class Engine:
         for name in STAGES[: STAGES.index(start)] if start else STAGES:
             states = ENDED if name == STAGES[-1] else (*ENDED, "failed", "abandoned", "cancelled")
             query = (
-                sa.select(STEPS.c.run, STEPS.c.record)
+                sa.select(STEPS.c.run, STEPS.c.record, STEPS.c.digest)
                 .join(RUNS, RUNS.c.id == STEPS.c.run)
                 .where(STEPS.c.name == name, STEPS.c.inputs == chain[name], RUNS.c.state.in_(states))
                 .order_by(STEPS.c.finished.desc())
@@ -173,6 +173,8 @@ class Engine:
             row = tx.execute(query).first()
             if row is None:
                 break
+            if sha256(row.record) != row.digest:
+                break  # damaged: computed anew
             kept[name] = (row.run, row.record)
         if start and len(kept) < STAGES.index(start):
             raise self._cannot_start(tx, start, STAGES[len(kept)])
@@ -204,10 +206,10 @@ class Engine:
 
     def newest_step(self, step: str, kind: type[T]) -> T | None:
         """The record of the newest finished step of this name in any run."""
-        query = sa.select(STEPS.c.record).where(STEPS.c.name == step).order_by(STEPS.c.finished.desc())
+        query = sa.select(STEPS.c.record, STEPS.c.digest).where(STEPS.c.name == step).order_by(STEPS.c.finished.desc())
         with self.store.reading() as tx:
-            content = tx.execute(query).scalar()
-        return None if content is None else decode(content, kind)
+            row = tx.execute(query).first()
+        return None if row is None else decode(row.record, kind, row.digest)
 
     def runs(self) -> list[dict[str, Any]]:
         """Every run with its finished steps, newest first; one whose process is gone is `interrupted`."""
@@ -229,17 +231,17 @@ class Engine:
 
     def record(self, run: str, step: str, kind: type[T]) -> T | None:
         """A finished step's record."""
-        content = self._content(run, step)
-        return None if content is None else decode(content, kind)
+        row = self._finished(run, step)
+        return None if row is None else decode(row.record, kind, row.digest)
 
     def finished(self, run: str, step: str) -> bool:
         """Whether the step is finished."""
-        return self._content(run, step) is not None
+        return self._finished(run, step) is not None
 
-    def _content(self, run: str, step: str) -> bytes | None:
-        query = sa.select(STEPS.c.record).where(STEPS.c.run == run, STEPS.c.name == step)
+    def _finished(self, run: str, step: str) -> Any:
+        query = sa.select(STEPS.c.record, STEPS.c.digest).where(STEPS.c.run == run, STEPS.c.name == step)
         with self.store.reading() as tx:
-            return tx.execute(query).scalar()
+            return tx.execute(query).first()
 
 
 def _chain(inputs: dict[str, str]) -> dict[str, str]:
@@ -445,6 +447,7 @@ class Run:
         Raises:
             LeaseLost: another process took it over.
         """
+        self.lease.stop()  # a heartbeat after the end would take it for a loss
         now = self.engine.clock.now().isoformat()
         text = None if error is None else f"{error.code}: {error.message}"[:2000]
         detail = {} if text is None else {"error": text}

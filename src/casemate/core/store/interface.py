@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 import sqlalchemy as sa
 
+from casemate.core.digest import sha256
 from casemate.core.errors import BackendError, Error, TransientError, VerificationError
 
 METADATA = sa.MetaData()
@@ -115,10 +116,12 @@ class Store(ABC):
         self.engine.dispose()
 
 
-def decode(content: bytes, kind: type[T]) -> T:
-    """A record that was stored in the catalogue; VerificationError when it is damaged."""
+def decode(content: bytes, kind: type[T], digest: str | None = None) -> T:
+    """A record that was stored in the catalogue; VerificationError when it is damaged or does not match its SHA-256 `digest`."""
     try:
+        if digest is not None and sha256(content) != digest:
+            raise ValueError("it does not match its digest")
         decoded: T = msgspec.json.decode(content, type=kind)
         return decoded
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise VerificationError(f"a {kind.__name__} in the catalogue is damaged: {error}", hint="restore the catalogue from a backup") from error

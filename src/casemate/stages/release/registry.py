@@ -9,6 +9,7 @@ import msgspec
 import sqlalchemy as sa
 
 from casemate.controls.keys.objects import ObjectStore
+from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError, RefusedError, TransientError
 from casemate.core.files import fsync_folder, fsync_tree, make_folder
 from casemate.core.signatures import Verifier
@@ -24,6 +25,7 @@ MODELS = sa.Table(
     sa.Column("run", sa.String, nullable=False, unique=True),
     sa.Column("created", sa.String, nullable=False),
     sa.Column("release", sa.LargeBinary, nullable=False),
+    sa.Column("digest", sa.String, nullable=False, server_default=""),
 )
 
 
@@ -58,7 +60,8 @@ class Registry:
         """Add a model within the caller's transaction; TransientError when another run took its version meanwhile."""
         row = {"name": release.model, "version": release.model_version, "run": release.lineage.run, "created": created}
         try:
-            tx.execute(MODELS.insert().values(**row, release=msgspec.json.encode(release)))
+            content = msgspec.json.encode(release)
+            tx.execute(MODELS.insert().values(**row, release=content, digest=sha256(content)))
         except sa.exc.IntegrityError as error:
             raise TransientError(f"another run registered {release.model}@{release.model_version} meanwhile", hint="run again") from error
 
@@ -66,7 +69,7 @@ class Registry:
         """All models, newest first."""
         query = sa.select(MODELS).order_by(MODELS.c.name, MODELS.c.version.desc())
         with self.store.reading() as tx:
-            return [Registered(row.created, decode(row.release, Release)) for row in tx.execute(query)]
+            return [Registered(row.created, decode(row.release, Release, row.digest)) for row in tx.execute(query)]
 
     def get(self, reference: str) -> Registered:
         """The model `NAME@VERSION`, or the newest passed one of `NAME`.

@@ -1,5 +1,7 @@
 """Runs get leases and idempotency keys, steps their origin; the outbox; audit bodies are sealed."""
 
+from hashlib import sha256
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -22,6 +24,11 @@ def upgrade() -> None:
     op.create_index("run_key", "run", ["key"], unique=True)
     op.add_column("step", sa.Column("attempts", sa.Integer, nullable=False, server_default="1"))
     op.add_column("step", sa.Column("origin", sa.String))
+    op.add_column("model", sa.Column("digest", sa.String, nullable=False, server_default=""))
+    tx = op.get_bind()
+    for name, version, release in tx.exec_driver_sql("SELECT name, version, release FROM model").all():
+        values = {"digest": sha256(release).hexdigest(), "name": name, "version": version}
+        tx.execute(sa.text("UPDATE model SET digest = :digest WHERE name = :name AND version = :version"), values)
     op.create_table(
         "outbox",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
