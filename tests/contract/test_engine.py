@@ -314,7 +314,7 @@ def test_a_worker_stopped_past_its_lease_and_continued_writes_nothing(store, sto
         worker.start()
         wait_for((folder / f"ready-{number}").exists)
         os.kill(worker.pid, signal.SIGSTOP)
-        wait_for(lambda: engine.runs()[0]["state"] == "stopped")  # noqa: B023 - called at once
+        wait_for(lambda: engine.runs()[0]["state"] == "stopped")
         monkeypatch.setattr(leases.time, "sleep", lambda _s, real=time.sleep: real(0.05))
         with engine.begin(dict.fromkeys(STAGES, f"inputs {number}"), "you") as run:
             monkeypatch.undo()

@@ -37,9 +37,10 @@ def test_an_upgraded_catalogue_has_the_newest_revision_and_upgrading_again_chang
 
 
 def test_the_migrations_make_exactly_the_tables_that_the_code_declares(store):
-    import casemate.project  # noqa: F401 - declares every table
     from alembic.autogenerate import compare_metadata
     from alembic.runtime.migration import MigrationContext
+
+    import casemate.project  # noqa: F401 - declares every table
 
     with store.reading() as tx:
         assert compare_metadata(MigrationContext.configure(tx), METADATA) == []
@@ -126,7 +127,7 @@ def test_a_catalogue_of_casemate_0_1_is_refused_and_then_upgraded_with_its_bodie
     """What revision 0001 wrote, made by its own migration and the bodies as 0.1 kept them."""
     project = casemate.open(tiny_project)
     with project.store.reading() as tx:
-        opened = list(project.audit._opened(tx, 0, 100))  # noqa: SLF001 - the old layout is written from it
+        opened = list(project.audit._opened(tx, 0, 100))
         principals = [tuple(row) for row in tx.exec_driver_sql("SELECT kind, name, roles, models FROM principal")]
         head = tuple(tx.exec_driver_sql("SELECT id, size, roots FROM audit_head").one())
     project.store.close()
@@ -154,7 +155,7 @@ def test_a_catalogue_of_casemate_0_1_is_refused_and_then_upgraded_with_its_bodie
     assert cli("store", "upgrade", "--config", tiny_project).code == 0
     assert cli("audit", "verify", "--config", tiny_project).code == 0
     upgraded = casemate.open(tiny_project)
-    assert [entry.action for entry in upgraded.audit.entries()][0] == "project:create"
+    assert next(entry.action for entry in upgraded.audit.entries()) == "project:create"
     assert upgraded.engine.runs()[0]["id"] == "r1"
     upgraded.store.close()
     with sqlite3.connect(path) as database:

@@ -83,7 +83,7 @@ def lines(log: Path) -> Iterator[tuple[str, str, int]]:
                 yield match["call"], match["args"], int(match["value"])
 
 
-def operations(log: Path, root: Path) -> list[Op]:
+def operations(log: Path, root: Path) -> list[Op]:  # noqa: PLR0912 - one branch a system call
     """What the trace did below `root`; lines `ACK text` on standard output are acknowledgements."""
     ops: list[Op] = []
     files: dict[int, list] = {}

@@ -17,8 +17,9 @@ injector = ctypes.CDLL(os.environ["CASEMATE_INJECTOR"])
 
 
 def child(trial: dict) -> int:
-    from casemate.core.errors import Error, from_os_error
     from tests.faults import work
+
+    from casemate.core.errors import Error, from_os_error
 
     acks = os.open(trial["acks"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     injector.fi_arm(f"{trial['root']}/.casemate".encode(), trial["at"], MODES[trial["mode"]], int(trial["sticky"]))
@@ -38,12 +39,13 @@ def child(trial: dict) -> int:
 
 
 def main() -> None:
+    from tests.faults import work
+
     import casemate.pipeline
     import casemate.stages.assess.stage
     import casemate.stages.data.stage
     import casemate.stages.release.stage
     import casemate.stages.train.stage  # noqa: F401
-    from tests.faults import work
 
     work.warm()
     for line in sys.stdin:

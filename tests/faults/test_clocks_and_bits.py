@@ -74,7 +74,7 @@ def test_no_clock_steals_a_living_lease(pristine, tmp_path, faked, first, second
     )
     owner = start("owner", first)
     project = casemate.open(root)
-    wait_for(lambda: project.engine.runs())
+    wait_for(project.engine.runs)
     thieves = [start("thief", second) for _ in range(2)]
     assert [thief.communicate(timeout=60)[0].split()[0] for thief in thieves] == ["CM-BUSY", "CM-BUSY"]
     said = owner.communicate(timeout=60)[0]

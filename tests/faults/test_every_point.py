@@ -126,7 +126,7 @@ def check_complete(root: Path, effects: int | None) -> None:
     project.store.close()
 
 
-@pytest.mark.parametrize(("mode", "sticky"), FAULTS, ids=lambda value: str(value))
+@pytest.mark.parametrize(("mode", "sticky"), FAULTS, ids=str)
 def test_the_bookkeeping_of_a_run_survives_a_fault_at_every_point(injector, pristine, tmp_path, scale, mode, sticky):
     root = copy(pristine, tmp_path / "p")
     status, _, points = injector.run("bookkeeping", root)

@@ -10,7 +10,6 @@ import casemate
 from casemate.controls.keys import tables
 from casemate.core.engine import STAGES
 from casemate.core.types import Finding
-from casemate.pipeline import Reporter  # noqa: F401 - documents what Acks is
 
 Ack = Callable[[str], object]
 
@@ -18,13 +17,12 @@ Ack = Callable[[str], object]
 def warm() -> None:
     """Import what a trial would otherwise import every time."""
     import onnxruntime  # noqa: F401
-    import sklearn.ensemble
-    import sklearn.linear_model
+    import sklearn.ensemble  # noqa: F401
     import skops.io  # noqa: F401
 
 
 class Acks:
-    """A reporter that acknowledges finished stages."""
+    """A `pipeline.Reporter` that acknowledges finished stages."""
 
     def __init__(self, ack: Ack) -> None:
         self.ack = ack

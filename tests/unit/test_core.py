@@ -17,12 +17,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from casemate.core import files, models
-from casemate.core.clock import SystemClock
-from casemate.core.errors import BackendError, BusyError, ConfigError, Error, VerificationError, from_os_error
+from casemate.core.errors import BackendError, ConfigError, Error, VerificationError, from_os_error
 from casemate.core.secrets import read_secret
 from casemate.core.signatures import Signer, read_envelope
 from casemate.core.store.sqlite import SqliteStore
-from casemate.core.types import Finding
 
 
 def every_error(kind=Error):

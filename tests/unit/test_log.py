@@ -9,48 +9,17 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.conftest import grow, make_log
 
 from casemate.controls.audit import tiles
-from casemate.controls.audit.bodies import Bodies
-from casemate.controls.audit.checkpoint import CheckpointSigner, verify_checkpoint
+from casemate.controls.audit.checkpoint import verify_checkpoint
 from casemate.controls.audit.entry import Entry
-from casemate.controls.audit.log import ENTRIES, ERASED, HEAD, AuditLog
+from casemate.controls.audit.log import ENTRIES, ERASED, HEAD
 from casemate.controls.audit.merkle import Frontier, consistency_proof, inclusion_proof, leaf_hash, node_hash, verify_consistency, verify_inclusion
 from casemate.controls.audit.proof import verify_proof
 from casemate.controls.audit.query import Query
 from casemate.controls.audit.verify import verify_log
-from casemate.controls.keys.file import FileKeyStore
-from casemate.controls.keys.subjects import SubjectKeys
-from casemate.core.clock import SystemClock
 from casemate.core.errors import ConfigError, RefusedError, VerificationError
-from casemate.core.store.sqlite import SqliteStore
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory):
-    return FileKeyStore.create(tmp_path_factory.mktemp("keys") / "store", "test")
-
-
-def make_log(folder, keys):
-    store = SqliteStore(folder / "catalog.db")
-    store.upgrade()
-    signer = CheckpointSigner("casemate/test", *keys.log_keys)
-    log = AuditLog(folder / "audit", store, signer, SystemClock(), Bodies(keys), SubjectKeys(keys, SystemClock()))
-    with store.transaction() as tx:
-        log.create(tx)
-    log.publish()
-    return log
-
-
-def grow(log, count):
-    with log.store.transaction() as tx:
-        log.append_many(tx, [("p", f"act:{i}", "r", "done", {"i": i}) for i in range(count)])
-    log.publish()
-
-
-@pytest.fixture
-def log(tmp_path, keys):
-    return make_log(tmp_path, keys)
 
 
 def nodes_over(leaves):
@@ -190,16 +159,16 @@ def test_a_time_that_is_none_is_a_usage_error():
         Query.of(since="yesterday", now=NOW)
 
 
-def test_every_mutation_of_a_log_is_detected(tmp_path, keys, scale):
+def test_every_mutation_of_a_log_is_detected(tmp_path, log_keys, scale):
     """Edits, insertions, deletions, swaps, truncations, rollbacks and forks; the last three need a checkpoint that was kept."""
-    log = make_log(tmp_path, keys)
+    log = make_log(tmp_path, log_keys)
     grow(log, 600)
     earlier = tmp_path / "earlier"
     shutil.copytree(log.folder, earlier)
     grow(log, 100)
     kept = verify_checkpoint((log.folder / "checkpoint").read_bytes(), log.signer.vkeys)
     (tmp_path / "other").mkdir()
-    fork = make_log(tmp_path / "other", keys)
+    fork = make_log(tmp_path / "other", log_keys)
     grow(fork, 800)
     generator = random.Random(5)
     original = {path.relative_to(log.folder): path.read_bytes() for path in log.folder.rglob("*") if path.is_file() and path.name != ".lock"}

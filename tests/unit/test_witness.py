@@ -9,7 +9,7 @@ import urllib.request
 
 import pytest
 from tests.conftest import command
-from tests.unit.test_log import grow, keys, log, make_log  # noqa: F401 - fixtures
+from tests.unit.conftest import grow, make_log
 
 import casemate
 from casemate.controls.audit import tiles
@@ -33,13 +33,13 @@ def request(log, old, *, checkpoint=None, proof=None):
 
 
 @pytest.fixture
-def witness(tmp_path, log):  # noqa: F811
+def witness(tmp_path, log):
     witness = Witness.create(tmp_path / "witness", "witness.example/w1")
     witness.trust(log.signer.vkeys)
     return witness
 
 
-def test_a_witness_cosigns_what_extends_what_it_knows(witness, log):  # noqa: F811
+def test_a_witness_cosigns_what_extends_what_it_knows(witness, log):
     grow(log, 5)
     answer = witness.add_checkpoint(request(log, 0))
     assert answer.status == 200
@@ -51,7 +51,7 @@ def test_a_witness_cosigns_what_extends_what_it_knows(witness, log):  # noqa: F8
     assert witness.add_checkpoint(request(log, 305)).status == 200
 
 
-def test_a_witness_answers_every_wrong_request_as_the_specification_says(witness, log, tmp_path, keys):  # noqa: F811
+def test_a_witness_answers_every_wrong_request_as_the_specification_says(witness, log, tmp_path, log_keys):
     grow(log, 5)
     early = (log.folder / "checkpoint").read_bytes()
     assert witness.add_checkpoint(request(log, 0)).status == 200
@@ -75,7 +75,7 @@ def test_a_witness_answers_every_wrong_request_as_the_specification_says(witness
     ):
         assert witness.add_checkpoint(wrong).status == 400
     (tmp_path / "fork").mkdir()
-    fork = make_log(tmp_path / "fork", keys)
+    fork = make_log(tmp_path / "fork", log_keys)
     grow(fork, 10)
     assert witness.add_checkpoint(request(fork, 10)).status == 409  # another root at the same size
     grow(fork, 10)
@@ -83,7 +83,7 @@ def test_a_witness_answers_every_wrong_request_as_the_specification_says(witness
     assert witness.latest("casemate/test").size == 10
 
 
-def test_a_witness_with_damaged_memory_cosigns_nothing(witness, log):  # noqa: F811
+def test_a_witness_with_damaged_memory_cosigns_nothing(witness, log):
     from casemate.core.errors import BackendError
 
     grow(log, 1)
@@ -99,9 +99,9 @@ def _submit(folder, requests, answers):
         answers.put(witness.add_checkpoint(content).status)
 
 
-def test_of_two_forks_submitted_at_once_a_witness_cosigns_one(witness, log, tmp_path, keys):  # noqa: F811
+def test_of_two_forks_submitted_at_once_a_witness_cosigns_one(witness, log, tmp_path, log_keys):
     (tmp_path / "fork").mkdir()
-    fork = make_log(tmp_path / "fork", keys)
+    fork = make_log(tmp_path / "fork", log_keys)
     grow(log, 3)
     grow(fork, 3)
     context = multiprocessing.get_context("fork")
@@ -157,7 +157,7 @@ def test_a_project_collects_cosignatures_and_requires_its_quorum(tmp_path, clini
         assert "by w1" in verified.out
         result = casemate.open(clinic).run(start="release")
         assert result.undelivered == []
-        with urllib.request.urlopen(f"{url}/witness.vkey") as answer:  # noqa: S310 - loopback
+        with urllib.request.urlopen(f"{url}/witness.vkey") as answer:
             assert answer.read().decode().split() == vkeys
     offline = cli("verify", clinic / ".casemate" / "audit", "--key", public, "--key", folder / "witness.vkey")
     assert offline.code == 0, offline.err
@@ -168,9 +168,9 @@ def test_a_project_collects_cosignatures_and_requires_its_quorum(tmp_path, clini
     assert "[audit] witnesses" not in cli("doctor", "--config", clinic).out
 
 
-def test_a_witness_that_knows_another_history_is_an_alarm(witness, log, tmp_path, keys):  # noqa: F811
+def test_a_witness_that_knows_another_history_is_an_alarm(witness, log, tmp_path, log_keys):
     (tmp_path / "fork").mkdir()
-    fork = make_log(tmp_path / "fork", keys)
+    fork = make_log(tmp_path / "fork", log_keys)
     grow(fork, 9)
     grow(log, 5)
     assert witness.add_checkpoint(request(fork, 0)).status == 200
@@ -188,7 +188,7 @@ def test_a_witness_that_knows_another_history_is_an_alarm(witness, log, tmp_path
 
 
 @pytest.mark.parametrize("kind", ["file", "git"])
-def test_copies_keep_every_checkpoint_once_and_show_a_fork(kind, log, tmp_path, keys):  # noqa: F811
+def test_copies_keep_every_checkpoint_once_and_show_a_fork(kind, log, tmp_path, log_keys):
     place = tmp_path / "place"
     if kind == "git":
         subprocess.run(["git", "init", "--quiet", str(place)], check=True)
@@ -204,13 +204,13 @@ def test_copies_keep_every_checkpoint_once_and_show_a_fork(kind, log, tmp_path, 
     assert [int(name) for name in copies.names()] == [3, 6]
     assert copies.newest(log.signer.vkeys).size == 6
     (tmp_path / "fork").mkdir()
-    fork = make_log(tmp_path / "fork", keys)
+    fork = make_log(tmp_path / "fork", log_keys)
     grow(fork, 3)
     with pytest.raises(VerificationError, match="a fork"):
         copies.put((fork.folder / "checkpoint").read_bytes())
 
 
-def test_copies_in_s3_are_locked_against_deletion(log, monkeypatch):  # noqa: F811
+def test_copies_in_s3_are_locked_against_deletion(log, monkeypatch):
     boto3 = pytest.importorskip("boto3", reason='no S3 client: pip install "casemate[s3]"')
     server = pytest.importorskip("moto.server", reason="no S3 server: pip install moto[s3,server]")
     from botocore.exceptions import ClientError

@@ -1,0 +1,38 @@
+"""A log of its own for every test."""
+
+import pytest
+
+from casemate.controls.audit.bodies import Bodies
+from casemate.controls.audit.checkpoint import CheckpointSigner
+from casemate.controls.audit.log import AuditLog
+from casemate.controls.keys.file import FileKeyStore
+from casemate.controls.keys.subjects import SubjectKeys
+from casemate.core.clock import SystemClock
+from casemate.core.store.sqlite import SqliteStore
+
+
+@pytest.fixture(scope="module")
+def log_keys(tmp_path_factory):
+    return FileKeyStore.create(tmp_path_factory.mktemp("keys") / "store", "test")
+
+
+def make_log(folder, keys):
+    store = SqliteStore(folder / "catalog.db")
+    store.upgrade()
+    signer = CheckpointSigner("casemate/test", *keys.log_keys)
+    log = AuditLog(folder / "audit", store, signer, SystemClock(), Bodies(keys), SubjectKeys(keys, SystemClock()))
+    with store.transaction() as tx:
+        log.create(tx)
+    log.publish()
+    return log
+
+
+def grow(log, count):
+    with log.store.transaction() as tx:
+        log.append_many(tx, [("p", f"act:{i}", "r", "done", {"i": i}) for i in range(count)])
+    log.publish()
+
+
+@pytest.fixture
+def log(tmp_path, log_keys):
+    return make_log(tmp_path, log_keys)
