@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEV := $(VENV)/.dev
 INSTALLED := $(VENV)/.user
 
-.PHONY: help demo test lint bench docs dev lock clean
+.PHONY: help demo test faults lint bench docs dev lock clean
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
 
@@ -29,6 +29,9 @@ dev: $(DEV) ## editable install with all development tools
 
 test: $(DEV) ## every test that this machine can run; what it skips is listed with the reason
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+faults: $(DEV) ## every fault test at full length: each point, each trial (hours)
+	$(BIN)/python -m pytest -n 2 --dist worksteal --full tests/faults tests/contract tests/unit/test_log.py tests/unit/test_backup_fsck.py
 
 lint: $(DEV) ## format, rules, types, layers, docstrings
 	$(BIN)/ruff format --check .

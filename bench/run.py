@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -131,43 +132,87 @@ def sealed(rows: int = 500_000) -> None:
         line("sealed read / plain Parquet, zstd", statistics.median(read_ours) / statistics.median(read_plain), "<=1.25")
 
 
-def audit(entries: int = 20_000, writers: int = 64) -> None:
-    """Durable appends with many writers, and offline verification."""
+def _log(root: Path) -> Any:
+    from casemate.controls.audit.bodies import Bodies
+    from casemate.controls.audit.checkpoint import CheckpointSigner
+    from casemate.controls.audit.log import AuditLog
+    from casemate.controls.keys.file import FileKeyStore
+    from casemate.controls.keys.subjects import SubjectKeys
+    from casemate.core.clock import SystemClock
+    from casemate.core.store.sqlite import SqliteStore
+
+    keys = FileKeyStore.create(root / "keys", "bench")
+    store = SqliteStore(root / "catalog.db")
+    store.upgrade()
+    clock = SystemClock()
+    log = AuditLog(root / "audit", store, CheckpointSigner("bench", *keys.log_keys), clock, Bodies(keys), SubjectKeys(keys, clock))
+    with store.transaction() as tx:
+        log.create(tx)
+    return log
+
+
+def audit(entries: int = 40_000, writers: int = 64) -> None:
+    """Durable appends with many writers and with one, offline verification, size of a proof in a log of a million."""
     import threading
 
-    from casemate.controls.audit.checkpoint import CheckpointSigner
-    from casemate.controls.audit.log import AuditLog, GroupCommit
+    from casemate.controls.audit import tiles
+    from casemate.controls.audit.log import GroupCommit
+    from casemate.controls.audit.merkle import inclusion_proof
     from casemate.controls.audit.verify import verify_log
-    from casemate.controls.keys.file import FileKeyStore
-    from casemate.core.clock import SystemClock
-    from casemate.core.store import Store
 
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        keys = FileKeyStore.create(root / "keys", "bench")
-        store = Store(root / "catalog.db")
-        store.create()
-        signer = CheckpointSigner("bench", *keys.log_keys)
-        log = AuditLog(root / "audit", store, signer, SystemClock())
-        with store.transaction() as tx:
-            log.create(tx)
+        log = _log(Path(folder))
         group = GroupCommit(log)
 
-        def write() -> None:
-            for _ in range(entries // writers):
+        def write(count: int) -> None:
+            for _ in range(count):
                 group.append('Service::"s"', "model:infer", 'Model::"m@1"', "allowed", {"rows": 1}).result()
 
-        threads = [threading.Thread(target=write) for _ in range(writers)]
+        took = seconds(lambda: write(1000))
+        line("audit log, durable appends with one writer, 1/s", 1000 / took, ">=500")
+        threads = [threading.Thread(target=write, args=(entries // writers,)) for _ in range(writers)]
         took = seconds(lambda: ([thread.start() for thread in threads], [thread.join() for thread in threads]))
         group.close()
         line(f"audit log, durable appends with {writers} writers, 1/s", entries / took, ">=5000")
-        took = seconds(lambda: verify_log(root / "audit", signer.vkeys))
-        line("audit log, offline verification, entries/s", entries / took, ">=100000")
+        while log.size() < 1_000_000:
+            with log.store.transaction() as tx:
+                log.append_many(tx, [("s", "model:infer", "m", "allowed", {})] * 50_000)
+        log.publish()
+        size = log.size()
+        took = seconds(lambda: verify_log(log.folder, log.signer.vkeys))
+        line("audit log, offline verification, entries/s", size / took, ">=100000")
+        hashes = inclusion_proof(size // 3, size, tiles.nodes_of(log.folder, size))
+        line(f"inclusion proof at {size} entries, bytes of hashes", 32.0 * len(hashes), "<=2048")
+        line("the same as a file, with entry, checkpoint and both signatures", float(len(log.prove(size // 3))), "")
+
+
+def engine(steps: int = 30) -> None:
+    """What a step costs beside its work, and what resuming costs."""
+    from casemate.core.clock import SystemClock
+    from casemate.core.engine import STAGES, Engine
+    from casemate.core.types import Finding
+
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        log = _log(root)
+        runner = Engine(log.store, log, SystemClock(), root / "runs")
+        record = Finding(id="x", severity="low", confidence="low", message="x")
+        took, resumed = [], []
+        for number in range(steps // len(STAGES) + 1):
+            inputs = dict.fromkeys(STAGES, str(number))
+            run = runner.begin(inputs, "me")
+            run.step("data", Finding, lambda: record)
+            resumed.append(seconds(lambda i=inputs: runner.begin(i, "me").step("data", Finding, lambda: record)))
+            run = runner.begin(inputs, "me")
+            took += [seconds(lambda r=run, s=stage: r.step(s, Finding, lambda: record)) for stage in STAGES[1:]]
+            run.finish("passed")
+        line("bookkeeping of a step (lease, evidence, record, log, tiles, checkpoint), ms", 1000 * statistics.median(took), "<=30")
+        line("taking a run over and passing its finished step, ms", 1000 * statistics.median(resumed), "<=2000")
 
 
 def main() -> None:
     """Run all comparisons, or those named."""
-    known = {"start": start, "demo": demo, "sealed": sealed, "audit": audit, "million": None}
+    known = {"start": start, "demo": demo, "sealed": sealed, "audit": audit, "engine": engine, "million": None}
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*known, []], help="comparisons to run (default: all)")
     parser.add_argument("--rows", type=int, default=1_000_000)

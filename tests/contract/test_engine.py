@@ -291,8 +291,13 @@ def _sleep_in_a_step(url, path, folder, answers, number):
     try:
         with engine.begin(inputs, "me") as run:
             run.step("data", Finding, finding)
-            (folder / f"ready-{number}").touch()
-            run.step("train", Finding, lambda: wait_for((folder / f"go-{number}").exists) and finding("late"))
+
+            def work():
+                (folder / f"ready-{number}").touch()
+                wait_for((folder / f"go-{number}").exists)
+                return finding("late")
+
+            run.step("train", Finding, work)
         answers.put("written")
     except LeaseLost:
         answers.put("refused")

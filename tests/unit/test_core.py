@@ -128,7 +128,7 @@ def test_either_signature_alone_is_not_enough():
             SIGNER.verifier.verify({**envelope, "signatures": signatures})
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"[" * 100_000, b"\xff"])
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"[" * 100_000, b"\xff", b'{"a":"\xcf"}'])
 def test_what_is_no_envelope_is_a_verification_error(content):
     with pytest.raises(VerificationError):
         SIGNER.verifier.verify(read_envelope(content))

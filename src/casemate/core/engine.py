@@ -255,7 +255,7 @@ def _chain(inputs: dict[str, str]) -> dict[str, str]:
 def _where(row: sa.Row[tuple[Any, ...]]) -> str:
     try:
         place = msgspec.json.decode(row.place, type=Place)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, ValueError):
         return "at a place unknown"
     return f"process {place.pid} on {place.host}"
 

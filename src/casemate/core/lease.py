@@ -102,7 +102,7 @@ def owner_state(row: sa.Row[tuple[object, ...]]) -> Literal["alive", "stopped", 
         return "dead"
     try:
         place = msgspec.json.decode(row.place, type=Place)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, ValueError):
         return "unknown"
     if place == Place.here():
         return "alive" if row.owner in _held else "dead"

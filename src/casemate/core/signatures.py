@@ -123,7 +123,7 @@ class Verifier:
         payload = self.verify(envelope)
         try:
             statement = msgspec.json.decode(payload, type=dict[str, Any])
-        except (msgspec.MsgspecError, RecursionError) as error:
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise VerificationError("the signed statement is not JSON") from error
         if statement.get("predicateType") != predicate_type:
             raise VerificationError(f"the statement is a {statement.get('predicateType')!r}, expected {predicate_type!r}")
@@ -178,7 +178,7 @@ def read_envelope(content: bytes) -> dict[str, Any]:
         raise VerificationError("the signature file is larger than 64 MiB")
     try:
         return msgspec.json.decode(content, type=dict[str, Any])
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise VerificationError("the signature file is not JSON") from error
 
 

@@ -56,7 +56,7 @@ def decode(body: bytes) -> InferRequest:
     """The request in `body`; RequestError when it is not JSON of the right shape, has NaN, or nests too deep."""
     try:
         return _REQUEST.decode(body)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, ValueError) as error:
         raise RequestError(f"the body is not an inference request: {error}") from error
     except RecursionError as error:
         raise RequestError("the body is nested too deep") from error
@@ -199,6 +199,6 @@ def _decode(tensor: Tensor, decoders: tuple[Any, ...]) -> Any:
     for decoder in decoders:
         try:
             return decoder.decode(tensor.data)
-        except (msgspec.MsgspecError, RecursionError) as error:
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             fault = fault or error
     raise RequestError(f"input {tensor.name!r}: the data do not fit {tensor.datatype} {tensor.shape}: {fault}")

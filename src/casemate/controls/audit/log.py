@@ -325,10 +325,10 @@ class GroupCommit:
         self._thread.join()
 
     def _drain(self) -> None:
-        open_, published = True, time.monotonic()
+        open_, published, pending = True, time.monotonic(), False
         while open_:
-            group = [self._queue.get()]
-            while len(group) < self.MAX_GROUP and not self._queue.empty():
+            group = self._next(published + self.PUBLISH_SECONDS - time.monotonic() if pending else None)
+            while group and len(group) < self.MAX_GROUP and not self._queue.empty():
                 group.append(self._queue.get())
             queued = [item for item in group if item is not None]
             open_ = len(queued) == len(group)
@@ -336,10 +336,17 @@ class GroupCommit:
             waiting = [(entry, future if future.set_running_or_notify_cancel() else Future()) for entry, future in queued]
             if waiting:
                 self._commit(waiting)
-            late = time.monotonic() - published > self.PUBLISH_SECONDS
-            if self.fault is None and (not open_ or late or self._queue.empty()):
+                pending = True
+            if self.fault is None and pending and (not open_ or time.monotonic() - published >= self.PUBLISH_SECONDS):
                 self._publish()
-                published = time.monotonic()
+                published, pending = time.monotonic(), False
+
+    def _next(self, seconds: float | None) -> list[tuple[tuple[str, str, str, str, dict[str, Any]], Future[int]] | None]:
+        """The first of what is queued; nothing when `seconds` passed, for then it is time to publish."""
+        try:
+            return [self._queue.get(timeout=None if seconds is None else max(0.0, seconds))]
+        except queue.Empty:
+            return []
 
     def _publish(self) -> None:
         try:

@@ -113,7 +113,7 @@ class Witness:
             state = msgspec.json.decode(path.read_bytes(), type=_State)
         except FileNotFoundError:
             return Head(origin, 0, EMPTY_ROOT)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, ValueError) as error:
             raise BackendError(f"the witness's memory of {origin} is damaged", hint="restore it from a backup that is not older") from error
         if state.origin != origin or len(state.root) != HASH_SIZE:
             raise BackendError(f"the witness's memory of {origin} is damaged", hint="restore it from a backup that is not older")
