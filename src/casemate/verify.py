@@ -11,7 +11,7 @@ from pathlib import Path
 
 from casemate.controls.audit.checkpoint import verify_checkpoint
 from casemate.controls.audit.note import COSIGNATURE, Key, parse_keys
-from casemate.controls.audit.proof import MAX_PROOF, verify_proof
+from casemate.controls.audit.proof import MAGIC, MAX_PROOF, verify_proof
 from casemate.controls.audit.verify import WITNESSED, VerifiedLog, verify_log
 from casemate.controls.keys.file import CONFIG_HOME
 from casemate.core.errors import ConfigError, VerificationError, WrongSigner
@@ -88,7 +88,7 @@ def verify_path(path: Path, keys: list[Path] | None = None, checkpoints: list[Pa
     """
     if not path.exists():
         raise ConfigError(f"no such file or folder: {path}", hint="an exported model, a run's folder, a sealed table or an audit log")
-    if path.is_file():
+    if path.is_file() and _begins_with(path, MAGIC):
         return _first_trusted(_proof, path, trusted_keys(keys or []))
     for marker, check in (
         ("model.sig", _model),
@@ -103,6 +103,11 @@ def verify_path(path: Path, keys: list[Path] | None = None, checkpoints: list[Pa
     if path.parent.name == "runs" and any(path.glob("[1-4]-*")):
         raise VerificationError(f"{path} holds evidence without a signature", hint="the run did not finish, or the signature was removed")
     raise ConfigError(f"{path} is nothing that casemate signs", hint="an exported model, a run's folder, a sealed table or an audit log")
+
+
+def _begins_with(path: Path, text: str) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(text)) == text.encode()
 
 
 def _first_trusted(check: Callable[[Path, Trusted], Verified], path: Path, candidates: list[Trusted]) -> Verified:

@@ -123,6 +123,13 @@ def test_a_store_url_that_casemate_does_not_take_is_a_configuration_error(tmp_pa
     assert "secret" not in caught.value.diagnostics()
 
 
+def test_a_password_in_a_url_reaches_neither_the_screen_nor_the_log(clinic, cli):
+    answer = cli("store", "migrate", "postgresql://u:hunter22@127.0.0.1:1/d", "--config", clinic)
+    assert answer.code == 2
+    assert "hunter22" not in answer.out + answer.err
+    assert "hunter22" not in str(list(casemate.open(clinic).audit.entries()))
+
+
 def test_a_catalogue_of_casemate_0_1_is_refused_and_then_upgraded_with_its_bodies_sealed(tiny_project, cli):
     """What revision 0001 wrote, made by its own migration and the bodies as 0.1 kept them."""
     project = casemate.open(tiny_project)

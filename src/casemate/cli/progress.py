@@ -30,8 +30,9 @@ class Lines:
         else:
             self.say(f"run {run.id}" + (" (resumed behind its last finished stage)" if run.resumed else ""))
         if run.kept:
-            origins = ", ".join(f"{name} from {origin}" for name, (origin, _) in run.kept.items())
-            self.say(f"unchanged, so reused: {origins} (--fresh does everything again)")
+            origins = {origin: [name for name in run.kept if run.kept[name][0] == origin] for origin, _ in run.kept.values()}
+            told = "; ".join(f"{', '.join(names)} from run {origin}" for origin, names in origins.items())
+            self.say(f"unchanged, so reused: {told} (--fresh does everything again)")
 
     def progress(self, text: str, done: int, total: int) -> None:
         """See `pipeline.Reporter`."""

@@ -2,6 +2,7 @@
 
 import argparse
 from typing import Any
+from urllib.parse import urlsplit
 
 from casemate.cli.options import common
 
@@ -35,7 +36,9 @@ def run(arguments: Any) -> int:
         principal = project.authorise("store:upgrade", before=before, after=after)
         emit(arguments, {"before": before, "after": after}, f"revision {before} -> {after}, by {principal.uid}")
         return 0
-    project.authorise("store:migrate", to=arguments.url)
+    project.authorise(
+        "store:migrate", to=urlsplit(arguments.url).hostname or arguments.url.partition(":")[0]
+    )  # never the whole URL: it may hold a password
     counts = project.move_store("" if arguments.url == "sqlite" else arguments.url, arguments.password)
     text = f"moved {sum(counts.values())} rows in {len(counts)} tables, every row compared; casemate.toml names the new store"
     emit(arguments, {"rows": counts}, text)
