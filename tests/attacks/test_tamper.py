@@ -142,19 +142,24 @@ def test_changed_evidence_is_refused(clinic, name):
 def test_a_changed_catalogue_cannot_turn_a_refused_model_into_a_served_one(tiny_project):
     import msgspec
 
+    from casemate.core.digest import sha256
     from casemate.stages.release.registry import MODELS
+
+    def stored(release):
+        content = msgspec.json.encode(release)
+        return {"release": content, "digest": sha256(content)}
 
     project = casemate.open(tiny_project, ["gates.accuracy={ min = 1.0 }"])
     result = project.run()
     assert result.verdict.outcome == "refused"
     forged = msgspec.structs.replace(result.release, verdict=msgspec.structs.replace(result.release.verdict, outcome="passed"))
     with project.store.transaction() as tx:
-        tx.execute(MODELS.update().values(release=msgspec.json.encode(forged)))
+        tx.execute(MODELS.update().values(**stored(forged)))
     with pytest.raises(RefusedError):
         project.models["tiny@1" if "tiny@1" in project.models else next(iter(project.models))].verify()
     borrowed = msgspec.structs.replace(forged, bundle=result.release.files["model.skops"])
     with project.store.transaction() as tx:
-        tx.execute(MODELS.update().values(release=msgspec.json.encode(borrowed)))
+        tx.execute(MODELS.update().values(**stored(borrowed)))
     with pytest.raises(VerificationError):
         project.models[next(iter(project.models))].verify()
 

@@ -5,6 +5,7 @@ import datetime
 import hashlib
 import hmac
 import json
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -179,10 +180,11 @@ def test_mail_goes_through_a_real_smtp_server():
             return "250 OK"
 
     keep = Keep()
-    controller = smtpd.Controller(keep, hostname="127.0.0.1", port=0)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    controller = smtpd.Controller(keep, hostname="127.0.0.1", port=port)
     controller.start()
     try:
-        port = controller.server.sockets[0].getsockname()[1]
         mail.deliver_to("ops@example.org", f"127.0.0.1:{port}", "casemate@example.org", 5.0)(MESSAGE)
     finally:
         controller.stop()
