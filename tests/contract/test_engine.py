@@ -285,7 +285,6 @@ def test_many_starts_from_many_processes_with_one_key_are_one_run(store, store_u
 
 
 def _sleep_in_a_step(url, path, folder, answers, number):
-    leases.BEAT_SECONDS, leases.TICK_SECONDS = 0.05, 0.02
     engine = Engine(open_store(url, path), Journal(), SystemClock(), folder)
     inputs = dict.fromkeys(STAGES, f"inputs {number}")
     try:

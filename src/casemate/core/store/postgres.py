@@ -14,6 +14,7 @@ from casemate.core.store.interface import Store
 
 LOCK = 0x6361_7365_6D61_7465  # "casemate"
 WAIT = "30s"
+STALLED = "20s"
 
 
 class PostgresStore(Store):
@@ -63,6 +64,7 @@ def _configure(connection: Any, _record: Any) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET synchronous_commit = on")
         cursor.execute(f"SET lock_timeout = '{WAIT}'")
+        cursor.execute(f"SET idle_in_transaction_session_timeout = '{STALLED}'")  # a stopped process must not block writers for ever
     connection.commit()
 
 
