@@ -259,3 +259,13 @@ def test_no_flipped_byte_of_a_bundle_goes_unnoticed(exported):
         path.write_bytes(bytes(changed))
         with pytest.raises(VerificationError):
             verify_path(exported)
+
+
+def test_key_material_of_a_table_that_is_no_base64_is_a_verification_error(clinic):
+    path = next((clinic / ".casemate" / "datasets").rglob("_KEY_MATERIAL_FOR_*"))
+    content = path.read_bytes()
+    position = content.index(b"wrappedDEK") + 30 if b"wrappedDEK" in content else len(content) // 2
+    for change in (b"\xff", b"=", b"\\"):
+        path.write_bytes(content[:position] + change + content[position + 1 :])
+        with pytest.raises(VerificationError):
+            next(iter(casemate.open(clinic).datasets.values())).to_arrow()

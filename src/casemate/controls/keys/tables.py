@@ -156,5 +156,5 @@ def read(folder: Path, keys: KeyProvider, verifier: Verifier, columns: list[str]
         raise DataError(str(error), hint="ask for columns of other classes") from error
     except Error:
         raise
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:  # ValueError: key material that is no base64 or no text
         raise VerificationError(f"the sealed table {folder} cannot be decrypted: {error}", hint="restore it from a backup") from error
