@@ -21,7 +21,9 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from casemate.config import FILE_NAME
+from casemate.controls.audit.checkpoint import verify_checkpoint
 from casemate.controls.audit.log import HEAD
+from casemate.controls.audit.verify import WITNESSED
 from casemate.controls.keys.file import keystore_folder
 from casemate.core.errors import BackendError, ConfigError, VerificationError
 from casemate.core.files import DRAFT, fsync_folder, fsync_tree, make_folder, remove_tree
@@ -33,7 +35,8 @@ from casemate.project import CATALOG, STATE, Project, open_project
 
 MAGIC = b"casemate-backup/v1\n"
 MANIFEST = "MANIFEST.json"
-SKIPPED = {"tmp", "studies", CATALOG, f"{CATALOG}-wal", f"{CATALOG}-shm", "lock", ".lock"}
+HEADS = ("checkpoint", WITNESSED)
+SKIPPED = {"audit", "tmp", "studies", CATALOG, f"{CATALOG}-wal", f"{CATALOG}-shm", "lock", ".lock"}
 CHUNK = 1 << 20
 MAX_HEADER = 4096
 LEAST_SECRET = 12
@@ -103,7 +106,13 @@ def _write(project: Project, sink: Any) -> Contents:
     total = 0
     with tempfile.TemporaryDirectory(prefix="casemate-backup-") as scratch, tarfile.open(fileobj=sink, mode="w|", format=tarfile.PAX_FORMAT) as tar:
         snapshot = Path(scratch) / CATALOG
+        # Heads first: what was published before the snapshot is in it. Tiles are derived from the catalogue when it comes back.
+        heads = {name: (project.audit.folder / name).read_bytes() for name in HEADS if (project.audit.folder / name).is_file()}
         _snapshot(project, snapshot)
+        for name, content in heads.items():
+            digests[f"project/{STATE}/audit/{name}"] = hashlib.sha256(content).hexdigest()
+            total += len(content)
+            _add(tar, f"project/{STATE}/audit/{name}", content)
         for name, path in [(f"project/{STATE}/{CATALOG}", snapshot), *_files(project)]:
             content = path.read_bytes()
             digests[name] = hashlib.sha256(content).hexdigest()
@@ -145,7 +154,12 @@ def _files(project: Project) -> Iterator[tuple[str, Path]]:
     ):
         for path in sorted(root.rglob("*")):
             parts = path.relative_to(root).parts
-            if path.is_file() and not path.is_symlink() and not SKIPPED & set(parts) and not path.name.startswith((DRAFT, ".tls-")):
+            if (
+                path.is_file()
+                and not path.is_symlink()
+                and not (root == project.state and parts[0] in SKIPPED)
+                and not path.name.startswith((DRAFT, ".tls-"))
+            ):
                 yield f"{prefix}/{'/'.join(parts)}", path
 
 
@@ -285,7 +299,9 @@ def restore(path: Path, folder: Path, passphrase: str) -> Project:
             remove_tree(keys)
         raise
     project = open_project(folder)
-    project.audit.check()
+    published = verify_checkpoint((project.audit.folder / "checkpoint").read_bytes(), project.audit.signer.vkeys)
+    project.audit.rebuild()
+    project.audit.check().require_prefix(published, "the checkpoint in the backup")
     return project
 
 

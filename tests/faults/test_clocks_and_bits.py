@@ -121,6 +121,8 @@ def told(root: Path) -> str:
         run = project.engine.runs()[0]["id"]
         records = [project.engine.record(run, name, kind) for name, kind in
                    {"data": SealedDataset, "train": TrainedModel, "assess": Assessment, "release": Release}.items()]  # fmt: skip
+        if None in records:
+            raise KeyError("a record is gone")
         model = project.models[project.config.project.name].verify()
         table = next(iter(project.datasets.values())).to_arrow()
         log = project.audit.check()

@@ -54,12 +54,12 @@ def test_a_backup_is_consistent_while_the_log_grows(clinic, tmp_path):
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        contents = [backup.create(project, tmp_path / f"{i}", SECRET) for i in range(3)]
+        contents = [backup.create(project, tmp_path / f"{i}", SECRET) for i in range(6)]
     finally:
         stop.set()
         writer.join()
-    assert contents[0].entries < contents[2].entries
-    for i in range(3):
+    assert contents[0].entries < contents[5].entries
+    for i in range(6):
         restored = backup.restore(tmp_path / f"{i}", tmp_path / f"r{i}", SECRET)
         assert restored.audit.size() >= contents[i].entries
 
