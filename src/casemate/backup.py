@@ -9,9 +9,11 @@ is content-addressed or written once, so that copying those files afterwards is 
 import hashlib
 import io
 import os
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -21,7 +23,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from casemate.config import FILE_NAME
-from casemate.controls.audit.checkpoint import verify_checkpoint
+from casemate.config import load as load_config
 from casemate.controls.audit.log import HEAD
 from casemate.controls.audit.verify import WITNESSED
 from casemate.controls.keys.file import keystore_folder
@@ -254,7 +256,7 @@ def read(path: Path, passphrase: str, take: Callable[[str, bytes], None] = lambd
     return contents
 
 
-def restore(path: Path, folder: Path, passphrase: str) -> Project:
+def restore(path: Path, folder: Path, passphrase: str) -> tuple[Project, Contents]:
     """Bring the project back into the new folder `folder`, its keys into the key store, and check everything.
 
     A catalogue that lived in PostgreSQL comes back as SQLite; `casemate store migrate` moves it on.
@@ -265,44 +267,47 @@ def restore(path: Path, folder: Path, passphrase: str) -> Project:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} is not empty", hint="name a new folder")
-    contents = read(path, passphrase)
-    keys = keystore_folder(contents.project)
-    if keys.exists() and hashlib.sha256((keys / "keystore.json").read_bytes()).hexdigest() != contents.files.get("keys/keystore.json"):
-        raise ConfigError(f"{keys} holds other keys than the backup", hint="the keys were changed since; move that folder away if the backup's count")
     parent = make_folder(folder.absolute().parent, 0o755)
     draft = Path(tempfile.mkdtemp(dir=parent, prefix=DRAFT))
-    fresh_keys = not keys.exists()
+    fresh_keys: Path | None = None
     try:
-        draft.chmod(0o755)
-
-        def take(name: str, content: bytes) -> None:
-            top, _, rest = name.partition("/")
-            if top == "keys" and not fresh_keys:
-                return
-            target = (draft if top == "project" else keys) / rest
-            make_folder(target.parent)
-            target.write_bytes(content)
-            target.chmod(0o644 if "/public/" in name or (top == "project" and not rest.startswith(STATE)) else 0o600)
-
-        read(path, passphrase, take)
-        _use_sqlite(draft)
+        contents = read(path, passphrase, partial(_unpack, draft))
+        _use_sqlite(draft / "project")
+        (draft / "project").chmod(0o755)
+        if load_config(draft / "project" / FILE_NAME).project.id != contents.project:
+            raise VerificationError(f"{path}: its manifest names another project than its {FILE_NAME}", hint="do not use it")
         fsync_tree(draft)
-        if fresh_keys:
+        keys = keystore_folder(contents.project)
+        if not keys.exists():
+            fresh_keys = keys
+            make_folder(keys.parent)
+            shutil.copytree(draft / "keys", keys)  # it may lie on another file system
             fsync_tree(keys)
+        elif (keys / "keystore.json").read_bytes() != (draft / "keys" / "keystore.json").read_bytes():
+            raise ConfigError(
+                f"{keys} holds other keys than the backup", hint="the keys were changed since; move that folder away if the backup's count"
+            )
         if folder.exists():
             folder.rmdir()
-        draft.rename(folder)
+        (draft / "project").rename(folder)
         fsync_folder(parent)
     except BaseException:
-        remove_tree(draft)
         if fresh_keys:
-            remove_tree(keys)
+            remove_tree(fresh_keys)
         raise
+    finally:
+        remove_tree(draft)
     project = open_project(folder)
-    published = verify_checkpoint((project.audit.folder / "checkpoint").read_bytes(), project.audit.signer.vkeys)
-    project.audit.rebuild()
-    project.audit.check().require_prefix(published, "the checkpoint in the backup")
-    return project
+    project.audit.publish(anew=True)
+    project.audit.check()
+    return project, contents
+
+
+def _unpack(draft: Path, name: str, content: bytes) -> None:
+    target = draft / name
+    make_folder(target.parent)
+    target.write_bytes(content)
+    target.chmod(0o644 if "/public/" in name or (name.startswith("project/") and not name.startswith(f"project/{STATE}/")) else 0o600)
 
 
 def _use_sqlite(root: Path) -> None:

@@ -16,23 +16,21 @@ from casemate.config import FILE_NAME, Config, NoticeTable
 from casemate.controls.access.policy import Policy
 from casemate.controls.access.principals import Directory, Principal
 from casemate.controls.audit.bodies import Bodies
-from casemate.controls.audit.checkpoint import CheckpointSigner, verify_checkpoint
-from casemate.controls.audit.copies import Copies, open_copies
-from casemate.controls.audit.cosign import WitnessPeer, collect
+from casemate.controls.audit.checkpoint import CheckpointSigner
 from casemate.controls.audit.log import AuditLog
-from casemate.controls.audit.note import parse_keys
-from casemate.controls.audit.verify import WITNESSED
+from casemate.controls.audit.outside import Outside
 from casemate.controls.keys import tables
 from casemate.controls.keys.file import FileKeyStore, keystore_folder
 from casemate.controls.keys.objects import ObjectStore
 from casemate.controls.keys.subjects import SubjectKeys
 from casemate.core.clock import Clock, SystemClock
 from casemate.core.engine import STAGES, Effort, Engine, Run
-from casemate.core.errors import AccessDenied, BackendError, ConfigError, Error, TransientError, VerificationError
+from casemate.core.errors import AccessDenied, BackendError, ConfigError
 from casemate.core.files import clear_drafts, clear_scratch, remove_tree, shared_lock, write_atomic
 from casemate.core.outbox import Message, Outbox, Patience, Route
 from casemate.core.secrets import read_secret
-from casemate.core.store import Store, open_store
+from casemate.core.store import open_store
+from casemate.core.store.interface import REVISION
 from casemate.core.types import Assessment, Release, SealedDataset, Verdict
 from casemate.stages.release.bundle import VerifiedModel
 from casemate.stages.release.registry import Registered, Registry
@@ -149,20 +147,6 @@ class Datasets(Mapping[str, Dataset]):
 
 
 @dataclass(frozen=True)
-class AuditReport:
-    """A log that holds."""
-
-    entries: int
-    origin: str
-    witnessed: int
-    """Entries in the newest cosigned checkpoint."""
-    witnesses: list[str]
-    """Who cosigned it."""
-    copies: dict[str, int]
-    """Per place, the entries in its newest copy."""
-
-
-@dataclass(frozen=True)
 class RunResult:
     """What a run ended with."""
 
@@ -213,6 +197,11 @@ class Project:
         return AuditLog(self.state / "audit", self.store, signer, self.clock, Bodies(self.keys), SubjectKeys(self.keys, self.clock))
 
     @cached_property
+    def outside(self) -> Outside:
+        """The log's witnesses and copies."""
+        return Outside(self.audit, self.config.audit, self.root, self.config.outbox.timeout)
+
+    @cached_property
     def policy(self) -> Policy:
         """The policy decision point."""
         project = self.config.project
@@ -234,10 +223,16 @@ class Project:
         limits = self.config.outbox
         routes = [Route(name, tuple(notice.on), self._way_to(notice)) for name, notice in self.config.notices.items()]
         if self.config.audit.copies:
-            routes.append(Route("checkpoint-copies", ENDS, lambda _: self.keep_checkpoint()))
+            routes.append(Route("checkpoint-copies", ENDS, self._copy_checkpoint))
         if self.config.audit.witnesses:
-            routes.append(Route("witnesses", ENDS, lambda _: self.require_cosignatures()))
+            routes.append(Route("witnesses", ENDS, self._cosign_checkpoint))
         return Outbox(self.store, self.clock, routes, Patience(limits.attempts, limits.backoff, limits.timeout))
+
+    def _copy_checkpoint(self, _: Message) -> None:
+        self.outside.copy()
+
+    def _cosign_checkpoint(self, _: Message) -> None:
+        self.outside.judge(self.outside.cosign())
 
     def _way_to(self, notice: NoticeTable) -> Callable[[Message], None]:
         from casemate.core.outbox import folder, mail, webhook
@@ -249,79 +244,6 @@ class Project:
             return mail.deliver_to(notice.to, notice.server, notice.sender, timeout)
         reference = notice.secret
         return webhook.deliver_to(notice.to, None if reference is None else lambda: read_secret(reference), timeout)
-
-    @cached_property
-    def copies(self) -> list[Copies]:
-        """The places where checkpoints are kept outside."""
-        audit = self.config.audit
-        return [open_copies(_anchored(where, self.root), audit.retain_days) for where in audit.copies]
-
-    def keep_checkpoint(self) -> None:
-        """Keep the published checkpoint at every place of `[audit] copies`.
-
-        Raises:
-            VerificationError: a place holds another history.
-            BackendError: a place cannot be written.
-        """
-        self.audit.publish()
-        checkpoint = (self.audit.folder / "checkpoint").read_bytes()
-        for place in self.copies:
-            place.put(checkpoint)
-
-    @property
-    def witnesses(self) -> list[WitnessPeer]:
-        """The witnesses of `[audit] witnesses`."""
-        return [WitnessPeer(name, peer.url, parse_keys("\n".join(peer.keys))) for name, peer in self.config.audit.witnesses.items()]
-
-    def collect_cosignatures(self) -> dict[str, Error | None]:
-        """Ask every witness to cosign the published checkpoint: per name None, or why it did not."""
-        self.audit.publish()
-        return collect(self.audit.folder, self.audit.signer.vkeys, self.witnesses, self.config.outbox.timeout)
-
-    def require_cosignatures(self) -> None:
-        """Collect cosignatures of the published checkpoint.
-
-        Raises:
-            VerificationError: a witness knows another history.
-            TransientError: fewer than `[audit] quorum` (at least one) cosigned.
-        """
-        answers = self.collect_cosignatures()
-        faults = {name: fault for name, fault in answers.items() if fault is not None}
-        for fault in faults.values():
-            if isinstance(fault, VerificationError):
-                raise fault
-        quorum = max(1, self.config.audit.quorum)
-        if len(answers) - len(faults) < quorum:
-            why = "; ".join(f"{name}: {fault.message}" for name, fault in faults.items())
-            raise TransientError(f"{len(answers) - len(faults)} of {quorum} witnesses cosigned ({why})", hint="`casemate audit cosign` asks again")
-
-    def check_audit(self, checkpoints: list[Path] | None = None) -> AuditReport:
-        """Verify log, bodies, cosignatures, and that every copy and every checkpoint that was kept is a former state of this log.
-
-        Args:
-            checkpoints: files with further checkpoints that somebody kept.
-
-        Raises:
-            VerificationError: something does not hold, or fewer witnesses than `[audit] quorum` cosigned.
-        """
-        log, vkeys = self.audit.check(), self.audit.signer.vkeys
-        for path in checkpoints or []:
-            log.require_prefix(verify_checkpoint(path.read_bytes(), vkeys), str(path))
-        kept = {}
-        for place in self.copies:
-            newest = place.newest(vkeys)
-            if newest is not None:
-                log.require_prefix(newest, f"the copy in {place.where}")
-            kept[place.where] = newest.size if newest else 0
-        witnessed, names = 0, list[str]()
-        if (self.audit.folder / WITNESSED).exists():
-            peers = {peer.name: peer.keys for peer in self.witnesses}
-            witnessed, names = log.cosigned((self.audit.folder / WITNESSED).read_bytes(), vkeys, peers)
-        if len(names) < self.config.audit.quorum:
-            raise VerificationError(
-                f"{len(names)} of {self.config.audit.quorum} witnesses cosigned the log", hint="casemate audit cosign; see `casemate outbox list`"
-            )
-        return AuditReport(log.checkpoint.size, log.checkpoint.origin, witnessed, names, kept)
 
     @cached_property
     def engine(self) -> Engine:
@@ -365,8 +287,11 @@ class Project:
             raise ConfigError("the catalogue is there already", hint="name another database")
         target = open_store(url, self.catalog, password)
         try:
-            if url or self.catalog.exists():
-                self._require_empty(target, url)
+            # An empty catalogue of this version is what a failed move leaves; `copy_rows` refuses one with rows.
+            if (url or self.catalog.exists()) and target.revision() not in {None, REVISION}:
+                raise BackendError(
+                    f"{target.name} holds a catalogue already", hint="move into an empty database or schema" if url else "move it away"
+                )
             target.upgrade()
             counts = copy_rows(self.store, target, fence=True)
         finally:
@@ -382,10 +307,6 @@ class Project:
                 with contextlib.suppress(FileNotFoundError):
                     (self.state / name).rename(self.state / f"moved-{name}")
         return counts
-
-    def _require_empty(self, target: Store, url: str) -> None:
-        if target.revision() is not None:
-            raise BackendError(f"{target.name} holds a catalogue already", hint="move into an empty database or schema" if url else "move it away")
 
     def authorise(self, action: str, kind: str = "Project", name: str = "", **detail: Any) -> Principal:
         """The current user, if the policy permits them `action`; the decision is recorded either way.
@@ -453,12 +374,6 @@ class Project:
         for study in (self.state / "studies").glob("*"):
             if study.name.rpartition(".")[0] not in unfinished:
                 remove_tree(study)
-
-
-def _anchored(where: str, root: Path) -> str:
-    """A relative folder in `where` means one below the project."""
-    kind, _, place = where.partition(":")
-    return f"{kind}:{root / place}" if kind in {"file", "git"} and place else where
 
 
 def log_origin(project_id: str) -> str:

@@ -60,7 +60,7 @@ def test_a_backup_is_consistent_while_the_log_grows(clinic, tmp_path):
         writer.join()
     assert contents[0].entries < contents[5].entries
     for i in range(6):
-        restored = backup.restore(tmp_path / f"{i}", tmp_path / f"r{i}", SECRET)
+        restored, _ = backup.restore(tmp_path / f"{i}", tmp_path / f"r{i}", SECRET)
         assert restored.audit.size() >= contents[i].entries
 
 

@@ -118,6 +118,23 @@ def test_a_catalogue_that_was_rolled_back_is_never_published_over_the_newer_log(
     assert (log.folder / "checkpoint").read_bytes() == kept
 
 
+@pytest.mark.parametrize("count", [3, 5, 600])
+def test_another_history_is_refused_before_anything_is_written(log, tmp_path, log_keys, count):
+    """A catalogue that is shorter than, as long as, or longer than what was published."""
+    grow(log, 5)
+    kept = {path: path.read_bytes() for path in log.folder.rglob("*") if path.is_file()}
+    (tmp_path / "other").mkdir()
+    other = make_log(tmp_path / "other", log_keys)
+    grow(other, count)
+    other.folder = log.folder
+    for anew in (False, True):
+        with pytest.raises(VerificationError, match="does not contain the published one"):
+            other.publish(anew=anew)
+        assert {path: path.read_bytes() for path in kept} == kept
+    if count <= 5:
+        assert {path for path in log.folder.rglob("*") if path.is_file()} == set(kept)
+
+
 def entry(**words):
     usual = {
         "index": 0,

@@ -60,7 +60,7 @@ def run(arguments: Any) -> int:
     if arguments.action == "show":
         return _show(arguments, project)
     if arguments.action == "verify":
-        report = project.check_audit(arguments.checkpoint)
+        report = project.outside.check(arguments.checkpoint)
         text = [f"OK: {report.entries} entries of {report.origin}; tree, tiles, both signatures and every body hold"]
         if report.witnesses:
             text.append(f"    cosigned at {report.witnessed} entries by {', '.join(report.witnesses)}")
@@ -79,8 +79,7 @@ def run(arguments: Any) -> int:
         ]
         emit(arguments, {"proof": str(out), "bytes": len(content)}, "\n".join(text))
     elif arguments.action == "copy":
-        project.keep_checkpoint()
-        places = [place.where for place in project.copies]
+        places = project.outside.copy()
         emit(arguments, {"copies": places}, "\n".join(places) or "no place is configured: [audit] copies")
     else:
         return _cosign(arguments, project)
@@ -90,12 +89,11 @@ def run(arguments: Any) -> int:
 def _cosign(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
 
-    answers = project.collect_cosignatures()
+    answers = project.outside.cosign()
     value = {name: "cosigned" if fault is None else fault.message for name, fault in answers.items()}
     emit(arguments, value, "\n".join(f"{name}: {said}" for name, said in value.items()) or "no witness is configured: [audit.witnesses]")
-    worst = [fault.exit_code for fault in answers.values() if fault is not None]
-    missing = len(answers) - len(worst) < max(1 if answers else 0, project.config.audit.quorum)
-    return 4 if 4 in worst else 5 if missing else 0
+    project.outside.judge(answers)
+    return 0
 
 
 def _show(arguments: Any, project: Any) -> int:

@@ -39,8 +39,7 @@ def run(arguments: Any) -> int:
         contents = backup.read(arguments.file, passphrase)
         text = f"OK: {contents.project} of {contents.created}, {len(contents.files)} files, audit log up to entry {contents.entries - 1}"
     else:
-        project = backup.restore(arguments.file, arguments.folder, passphrase)
-        contents = backup.read(arguments.file, passphrase)
+        project, contents = backup.restore(arguments.file, arguments.folder, passphrase)
         principal = project.authorise("backup:restore", created=contents.created)
         text = f"restored {contents.project} of {contents.created} to {arguments.folder}; log and catalogue verify\nNext: casemate fsck"
     emit(arguments, {"project": contents.project, "created": contents.created, "entries": contents.entries, "files": len(contents.files)}, text)

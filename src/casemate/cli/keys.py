@@ -27,7 +27,7 @@ def run(arguments: Any) -> int:
         "certificate_authority_until": keys.authority.certificate.not_valid_after_utc.isoformat(),
     }
     rows = [[name, "AES-256-GCM", ", ".join(map(str, versions))] for name, versions in keys.versions().items()]
-    rows += [["signer", "ECDSA P-256 + ML-DSA-65", value["signer"]], ["log", "Ed25519 + ML-DSA-44", project.audit.signer.origin]]
+    rows += [["signer", "ECDSA P-256 + ML-DSA-65", value["signer"]], ["log", "Ed25519 + ML-DSA-44", project.audit.signer.name]]
     rows += [["certificate authority", "ECDSA P-256", f"until {value['certificate_authority_until'][:10]}"]]
     emit(arguments, value, f"{keys.folder}\n" + table(["key", "algorithm", "versions or identity"], rows))
     return 0

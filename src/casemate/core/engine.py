@@ -22,7 +22,7 @@ from casemate.core.clock import Clock
 from casemate.core.digest import sha256
 from casemate.core.errors import BackendError, BusyError, ConfigError, Error, LeaseLost, RunCancelled, TransientError, VerificationError
 from casemate.core.files import DRAFT, fsync_folder, fsync_tree, make_folder
-from casemate.core.lease import RUNS, Lease, Place, expired, owner_state
+from casemate.core.lease import RUNS, Lease, expired, new_owner, owner_state, place_of
 from casemate.core.store import METADATA, Store, decode
 from casemate.core.types import Record
 
@@ -111,7 +111,7 @@ class Engine:
                     kept = self._kept(tx, chain, start)
                     if len(kept) == len(STAGES) and start is None and key is None:
                         return Run(self, kept[STAGES[-1]][0], chain, principal, ended="unchanged")
-                    return self._create(tx, chain, principal, start, key, {name: kept[name] for name in STAGES[:-1] if name in kept})
+                    return self._create(tx, chain, principal, start, key, kept)
                 if row.state in ENDED:
                     continue
                 state = owner_state(row)
@@ -144,20 +144,16 @@ class Engine:
         self, tx: sa.Connection, chain: dict[str, str], principal: str, start: str | None, key: str | None, kept: dict[str, tuple[str, bytes]]
     ) -> "Run":
         now = self.clock.now()
-        identifier, owner = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}", secrets.token_hex(8)
-        place = msgspec.json.encode(Place.here()).decode()
+        identifier, own = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}", new_owner()
         row = {"id": identifier, "inputs": chain[STAGES[-1]], "principal": principal, "state": "running", "started": now.isoformat()}
-        tx.execute(RUNS.insert().values(**row, key=key, start=start, owner=owner, token=1, beat=0, place=place))
-        return Run(self, identifier, chain, principal, Lease(self.store, identifier, owner, 1), kept=kept)
+        tx.execute(RUNS.insert().values(**row, **own, key=key, start=start, token=1))
+        return Run(self, identifier, chain, principal, Lease(self.store, identifier, str(own["owner"]), 1), kept=kept)
 
     def _take(self, tx: sa.Connection, row: sa.Row[tuple[Any, ...]], chain: dict[str, str], principal: str) -> "Run":
-        owner, token = secrets.token_hex(8), row.token + 1
-        place = msgspec.json.encode(Place.here()).decode()
-        tx.execute(RUNS.update().where(RUNS.c.id == row.id).values(owner=owner, token=token, beat=0, place=place))
-        kept = self._kept(tx, chain, row.start)
-        return Run(
-            self, row.id, chain, principal, Lease(self.store, row.id, owner, token), kept={n: kept[n] for n in STAGES[:-1] if n in kept}, resumed=True
-        )
+        own, token = new_owner(), row.token + 1
+        tx.execute(RUNS.update().where(RUNS.c.id == row.id).values(**own, token=token))
+        lease = Lease(self.store, row.id, str(own["owner"]), token)
+        return Run(self, row.id, chain, principal, lease, kept=self._kept(tx, chain, row.start), resumed=True)
 
     def _kept(self, tx: sa.Connection, chain: dict[str, str], start: str | None) -> dict[str, tuple[str, bytes]]:
         """Stages that need no work, from the first on: name -> (run they come from, record)."""
@@ -253,11 +249,8 @@ def _chain(inputs: dict[str, str]) -> dict[str, str]:
 
 
 def _where(row: sa.Row[tuple[Any, ...]]) -> str:
-    try:
-        place = msgspec.json.decode(row.place, type=Place)
-    except (msgspec.MsgspecError, ValueError):
-        return "at a place unknown"
-    return f"process {place.pid} on {place.host}"
+    place = place_of(row)
+    return "at a place unknown" if place is None else f"process {place.pid} on {place.host}"
 
 
 class Run:
@@ -279,7 +272,7 @@ class Run:
         self.id = identifier
         self.chain = chain
         self.principal = principal
-        self.kept = kept or {}
+        self.kept = {name: found for name, found in (kept or {}).items() if name != STAGES[-1]}  # a run releases by itself
         self.resumed = resumed
         self.ended = ended
         """`passed`, `refused` (an idempotency key was used again), `unchanged` (everything is as in this run), or empty."""
@@ -316,10 +309,14 @@ class Run:
     def _release(self) -> None:
         """Let the next start go on at once, if the store can still be written."""
         with contextlib.suppress(Error), self.engine.store.transaction() as tx:
-            mine = (RUNS.c.id == self.id, RUNS.c.owner == self.lease.owner, RUNS.c.token == self.lease.token)
-            if tx.execute(sa.select(STEPS.c.name).where(STEPS.c.run == self.id)).first() is None:
+            mine = self.lease.mine
+            if not self._begun(tx):
                 tx.execute(RUNS.delete().where(*mine, RUNS.c.key.is_(None)))
             tx.execute(RUNS.update().where(*mine).values(owner="", place=""))
+
+    def _begun(self, tx: sa.Connection) -> bool:
+        """Whether the run has a finished step."""
+        return tx.execute(sa.select(STEPS.c.name).where(STEPS.c.run == self.id)).first() is not None
 
     def step(
         self,
@@ -406,7 +403,7 @@ class Run:
 
     def _open(self, tx: sa.Connection) -> None:
         """With the first finished step the run enters the log, and unfinished ones whose process is gone leave the field."""
-        if tx.execute(sa.select(STEPS.c.name).where(STEPS.c.run == self.id)).first() is not None:
+        if self._begun(tx):
             return
         engine, now = self.engine, self.engine.clock.now().isoformat()
         older = tx.execute(sa.select(RUNS).where(RUNS.c.state == "running", RUNS.c.id != self.id, RUNS.c.key.is_(None))).all()
@@ -454,7 +451,7 @@ class Run:
         with self.engine.store.transaction() as tx:
             self.lease.lost = None if self.lease.lost is error else self.lease.lost
             self.lease.require(tx)
-            if tx.execute(sa.select(STEPS.c.name).where(STEPS.c.run == self.id)).first() is None:
+            if not self._begun(tx):
                 tx.execute(RUNS.delete().where(RUNS.c.id == self.id))
                 return
             tx.execute(RUNS.update().where(RUNS.c.id == self.id).values(state=state, ended=now, error=text, owner="", place=""))

@@ -88,6 +88,12 @@ class VerificationError(Error):
     who = "the security officer: treat it as tampering until explained"
 
 
+class HistoryError(VerificationError):
+    """Somebody outside, or what was published before, remembers another history of the log."""
+
+    code = "CM-HISTORY"
+
+
 class WrongSigner(VerificationError):
     """The artifact was signed with other keys than the ones it is checked with."""
 

@@ -10,6 +10,7 @@ Every write of the owner carries (owner, token) in its UPDATE's WHERE, so that o
 import _thread
 import os
 import platform
+import secrets
 import threading
 import time
 from pathlib import Path
@@ -96,13 +97,25 @@ def _stat(pid: int) -> tuple[str, str]:
     return fields[0], fields[19]
 
 
+def new_owner() -> dict[str, str | int]:
+    """Columns of a run that this process begins or takes over."""
+    return {"owner": secrets.token_hex(8), "place": msgspec.json.encode(Place.here()).decode(), "beat": 0}
+
+
+def place_of(row: sa.Row[tuple[object, ...]]) -> Place | None:
+    """Where the owner of a run's row lives."""
+    try:
+        return msgspec.json.decode(row.place, type=Place)
+    except (msgspec.MsgspecError, ValueError):
+        return None
+
+
 def owner_state(row: sa.Row[tuple[object, ...]]) -> Literal["alive", "stopped", "dead", "unknown"]:
     """What is known about the owner of a run's row."""
     if not row.owner:
         return "dead"
-    try:
-        place = msgspec.json.decode(row.place, type=Place)
-    except (msgspec.MsgspecError, ValueError):
+    place = place_of(row)
+    if place is None:
         return "unknown"
     if place == Place.here():
         return "alive" if row.owner in _held else "dead"
@@ -172,9 +185,13 @@ class Lease:
         if not self._touch(tx):
             raise self._why(tx)
 
+    @property
+    def mine(self) -> tuple[sa.ColumnElement[bool], ...]:
+        """The run's row as long as this process owns it."""
+        return RUNS.c.id == self.run, RUNS.c.owner == self.owner, RUNS.c.token == self.token
+
     def _touch(self, tx: sa.Connection) -> bool:
-        mine = (RUNS.c.id == self.run, RUNS.c.owner == self.owner, RUNS.c.token == self.token, RUNS.c.state == "running")
-        return tx.execute(RUNS.update().where(*mine).values(beat=RUNS.c.beat + 1)).rowcount == 1
+        return tx.execute(RUNS.update().where(*self.mine, RUNS.c.state == "running").values(beat=RUNS.c.beat + 1)).rowcount == 1
 
     def _why(self, tx: sa.Connection) -> Error:
         state = tx.execute(sa.select(RUNS.c.state).where(RUNS.c.id == self.run)).scalar()

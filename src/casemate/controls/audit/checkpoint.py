@@ -5,6 +5,7 @@ import binascii
 import struct
 import time
 from dataclasses import dataclass
+from typing import ClassVar
 
 from cryptography.hazmat.primitives.asymmetric import ed25519, mldsa
 
@@ -40,57 +41,57 @@ class Head:
 
 
 @dataclass(frozen=True)
-class CheckpointSigner:
-    """Signs the heads of one log."""
-
-    origin: str
-    classical: ed25519.Ed25519PrivateKey
-    quantum: mldsa.MLDSA44PrivateKey
-
-    @property
-    def keys(self) -> tuple[Key, Key]:
-        """Both public halves."""
-        classical = self.classical.public_key().public_bytes_raw()
-        quantum = self.quantum.public_key().public_bytes_raw()
-        return Key(self.origin, ED25519, classical), Key(self.origin, MLDSA44, quantum)
-
-    @property
-    def vkeys(self) -> str:
-        """Both verifier keys, one a line: what outsiders need."""
-        return "".join(f"{key}\n" for key in self.keys)
-
-    def sign(self, size: int, root: bytes) -> bytes:
-        """The checkpoint for a tree of `size` leaves with this `root`."""
-        head = Head(self.origin, size, root)
-        when = int(time.time())
-        first, second = self.keys
-        timed = self.quantum.sign(timed_statement(self.origin, when, self.origin, size, root))
-        lines = first.line(self.classical.sign(head.text.encode())) + second.line(struct.pack(">Q", when) + timed)
-        return (head.text + "\n" + lines).encode()
-
-
-@dataclass(frozen=True)
-class Cosigner:
-    """Signs other people's checkpoints as a witness, with both kinds of key."""
+class NoteSigner:
+    """An Ed25519 and an ML-DSA-44 key under one name."""
 
     name: str
     classical: ed25519.Ed25519PrivateKey
     quantum: mldsa.MLDSA44PrivateKey
 
+    FIRST: ClassVar[int]
+    """Signature type of the Ed25519 line."""
+
     @property
     def keys(self) -> tuple[Key, Key]:
         """Both public halves."""
         classical = self.classical.public_key().public_bytes_raw()
         quantum = self.quantum.public_key().public_bytes_raw()
-        return Key(self.name, COSIGNATURE, classical), Key(self.name, MLDSA44, quantum)
+        return Key(self.name, self.FIRST, classical), Key(self.name, MLDSA44, quantum)
+
+    @property
+    def vkeys(self) -> str:
+        """Both verifier keys, one a line: what others need."""
+        return "".join(f"{key}\n" for key in self.keys)
+
+    def _quantum_line(self, head: Head, when: int) -> str:
+        timed = self.quantum.sign(timed_statement(self.name, when, head.origin, head.size, head.root))
+        return self.keys[1].line(struct.pack(">Q", when) + timed)
+
+
+@dataclass(frozen=True)
+class CheckpointSigner(NoteSigner):
+    """Signs the heads of one log; its name is the log's origin."""
+
+    FIRST = ED25519
+
+    def sign(self, size: int, root: bytes) -> bytes:
+        """The checkpoint for a tree of `size` leaves with this `root`."""
+        head = Head(self.name, size, root)
+        first = self.keys[0].line(self.classical.sign(head.text.encode()))
+        return (head.text + "\n" + first + self._quantum_line(head, int(time.time()))).encode()
+
+
+@dataclass(frozen=True)
+class Cosigner(NoteSigner):
+    """Signs other people's checkpoints as a witness."""
+
+    FIRST = COSIGNATURE
 
     def cosign(self, head: Head, text: str) -> str:
         """Two signature lines; `text` is the checkpoint's whole text, extension lines included."""
         when = max(1, int(time.time()))
-        first, second = self.keys
-        stamp = struct.pack(">Q", when)
-        lines = first.line(stamp + self.classical.sign(timed_text(when, text)))
-        return lines + second.line(stamp + self.quantum.sign(timed_statement(self.name, when, head.origin, head.size, head.root)))
+        first = self.keys[0].line(struct.pack(">Q", when) + self.classical.sign(timed_text(when, text)))
+        return first + self._quantum_line(head, when)
 
 
 @dataclass(frozen=True)

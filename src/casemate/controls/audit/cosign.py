@@ -1,8 +1,6 @@
 """Collecting cosignatures: the log's side of C2SP tlog-witness (https://c2sp.org/tlog-witness)."""
 
 import base64
-import urllib.error
-import urllib.request
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,8 +11,8 @@ from casemate.controls.audit.note import Key, Note, parse_lines
 from casemate.controls.audit.verify import WITNESSED
 from casemate.core.errors import Error, TransientError, VerificationError
 from casemate.core.files import exclusive_wait, write_atomic
+from casemate.core.http import post
 
-MAX_ANSWER = 64 * 1024
 CONFLICT = 409
 
 
@@ -93,17 +91,5 @@ def _ask(folder: Path, peer: WitnessPeer, checkpoint: VerifiedCheckpoint, conten
 def _post(peer: WitnessPeer, folder: Path, checkpoint: VerifiedCheckpoint, content: bytes, old: int, timeout: float) -> tuple[int, str]:
     proof = consistency_proof(old, checkpoint.size, tiles.nodes_of(folder, checkpoint.size)) if old <= checkpoint.size else []
     lines = "".join(base64.b64encode(item).decode() + "\n" for item in proof)
-    request = urllib.request.Request(  # noqa: S310 - http or https by the configuration's pattern
-        f"{peer.url.rstrip('/')}/add-checkpoint", f"old {old}\n{lines}\n".encode() + content, method="POST"
-    )
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(request, timeout=timeout) as answer:
-            return int(answer.status), answer.read(MAX_ANSWER).decode()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read(MAX_ANSWER).decode(errors="replace")
-    except (OSError, ValueError) as error:
-        raise TransientError(
-            f"the witness {peer.name} was not reached: {error}", hint="see that it runs; `casemate audit cosign` asks again"
-        ) from error
+    status, body = post(f"{peer.url.rstrip('/')}/add-checkpoint", f"old {old}\n{lines}\n".encode() + content, {}, timeout)
+    return status, body.decode(errors="replace")

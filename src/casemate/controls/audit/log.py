@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from casemate.controls.audit import tiles
 from casemate.controls.audit.bodies import Bodies
-from casemate.controls.audit.checkpoint import CheckpointSigner, Head, parse_head
+from casemate.controls.audit.checkpoint import CheckpointSigner, Head, parse_head, verify_checkpoint
 from casemate.controls.audit.entry import SALT_SIZE, Entry, leaf_entry
 from casemate.controls.audit.merkle import EMPTY_ROOT, Frontier, consistency_proof, full_root, inclusion_proof, leaf_hash, verify_consistency
 from casemate.controls.audit.note import parse_note
@@ -28,7 +28,7 @@ from casemate.controls.audit.proof import write_proof
 from casemate.controls.audit.verify import VerifiedLog, verify_log
 from casemate.controls.keys.subjects import SubjectKeys
 from casemate.core.clock import Clock
-from casemate.core.errors import BackendError, ConfigError, VerificationError
+from casemate.core.errors import BackendError, ConfigError, HistoryError, VerificationError
 from casemate.core.files import exclusive_wait, make_folder, write_atomic
 from casemate.core.store import METADATA, Store, decode
 
@@ -131,25 +131,43 @@ class AuditLog:
         self.publish()
         return index
 
-    def publish(self) -> None:
-        """Derive tiles and checkpoint from the committed entries; idempotent and safe across processes."""
+    def publish(self, *, anew: bool = False) -> None:
+        """Derive tiles and checkpoint from the committed entries; idempotent and safe across processes.
+
+        Args:
+            anew: derive every tile, also those that seem to be there: what `fsck --repair` does when some are damaged.
+
+        Raises:
+            VerificationError: the catalogue does not contain what was published; nothing is written.
+        """
         make_folder(self.folder)
+        if anew:
+            self.check_bodies()
         with exclusive_wait(self.folder / ".lock"):
             with self.store.reading() as tx:
                 head = self._frontier(tx)
-                published = self._published()
-                if head.size == published.size and (self.folder / "checkpoint").exists():
-                    return
-                self._write_tiles(tx, published.size, head.size)
+                published = self._published(anew=anew)
+                if head.size <= published.size:
+                    self._require_growth(published, head)
+                    if not anew and (self.folder / "checkpoint").exists():
+                        return
+                self._write_tiles(tx, 0 if anew else published.size, head.size)
             self._require_growth(published, head)
             write_atomic(self.folder / "checkpoint", self.signer.sign(head.size, head.root()), mode=0o644)
             self._drop_old(published.size, head.size)
 
-    def _published(self) -> Head:
+    def _published(self, *, anew: bool) -> Head:
         try:
-            return parse_head(parse_note((self.folder / "checkpoint").read_bytes()))
+            content = (self.folder / "checkpoint").read_bytes()
+            if anew:  # a damaged checkpoint says nothing, and is what is to be replaced
+                verify_checkpoint(content, self.signer.vkeys)
+            return parse_head(parse_note(content))
         except FileNotFoundError:
-            return Head(self.signer.origin, 0, EMPTY_ROOT)
+            return Head(self.signer.name, 0, EMPTY_ROOT)
+        except VerificationError:
+            if not anew:
+                raise
+            return Head(self.signer.name, 0, EMPTY_ROOT)
 
     def _require_growth(self, old: Head, new: Frontier) -> None:
         """Never sign a fork: a catalogue that was restored from an old copy must not replace what was published."""
@@ -158,7 +176,7 @@ class AuditLog:
             proof = consistency_proof(old.size, new.size, nodes) if old.size <= new.size else []
             verify_consistency(old.size, new.size, proof, old.root, new.root())
         except VerificationError as error:
-            raise VerificationError(
+            raise HistoryError(
                 f"the catalogue's log of {new.size} entries does not contain the published one of {old.size} ({error.message})",
                 hint="the catalogue was rolled back or changed: restore its newest backup; nothing was signed",
             ) from error
@@ -201,21 +219,13 @@ class AuditLog:
                 raise VerificationError(f"audit entry {index} was changed after it was written", hint="restore the catalogue from a backup")
             yield index, salt, body, leaf
 
-    def rebuild(self) -> None:
-        """Derive every tile and the checkpoint anew from the catalogue: what `fsck --repair` does when they are damaged."""
-        self.check_bodies()
-        with exclusive_wait(self.folder / ".lock"), self.store.reading() as tx:
-            head = self._frontier(tx)
-            self._write_tiles(tx, 0, head.size)
-            write_atomic(self.folder / "checkpoint", self.signer.sign(head.size, head.root()), mode=0o644)
-
     def check(self) -> VerifiedLog:
         """Verify the published log and every body in the catalogue against it; VerificationError when one differs."""
         self.publish()
         with exclusive_wait(self.folder / ".lock"):  # a gateway may publish meanwhile and drop partial tiles
             log = verify_log(self.folder, self.signer.vkeys)
         count = 0
-        for index, leaf in self._leaves():
+        for index, leaf in ((index, leaf) for rows in self._batches(0) for index, _, _, leaf in rows):
             if index >= log.checkpoint.size:
                 break  # appended since
             if index != count or leaf != log.leaves[index]:
@@ -247,10 +257,6 @@ class AuditLog:
                 return
             yield rows
             start = rows[-1][0] + 1
-
-    def _leaves(self) -> Iterator[tuple[int, bytes]]:
-        for rows in self._batches(0):
-            yield from ((index, leaf) for index, _, _, leaf in rows)
 
     def entries(self, start: int = 0) -> Iterator[Entry]:
         """The entries from `start` on, oldest first; personal parts are opened where their subject's key still exists."""

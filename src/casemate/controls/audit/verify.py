@@ -12,7 +12,7 @@ from casemate.controls.audit.checkpoint import VerifiedCheckpoint, verify_checkp
 from casemate.controls.audit.merkle import Frontier, full_root, leaf_hash
 from casemate.controls.audit.note import Key
 from casemate.controls.audit.tiles import HINT, WIDTH, read_tile, tile_path, tiles_of, unbundle
-from casemate.core.errors import VerificationError
+from casemate.core.errors import HistoryError, VerificationError
 
 WITNESSED = "witnessed"
 """The newest checkpoint with cosignatures, beside `checkpoint`."""
@@ -40,15 +40,15 @@ class VerifiedLog:
         """Check that a checkpoint which somebody kept is a former state of this log.
 
         Raises:
-            VerificationError: the log was rolled back, cut or forked.
+            HistoryError: the log was rolled back, cut or forked.
         """
         if kept.size > self.checkpoint.size:
-            raise VerificationError(
+            raise HistoryError(
                 f"{whose} is of {kept.size} entries, the log holds {self.checkpoint.size}: it was rolled back or cut",
                 hint="keep the checkpoint as proof; restore the log from a copy",
             )
         if self.root_at(kept.size) != kept.root:
-            raise VerificationError(
+            raise HistoryError(
                 f"{whose} is not a former state of this log: history was rewritten", hint="keep both as proof of the fork; ask who held the log keys"
             )
 

@@ -88,7 +88,7 @@ class Witness:
     @property
     def vkeys(self) -> str:
         """Both verifier keys, one a line: what logs configure."""
-        return "".join(f"{key}\n" for key in self.cosigner.keys)
+        return self.cosigner.vkeys
 
     def trust(self, vkeys: str) -> str:
         """Cosign for the log with these keys from now on; returns its origin. Both keys of the file must be there."""

@@ -2,10 +2,7 @@
 
 import base64
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
-from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -13,16 +10,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.hmac import HMAC
 
 from casemate.core.errors import ConfigError, TransientError
+from casemate.core.http import post
 from casemate.core.outbox.interface import Message
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A signed message goes where it was sent and nowhere else."""
-
-    def redirect_request(self, *_: Any) -> None:
-        """Refuse."""
 
 
 def deliver_to(url: str, secret: Callable[[], str] | None, timeout: float) -> Callable[[Message], None]:
@@ -36,7 +27,6 @@ def deliver_to(url: str, secret: Callable[[], str] | None, timeout: float) -> Ca
         raise ConfigError(f"a webhook to {parts.hostname or url!r} must use https", hint="http is allowed to this machine only")
     if parts.username or parts.password:
         raise ConfigError("a webhook URL holds a password", hint='take it out; sign with secret = "env:NAME"')
-    opener = urllib.request.build_opener(_NoRedirect, urllib.request.ProxyHandler({}))
 
     def deliver(message: Message) -> None:
         body = msgspec.json.encode(message)
@@ -46,14 +36,8 @@ def deliver_to(url: str, secret: Callable[[], str] | None, timeout: float) -> Ca
             mac = HMAC(secret().encode(), hashes.SHA256())
             mac.update(f"{message.key}.{stamp}.".encode() + body)
             headers["webhook-signature"] = "v1," + base64.b64encode(mac.finalize()).decode()
-        request = urllib.request.Request(url, body, headers, method="POST")  # noqa: S310 - scheme checked above
-        try:
-            with opener.open(request, timeout=timeout):
-                return
-        except urllib.error.HTTPError as error:
-            error.close()
-            raise TransientError(f"{parts.hostname} answered {error.code}", hint="see the receiver's log") from error
-        except (OSError, ValueError) as error:
-            raise TransientError(f"{parts.hostname} was not reached: {error}", hint="see that it runs and that its certificate is valid") from error
+        status, _ = post(url, body, headers, timeout)
+        if not 200 <= status < 300:
+            raise TransientError(f"{parts.hostname} answered {status}", hint="see the receiver's log")
 
     return deliver
