@@ -15,9 +15,13 @@ import pytest
 import tomlkit
 from tests.conftest import command, write_csv
 from tests.faults import work
+from tests.unit.conftest import grow, make_log
+from tests.unit.test_witness import request as ask
 
 import casemate
 from casemate import scaffold
+from casemate.controls.audit.witness import Witness
+from casemate.controls.keys.file import FileKeyStore
 from casemate.core.engine import STAGES
 from casemate.fsck import examine
 
@@ -142,6 +146,45 @@ def test_the_bookkeeping_of_a_run_survives_a_fault_at_every_point(injector, pris
         resumed, acks, _ = injector.run("bookkeeping", root)
         assert resumed == 0, (at, status, acks)
         check_complete(root, effects=4)
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory):
+    """A witness, three requests of a log that grows, and a fork's request for each size that the witness may know."""
+    folder = tmp_path_factory.mktemp("asked")
+    keys = FileKeyStore.create(folder / "keys", "test")
+    for name in ("log", "fork", "requests", "forks"):
+        (folder / name).mkdir()
+    log, fork = make_log(folder / "log", keys), make_log(folder / "fork", keys)
+    known = Witness.create(folder / ".casemate" / "witness", "witness.example/w1")
+    known.trust(log.signer.vkeys)
+    for old, new in ((0, 5), (5, 300), (300, 301)):
+        grow(log, new - old)
+        (folder / "requests" / f"{old:04d}-{new:04d}").write_bytes(ask(log, old))
+        grow(fork, new - old)
+        (folder / "forks" / f"{old:04d}").write_bytes(ask(fork, old))
+    return folder
+
+
+@pytest.mark.parametrize(("mode", "sticky"), FAULTS, ids=str)
+def test_a_witness_refuses_every_fork_after_a_fault_at_any_point(injector, asked, tmp_path, mode, sticky):
+    """What it cosigned it remembers: nothing older, and nothing of another history, is cosigned after that."""
+    root = copy(asked, tmp_path / "p")
+    status, acks, points = injector.run("witness", root)
+    assert (status, acks) == (0, ["cosigned 0005", "cosigned 0300", "cosigned 0301"])
+    assert points >= 9
+    for at in range(1, points + 1):
+        copy(asked, root)
+        status, acks, _ = injector.run("witness", root, at, mode, sticky)
+        assert status != 0 or len(acks) == 3
+        known = Witness.open(root / ".casemate" / "witness")
+        size = known.latest("casemate/test").size
+        assert size >= max([int(ack.split()[1]) for ack in acks if ack.startswith("cosigned")], default=0)
+        for path in (root / "forks").iterdir():
+            if int(path.name) or size:  # a fork from the start is this witness's first sight of the log
+                assert known.add_checkpoint(path.read_bytes()).status in {409, 422}
+        assert injector.run("witness", root)[0] == 0
+        assert Witness.open(root / ".casemate" / "witness").latest("casemate/test").size == 301
 
 
 def test_a_whole_run_survives_a_kill_at_every_point(injector, pristine, tmp_path, scale):

@@ -7,8 +7,10 @@ from pathlib import Path
 import pyarrow as pa
 
 import casemate
+from casemate.controls.audit.witness import Witness
 from casemate.controls.keys import tables
 from casemate.core.engine import STAGES
+from casemate.core.errors import VerificationError
 from casemate.core.types import Finding
 
 Ack = Callable[[str], object]
@@ -92,3 +94,14 @@ def count_of(root: Path) -> int:
     project = casemate.open(root)
     with contextlib.closing(project.store), project.store.reading() as tx:
         return int(tx.exec_driver_sql("SELECT models FROM principal WHERE kind = 'Counter'").scalar())
+
+
+def witness(root: Path, ack: Ack) -> None:
+    """A witness that is asked to cosign the log's checkpoints one after another, from where its memory ends."""
+    known = Witness.open(root / ".casemate" / "witness")
+    start = known.latest("casemate/test").size
+    for path in sorted(path for path in (root / "requests").iterdir() if int(path.name[:4]) >= start):
+        answer = known.add_checkpoint(path.read_bytes())
+        if answer.status != 200:
+            raise VerificationError(f"{path.name}: {answer.status} {answer.body}")
+        ack(f"cosigned {path.name.rpartition('-')[2]}")
