@@ -104,11 +104,11 @@ def million(rows: int) -> None:
 def sealed(rows: int = 500_000) -> None:
     """Sealed write and read over plain Parquet, zstd."""
     from casemate.controls.keys import tables
-    from casemate.controls.keys.file import FileKeyStore
+    from casemate.controls.keys.store import KeyStore
 
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        keys = FileKeyStore.create(root / "keys", "bench")
+        keys = KeyStore.create(root / "keys", "bench")
         generator = np.random.default_rng(0)
         table = pa.table({f"x{i}": generator.standard_normal(rows) for i in range(30)})
         classes = dict.fromkeys(table.column_names, "general")
@@ -136,12 +136,12 @@ def _log(root: Path) -> Any:
     from casemate.controls.audit.bodies import Bodies
     from casemate.controls.audit.checkpoint import CheckpointSigner
     from casemate.controls.audit.log import AuditLog
-    from casemate.controls.keys.file import FileKeyStore
+    from casemate.controls.keys.store import KeyStore
     from casemate.controls.keys.subjects import SubjectKeys
     from casemate.core.clock import SystemClock
     from casemate.core.store.sqlite import SqliteStore
 
-    keys = FileKeyStore.create(root / "keys", "bench")
+    keys = KeyStore.create(root / "keys", "bench")
     store = SqliteStore(root / "catalog.db")
     store.upgrade()
     clock = SystemClock()

@@ -26,7 +26,7 @@ from casemate.config import FILE_NAME
 from casemate.config import load as load_config
 from casemate.controls.audit.log import HEAD
 from casemate.controls.audit.verify import WITNESSED
-from casemate.controls.keys.file import keystore_folder
+from casemate.controls.keys.store import keystore_folder
 from casemate.core.errors import BackendError, ConfigError, VerificationError
 from casemate.core.files import DRAFT, fsync_folder, fsync_tree, make_folder, remove_tree
 from casemate.core.store import open_store

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 
 from casemate import config as configuration
@@ -17,11 +18,12 @@ from casemate.controls.access.policy import Policy
 from casemate.controls.access.principals import Directory, Principal
 from casemate.controls.audit.bodies import Bodies
 from casemate.controls.audit.checkpoint import CheckpointSigner
+from casemate.controls.audit.keyuse import AuditedKeys
 from casemate.controls.audit.log import AuditLog
 from casemate.controls.audit.outside import Outside
 from casemate.controls.keys import tables
-from casemate.controls.keys.file import FileKeyStore, keystore_folder
 from casemate.controls.keys.objects import ObjectStore
+from casemate.controls.keys.store import KeyStore, keystore_folder
 from casemate.controls.keys.subjects import SubjectKeys
 from casemate.core.clock import Clock, SystemClock
 from casemate.core.engine import STAGES, Effort, Engine, Run
@@ -114,7 +116,7 @@ class Dataset:
         """The verified, decrypted table; reading it is decided by policy and recorded."""
         self.project.authorise("dataset:read", "Dataset", self.record.name)
         folder = self.project.state / "datasets" / self.record.name / self.record.version
-        return tables.read(folder, self.project.keys, self.project.keys.signer.verifier, columns)
+        return tables.read(folder, self.project.provider, self.project.keys.signer.verifier, columns)
 
     def to_pandas(self, columns: list[str] | None = None) -> Any:
         """The same as a pandas DataFrame."""
@@ -185,16 +187,23 @@ class Project:
         return self.state / CATALOG
 
     @cached_property
-    def keys(self) -> FileKeyStore:
-        """The key store."""
-        return FileKeyStore.open(keystore_folder(self.config.project.id))
+    def keys(self) -> KeyStore:
+        """The key store: private keys, and the provider of key-encryption keys."""
+        table = self.config.keys
+        anchored = None if table.ca is None else str(self.root / table.ca)
+        return KeyStore.open(keystore_folder(self.config.project.id), msgspec.structs.replace(table, ca=anchored))
+
+    @cached_property
+    def provider(self) -> AuditedKeys:
+        """The key provider; every use is recorded."""
+        return AuditedKeys(self.keys.provider, self.audit, lambda: self.directory.current_user().uid)
 
     @cached_property
     def audit(self) -> AuditLog:
         """The audit log."""
         classical, quantum = self.keys.log_keys
         signer = CheckpointSigner(log_origin(self.config.project.id), classical, quantum)
-        return AuditLog(self.state / "audit", self.store, signer, self.clock, Bodies(self.keys), SubjectKeys(self.keys, self.clock))
+        return AuditLog(self.state / "audit", self.store, signer, self.clock, Bodies(self.keys.provider), SubjectKeys(self.keys.provider, self.clock))
 
     @cached_property
     def outside(self) -> Outside:
@@ -210,7 +219,7 @@ class Project:
     @cached_property
     def objects(self) -> ObjectStore:
         """The object store."""
-        return ObjectStore(self.state / "objects", self.keys)
+        return ObjectStore(self.state / "objects", self.provider)
 
     @cached_property
     def registry(self) -> Registry:
@@ -264,8 +273,8 @@ class Project:
 
     def upgrade_store(self) -> None:
         """Bring key store and catalogue of an older casemate to this one."""
-        self.keys = self.keys.upgrade()
-        self.store.upgrade(Bodies(self.keys).seal)
+        self.keys = KeyStore.upgrade(keystore_folder(self.config.project.id), self.config.project.id, self.config.keys)
+        self.store.upgrade(Bodies(self.keys.provider).seal)
 
     def move_store(self, url: str, password: str | None) -> dict[str, int]:
         """Move the catalogue to the empty database at `url`, verify it, and point casemate.toml there; returns rows per table.
@@ -353,7 +362,7 @@ class Project:
                 engine=self.engine,
                 registry=self.registry,
                 objects=self.objects,
-                keys=self.keys,
+                keys=self.provider,
                 signer=self.keys.signer,
                 secret=self.keys.folder,
                 reporter=reporter or Silent(),

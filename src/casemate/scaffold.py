@@ -19,9 +19,10 @@ import pyarrow.compute as pc
 
 from casemate import config as configuration
 from casemate.config import FILE_NAME, ColumnTable, Config, DataTable
-from casemate.controls.keys.file import FileKeyStore, keystore_folder
+from casemate.controls.keys.store import KeyStore, keystore_folder
 from casemate.core.errors import ConfigError
 from casemate.core.files import make_folder, write_atomic
+from casemate.core.secrets import read_secret
 from casemate.core.store import open_store
 from casemate.core.types import ColumnSchema
 from casemate.project import CATALOG, STATE, Project
@@ -116,10 +117,20 @@ def _identifies(values: pa.ChunkedArray, name: str) -> bool:
     return bool(distinct >= LEAST_DISTINCT and (pa.types.is_string(values.type) or named))
 
 
-def create(root: Path, plan: Plan) -> Project:
-    """Write the project into `root` and open it; ConfigError when `root` holds one already."""
+def create(root: Path, plan: Plan, passphrase: str | None = None) -> Project:
+    """Write the project into `root` and open it; its `keys.recovery` is to be shown once.
+
+    Args:
+        root: the new project's folder.
+        plan: what goes into it.
+        passphrase: reference to the passphrase of its key store; none leaves the keys at mode 0600 only.
+
+    Raises:
+        ConfigError: `root` holds a project already, or the passphrase is too short.
+    """
     identifier = f"{plan.name[:48]}-{secrets.token_hex(4)}"
-    config = configuration.parse(_toml(plan, identifier))
+    toml = _toml(plan, identifier, passphrase)
+    config = configuration.parse(toml)
     files = {
         "train.py": _template(plan.train),
         "policies/README.cedar": _template("policies.txt"),
@@ -136,7 +147,7 @@ def create(root: Path, plan: Plan) -> Project:
         for name, content in files.items():
             make_folder((root / name).parent, 0o755)
             write_atomic(root / name, content, mode=0o644)
-        write_atomic(root / FILE_NAME, _toml(plan, identifier).encode(), mode=0o644)
+        write_atomic(root / FILE_NAME, toml.encode(), mode=0o644)
     except BaseException:
         for path in (*made, *reversed(fresh), keystore_folder(identifier)):
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
@@ -145,7 +156,8 @@ def create(root: Path, plan: Plan) -> Project:
 
 
 def _state(root: Path, config: Config, plan: Plan) -> Project:
-    keys = FileKeyStore.create(keystore_folder(config.project.id), config.project.id)
+    reference, identifier = config.keys.passphrase, config.project.id
+    keys = KeyStore.create(keystore_folder(identifier), identifier, read_secret(reference) if reference else None)
     state = make_folder(root / STATE)
     write_atomic(state / ".gitignore", b"*\n")
     write_atomic(state / "lock", b"")
@@ -153,6 +165,7 @@ def _state(root: Path, config: Config, plan: Plan) -> Project:
     store.upgrade()
     store.close()
     project = Project(root, config)
+    project.keys = keys
     with project.store.transaction() as tx:
         project.audit.create(tx)
         owner = project.directory.add_owner(tx)
@@ -172,7 +185,7 @@ def _state(root: Path, config: Config, plan: Plan) -> Project:
     return project
 
 
-def _toml(plan: Plan, identifier: str) -> str:
+def _toml(plan: Plan, identifier: str, passphrase: str | None) -> str:
     data = plan.data
     extra = [f"subject = {json.dumps(data.subject)}"] if data.subject else []
     if data.header:
@@ -193,7 +206,7 @@ def _toml(plan: Plan, identifier: str) -> str:
         columns="\n".join([*columns, ""]),
         cap=plan.cap,
         gates=plan.gates,
-    )
+    ) + (f"\n[keys]\npassphrase = {json.dumps(passphrase)}\n" if passphrase else "")
 
 
 def _template(name: str) -> bytes:

@@ -13,7 +13,7 @@ from casemate.controls.audit.checkpoint import verify_checkpoint
 from casemate.controls.audit.note import COSIGNATURE, Key, parse_keys
 from casemate.controls.audit.proof import MAGIC, MAX_PROOF, verify_proof
 from casemate.controls.audit.verify import WITNESSED, VerifiedLog, verify_log
-from casemate.controls.keys.file import CONFIG_HOME
+from casemate.controls.keys.store import CONFIG_HOME
 from casemate.core.errors import ConfigError, VerificationError, WrongSigner
 from casemate.core.signatures import Verifier
 

@@ -9,7 +9,7 @@ import pytest
 
 import casemate
 from casemate.config import DataTable
-from casemate.controls.keys.file import keystore_folder
+from casemate.controls.keys.store import keystore_folder
 from casemate.core.errors import SandboxError, TrainingError
 from casemate.core.sandbox.run import JobFailed, Limits, Worker, available
 from casemate.stages.data import schema as schemas

@@ -1,9 +1,13 @@
-"""Every store that casemate can keep its catalogue in, behind one fixture."""
+"""Every store for the catalogue and every provider of keys, each behind one fixture."""
 
 import secrets
 
 import pytest
+from tests.contract.key_servers import Moto, OpenBao
 
+from casemate.config import KeysTable
+from casemate.controls.keys.store import KeyStore, open_keeper
+from casemate.core.secrets import read_secret
 from casemate.core.store import open_store
 
 BACK_ENDS = ("sqlite", "postgresql")
@@ -45,3 +49,71 @@ def store(store_url):
     store.upgrade()
     yield store
     store.close()
+
+
+@pytest.fixture(scope="session")
+def openbao(tmp_path_factory):
+    """A real OpenBao server."""
+    pytest.importorskip("hvac", reason='no Vault client: pip install "casemate[vault]"')
+    server = OpenBao(tmp_path_factory.mktemp("bao"))
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def aws():
+    """An AWS server and credentials for it."""
+    pytest.importorskip("boto3", reason='no AWS client: pip install "casemate[aws]"')
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_EC2_METADATA_DISABLED": "true"}.items():
+            patch.setenv(name, value)
+        server = Moto()
+        yield server
+        server.close()
+
+
+PROVIDERS = ("file", "file-passphrase", "vault", "aws")
+
+
+@pytest.fixture(params=PROVIDERS)
+def provider_name(request):
+    """The provider under test."""
+    return request.param
+
+
+@pytest.fixture
+def keys_table(provider_name, request, tmp_path, monkeypatch):
+    """`[keys]` for the provider under test."""
+    if provider_name == "vault":
+        server = request.getfixturevalue("openbao")
+        monkeypatch.setenv("TEST_VAULT_TOKEN", server.token)
+        return KeysTable(provider="vault", address=server.address, secret="env:TEST_VAULT_TOKEN")
+    if provider_name == "aws":
+        return KeysTable(provider="aws", region="eu-central-1", endpoint=request.getfixturevalue("aws").endpoint)
+    if provider_name == "file-passphrase":
+        monkeypatch.setenv("TEST_PASSPHRASE", "correct horse battery staple")
+        return KeysTable(passphrase="env:TEST_PASSPHRASE")
+    return KeysTable()
+
+
+@pytest.fixture
+def open_provider(provider_name, keys_table, tmp_path):
+    """Opens the provider of a project anew, as another process would."""
+
+    def make(project):
+        if provider_name in {"vault", "aws"}:
+            return open_keeper(keys_table, project)
+        folder = tmp_path / project
+        if not folder.exists():
+            KeyStore.create(folder, project, read_secret(keys_table.passphrase) if keys_table.passphrase else None)
+        return KeyStore.open(folder, keys_table).provider
+
+    return make
+
+
+@pytest.fixture
+def provider(open_provider):
+    """A provider with version 1 of every key."""
+    provider = open_provider(f"p{secrets.token_hex(4)}")
+    provider.prepare()
+    return provider

@@ -21,7 +21,7 @@ from tests.unit.test_witness import request as ask
 import casemate
 from casemate import scaffold
 from casemate.controls.audit.witness import Witness
-from casemate.controls.keys.file import FileKeyStore
+from casemate.controls.keys.store import KeyStore
 from casemate.core.engine import STAGES
 from casemate.fsck import examine
 
@@ -152,7 +152,7 @@ def test_the_bookkeeping_of_a_run_survives_a_fault_at_every_point(injector, pris
 def asked(tmp_path_factory):
     """A witness, three requests of a log that grows, and a fork's request for each size that the witness may know."""
     folder = tmp_path_factory.mktemp("asked")
-    keys = FileKeyStore.create(folder / "keys", "test")
+    keys = KeyStore.create(folder / "keys", "test")
     for name in ("log", "fork", "requests", "forks"):
         (folder / name).mkdir()
     log, fork = make_log(folder / "log", keys), make_log(folder / "fork", keys)

@@ -12,7 +12,7 @@ from tests.unit.conftest import grow, make_log
 from casemate.controls.audit import tiles
 from casemate.controls.audit.merkle import consistency_proof, inclusion_proof
 from casemate.controls.audit.note import ED25519
-from casemate.controls.keys.file import FileKeyStore
+from casemate.controls.keys.store import KeyStore
 
 MAIN = r"""package main
 
@@ -125,7 +125,7 @@ def probe(tmp_path_factory):
 
 @pytest.mark.parametrize("size", [1, 255, 256, 257, 70_123])
 def test_gos_transparency_log_accepts_our_tiles_checkpoint_and_proofs_and_no_changed_ones(probe, tmp_path, size):
-    keys = FileKeyStore.create(tmp_path / "keys", "test")
+    keys = KeyStore.create(tmp_path / "keys", "test")
     log = make_log(tmp_path, keys)
     grow(log, size)
     nodes = tiles.nodes_of(log.folder, size)

@@ -5,7 +5,7 @@ import pytest
 from casemate.controls.audit.bodies import Bodies
 from casemate.controls.audit.checkpoint import CheckpointSigner
 from casemate.controls.audit.log import AuditLog
-from casemate.controls.keys.file import FileKeyStore
+from casemate.controls.keys.store import KeyStore
 from casemate.controls.keys.subjects import SubjectKeys
 from casemate.core.clock import SystemClock
 from casemate.core.store.sqlite import SqliteStore
@@ -13,7 +13,7 @@ from casemate.core.store.sqlite import SqliteStore
 
 @pytest.fixture(scope="module")
 def log_keys(tmp_path_factory):
-    return FileKeyStore.create(tmp_path_factory.mktemp("keys") / "store", "test")
+    return KeyStore.create(tmp_path_factory.mktemp("keys") / "store", "test")
 
 
 def make_log(folder, keys):

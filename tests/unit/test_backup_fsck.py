@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 import casemate
 from casemate import backup
-from casemate.controls.keys.file import keystore_folder
+from casemate.controls.keys.store import keystore_folder
 from casemate.core.engine import STEPS
 from casemate.core.errors import ConfigError, VerificationError
 from casemate.fsck import examine

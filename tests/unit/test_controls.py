@@ -21,8 +21,8 @@ from casemate.controls.audit.merkle import Frontier, leaf_hash
 from casemate.controls.audit.tiles import bundle, tile_path, unbundle
 from casemate.controls.audit.verify import verify_log
 from casemate.controls.keys import tables
-from casemate.controls.keys.file import FileKeyStore
 from casemate.controls.keys.objects import ObjectStore
+from casemate.controls.keys.store import KeyStore
 from casemate.controls.keys.subjects import SubjectKeys
 from casemate.core.clock import SystemClock
 from casemate.core.errors import AccessDenied, BackendError, ConfigError, DataError, VerificationError
@@ -31,13 +31,13 @@ from casemate.core.store.sqlite import SqliteStore
 
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory):
-    return FileKeyStore.create(tmp_path_factory.mktemp("keys") / "store", "test")
+    return KeyStore.create(tmp_path_factory.mktemp("keys") / "store", "test")
 
 
 def test_the_key_store_is_private_and_opens_again(keys):
     assert os.stat(keys.folder / "keystore.json").st_mode & 0o777 == 0o600
     assert os.stat(keys.folder).st_mode & 0o777 == 0o700
-    again = FileKeyStore.open(keys.folder)
+    again = KeyStore.open(keys.folder)
     assert again.unwrap("objects", keys.wrap("objects", b"k" * 32)) == b"k" * 32
     assert again.signer.verifier.fingerprint == keys.signer.verifier.fingerprint
     assert "secret" not in repr(again).lower()
@@ -45,7 +45,7 @@ def test_the_key_store_is_private_and_opens_again(keys):
 
 def test_a_key_store_is_never_overwritten(keys):
     with pytest.raises(BackendError, match="exists already"):
-        FileKeyStore.create(keys.folder, "test")
+        KeyStore.create(keys.folder, "test")
 
 
 def test_a_wrapped_key_opens_only_under_its_own_name_and_unchanged(keys):
@@ -141,7 +141,7 @@ def test_a_version_put_in_the_place_of_another_is_refused(keys, sealed):
 
 
 def test_sealed_tables_of_another_project_are_refused(keys, sealed, tmp_path):
-    other = FileKeyStore.create(tmp_path / "other", "other")
+    other = KeyStore.create(tmp_path / "other", "other")
     with pytest.raises(VerificationError):
         tables.read(sealed[1], other, other.signer.verifier)
 
@@ -151,7 +151,7 @@ def test_server_certificates_verify_under_the_projects_ca_only(keys, tmp_path):
     leaf = x509.load_pem_x509_certificates(chain)[0]
     verifier = PolicyBuilder().store(Anchors([keys.authority.certificate])).build_server_verifier(x509.DNSName("localhost"))
     assert verifier.verify(leaf, [])
-    stranger = FileKeyStore.create(tmp_path / "other", "other").authority
+    stranger = KeyStore.create(tmp_path / "other", "other").authority
     with pytest.raises(x509.verification.VerificationError):
         PolicyBuilder().store(Anchors([stranger.certificate])).build_server_verifier(x509.DNSName("localhost")).verify(leaf, [])
     assert b"PRIVATE KEY" in key
@@ -244,7 +244,7 @@ def test_edited_inserted_deleted_swapped_and_truncated_entries_are_detected(log)
 
 
 def test_a_log_rebuilt_by_a_stranger_does_not_verify(log, tmp_path):
-    other = FileKeyStore.create(tmp_path / "other", "other")
+    other = KeyStore.create(tmp_path / "other", "other")
     signer = CheckpointSigner("casemate/test", *other.log_keys)
     with pytest.raises(VerificationError):
         verify_checkpoint(signer.sign(0, Frontier().root()), log.signer.vkeys)

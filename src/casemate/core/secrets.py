@@ -1,6 +1,8 @@
-"""Secrets by reference: `env:NAME` or `file:PATH`, never as a value in a file or on a command line."""
+"""Secrets by reference: `env:NAME`, `file:PATH` or `prompt` (asks on the terminal), never as a value in a file or on a command line."""
 
+import getpass
 import os
+import sys
 from pathlib import Path
 
 from casemate.core.errors import ConfigError
@@ -19,8 +21,12 @@ def read_secret(reference: str) -> str:
                 value = file.read(MAX_SECRET)
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"the secret file {where} cannot be read", hint="check the path and its permissions") from error
+    elif reference == "prompt":
+        if not sys.stdin.isatty():
+            raise ConfigError("there is nobody to ask for the secret", hint="give it as env:NAME or file:PATH where nobody types")
+        value = getpass.getpass("Passphrase: ")
     else:
-        raise ConfigError("a secret must be given as env:NAME or file:PATH", hint="values on the command line would leak")
+        raise ConfigError("a secret must be given as env:NAME, file:PATH or prompt", hint="values on the command line would leak")
     if not value.strip():
         raise ConfigError(f"the secret {reference!r} is empty", hint="set it, or name another reference")
     return value.strip()

@@ -1,158 +1,175 @@
-"""The file key store: one JSON file, mode 0600, outside the project.
+"""The file provider: KEKs in `keystore.json`, under a passphrase or, where none is wanted, in clear at mode 0600.
 
-Layout (version 1): `{"version": 1, "keks": {name: {version: base64}}, "signer_ecdsa": PEM, "signer_mldsa65": base64
-seed, "log_ed25519": base64, "log_mldsa44": base64 seed, "ca_key": PEM, "ca_certificate": PEM}`; public halves lie
-beside it in `public/`. Wrapped keys: one format byte, 4-byte version, 12-byte nonce, AES-256-GCM ciphertext with the
-KEK's name as associated data.
+A wrapped key (format 2): byte 2, 4-byte version, 12-byte nonce, AES-256-GCM ciphertext whose associated data are
+project, purpose and version. Format 1 (casemate 0.1) had the purpose alone and is still unwrapped.
 """
 
+import datetime
 import os
 import secrets
-import stat
+from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from casemate.controls.keys import pki
-from casemate.controls.keys.interface import PURPOSES
-from casemate.core.errors import BackendError, VerificationError
-from casemate.core.files import make_folder, write_atomic
-from casemate.core.signatures import Signer
+from casemate.controls.keys import keyfile
+from casemate.controls.keys.interface import PURPOSES, KeyVersion, State
+from casemate.controls.keys.keyfile import Document, Kek
+from casemate.core.errors import BackendError, ConfigError, VerificationError
+from casemate.core.files import exclusive_wait
 
-FORMAT_BYTE = b"\x01"
-CONFIG_HOME = Path("~/.config/casemate")
-
-
-def keystore_folder(project_id: str) -> Path:
-    """Where a project's keys live on this machine."""
-    return CONFIG_HOME.expanduser() / project_id
+FORMATS = (1, 2)
+HEADER = 17
 
 
-class _Document(msgspec.Struct, forbid_unknown_fields=True):
-    version: int
-    keks: dict[str, dict[int, bytes]]
-    signer_ecdsa: str
-    signer_mldsa65: bytes
-    log_ed25519: bytes
-    log_mldsa44: bytes
-    ca_key: str
-    ca_certificate: str
+class FileKeys:
+    """A `KeyKeeper` on this machine."""
 
-
-def _pem(key: ec.EllipticCurvePrivateKey) -> str:
-    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
-
-
-class FileKeyStore:
-    """A `KeyProvider` and the holder of the project's private keys."""
-
-    def __init__(self, folder: Path, document: _Document) -> None:
+    def __init__(self, folder: Path, document: Document, master: bytes | None) -> None:
         self.folder = folder
-        self._document = document
-        self._aead = {name: {version: AESGCM(kek) for version, kek in versions.items()} for name, versions in document.keks.items()}
+        self.document = document
+        self.master = master
+        self._opened: dict[tuple[str, int], AESGCM] = {}
 
     def __repr__(self) -> str:
-        return f"FileKeyStore({str(self.folder)!r})"
+        return f"FileKeys({str(self.folder)!r})"
 
-    @classmethod
-    def create(cls, folder: Path, project: str) -> "FileKeyStore":
-        """Make all keys of a new project; BackendError when the folder already holds some."""
-        path = folder / "keystore.json"
-        if path.exists():
-            raise BackendError(f"a key store exists already: {path}", hint="choose another project id")
-        signer = Signer.generate()
-        ca_key, ca_certificate = pki.create_authority(project)
-        document = _Document(
-            version=1,
-            keks={name: {1: secrets.token_bytes(32)} for name in PURPOSES},
-            signer_ecdsa=_pem(signer.classical),
-            signer_mldsa65=signer.quantum.private_bytes_raw(),
-            log_ed25519=ed25519.Ed25519PrivateKey.generate().private_bytes_raw(),
-            log_mldsa44=mldsa.MLDSA44PrivateKey.generate().private_bytes_raw(),
-            ca_key=_pem(ca_key),
-            ca_certificate=ca_certificate.public_bytes(serialization.Encoding.PEM).decode(),
-        )
-        make_folder(folder)
-        write_atomic(path, msgspec.json.encode(document))
-        return cls(folder, document)
+    def _bound(self, key: str, version: int) -> bytes:
+        return f"casemate/v2/{self.document.project}/{key}/{version}".encode()
 
-    @classmethod
-    def open(cls, folder: Path) -> "FileKeyStore":
-        """Read the key store; BackendError when absent, readable by others, or damaged."""
-        path = folder / "keystore.json"
+    def _material(self, key: str, version: int) -> bytes:
+        kek = self.document.keks[key][version]
+        if self.master is None:
+            return kek.material
         try:
-            status = os.stat(path)
-            content = path.read_bytes()
-        except FileNotFoundError as error:
-            raise BackendError(
-                f"the project's key store is not on this machine: {path}",
-                hint="copy it from the machine where `casemate init` ran, or restore its backup",
-            ) from error
-        except PermissionError as error:
-            raise BackendError(f"this user may not read the key store {path}", hint="run as the project's owner") from error
-        if stat.S_IMODE(status.st_mode) & 0o077:
-            raise BackendError(f"the key store {path} is open to other users", hint=f"chmod 600 {path}")
-        try:
-            document = msgspec.json.decode(content, type=_Document)
-            if document.version != 1:
-                raise BackendError(f"the key store has format {document.version}, this casemate reads 1")
-            return cls(folder, document)
-        except (msgspec.MsgspecError, ValueError) as error:
-            raise BackendError(f"the key store {path} is damaged", hint="restore it from its backup") from error
-
-    def upgrade(self) -> "FileKeyStore":
-        """This key store with every KEK that this version of casemate needs; written only when one was missing."""
-        missing = [name for name in PURPOSES if name not in self._document.keks]
-        if not missing:
-            return self
-        self._document.keks.update({name: {1: secrets.token_bytes(32)} for name in missing})
-        write_atomic(self.folder / "keystore.json", msgspec.json.encode(self._document))
-        return FileKeyStore(self.folder, self._document)
-
-    def wrap(self, key: str, data_key: bytes) -> bytes:
-        """See `KeyProvider.wrap`."""
-        version = max(self._aead[key])
-        nonce = os.urandom(12)
-        sealed = self._aead[key][version].encrypt(nonce, data_key, key.encode())
-        return FORMAT_BYTE + version.to_bytes(4, "big") + nonce + sealed
-
-    def unwrap(self, key: str, wrapped: bytes) -> bytes:
-        """See `KeyProvider.unwrap`."""
-        version = int.from_bytes(wrapped[1:5], "big")
-        if wrapped[:1] != FORMAT_BYTE or len(wrapped) < 17 + 32:
-            raise VerificationError("a wrapped key is malformed")
-        if key not in self._aead or version not in self._aead[key]:
-            raise BackendError(f"the key {key!r} version {version} is not in the key store", hint="restore the key store's backup")
-        try:
-            return self._aead[key][version].decrypt(wrapped[5:17], wrapped[17:], key.encode())
+            return AESGCM(self.master).decrypt(kek.material[:12], kek.material[12:], b"kek/" + self._bound(key, version))
         except InvalidTag as error:
-            raise VerificationError(f"a key wrapped under {key!r} was changed") from error
+            raise VerificationError(f"the key {key!r} version {version} in the key store was changed", hint="restore its backup") from error
 
-    def versions(self) -> dict[str, list[int]]:
-        """See `KeyProvider.versions`."""
-        return {name: sorted(keks) for name, keks in self._aead.items()}
+    def sealed(self, key: str, version: int, material: bytes) -> bytes:
+        """How the file holds a KEK."""
+        if self.master is None:
+            return material
+        nonce = os.urandom(12)
+        return nonce + AESGCM(self.master).encrypt(nonce, material, b"kek/" + self._bound(key, version))
 
-    @property
-    def signer(self) -> Signer:
-        """Signs models, evidence and manifests."""
-        classical = serialization.load_pem_private_key(self._document.signer_ecdsa.encode(), password=None)
-        if not isinstance(classical, ec.EllipticCurvePrivateKey):
-            raise BackendError("the key store's signing key is not an ECDSA key", hint="restore the key store's backup")
-        return Signer(classical, mldsa.MLDSA65PrivateKey.from_seed_bytes(self._document.signer_mldsa65))
+    def _aead(self, key: str, version: int, *allowed: str) -> AESGCM:
+        if version not in self.document.keks.get(key, {}):
+            self._reload()  # another process may have rotated
+        kek = self.document.keks.get(key, {}).get(version)
+        if kek is None:
+            raise BackendError(f"the key {key!r} version {version} is not in the key store", hint="restore the key store's backup")
+        if kek.state not in allowed:
+            hint = f"`casemate keys enable {key} {version}` allows it again" if kek.state == "disabled" else "what it protected is lost"
+            raise BackendError(f"the key {key!r} version {version} is {kek.state}", hint=hint)
+        if (key, version) not in self._opened:
+            self._opened[key, version] = AESGCM(self._material(key, version))
+        return self._opened[key, version]
 
-    @property
-    def log_keys(self) -> tuple[ed25519.Ed25519PrivateKey, mldsa.MLDSA44PrivateKey]:
-        """Sign the audit log's checkpoints."""
-        return (
-            ed25519.Ed25519PrivateKey.from_private_bytes(self._document.log_ed25519),
-            mldsa.MLDSA44PrivateKey.from_seed_bytes(self._document.log_mldsa44),
-        )
+    def _reload(self) -> None:
+        found = keyfile.read(self.folder)
+        if isinstance(found, Document) and found.provider == "file":
+            self.document = found
 
-    @property
-    def authority(self) -> pki.Authority:
-        """The project's certificate authority."""
-        return pki.Authority.from_pem(self._document.ca_key.encode(), self._document.ca_certificate.encode())
+    def _newest(self, key: str) -> int:
+        versions = self.document.keks.get(key)
+        if not versions:
+            raise BackendError(f"the key store has no key {key!r}", hint="`casemate store upgrade` adds what this version needs")
+        return max(versions)
+
+    def wrap(self, key: str, data_key: bytes, resource: str = "") -> bytes:
+        """See `KeyProvider.wrap`."""
+        version = self._newest(key)
+        nonce = os.urandom(12)
+        return b"\x02" + version.to_bytes(4, "big") + nonce + self._aead(key, version, "active").encrypt(nonce, data_key, self._bound(key, version))
+
+    def unwrap(self, key: str, wrapped: bytes, resource: str = "") -> bytes:
+        """See `KeyProvider.unwrap`."""
+        version = self.version_of(wrapped)
+        aead = self._aead(key, version, "active", "decrypt-only")
+        try:
+            return aead.decrypt(wrapped[5:HEADER], wrapped[HEADER:], key.encode() if wrapped[0] == 1 else self._bound(key, version))
+        except InvalidTag as error:
+            raise VerificationError(
+                f"a key wrapped under {key!r} was changed, or belongs to another key or project", hint="restore what holds it from a backup"
+            ) from error
+
+    def rewrap(self, key: str, wrapped: list[bytes]) -> list[bytes]:
+        """See `KeyProvider.rewrap`."""
+        return [self.wrap(key, self.unwrap(key, item)) for item in wrapped]
+
+    def prepare(self) -> None:
+        """See `KeyKeeper.prepare`."""
+        self.complete()
+        keyfile.write(self.folder, self.document)
+
+    def complete(self) -> None:
+        """Make what is missing, in memory."""
+        for key in PURPOSES:
+            if key not in self.document.keks:
+                self._add(key, 1)
+
+    def _add(self, key: str, version: int) -> None:
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        self.document.keks.setdefault(key, {})[version] = Kek("active", now, self.sealed(key, version, secrets.token_bytes(32)))
+
+    def versions(self) -> dict[str, list[KeyVersion]]:
+        """See `KeyKeeper.versions`."""
+        return {
+            key: [KeyVersion(number=number, state=kek.state, created=kek.created) for number, kek in sorted(keks.items())]
+            for key, keks in self.document.keks.items()
+        }
+
+    def version_of(self, wrapped: bytes) -> int:
+        """See `KeyKeeper.version_of`."""
+        if len(wrapped) < HEADER + 32 or wrapped[0] not in FORMATS:
+            raise VerificationError(
+                "a wrapped key is malformed, or another key provider wrapped it",
+                hint="if [keys] provider was changed, `casemate keys migrate` moves a project between providers",
+            )
+        return int.from_bytes(wrapped[1:5], "big")
+
+    def rotate(self, key: str) -> int:
+        """See `KeyKeeper.rotate`."""
+        with exclusive_wait(self.folder / ".lock"):
+            self._reload()
+            newest = self._newest(key)
+            if self.document.keks[key][newest].state == "active":
+                self.document.keks[key][newest].state = "decrypt-only"
+            self._add(key, newest + 1)
+            keyfile.write(self.folder, self.document)
+        return newest + 1
+
+    def disable(self, key: str, version: int) -> None:
+        """See `KeyKeeper.disable`."""
+        self._set(key, version, lambda number, state: "disabled" if number <= version and state != "destroyed" else state)
+
+    def enable(self, key: str, version: int) -> None:
+        """See `KeyKeeper.enable`."""
+        newest = self._newest(key)
+
+        def judge(number: int, state: State) -> State:
+            if number < version or state != "disabled":
+                return state
+            return "active" if number == newest else "decrypt-only"
+
+        self._set(key, version, judge)
+
+    def destroy(self, key: str, version: int) -> None:
+        """See `KeyKeeper.destroy`."""
+        if version >= self._newest(key):
+            raise ConfigError(f"version {version} of {key!r} is the active one", hint=f"`casemate keys rotate {key}` first")
+        self._set(key, version, lambda number, state: "destroyed" if number <= version else state)
+
+    def _set(self, key: str, version: int, judge: Callable[[int, State], State]) -> None:
+        with exclusive_wait(self.folder / ".lock"):
+            self._reload()
+            if version not in self.document.keks.get(key, {}):
+                raise ConfigError(f"there is no version {version} of the key {key!r}", hint="`casemate keys list`")
+            for number, kek in self.document.keks[key].items():
+                kek.state = judge(number, kek.state)
+                if kek.state == "destroyed":
+                    kek.material = b""
+            keyfile.write(self.folder, self.document)
+        self._opened = {}

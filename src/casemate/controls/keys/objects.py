@@ -48,7 +48,7 @@ class ObjectStore:
         data_key = Cobblestone256Encryptor.generate_key()
         header = _Header(
             key="objects",
-            wrapped=base64.b64encode(self.keys.wrap("objects", data_key)).decode(),
+            wrapped=base64.b64encode(self.keys.wrap("objects", data_key, f"object {digest[:12]}")).decode(),
             digest=digest,
             size=len(content),
         )
@@ -69,7 +69,7 @@ class ObjectStore:
             header = msgspec.json.decode(line, type=_Header)
             if magic + b"\n" != MAGIC or header.digest != digest:
                 raise ValueError("header")
-            stream = Cobblestone256Decryptor(self.keys.unwrap(header.key, base64.b64decode(header.wrapped)), line)
+            stream = Cobblestone256Decryptor(self.keys.unwrap(header.key, base64.b64decode(header.wrapped), f"object {digest[:12]}"), line)
             content = bytes(stream.update(sealed) + stream.finalize())
         except (ValueError, InvalidTag, msgspec.MsgspecError) as error:
             raise VerificationError(f"a stored object was changed: {path}", hint="restore it from a backup") from error

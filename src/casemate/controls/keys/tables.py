@@ -36,22 +36,22 @@ _LOCAL = fs.LocalFileSystem()
 class _Kms(pe.KmsClient):  # type: ignore[misc]
     """Lets pyarrow wrap its data keys through a KeyProvider."""
 
-    def __init__(self, keys: KeyProvider, denied: frozenset[str]) -> None:
+    def __init__(self, keys: KeyProvider, denied: frozenset[str], resource: str) -> None:
         super().__init__()
-        self.keys, self.denied = keys, denied
+        self.keys, self.denied, self.resource = keys, denied, resource
 
     def wrap_key(self, key_bytes: bytes, master_key_identifier: str) -> bytes:
-        return base64.b64encode(self.keys.wrap(master_key_identifier, key_bytes))
+        return base64.b64encode(self.keys.wrap(master_key_identifier, key_bytes, self.resource))
 
     def unwrap_key(self, wrapped_key: str, master_key_identifier: str) -> bytes:
         if master_key_identifier in self.denied:
             raise PermissionError(f"columns of class {master_key_identifier!r} are withheld")
-        return self.keys.unwrap(master_key_identifier, base64.b64decode(wrapped_key))
+        return self.keys.unwrap(master_key_identifier, base64.b64decode(wrapped_key), self.resource)
 
 
-def _factory(keys: KeyProvider, denied: frozenset[str] = frozenset()) -> Any:
+def _factory(keys: KeyProvider, folder: Path, denied: frozenset[str] = frozenset()) -> Any:
     # A factory caches unwrapped keys, so one lives for one call only.
-    return pe.CryptoFactory(lambda _config: _Kms(keys, denied))
+    return pe.CryptoFactory(lambda _config: _Kms(keys, denied, f"table {folder.parent.name}"))
 
 
 def seal(table: pa.Table, folder: Path, keys: KeyProvider, signer: Signer, classes: dict[str, str], about: dict[str, Any]) -> None:
@@ -99,7 +99,7 @@ def _parquet_writer(path: Path, schema: pa.Schema, keys: KeyProvider, classes: d
         double_wrapping=True,
         internal_key_material=False,
     )
-    properties = _factory(keys).file_encryption_properties(pe.KmsConnectionConfig(), configuration, str(path), _LOCAL)
+    properties = _factory(keys, path.parent).file_encryption_properties(pe.KmsConnectionConfig(), configuration, str(path), _LOCAL)
     # A dictionary of numbers that hardly repeat costs time and saves nothing.
     texts = [field.name for field in schema if pa.types.is_string(field.type)]
     options = {"compression": "zstd", "compression_level": 1, "use_dictionary": texts or False}
@@ -150,7 +150,7 @@ def read(folder: Path, keys: KeyProvider, verifier: Verifier, columns: list[str]
         )
     path = str(folder / PART)
     try:
-        properties = _factory(keys, denied).file_decryption_properties(pe.KmsConnectionConfig(), pe.DecryptionConfiguration(), path, _LOCAL)
+        properties = _factory(keys, folder, denied).file_decryption_properties(pe.KmsConnectionConfig(), pe.DecryptionConfiguration(), path, _LOCAL)
         return pq.read_table(path, columns=columns, decryption_properties=properties)
     except PermissionError as error:
         raise DataError(str(error), hint="ask for columns of other classes") from error

