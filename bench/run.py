@@ -125,9 +125,9 @@ def sealed(rows: int = 500_000) -> None:
 
             version = root / "sealed" / str(turn)
             plain.append(seconds(write_plain))
-            ours.append(seconds(lambda v=version: tables.seal(table, v, keys, keys.signer, classes, {"name": "sealed", "version": v.name})))
+            ours.append(seconds(lambda v=version: tables.seal(table, v, keys.provider, keys.signer, classes, {"name": "sealed", "version": v.name})))
             read_plain.append(seconds(lambda t=target: pq.read_table(t)))
-            read_ours.append(seconds(lambda v=version: tables.read(v, keys, keys.signer.verifier)))
+            read_ours.append(seconds(lambda v=version: tables.read(v, keys.provider, keys.signer.verifier)))
         line("sealed write / plain Parquet, zstd", statistics.median(ours) / statistics.median(plain), "<=1.25")
         line("sealed read / plain Parquet, zstd", statistics.median(read_ours) / statistics.median(read_plain), "<=1.25")
 
@@ -145,7 +145,7 @@ def _log(root: Path) -> Any:
     store = SqliteStore(root / "catalog.db")
     store.upgrade()
     clock = SystemClock()
-    log = AuditLog(root / "audit", store, CheckpointSigner("bench", *keys.log_keys), clock, Bodies(keys), SubjectKeys(keys, clock))
+    log = AuditLog(root / "audit", store, CheckpointSigner("bench", *keys.log_keys), clock, Bodies(keys.provider), SubjectKeys(keys.provider, clock))
     with store.transaction() as tx:
         log.create(tx)
     return log

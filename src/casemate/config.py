@@ -174,7 +174,7 @@ class KeysTable(Table, frozen=True, kw_only=True):
         "env:VAULT_TOKEN"
     )
     region: Annotated[str | None, Meta(description="AWS: region; default: the AWS configuration's.")] = None
-    endpoint: Annotated[str | None, Meta(description="AWS: another endpoint, such as a VPC endpoint.", pattern=r"^https?://[^\s?#]+$")] = None
+    endpoint: Annotated[str, Meta(description="AWS: another endpoint, such as a VPC endpoint.", pattern=r"^(https?://[^\s?#]+)?$")] = ""
     timeout: Annotated[float, Meta(description="Seconds one request to the provider may take.", gt=0, le=600)] = 10.0
     max_age_days: Annotated[int, Meta(description="Days after which the active version of a key is overdue for rotation.", ge=1)] = 365
 
@@ -327,6 +327,14 @@ def parse(text: str, overrides: list[str] | None = None) -> Config:
         if not problems:
             return config
     raise ConfigError(f"{FILE_NAME}: " + "; ".join(problems), hint="`casemate config schema` lists every option")
+
+
+def keys_table(values: dict[str, Any]) -> KeysTable:
+    """`[keys]` from single values; ConfigError when one is impossible."""
+    try:
+        return msgspec.convert(values, KeysTable)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"[keys] {_explain(str(error), KeysTable, values)}", hint="`casemate config schema` lists every option") from error
 
 
 def schema() -> dict[str, Any]:

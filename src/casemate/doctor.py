@@ -111,13 +111,24 @@ def _project(project: Project) -> list[Check]:
     checks = []
     try:
         folder = project.keys.folder
+        safe = project.keys.document.provider != "file" or project.keys.document.slots is not None
         open_ = stat.S_IMODE(os.stat(folder).st_mode) & 0o077
         checks.append(
             Check(
-                mark="note" if not open_ else "FAIL",
+                mark="FAIL" if open_ else "ok" if safe else "note",
                 subject="key store",
-                state=f"{folder}: file, 0600, no passphrase" if not open_ else f"{folder} is open to other users",
-                advice="whoever reads this account's files reads the keys: keep a backup offline" if not open_ else f"chmod 700 {folder}",
+                state=f"{folder}: {project.keys.protection}" if not open_ else f"{folder} is open to other users",
+                advice=f"chmod 700 {folder}" if open_ else "" if safe else "whoever reads this account's files reads the keys: casemate keys protect",
+            )
+        )
+        findings = project.keys.findings(project.config.keys.max_age_days, project.clock.now())
+        overdue = ", ".join(finding.location for finding in findings)
+        checks.append(
+            Check(
+                mark="note" if overdue else "ok",
+                subject="key age",
+                state=f"overdue: {overdue}" if overdue else f"no active key is older than {project.config.keys.max_age_days} days",
+                advice="casemate keys rotate" if overdue else "",
             )
         )
     except Error as error:

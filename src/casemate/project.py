@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
+import tomlkit
 
 from casemate import config as configuration
 from casemate import pipeline
@@ -276,6 +277,25 @@ class Project:
         self.keys = KeyStore.upgrade(keystore_folder(self.config.project.id), self.config.project.id, self.config.keys)
         self.store.upgrade(Bodies(self.keys.provider).seal)
 
+    def publish_keys(self) -> None:
+        """Write the public halves beside the key store and into the project."""
+        signer, quantum = self.keys.signer.verifier.pems
+        published = {
+            "signer.pub": signer,
+            "signer-mldsa65.pub": quantum,
+            "log.vkey": self.audit.signer.vkeys.encode(),
+            "ca.pem": self.keys.authority.pem,
+        }
+        for folder in (self.keys.folder / "public", self.state / "public"):
+            for name, content in published.items():
+                write_atomic(folder / name, content, mode=0o644)
+
+    def remember_passphrase(self, reference: str) -> None:
+        """Let casemate.toml say where the key store's passphrase comes from."""
+        document = tomlkit.parse((self.root / FILE_NAME).read_text(encoding="utf-8"))
+        document.setdefault("keys", tomlkit.table())["passphrase"] = reference
+        write_atomic(self.root / FILE_NAME, tomlkit.dumps(document).encode(), mode=0o644)
+
     def move_store(self, url: str, password: str | None) -> dict[str, int]:
         """Move the catalogue to the empty database at `url`, verify it, and point casemate.toml there; returns rows per table.
 
@@ -288,8 +308,6 @@ class Project:
         Raises:
             BackendError: the target holds data, cannot be reached, or is the store in use.
         """
-        import tomlkit
-
         from casemate.core.store.move import copy_rows
 
         if url == self.config.store.url:

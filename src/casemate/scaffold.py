@@ -172,16 +172,7 @@ def _state(root: Path, config: Config, plan: Plan) -> Project:
         detail = {"name": plan.name, "purpose": plan.purpose}
         project.audit.append(tx, owner.uid, "project:create", f'Project::"{config.project.id}"', "done", detail)
     project.audit.publish()
-    signer, quantum = keys.signer.verifier.pems
-    published = {
-        "signer.pub": signer,
-        "signer-mldsa65.pub": quantum,
-        "log.vkey": project.audit.signer.vkeys.encode(),
-        "ca.pem": keys.authority.pem,
-    }
-    for folder in (keys.folder / "public", state / "public"):
-        for name, content in published.items():
-            write_atomic(folder / name, content, mode=0o644)
+    project.publish_keys()
     return project
 
 

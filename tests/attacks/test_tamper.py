@@ -122,7 +122,7 @@ def test_a_whole_file_swap_under_the_same_keys_is_refused(clinic):
     table = project.datasets["wdbc"].to_arrow()
     classes = {name: "identifier" if name == "patient_id" else "general" for name in table.column_names}
     other = clinic / "wdbc" / parts(clinic).name
-    tables.seal(table.slice(1).combine_chunks(), other, project.keys, project.keys.signer, classes, {"name": "wdbc", "version": other.name})
+    tables.seal(table.slice(1).combine_chunks(), other, project.provider, project.keys.signer, classes, {"name": "wdbc", "version": other.name})
     for name in ("part-00000.parquet", "_KEY_MATERIAL_FOR_part-00000.parquet.json"):
         shutil.copy(other / name, parts(clinic) / name)
     assert isinstance(table, pa.Table)

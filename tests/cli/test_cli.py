@@ -1,6 +1,7 @@
 import json
 import subprocess
 
+import msgspec
 import pytest
 from tests.conftest import command, serving, tree
 
@@ -155,7 +156,8 @@ def test_no_command_shows_a_key_or_a_row(cli, clinic):
 
     project = casemate.open(clinic)
     document = json.loads((project.keys.folder / "keystore.json").read_text())
-    secrets = [document["signer_mldsa65"], document["log_ed25519"], document["keks"]["footer"]["1"]]
+    private = msgspec.to_builtins(project.keys._identity)
+    secrets = [private["signer_mldsa65"], private["log_ed25519"], document["keks"]["footer"]["1"]["material"]]
     shown = ""
     for words in (("keys", "list"), ("status",), ("data", "show", "wdbc"), ("audit", "show"), ("config", "show"), ("doctor",)):
         answer = cli(*words, "--config", clinic, "--format", "json")

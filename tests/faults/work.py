@@ -67,7 +67,7 @@ def _work(project, stage: str) -> Finding:
         folder = project.state / "datasets" / "t" / "v1"
         if not (folder / "manifest.dsse.json").exists():
             table = pa.table({"a": list(range(100))})
-            tables.seal(table, folder, project.keys, project.keys.signer, {"a": "general"}, {"name": "t", "version": "v1", "rows": 100})
+            tables.seal(table, folder, project.provider, project.keys.signer, {"a": "general"}, {"name": "t", "version": "v1", "rows": 100})
     return Finding(id=f"test.{stage}", severity="low", confidence="low", message=digest)
 
 

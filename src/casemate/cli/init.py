@@ -12,6 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--table", type=Path, help="your own CSV or Parquet file")
     parser.add_argument("--target", help="the column to predict")
     parser.add_argument("--subject", help="the column that identifies a person")
+    parser.add_argument("--passphrase", metavar="REF", help="put the keys under a passphrase: env:NAME, file:PATH or prompt")
     parser.add_argument("--header", help="comma-separated names for a CSV file without a header line")
 
 
@@ -32,7 +33,7 @@ def run(arguments: Any) -> int:
             "say what to start from: --example clinical, or --table FILE --target COLUMN",
             hint="casemate init my-project --table patients.csv --target outcome",
         )
-    project = scaffold.create(root, plan)
+    project = scaffold.create(root, plan, arguments.passphrase)
     lines = []
     if plan.inferred:
         rows = [
@@ -42,10 +43,13 @@ def run(arguments: Any) -> int:
         lines += ["Inferred columns (pinned in schema.toml by the first run):", table(["column", "type", "class", "role", "values"], rows), ""]
     lines += [f"note: {note}" for note in plan.notes]
     lines += [
-        f"Created {root / 'casemate.toml'} and train.py; keys in {project.keys.folder} (0600, back them up).",
+        f"Created {root / 'casemate.toml'} and train.py; keys in {project.keys.folder} ({project.keys.protection}; back them up).",
         "Next: casemate run" + ("" if root == Path() else f" --config {root}"),
     ]
-    emit(arguments, {"folder": str(root), "id": project.config.project.id, "columns": plan.inferred, "notes": plan.notes}, "\n".join(lines))
+    if project.keys.recovery:
+        lines += ["", "Recovery key, shown this once and kept nowhere. Print it and lock it away:", "", project.keys.recovery]
+    value = {"folder": str(root), "id": project.config.project.id, "columns": plan.inferred, "notes": plan.notes, "recovery": project.keys.recovery}
+    emit(arguments, value, "\n".join(lines))
     return 0
 
 

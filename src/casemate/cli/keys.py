@@ -1,33 +1,219 @@
 """`casemate keys`."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from casemate.cli.options import common
+
+SETTINGS = ("address", "ca", "namespace", "mount", "auth", "role", "secret", "region", "endpoint", "passphrase")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    actions.add_parser("list", help="key-encryption keys, signing keys and their fingerprints; never a secret", parents=[common(nested=True)])
+
+    def action(name: str, text: str) -> argparse.ArgumentParser:
+        return actions.add_parser(name, help=text, parents=[common(nested=True)])
+
+    action("list", "key-encryption keys, signing keys and their fingerprints; never a secret")
+    show = action("show", "the versions of one key, and how many data keys are under each")
+    show.add_argument("key", help="such as objects")
+    rotate = action("rotate", "new versions; every data key is wrapped anew, no data byte is touched")
+    rotate.add_argument("key", nargs="*", help="such as objects (default: all)")
+    rotate.add_argument("--resume", action="store_true", help="make no new version: finish what was interrupted")
+    rotate.add_argument("--compromised", action="store_true", help="the data keys may be known: encrypt the data itself again too")
+    for name, text in (
+        ("disable", "refuse this version and all older ones until they are enabled"),
+        ("enable", "allow this version and all newer ones to unwrap again"),
+        ("destroy", "destroy this version and all older ones for ever; refused while anything is under them"),
+    ):
+        parser_ = action(name, text)
+        parser_.add_argument("key", help="such as objects")
+        parser_.add_argument("version", type=int, help="its number")
+    protect = action("protect", "put the file provider's keys under a passphrase, or change it; prints a recovery key once")
+    protect.add_argument("passphrase", metavar="REF", help="reference to the new passphrase: env:NAME, file:PATH or prompt")
+    recover = action("recover", "set a new passphrase with the recovery key")
+    recover.add_argument("recovery", metavar="REF", help="reference to the recovery key: env:NAME or file:PATH")
+    recover.add_argument("passphrase", metavar="REF", help="reference to the new passphrase: env:NAME, file:PATH or prompt")
+    migrate = action("migrate", "bring everything under another provider and change casemate.toml")
+    migrate.add_argument("provider", choices=("file", "vault", "aws"), help="the new provider")
+    for name in SETTINGS:
+        migrate.add_argument(f"--{name}", help=f"[keys] {name} of the new provider")
+    for name, text in (("backup", "write the key store to one encrypted file"), ("restore", "bring the key store back")):
+        parser_ = action(name, text)
+        parser_.add_argument("file", type=Path, help="the backup")
+        parser_.add_argument("passphrase", metavar="REF", help="reference to the backup's passphrase: env:NAME, file:PATH or prompt")
 
 
 def run(arguments: Any) -> int:
-    """List keys."""
-    from casemate.cli.output import emit, table
+    """List, rotate, disable, destroy, protect, move, save and restore keys."""
     from casemate.project import open_project
 
+    if arguments.action in {"recover", "restore"}:
+        return _bring_back(arguments)
     project = open_project(arguments.config, arguments.overrides)
-    keys = project.keys
+    return {
+        "list": _list,
+        "show": _show,
+        "rotate": _rotate,
+        "disable": _change,
+        "enable": _change,
+        "destroy": _change,
+        "protect": _protect,
+        "migrate": _migrate,
+        "backup": _backup,
+    }[arguments.action](arguments, project)
+
+
+def _list(arguments: Any, project: Any) -> int:
+    from casemate.cli.output import emit, table
+
+    keys, overdue = project.keys, {finding.location for finding in project.keys.findings(project.config.keys.max_age_days, project.clock.now())}
+    found = keys.provider.versions()
     value: dict[str, Any] = {
         "folder": str(keys.folder),
-        "keks": keys.versions(),
+        "provider": keys.document.provider,
+        "protection": keys.protection,
+        "keys": found,
+        "overdue": sorted(overdue),
         "signer": keys.signer.verifier.fingerprint,
         "log": project.audit.signer.vkeys.split(),
         "certificate_authority_until": keys.authority.certificate.not_valid_after_utc.isoformat(),
     }
-    rows = [[name, "AES-256-GCM", ", ".join(map(str, versions))] for name, versions in keys.versions().items()]
-    rows += [["signer", "ECDSA P-256 + ML-DSA-65", value["signer"]], ["log", "Ed25519 + ML-DSA-44", project.audit.signer.name]]
-    rows += [["certificate authority", "ECDSA P-256", f"until {value['certificate_authority_until'][:10]}"]]
-    emit(arguments, value, f"{keys.folder}\n" + table(["key", "algorithm", "versions or identity"], rows))
+    rows = [
+        [
+            name,
+            "AES-256-GCM",
+            ", ".join(f"{version.number} {version.state}" for version in versions if version.state != "destroyed"),
+            versions[-1].created[:10] + (" overdue" if name in overdue else ""),
+        ]
+        for name, versions in found.items()
+    ]
+    rows += [["signer", "ECDSA P-256 + ML-DSA-65", value["signer"][:32], ""], ["log", "Ed25519 + ML-DSA-44", project.audit.signer.name, ""]]
+    rows += [["certificate authority", "ECDSA P-256", f"until {value['certificate_authority_until'][:10]}", ""]]
+    emit(arguments, value, f"{keys.folder} ({keys.protection})\n" + table(["key", "algorithm", "versions or identity", "since"], rows))
+    return 0
+
+
+def _show(arguments: Any, project: Any) -> int:
+    from casemate.cli.output import emit, table
+    from casemate.core.errors import ConfigError
+    from casemate.rotation import uses
+
+    versions = project.keys.provider.versions().get(arguments.key)
+    if versions is None:
+        raise ConfigError(f"there is no key {arguments.key!r}", hint="`casemate keys list`")
+    counts = uses(project)
+    value = [{"number": v.number, "state": v.state, "created": v.created, "wrapped": counts[arguments.key, v.number]} for v in versions]
+    emit(arguments, value, table(["version", "state", "since", "data keys under it"], [list(row.values()) for row in value]))
+    return 0
+
+
+def _rotate(arguments: Any, project: Any) -> int:
+    from casemate import rotation
+    from casemate.cli.output import emit
+    from casemate.cli.progress import counting
+
+    principal = project.authorise("keys:rotate", "Key", ",".join(arguments.key) or "all", compromised=arguments.compromised)
+    with counting() as progress:
+        done = rotation.rotate(project, arguments.key, compromised=arguments.compromised, resume=arguments.resume, progress=progress)
+    project.audit.record(
+        principal.uid, "keys:rotated", 'Key::"all"', "done", versions=done.keys, rewrapped=done.rewrapped, sealed_anew=done.sealed_anew
+    )
+    text = [f"{name}: version {number}" for name, number in done.keys.items()]
+    text += [f"wrapped anew: {count} in {place}" for place, count in done.rewrapped.items()]
+    text += [f"encrypted again: {count} in {place}" for place, count in done.sealed_anew.items()]
+    emit(arguments, done, "\n".join([*text, "Older versions still unwrap: `casemate keys destroy KEY VERSION` when no backup needs them."]))
+    return 0
+
+
+def _change(arguments: Any, project: Any) -> int:
+    from casemate.cli.output import emit
+    from casemate.rotation import destroy
+
+    principal = project.authorise(f"keys:{arguments.action}", "Key", arguments.key, version=arguments.version)
+    if arguments.action == "destroy":
+        destroy(project, arguments.key, arguments.version)
+    else:
+        getattr(project.keys.provider, arguments.action)(arguments.key, arguments.version)
+    project.audit.record(principal.uid, f"keys:{arguments.action}", f'Key::"{arguments.key}"', "done", version=arguments.version)
+    emit(arguments, {"key": arguments.key, "version": arguments.version}, f"{arguments.key} version {arguments.version}: {arguments.action} done")
+    return 0
+
+
+def _protect(arguments: Any, project: Any) -> int:
+    from casemate.core.secrets import read_secret
+
+    principal = project.authorise("keys:protect", "Key", "all")
+    project.keys.protect(read_secret(arguments.passphrase))
+    project.remember_passphrase(arguments.passphrase)
+    project.audit.record(principal.uid, "keys:protect", 'Key::"all"', "done", recovery_key=project.keys.recovery is not None)
+    _say_protected(arguments, project.keys.recovery)
+    return 0
+
+
+def _say_protected(arguments: Any, recovery: str | None) -> None:
+    from casemate.cli.output import emit
+
+    text = f"The keys are under the passphrase; casemate.toml reads it from {arguments.passphrase}."
+    if recovery:
+        text += f"\nRecovery key, shown this once and kept nowhere. Print it and lock it away:\n\n{recovery}"
+    emit(arguments, {"passphrase": arguments.passphrase, "recovery": recovery}, text)
+
+
+def _migrate(arguments: Any, project: Any) -> int:
+    from casemate.cli.output import emit
+    from casemate.cli.progress import counting
+    from casemate.config import keys_table
+    from casemate.rotation import migrate
+
+    table = keys_table({"provider": arguments.provider} | {name: value for name in SETTINGS if (value := getattr(arguments, name)) is not None})
+    with counting() as progress:
+        counts = migrate(project, table, progress)
+    text = f"The keys are with the {arguments.provider} provider; {sum(counts.values())} data keys were wrapped anew and casemate.toml says so."
+    if project.keys.recovery:
+        text += f"\nRecovery key, shown this once and kept nowhere. Print it and lock it away:\n\n{project.keys.recovery}"
+    emit(arguments, {"provider": arguments.provider, "rewrapped": counts, "recovery": project.keys.recovery}, text)
+    return 0
+
+
+def _backup(arguments: Any, project: Any) -> int:
+    from casemate.cli.output import emit
+    from casemate.core.errors import ConfigError
+    from casemate.core.files import write_atomic
+    from casemate.core.secrets import read_secret
+
+    if arguments.file.exists():
+        raise ConfigError(f"{arguments.file} exists already", hint="name a new file")
+    principal = project.authorise("keys:backup", "Key", "all", file=arguments.file.name)
+    write_atomic(arguments.file, project.keys.backup(read_secret(arguments.passphrase)))
+    project.audit.record(principal.uid, "keys:backed-up", 'Key::"all"', "done", file=arguments.file.name)
+    emit(arguments, {"file": str(arguments.file)}, f"{arguments.file}: the key store; keep it apart from backups of the data")
+    return 0
+
+
+def _bring_back(arguments: Any) -> int:
+    from casemate.cli.output import emit
+    from casemate.config import FILE_NAME, load
+    from casemate.controls.keys.store import KeyStore, keystore_folder, recover
+    from casemate.core.secrets import read_secret
+    from casemate.project import open_project
+
+    path = Path(arguments.config)
+    folder = keystore_folder(load(path if path.is_file() else path / FILE_NAME, arguments.overrides).project.id)
+    if arguments.action == "recover":
+        recover(folder, read_secret(arguments.recovery), read_secret(arguments.passphrase))
+        text = "the passphrase was replaced"
+    else:
+        KeyStore.restore(folder, arguments.file.read_bytes(), read_secret(arguments.passphrase))
+        text = f"{folder}: the key store is back"
+    overrides = [*arguments.overrides, f"keys.passphrase={arguments.passphrase}"] if arguments.action == "recover" else arguments.overrides
+    project = open_project(arguments.config, overrides)
+    if arguments.action == "recover":
+        project.remember_passphrase(arguments.passphrase)
+    else:
+        project.publish_keys()
+    project.audit.record(project.directory.current_user().uid, f"keys:{arguments.action}", 'Key::"all"', "done")
+    emit(arguments, {"folder": str(folder)}, text)
     return 0

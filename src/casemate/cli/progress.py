@@ -1,7 +1,9 @@
 """How a run shows itself: a live line on a terminal, plain lines elsewhere."""
 
+import contextlib
 import sys
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from casemate.core.engine import STAGES
@@ -59,6 +61,16 @@ class Lines:
         """Stop the live line."""
         if self.live:
             self.status.stop()
+
+
+@contextlib.contextmanager
+def counting() -> Iterator[Callable[[str, int, int], None]]:
+    """A callback (text, done, total) that shows itself on a terminal while the block lasts."""
+    lines = Lines(quiet=not sys.stderr.isatty())
+    try:
+        yield lines.progress
+    finally:
+        lines.close()
 
 
 def _summary(name: str, record: Any) -> str:

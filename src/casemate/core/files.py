@@ -4,14 +4,17 @@ An fsync that fails is never retried: after EIO the kernel may have dropped the 
 """
 
 import contextlib
+import ctypes
 import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 MAX_PATH = 2000
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
 DRAFT = ".tmp-"
 """What the names of unfinished files begin with."""
 
@@ -37,12 +40,19 @@ def make_folder(folder: Path, mode: int = 0o700) -> Path:
 
 def write_atomic(path: Path, content: bytes, mode: int = 0o600) -> None:
     """Write `content` so that `path` holds all of it or what it held before, also after power loss."""
+    with writing(path, mode) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def writing(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
+    """A file that takes the place of `path`, whole and durable, when the block ends without an exception."""
     make_folder(path.parent)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=DRAFT)
     try:
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(descriptor, mode)
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(descriptor)
         os.replace(temporary, path)
@@ -51,6 +61,20 @@ def write_atomic(path: Path, content: bytes, mode: int = 0o600) -> None:
             os.unlink(temporary)
         raise
     fsync_folder(path.parent)
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Let two files or folders of one file system swap their names, atomically and durably (renameat2(2), RENAME_EXCHANGE).
+
+    Raises:
+        OSError: the kernel or the file system cannot.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.renameat2(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(other))
+    for folder in {one.parent, other.parent}:
+        fsync_folder(folder)
 
 
 def fsync_tree(folder: Path) -> None:
@@ -69,7 +93,7 @@ def fsync_tree(folder: Path) -> None:
 def scratch_folder(parent: Path) -> Iterator[Path]:
     """A private folder that is gone afterwards; what a kill leaves is removed by `clear_scratch`."""
     make_folder(parent)
-    folder = Path(tempfile.mkdtemp(dir=parent))
+    folder = Path(tempfile.mkdtemp(dir=parent, prefix=DRAFT))
     try:
         yield folder
     finally:

@@ -42,6 +42,19 @@ class Bodies:
         tx.execute(KEYS.insert().values(id=identifier, wrapped=self.keys.wrap(KEK, secrets.token_bytes(32))))
         return identifier
 
+    def wrapped(self, tx: sa.Connection) -> list[tuple[int, bytes]]:
+        """(id, wrapped key) of every data key, for a rotation."""
+        return [(row.id, row.wrapped) for row in tx.execute(sa.select(KEYS).order_by(KEYS.c.id))]
+
+    def replace(self, tx: sa.Connection, identifier: int, new: bytes) -> None:
+        """Take the same data key wrapped anew."""
+        tx.execute(KEYS.update().where(KEYS.c.id == identifier).values(wrapped=new))
+
+    def remove_key(self, tx: sa.Connection, identifier: int) -> None:
+        """Forget a data key under which nothing is sealed any more."""
+        tx.execute(KEYS.delete().where(KEYS.c.id == identifier))
+        self._opened.pop(identifier, None)
+
     def _key(self, tx: sa.Connection, identifier: int) -> AESGCM:
         if identifier not in self._opened:
             wrapped = tx.execute(sa.select(KEYS.c.wrapped).where(KEYS.c.id == identifier)).scalar()

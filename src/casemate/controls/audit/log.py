@@ -297,6 +297,25 @@ class AuditLog:
             ((_, salt, body, _),) = self._opened(tx, index, 1)
         return write_proof(index, salt, body, hashes, checkpoint)
 
+    def seal_anew(self) -> int:
+        """Seal every body under a new data key, for when the old ones may be known; returns how many.
+
+        Personal parts stay under their subjects' keys: the tree commits to those bytes.
+        """
+        with self.store.transaction() as tx:
+            old = [identifier for identifier, _ in self.bodies.wrapped(tx)]
+            self.bodies.add_key(tx)
+            size = self._frontier(tx).size
+        for start in range(0, size, BATCH):
+            with self.store.transaction() as tx:
+                rows = [(index, salt, body) for index, salt, body, _ in self._opened(tx, start, BATCH)]
+                for (index, _, _), sealed in zip(rows, self.bodies.seal(tx, rows), strict=True):
+                    tx.execute(ENTRIES.update().where(ENTRIES.c.index == index).values(sealed=sealed))
+        with self.store.transaction() as tx:
+            for identifier in old:
+                self.bodies.remove_key(tx, identifier)
+        return size
+
     def shred(self, principal: str, subject: str) -> str:
         """Make every personal part about `subject` unreadable; the tree still verifies. Returns their pseudonym."""
         with self.store.transaction() as tx:

@@ -42,7 +42,7 @@ class AwsKeys:
             raise BackendError("the AWS client is not installed", hint='pip install "casemate[aws]"') from error
         patience = botocore.config.Config(connect_timeout=self.table.timeout, read_timeout=self.table.timeout, retries={"max_attempts": 2})
         try:
-            return boto3.client("kms", region_name=self.table.region, endpoint_url=self.table.endpoint, config=patience)
+            return boto3.client("kms", region_name=self.table.region, endpoint_url=self.table.endpoint or None, config=patience)
         except botocore.exceptions.BotoCoreError as error:
             raise BackendError(f"AWS KMS cannot be used: {error}", hint="set [keys] region and the AWS credentials") from error
 

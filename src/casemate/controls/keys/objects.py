@@ -1,12 +1,17 @@
-"""Content-addressed objects, sealed with a data key of their own: `.casemate/objects/ab/cdef…`.
+"""Content-addressed objects, each sealed with a data key of its own: `.casemate/objects/ab/cdef…`.
 
-Format (version 1): the line `casemate-object/v1`, a JSON line `{"key", "wrapped", "digest", "size"}`, then a
-Cobblestone-256 stream (chunked AEAD) whose context is that JSON line. The address is the SHA-256 of the plaintext,
-so storing the same content again is a no-op.
+Format (version 2): the line `casemate-object/v2`, a JSON line `{"digest", "size", "key"}`, then a Cobblestone-256 stream
+(chunked AEAD) whose context is both lines. The data key, wrapped, lies beside it in `cdef….KEY.key`, so that a rotation
+rewrites some hundred bytes and never the object. The address is the SHA-256 of the plaintext: storing the same content
+again is a no-op. Version 1 (casemate 0.1) held the wrapped key in its JSON line and is still read.
 """
 
 import base64
+import contextlib
+import hashlib
 import os
+import secrets
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -14,14 +19,25 @@ from cryptography.cobblestone import Cobblestone256Decryptor, Cobblestone256Encr
 from cryptography.exceptions import InvalidTag
 
 from casemate.controls.keys.interface import KeyProvider
-from casemate.core.digest import sha256
+from casemate.core.digest import sha256, sha256_file
 from casemate.core.errors import VerificationError
-from casemate.core.files import write_atomic
+from casemate.core.files import write_atomic, writing
 
-MAGIC = b"casemate-object/v1\n"
+KEK = "objects"
+MAGIC = b"casemate-object/v2\n"
+MAGIC_V1 = b"casemate-object/v1\n"
+MAX_HEADER = 16 * 1024
+CHUNK = 1 << 20
+_HINT = "restore it from a backup"
 
 
 class _Header(msgspec.Struct, forbid_unknown_fields=True):
+    digest: str
+    size: int
+    key: str
+
+
+class _HeaderV1(msgspec.Struct, forbid_unknown_fields=True):
     key: str
     wrapped: str
     digest: str
@@ -39,48 +55,126 @@ class ObjectStore:
         """Where the object with this digest lies."""
         return self.folder / digest[:2] / digest[2:]
 
+    def _key_path(self, digest: str, key: str) -> Path:
+        return self.path(digest).with_name(f"{digest[2:]}.{key}.key")
+
     def put(self, content: bytes) -> str:
         """Seal and store `content` durably; return its SHA-256."""
-        digest = sha256(content)
+        return self._put([content], sha256(content), len(content))
+
+    def put_file(self, path: Path) -> str:
+        """Seal and store a file of any size in constant memory; return its SHA-256.
+
+        Raises:
+            VerificationError: the file changed meanwhile.
+        """
+        return self._put(_chunks(path), sha256_file(path), path.stat().st_size)
+
+    def _put(self, chunks: Iterable[bytes], digest: str, size: int) -> str:
         path = self.path(digest)
-        if path.exists() and self._intact(digest):
-            return digest
-        data_key = Cobblestone256Encryptor.generate_key()
-        header = _Header(
-            key="objects",
-            wrapped=base64.b64encode(self.keys.wrap("objects", data_key, f"object {digest[:12]}")).decode(),
-            digest=digest,
-            size=len(content),
-        )
-        line = msgspec.json.encode(header)
-        stream = Cobblestone256Encryptor(data_key, line)
-        write_atomic(path, MAGIC + line + b"\n" + stream.update(content) + stream.finalize())
+        return digest if path.exists() and self._intact(digest) else self._seal(chunks, digest, size)
+
+    def _seal(self, chunks: Iterable[bytes], digest: str, size: int) -> str:
+        data_key, key = Cobblestone256Encryptor.generate_key(), secrets.token_hex(4)
+        head = MAGIC + msgspec.json.encode(_Header(digest, size, key)) + b"\n"
+        # The key first: an object is there once its own file is. Each writer has a key file of its own.
+        write_atomic(self._key_path(digest, key), self.keys.wrap(KEK, data_key, f"object {digest[:12]}"))
+        stream, seen = Cobblestone256Encryptor(data_key, head), hashlib.sha256()
+        with writing(self.path(digest)) as file:
+            file.write(head)
+            for chunk in chunks:
+                seen.update(chunk)
+                file.write(stream.update(chunk))
+            file.write(stream.finalize())
+            if seen.hexdigest() != digest:
+                raise VerificationError("a file changed while it was stored", hint="store it again when nobody writes to it")
         return digest
 
     def get(self, digest: str) -> bytes:
         """The content with this digest; VerificationError when it is missing or was changed."""
-        path = self.path(digest)
+        return b"".join(self._opened(digest))
+
+    def copy_to(self, digest: str, target: Path) -> None:
+        """Write the content to `target`, which appears whole or not at all, in constant memory."""
+        with writing(target) as file:
+            for chunk in self._opened(digest):
+                file.write(chunk)
+
+    def _opened(self, digest: str) -> Iterator[bytes]:
+        """The content in pieces; what they are is only certain at the end."""
+        path, seen = self.path(digest), hashlib.sha256()
         try:
-            stored = path.read_bytes()
+            with path.open("rb") as file:
+                stream = self._stream(digest, file.readline(len(MAGIC)), file.readline(MAX_HEADER))
+                while chunk := file.read(CHUNK):
+                    content = bytes(stream.update(chunk))
+                    seen.update(content)
+                    yield content
+                content = bytes(stream.finalize())
+                seen.update(content)
+                yield content
         except FileNotFoundError as error:
-            raise VerificationError(f"a stored object is missing: {path}", hint="restore .casemate/objects from a backup") from error
-        try:
-            magic, line, sealed = stored.split(b"\n", 2)
-            header = msgspec.json.decode(line, type=_Header)
-            if magic + b"\n" != MAGIC or header.digest != digest:
-                raise ValueError("header")
-            stream = Cobblestone256Decryptor(self.keys.unwrap(header.key, base64.b64decode(header.wrapped), f"object {digest[:12]}"), line)
-            content = bytes(stream.update(sealed) + stream.finalize())
+            raise VerificationError(
+                f"a stored object or its key is missing: {error.filename}", hint="restore .casemate/objects from a backup"
+            ) from error
         except (ValueError, InvalidTag, msgspec.MsgspecError) as error:
-            raise VerificationError(f"a stored object was changed: {path}", hint="restore it from a backup") from error
-        if sha256(content) != digest:
-            raise VerificationError(f"a stored object does not match its address: {path}", hint="restore it from a backup")
-        return content
+            raise VerificationError(f"a stored object was changed: {path}", hint=_HINT) from error
+        if seen.hexdigest() != digest:
+            raise VerificationError(f"a stored object does not match its address: {path}", hint=_HINT)
+
+    def _stream(self, digest: str, magic: bytes, line: bytes) -> Cobblestone256Decryptor:
+        if magic == MAGIC_V1:
+            old = msgspec.json.decode(line, type=_HeaderV1)
+            wrapped, context, named = base64.b64decode(old.wrapped), line.removesuffix(b"\n"), old.digest
+        elif magic == MAGIC:
+            header = msgspec.json.decode(line, type=_Header)
+            if not header.key.isalnum():
+                raise ValueError("key")
+            wrapped, context, named = self._key_path(digest, header.key).read_bytes(), magic + line, header.digest
+        else:
+            raise ValueError("format")
+        if named != digest:
+            raise ValueError("digest")
+        return Cobblestone256Decryptor(self.keys.unwrap(KEK, wrapped, f"object {digest[:12]}"), context)
 
     def _intact(self, digest: str) -> bool:
         try:
-            self.get(digest)
+            for _ in self._opened(digest):
+                pass
         except VerificationError:
-            os.unlink(self.path(digest))
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.path(digest))
             return False
         return True
+
+    def wrapped(self) -> Iterator[tuple[Path, bytes]]:
+        """Every wrapped data key and the file that holds it, for a rotation."""
+        for path in sorted(self.folder.glob("??/*.key")):
+            yield path, path.read_bytes()
+
+    def inline(self) -> Iterator[tuple[str, bytes]]:
+        """(digest, wrapped key) of version 1 objects: only sealing them anew brings them under another key version."""
+        for digest in self.digests():
+            with self.path(digest).open("rb") as file:
+                if file.readline(len(MAGIC)) == MAGIC_V1:
+                    try:
+                        yield digest, base64.b64decode(msgspec.json.decode(file.readline(MAX_HEADER), type=_HeaderV1).wrapped)
+                    except ValueError as error:
+                        raise VerificationError(f"a stored object was changed: {self.path(digest)}", hint=_HINT) from error
+
+    def seal_anew(self, digest: str) -> None:
+        """Encrypt an object under a new data key, in the newest format; its address stays."""
+        old = sorted(self.path(digest).parent.glob(f"{digest[2:]}.*.key"))
+        self._seal(self._opened(digest), digest, sum(map(len, self._opened(digest))))
+        for path in old:
+            path.unlink(missing_ok=True)
+
+    def digests(self) -> list[str]:
+        """Every object that is there."""
+        return [path.parent.name + path.name for path in sorted(self.folder.glob("??/*")) if "." not in path.name and path.is_file()]
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            yield chunk

@@ -53,14 +53,15 @@ class Slots(msgspec.Struct, forbid_unknown_fields=True):
     """HPKE ciphertext of the master key."""
 
 
-def _check(passphrase: str) -> None:
+def check(passphrase: str) -> None:
+    """ConfigError when the passphrase is shorter than 12 characters."""
     if len(passphrase) < LEAST_PASSPHRASE:
         raise ConfigError(f"the passphrase is shorter than {LEAST_PASSPHRASE} characters", hint="take a longer one")
 
 
 def create(master: bytes, passphrase: str, project: str) -> tuple[Slots, str]:
     """(both slots, the recovery key as text: shown once, kept nowhere)."""
-    _check(passphrase)
+    check(passphrase)
     quantum, classical = mlkem.MLKEM768PrivateKey.generate(), x25519.X25519PrivateKey.generate()
     private = hpke.MLKEM768X25519PrivateKey(quantum, classical)
     kdf = Kdf(salt=os.urandom(16))
@@ -75,7 +76,7 @@ def create(master: bytes, passphrase: str, project: str) -> tuple[Slots, str]:
 
 def with_passphrase(slots: Slots, master: bytes, passphrase: str, project: str) -> Slots:
     """The same master key and recovery key, another passphrase."""
-    _check(passphrase)
+    check(passphrase)
     kdf = Kdf(salt=os.urandom(16))
     return msgspec.structs.replace(slots, kdf=kdf, passphrase=_seal(kdf.derive(passphrase), master, project))
 

@@ -1,5 +1,6 @@
 """The key store: a project's key provider, and the private keys that the provider's KEK `identity` protects."""
 
+import datetime
 import os
 import secrets
 from collections.abc import Callable
@@ -21,9 +22,11 @@ from casemate.core.errors import AccessDenied, BackendError, ConfigError, Verifi
 from casemate.core.files import exclusive_wait, make_folder
 from casemate.core.secrets import read_secret
 from casemate.core.signatures import Signer
+from casemate.core.types import Finding
 
 CONFIG_HOME = Path("~/.config/casemate")
 IDENTITY = "identity"
+BACKUP = b"casemate-keys/v1\n"
 V1_CREATED = "1970-01-01T00:00:00+00:00"
 """casemate 0.1 kept no dates: its keys are overdue by any policy."""
 
@@ -213,6 +216,16 @@ class KeyStore:
             return f"{self.document.provider} provider"
         return "file, 0600, no passphrase" if self.document.slots is None else "file, under a passphrase and a post-quantum recovery key"
 
+    def findings(self, max_age_days: int, now: datetime.datetime) -> list[Finding]:
+        """A finding for every key whose active version is older than `max_age_days`."""
+        found = []
+        for key, versions in self.provider.versions().items():
+            age = (now - datetime.datetime.fromisoformat(versions[-1].created)).days
+            if age > max_age_days:
+                message = f"version {versions[-1].number} of the key {key!r} is older than {max_age_days} days: casemate keys rotate {key}"
+                found.append(Finding(id="keys.overdue", severity="medium", confidence="high", message=message, location=key))
+        return found
+
     def protect(self, passphrase: str) -> None:
         """Seal the file provider's KEKs under a passphrase, or change it; a `recovery` key is made when there was none.
 
@@ -241,6 +254,62 @@ class KeyStore:
         if not isinstance(self.provider, FileKeys):
             raise ConfigError("only the file provider has a passphrase", hint="the provider of this project protects its keys by itself")
         return self.provider
+
+    def open_target(self, table: KeysTable) -> KeyKeeper:
+        """The provider of `table`, to take this project's data keys over once it is prepared."""
+        if table.provider != "file":
+            return open_keeper(table, self.document.project)
+        master = _master(self.document, table) if self.document.slots else None  # from a migration that was interrupted
+        if table.passphrase is not None:
+            master = master or secrets.token_bytes(32)
+            self.document.slots, self.recovery = slots.create(master, read_secret(table.passphrase), self.document.project)
+        return FileKeys(self.folder, self.document, master)
+
+    def switch(self, provider: str, target: KeyKeeper) -> None:
+        """The project is with another provider from now on; the file provider's own keys are gone with the same write."""
+        sealed = self.document.identity
+        if sealed is None:
+            raise VerificationError("the key store holds no private keys", hint="restore the key store's backup")
+        fresh = Sealed(target.wrap(IDENTITY, self.provider.unwrap(IDENTITY, sealed.wrapped, "private keys"), "private keys"), sealed.content)
+
+        def change(document: Document) -> None:
+            document.provider, document.identity = provider, fresh
+            if provider != "file":
+                document.keks, document.slots = {}, None
+
+        self.provider = target
+        self._change(change)
+
+    def backup(self, passphrase: str) -> bytes:
+        """The whole file, sealed once more: Argon2id and AES-256-GCM, after the line `casemate-keys/v1` and the parameters."""
+        kdf, nonce = slots.Kdf(salt=os.urandom(16)), os.urandom(12)
+        slots.check(passphrase)
+        head = BACKUP + msgspec.json.encode(kdf) + b"\n"
+        return head + nonce + AESGCM(kdf.derive(passphrase)).encrypt(nonce, msgspec.json.encode(self.document), head)
+
+    @classmethod
+    def restore(cls, folder: Path, content: bytes, passphrase: str) -> None:
+        """Write the key store that `backup` made.
+
+        Raises:
+            VerificationError: it was changed, or the passphrase is wrong.
+            ConfigError: other keys lie there.
+        """
+        try:
+            magic, line, sealed = content.split(b"\n", 2)
+            if magic + b"\n" != BACKUP:
+                raise ValueError("format")
+            key = msgspec.json.decode(line, type=slots.Kdf).derive(passphrase)
+            plain = AESGCM(key).decrypt(sealed[:12], sealed[12:], BACKUP + line + b"\n")
+            document = msgspec.json.decode(plain, type=Document)
+        except (ValueError, InvalidTag) as error:
+            raise VerificationError("the backup of the keys was changed, or the passphrase is wrong", hint="try another copy of it") from error
+        if folder.name != document.project:
+            raise VerificationError(f"these are the keys of {document.project}, not of {folder.name}", hint="take this project's backup")
+        if (folder / keyfile.FILE).exists():
+            raise ConfigError(f"{folder / keyfile.FILE} exists already", hint="move it away if the backup's keys count")
+        make_folder(folder)
+        keyfile.write(folder, document)
 
     def rewrap_identity(self) -> bool:
         """Wrap the private keys' data key under the active version; whether that was needed."""

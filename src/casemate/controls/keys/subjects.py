@@ -75,6 +75,16 @@ class SubjectKeys:
         except (InvalidTag, ValueError) as error:
             raise VerificationError("a value under a subject's key was changed", hint="restore the catalogue from a backup") from error
 
+    def wrapped(self, tx: sa.Connection, after: str | None, count: int) -> list[tuple[str, bytes]]:
+        """The next (pseudonym, wrapped key) after `after`, for a rotation; None begins."""
+        query = sa.select(SUBJECTS.c.subject, SUBJECTS.c.wrapped).where(SUBJECTS.c.wrapped.is_not(None)).order_by(SUBJECTS.c.subject).limit(count)
+        rows = tx.execute(query if after is None else query.where(SUBJECTS.c.subject > after)).all()
+        return [(row.subject, row.wrapped) for row in rows]
+
+    def replace(self, tx: sa.Connection, pseudonym: str, old: bytes, new: bytes) -> None:
+        """Take the same key wrapped anew, unless it was shredded meanwhile."""
+        tx.execute(SUBJECTS.update().where(SUBJECTS.c.subject == pseudonym, SUBJECTS.c.wrapped == old).values(wrapped=new))
+
     def shred(self, tx: sa.Connection, subject: str) -> str:
         """Destroy the subject's key for ever; returns the pseudonym. RefusedError when there is none, or no longer."""
         pseudonym = self.pseudonym(tx, subject)

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.parquet.encryption as pe
@@ -23,7 +24,7 @@ from pyarrow import fs
 from casemate.controls.keys.interface import KeyProvider
 from casemate.core.digest import sha256_file
 from casemate.core.errors import DataError, Error, VerificationError
-from casemate.core.files import DRAFT, fsync_folder, fsync_tree, make_folder, write_atomic
+from casemate.core.files import DRAFT, exchange, fsync_folder, fsync_tree, make_folder, scratch_folder, write_atomic
 from casemate.core.signatures import Signer, Verifier, read_envelope, subjects_of
 
 MANIFEST = "manifest.dsse.json"
@@ -47,6 +48,20 @@ class _Kms(pe.KmsClient):  # type: ignore[misc]
         if master_key_identifier in self.denied:
             raise PermissionError(f"columns of class {master_key_identifier!r} are withheld")
         return self.keys.unwrap(master_key_identifier, base64.b64decode(wrapped_key), self.resource)
+
+
+class _Material(msgspec.Struct):
+    """What is read of an entry of the key material (its names are the format's)."""
+
+    masterKeyID: str  # noqa: N815
+    wrappedDEK: str  # noqa: N815
+    doubleWrapping: bool = False  # noqa: N815
+    wrappedKEK: str = ""  # noqa: N815
+
+
+def _decryption(folder: Path, name: str, keys: KeyProvider, denied: frozenset[str] = frozenset()) -> Any:
+    factory = _factory(keys, folder, denied)
+    return factory.file_decryption_properties(pe.KmsConnectionConfig(), pe.DecryptionConfiguration(), str(folder / name), _LOCAL)
 
 
 def _factory(keys: KeyProvider, folder: Path, denied: frozenset[str] = frozenset()) -> Any:
@@ -107,6 +122,54 @@ def _parquet_writer(path: Path, schema: pa.Schema, keys: KeyProvider, classes: d
         yield writer
 
 
+def wrapped_keys(folder: Path) -> list[tuple[str, bytes]]:
+    """(purpose, wrapped key) of everything in a sealed version's key material; VerificationError when it is damaged."""
+    found = []
+    for path in sorted(folder.glob("_KEY_MATERIAL_FOR_*.json")):
+        try:
+            for text in msgspec.json.decode(path.read_bytes(), type=dict[str, str]).values():
+                item = msgspec.json.decode(text, type=_Material)
+                found.append((item.masterKeyID, base64.b64decode(item.wrappedKEK if item.doubleWrapping else item.wrappedDEK)))
+        except ValueError as error:
+            raise VerificationError(f"the key material {path} was changed", hint="restore it from a backup") from error
+    return found
+
+
+def rewrap(folder: Path, keys: KeyProvider) -> None:
+    """Wrap a sealed version's keys under the active versions; no data file is touched. Each key file is replaced atomically."""
+    for path in sorted(folder.glob("_KEY_MATERIAL_FOR_*.json")):
+        with scratch_folder(folder.parent) as scratch:
+            (scratch / path.name).write_bytes(path.read_bytes())
+            part = scratch / path.name.removeprefix("_KEY_MATERIAL_FOR_").removesuffix(".json")
+            _factory(keys, folder).rotate_master_keys(pe.KmsConnectionConfig(), str(part), _LOCAL, double_wrapping=True)
+            write_atomic(path, (scratch / path.name).read_bytes())
+
+
+def seal_anew(folder: Path, keys: KeyProvider, signer: Signer, classes: dict[str, str]) -> None:
+    """Encrypt a sealed version under new data keys, for when the old ones may be known; row group by row group.
+
+    Args:
+        folder: a sealed version; it is replaced as a whole.
+        keys: unwraps the old data keys and wraps the new ones.
+        signer: signs the new manifest.
+        classes: column class per column name.
+    """
+    about = check(folder, signer.verifier)
+    with scratch_folder(folder.parent) as scratch:
+        draft = make_folder(scratch / folder.parent.name / folder.name)
+        for name in sorted(path.name for path in folder.glob("*.parquet")):
+            with (
+                pq.ParquetFile(folder / name, decryption_properties=_decryption(folder, name, keys)) as file,
+                _parquet_writer(draft / name, file.schema_arrow, keys, classes) as writer,
+            ):
+                for number in range(file.num_row_groups):
+                    writer.write_table(file.read_row_group(number), row_group_size=ROW_GROUP)
+        subjects = {path.name: sha256_file(path) for path in draft.glob("*.parquet")}
+        write_atomic(draft / MANIFEST, signer.sign_statement(subjects, PREDICATE, about))
+        fsync_tree(draft)
+        exchange(draft, folder)
+
+
 def check(folder: Path, verifier: Verifier) -> dict[str, Any]:
     """Verify the manifest's signatures and every file's digest; return what the manifest says.
 
@@ -148,10 +211,8 @@ def read(folder: Path, keys: KeyProvider, verifier: Verifier, columns: list[str]
         raise VerificationError(
             f"the sealed table {folder} is {said.get('name')}@{said.get('version')}: versions were swapped", hint="restore it from a backup"
         )
-    path = str(folder / PART)
     try:
-        properties = _factory(keys, folder, denied).file_decryption_properties(pe.KmsConnectionConfig(), pe.DecryptionConfiguration(), path, _LOCAL)
-        return pq.read_table(path, columns=columns, decryption_properties=properties)
+        return pq.read_table(folder / PART, columns=columns, decryption_properties=_decryption(folder, PART, keys, denied))
     except PermissionError as error:
         raise DataError(str(error), hint="ask for columns of other classes") from error
     except Error:

@@ -1,0 +1,281 @@
+"""`casemate keys rotate` and `destroy`: where wrapped keys lie, and how they come under another version.
+
+A rotation makes a new version of a key-encryption key, then wraps every data key anew, one place after another; no data
+byte is touched. It can be interrupted anywhere: the next one goes on with what is still under an older version.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+
+from casemate.config import FILE_NAME, KeysTable
+from casemate.controls.audit.bodies import KEK as AUDIT
+from casemate.controls.keys import keyfile, objects, tables
+from casemate.controls.keys.interface import PURPOSES, KeyKeeper
+from casemate.controls.keys.keyfile import Document
+from casemate.controls.keys.store import IDENTITY, keystore_folder
+from casemate.controls.keys.subjects import KEK as SUBJECTS
+from casemate.core.errors import ConfigError, RefusedError, VerificationError
+from casemate.core.files import write_atomic
+from casemate.core.types import Record, SealedDataset
+from casemate.project import Project
+
+BATCH = 400
+TABLE_KEYS = ("footer", "general", "sensitive", "identifier")
+Progress = Callable[[str, int, int], None]
+
+
+class Rotated(Record, frozen=True, kw_only=True):
+    """What a rotation did."""
+
+    keys: dict[str, int]
+    """The active version of every key that was rotated."""
+    rewrapped: dict[str, int]
+    """How many wrapped keys were wrapped anew, by place."""
+    sealed_anew: dict[str, int]
+    """With `compromised`: what was encrypted again, by place."""
+
+
+def rotate(
+    project: Project, keys: list[str], *, compromised: bool = False, resume: bool = False, progress: Progress = lambda _text, _done, _total: None
+) -> Rotated:
+    """Make a new version of these keys and bring everything under it.
+
+    Args:
+        project: whose keys.
+        keys: purposes; none means all.
+        compromised: encrypt the data itself again too, under new data keys.
+        resume: make no new version: only bring under the active one what is not yet.
+        progress: hears (place, done, total).
+
+    Raises:
+        ConfigError: there is no such key.
+        BackendError: the provider is away; run it again with `resume`.
+    """
+    chosen = keys or list(PURPOSES)
+    for key in chosen:
+        _known(key)
+    if not resume:
+        for key in chosen:
+            project.keys.provider.rotate(key)
+    newest = {key: versions[-1].number for key, versions in project.keys.provider.versions().items() if key in chosen}
+    rotation = _Rotation(project, newest, progress)
+    rewrapped = rotation.rewrap()
+    if IDENTITY in newest and project.keys.rewrap_identity():
+        rewrapped["private keys"] = 1
+    anew = rotation.seal_anew() if compromised else {}
+    return Rotated(keys=newest, rewrapped=rewrapped, sealed_anew=anew)
+
+
+def _known(key: str) -> None:
+    if key not in PURPOSES:
+        raise ConfigError(f"there is no key {key!r}", hint="keys: " + ", ".join(PURPOSES))
+
+
+def destroy(project: Project, key: str, version: int) -> None:
+    """Destroy a version and all older ones, once nothing is under them any more.
+
+    Raises:
+        RefusedError: something is.
+        ConfigError: it is the active version, or there is none such.
+    """
+    _known(key)
+    if version >= project.keys.provider.versions()[key][-1].number:
+        raise ConfigError(f"version {version} of {key!r} is the active one", hint=f"`casemate keys rotate {key}` first")
+    held = sum(count for (name, number), count in uses(project).items() if name == key and number <= version)
+    if held:
+        raise RefusedError(
+            f"{held} wrapped keys are still under version {version} of {key!r} or an older one", hint=f"`casemate keys rotate --resume {key}` first"
+        )
+    project.keys.provider.destroy(key, version)
+
+
+def migrate(project: Project, table: KeysTable, progress: Progress = lambda _text, _done, _total: None) -> dict[str, int]:
+    """Bring everything under another key provider and point casemate.toml there; how many keys were wrapped, by place.
+
+    Policy decides and the log says it, before anything is made at the new provider.
+
+    The old provider's keys are left to their owner, but for those of the file provider, which are removed. An interrupted
+    migration leaves a project that refuses to work; the same command goes on with it.
+
+    Raises:
+        ConfigError: the project is with that provider already.
+        BackendError: one of the providers is away.
+        AccessDenied: this user may not.
+    """
+    if table == project.config.keys:
+        raise ConfigError(f"the keys are with the {table.provider} provider already", hint="name another provider or other settings")
+    found = keyfile.read(keystore_folder(project.config.project.id))
+    if isinstance(found, Document) and found.provider == table.provider != project.config.keys.provider:
+        _point_there(project, table)  # all but this was done before it was interrupted
+        return {}
+    keys = project.keys
+    if keys.document.provider == table.provider == "file":
+        raise ConfigError("the keys are with the file provider already", hint="`casemate keys protect` sets or changes its passphrase")
+    target = keys.open_target(table)
+    crossing: Any = _Crossing(keys.provider, target)  # an interrupted migration has left keys of both
+    keys.provider = project.provider.provider = project.audit.bodies.keys = project.audit.subjects.keys = crossing
+    principal = project.authorise("keys:migrate", "Key", "all", provider=table.provider)
+    target.prepare()
+    newest = dict.fromkeys(PURPOSES, 1)
+    rewrapped = _Rotation(project, newest, progress).rewrap()
+    keys.switch(table.provider, target)
+    _point_there(project, table)
+    project.audit.record(principal.uid, "keys:migrated", 'Key::"all"', "done", provider=table.provider, rewrapped=rewrapped)
+    return rewrapped
+
+
+def _point_there(project: Project, table: KeysTable) -> None:
+    document = tomlkit.parse((project.root / FILE_NAME).read_text(encoding="utf-8"))
+    defaults = KeysTable()
+    document["keys"] = {name: value for name in KeysTable.__struct_fields__ if (value := getattr(table, name)) != getattr(defaults, name)}
+    write_atomic(project.root / FILE_NAME, tomlkit.dumps(document).encode(), mode=0o644)
+
+
+class _Crossing:
+    """Unwraps what either provider wrapped and wraps with the new one; what is the new one's counts as version 1, all else as 0."""
+
+    def __init__(self, old: KeyKeeper, new: KeyKeeper) -> None:
+        self.old, self.new = old, new
+
+    def _of(self, wrapped: bytes) -> KeyKeeper:
+        return self.new if self.version_of(wrapped) else self.old
+
+    def version_of(self, wrapped: bytes) -> int:
+        try:
+            self.new.version_of(wrapped)
+        except VerificationError:
+            return 0
+        return 1
+
+    def wrap(self, key: str, data_key: bytes, resource: str = "") -> bytes:
+        return self.new.wrap(key, data_key, resource)
+
+    def unwrap(self, key: str, wrapped: bytes, resource: str = "") -> bytes:
+        return self._of(wrapped).unwrap(key, wrapped, resource)
+
+    def rewrap(self, key: str, wrapped: list[bytes]) -> list[bytes]:
+        return [self.new.wrap(key, self.unwrap(key, item)) for item in wrapped]
+
+
+def uses(project: Project) -> Counter[tuple[str, int]]:
+    """How many wrapped keys are under each (key, version)."""
+    rotation = _Rotation(project, {}, lambda _text, _done, _total: None)
+    version_of = project.keys.provider.version_of
+    return Counter((key, version_of(wrapped)) for key, wrapped in rotation.everything())
+
+
+class _Rotation:
+    def __init__(self, project: Project, newest: dict[str, int], progress: Progress) -> None:
+        self.project = project
+        self.provider = project.keys.provider
+        self.newest = newest
+        self.progress = progress
+
+    def _versions(self) -> list[Path]:
+        return sorted(path.parent for path in (self.project.state / "datasets").glob(f"*/*/{tables.MANIFEST}"))
+
+    def everything(self) -> Iterator[tuple[str, bytes]]:
+        """Every (purpose, wrapped key) of the project."""
+        for folder in self._versions():
+            yield from tables.wrapped_keys(folder)
+        for _, wrapped in (*self.project.objects.wrapped(), *self.project.objects.inline()):
+            yield objects.KEK, wrapped
+        with self.project.store.reading() as tx:
+            yield from ((AUDIT, wrapped) for _, wrapped in self.project.audit.bodies.wrapped(tx))
+        for batch in self._subjects():
+            yield from ((SUBJECTS, wrapped) for _, wrapped in batch)
+        if self.project.keys.document.identity is not None:
+            yield IDENTITY, self.project.keys.document.identity.wrapped
+
+    def _subjects(self) -> Iterator[list[tuple[str, bytes]]]:
+        after: str | None = None
+        while True:
+            with self.project.store.reading() as tx:
+                batch = self.project.audit.subjects.wrapped(tx, after, BATCH)
+            if not batch:
+                return
+            yield batch
+            after = batch[-1][0]
+
+    def _old(self, key: str, wrapped: bytes) -> bool:
+        return key in self.newest and self.provider.version_of(wrapped) < self.newest[key]
+
+    def rewrap(self) -> dict[str, int]:
+        """Bring every wrapped key under the newest version; how many, by place."""
+        places = {
+            "tables": self._rewrap_tables,
+            "objects": self._rewrap_objects,
+            "audit log": self._rewrap_bodies,
+            "subjects": self._rewrap_subjects,
+        }
+        return {place: count for place, work in places.items() if (count := work())}
+
+    def _rewrap_tables(self) -> int:
+        folders = [folder for folder in self._versions() if any(self._old(key, wrapped) for key, wrapped in tables.wrapped_keys(folder))]
+        for done, folder in enumerate(folders, 1):
+            tables.rewrap(folder, self.project.provider)
+            self.progress("tables", done, len(folders))
+        return len(folders)
+
+    def _rewrap_objects(self) -> int:
+        todo = [(path, wrapped) for path, wrapped in self.project.objects.wrapped() if self._old(objects.KEK, wrapped)]
+        for done, batch in enumerate(_batches(todo), 1):
+            fresh = self.project.provider.rewrap(objects.KEK, [wrapped for _, wrapped in batch])
+            for (path, _), wrapped in zip(batch, fresh, strict=True):
+                write_atomic(path, wrapped)
+            self.progress("objects", min(done * BATCH, len(todo)), len(todo))
+        inline = [digest for digest, wrapped in self.project.objects.inline() if self._old(objects.KEK, wrapped)]
+        for digest in inline:
+            self.project.objects.seal_anew(digest)
+        return len(todo) + len(inline)
+
+    def _rewrap_bodies(self) -> int:
+        with self.project.store.transaction() as tx:
+            todo = [(number, wrapped) for number, wrapped in self.project.audit.bodies.wrapped(tx) if self._old(AUDIT, wrapped)]
+            for (number, _), wrapped in zip(todo, self.provider.rewrap(AUDIT, [wrapped for _, wrapped in todo]), strict=True):
+                self.project.audit.bodies.replace(tx, number, wrapped)
+        return len(todo)
+
+    def _rewrap_subjects(self) -> int:
+        count = 0
+        for batch in self._subjects():
+            todo = [(subject, wrapped) for subject, wrapped in batch if self._old(SUBJECTS, wrapped)]
+            fresh = self.project.provider.rewrap(SUBJECTS, [wrapped for _, wrapped in todo]) if todo else []
+            with self.project.store.transaction() as tx:
+                for (subject, old), wrapped in zip(todo, fresh, strict=True):
+                    self.project.audit.subjects.replace(tx, subject, old, wrapped)
+            count += len(todo)
+        return count
+
+    def seal_anew(self) -> dict[str, int]:
+        """Encrypt the data itself again; how much, by place."""
+        done = {}
+        if set(self.newest) & set(TABLE_KEYS):
+            classes = {(r.name, r.version): {c.name: str(c.column_class) for c in r.schema.columns} for r in self._records()}
+            folders = [folder for folder in self._versions() if (folder.parent.name, folder.name) in classes]
+            for number, folder in enumerate(folders, 1):
+                tables.seal_anew(folder, self.project.provider, self.project.keys.signer, classes[folder.parent.name, folder.name])
+                self.progress("tables", number, len(folders))
+            done["tables"] = len(folders)
+        if objects.KEK in self.newest:
+            digests = self.project.objects.digests()
+            for number, digest in enumerate(digests, 1):
+                self.project.objects.seal_anew(digest)
+                self.progress("objects", number, len(digests))
+            done["objects"] = len(digests)
+        if AUDIT in self.newest:
+            done["audit log entries"] = self.project.audit.seal_anew()
+        return done
+
+    def _records(self) -> list[SealedDataset]:
+        found = [self.project.engine.record(run["id"], "data", SealedDataset) for run in self.project.engine.runs()]
+        return [record for record in found if record is not None]
+
+
+def _batches(todo: list[tuple[Path, bytes]]) -> Iterator[list[tuple[Path, bytes]]]:
+    for start in range(0, len(todo), BATCH):
+        yield todo[start : start + BATCH]
