@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import tomlkit
 
 from casemate.config import FILE_NAME, KeysTable
@@ -133,6 +134,7 @@ def _point_there(project: Project, table: KeysTable) -> None:
     defaults = KeysTable()
     document["keys"] = {name: value for name in KeysTable.__struct_fields__ if (value := getattr(table, name)) != getattr(defaults, name)}
     write_atomic(project.root / FILE_NAME, tomlkit.dumps(document).encode(), mode=0o644)
+    project.config = msgspec.structs.replace(project.config, keys=table)
 
 
 class _Crossing:
