@@ -1,5 +1,6 @@
 """Other people's tools read what we write, and we read or refuse what they write."""
 
+import base64
 import json
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from tests.conftest import command, serving
 import casemate
 from casemate.config import DataTable
 from casemate.core.errors import DataError, RequestError, VerificationError
-from casemate.core.signatures import Signer
+from casemate.core.signatures import Signer, pae
 from casemate.serve import oip
 from casemate.stages.data import source
 from casemate.stages.release import bundle
@@ -271,3 +272,37 @@ def test_a_run_and_a_prediction_open_no_connection_of_their_own(tmp_path):
         done = subprocess.run([command()[0], "-c", watcher, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines()[-1] == "SEEN []"
+
+
+def test_an_independent_implementation_verifies_our_mldsa_65_signatures_and_we_its():
+    """dilithium-py, written from FIPS 204 in pure Python."""
+    dilithium = pytest.importorskip("dilithium_py.ml_dsa", reason="pip install dilithium-py")
+    from cryptography.hazmat.primitives.asymmetric import mldsa
+
+    signer = Signer.generate()
+    envelope = signer.sign(b"payload")
+    message = pae(envelope["payloadType"], b"payload")
+    signature = base64.b64decode(envelope["signatures"][1]["sig"])
+    public = signer.quantum.public_key().public_bytes_raw()
+    assert dilithium.ML_DSA_65.verify(public, message, signature)
+    assert not dilithium.ML_DSA_65.verify(public, message + b"x", signature)
+    theirs, secret = dilithium.ML_DSA_65.keygen()
+    mldsa.MLDSA65PublicKey.from_public_bytes(theirs).verify(dilithium.ML_DSA_65.sign(secret, message), message)
+
+
+def test_encrypted_parquet_files_of_other_tools_are_read_as_their_keys_allow_and_are_no_source_without(case):
+    import pyarrow.parquet as pq
+    import pyarrow.parquet.encryption as pe
+
+    folder = case("vectors/parquet_encrypted")
+    opened = pq.read_table(
+        folder / "uniform_encryption.parquet.encrypted", decryption_properties=pe.create_decryption_properties(b"0123456789012345")
+    )
+    assert (opened.num_rows, opened.num_columns) == (50, 8)
+    with pytest.raises(OSError, match="decrypt|Decrypt|key|Key"):
+        pq.read_table(folder / "uniform_encryption.parquet.encrypted", decryption_properties=pe.create_decryption_properties(b"x" * 16))
+    files = sorted(folder.glob("*.encrypted"))
+    assert len(files) == 8
+    for path in files:
+        with pytest.raises(DataError):
+            source.read(path, DataTable(source=path.name, target="y"))
