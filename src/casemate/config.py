@@ -235,6 +235,9 @@ class ServeTable(Table, frozen=True, kw_only=True):
         default_factory=lambda: ["localhost", "127.0.0.1"]
     )
     models: Annotated[list[str], Meta(description="Models to serve (`NAME` or `NAME@VERSION`); default: the project's.")] = []
+    client_certificates: Annotated[
+        Literal["none", "require"], Meta(description="`require`: only clients with a valid certificate of the project's own authority may connect.")
+    ] = "none"
     max_body_mb: Annotated[float, Meta(description="Largest request body in MiB.", gt=0)] = 8.0
     max_rows: Annotated[Count, Meta(description="Most rows in one request.")] = 10_000
 

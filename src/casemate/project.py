@@ -23,6 +23,7 @@ from casemate.controls.audit.keyuse import AuditedKeys
 from casemate.controls.audit.log import AuditLog
 from casemate.controls.audit.outside import Outside
 from casemate.controls.keys import tables
+from casemate.controls.keys.certificates import Certificates
 from casemate.controls.keys.objects import ObjectStore
 from casemate.controls.keys.store import KeyStore, keystore_folder
 from casemate.controls.keys.subjects import SubjectKeys
@@ -198,6 +199,11 @@ class Project:
     def provider(self) -> AuditedKeys:
         """The key provider; every use is recorded."""
         return AuditedKeys(self.keys.provider, self.audit, lambda: self.directory.current_user().uid)
+
+    @cached_property
+    def certificates(self) -> Certificates:
+        """The certificates of the project's authority."""
+        return Certificates(self.store, self.keys.authority, self.clock)
 
     @cached_property
     def audit(self) -> AuditLog:

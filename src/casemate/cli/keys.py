@@ -40,10 +40,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     migrate.add_argument("provider", choices=("file", "vault", "aws"), help="the new provider")
     for name in SETTINGS:
         migrate.add_argument(f"--{name}", help=f"[keys] {name} of the new provider")
+    _certificate(action("certificate", "certificates of the project's own authority").add_subparsers(dest="what", metavar="ACTION", required=True))
     for name, text in (("backup", "write the key store to one encrypted file"), ("restore", "bring the key store back")):
         parser_ = action(name, text)
         parser_.add_argument("file", type=Path, help="the backup")
         parser_.add_argument("passphrase", metavar="REF", help="reference to the backup's passphrase: env:NAME, file:PATH or prompt")
+
+
+def _certificate(actions: Any) -> None:
+    def action(name: str, text: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = actions.add_parser(name, help=text, parents=[common(nested=True)])
+        return parser
+
+    issue = action("issue", "a certificate and its key, in a new folder")
+    issue.add_argument("kind", choices=("server", "client", "node"), help="what it is for; a node is both")
+    issue.add_argument("names", nargs="+", metavar="NAME", help="DNS names and addresses; of a client its name")
+    issue.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder for cert.pem, key.pem and ca.pem")
+    issue.add_argument("--days", type=int, default=30, help="how long it is valid (default: 30)")
+    issue.add_argument("--algorithm", choices=("p256", "mldsa65"), default="p256", help="of its key (default: p256)")
+    renew = action("renew", "replace the certificate in a folder once two thirds of its life are over; for a daily job")
+    renew.add_argument("folder", type=Path, metavar="DIR", help="as `issue` wrote it")
+    action("list", "every certificate that was issued")
+    revoke = action("revoke", "make a certificate useless at once")
+    revoke.add_argument("serial", help="as `list` shows it")
+    crl = action("crl", "write the revocation list for other servers, valid for a day")
+    crl.add_argument("--out", type=Path, required=True, metavar="FILE", help="PEM file")
 
 
 def run(arguments: Any) -> int:
@@ -63,6 +84,7 @@ def run(arguments: Any) -> int:
         "protect": _protect,
         "migrate": _migrate,
         "backup": _backup,
+        "certificate": _certify,
     }[arguments.action](arguments, project)
 
 
@@ -217,3 +239,65 @@ def _bring_back(arguments: Any) -> int:
     project.audit.record(project.directory.current_user().uid, f"keys:{arguments.action}", 'Key::"all"', "done")
     emit(arguments, {"folder": str(folder)}, text)
     return 0
+
+
+def _certify(arguments: Any, project: Any) -> int:
+    from casemate.cli.output import emit, table
+
+    if arguments.what == "issue":
+        return _issue(arguments, project, arguments.kind, arguments.names, arguments.days, arguments.algorithm)
+    if arguments.what == "renew":
+        return _renew(arguments, project)
+    if arguments.what == "list":
+        found = project.certificates.list()
+        rows = [[c["serial"], c["kind"], ", ".join(c["names"]), c["until"][:16], "revoked" if c["revoked"] else ""] for c in found]
+        emit(arguments, found, table(["serial", "kind", "names", "until", ""], rows))
+    elif arguments.what == "revoke":
+        principal = project.authorise("certificate:revoke", "Key", "certificates", serial=arguments.serial)
+        with project.store.transaction() as tx:
+            project.certificates.revoke(tx, arguments.serial)
+            project.audit.append(tx, principal.uid, "certificate:revoke", f'Certificate::"{arguments.serial}"', "done", {})
+        project.audit.publish()
+        emit(arguments, {"revoked": arguments.serial}, f"{arguments.serial} is revoked; our servers refuse it within a second")
+    else:
+        from casemate.core.files import write_atomic
+
+        write_atomic(arguments.out, project.certificates.crl(), mode=0o644)
+        emit(arguments, {"crl": str(arguments.out)}, f"wrote {arguments.out}, valid for a day")
+    return 0
+
+
+def _issue(arguments: Any, project: Any, kind: str, names: list[str], days: int, algorithm: str, replace: Path | None = None) -> int:
+    from casemate.cli.output import emit
+    from casemate.controls.keys import certificates
+    from casemate.core.errors import ConfigError
+
+    out = replace or arguments.out
+    if replace is None and out.exists():
+        raise ConfigError(f"{out} exists already", hint="name a new folder, or renew it")
+    principal = project.authorise("certificate:issue", "Key", "certificates")
+    with project.store.transaction() as tx:
+        serial, chain, key = project.certificates.issue(tx, kind, names, days, algorithm)
+        detail = {"kind": kind, "names": names, "days": days, "algorithm": algorithm}
+        project.audit.append(tx, principal.uid, "certificate:issue", f'Certificate::"{serial}"', "done", detail)
+    project.audit.publish()
+    certificates.write(out, chain, key, project.keys.authority.pem, replace=replace is not None)
+    emit(arguments, {"serial": serial, "folder": str(out)}, f"{out}: {kind} certificate {serial} for {', '.join(names)}, {days} days")
+    return 0
+
+
+def _renew(arguments: Any, project: Any) -> int:
+    from casemate.cli.output import emit
+    from casemate.controls.keys import certificates
+    from casemate.core.errors import RefusedError
+
+    certificate, due = certificates.due(arguments.folder, project.clock.now())
+    serial = format(certificate.serial_number, "x")
+    row = next((row for row in project.certificates.list() if row["serial"] == serial), None)
+    if row is None or row["revoked"]:
+        raise RefusedError(f"the certificate {serial} is {'revoked' if row else 'not of this project'}", hint="`casemate keys certificate issue`")
+    if not due:
+        emit(arguments, {"serial": serial, "renewed": False}, f"{serial} is good until {certificate.not_valid_after_utc:%Y-%m-%d}; nothing to do")
+        return 0
+    days = (certificate.not_valid_after_utc - certificate.not_valid_before_utc).days
+    return _issue(arguments, project, row["kind"], row["names"], days, row["algorithm"], replace=arguments.folder)

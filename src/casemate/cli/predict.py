@@ -14,6 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="model name (default: the project's)")
     parser.add_argument("--url", help="the gateway (default: [serve] host and port)")
     parser.add_argument("--token", help="file:PATH or env:NAME; default: one for this call, made by the owner")
+    parser.add_argument("--certificate", type=Path, metavar="DIR", help="folder with cert.pem and key.pem, where the gateway demands one")
     parser.add_argument("--out", type=Path, help="write CSV there instead of to standard output")
 
 
@@ -33,7 +34,7 @@ def run(arguments: Any) -> int:
     token, revoke = _token(arguments.token, project, model)
     try:
         url = arguments.url or f"https://{options.host}:{options.port}"
-        client = Client(url, token, project.keys.folder / "public" / "ca.pem")
+        client = Client(url, token, project.keys.folder / "public" / "ca.pem", arguments.certificate)
         classes = client.classes(model)
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")

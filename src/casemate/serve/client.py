@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from casemate.config import DataTable
+from casemate.controls.keys.certificates import CHAIN, KEY
 from casemate.core.errors import AccessDenied, BackendError, ConfigError, DataError, RequestError
 
 BATCH = 1000
@@ -22,19 +23,27 @@ TIMEOUT = 60.0
 class Client:
     """One connection to a gateway."""
 
-    def __init__(self, url: str, token: str, authority: Path) -> None:
+    def __init__(self, url: str, token: str, authority: Path, certificate: Path | None = None) -> None:
         """Connect lazily.
 
         Args:
             url: `https://host:port`.
             token: a bearer token.
             authority: the CA certificate (PEM) to trust, nothing else is.
+            certificate: folder with `cert.pem` and `key.pem`, where the gateway demands one.
         """
         parts = urlsplit(url)
         if parts.scheme != "https" or not parts.hostname:
             raise BackendError(f"{url!r} is not an https URL")
         context = ssl.create_default_context(cafile=str(authority))
         context.minimum_version = ssl.TLSVersion.TLSv1_3
+        if certificate is not None:
+            try:
+                context.load_cert_chain(certificate / CHAIN, certificate / KEY)
+            except (OSError, ssl.SSLError) as error:
+                raise ConfigError(
+                    f"{certificate} holds no client certificate", hint="casemate keys certificate issue client NAME --out DIR"
+                ) from error
         self._url = url
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         self._connection = http.client.HTTPSConnection(parts.hostname, parts.port or 443, timeout=TIMEOUT, context=context)

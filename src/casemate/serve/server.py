@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from cryptography import x509
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from casemate.controls.audit.log import GroupCommit
 from casemate.controls.keys.pki import SERVER_DAYS, Authority
-from casemate.core.errors import BackendError, ConfigError
+from casemate.core.errors import BackendError, ConfigError, Error
 from casemate.project import Project
 from casemate.serve.app import Gateway
 from casemate.serve.endpoint import Endpoint
@@ -45,9 +46,10 @@ def serve(project: Project, announce: Callable[[str, list[str]], None]) -> None:
     if len(set(names)) != len(names):
         raise ConfigError(f"[serve] models names one model twice: {names}", hint="list each once")
     principal = project.authorise("gateway:start", models=names)
-    context = tls_context(project.keys.authority, options.names, project.keys.folder)
+    context = tls_context(project.keys.authority, options.names, project.keys.folder, clients=options.client_certificates == "require")
     listener = listen(options.host, options.port)
     audit = GroupCommit(project.audit)
+    revocations = Revocations(project.certificates.revoked, audit) if options.client_certificates == "require" else None
     gateway = Gateway(
         endpoints,
         project.directory,
@@ -58,7 +60,7 @@ def serve(project: Project, announce: Callable[[str, list[str]], None]) -> None:
     )
     config = uvicorn.Config(
         gateway,
-        http=Bounded,
+        http=type("Guarded", (Bounded,), {"revocations": revocations}),
         ws="none",
         loop="uvloop",
         interface="asgi3",
@@ -76,7 +78,7 @@ def serve(project: Project, announce: Callable[[str, list[str]], None]) -> None:
     # uvicorn stops on these signals and then raises them again: what must still be written needs a quiet handler.
     before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        _Server(config, lambda: announce(url, names), renew).run(sockets=[listener])
+        _Server(config, lambda: announce(url, names), renew, revocations).run(sockets=[listener])
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -85,12 +87,54 @@ def serve(project: Project, announce: Callable[[str, list[str]], None]) -> None:
         project.audit.record(principal.uid, "gateway:stop", f'Project::"{project.config.project.id}"', "done")
 
 
+class Revocations:
+    """Which client certificates are no longer good; looked up twice a second."""
+
+    LOOK_SECONDS = 0.5
+
+    def __init__(self, look: Callable[[], frozenset[int]], audit: GroupCommit) -> None:
+        self._look = look
+        self._audit = audit
+        self._serials = look()
+
+    def refuses(self, serial: int | None) -> bool:
+        """Whether a connection with this certificate must end; the refusal is recorded."""
+        if serial is not None and serial not in self._serials:
+            return False
+        shown = "none" if serial is None else format(serial, "x")
+        self._audit.append(f'Certificate::"{shown}"', "gateway:connect", 'Project::"gateway"', "denied", {"reason": "revoked"})
+        return True
+
+    async def watch(self, connections: Any) -> None:
+        """Keep the list fresh, and end open connections whose certificate was revoked."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self.LOOK_SECONDS)
+            try:
+                found = await loop.run_in_executor(None, self._look)
+            except Error:
+                continue  # the catalogue is away: nothing that needs it is answered meanwhile either
+            fresh, self._serials = found - self._serials, found
+            for connection in [connection for connection in connections if getattr(connection, "serial", None) in fresh]:
+                self.refuses(connection.serial)
+                connection.transport.abort()
+
+
 class Bounded(HttpToolsProtocol):
     """uvicorn's protocol with a limit on the size of a request's head and on the time that it may take."""
 
+    revocations: Revocations | None = None
+    serial: int | None = None
+    """Serial number of the client's certificate."""
+
     def connection_made(self, transport: Any) -> None:
-        """Start the clock for the first head."""
+        """Start the clock for the first head; a client whose certificate was revoked goes no further."""
         super().connection_made(transport)
+        if self.revocations is not None:
+            presented = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
+            self.serial = x509.load_der_x509_certificate(presented).serial_number if presented else None
+            if self.revocations.refuses(self.serial):
+                transport.abort()
         self._head_bytes, self._heads, self._in_head = 0, 0, True
         self._head_timer = self.loop.call_later(HEAD_SECONDS, transport.abort)
 
@@ -129,8 +173,10 @@ class Bounded(HttpToolsProtocol):
 class _Server(uvicorn.Server):
     """uvicorn's server that says when it answers and renews its certificate."""
 
-    def __init__(self, config: uvicorn.Config, started: Callable[[], None], renew: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None], renew: Callable[[], None], revocations: "Revocations | None") -> None:
         super().__init__(config)
+        self._revocations = revocations
+        self._watch: asyncio.Task[None] | None = None
         self._announce = started
         self._renew = renew
         self._renewal: asyncio.Task[None] | None = None
@@ -138,6 +184,8 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._renewal = asyncio.create_task(self._keep_fresh())
+        if self._revocations is not None:
+            self._watch = asyncio.create_task(self._revocations.watch(self.server_state.connections))
         self._announce()
 
     async def _keep_fresh(self) -> None:
@@ -146,11 +194,22 @@ class _Server(uvicorn.Server):
             self._renew()
 
 
-def tls_context(authority: Authority, names: list[str], folder: Path) -> ssl.SSLContext:
-    """The gateway's TLS settings with a fresh certificate for `names`; `folder` is private, for a moment."""
+def tls_context(authority: Authority, names: list[str], folder: Path, *, clients: bool = False) -> ssl.SSLContext:
+    """The gateway's TLS settings with a fresh certificate for `names`.
+
+    Args:
+        authority: issues it.
+        names: what clients call this server.
+        folder: private; takes two files for a moment.
+        clients: demand a certificate of the same authority from every client.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.set_alpn_protocols(["http/1.1"])
+    if clients:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        context.load_verify_locations(cadata=authority.pem.decode())
     _load(context, authority, names, folder)
     return context
 

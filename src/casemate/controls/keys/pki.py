@@ -1,16 +1,26 @@
-"""The project's certificate authority: short-lived server certificates on P-256 (RFC 5280, TLS 1.3 only)."""
+"""The project's certificate authority: short-lived certificates for servers, clients and nodes (RFC 5280, TLS 1.3 only)."""
 
 import datetime
 import ipaddress
 from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import quote
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, mldsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 CA_DAYS = 3650
 SERVER_DAYS = 30
+CLIENT = "casemate:client/"
+Kind = Literal["server", "client", "node"]
+Algorithm = Literal["p256", "mldsa65"]
+USES = {
+    "server": [ExtendedKeyUsageOID.SERVER_AUTH],
+    "client": [ExtendedKeyUsageOID.CLIENT_AUTH],
+    "node": [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH],
+}
 _CLOCK_SKEW = datetime.timedelta(minutes=5)
 
 
@@ -86,7 +96,21 @@ class Authority:
 
     def issue_server(self, names: list[str]) -> tuple[bytes, bytes]:
         """(certificate chain PEM, private key PEM) for a TLS server known by `names`."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        return self.issue("server", names, SERVER_DAYS, "p256")
+
+    def issue(self, kind: Kind, names: list[str], days: int, algorithm: Algorithm) -> tuple[bytes, bytes]:
+        """(certificate chain PEM, private key PEM).
+
+        Args:
+            kind: what it may be used for; a `node` is server and client at once.
+            names: DNS names and addresses; a client's single name becomes a URI `casemate:client/NAME`.
+            days: how long it is valid.
+            algorithm: of the holder's key; ML-DSA-65 (RFC 9881) needs a TLS stack that knows it, OpenSSL 3.5 or newer.
+        """
+        key = ec.generate_private_key(ec.SECP256R1()) if algorithm == "p256" else mldsa.MLDSA65PrivateKey.generate()
+        alternative = (
+            [x509.UniformResourceIdentifier(CLIENT + quote(name)) for name in names] if kind == "client" else [_general_name(n) for n in names]
+        )
         certificate = (
             x509.CertificateBuilder()
             .subject_name(_name(names[0]))
@@ -94,14 +118,25 @@ class Authority:
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(_now() - _CLOCK_SKEW)
-            .not_valid_after(_now() + datetime.timedelta(days=SERVER_DAYS))
-            .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
+            .not_valid_after(_now() + datetime.timedelta(days=days))
+            .add_extension(x509.SubjectAlternativeName(alternative), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(sign_certificates=False), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage(USES[kind]), critical=False)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
             .sign(self.key, hashes.SHA256())
         )
         private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         return certificate.public_bytes(serialization.Encoding.PEM) + self.pem, private
+
+    def crl(self, revoked: list[tuple[int, datetime.datetime]]) -> bytes:
+        """A certificate revocation list as PEM (RFC 5280, section 5), valid for a day."""
+        now = _now()
+        builder = x509.CertificateRevocationListBuilder().issuer_name(self.certificate.subject)
+        builder = builder.last_update(now - _CLOCK_SKEW).next_update(now + datetime.timedelta(days=1))
+        builder = builder.add_extension(x509.CRLNumber(int(now.timestamp())), critical=False)
+        builder = builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
+        for serial, when in revoked:
+            builder = builder.add_revoked_certificate(x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(when).build())
+        return builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)

@@ -1,0 +1,168 @@
+"""Client certificates: who has none, a foreign one, one for servers or a revoked one does not get in, or no longer."""
+
+import datetime
+import http.client
+import json
+import ssl
+import subprocess
+
+import pytest
+import tomlkit
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import mldsa
+from cryptography.x509.verification import PolicyBuilder
+from cryptography.x509.verification import Store as Anchors
+from tests.attacks.test_gateway import new_token
+from tests.conftest import serving, wait_for
+
+import casemate
+from casemate.controls.keys import certificates
+from casemate.controls.keys.pki import Authority, create_authority
+from casemate.core.errors import ConfigError, RefusedError
+
+REFUSED = (ssl.SSLError, ConnectionError, http.client.HTTPException, OSError)
+
+
+@pytest.fixture
+def project(clinic):
+    path = clinic / "casemate.toml"
+    document = tomlkit.parse(path.read_text())
+    document["serve"]["client_certificates"] = "require"
+    path.write_text(tomlkit.dumps(document))
+    return casemate.open(clinic)
+
+
+@pytest.fixture
+def issue(project, cli, tmp_path):
+    """(serial, folder) of a new certificate."""
+
+    def make(kind="client", name="ward-7", *more):
+        folder = tmp_path / f"{kind}-{name}"
+        answer = cli("keys", "certificate", "issue", kind, name, "--out", folder, "--config", project.root, "--format", "json", *more)
+        assert answer.code == 0, answer.err
+        return json.loads(answer.out)["serial"], folder
+
+    return make
+
+
+def connect(running, folder=None):
+    context = ssl.create_default_context(cafile=str(running.ca))
+    if folder:
+        context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    return http.client.HTTPSConnection("127.0.0.1", running.port, context=context, timeout=20)
+
+
+def ask(connection, token):
+    connection.request("GET", "/v2/health/ready", headers={"Authorization": f"Bearer {token}"})
+    reply = connection.getresponse()
+    reply.read()
+    return reply.status
+
+
+def test_only_a_valid_client_certificate_of_this_project_gets_in(project, issue, tmp_path):
+    token, _ = new_token(project)
+    _, good = issue()
+    _, node = issue("node", "worker-1")
+    _, server = issue("server", "other.example.org")
+    foreign = tmp_path / "foreign"
+    stranger = Authority(*create_authority("stranger"))
+    certificates.write(foreign, *stranger.issue("client", ["ward-7"], 30, "p256"), stranger.pem)
+    with serving(project.root) as running:
+        assert ask(connect(running, good), token) == 200
+        assert ask(connect(running, node), token) == 200
+        for folder in (None, server, foreign):
+            with pytest.raises(REFUSED):
+                ask(connect(running, folder), token)
+        assert ask(connect(running, good), "cm_none") == 401
+
+
+def test_a_revoked_certificate_ends_open_connections_and_opens_no_new_ones(project, issue, cli):
+    token, _ = new_token(project)
+    serial, folder = issue()
+    _, other = issue("client", "ward-8")
+    with serving(project.root) as running:
+        connection, untouched = connect(running, folder), connect(running, other)
+        assert ask(connection, token) == ask(untouched, token) == 200
+        assert cli("keys", "certificate", "revoke", serial, "--config", project.root).code == 0
+
+        def ended():
+            try:
+                return ask(connection, token) != 200
+            except REFUSED:
+                return True
+
+        wait_for(ended)
+        with pytest.raises(REFUSED):
+            ask(connect(running, folder), token)
+        assert ask(connect(running, other), token) == 200
+    refused = [entry for entry in project.audit.entries() if entry.action == "gateway:connect"]
+    assert {(entry.principal, entry.outcome) for entry in refused} == {(f'Certificate::"{serial}"', "denied")}
+    assert cli("keys", "certificate", "revoke", serial, "--config", project.root).code == 2
+
+
+def test_predict_uses_a_client_certificate(project, issue, cli, tmp_path):
+    _, folder = issue()
+    with serving(project.root) as running:
+        words = ("predict", project.root / "data" / "wdbc.csv", "--url", running.url, "--config", project.root)
+        answer = cli(*words, "--certificate", folder, "--out", tmp_path / "out.csv")
+        assert answer.code == 0, answer.err
+        assert cli(*words).code == 5
+        assert cli(*words, "--certificate", tmp_path).code == 2
+
+
+def test_the_revocation_list_is_one_that_openssl_reads(project, issue, cli, tmp_path):
+    revoked, folder = issue()
+    _, good = issue("client", "ward-8")
+    assert cli("keys", "certificate", "revoke", revoked, "--config", project.root).code == 0
+    crl = tmp_path / "crl.pem"
+    assert cli("keys", "certificate", "crl", "--out", crl, "--config", project.root).code == 0
+    parsed = x509.load_pem_x509_crl(crl.read_bytes())
+    assert parsed.is_signature_valid(project.keys.authority.certificate.public_key())
+    assert [format(entry.serial_number, "x") for entry in parsed] == [revoked]
+    for where, code in ((good, 0), (folder, 2)):
+        words = ["openssl", "verify", "-crl_check", "-CAfile", where / "ca.pem", "-CRLfile", crl, where / "cert.pem"]
+        assert subprocess.run(words, capture_output=True, check=False).returncode == code
+
+
+def test_a_certificate_is_renewed_at_two_thirds_of_its_life_and_not_when_revoked_or_expired(project, issue, cli, monkeypatch):
+    _, folder = issue("node", "worker-1")
+    before = (folder / "cert.pem").read_bytes()
+    words = ("keys", "certificate", "renew", folder, "--config", project.root)
+    assert "nothing to do" in cli(*words).out
+    assert (folder / "cert.pem").read_bytes() == before
+    certificate = x509.load_pem_x509_certificate(before)
+    later = certificate.not_valid_before_utc + (certificate.not_valid_after_utc - certificate.not_valid_before_utc) * 0.7
+    assert certificates.due(folder, later)[1]
+    with pytest.raises(RefusedError, match="expired"):
+        certificates.due(folder, certificate.not_valid_after_utc + datetime.timedelta(days=1))
+    monkeypatch.setattr("casemate.core.clock.SystemClock.now", lambda _self: later)
+    assert cli(*words).code == 0
+    fresh = x509.load_pem_x509_certificate((folder / "cert.pem").read_bytes())
+    assert fresh.serial_number != certificate.serial_number
+    assert fresh.subject == certificate.subject
+    assert cli("keys", "certificate", "revoke", format(fresh.serial_number, "x"), "--config", project.root).code == 0
+    assert cli(*words).code == 1
+
+
+def test_an_mldsa_65_certificate_verifies_under_the_authority(project, issue):
+    _, folder = issue("server", "pq.example.org", "--algorithm", "mldsa65")
+    certificate = x509.load_pem_x509_certificate((folder / "cert.pem").read_bytes())
+    assert isinstance(certificate.public_key(), mldsa.MLDSA65PublicKey)
+    certificate.verify_directly_issued_by(project.keys.authority.certificate)
+    anchors = PolicyBuilder().store(Anchors([project.keys.authority.certificate]))
+    plain = issue("server", "p256.example.org")[1]
+    leaf = x509.load_pem_x509_certificate((plain / "cert.pem").read_bytes())
+    assert anchors.build_server_verifier(x509.DNSName("p256.example.org")).verify(leaf, [])
+
+
+def test_impossible_certificates_are_refused_and_leave_nothing(project, cli, tmp_path):
+    for more in (("client", "a", "--days", "0"), ("client", "a", "--days", "9999"), ("client", "a b"), ("client", "")):
+        answer = cli("keys", "certificate", "issue", *more, "--out", tmp_path / "x", "--config", project.root)
+        assert answer.code == 2, answer.err
+    assert not (tmp_path / "x").exists()
+    (tmp_path / "y").mkdir()
+    assert cli("keys", "certificate", "issue", "client", "a", "--out", tmp_path / "y", "--config", project.root).code == 2
+    assert cli("keys", "certificate", "renew", tmp_path / "y", "--config", project.root).code == 2
+    assert cli("keys", "certificate", "revoke", "ffff", "--config", project.root).code == 2
+    with pytest.raises(ConfigError):
+        certificates.write(tmp_path / "y", b"", b"", b"")
