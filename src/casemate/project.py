@@ -25,6 +25,7 @@ from casemate.controls.audit.outside import Outside
 from casemate.controls.keys import tables
 from casemate.controls.keys.certificates import Certificates
 from casemate.controls.keys.objects import ObjectStore
+from casemate.controls.keys.secrets import secret_servers
 from casemate.controls.keys.store import KeyStore, keystore_folder
 from casemate.controls.keys.subjects import SubjectKeys
 from casemate.core.clock import Clock, SystemClock
@@ -178,10 +179,14 @@ class Project:
         self.state = root / STATE
         if not config.store.url and not self.catalog.is_file():
             raise ConfigError(f"{root} has a {FILE_NAME} but no {STATE}/{CATALOG}", hint="`casemate init` creates it")
-        self.store = open_store(config.store.url, self.catalog, config.store.password)
+        self.store = open_store(config.store.url, self.catalog, config.store.password, self.read_secret)
         if check:
             self.store.check()
         self.directory = Directory(self.store, self.clock)
+
+    def read_secret(self, reference: str) -> str:
+        """The secret behind `env:NAME`, `file:PATH`, `prompt`, `vault:MOUNT/PATH#KEY` or `aws-sm:NAME#KEY`; asked for each time."""
+        return read_secret(reference, secret_servers(self.config.keys))
 
     @property
     def catalog(self) -> Path:
@@ -259,7 +264,7 @@ class Project:
         if notice.kind == "mail":
             return mail.deliver_to(notice.to, notice.server, notice.sender, timeout)
         reference = notice.secret
-        return webhook.deliver_to(notice.to, None if reference is None else lambda: read_secret(reference), timeout)
+        return webhook.deliver_to(notice.to, None if reference is None else lambda: self.read_secret(reference), timeout)
 
     @cached_property
     def engine(self) -> Engine:
@@ -318,7 +323,7 @@ class Project:
 
         if url == self.config.store.url:
             raise ConfigError("the catalogue is there already", hint="name another database")
-        target = open_store(url, self.catalog, password)
+        target = open_store(url, self.catalog, password, self.read_secret)
         try:
             # An empty catalogue of this version is what a failed move leaves; `copy_rows` refuses one with rows.
             if (url or self.catalog.exists()) and target.revision() not in {None, REVISION}:

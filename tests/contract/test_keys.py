@@ -1,11 +1,16 @@
 """What every key provider must do: the file one, OpenBao's Transit and AWS KMS."""
 
+import contextlib
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from casemate.config import KeysTable
 from casemate.controls.keys.interface import PURPOSES
+from casemate.controls.keys.secrets import secret_servers
 from casemate.core.errors import BackendError, ConfigError, Error, VerificationError
+from casemate.core.secrets import read_secret
 
 DATA_KEY = bytes(range(32))
 
@@ -143,3 +148,36 @@ def test_a_version_that_never_existed_is_named(provider, operation):
 def test_the_provider_shows_no_secret_of_itself(provider):
     assert "TOKEN" not in repr(provider)
     assert len(repr(provider)) < 200
+
+
+def test_secrets_come_from_vault_when_they_are_needed(openbao, monkeypatch):
+    monkeypatch.setenv("TEST_VAULT_TOKEN", openbao.token)
+    servers = secret_servers(KeysTable(address=openbao.address, secret="env:TEST_VAULT_TOKEN"))
+    with contextlib.suppress(OSError):
+        openbao.call("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
+    openbao.call("POST", "secret/data/casemate/db", {"data": {"password": "first", "port": 7}})
+    assert read_secret("vault:secret/casemate/db#password", servers) == "first"
+    openbao.call("POST", "secret/data/casemate/db", {"data": {"password": "second"}})
+    assert read_secret("vault:secret/casemate/db#password", servers) == "second"
+    for wrong in ("vault:secret/casemate/db#none", "vault:secret/casemate/none#password", "vault:db", "vault:secret/../x#y"):
+        with pytest.raises(ConfigError):
+            read_secret(wrong, servers)
+    monkeypatch.setenv("TEST_VAULT_TOKEN", "s.nobody")
+    with pytest.raises(BackendError, match="denied"):
+        read_secret("vault:secret/casemate/db#password", servers)
+
+
+def test_secrets_come_from_aws_secrets_manager(aws):
+    import boto3
+
+    made = boto3.client("secretsmanager", region_name="eu-central-1", endpoint_url=aws.endpoint)
+    made.create_secret(Name="casemate/plain", SecretString="first")
+    made.create_secret(Name="casemate/json", SecretString='{"password": "second"}')
+    servers = secret_servers(KeysTable(region="eu-central-1", endpoint=aws.endpoint))
+    assert read_secret("aws-sm:casemate/plain", servers) == "first"
+    assert read_secret("aws-sm:casemate/json#password", servers) == "second"
+    for wrong in ("aws-sm:casemate/none", "aws-sm:casemate/json#none"):
+        with pytest.raises(ConfigError):
+            read_secret(wrong, servers)
+    with pytest.raises(BackendError, match="is not a JSON object"):
+        read_secret("aws-sm:casemate/plain#password", servers)

@@ -1,8 +1,9 @@
-"""Secrets by reference: `env:NAME`, `file:PATH` or `prompt` (asks on the terminal), never as a value in a file or on a command line."""
+"""Secrets by reference: `env:NAME`, `file:PATH` or `prompt` (asks on the terminal) or a server, never as a value in a file or on a command line."""
 
 import getpass
 import os
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from casemate.core.errors import ConfigError
@@ -10,10 +11,21 @@ from casemate.core.errors import ConfigError
 MAX_SECRET = 64 * 1024
 
 
-def read_secret(reference: str) -> str:
-    """The secret behind `reference`, without surrounding white space; ConfigError when there is none."""
+def read_secret(reference: str, servers: Mapping[str, Callable[[str], str]] | None = None) -> str:
+    """The secret behind `reference`, without surrounding white space.
+
+    Args:
+        reference: `env:NAME`, `file:PATH`, `prompt`, or `KIND:…` of one of `servers`.
+        servers: per kind, what asks a server; see `controls.keys.secrets`.
+
+    Raises:
+        ConfigError: there is none.
+        BackendError: the server is away or refuses.
+    """
     kind, _, where = reference.partition(":")
-    if kind == "env":
+    if servers is not None and kind in servers:
+        value = servers[kind](where)
+    elif kind == "env":
         value = os.environ.get(where, "")
     elif kind == "file":
         try:
@@ -26,7 +38,8 @@ def read_secret(reference: str) -> str:
             raise ConfigError("there is nobody to ask for the secret", hint="give it as env:NAME or file:PATH where nobody types")
         value = getpass.getpass("Passphrase: ")
     else:
-        raise ConfigError("a secret must be given as env:NAME, file:PATH or prompt", hint="values on the command line would leak")
+        kinds = ", ".join(["env:NAME", "file:PATH", "prompt", *(f"{kind}:…" for kind in servers or ())])
+        raise ConfigError(f"a secret must be given as one of {kinds}", hint="values on the command line would leak")
     if not value.strip():
         raise ConfigError(f"the secret {reference!r} is empty", hint="set it, or name another reference")
     return value.strip()

@@ -34,6 +34,9 @@ class AwsKeys:
 
     @cached_property
     def _client(self) -> Any:
+        return self._client_of("kms")
+
+    def _client_of(self, service: str) -> Any:
         try:
             import boto3
             import botocore.config
@@ -42,12 +45,19 @@ class AwsKeys:
             raise BackendError("the AWS client is not installed", hint='pip install "casemate[aws]"') from error
         patience = botocore.config.Config(connect_timeout=self.table.timeout, read_timeout=self.table.timeout, retries={"max_attempts": 2})
         try:
-            return boto3.client("kms", region_name=self.table.region, endpoint_url=self.table.endpoint or None, config=patience)
+            return boto3.client(service, region_name=self.table.region, endpoint_url=self.table.endpoint or None, config=patience)
         except botocore.exceptions.BotoCoreError as error:
-            raise BackendError(f"AWS KMS cannot be used: {error}", hint="set [keys] region and the AWS credentials") from error
+            raise BackendError(f"AWS cannot be used: {error}", hint="set [keys] region and the AWS credentials") from error
 
-    def _call(self, name: str, **words: Any) -> Any:
-        client = self._client
+    def secret(self, name: str) -> str:
+        """A text of AWS Secrets Manager; ConfigError when there is none."""
+        try:
+            return str(self._call("get_secret_value", self._client_of("secretsmanager"), SecretId=name)["SecretString"])
+        except (_Refused, KeyError) as error:
+            raise ConfigError(f"AWS Secrets Manager has no text called {name!r}", hint="check name and region") from error
+
+    def _call(self, name: str, client: Any = None, **words: Any) -> Any:
+        client = client or self._client
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
@@ -55,12 +65,12 @@ class AwsKeys:
         except ClientError as error:
             code = str(error.response.get("Error", {}).get("Code", ""))
             if code in DENIED:
-                raise BackendError(f"AWS KMS denied {name}: {code}", hint="the key policy and the IAM policy must allow it to this user") from error
+                raise BackendError(f"AWS denied {name}: {code}", hint="the key policy and the IAM policy must allow it to this user") from error
             if code in UNUSABLE:
                 raise BackendError("AWS KMS: the key is disabled or awaits deletion", hint="`casemate keys list`") from error
             raise _Refused(code) from error
         except BotoCoreError as error:
-            raise TransientError(f"AWS KMS is not available: {type(error).__name__}", hint="see network, region and credentials") from error
+            raise TransientError(f"AWS is not available: {type(error).__name__}", hint="see network, region and credentials") from error
 
     def _context(self, key: str) -> dict[str, str]:
         return {"casemate:project": self.project, "casemate:purpose": key}

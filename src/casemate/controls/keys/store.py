@@ -18,6 +18,7 @@ from casemate.controls.keys import keyfile, pki, slots
 from casemate.controls.keys.file import FileKeys
 from casemate.controls.keys.interface import PURPOSES, KeyKeeper
 from casemate.controls.keys.keyfile import Document, DocumentV1, Kek, Sealed
+from casemate.controls.keys.secrets import secret_servers
 from casemate.core.errors import AccessDenied, BackendError, ConfigError, VerificationError
 from casemate.core.files import exclusive_wait, make_folder
 from casemate.core.secrets import read_secret
@@ -262,7 +263,7 @@ class KeyStore:
         master = _master(self.document, table) if self.document.slots else None  # from a migration that was interrupted
         if table.passphrase is not None:
             master = master or secrets.token_bytes(32)
-            self.document.slots, self.recovery = slots.create(master, read_secret(table.passphrase), self.document.project)
+            self.document.slots, self.recovery = slots.create(master, read_secret(table.passphrase, secret_servers(table)), self.document.project)
         return FileKeys(self.folder, self.document, master)
 
     def switch(self, provider: str, target: KeyKeeper) -> None:
@@ -331,7 +332,7 @@ def _master(document: Document, table: KeysTable) -> bytes | None:
         raise AccessDenied(
             "the key store is under a passphrase", hint='[keys] passphrase = "env:NAME", "file:PATH" or "prompt" says where to get it from'
         )
-    return slots.open_with_passphrase(document.slots, read_secret(table.passphrase), document.project)
+    return slots.open_with_passphrase(document.slots, read_secret(table.passphrase, secret_servers(table)), document.project)
 
 
 def recover(folder: Path, recovery: str, passphrase: str) -> None:

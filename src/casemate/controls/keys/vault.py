@@ -82,6 +82,13 @@ class VaultKeys:
     def _post(self, path: str, body: dict[str, Any]) -> Any:
         return self._call(lambda: self._client.adapter.post(f"/v1/{self.table.mount}/{path}", json=body))
 
+    def read(self, path: str) -> Any:
+        """What the server holds at `path`; ConfigError when nothing."""
+        try:
+            return self._call(lambda: self._client.adapter.get(f"/v1/{path}"))["data"]
+        except (_Refused, KeyError, TypeError) as error:
+            raise ConfigError(f"{self.where} has nothing at {path}", hint="check path and key with the server's own tools") from error
+
     def _name(self, key: str) -> str:
         return f"casemate-{self.project}-{key}"
 

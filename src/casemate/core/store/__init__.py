@@ -1,5 +1,6 @@
 """The catalogue: what a project knows, in SQLite or PostgreSQL, behind one interface."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from casemate.core.secrets import read_secret
@@ -8,13 +9,14 @@ from casemate.core.store.interface import METADATA, Store, decode
 __all__ = ["METADATA", "Store", "decode", "open_store"]
 
 
-def open_store(url: str, file: Path, password: str | None = None) -> Store:
+def open_store(url: str, file: Path, password: str | None = None, read: Callable[[str], str] = read_secret) -> Store:
     """The catalogue at `url`, or the SQLite database `file` when `url` is empty.
 
     Args:
         url: "" or `postgresql://USER@HOST:PORT/DATABASE`; a password inside it is refused.
         file: the SQLite database of the project.
         password: reference to the server's password (`env:NAME`, `file:PATH`).
+        read: what gives the secret behind a reference.
 
     Raises:
         ConfigError: the URL is of no known kind.
@@ -26,4 +28,4 @@ def open_store(url: str, file: Path, password: str | None = None) -> Store:
         return SqliteStore(file)
     from casemate.core.store.postgres import PostgresStore
 
-    return PostgresStore(url, read_secret(password) if password else None)
+    return PostgresStore(url, read(password) if password else None)
