@@ -3,13 +3,16 @@
 Format (version 1): the line `casemate-backup/v1`, a JSON line with the Argon2id parameters (RFC 9106), then a
 Cobblestone-256 stream (chunked AEAD: no bit can change and no end can be missing) of a tar file. Its last member,
 `MANIFEST.json`, lists the SHA-256 of every other one. The catalogue is copied first, in one snapshot; what it refers to
-is content-addressed or written once, so that copying those files afterwards is consistent.
+is content-addressed or written once, so that copying those files afterwards is consistent. The subjects' keys are not in
+it: they go into a second file beside it, of which only the newest copy need ever be kept.
 """
 
+import contextlib
 import hashlib
 import io
 import os
 import shutil
+import sqlite3
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 import msgspec
+import sqlalchemy as sa
 from cryptography.cobblestone import Cobblestone256Decryptor, Cobblestone256Encryptor
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
@@ -27,6 +31,7 @@ from casemate.config import load as load_config
 from casemate.controls.audit.log import HEAD
 from casemate.controls.audit.verify import WITNESSED
 from casemate.controls.keys.store import keystore_folder
+from casemate.controls.keys.subjects import ROOT, SUBJECTS, SubjectKeys
 from casemate.core.errors import BackendError, ConfigError, VerificationError
 from casemate.core.files import DRAFT, fsync_folder, fsync_tree, make_folder, remove_tree
 from casemate.core.store import open_store
@@ -36,6 +41,7 @@ from casemate.core.types import Record
 from casemate.project import CATALOG, STATE, Project, open_project
 
 MAGIC = b"casemate-backup/v1\n"
+MAGIC_SUBJECTS = b"casemate-subjects/v1\n"
 MANIFEST = "MANIFEST.json"
 HEADS = ("checkpoint", WITNESSED)
 SKIPPED = {"audit", "tmp", "studies", CATALOG, f"{CATALOG}-wal", f"{CATALOG}-shm", "lock", ".lock"}
@@ -50,6 +56,12 @@ class _Header(msgspec.Struct, forbid_unknown_fields=True):
     iterations: int
     lanes: int
     memory_kib: int
+
+
+class _Person(msgspec.Struct, forbid_unknown_fields=True, array_like=True):
+    subject: str
+    wrapped: bytes
+    created: str
 
 
 class Contents(Record, frozen=True, kw_only=True):
@@ -82,17 +94,34 @@ def create(project: Project, target: Path, passphrase: str) -> Contents:
     """
     if len(passphrase) < LEAST_SECRET:
         raise ConfigError(f"the passphrase is shorter than {LEAST_SECRET} characters", hint="take a longer one")
-    if target.exists():
-        raise ConfigError(f"{target} exists already", hint="name a new file")
+    for path in (target, subjects_of(target)):
+        if path.exists():
+            raise ConfigError(f"{path} exists already", hint="name a new file")
+    people: list[_Person] = []
+    with _sealing(target, passphrase, MAGIC) as sink:
+        contents = _write(project, sink, people)
+    if people:
+        with _sealing(subjects_of(target), passphrase, MAGIC_SUBJECTS) as sink:
+            sink.write(msgspec.json.encode(people))
+    return contents
+
+
+def subjects_of(target: Path) -> Path:
+    """The file beside a backup that holds the subjects' keys."""
+    return target.with_name(target.name + ".subjects")
+
+
+@contextlib.contextmanager
+def _sealing(target: Path, passphrase: str, magic: bytes) -> Iterator["_Sealing"]:
     header = _Header("argon2id", os.urandom(16), 3, 4, 1 << 16)
     line = msgspec.json.encode(header)
     make_folder(target.absolute().parent, 0o755)
     descriptor, draft = tempfile.mkstemp(dir=target.absolute().parent, prefix=DRAFT)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(MAGIC + line + b"\n")
+            file.write(magic + line + b"\n")
             sealed = _Sealing(file, Cobblestone256Encryptor(_key(passphrase, header), line))
-            contents = _write(project, sealed)
+            yield sealed
             sealed.finish()
             file.flush()
             os.fsync(file.fileno())
@@ -100,10 +129,9 @@ def create(project: Project, target: Path, passphrase: str) -> Contents:
     finally:
         os.unlink(draft)
     fsync_folder(target.absolute().parent)
-    return contents
 
 
-def _write(project: Project, sink: Any) -> Contents:
+def _write(project: Project, sink: Any, people: list["_Person"]) -> Contents:
     digests: dict[str, str] = {}
     total = 0
     with tempfile.TemporaryDirectory(prefix="casemate-backup-") as scratch, tarfile.open(fileobj=sink, mode="w|", format=tarfile.PAX_FORMAT) as tar:
@@ -111,6 +139,7 @@ def _write(project: Project, sink: Any) -> Contents:
         # Heads first: what was published before the snapshot is in it. Tiles are derived from the catalogue when it comes back.
         heads = {name: (project.audit.folder / name).read_bytes() for name in HEADS if (project.audit.folder / name).is_file()}
         _snapshot(project, snapshot)
+        people += _without_subjects(snapshot)
         for name, content in heads.items():
             digests[f"project/{STATE}/audit/{name}"] = hashlib.sha256(content).hexdigest()
             total += len(content)
@@ -129,6 +158,20 @@ def _write(project: Project, sink: Any) -> Contents:
         contents = Contents(project=project.config.project.id, created=project.clock.now().isoformat(), entries=entries, files=digests, size=total)
         _add(tar, MANIFEST, contents.to_json())
     return contents
+
+
+def _without_subjects(snapshot: Path) -> list["_Person"]:
+    """Take the subjects' keys out of a copy of the catalogue, so that shredding one reaches every backup of the data."""
+    store = SqliteStore(snapshot)
+    try:
+        with store.transaction() as tx:
+            rows = tx.execute(sa.select(SUBJECTS).where(SUBJECTS.c.wrapped.is_not(None))).all()
+            tx.execute(SUBJECTS.update().values(wrapped=None))
+    finally:
+        store.close()
+    with contextlib.closing(sqlite3.connect(snapshot, isolation_level=None)) as connection:
+        connection.execute("VACUUM")  # nothing of them stays in free pages
+    return [_Person(row.subject, row.wrapped, row.created) for row in rows]
 
 
 def _snapshot(project: Project, target: Path) -> None:
@@ -204,16 +247,54 @@ class _Opening:
         return out
 
 
+def restore_subjects(project: Project, path: Path, passphrase: str) -> int:
+    """Bring the subjects' keys back from `FILE.subjects`, but for subjects that this project knows as shredded; returns how many.
+
+    Raises:
+        VerificationError: the file was changed or cut, the passphrase is wrong, or it is another project's.
+    """
+    with path.open("rb") as file:
+        stream = _opening(path, file, passphrase, MAGIC_SUBJECTS)
+        content = bytearray()
+        while chunk := stream.read(CHUNK):
+            content += chunk
+    try:
+        people = msgspec.json.decode(bytes(content), type=list[_Person])
+        (root,) = [person for person in people if person.subject == ROOT]
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise VerificationError(f"{path} holds no subjects' keys", hint="try another copy of it") from error
+    opened = SubjectKeys.opened(root.wrapped, project.provider, "restore of the subjects' keys")
+    count = 0
+    with project.store.transaction() as tx:
+        here = tx.execute(sa.select(SUBJECTS.c.wrapped).where(SUBJECTS.c.subject == ROOT)).scalar()
+        if here is not None and SubjectKeys.opened(here, project.keys.provider).pseudonyms != opened.pseudonyms:
+            raise VerificationError(f"{path} holds the subjects' keys of another project", hint="take this project's")
+        for person in people:
+            known = tx.execute(sa.select(SUBJECTS).where(SUBJECTS.c.subject == person.subject)).first()
+            if known is None:
+                tx.execute(SUBJECTS.insert().values(subject=person.subject, wrapped=person.wrapped, created=person.created))
+            elif known.wrapped is None and known.shredded is None:
+                tx.execute(SUBJECTS.update().where(SUBJECTS.c.subject == person.subject).values(wrapped=person.wrapped))
+            else:
+                continue
+            count += 1
+    return count
+
+
+def _opening(path: Path, file: IO[bytes], passphrase: str, magic: bytes) -> "_Opening":
+    if file.readline(len(magic)) != magic:
+        raise VerificationError(f"{path} is no casemate backup", hint="check the path")
+    line = file.readline(MAX_HEADER)
+    try:
+        header = msgspec.json.decode(line, type=_Header)
+        return _Opening(file, Cobblestone256Decryptor(_key(passphrase, header), line.removesuffix(b"\n")))
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise VerificationError(f"{path} was changed", hint="try another copy of it") from error
+
+
 def _members(path: Path, passphrase: str) -> Iterator[tuple[str, bytes]]:
     with path.open("rb") as file:
-        if file.readline(len(MAGIC)) != MAGIC:
-            raise VerificationError(f"{path} is no casemate backup", hint="check the path")
-        line = file.readline(MAX_HEADER)
-        try:
-            header = msgspec.json.decode(line, type=_Header)
-            stream = _Opening(file, Cobblestone256Decryptor(_key(passphrase, header), line.removesuffix(b"\n")))
-        except (msgspec.MsgspecError, ValueError) as error:
-            raise VerificationError(f"{path} was changed", hint="try another copy of it") from error
+        stream = _opening(path, file, passphrase, MAGIC)
         try:
             with tarfile.open(fileobj=stream, mode="r|") as tar:  # type: ignore[call-overload]
                 for member in tar:
@@ -259,7 +340,8 @@ def read(path: Path, passphrase: str, take: Callable[[str, bytes], None] = lambd
 def restore(path: Path, folder: Path, passphrase: str) -> tuple[Project, Contents]:
     """Bring the project back into the new folder `folder`, its keys into the key store, and check everything.
 
-    A catalogue that lived in PostgreSQL comes back as SQLite; `casemate store migrate` moves it on.
+    A catalogue that lived in PostgreSQL comes back as SQLite; `casemate store migrate` moves it on. The subjects' keys come
+    from the file beside the backup, if it is there.
 
     Raises:
         ConfigError: the folder is not empty, or other keys of this project lie in the key store.
@@ -298,6 +380,8 @@ def restore(path: Path, folder: Path, passphrase: str) -> tuple[Project, Content
     finally:
         remove_tree(draft)
     project = open_project(folder)
+    if subjects_of(path).is_file():
+        restore_subjects(project, subjects_of(path), passphrase)
     project.audit.publish(anew=True)
     project.audit.check()
     return project, contents

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from casemate.config import Config
 from casemate.controls.keys import tables
+from casemate.controls.keys.identifiers import PSEUDONYM, Identifiers
 from casemate.controls.keys.interface import KeyProvider
 from casemate.controls.keys.objects import ObjectStore
 from casemate.core.digest import sha256_file, sha256_record
@@ -59,6 +60,7 @@ class Workshop:
     registry: Registry
     objects: ObjectStore
     keys: KeyProvider
+    identifiers: Identifiers
     signer: Signer
     secret: Path
     reporter: Reporter
@@ -99,7 +101,9 @@ def _data(shop: Workshop, work: Run) -> SealedDataset:
     def seal() -> SealedDataset:
         from casemate.stages.data import stage as data
 
-        tools = data.Tools(shop.root, shop.config, shop.state / "datasets", shop.objects, shop.keys, shop.signer, shop.reporter.progress)
+        tools = data.Tools(
+            shop.root, shop.config, shop.state / "datasets", shop.objects, shop.keys, shop.identifiers, shop.signer, shop.reporter.progress
+        )
         return data.seal(tools)
 
     record = work.step("data", SealedDataset, seal)
@@ -216,7 +220,7 @@ class Rows:
 
     @cached_property
     def _table(self) -> pa.Table:
-        schema, subject = self.dataset.schema, self.shop.config.data.subject
+        schema, subject = self.dataset.schema, PSEUDONYM if self.dataset.subject else self.shop.config.data.subject
         names = [*(column.name for column in schema.features), schema.target]
         folder = self.shop.state / "datasets" / self.dataset.name / self.dataset.version
         wanted = names if subject is None or subject in names else [*names, subject]

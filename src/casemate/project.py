@@ -24,6 +24,7 @@ from casemate.controls.audit.log import AuditLog
 from casemate.controls.audit.outside import Outside
 from casemate.controls.keys import tables
 from casemate.controls.keys.certificates import Certificates
+from casemate.controls.keys.identifiers import PSEUDONYM, Identifiers
 from casemate.controls.keys.objects import ObjectStore
 from casemate.controls.keys.secrets import secret_servers
 from casemate.controls.keys.store import KeyStore, keystore_folder
@@ -116,10 +117,18 @@ class Dataset:
     record: SealedDataset
 
     def to_arrow(self, columns: list[str] | None = None) -> pa.Table:
-        """The verified, decrypted table; reading it is decided by policy and recorded."""
+        """The verified, decrypted table; reading it is decided by policy and recorded.
+
+        Identifiers of subjects whose key was shredded are null. Ask for `casemate_subject` to get every row's keyed pseudonym.
+        """
         self.project.authorise("dataset:read", "Dataset", self.record.name)
         folder = self.project.state / "datasets" / self.record.name / self.record.version
-        return tables.read(folder, self.project.provider, self.project.keys.signer.verifier, columns)
+        named = {column.name for column in self.record.schema.columns if column.column_class == "identifier"}
+        hidden = self.record.subject is not None and PSEUDONYM not in (columns or ())
+        more = [PSEUDONYM] if hidden and columns is not None and named & set(columns) else []
+        table = tables.read(folder, self.project.provider, self.project.keys.signer.verifier, None if columns is None else [*columns, *more])
+        opened = self.project.identifiers.open(table)
+        return opened.drop_columns([PSEUDONYM]) if hidden and PSEUDONYM in opened.column_names else opened
 
     def to_pandas(self, columns: list[str] | None = None) -> Any:
         """The same as a pandas DataFrame."""
@@ -221,6 +230,11 @@ class Project:
     def outside(self) -> Outside:
         """The log's witnesses and copies."""
         return Outside(self.audit, self.config.audit, self.root, self.config.outbox.timeout)
+
+    @cached_property
+    def identifiers(self) -> Identifiers:
+        """Seals and opens direct identifiers under their subjects' keys."""
+        return Identifiers(self.store, self.audit.subjects, self.provider)
 
     @cached_property
     def policy(self) -> Policy:
@@ -392,6 +406,7 @@ class Project:
                 registry=self.registry,
                 objects=self.objects,
                 keys=self.provider,
+                identifiers=self.identifiers,
                 signer=self.keys.signer,
                 secret=self.keys.folder,
                 reporter=reporter or Silent(),

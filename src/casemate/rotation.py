@@ -4,6 +4,7 @@ A rotation makes a new version of a key-encryption key, then wraps every data ke
 byte is touched. It can be interrupted anywhere: the next one goes on with what is still under an older version.
 """
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,12 +15,12 @@ import tomlkit
 
 from casemate.config import FILE_NAME, KeysTable
 from casemate.controls.audit.bodies import KEK as AUDIT
-from casemate.controls.keys import keyfile, objects, tables
+from casemate.controls.keys import identifiers, keyfile, objects, tables
 from casemate.controls.keys.interface import PURPOSES, KeyKeeper
 from casemate.controls.keys.keyfile import Document
 from casemate.controls.keys.store import IDENTITY, keystore_folder
 from casemate.controls.keys.subjects import KEK as SUBJECTS
-from casemate.core.errors import ConfigError, RefusedError, VerificationError
+from casemate.core.errors import BackendError, ConfigError, RefusedError, VerificationError
 from casemate.core.files import write_atomic
 from casemate.core.types import Record, SealedDataset
 from casemate.project import Project
@@ -188,20 +189,15 @@ class _Rotation:
             yield objects.KEK, wrapped
         with self.project.store.reading() as tx:
             yield from ((AUDIT, wrapped) for _, wrapped in self.project.audit.bodies.wrapped(tx))
-        for batch in self._subjects():
-            yield from ((SUBJECTS, wrapped) for _, wrapped in batch)
+        if (root := self._root()) is not None:
+            yield SUBJECTS, root
         if self.project.keys.document.identity is not None:
             yield IDENTITY, self.project.keys.document.identity.wrapped
 
-    def _subjects(self) -> Iterator[list[tuple[str, bytes]]]:
-        after: str | None = None
-        while True:
-            with self.project.store.reading() as tx:
-                batch = self.project.audit.subjects.wrapped(tx, after, BATCH)
-            if not batch:
-                return
-            yield batch
-            after = batch[-1][0]
+    def _root(self) -> bytes | None:
+        with self.project.store.reading() as tx, contextlib.suppress(BackendError):  # restored without them: nothing to rotate
+            return self.project.audit.subjects.wrapped_root(tx)
+        return None
 
     def _old(self, key: str, wrapped: bytes) -> bool:
         return key in self.newest and self.provider.version_of(wrapped) < self.newest[key]
@@ -243,21 +239,19 @@ class _Rotation:
         return len(todo)
 
     def _rewrap_subjects(self) -> int:
-        count = 0
-        for batch in self._subjects():
-            todo = [(subject, wrapped) for subject, wrapped in batch if self._old(SUBJECTS, wrapped)]
-            fresh = self.project.provider.rewrap(SUBJECTS, [wrapped for _, wrapped in todo]) if todo else []
-            with self.project.store.transaction() as tx:
-                for (subject, old), wrapped in zip(todo, fresh, strict=True):
-                    self.project.audit.subjects.replace(tx, subject, old, wrapped)
-            count += len(todo)
-        return count
+        root = self._root()
+        if root is None or not self._old(SUBJECTS, root):
+            return 0
+        (wrapped,) = self.provider.rewrap(SUBJECTS, [root])
+        with self.project.store.transaction() as tx:
+            self.project.audit.subjects.replace_root(tx, wrapped)
+        return 1
 
     def seal_anew(self) -> dict[str, int]:
         """Encrypt the data itself again; how much, by place."""
         done = {}
         if set(self.newest) & set(TABLE_KEYS):
-            classes = {(r.name, r.version): {c.name: str(c.column_class) for c in r.schema.columns} for r in self._records()}
+            classes = {(r.name, r.version): identifiers.classes_of(r) for r in self._records()}
             folders = [folder for folder in self._versions() if (folder.parent.name, folder.name) in classes]
             for number, folder in enumerate(folders, 1):
                 tables.seal_anew(folder, self.project.provider, self.project.keys.signer, classes[folder.parent.name, folder.name])

@@ -138,7 +138,7 @@ def test_a_plain_pyarrow_reader_with_the_keys_reads_a_sealed_table(clinic):
             raise NotImplementedError
 
         def unwrap_key(self, wrapped_key, master_key_identifier):
-            return keys.unwrap(master_key_identifier, base64.b64decode(wrapped_key))
+            return keys.provider.unwrap(master_key_identifier, base64.b64decode(wrapped_key))
 
     path = next((clinic / ".casemate" / "datasets").rglob("*.parquet"))
     with pytest.raises(OSError, match="encrypted|decrypt"):

@@ -36,6 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     recover = action("recover", "set a new passphrase with the recovery key")
     recover.add_argument("recovery", metavar="REF", help="reference to the recovery key: env:NAME or file:PATH")
     recover.add_argument("passphrase", metavar="REF", help="reference to the new passphrase: env:NAME, file:PATH or prompt")
+    shred = action("shred", "destroy a person's key: what is sealed under it is unreadable from now on, for ever")
+    shred.add_argument("subject", metavar="REF", help="reference to the person's identifier: env:NAME, file:PATH or prompt")
     migrate = action("migrate", "bring everything under another provider and change casemate.toml")
     migrate.add_argument("provider", choices=("file", "vault", "aws"), help="the new provider")
     for name in SETTINGS:
@@ -84,6 +86,7 @@ def run(arguments: Any) -> int:
         "protect": _protect,
         "migrate": _migrate,
         "backup": _backup,
+        "shred": _shred,
         "certificate": _certify,
     }[arguments.action](arguments, project)
 
@@ -197,6 +200,17 @@ def _migrate(arguments: Any, project: Any) -> int:
     if project.keys.recovery:
         text += f"\nRecovery key, shown this once and kept nowhere. Print it and lock it away:\n\n{project.keys.recovery}"
     emit(arguments, {"provider": arguments.provider, "rewrapped": counts, "recovery": project.keys.recovery}, text)
+    return 0
+
+
+def _shred(arguments: Any, project: Any) -> int:
+    from casemate.cli.output import emit
+    from casemate.core.secrets import read_secret
+
+    principal = project.authorise("keys:shred", "Key", "subjects")
+    pseudonym = project.audit.shred(principal.uid, read_secret(arguments.subject))
+    text = f"the key of subject {pseudonym[:16]} is destroyed; remove older .subjects files of backups to reach those too"
+    emit(arguments, {"subject": pseudonym}, text)
     return 0
 
 

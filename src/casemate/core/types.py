@@ -133,6 +133,8 @@ class SealedDataset(Record, frozen=True, kw_only=True):
     """What the checks saw."""
     figures: dict[str, float]
     """Measured figures of the screen."""
+    subject: str | None = None
+    """The column that names the person, where identifiers are encrypted per subject."""
 
 
 class TrainedModel(Record, frozen=True, kw_only=True):

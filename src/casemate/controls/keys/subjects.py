@@ -1,14 +1,15 @@
 """Keys of people: what is sealed under a subject's key can no longer be read once the key is shredded.
 
-A backup made before holds the wrapped key too: shredding reaches it when it expires.
-
 A subject is known by a pseudonym (HMAC-SHA-256 of the identifier), never by name. Sealed values: 12-byte nonce and
-AES-256-GCM ciphertext with the pseudonym as associated data. The keys lie in the catalogue, wrapped under the key
-store's `subjects` key; the row of the empty subject holds the key of the pseudonyms.
+AES-256-GCM ciphertext with the pseudonym (and the column, in tables) as associated data. The keys lie in the catalogue,
+each wrapped the same way under one root key; the row of the empty subject holds that root, wrapped under the KEK
+`subjects`, and the key of the pseudonyms. A backup of the data holds none of them: see `backup`.
 """
 
 import os
 import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 from cryptography.exceptions import InvalidTag
@@ -18,7 +19,7 @@ from cryptography.hazmat.primitives.hmac import HMAC
 
 from casemate.controls.keys.interface import KeyProvider
 from casemate.core.clock import Clock
-from casemate.core.errors import RefusedError, VerificationError
+from casemate.core.errors import BackendError, RefusedError, VerificationError
 from casemate.core.store import METADATA
 
 SUBJECTS = sa.Table(
@@ -30,7 +31,34 @@ SUBJECTS = sa.Table(
     sa.Column("shredded", sa.String),
 )
 KEK = "subjects"
-PSEUDONYMS = ""
+ROOT = ""
+BATCH = 500
+
+
+@dataclass(frozen=True, repr=False)
+class Root:
+    """What pseudonyms and subjects' keys hang on, for as long as one piece of work lasts."""
+
+    pseudonyms: bytes
+    wrapping: AESGCM
+
+    def pseudonym(self, subject: str) -> str:
+        """64 hexadecimal digits."""
+        mac = HMAC(self.pseudonyms, hashes.SHA256())
+        mac.update(subject.encode())
+        return mac.finalize().hex()
+
+    def wrap(self, pseudonym: str, key: bytes) -> bytes:
+        """A subject's key as the catalogue holds it."""
+        nonce = os.urandom(12)
+        return nonce + self.wrapping.encrypt(nonce, key, pseudonym.encode())
+
+    def unwrap(self, pseudonym: str, wrapped: bytes) -> bytes:
+        """A subject's key; VerificationError when it was changed."""
+        try:
+            return self.wrapping.decrypt(wrapped[:12], wrapped[12:], pseudonym.encode())
+        except (InvalidTag, ValueError) as error:
+            raise VerificationError("a subject's key in the catalogue was changed", hint="restore the catalogue from a backup") from error
 
 
 class SubjectKeys:
@@ -40,21 +68,57 @@ class SubjectKeys:
         self.keys = keys
         self.clock = clock
 
-    def pseudonym(self, tx: sa.Connection, subject: str) -> str:
-        """The subject's pseudonym, 64 hexadecimal digits."""
-        mac = HMAC(self._key(tx, PSEUDONYMS), hashes.SHA256())
-        mac.update(subject.encode())
-        return mac.finalize().hex()
+    def ensure_root(self, tx: sa.Connection) -> bytes:
+        """The wrapped root, made within this write transaction when there is none yet."""
+        wrapped = self.wrapped_root(tx)
+        if wrapped is None:
+            wrapped = self.keys.wrap(KEK, secrets.token_bytes(64))
+            tx.execute(SUBJECTS.insert().values(subject=ROOT, wrapped=wrapped, created=self.clock.now().isoformat()))
+        return wrapped
 
-    def _key(self, tx: sa.Connection, pseudonym: str) -> bytes:
-        row = tx.execute(sa.select(SUBJECTS).where(SUBJECTS.c.subject == pseudonym)).first()
+    @staticmethod
+    def opened(wrapped: bytes, keys: KeyProvider, resource: str = "") -> Root:
+        """The root behind its wrapped form; a provider that records its use must not be asked inside a transaction."""
+        raw = keys.unwrap(KEK, wrapped, resource)
+        if len(raw) != 64:
+            raise VerificationError("the root of the subjects' keys is malformed", hint="restore the catalogue from a backup")
+        return Root(raw[:32], AESGCM(raw[32:]))
+
+    def wrapped_root(self, tx: sa.Connection) -> bytes | None:
+        """The wrapped root; BackendError when the catalogue came from a backup without the subjects' keys."""
+        row = tx.execute(sa.select(SUBJECTS).where(SUBJECTS.c.subject == ROOT)).first()
         if row is not None and row.wrapped is None:
-            raise RefusedError("this subject's key was shredded", hint="nothing more can be recorded about them under it")
-        if row is not None:
-            return self.keys.unwrap(KEK, row.wrapped)
-        key = secrets.token_bytes(32)
-        tx.execute(SUBJECTS.insert().values(subject=pseudonym, wrapped=self.keys.wrap(KEK, key), created=self.clock.now().isoformat()))
-        return key
+            raise BackendError(
+                "the subjects' keys are not here", hint="this project was restored without them: `casemate backup subjects` brings them back"
+            )
+        return None if row is None else bytes(row.wrapped)
+
+    def replace_root(self, tx: sa.Connection, wrapped: bytes) -> None:
+        """Take the same root wrapped anew."""
+        tx.execute(SUBJECTS.update().where(SUBJECTS.c.subject == ROOT).values(wrapped=wrapped))
+
+    def keys_of(self, tx: sa.Connection, root: Root, pseudonyms: Iterable[str], *, create: bool) -> dict[str, bytes | None]:
+        """The key of each of many subjects; None where it was shredded or never was.
+
+        Args:
+            tx: a write transaction when `create`.
+            root: see `opened`.
+            pseudonyms: whose.
+            create: make keys for subjects that have none yet; a shredded one stays shredded.
+        """
+        wanted = list(dict.fromkeys(pseudonyms))
+        found: dict[str, bytes | None] = {}
+        for start in range(0, len(wanted), BATCH):
+            query = sa.select(SUBJECTS.c.subject, SUBJECTS.c.wrapped).where(SUBJECTS.c.subject.in_(wanted[start : start + BATCH]))
+            for pseudonym, wrapped in tx.execute(query):
+                found[pseudonym] = None if wrapped is None else root.unwrap(pseudonym, wrapped)
+        fresh = {pseudonym: secrets.token_bytes(32) for pseudonym in wanted if pseudonym not in found}
+        if create and fresh:
+            now = self.clock.now().isoformat()
+            rows = [{"subject": pseudonym, "wrapped": root.wrap(pseudonym, key), "created": now} for pseudonym, key in fresh.items()]
+            tx.execute(SUBJECTS.insert(), rows)
+            return found | fresh
+        return dict.fromkeys(fresh) | found
 
     def seal(self, tx: sa.Connection, subject: str, content: bytes) -> tuple[str, bytes]:
         """(pseudonym, sealed content), within a write transaction.
@@ -62,33 +126,29 @@ class SubjectKeys:
         Raises:
             RefusedError: the subject's key was shredded.
         """
-        pseudonym, nonce = self.pseudonym(tx, subject), os.urandom(12)
-        return pseudonym, nonce + AESGCM(self._key(tx, pseudonym)).encrypt(nonce, content, pseudonym.encode())
+        root = self.opened(self.ensure_root(tx), self.keys)
+        pseudonym, nonce = root.pseudonym(subject), os.urandom(12)
+        key = self.keys_of(tx, root, [pseudonym], create=True)[pseudonym]
+        if key is None:
+            raise RefusedError("this subject's key was shredded", hint="nothing more can be recorded about them under it")
+        return pseudonym, nonce + AESGCM(key).encrypt(nonce, content, pseudonym.encode())
 
     def open(self, tx: sa.Connection, pseudonym: str, sealed: bytes) -> bytes | None:
         """The content, or None when the key was shredded; VerificationError when it was changed."""
-        wrapped = tx.execute(sa.select(SUBJECTS.c.wrapped).where(SUBJECTS.c.subject == pseudonym)).scalar()
-        if wrapped is None:
+        wrapped = self.wrapped_root(tx)
+        key = None if wrapped is None else self.keys_of(tx, self.opened(wrapped, self.keys), [pseudonym], create=False)[pseudonym]
+        if key is None:
             return None
         try:
-            return AESGCM(self.keys.unwrap(KEK, wrapped)).decrypt(sealed[:12], sealed[12:], pseudonym.encode())
+            return AESGCM(key).decrypt(sealed[:12], sealed[12:], pseudonym.encode())
         except (InvalidTag, ValueError) as error:
             raise VerificationError("a value under a subject's key was changed", hint="restore the catalogue from a backup") from error
 
-    def wrapped(self, tx: sa.Connection, after: str | None, count: int) -> list[tuple[str, bytes]]:
-        """The next (pseudonym, wrapped key) after `after`, for a rotation; None begins."""
-        query = sa.select(SUBJECTS.c.subject, SUBJECTS.c.wrapped).where(SUBJECTS.c.wrapped.is_not(None)).order_by(SUBJECTS.c.subject).limit(count)
-        rows = tx.execute(query if after is None else query.where(SUBJECTS.c.subject > after)).all()
-        return [(row.subject, row.wrapped) for row in rows]
-
-    def replace(self, tx: sa.Connection, pseudonym: str, old: bytes, new: bytes) -> None:
-        """Take the same key wrapped anew, unless it was shredded meanwhile."""
-        tx.execute(SUBJECTS.update().where(SUBJECTS.c.subject == pseudonym, SUBJECTS.c.wrapped == old).values(wrapped=new))
-
     def shred(self, tx: sa.Connection, subject: str) -> str:
         """Destroy the subject's key for ever; returns the pseudonym. RefusedError when there is none, or no longer."""
-        pseudonym = self.pseudonym(tx, subject)
-        live = (SUBJECTS.c.subject == pseudonym, SUBJECTS.c.wrapped.is_not(None))
+        wrapped = self.wrapped_root(tx)
+        pseudonym = ROOT if wrapped is None else self.opened(wrapped, self.keys).pseudonym(subject)
+        live = (SUBJECTS.c.subject == pseudonym, SUBJECTS.c.subject != ROOT, SUBJECTS.c.wrapped.is_not(None))
         if tx.execute(SUBJECTS.update().where(*live).values(wrapped=None, shredded=self.clock.now().isoformat())).rowcount != 1:
             raise RefusedError("there is no key of this subject", hint="nothing was recorded about them, or it was shredded before")
         return pseudonym

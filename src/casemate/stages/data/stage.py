@@ -10,7 +10,8 @@ import pyarrow as pa
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from casemate.config import Config
-from casemate.controls.keys import tables
+from casemate.controls.keys import identifiers, tables
+from casemate.controls.keys.identifiers import Identifiers
 from casemate.controls.keys.interface import KeyProvider
 from casemate.controls.keys.objects import ObjectStore
 from casemate.core.digest import sha256_file, sha256_record
@@ -40,6 +41,7 @@ class Tools:
     datasets: Path
     objects: ObjectStore
     keys: KeyProvider
+    identifiers: Identifiers
     signer: Signer
     progress: Progress
 
@@ -86,11 +88,7 @@ def seal(tools: Tools) -> SealedDataset:
     }
     version = sha256_record(identity)[:16]
     about = {"name": config.dataset_name, "version": version, "rows": table.num_rows, "columns": table.column_names, **identity}
-    classes: dict[str, str] = {column.name: column.column_class for column in schema.columns}
-    tables.seal(table, tools.datasets / config.dataset_name / version, tools.keys, tools.signer, classes, about)
-    if schemas.load(tools.root / options.schema) is None:
-        write_atomic(tools.root / options.schema, schemas.dump(schema).encode(), mode=0o644)
-    return SealedDataset(
+    record = SealedDataset(
         name=config.dataset_name,
         version=version,
         source_digest=source_digest,
@@ -104,7 +102,15 @@ def seal(tools: Tools) -> SealedDataset:
         statistics=_statistics(rows),
         findings=findings,
         figures=suspicion.figures,
+        subject=options.subject,
     )
+    if options.subject:
+        columns = [column.name for column in schema.columns if column.column_class == "identifier"]
+        table = tools.identifiers.seal(table, options.subject, columns)
+    tables.seal(table, tools.datasets / config.dataset_name / version, tools.keys, tools.signer, identifiers.classes_of(record), about)
+    if schemas.load(tools.root / options.schema) is None:
+        write_atomic(tools.root / options.schema, schemas.dump(schema).encode(), mode=0o644)
+    return record
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

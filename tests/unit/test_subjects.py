@@ -1,0 +1,173 @@
+"""Direct identifiers under their subjects' keys: readable, joinable by pseudonym, and gone once the key is shredded."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import sqlalchemy as sa
+import tomlkit
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.conftest import write_csv
+
+import casemate
+from casemate import rotation, scaffold
+from casemate.controls.keys.identifiers import PSEUDONYM, Identifiers
+from casemate.controls.keys.subjects import SUBJECTS, SubjectKeys
+from casemate.core.errors import BackendError, DataError, RefusedError, VerificationError
+from casemate.fsck import examine
+
+
+@pytest.fixture
+def identifiers(log, log_keys):
+    return Identifiers(log.store, SubjectKeys(log_keys.provider, log.clock), log_keys.provider)
+
+
+PEOPLE = pa.table({"id": ["p1", "p2", "p1", "p3"], "phone": ["1", None, "3", "4"], "x": [1.0, 2.0, 3.0, 4.0]})
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(people=st.lists(st.tuples(st.text(max_size=20), st.none() | st.text(max_size=30)), min_size=1, max_size=30))
+def test_identifiers_come_back_as_they_were(identifiers, people):
+    table = pa.table({"id": pa.array([p for p, _ in people], pa.string()), "phone": pa.array([v for _, v in people], pa.string())})
+    sealed = identifiers.seal(table, "id", ["id", "phone"])
+    assert identifiers.open(sealed).drop_columns([PSEUDONYM]).equals(table)
+
+
+def test_numbers_that_identify_come_back_as_numbers(identifiers):
+    table = pa.table({"id": pa.array([7, 8, 7], pa.int64()), "size": pa.array([1.5, None, 2.5], pa.float64())})
+    assert identifiers.open(identifiers.seal(table, "id", ["id", "size"])).drop_columns([PSEUDONYM]).equals(table)
+
+
+def test_nothing_of_an_identifier_is_left_in_the_sealed_table_and_equal_people_have_equal_pseudonyms(identifiers):
+    sealed = identifiers.seal(PEOPLE, "id", ["id", "phone"])
+    assert sealed["id"].to_pylist()[0] != sealed["id"].to_pylist()[2]
+    tokens = sealed[PSEUDONYM].to_pylist()
+    assert tokens[0] == tokens[2] and len(set(tokens)) == 3
+    again = identifiers.seal(PEOPLE, "id", ["id"])
+    assert again[PSEUDONYM].to_pylist() == tokens
+    assert sealed["x"].equals(PEOPLE["x"])
+
+
+def test_a_shredded_subject_reads_as_null_everywhere_and_is_never_sealed_again(identifiers):
+    early, late = identifiers.seal(PEOPLE, "id", ["id", "phone"]), identifiers.seal(PEOPLE, "id", ["id"])
+    with identifiers.store.transaction() as tx:
+        identifiers.subjects.shred(tx, "p1")
+    assert identifiers.open(early)["id"].to_pylist() == [None, "p2", None, "p3"]
+    assert identifiers.open(early)["phone"].to_pylist() == [None, None, None, "4"]
+    assert identifiers.open(late)["id"].to_pylist() == [None, "p2", None, "p3"]
+    assert identifiers.open(identifiers.seal(PEOPLE, "id", ["id"]))["id"].to_pylist() == [None, "p2", None, "p3"]
+    with identifiers.store.transaction() as tx, pytest.raises(RefusedError):
+        identifiers.subjects.shred(tx, "p1")
+
+
+def test_a_cell_that_was_changed_or_moved_is_refused(identifiers):
+    sealed = identifiers.seal(PEOPLE, "id", ["id", "phone"])
+    cells, field = sealed["phone"].to_pylist(), sealed.schema.field("phone")
+    swapped = [cells[3], cells[1], cells[2], cells[0]]
+    for wrong in (swapped, [bytes([cells[0][0] ^ 1]) + cells[0][1:], *cells[1:]], [b"x", *cells[1:]], sealed["id"].to_pylist()):
+        with pytest.raises(VerificationError, match="changed or moved"):
+            identifiers.open(sealed.set_column(1, field, pa.array(wrong, pa.binary())))
+
+
+def test_tables_that_cannot_be_sealed_are_refused(identifiers):
+    with pytest.raises(DataError, match="casemate_subject"):
+        identifiers.seal(PEOPLE.append_column(PSEUDONYM, PEOPLE["x"]), "id", ["id"])
+    with pytest.raises(DataError, match="cannot be sealed per subject"):
+        identifiers.seal(pa.table({"id": ["a"], "when": pa.array([1], pa.timestamp("s"))}), "id", ["id", "when"])
+
+
+@pytest.fixture
+def ward(tmp_path):
+    """A finished project with persons, two rows each."""
+    generator = np.random.default_rng(2)
+    values = generator.standard_normal(200)
+    persons = [f"person-{n // 2}" for n in range(200)]
+    phones = [f"+49 {n // 2:04d}" for n in range(200)]
+    labels = np.repeat((values[::2] > 0).astype(int), 2)
+    table = pa.table({"person": persons, "phone": phones, "a": values + labels * 3, "y": labels})
+    root = tmp_path / "ward"
+    root.mkdir()
+    scaffold.create(root, scaffold.from_table(root, write_csv(root / "t.csv", table), "y", "person"))
+    toml = tomlkit.parse((root / "casemate.toml").read_text())
+    toml["assess"] = {"bootstrap": 20, "attack_rows": 10, "attack_steps": 1, "eps": [0.1]}
+    toml["screen"] = {"label_noise": False}
+    toml["gates"] = {"accuracy": {"min": 0.5}}
+    toml["data"]["columns"] = {"phone": {"class": "identifier", "type": "text"}}
+    (root / "casemate.toml").write_text(tomlkit.dumps(toml))
+    casemate.open(root).run()
+    return root
+
+
+def test_a_run_seals_identifiers_per_subject_and_erasure_reaches_every_version(ward, cli, monkeypatch, tmp_path):
+    project = casemate.open(ward)
+    dataset = next(iter(project.datasets.values()))
+    table = dataset.to_arrow()
+    assert table.column_names == ["person", "phone", "a", "y"]
+    assert table["person"][0].as_py() == "person-0"
+    assert dataset.to_arrow(["phone"])["phone"][3].as_py() == "+49 0001"
+    assert dataset.to_arrow(["a"]).column_names == ["a"]
+    tokens = dataset.to_arrow(["a", PSEUDONYM])[PSEUDONYM].to_pylist()
+    assert tokens[0] == tokens[1] != tokens[2]
+    monkeypatch.setenv("WHO", "person-0")
+    answer = cli("keys", "shred", "env:WHO", "--config", ward)
+    assert answer.code == 0, answer.err
+    assert "person-0" not in answer.out
+    assert cli("keys", "shred", "env:WHO", "--config", ward).code == 1
+    assert dataset.to_arrow()["person"].to_pylist()[:3] == [None, None, "person-1"]
+    rotation.rotate(project, ["subjects", "identifier"], compromised=True)
+    rotation.destroy(project, "subjects", 1)
+    assert dataset.to_arrow()["phone"].to_pylist()[:3] == [None, None, "+49 0001"]
+    assert examine(casemate.open(ward)).outcome == "intact"
+    raw = b"".join(path.read_bytes() for path in (ward / ".casemate").rglob("*") if path.is_file())
+    assert b"person-0" not in raw
+
+
+def test_a_backup_of_the_data_holds_no_subjects_key(ward, cli, monkeypatch, tmp_path):
+    monkeypatch.setenv("SECRET", "correct horse battery")
+    monkeypatch.setenv("WHO", "person-0")
+    words = ("--passphrase", "env:SECRET")
+    assert cli("backup", "create", tmp_path / "b", *words, "--config", ward).code == 0
+    assert (tmp_path / "b.subjects").exists()
+    assert cli("backup", "verify", tmp_path / "b", *words).code == 0
+    assert cli("keys", "shred", "env:WHO", "--config", ward).code == 0
+    assert cli("backup", "create", tmp_path / "newer", *words, "--config", ward).code == 0
+    (tmp_path / "b.subjects").unlink()  # what erasure asks for: only the newest subjects' keys are kept
+
+    restored = cli("backup", "restore", tmp_path / "b", tmp_path / "again", *words)
+    assert restored.code == 0, restored.err
+    assert "without the subjects' keys" in restored.out
+    project = casemate.open(tmp_path / "again")
+    with casemate.open(ward).store.reading() as tx:
+        wrapped = tx.execute(sa.select(SUBJECTS.c.wrapped).where(SUBJECTS.c.wrapped.is_not(None))).scalars().all()
+    assert len(wrapped) == 100
+    raw = b"".join(path.read_bytes() for path in (tmp_path / "again" / ".casemate").iterdir() if path.is_file())
+    assert not [key for key in wrapped if key in raw]
+    dataset = next(iter(project.datasets.values()))
+    assert dataset.to_arrow(["a"]).num_rows == 200
+    with pytest.raises(BackendError, match="subjects' keys are not here"):
+        dataset.to_arrow()
+    back = cli("backup", "subjects", tmp_path / "newer.subjects", *words, "--config", tmp_path / "again")
+    assert back.code == 0, back.err
+    assert dataset.to_arrow()["person"].to_pylist()[:3] == [None, None, "person-1"]
+    (tmp_path / "again" / "t.csv").write_bytes((ward / "t.csv").read_bytes())
+    assert casemate.open(tmp_path / "again").run().verdict.outcome == "passed"
+
+
+def test_an_old_copy_of_the_keys_does_not_bring_a_shredded_subject_back(ward, cli, monkeypatch, tmp_path):
+    monkeypatch.setenv("SECRET", "correct horse battery")
+    monkeypatch.setenv("WHO", "person-0")
+    assert cli("backup", "create", tmp_path / "b", "--passphrase", "env:SECRET", "--config", ward).code == 0
+    assert cli("keys", "shred", "env:WHO", "--config", ward).code == 0
+    assert cli("backup", "subjects", tmp_path / "b.subjects", "--passphrase", "env:SECRET", "--config", ward).code == 0
+    project = casemate.open(ward)
+    assert next(iter(project.datasets.values())).to_arrow()["person"].to_pylist()[:3] == [None, None, "person-1"]
+    content = (tmp_path / "b.subjects").read_bytes()
+    (tmp_path / "b.subjects").write_bytes(content[:-5] + bytes([content[-5] ^ 1]) + content[-4:])
+    assert cli("backup", "subjects", tmp_path / "b.subjects", "--passphrase", "env:SECRET", "--config", ward).code == 4
+
+
+def test_sealed_identifiers_are_binary_to_other_tools(ward):
+    (part,) = (ward / ".casemate" / "datasets").rglob("*.parquet")
+    with pytest.raises(OSError, match="encrypted|decrypt"):
+        pq.read_table(part)
