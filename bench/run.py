@@ -132,6 +132,60 @@ def sealed(rows: int = 500_000) -> None:
         line("sealed read / plain Parquet, zstd", statistics.median(read_ours) / statistics.median(read_plain), "<=1.25")
 
 
+def keys(people: int = 200_000, size: int = 1 << 30) -> None:
+    """Rotation per file whatever its size, the object stream, identifiers under subjects' keys, memory of a large object."""
+    from casemate.controls.keys import tables
+    from casemate.controls.keys.identifiers import Identifiers
+    from casemate.controls.keys.objects import ObjectStore
+    from casemate.controls.keys.store import KeyStore
+    from casemate.controls.keys.subjects import SubjectKeys
+
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        store = KeyStore.create(root / "keys", "bench")
+        for name, rows in (("small", 1_000), ("large", 1_000_000)):
+            made = []
+            for number in range(12):
+                made.append(root / name / str(number))
+                table = pa.table({"x": np.zeros(rows) + number, "y": np.arange(rows)})
+                about = {"name": name, "version": str(number)}
+                tables.seal(table, made[-1], store.provider, store.signer, {"x": "general", "y": "sensitive"}, about)
+            for key in ("footer", "general", "sensitive"):
+                store.provider.rotate(key)
+            took = statistics.median(seconds(lambda f=f: tables.rewrap(f, store.provider)) for f in made)
+            line(f"rotation of a sealed table of {rows} rows, ms", 1000 * took, "<=5")
+        objects = ObjectStore(root / "objects", store.provider)
+        large = root / "large.bin"
+        with large.open("wb") as file:
+            for _ in range(size >> 20):
+                file.write(os.urandom(1 << 20))
+        digest = ""
+
+        def put() -> None:
+            nonlocal digest
+            digest = objects.put_file(large)
+
+        def copy() -> None:
+            with (root / "plain.bin").open("wb") as to, large.open("rb") as source:
+                while chunk := source.read(1 << 20):
+                    to.write(chunk)
+                to.flush()
+                os.fsync(to.fileno())
+
+        pairs = [(seconds(put), seconds(copy)) for _ in range(3)]
+        line("sealing an object of 1 GiB / plain copy with fsync", statistics.median(ours / plain for ours, plain in pairs), "")
+        opened = seconds(lambda: [None for _ in objects.pieces(digest)])
+        line("object stream, opened, checked and hashed, GB/s", size / 1e9 / opened, ">=0.7")
+        log = _log(root / "log")
+        identifiers = Identifiers(log.store, SubjectKeys(store.provider, log.clock), store.provider)
+        persons = pa.table({"id": [f"person-{n // 5}" for n in range(people)], "phone": [f"+49 {n:08d}" for n in range(people)]})
+        sealed: list[pa.Table] = []
+        took = seconds(lambda: sealed.append(identifiers.seal(persons, "id", ["id", "phone"])))
+        line("identifiers sealed under subjects' keys, values/s", 2 * people / took, ">=150000")
+        took = seconds(lambda: identifiers.open(sealed[0]))
+        line("identifiers opened, values/s", 2 * people / took, ">=150000")
+
+
 def _log(root: Path) -> Any:
     from casemate.controls.audit.bodies import Bodies
     from casemate.controls.audit.checkpoint import CheckpointSigner
@@ -141,6 +195,7 @@ def _log(root: Path) -> Any:
     from casemate.core.clock import SystemClock
     from casemate.core.store.sqlite import SqliteStore
 
+    root.mkdir(exist_ok=True)
     keys = KeyStore.create(root / "keys", "bench")
     store = SqliteStore(root / "catalog.db")
     store.upgrade()
@@ -212,7 +267,7 @@ def engine(steps: int = 30) -> None:
 
 def main() -> None:
     """Run all comparisons, or those named."""
-    known = {"start": start, "demo": demo, "sealed": sealed, "audit": audit, "engine": engine, "million": None}
+    known = {"start": start, "demo": demo, "sealed": sealed, "keys": keys, "audit": audit, "engine": engine, "million": None}
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*known, []], help="comparisons to run (default: all)")
     parser.add_argument("--rows", type=int, default=1_000_000)

@@ -47,20 +47,41 @@ def write_atomic(path: Path, content: bytes, mode: int = 0o600) -> None:
 @contextlib.contextmanager
 def writing(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
     """A file that takes the place of `path`, whole and durable, when the block ends without an exception."""
-    make_folder(path.parent)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=DRAFT)
+    with drafting(path.parent, mode) as draft:
+        yield draft.file
+        draft.commit(path)
+
+
+class Draft:
+    """An unfinished file."""
+
+    def __init__(self, file: IO[bytes], path: Path) -> None:
+        self.file = file
+        self.path = path
+
+    def commit(self, path: Path) -> None:
+        """Make it durable and give it its name, on the same file system."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.file.close()
+        os.replace(self.path, path)
+        fsync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def drafting(folder: Path, mode: int = 0o600) -> Iterator[Draft]:
+    """A file in `folder` that is gone when the block ends, unless it was committed."""
+    make_folder(folder)
+    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=DRAFT)
+    draft = Draft(os.fdopen(descriptor, "wb"), Path(temporary))
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, mode)
-            yield file
-            file.flush()
-            os.fsync(descriptor)
-        os.replace(temporary, path)
-    except BaseException:
+        os.fchmod(descriptor, mode)
+        yield draft
+    finally:
+        with contextlib.suppress(OSError):  # what could not be flushed is not wanted
+            draft.file.close()
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
-        raise
-    fsync_folder(path.parent)
 
 
 def exchange(one: Path, other: Path) -> None:

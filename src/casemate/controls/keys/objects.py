@@ -1,9 +1,10 @@
 """Content-addressed objects, each sealed with a data key of its own: `.casemate/objects/ab/cdef…`.
 
-Format (version 2): the line `casemate-object/v2`, a JSON line `{"digest", "size", "key"}`, then a Cobblestone-256 stream
-(chunked AEAD) whose context is both lines. The data key, wrapped, lies beside it in `cdef….KEY.key`, so that a rotation
-rewrites some hundred bytes and never the object. The address is the SHA-256 of the plaintext: storing the same content
-again is a no-op. Version 1 (casemate 0.1) held the wrapped key in its JSON line and is still read.
+Format (version 2): the line `casemate-object/v2`, a JSON line `{"key"}`, then a Cobblestone-256 stream (chunked AEAD) whose
+context is both lines. The data key, wrapped, lies beside it in `cdef….KEY.key`, so that a rotation rewrites some hundred
+bytes and never the object. The address is the SHA-256 of the plaintext, compared after every read: one object in another's
+place is refused, and storing the same content again is a no-op. Version 1 (casemate 0.1) held the wrapped key in its JSON
+line and is still read.
 """
 
 import base64
@@ -12,16 +13,18 @@ import hashlib
 import os
 import secrets
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Self
 
 import msgspec
 from cryptography.cobblestone import Cobblestone256Decryptor, Cobblestone256Encryptor
 from cryptography.exceptions import InvalidTag
 
 from casemate.controls.keys.interface import KeyProvider
-from casemate.core.digest import sha256, sha256_file
+from casemate.core.digest import sha256
 from casemate.core.errors import VerificationError
-from casemate.core.files import write_atomic, writing
+from casemate.core.files import drafting, write_atomic, writing
 
 KEK = "objects"
 MAGIC = b"casemate-object/v2\n"
@@ -32,8 +35,6 @@ _HINT = "restore it from a backup"
 
 
 class _Header(msgspec.Struct, forbid_unknown_fields=True):
-    digest: str
-    size: int
     key: str
 
 
@@ -42,6 +43,41 @@ class _HeaderV1(msgspec.Struct, forbid_unknown_fields=True):
     wrapped: str
     digest: str
     size: int
+
+
+class _Hashing:
+    """SHA-256 of a stream, computed beside the encryption: both let go of the interpreter's lock."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self._pool: ThreadPoolExecutor | None = None
+        self._last: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def update(self, content: bytes) -> None:
+        """Take the next piece; a large one is hashed while the caller goes on."""
+        self._wait()
+        if len(content) < CHUNK // 2:
+            self._hash.update(content)
+            return
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(1)
+        self._last = self._pool.submit(self._hash.update, content)
+
+    def _wait(self) -> None:
+        if self._last is not None:
+            self._last.result()
+
+    def hexdigest(self) -> str:
+        """Of everything so far."""
+        self._wait()
+        return self._hash.hexdigest()
 
 
 class ObjectStore:
@@ -60,51 +96,44 @@ class ObjectStore:
 
     def put(self, content: bytes) -> str:
         """Seal and store `content` durably; return its SHA-256."""
-        return self._put([content], sha256(content), len(content))
+        digest = sha256(content)
+        return digest if self.path(digest).exists() and self._intact(digest) else self._seal([content])
 
     def put_file(self, path: Path) -> str:
-        """Seal and store a file of any size in constant memory; return its SHA-256.
+        """Seal and store a file of any size in constant memory; return its SHA-256."""
+        return self._seal(_chunks(path))
 
-        Raises:
-            VerificationError: the file changed meanwhile.
-        """
-        return self._put(_chunks(path), sha256_file(path), path.stat().st_size)
-
-    def _put(self, chunks: Iterable[bytes], digest: str, size: int) -> str:
-        path = self.path(digest)
-        return digest if path.exists() and self._intact(digest) else self._seal(chunks, digest, size)
-
-    def _seal(self, chunks: Iterable[bytes], digest: str, size: int) -> str:
+    def _seal(self, chunks: Iterable[bytes]) -> str:
         data_key, key = Cobblestone256Encryptor.generate_key(), secrets.token_hex(4)
-        head = MAGIC + msgspec.json.encode(_Header(digest, size, key)) + b"\n"
-        # The key first: an object is there once its own file is. Each writer has a key file of its own.
-        write_atomic(self._key_path(digest, key), self.keys.wrap(KEK, data_key, f"object {digest[:12]}"))
-        stream, seen = Cobblestone256Encryptor(data_key, head), hashlib.sha256()
-        with writing(self.path(digest)) as file:
-            file.write(head)
+        head = MAGIC + msgspec.json.encode(_Header(key)) + b"\n"
+        stream = Cobblestone256Encryptor(data_key, head)
+        with drafting(self.folder) as draft, _Hashing() as seen:
+            draft.file.write(head)
             for chunk in chunks:
                 seen.update(chunk)
-                file.write(stream.update(chunk))
-            file.write(stream.finalize())
-            if seen.hexdigest() != digest:
-                raise VerificationError("a file changed while it was stored", hint="store it again when nobody writes to it")
+                draft.file.write(stream.update(chunk))
+            draft.file.write(stream.finalize())
+            digest = seen.hexdigest()
+            # The key first: an object is there once its own file is. Each writer has a key file of its own.
+            write_atomic(self._key_path(digest, key), self.keys.wrap(KEK, data_key, f"object {digest[:12]}"))
+            draft.commit(self.path(digest))
         return digest
 
     def get(self, digest: str) -> bytes:
         """The content with this digest; VerificationError when it is missing or was changed."""
-        return b"".join(self._opened(digest))
+        return b"".join(self.pieces(digest))
 
     def copy_to(self, digest: str, target: Path) -> None:
         """Write the content to `target`, which appears whole or not at all, in constant memory."""
         with writing(target) as file:
-            for chunk in self._opened(digest):
+            for chunk in self.pieces(digest):
                 file.write(chunk)
 
-    def _opened(self, digest: str) -> Iterator[bytes]:
-        """The content in pieces; what they are is only certain at the end."""
-        path, seen = self.path(digest), hashlib.sha256()
+    def pieces(self, digest: str) -> Iterator[bytes]:
+        """The content in pieces, authenticated one by one; that it is this object is certain at the end only."""
+        path = self.path(digest)
         try:
-            with path.open("rb") as file:
+            with path.open("rb") as file, _Hashing() as seen:
                 stream = self._stream(digest, file.readline(len(MAGIC)), file.readline(MAX_HEADER))
                 while chunk := file.read(CHUNK):
                     content = bytes(stream.update(chunk))
@@ -113,33 +142,32 @@ class ObjectStore:
                 content = bytes(stream.finalize())
                 seen.update(content)
                 yield content
+                found = seen.hexdigest()
         except FileNotFoundError as error:
             raise VerificationError(
                 f"a stored object or its key is missing: {error.filename}", hint="restore .casemate/objects from a backup"
             ) from error
         except (ValueError, InvalidTag, msgspec.MsgspecError) as error:
             raise VerificationError(f"a stored object was changed: {path}", hint=_HINT) from error
-        if seen.hexdigest() != digest:
+        if found != digest:
             raise VerificationError(f"a stored object does not match its address: {path}", hint=_HINT)
 
     def _stream(self, digest: str, magic: bytes, line: bytes) -> Cobblestone256Decryptor:
         if magic == MAGIC_V1:
             old = msgspec.json.decode(line, type=_HeaderV1)
-            wrapped, context, named = base64.b64decode(old.wrapped), line.removesuffix(b"\n"), old.digest
+            wrapped, context = base64.b64decode(old.wrapped), line.removesuffix(b"\n")
         elif magic == MAGIC:
             header = msgspec.json.decode(line, type=_Header)
             if not header.key.isalnum():
                 raise ValueError("key")
-            wrapped, context, named = self._key_path(digest, header.key).read_bytes(), magic + line, header.digest
+            wrapped, context = self._key_path(digest, header.key).read_bytes(), magic + line
         else:
             raise ValueError("format")
-        if named != digest:
-            raise ValueError("digest")
         return Cobblestone256Decryptor(self.keys.unwrap(KEK, wrapped, f"object {digest[:12]}"), context)
 
     def _intact(self, digest: str) -> bool:
         try:
-            for _ in self._opened(digest):
+            for _ in self.pieces(digest):
                 pass
         except VerificationError:
             with contextlib.suppress(FileNotFoundError):
@@ -165,7 +193,7 @@ class ObjectStore:
     def seal_anew(self, digest: str) -> None:
         """Encrypt an object under a new data key, in the newest format; its address stays."""
         old = sorted(self.path(digest).parent.glob(f"{digest[2:]}.*.key"))
-        self._seal(self._opened(digest), digest, sum(map(len, self._opened(digest))))
+        self._seal(self.pieces(digest))
         for path in old:
             path.unlink(missing_ok=True)
 
