@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pyarrow as pa
@@ -40,6 +40,9 @@ from casemate.core.store.interface import REVISION
 from casemate.core.types import Assessment, Release, SealedDataset, Verdict
 from casemate.stages.release.bundle import VerifiedModel
 from casemate.stages.release.registry import Registered, Registry
+
+if TYPE_CHECKING:
+    from casemate.stages.data.diff import Difference
 
 STATE = ".casemate"
 CATALOG = "catalog.db"
@@ -122,13 +125,40 @@ class Dataset:
         Identifiers of subjects whose key was shredded are null. Ask for `casemate_subject` to get every row's keyed pseudonym.
         """
         self.project.authorise("dataset:read", "Dataset", self.record.name)
-        folder = self.project.state / "datasets" / self.record.name / self.record.version
+        table = tables.read(self.folder, self.project.provider, self.project.keys.signer.verifier, self._wanted(columns))
+        return self._shown(self.project.identifiers.open(table), columns)
+
+    def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """The same in pieces of at most 65 536 rows, in constant memory."""
+        self.project.authorise("dataset:read", "Dataset", self.record.name)
+        root = None
+        for batch in tables.scan(self.folder, self.project.provider, self.project.keys.signer.verifier, self._wanted(columns)):
+            piece = pa.Table.from_batches([batch])
+            if PSEUDONYM in piece.column_names:
+                root = root or self.project.identifiers.root()
+            yield from self._shown(self.project.identifiers.open(piece, root), columns).to_batches()
+
+    @property
+    def folder(self) -> Path:
+        """Where the version lies, sealed."""
+        return self.project.state / "datasets" / self.record.name / self.record.version
+
+    def diff(self, newer: "Dataset") -> "Difference":
+        """What differs in a newer version, without any value."""
+        from casemate.stages.data.diff import compare
+
+        return compare(self.to_arrow(), newer.to_arrow())
+
+    def _wanted(self, columns: list[str] | None) -> list[str] | None:
+        if columns is None or self.record.subject is None or PSEUDONYM in columns:
+            return columns
         named = {column.name for column in self.record.schema.columns if column.column_class == "identifier"}
-        hidden = self.record.subject is not None and PSEUDONYM not in (columns or ())
-        more = [PSEUDONYM] if hidden and columns is not None and named & set(columns) else []
-        table = tables.read(folder, self.project.provider, self.project.keys.signer.verifier, None if columns is None else [*columns, *more])
-        opened = self.project.identifiers.open(table)
-        return opened.drop_columns([PSEUDONYM]) if hidden and PSEUDONYM in opened.column_names else opened
+        return [*columns, PSEUDONYM] if named & set(columns) else columns
+
+    @staticmethod
+    def _shown(opened: pa.Table, columns: list[str] | None) -> pa.Table:
+        hidden = PSEUDONYM in opened.column_names and PSEUDONYM not in (columns or ())
+        return opened.drop_columns([PSEUDONYM]) if hidden else opened
 
     def to_pandas(self, columns: list[str] | None = None) -> Any:
         """The same as a pandas DataFrame."""

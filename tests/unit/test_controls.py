@@ -9,7 +9,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.verification import PolicyBuilder
 from cryptography.x509.verification import Store as Anchors
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from casemate.controls.access.policy import Policy
@@ -452,3 +452,111 @@ def test_hostile_names_never_gain_a_permit(name, model):
 from pathlib import Path  # noqa: E402
 
 POLICY = Policy(Path("/nonexistent"), "p-1", "care")
+
+
+COLUMNS = {"id": "identifier", "x": "general"}
+
+
+def pieces(start, count, size=1000):
+    for first in range(start, start + count, size):
+        numbers = range(first, min(first + size, start + count))
+        yield pa.record_batch({"id": [f"p{n}" for n in numbers], "x": [float(n) for n in numbers]})
+
+
+def seal_pieces(keys, folder, rows, **more):
+    schema = pa.schema({"id": pa.string(), "x": pa.float64()})
+    about = {"name": folder.parent.name, "version": folder.name}
+    tables.seal_stream(rows, schema, folder, keys.provider, keys.signer, COLUMNS, about, **more)
+
+
+@settings(max_examples=15, deadline=None)
+@given(count=st.integers(0, 9000), size=st.integers(1, 4000), part_rows=st.integers(1000, 5000))
+def test_a_stream_of_any_number_of_rows_comes_back_in_order(keys, tmp_path_factory, count, size, part_rows):
+    folder = tmp_path_factory.mktemp("s") / "t" / "v1"
+    seal_pieces(keys, folder, pieces(0, count, size), part_rows=part_rows)
+    assert len(list(folder.glob("*.parquet"))) == max(1, -(-count // part_rows))
+    assert tables.read(folder, keys.provider, keys.signer.verifier)["x"].to_pylist() == [float(n) for n in range(count)]
+    scanned = [n for batch in tables.scan(folder, keys.provider, keys.signer.verifier, ["x"]) for n in batch["x"].to_pylist()]
+    assert scanned == [float(n) for n in range(count)]
+
+
+def test_a_version_that_extends_another_shares_its_files_and_each_is_rotated_by_itself(keys, tmp_path):
+    first, second = tmp_path / "t" / "v1", tmp_path / "t" / "v2"
+    seal_pieces(keys, first, pieces(0, 5000), part_rows=2000)
+    seal_pieces(keys, second, pieces(5000, 100), extends=first)
+    assert sorted(path.name for path in second.glob("*.parquet")) == [f"part-{n:05d}.parquet" for n in range(4)]
+    assert (second / tables.PART).stat().st_ino == (first / tables.PART).stat().st_ino
+    assert tables.read(second, keys.provider, keys.signer.verifier)["id"].to_pylist() == [f"p{n}" for n in range(5100)]
+    for key in ("footer", "general", "identifier"):
+        keys.provider.rotate(key)
+    tables.rewrap(second, keys.provider)
+    assert {keys.provider.version_of(wrapped) for _, wrapped in tables.wrapped_keys(second)} != {
+        keys.provider.version_of(wrapped) for _, wrapped in tables.wrapped_keys(first)
+    }
+    for folder, count in ((first, 5000), (second, 5100)):
+        assert tables.read(folder, keys.provider, keys.signer.verifier).num_rows == count
+    tables.seal_anew(second, keys.provider, keys.signer, COLUMNS)
+    assert tables.read(second, keys.provider, keys.signer.verifier).num_rows == 5100
+    assert tables.read(first, keys.provider, keys.signer.verifier).num_rows == 5000
+
+
+def test_a_part_that_is_missing_extra_reordered_or_another_versions_is_refused(keys, tmp_path):
+    folder, other = tmp_path / "t" / "v1", tmp_path / "t" / "v2"
+    seal_pieces(keys, folder, pieces(0, 3000), part_rows=1000)
+    seal_pieces(keys, other, pieces(9000, 3000), part_rows=1000)
+    names = [f"part-{n:05d}.parquet" for n in range(3)]
+    kept = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def refused():
+        with pytest.raises(VerificationError):
+            tables.read(folder, keys.provider, keys.signer.verifier)
+        for path in folder.iterdir():
+            path.unlink()
+        for name, content in kept.items():
+            (folder / name).write_bytes(content)
+
+    (folder / names[1]).unlink()
+    refused()
+    (folder / "part-00003.parquet").write_bytes(kept[names[0]])
+    refused()
+    (folder / names[0]).write_bytes(kept[names[1]])
+    (folder / names[1]).write_bytes(kept[names[0]])
+    refused()
+    (folder / names[0]).write_bytes((other / names[0]).read_bytes())
+    refused()
+    for name in (names[0], f"_KEY_MATERIAL_FOR_{names[0]}.json"):
+        (folder / name).write_bytes((other / name).read_bytes())
+    refused()
+    (folder / tables.MANIFEST).write_bytes((other / tables.MANIFEST).read_bytes())
+    refused()
+    assert tables.read(folder, keys.provider, keys.signer.verifier).num_rows == 3000
+
+
+def test_pieces_of_another_shape_and_a_fault_in_the_stream_leave_nothing(keys, tmp_path):
+    folder = tmp_path / "t" / "v1"
+
+    def wrong():
+        yield from pieces(0, 10)
+        yield pa.record_batch({"id": ["a"], "x": ["text"]})
+
+    def failing():
+        yield from pieces(0, 10)
+        raise OSError("the source went away")
+
+    with pytest.raises(DataError, match="other columns"):
+        seal_pieces(keys, folder, wrong())
+    with pytest.raises(OSError, match="went away"):
+        seal_pieces(keys, folder, failing())
+    assert not list((tmp_path / "t").iterdir())
+    seal_pieces(keys, folder, pieces(0, 10))
+    with pytest.raises(DataError, match="other columns"):
+        tables.seal_stream(
+            [],
+            pa.schema({"x": pa.int64()}),
+            tmp_path / "t" / "v2",
+            keys.provider,
+            keys.signer,
+            COLUMNS,
+            {"name": "t", "version": "v2"},
+            extends=folder,
+        )

@@ -16,6 +16,7 @@ from casemate.controls.keys.identifiers import PSEUDONYM, Identifiers
 from casemate.controls.keys.subjects import SUBJECTS, SubjectKeys
 from casemate.core.errors import BackendError, DataError, RefusedError, VerificationError
 from casemate.fsck import examine
+from casemate.stages.data.diff import compare
 
 
 @pytest.fixture
@@ -171,3 +172,31 @@ def test_sealed_identifiers_are_binary_to_other_tools(ward):
     (part,) = (ward / ".casemate" / "datasets").rglob("*.parquet")
     with pytest.raises(OSError, match="encrypted|decrypt"):
         pq.read_table(part)
+
+
+def test_a_data_set_is_read_in_pieces_and_two_versions_are_compared_without_a_value(ward, cli):
+    project = casemate.open(ward)
+    (first,) = list(project.datasets)
+    dataset = project.datasets[first]
+    assert pa.Table.from_batches(dataset.batches(["phone", "a"])).equals(dataset.to_arrow(["phone", "a"]))
+    assert pa.Table.from_batches(dataset.batches()).equals(dataset.to_arrow())
+    lines = (ward / "t.csv").read_text().splitlines()
+    lines[5] = lines[5].replace(lines[5].split(",")[2], "0.125")
+    (ward / "t.csv").write_text("\n".join([*lines, lines[9]]) + "\n")
+    project.run()
+    answer = cli("data", "diff", first, "--config", ward)
+    assert answer.code == 0, answer.err
+    assert "rows: 200 before, 201 after; 2 added, 1 removed" in answer.out
+    assert "0.125" not in answer.out and "person-" not in answer.out
+    assert cli("data", "diff", "nothing@1", "--config", ward).code == 2
+    same = dataset.diff(dataset)
+    assert (same.added_rows, same.removed_rows, same.moved, same.added_columns) == (0, 0, [], [])
+
+
+def test_columns_that_came_went_or_changed_their_type_are_named():
+    old = pa.table({"a": [1.0, 2.0], "b": ["x", None], "c": ["1", "2"]})
+    new = pa.table({"a": [1.0, 3.0], "c": [1, 2], "d": [True, False]})
+    found = compare(old, new)
+    assert (found.added_columns, found.removed_columns, found.retyped_columns) == (["d"], ["b"], ["c"])
+    assert (found.added_rows, found.removed_rows) == (1, 1)
+    assert [(moved.column, moved.mean) for moved in found.moved] == [("a", (1.5, 2.0))]

@@ -13,14 +13,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions.add_parser("show", help="schema, screen and quarantine of one", parents=[common(nested=True)]).add_argument(
         "reference", help="NAME or NAME@VERSION"
     )
+    diff = actions.add_parser("diff", help="what differs between two sealed versions, without a value", parents=[common(nested=True)])
+    diff.add_argument("old", help="NAME@VERSION")
+    diff.add_argument("new", nargs="?", help="NAME@VERSION (default: the newest of that name)")
 
 
 def run(arguments: Any) -> int:
-    """Show sealed data sets; rows' values are never printed."""
+    """Show and compare sealed data sets; rows' values are never printed."""
     import msgspec
 
     from casemate.cli.output import emit, table
-    from casemate.core.errors import ConfigError
     from casemate.core.types import Quarantined
     from casemate.project import open_project
 
@@ -30,8 +32,9 @@ def run(arguments: Any) -> int:
         rows = [[f"{d.name}@{d.version}", d.rows, len(d.schema.features), d.schema.target, sum(d.quarantined.values()), d.excluded] for d in found]
         emit(arguments, found, table(["data set", "rows", "features", "target", "under suspicion", "excluded"], rows))
         return 0
-    if arguments.reference not in {*project.datasets, *(name.partition("@")[0] for name in project.datasets)}:
-        raise ConfigError(f"no data set {arguments.reference!r}", hint="`casemate data list`")
+    if arguments.action == "diff":
+        return _diff(arguments, project)
+    _require(project, arguments.reference)
     record = project.datasets[arguments.reference].record
     principal = project.authorise("dataset:read", "Dataset", record.name)
     suspects = msgspec.json.decode(project.objects.get(record.quarantine), type=list[Quarantined])
@@ -45,4 +48,28 @@ def run(arguments: Any) -> int:
     ]
     text += [f"quarantine: {len(suspects)} rows under suspicion, {record.excluded} excluded", table(["row", "detector", "why", "score"], rows)]
     emit(arguments, {"dataset": record, "quarantine": suspects}, "\n".join(text))
+    return 0
+
+
+def _require(project: Any, reference: str) -> None:
+    from casemate.core.errors import ConfigError
+
+    if reference not in {*project.datasets, *(name.partition("@")[0] for name in project.datasets)}:
+        raise ConfigError(f"no data set {reference!r}", hint="`casemate data list`")
+
+
+def _diff(arguments: Any, project: Any) -> int:
+    from casemate.cli.output import emit, table
+
+    new = arguments.new or arguments.old.partition("@")[0]
+    for reference in (arguments.old, new):
+        _require(project, reference)
+    found = project.datasets[arguments.old].diff(project.datasets[new])
+    text = [f"rows: {found.rows[0]} before, {found.rows[1]} after; {found.added_rows} added, {found.removed_rows} removed (a changed row is both)"]
+    for what, names in (("added", found.added_columns), ("removed", found.removed_columns), ("of another type", found.retyped_columns)):
+        text += [f"columns {what}: {', '.join(names)}"] if names else []
+    moved = [[m.column, *m.missing, *m.distinct, *(f"{v:.6g}" for v in m.mean or ())] for m in found.moved]
+    heads = ["column", "missing before", "after", "distinct before", "after", "mean before", "after"]
+    text.append(table(heads, [[*row, "", ""][:7] for row in moved]) if moved else "no column moved")
+    emit(arguments, found, "\n".join(text))
     return 0

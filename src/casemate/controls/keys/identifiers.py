@@ -52,7 +52,7 @@ class Identifiers:
         """
         if PSEUDONYM in table.column_names:
             raise DataError(f"the table has a column called {PSEUDONYM!r}", hint="rename it: casemate needs that name")
-        root = self._root()
+        root = self.root()
         people = _text(table[subject]).combine_chunks().dictionary_encode()
         pseudonyms = [root.pseudonym(person) for person in people.dictionary.to_pylist()]
         with self.store.transaction() as tx:
@@ -73,7 +73,8 @@ class Identifiers:
         tokens = pa.array([bytes.fromhex(pseudonym) for pseudonym in pseudonyms], pa.binary(32)).take(people.indices)
         return table.append_column(pa.field(PSEUDONYM, pa.binary(32)), tokens)
 
-    def _root(self) -> Root:
+    def root(self) -> Root:
+        """What all subjects' keys hang on; its use is recorded."""
         with self.store.reading() as tx:
             wrapped = self.subjects.wrapped_root(tx)
         if wrapped is None:
@@ -81,8 +82,12 @@ class Identifiers:
                 wrapped = self.subjects.ensure_root(tx)
         return self.subjects.opened(wrapped, self.keys, "identifiers")
 
-    def open(self, table: pa.Table) -> pa.Table:
+    def open(self, table: pa.Table, root: Root | None = None) -> pa.Table:
         """`table`, which holds the pseudonym's column, with its identifiers decrypted; null where the subject's key was shredded.
+
+        Args:
+            table: a sealed table or a piece of it.
+            root: from `root`, where many pieces are opened one after another.
 
         Raises:
             VerificationError: a cell was changed or moved to another row or column.
@@ -91,7 +96,7 @@ class Identifiers:
         fields = [(position, field) for position, field in enumerate(table.schema) if TYPE in (field.metadata or {})]
         if not fields:
             return table
-        root = self._root()
+        root = root or self.root()
         people = table[PSEUDONYM].combine_chunks().dictionary_encode()
         pseudonyms = [token.hex() for token in people.dictionary.to_pylist()]
         with self.store.reading() as tx:

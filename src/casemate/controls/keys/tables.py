@@ -1,6 +1,6 @@
 """Sealed tables: Parquet Modular Encryption with column keys, and a signed manifest over the files.
 
-A sealed version is a folder `.casemate/datasets/<name>/<version>/` with `part-00000.parquet`, its key material
+A sealed version is a folder `.casemate/datasets/<name>/<version>/` with `part-00000.parquet` and so on, their key material
 (`_KEY_MATERIAL_FOR_part-00000.parquet.json`, wrapped data keys only) and `manifest.dsse.json`, an in-toto statement
 with the SHA-256 of each data file. Parquet encryption catches changed bytes; the manifest catches whole-file swaps.
 Spec: https://parquet.apache.org/docs/file-format/data-pages/encryption/
@@ -11,7 +11,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from casemate.core.signatures import Signer, Verifier, read_envelope, subjects_o
 MANIFEST = "manifest.dsse.json"
 PREDICATE = "https://casemate.dev/dataset/v1"
 PART = "part-00000.parquet"
+PART_ROWS = 8 * 1024 * 1024
 ROW_GROUP = 256 * 1024
 _LOCAL = fs.LocalFileSystem()
 
@@ -70,15 +71,37 @@ def _factory(keys: KeyProvider, folder: Path, denied: frozenset[str] = frozenset
 
 
 def seal(table: pa.Table, folder: Path, keys: KeyProvider, signer: Signer, classes: dict[str, str], about: dict[str, Any]) -> None:
-    """Write `table` sealed and signed as `folder`, which appears whole or not at all.
+    """Write `table` sealed and signed as `folder`; see `seal_stream`."""
+    seal_stream([table], table.schema, folder, keys, signer, classes, about)
+
+
+def seal_stream(
+    pieces: Iterable[pa.Table | pa.RecordBatch],
+    schema: pa.Schema,
+    folder: Path,
+    keys: KeyProvider,
+    signer: Signer,
+    classes: dict[str, str],
+    about: dict[str, Any],
+    *,
+    part_rows: int = PART_ROWS,
+    extends: Path | None = None,
+) -> None:
+    """Write rows of any number sealed and signed as `folder`, which appears whole or not at all, in constant memory.
 
     Args:
-        table: the rows.
+        pieces: the rows, piece by piece, each of the given schema.
+        schema: of every piece.
         folder: the version's folder; an existing intact one is kept, a damaged one replaced.
-        keys: wraps the data keys.
+        keys: wraps the data keys, three for every part.
         signer: signs the manifest.
         classes: column class per column name; every column must be listed, none is left in clear.
         about: what the manifest says beside the digests.
+        part_rows: rows after which the next file begins.
+        extends: an older version with the same columns whose rows come first; its files are shared, not copied.
+
+    Raises:
+        VerificationError: the older version does not verify. DataError: a piece or the older version has other columns.
     """
     if folder.exists():
         with contextlib.suppress(VerificationError):
@@ -88,10 +111,8 @@ def seal(table: pa.Table, folder: Path, keys: KeyProvider, signer: Signer, class
     make_folder(folder.parent)
     draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=DRAFT))
     try:
-        path = draft / PART
-        with _parquet_writer(path, table.schema, keys, classes) as writer:
-            writer.write_table(table, row_group_size=ROW_GROUP)
-        subjects = {PART: sha256_file(path)}
+        subjects = {} if extends is None else _share(extends, draft, keys, signer.verifier, schema)
+        subjects |= _write_parts(draft, len(subjects), pieces, schema, keys, classes, part_rows)
         write_atomic(draft / MANIFEST, signer.sign_statement(subjects, PREDICATE, about))
         fsync_tree(draft)
         os.replace(draft, folder)
@@ -99,6 +120,49 @@ def seal(table: pa.Table, folder: Path, keys: KeyProvider, signer: Signer, class
         shutil.rmtree(draft, ignore_errors=True)
         raise
     fsync_folder(folder.parent)
+
+
+def _share(older: Path, draft: Path, keys: KeyProvider, verifier: Verifier, schema: pa.Schema) -> dict[str, str]:
+    """Take the files of an older version over; key material is replaced by rotation, never changed, so it may be shared too."""
+    _, subjects = _verified(older, verifier)
+    first = next(iter(sorted(subjects)))
+    with pq.ParquetFile(older / first, decryption_properties=_decryption(older, first, keys)) as file:
+        if not file.schema_arrow.equals(schema):
+            raise DataError(f"the rows have other columns or types than {older.parent.name}@{older.name}", hint="seal them as a version of their own")
+    for name in subjects:
+        for path in (older / name, older / f"_KEY_MATERIAL_FOR_{name}.json"):
+            os.link(path, draft / path.name)
+    return subjects
+
+
+def _write_parts(
+    draft: Path, first: int, pieces: Iterable[Any], schema: pa.Schema, keys: KeyProvider, classes: dict[str, str], part_rows: int
+) -> dict[str, str]:
+    """Write parts from number `first` on; name -> SHA-256. Without any row one empty part says what the columns are."""
+    names: list[str] = []
+    with contextlib.ExitStack() as stack:
+        writer: Any = None
+        room = 0
+
+        def begin() -> None:
+            nonlocal writer, room
+            stack.close()
+            names.append(f"part-{first + len(names):05d}.parquet")
+            writer, room = stack.enter_context(_parquet_writer(draft / names[-1], schema, keys, classes)), part_rows
+
+        for piece in pieces:
+            rows = piece if isinstance(piece, pa.Table) else pa.Table.from_batches([piece])
+            if not rows.schema.equals(schema):
+                raise DataError("a piece has other columns or types than the first one", hint="bring all pieces into one schema")
+            while rows.num_rows:
+                if room == 0:
+                    begin()
+                taken = min(room, rows.num_rows)
+                writer.write_table(rows.slice(0, taken), row_group_size=ROW_GROUP)
+                rows, room = rows.slice(taken), room - taken
+        if first + len(names) == 0:
+            begin()
+    return {name: sha256_file(draft / name) for name in names}
 
 
 @contextlib.contextmanager
@@ -176,6 +240,11 @@ def check(folder: Path, verifier: Verifier) -> dict[str, Any]:
     Raises:
         VerificationError: a file is missing, extra, changed or swapped, or the manifest is not this signer's.
     """
+    return _verified(folder, verifier)[0]
+
+
+def _verified(folder: Path, verifier: Verifier) -> tuple[dict[str, Any], dict[str, str]]:
+    """(what the manifest says, digest of every data file), after checking both."""
     try:
         envelope = read_envelope((folder / MANIFEST).read_bytes())
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -190,7 +259,7 @@ def check(folder: Path, verifier: Verifier) -> dict[str, Any]:
     for name, digest in expected.items():
         if sha256_file(folder / name) != digest:
             raise VerificationError(f"the data file {folder / name} was changed or swapped", hint="restore it from a backup")
-    return dict(statement["predicate"])
+    return dict(statement["predicate"]), expected
 
 
 def read(folder: Path, keys: KeyProvider, verifier: Verifier, columns: list[str] | None = None, denied: frozenset[str] = frozenset()) -> pa.Table:
@@ -206,13 +275,37 @@ def read(folder: Path, keys: KeyProvider, verifier: Verifier, columns: list[str]
     Raises:
         VerificationError: the files were changed. DataError: a column of a denied class was asked for.
     """
-    said = check(folder, verifier)
+    names = _parts(folder, verifier)
+    with _explained(folder):
+        tables = [pq.read_table(folder / name, columns=columns, decryption_properties=_decryption(folder, name, keys, denied)) for name in names]
+    return tables[0] if len(tables) == 1 else pa.concat_tables(tables)
+
+
+def scan(
+    folder: Path, keys: KeyProvider, verifier: Verifier, columns: list[str] | None = None, denied: frozenset[str] = frozenset()
+) -> Iterator[pa.RecordBatch]:
+    """The verified rows in pieces of at most 65 536, in constant memory; arguments and faults as in `read`."""
+    for name in _parts(folder, verifier):
+        with (
+            _explained(folder),
+            pq.ParquetFile(folder / name, decryption_properties=_decryption(folder, name, keys, denied), pre_buffer=False) as file,
+        ):
+            yield from file.iter_batches(columns=columns)
+
+
+def _parts(folder: Path, verifier: Verifier) -> list[str]:
+    said, subjects = _verified(folder, verifier)
     if (said.get("name"), said.get("version")) != (folder.parent.name, folder.name):
         raise VerificationError(
             f"the sealed table {folder} is {said.get('name')}@{said.get('version')}: versions were swapped", hint="restore it from a backup"
         )
+    return sorted(subjects)
+
+
+@contextlib.contextmanager
+def _explained(folder: Path) -> Iterator[None]:
     try:
-        return pq.read_table(folder / PART, columns=columns, decryption_properties=_decryption(folder, PART, keys, denied))
+        yield
     except PermissionError as error:
         raise DataError(str(error), hint="ask for columns of other classes") from error
     except Error:
