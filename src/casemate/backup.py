@@ -60,8 +60,9 @@ class _Header(msgspec.Struct, forbid_unknown_fields=True):
 
 class _Person(msgspec.Struct, forbid_unknown_fields=True, array_like=True):
     subject: str
-    wrapped: bytes
+    wrapped: bytes | None
     created: str
+    shredded: str | None
 
 
 class Contents(Record, frozen=True, kw_only=True):
@@ -165,13 +166,13 @@ def _without_subjects(snapshot: Path) -> list["_Person"]:
     store = SqliteStore(snapshot)
     try:
         with store.transaction() as tx:
-            rows = tx.execute(sa.select(SUBJECTS).where(SUBJECTS.c.wrapped.is_not(None))).all()
+            rows = tx.execute(sa.select(SUBJECTS)).all()
             tx.execute(SUBJECTS.update().values(wrapped=None))
     finally:
         store.close()
     with contextlib.closing(sqlite3.connect(snapshot, isolation_level=None)) as connection:
         connection.execute("VACUUM")  # nothing of them stays in free pages
-    return [_Person(row.subject, row.wrapped, row.created) for row in rows]
+    return [_Person(row.subject, row.wrapped, row.created, row.shredded) for row in rows]
 
 
 def _snapshot(project: Project, target: Path) -> None:
@@ -248,7 +249,7 @@ class _Opening:
 
 
 def restore_subjects(project: Project, path: Path, passphrase: str) -> int:
-    """Bring the subjects' keys back from `FILE.subjects`, but for subjects that this project knows as shredded; returns how many.
+    """Bring the subjects' keys back from `FILE.subjects`; who was shredded here or there stays shredded. Returns how many rows changed.
 
     Raises:
         VerificationError: the file was changed or cut, the passphrase is wrong, or it is another project's.
@@ -260,10 +261,10 @@ def restore_subjects(project: Project, path: Path, passphrase: str) -> int:
             content += chunk
     try:
         people = msgspec.json.decode(bytes(content), type=list[_Person])
-        (root,) = [person for person in people if person.subject == ROOT]
+        (root,) = [person.wrapped for person in people if person.subject == ROOT and person.wrapped is not None]
     except (msgspec.MsgspecError, ValueError) as error:
         raise VerificationError(f"{path} holds no subjects' keys", hint="try another copy of it") from error
-    opened = SubjectKeys.opened(root.wrapped, project.provider, "restore of the subjects' keys")
+    opened = SubjectKeys.opened(root, project.provider, "restore of the subjects' keys")
     count = 0
     with project.store.transaction() as tx:
         here = tx.execute(sa.select(SUBJECTS.c.wrapped).where(SUBJECTS.c.subject == ROOT)).scalar()
@@ -271,10 +272,11 @@ def restore_subjects(project: Project, path: Path, passphrase: str) -> int:
             raise VerificationError(f"{path} holds the subjects' keys of another project", hint="take this project's")
         for person in people:
             known = tx.execute(sa.select(SUBJECTS).where(SUBJECTS.c.subject == person.subject)).first()
+            values = {"wrapped": person.wrapped, "shredded": person.shredded}
             if known is None:
-                tx.execute(SUBJECTS.insert().values(subject=person.subject, wrapped=person.wrapped, created=person.created))
-            elif known.wrapped is None and known.shredded is None:
-                tx.execute(SUBJECTS.update().where(SUBJECTS.c.subject == person.subject).values(wrapped=person.wrapped))
+                tx.execute(SUBJECTS.insert().values(subject=person.subject, created=person.created, **values))
+            elif known.shredded is None and (known.wrapped is None or person.shredded is not None):
+                tx.execute(SUBJECTS.update().where(SUBJECTS.c.subject == person.subject).values(**values))
             else:
                 continue
             count += 1

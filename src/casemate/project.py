@@ -135,7 +135,7 @@ class Dataset:
         for batch in tables.scan(self.folder, self.project.provider, self.project.keys.signer.verifier, self._wanted(columns)):
             piece = pa.Table.from_batches([batch])
             if PSEUDONYM in piece.column_names:
-                root = root or self.project.identifiers.root()
+                root = root or self.project.identifiers.root(create=False)
             yield from self._shown(self.project.identifiers.open(piece, root), columns).to_batches()
 
     @property

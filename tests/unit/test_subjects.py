@@ -62,6 +62,19 @@ def test_a_shredded_subject_reads_as_null_everywhere_and_is_never_sealed_again(i
         identifiers.subjects.shred(tx, "p1")
 
 
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [({"subject": "x" * 64}, VerificationError), ({"wrapped": None}, BackendError), ({"wrapped": bytes(60)}, VerificationError)],
+)
+def test_a_key_that_is_gone_without_having_been_shredded_is_damage_and_not_an_erasure(identifiers, change, fault):
+    sealed = identifiers.seal(PEOPLE, "id", ["id"])
+    somebody = sealed[PSEUDONYM][1].as_py().hex()
+    with identifiers.store.transaction() as tx:
+        tx.execute(SUBJECTS.update().where(SUBJECTS.c.subject == somebody).values(**change))
+    with pytest.raises(fault):
+        identifiers.open(sealed)
+
+
 def test_a_cell_that_was_changed_or_moved_is_refused(identifiers):
     sealed = identifiers.seal(PEOPLE, "id", ["id", "phone"])
     cells, field = sealed["phone"].to_pylist(), sealed.schema.field("phone")

@@ -73,10 +73,12 @@ class Identifiers:
         tokens = pa.array([bytes.fromhex(pseudonym) for pseudonym in pseudonyms], pa.binary(32)).take(people.indices)
         return table.append_column(pa.field(PSEUDONYM, pa.binary(32)), tokens)
 
-    def root(self) -> Root:
+    def root(self, *, create: bool = True) -> Root:
         """What all subjects' keys hang on; its use is recorded."""
         with self.store.reading() as tx:
             wrapped = self.subjects.wrapped_root(tx)
+        if wrapped is None and not create:
+            raise VerificationError("the root of the subjects' keys is gone", hint="restore the catalogue from a backup")
         if wrapped is None:
             with self.store.transaction() as tx:
                 wrapped = self.subjects.ensure_root(tx)
@@ -96,7 +98,7 @@ class Identifiers:
         fields = [(position, field) for position, field in enumerate(table.schema) if TYPE in (field.metadata or {})]
         if not fields:
             return table
-        root = root or self.root()
+        root = root or self.root(create=False)
         people = table[PSEUDONYM].combine_chunks().dictionary_encode()
         pseudonyms = [token.hex() for token in people.dictionary.to_pylist()]
         with self.store.reading() as tx:

@@ -35,6 +35,10 @@ ROOT = ""
 BATCH = 500
 
 
+def _absent() -> BackendError:
+    return BackendError("the subjects' keys are not here", hint="this project was restored without them: `casemate backup subjects` brings them back")
+
+
 @dataclass(frozen=True, repr=False)
 class Root:
     """What pseudonyms and subjects' keys hang on, for as long as one piece of work lasts."""
@@ -88,9 +92,7 @@ class SubjectKeys:
         """The wrapped root; BackendError when the catalogue came from a backup without the subjects' keys."""
         row = tx.execute(sa.select(SUBJECTS).where(SUBJECTS.c.subject == ROOT)).first()
         if row is not None and row.wrapped is None:
-            raise BackendError(
-                "the subjects' keys are not here", hint="this project was restored without them: `casemate backup subjects` brings them back"
-            )
+            raise _absent()
         return None if row is None else bytes(row.wrapped)
 
     def replace_root(self, tx: sa.Connection, wrapped: bytes) -> None:
@@ -98,27 +100,35 @@ class SubjectKeys:
         tx.execute(SUBJECTS.update().where(SUBJECTS.c.subject == ROOT).values(wrapped=wrapped))
 
     def keys_of(self, tx: sa.Connection, root: Root, pseudonyms: Iterable[str], *, create: bool) -> dict[str, bytes | None]:
-        """The key of each of many subjects; None where it was shredded or never was.
+        """The key of each of many subjects; None where it was shredded.
 
         Args:
             tx: a write transaction when `create`.
             root: see `opened`.
             pseudonyms: whose.
             create: make keys for subjects that have none yet; a shredded one stays shredded.
+
+        Raises:
+            VerificationError: without `create`, a subject is unknown: a key that is gone without having been shredded is damage.
+            BackendError: the keys were left out of the backup that this catalogue came from.
         """
         wanted = list(dict.fromkeys(pseudonyms))
         found: dict[str, bytes | None] = {}
         for start in range(0, len(wanted), BATCH):
-            query = sa.select(SUBJECTS.c.subject, SUBJECTS.c.wrapped).where(SUBJECTS.c.subject.in_(wanted[start : start + BATCH]))
-            for pseudonym, wrapped in tx.execute(query):
-                found[pseudonym] = None if wrapped is None else root.unwrap(pseudonym, wrapped)
+            query = sa.select(SUBJECTS).where(SUBJECTS.c.subject.in_(wanted[start : start + BATCH]))
+            for row in tx.execute(query):
+                if row.wrapped is None and row.shredded is None:
+                    raise _absent()
+                found[row.subject] = None if row.wrapped is None else root.unwrap(row.subject, row.wrapped)
         fresh = {pseudonym: secrets.token_bytes(32) for pseudonym in wanted if pseudonym not in found}
         if create and fresh:
             now = self.clock.now().isoformat()
             rows = [{"subject": pseudonym, "wrapped": root.wrap(pseudonym, key), "created": now} for pseudonym, key in fresh.items()]
             tx.execute(SUBJECTS.insert(), rows)
             return found | fresh
-        return dict.fromkeys(fresh) | found
+        if fresh:
+            raise VerificationError("a subject's key is gone without having been shredded", hint="restore the catalogue from a backup")
+        return found
 
     def seal(self, tx: sa.Connection, subject: str, content: bytes) -> tuple[str, bytes]:
         """(pseudonym, sealed content), within a write transaction.
@@ -136,7 +146,9 @@ class SubjectKeys:
     def open(self, tx: sa.Connection, pseudonym: str, sealed: bytes) -> bytes | None:
         """The content, or None when the key was shredded; VerificationError when it was changed."""
         wrapped = self.wrapped_root(tx)
-        key = None if wrapped is None else self.keys_of(tx, self.opened(wrapped, self.keys), [pseudonym], create=False)[pseudonym]
+        if wrapped is None:
+            raise VerificationError("the root of the subjects' keys is gone", hint="restore the catalogue from a backup")
+        key = self.keys_of(tx, self.opened(wrapped, self.keys), [pseudonym], create=False)[pseudonym]
         if key is None:
             return None
         try:
