@@ -33,7 +33,7 @@ from casemate.controls.audit.verify import WITNESSED
 from casemate.controls.keys.store import keystore_folder
 from casemate.controls.keys.subjects import ROOT, SUBJECTS, SubjectKeys
 from casemate.core.errors import BackendError, ConfigError, VerificationError
-from casemate.core.files import DRAFT, fsync_folder, fsync_tree, make_folder, remove_tree
+from casemate.core.files import DRAFT, fsync_folder, fsync_tree, make_folder, remove_tree, shared_lock
 from casemate.core.store import open_store
 from casemate.core.store.move import copy_rows
 from casemate.core.store.sqlite import SqliteStore
@@ -99,7 +99,7 @@ def create(project: Project, target: Path, passphrase: str) -> Contents:
         if path.exists():
             raise ConfigError(f"{path} exists already", hint="name a new file")
     people: list[_Person] = []
-    with _sealing(target, passphrase, MAGIC) as sink:
+    with shared_lock(project.state / "lock", lambda: None), _sealing(target, passphrase, MAGIC) as sink:
         contents = _write(project, sink, people)
     if people:
         with _sealing(subjects_of(target), passphrase, MAGIC_SUBJECTS) as sink:
@@ -203,7 +203,7 @@ def _files(project: Project) -> Iterator[tuple[str, Path]]:
             if (
                 path.is_file()
                 and not path.is_symlink()
-                and not (root == project.state and parts[0] in SKIPPED)
+                and not (root == project.state and (parts[0] in SKIPPED or parts[0].startswith("moved-")))
                 and not path.name.startswith((DRAFT, ".tls-"))
             ):
                 yield f"{prefix}/{'/'.join(parts)}", path

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -385,6 +386,9 @@ class Project:
             document.remove("store")
         write_atomic(self.root / FILE_NAME, tomlkit.dumps(document).encode(), mode=0o644)
         if url:
+            self.store.close()
+            with contextlib.closing(sqlite3.connect(self.catalog, isolation_level=None)) as connection:
+                connection.execute("VACUUM")  # nothing of the subjects' keys stays in free pages
             for name in (CATALOG, f"{CATALOG}-wal", f"{CATALOG}-shm"):
                 with contextlib.suppress(FileNotFoundError):
                     (self.state / name).rename(self.state / f"moved-{name}")

@@ -20,8 +20,8 @@ from casemate.controls.keys.interface import PURPOSES, KeyKeeper
 from casemate.controls.keys.keyfile import Document
 from casemate.controls.keys.store import IDENTITY, keystore_folder
 from casemate.controls.keys.subjects import KEK as SUBJECTS
-from casemate.core.errors import BackendError, ConfigError, RefusedError, VerificationError
-from casemate.core.files import write_atomic
+from casemate.core.errors import BackendError, BusyError, ConfigError, RefusedError, VerificationError
+from casemate.core.files import alone, write_atomic
 from casemate.core.types import Record, SealedDataset
 from casemate.project import Project
 
@@ -60,6 +60,11 @@ def rotate(
     chosen = keys or list(PURPOSES)
     for key in chosen:
         _known(key)
+    with alone(project.state / "lock", "encrypting the data again") if compromised else contextlib.nullcontext():
+        return _rotate(project, chosen, compromised, resume, progress)
+
+
+def _rotate(project: Project, chosen: list[str], compromised: bool, resume: bool, progress: Progress) -> Rotated:
     if not resume:
         for key in chosen:
             project.keys.provider.rotate(key)
@@ -81,18 +86,54 @@ def destroy(project: Project, key: str, version: int) -> None:
     """Destroy a version and all older ones, once nothing is under them any more.
 
     Raises:
-        RefusedError: something is.
+        RefusedError: something is, or the subjects' keys are away.
+        BusyError: a run goes on.
         ConfigError: it is the active version, or there is none such.
     """
     _known(key)
-    if version >= project.keys.provider.versions()[key][-1].number:
-        raise ConfigError(f"version {version} of {key!r} is the active one", hint=f"`casemate keys rotate {key}` first")
+    with alone(project.state / "lock", "destroying a key"):
+        if version >= project.keys.provider.versions()[key][-1].number:
+            raise ConfigError(f"version {version} of {key!r} is the active one", hint=f"`casemate keys rotate {key}` first")
+        if key == SUBJECTS:
+            _require_subjects(project)
+        _require_unused(project, key, version)
+        project.keys.provider.destroy(key, version)
+
+
+def disable(project: Project, key: str, version: int) -> None:
+    """Refuse a version and all older ones until `enable`.
+
+    Raises:
+        RefusedError: the project could not even be opened without it.
+        ConfigError: there is none such.
+    """
+    _known(key)
+    if key in {IDENTITY, AUDIT}:  # without them nobody could be authorised to enable them again
+        _require_unused(project, key, version)
+    project.keys.provider.disable(key, version)
+
+
+def enable(project: Project, key: str, version: int) -> None:
+    """Allow a version and all newer ones to unwrap again; ConfigError when there is none such."""
+    _known(key)
+    project.keys.provider.enable(key, version)
+
+
+def _require_unused(project: Project, key: str, version: int) -> None:
     held = sum(count for (name, number), count in uses(project).items() if name == key and number <= version)
     if held:
         raise RefusedError(
-            f"{held} wrapped keys are still under version {version} of {key!r} or an older one", hint=f"`casemate keys rotate --resume {key}` first"
+            f"{held} wrapped keys are still under version {version} of {key!r} or an older one", hint=f"`casemate keys rotate {key}` first"
         )
-    project.keys.provider.destroy(key, version)
+
+
+def _require_subjects(project: Project) -> None:
+    """The subjects' keys must be here when what they are wrapped under goes away; without any subject there is nothing to lose."""
+    try:
+        with project.store.reading() as tx:
+            project.audit.subjects.wrapped_root(tx)
+    except BackendError as error:
+        raise RefusedError("the subjects' keys are not here: they could never be brought back", hint="casemate backup subjects FILE first") from error
 
 
 def migrate(project: Project, table: KeysTable, progress: Progress = lambda _text, _done, _total: None) -> dict[str, int]:
@@ -108,22 +149,33 @@ def migrate(project: Project, table: KeysTable, progress: Progress = lambda _tex
         BackendError: one of the providers is away.
         AccessDenied: this user may not.
     """
-    if table == project.config.keys:
-        raise ConfigError(f"the keys are with the {table.provider} provider already", hint="name another provider or other settings")
+    with alone(project.state / "lock", "moving the keys"):
+        return _migrate(project, table, progress)
+
+
+def _migrate(project: Project, table: KeysTable, progress: Progress) -> dict[str, int]:
     found = keyfile.read(keystore_folder(project.config.project.id))
     if isinstance(found, Document) and found.provider == table.provider != project.config.keys.provider:
         _point_there(project, table)  # all but this was done before it was interrupted
         return {}
     keys = project.keys
-    if keys.document.provider == table.provider == "file":
-        raise ConfigError("the keys are with the file provider already", hint="`casemate keys protect` sets or changes its passphrase")
+    if keys.document.provider == table.provider:
+        hint = (
+            "`casemate keys protect` sets or changes its passphrase" if table.provider == "file" else "migrate to file first, then to the other place"
+        )
+        raise ConfigError(f"the keys are with the {table.provider} provider already", hint=hint)
+    _require_subjects(project)
     target = keys.open_target(table)
     crossing: Any = _Crossing(keys.provider, target)  # an interrupted migration has left keys of both
     keys.provider = project.provider.provider = project.audit.bodies.keys = project.audit.subjects.keys = crossing
     principal = project.authorise("keys:migrate", "Key", "all", provider=table.provider)
     target.prepare()
     newest = dict.fromkeys(PURPOSES, 1)
-    rewrapped = _Rotation(project, newest, progress).rewrap()
+    rotation = _Rotation(project, newest, progress)
+    rewrapped = rotation.rewrap()
+    left = sum(1 for key, wrapped in rotation.everything() if key != IDENTITY and not crossing.version_of(wrapped))
+    if left:
+        raise BusyError(f"{left} keys were wrapped by the old provider meanwhile", hint="stop what works on this project and run it again")
     keys.switch(table.provider, target)
     _point_there(project, table)
     project.audit.record(principal.uid, "keys:migrated", 'Key::"all"', "done", provider=table.provider, rewrapped=rewrapped)
@@ -133,6 +185,7 @@ def migrate(project: Project, table: KeysTable, progress: Progress = lambda _tex
 def _point_there(project: Project, table: KeysTable) -> None:
     document = tomlkit.parse((project.root / FILE_NAME).read_text(encoding="utf-8"))
     defaults = KeysTable()
+    table = msgspec.structs.replace(table, timeout=project.config.keys.timeout, max_age_days=project.config.keys.max_age_days)
     document["keys"] = {name: value for name in KeysTable.__struct_fields__ if (value := getattr(table, name)) != getattr(defaults, name)}
     write_atomic(project.root / FILE_NAME, tomlkit.dumps(document).encode(), mode=0o644)
     project.config = msgspec.structs.replace(project.config, keys=table)

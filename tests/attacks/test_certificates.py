@@ -1,5 +1,6 @@
 """Client certificates: who has none, a foreign one, one for servers or a revoked one does not get in, or no longer."""
 
+import asyncio
 import datetime
 import http.client
 import json
@@ -19,6 +20,7 @@ import casemate
 from casemate.controls.keys import certificates
 from casemate.controls.keys.pki import Authority, create_authority
 from casemate.core.errors import ConfigError, RefusedError
+from casemate.serve.server import Revocations
 
 REFUSED = (ssl.SSLError, ConnectionError, http.client.HTTPException, OSError)
 
@@ -156,7 +158,7 @@ def test_an_mldsa_65_certificate_verifies_under_the_authority(project, issue):
 
 
 def test_impossible_certificates_are_refused_and_leave_nothing(project, cli, tmp_path):
-    for more in (("client", "a", "--days", "0"), ("client", "a", "--days", "9999"), ("client", "a b"), ("client", "")):
+    for more in (("client", "a", "--days", "0"), ("client", "a", "--days", "9999"), ("client", "a b"), ("client", ""), ("server", "müller")):
         answer = cli("keys", "certificate", "issue", *more, "--out", tmp_path / "x", "--config", project.root)
         assert answer.code == 2, answer.err
     assert not (tmp_path / "x").exists()
@@ -166,3 +168,23 @@ def test_impossible_certificates_are_refused_and_leave_nothing(project, cli, tmp
     assert cli("keys", "certificate", "revoke", "ffff", "--config", project.root).code == 2
     with pytest.raises(ConfigError):
         certificates.write(tmp_path / "y", b"", b"", b"")
+
+
+def test_without_a_list_of_revocations_nobody_gets_in_after_a_while():
+    class Audit:
+        def append(self, *_):
+            pass
+
+    looks = [frozenset()]
+    watch = Revocations(lambda: looks.pop(), Audit())  # noqa: PLW0108 - an empty list raises
+    watch.LOOK_SECONDS = 0.001
+    watch.BLIND_SECONDS = 0.01
+
+    async def run():
+        task = asyncio.create_task(watch.watch([]))
+        assert not watch.refuses(7)
+        await asyncio.sleep(0.5)
+        task.cancel()
+
+    asyncio.run(run())
+    assert watch.refuses(7)

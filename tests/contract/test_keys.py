@@ -7,9 +7,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from casemate.config import KeysTable
+from casemate.controls.keys.aws import AwsKeys
 from casemate.controls.keys.interface import PURPOSES
 from casemate.controls.keys.secrets import secret_servers
-from casemate.core.errors import BackendError, ConfigError, Error, VerificationError
+from casemate.controls.keys.vault import VaultKeys
+from casemate.core.errors import BackendError, ConfigError, Error, TransientError, VerificationError
 from casemate.core.secrets import read_secret
 
 DATA_KEY = bytes(range(32))
@@ -181,3 +183,63 @@ def test_secrets_come_from_aws_secrets_manager(aws):
             read_secret(wrong, servers)
     with pytest.raises(BackendError, match="is not a JSON object"):
         read_secret("aws-sm:casemate/plain#password", servers)
+
+
+def test_disabling_an_older_version_enables_nothing_and_enabling_a_newer_one_disables_nothing(provider):
+    for _ in range(3):
+        provider.rotate("objects")
+    states = lambda: [version.state for version in provider.versions()["objects"]]  # noqa: E731
+    provider.enable("objects", 3)
+    assert states() == ["decrypt-only"] * 3 + ["active"]
+    provider.disable("objects", 2)
+    provider.disable("objects", 1)
+    assert states() == ["disabled", "disabled", "decrypt-only", "active"]
+    provider.enable("objects", 3)
+    assert states() == ["disabled", "disabled", "decrypt-only", "active"]
+
+
+def test_a_version_that_another_process_disabled_or_destroyed_is_refused_at_once(provider, open_provider):
+    early = open_provider(project_of(provider))
+    old = early.wrap("objects", DATA_KEY)
+    assert early.unwrap("objects", old) == DATA_KEY
+    provider.rotate("objects")
+    provider.destroy("objects", 1)
+    if hasattr(early, "document"):  # KMS and Vault refuse by themselves; moto's KMS does not, AWS does
+        with pytest.raises(BackendError, match="version 1 is destroyed"):
+            early.unwrap("objects", old)
+        assert early.version_of(early.wrap("objects", DATA_KEY)) == 2
+
+
+@pytest.mark.parametrize(
+    ("code", "fault"),
+    [
+        ("ThrottlingException", TransientError),
+        ("KMSInternalException", TransientError),
+        ("InvalidCiphertextException", VerificationError),
+        ("AccessDeniedException", BackendError),
+    ],
+)
+def test_a_fault_of_aws_is_not_taken_for_tampering(aws, monkeypatch, code, fault):
+    from botocore.exceptions import ClientError
+
+    keys = AwsKeys(KeysTable(region="eu-central-1", endpoint=aws.endpoint), "faults")
+    keys.prepare()
+    wrapped = keys.wrap("objects", DATA_KEY)
+
+    def fail(**_words):
+        raise ClientError({"Error": {"Code": code}}, "Decrypt")
+
+    monkeypatch.setattr(keys._client, "decrypt", fail)
+    with pytest.raises(fault):
+        keys.unwrap("objects", wrapped)
+
+
+def test_a_wrong_mount_and_a_wrong_login_are_named(openbao, monkeypatch):
+    monkeypatch.setenv("TEST_VAULT_TOKEN", openbao.token)
+    wrong = VaultKeys(KeysTable(provider="vault", address=openbao.address, secret="env:TEST_VAULT_TOKEN", mount="nosuch"), "p")
+    for call in (wrong.prepare, wrong.versions, lambda: wrong.rotate("objects"), lambda: wrong.wrap("objects", DATA_KEY)):
+        with pytest.raises(BackendError):
+            call()
+    stranger = VaultKeys(KeysTable(provider="vault", address=openbao.address, auth="approle", role="x", secret="env:TEST_VAULT_TOKEN"), "p")
+    with pytest.raises(BackendError, match="login was refused|denied"):
+        stranger.wrap("objects", DATA_KEY)

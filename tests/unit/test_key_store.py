@@ -16,7 +16,8 @@ from casemate.controls.keys import keyfile, slots, tables
 from casemate.controls.keys.interface import PURPOSES
 from casemate.controls.keys.objects import MAGIC_V1, ObjectStore
 from casemate.controls.keys.store import KeyStore, keystore_folder, recover
-from casemate.core.errors import AccessDenied, BackendError, ConfigError, Error, RefusedError, VerificationError
+from casemate.core.errors import AccessDenied, BackendError, BusyError, ConfigError, Error, RefusedError, VerificationError
+from casemate.core.files import shared_lock
 from casemate.fsck import examine
 
 PASSPHRASE = "correct horse battery staple"
@@ -391,3 +392,104 @@ def test_a_swapped_wrapped_key_of_a_column_is_refused(own):
         path.write_text(json.dumps({name: json.dumps(value) for name, value in swapped.items()}))
         with pytest.raises(VerificationError):
             project.datasets["wdbc"].to_arrow()
+
+
+def test_what_would_pull_a_key_from_under_a_run_waits_for_its_end(own, cli):
+    project = casemate.open(own)
+    rotation.rotate(project, ["objects"])
+    with shared_lock(own / ".casemate" / "lock", lambda: None):  # as a run holds it
+        for words in (("destroy", "objects", "1"), ("rotate", "objects", "--compromised"), ("migrate", "vault", "--address", "http://127.0.0.1:9")):
+            answer = cli("keys", *words, "--config", own)
+            assert answer.code == 5, words
+            assert "while a run" in answer.err
+    assert cli("keys", "destroy", "objects", "1", "--config", own).code == 0
+
+
+def test_what_was_wrapped_while_keys_were_rotated_and_destroyed_opens(own):
+    early = casemate.open(own)
+    early.objects.put(b"before")
+    project = casemate.open(own)
+    rotation.rotate(project, ["objects"])
+    rotation.destroy(project, "objects", 1)
+    digest = early.objects.put(b"by a process that was started before")
+    assert casemate.open(own).objects.get(digest).startswith(b"by a process")
+
+
+def test_two_passphrases_at_once_do_not_lose_the_keys(own, monkeypatch):
+    first, second = casemate.open(own).keys, casemate.open(own).keys
+    assert first.provider.wrap("objects", bytes(32)) and second.provider.wrap("objects", bytes(32))
+    second.protect("the second passphrase")
+    with pytest.raises(BusyError, match="meanwhile"):
+        first.protect("the first passphrase")
+    for call in (lambda: first.provider.rotate("objects"), lambda: first.provider.wrap("objects", bytes(32))):
+        with pytest.raises(BackendError, match="meanwhile"):
+            call()
+    monkeypatch.setenv("SECOND", "the second passphrase")
+    casemate.open(own).remember_passphrase("env:SECOND")
+    works(own)
+
+
+@pytest.mark.parametrize("key", ["identity", "audit"])
+def test_a_key_without_which_nobody_could_enable_it_again_is_not_disabled(own, cli, key):
+    answer = cli("keys", "disable", key, "1", "--config", own)
+    assert answer.code == 1
+    assert "still under version 1" in answer.err
+    assert cli("keys", "rotate", key, "--config", own).code == 0
+    assert cli("keys", "disable", key, "1", "--config", own).code == 0
+    works(own)
+    assert cli("keys", "enable", "nothing", "1", "--config", own).code == 2
+
+
+def test_an_interrupted_way_back_to_the_file_is_finished_with_a_passphrase(own, cli, request, monkeypatch):
+    server = request.getfixturevalue("openbao")
+    monkeypatch.setenv("TEST_VAULT_TOKEN", server.token)
+    assert cli("keys", "migrate", "vault", "--address", server.address, "--secret", "env:TEST_VAULT_TOKEN", "--config", own).code == 0
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    real = KeyStore.switch
+    monkeypatch.setattr(KeyStore, "switch", stop)
+    assert cli("keys", "migrate", "file", "--config", own).code != 0
+    monkeypatch.setattr(KeyStore, "switch", real)
+    answer = cli("keys", "migrate", "file", "--passphrase", "env:TEST_PASSPHRASE", "--config", own)
+    assert answer.code == 0, answer.err
+    works(own)
+
+
+def test_an_object_that_cannot_be_opened_now_is_not_removed_when_it_is_stored_again(tmp_path):
+    keys = KeyStore.create(tmp_path / "k", "k")
+    store = ObjectStore(tmp_path / "objects", keys.provider)
+    digest = store.put(b"content")
+    (wrapped,) = store.path(digest).parent.glob("*.key")
+    kept = wrapped.read_bytes()
+    wrapped.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
+    real = store.keys.wrap
+    store.keys.wrap = lambda *_: (_ for _ in ()).throw(BackendError("away"))
+    with pytest.raises(BackendError):
+        store.put(b"content")
+    store.keys.wrap = real
+    wrapped.write_bytes(kept)
+    assert store.get(digest) == b"content"
+
+
+def test_impossible_recovery_keys_and_salts_are_refused(tmp_path):
+    store = KeyStore.create(tmp_path / "k", "k", PASSPHRASE)
+    with pytest.raises(ConfigError, match="recovery key"):
+        recover(tmp_path / "k", store.recovery[:-9] + "ä2345678", "a brand new passphrase")
+    with pytest.raises(VerificationError, match="out of bounds"):
+        slots.Kdf(salt=b"short").derive("x")
+
+
+def test_nobody_without_the_passphrase_enables_a_disabled_key(tmp_path, monkeypatch):
+    monkeypatch.setenv("TEST_PASSPHRASE", PASSPHRASE)
+    store = KeyStore.create(tmp_path / "k", "k", PASSPHRASE)
+    wrapped = store.provider.wrap("objects", bytes(32))
+    store.provider.rotate("objects")
+    store.provider.disable("objects", 1)
+    path = tmp_path / "k" / "keystore.json"
+    path.write_text(path.read_text().replace('"disabled"', '"decrypt-only"'))
+    again = KeyStore.open(tmp_path / "k", casemate.config.KeysTable(passphrase="env:TEST_PASSPHRASE"))
+    with pytest.raises(VerificationError, match="was changed"):
+        again.provider.unwrap("objects", wrapped)
+    store.provider.reload()

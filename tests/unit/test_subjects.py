@@ -15,6 +15,8 @@ from casemate import rotation, scaffold
 from casemate.controls.keys.identifiers import PSEUDONYM, Identifiers
 from casemate.controls.keys.subjects import SUBJECTS, SubjectKeys
 from casemate.core.errors import BackendError, DataError, RefusedError, VerificationError
+from casemate.core.store import open_store
+from casemate.core.store.move import copy_rows
 from casemate.fsck import examine
 from casemate.stages.data.diff import compare
 
@@ -213,3 +215,30 @@ def test_columns_that_came_went_or_changed_their_type_are_named():
     assert (found.added_columns, found.removed_columns, found.retyped_columns) == (["d"], ["b"], ["c"])
     assert (found.added_rows, found.removed_rows) == (1, 1)
     assert [(moved.column, moved.mean) for moved in found.moved] == [("a", (1.5, 2.0))]
+
+
+def test_subjects_keys_that_are_away_are_not_made_useless(ward, cli, monkeypatch, tmp_path):
+    monkeypatch.setenv("SECRET", "correct horse battery")
+    assert cli("backup", "create", tmp_path / "b", "--passphrase", "env:SECRET", "--config", ward).code == 0
+    (tmp_path / "b.subjects").rename(tmp_path / "kept")
+    assert cli("backup", "restore", tmp_path / "b", tmp_path / "again", "--passphrase", "env:SECRET").code == 0
+    words = ("--config", tmp_path / "again")
+    assert cli("keys", "rotate", "subjects", *words).code == 0
+    for refused in (("destroy", "subjects", "1"), ("migrate", "vault", "--address", "http://127.0.0.1:9")):
+        answer = cli("keys", *refused, *words)
+        assert answer.code == 1, answer.err
+        assert "could never be brought back" in answer.err
+    assert cli("backup", "subjects", tmp_path / "kept", "--passphrase", "env:SECRET", *words).code == 0
+    dataset = next(iter(casemate.open(tmp_path / "again").datasets.values()))
+    assert dataset.to_arrow()["person"][0].as_py() == "person-0"
+
+
+def test_a_catalogue_that_was_moved_away_keeps_no_subjects_key(ward, tmp_path, cli, monkeypatch):
+    store = open_store("", tmp_path / "other.db")
+    store.upgrade()
+    project = casemate.open(ward)
+    copy_rows(project.store, store, fence=True)
+    for somewhere, count in ((store, 101), (project.store, 0)):
+        with somewhere.reading() as tx:
+            assert len(tx.execute(sa.select(SUBJECTS.c.wrapped).where(SUBJECTS.c.wrapped.is_not(None))).all()) == count
+    store.close()

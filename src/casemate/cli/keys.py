@@ -155,13 +155,10 @@ def _rotate(arguments: Any, project: Any) -> int:
 
 def _change(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
-    from casemate.rotation import destroy
+    from casemate.rotation import destroy, disable, enable
 
     principal = project.authorise(f"keys:{arguments.action}", "Key", arguments.key, version=arguments.version)
-    if arguments.action == "destroy":
-        destroy(project, arguments.key, arguments.version)
-    else:
-        getattr(project.keys.provider, arguments.action)(arguments.key, arguments.version)
+    {"destroy": destroy, "disable": disable, "enable": enable}[arguments.action](project, arguments.key, arguments.version)
     project.audit.record(principal.uid, f"keys:{arguments.action}", f'Key::"{arguments.key}"', "done", version=arguments.version)
     emit(arguments, {"key": arguments.key, "version": arguments.version}, f"{arguments.key} version {arguments.version}: {arguments.action} done")
     return 0
@@ -172,9 +169,9 @@ def _protect(arguments: Any, project: Any) -> int:
 
     principal = project.authorise("keys:protect", "Key", "all")
     project.keys.protect(read_secret(arguments.passphrase))
+    _say_protected(arguments, project.keys.recovery)  # at once: nothing that fails later may take the recovery key along
     project.remember_passphrase(arguments.passphrase)
     project.audit.record(principal.uid, "keys:protect", 'Key::"all"', "done", recovery_key=project.keys.recovery is not None)
-    _say_protected(arguments, project.keys.recovery)
     return 0
 
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
+from casemate.core.errors import BusyError
+
 MAX_PATH = 2000
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 DRAFT = ".tmp-"
@@ -171,6 +173,27 @@ def shared_lock(path: Path, alone: Callable[[], None]) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             alone()
         fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def alone(path: Path, what: str) -> Iterator[None]:
+    """Hold `path` while nobody holds it together with others.
+
+    Raises:
+        BusyError: somebody does.
+    """
+    make_folder(path.parent)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BusyError(
+                f"{what} cannot be done while a run, a backup or the like goes on in this project", hint="wait until it has ended"
+            ) from error
         yield
     finally:
         os.close(descriptor)

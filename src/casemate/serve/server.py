@@ -17,12 +17,13 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from casemate.controls.audit.log import GroupCommit
 from casemate.controls.keys.pki import SERVER_DAYS, Authority
-from casemate.core.errors import BackendError, ConfigError, Error
+from casemate.core.errors import BackendError, ConfigError
 from casemate.project import Project
 from casemate.serve.app import Gateway
 from casemate.serve.endpoint import Endpoint
 
 RENEW_SECONDS = SERVER_DAYS * 24 * 3600 * 2 / 3
+RENEW_RETRY_SECONDS = 3600.0
 MAX_CONNECTIONS = 1000
 MAX_HEAD = 64 * 1024
 HEAD_SECONDS = 10.0
@@ -91,15 +92,18 @@ class Revocations:
     """Which client certificates are no longer good; looked up twice a second."""
 
     LOOK_SECONDS = 0.5
+    BLIND_SECONDS = 10.0
+    """After so long without a list, every new connection is refused."""
 
     def __init__(self, look: Callable[[], frozenset[int]], audit: GroupCommit) -> None:
         self._look = look
         self._audit = audit
         self._serials = look()
+        self._blind = 0
 
     def refuses(self, serial: int | None) -> bool:
         """Whether a connection with this certificate must end; the refusal is recorded."""
-        if serial is not None and serial not in self._serials:
+        if serial is not None and serial not in self._serials and self._blind * self.LOOK_SECONDS < self.BLIND_SECONDS:
             return False
         shown = "none" if serial is None else format(serial, "x")
         self._audit.append(f'Certificate::"{shown}"', "gateway:connect", 'Project::"gateway"', "denied", {"reason": "revoked"})
@@ -112,8 +116,10 @@ class Revocations:
             await asyncio.sleep(self.LOOK_SECONDS)
             try:
                 found = await loop.run_in_executor(None, self._look)
-            except Error:
-                continue  # the catalogue is away: nothing that needs it is answered meanwhile either
+            except Exception:  # noqa: BLE001 - whatever it was: without a list nobody new gets in
+                self._blind += 1
+                continue
+            self._blind = 0
             fresh, self._serials = found - self._serials, found
             for connection in [connection for connection in connections if getattr(connection, "serial", None) in fresh]:
                 self.refuses(connection.serial)
@@ -189,9 +195,14 @@ class _Server(uvicorn.Server):
         self._announce()
 
     async def _keep_fresh(self) -> None:
+        wait = RENEW_SECONDS
         while True:
-            await asyncio.sleep(RENEW_SECONDS)
-            self._renew()
+            await asyncio.sleep(wait)
+            try:
+                self._renew()
+                wait = RENEW_SECONDS
+            except Exception:  # noqa: BLE001 - a third of its life is left to try again
+                wait = RENEW_RETRY_SECONDS
 
 
 def tls_context(authority: Authority, names: list[str], folder: Path, *, clients: bool = False) -> ssl.SSLContext:

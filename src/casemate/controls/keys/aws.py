@@ -17,6 +17,8 @@ from casemate.core.errors import BackendError, ConfigError, TransientError, Veri
 FORMAT = b"\x04"
 DELETION_DAYS = 7
 DENIED = {"AccessDeniedException", "UnrecognizedClientException", "InvalidClientTokenId", "SignatureDoesNotMatch", "ExpiredTokenException"}
+WRONG = {"InvalidCiphertextException", "IncorrectKeyException", "ResourceNotFoundException", "NotFoundException"}
+"""What means that something else was asked for than what was made."""
 UNUSABLE = {"DisabledException", "KMSInvalidStateException"}
 T = TypeVar("T")
 
@@ -68,7 +70,9 @@ class AwsKeys:
                 raise BackendError(f"AWS denied {name}: {code}", hint="the key policy and the IAM policy must allow it to this user") from error
             if code in UNUSABLE:
                 raise BackendError("AWS KMS: the key is disabled or awaits deletion", hint="`casemate keys list`") from error
-            raise _Refused(code) from error
+            if code in WRONG:
+                raise _Refused(code) from error
+            raise TransientError(f"AWS refused {name}: {code}", hint="see its message in CloudTrail; the same command may be run again") from error
         except BotoCoreError as error:
             raise TransientError(f"AWS is not available: {type(error).__name__}", hint="see network, region and credentials") from error
 
@@ -221,5 +225,5 @@ class AwsKeys:
         self._keys(anew=True)
 
 
-class _Refused(Exception):
+class _Refused(BackendError):
     """KMS understood and said no; its error code."""

@@ -58,7 +58,12 @@ class Certificates:
             )
         if not names or any(not name or len(name) > 253 or not name.isprintable() or " " in name for name in names):
             raise ConfigError(f"these cannot be names in a certificate: {names}", hint="DNS names, addresses, or one client name")
-        chain, key = self.authority.issue(kind, names, days, algorithm)
+        try:
+            chain, key = self.authority.issue(kind, names, days, algorithm)
+        except ValueError as error:
+            raise ConfigError(
+                f"these cannot be names in a certificate: {names} ({error})", hint="other alphabets in their ASCII form, such as xn--…"
+            ) from error
         certificate = x509.load_pem_x509_certificate(chain)
         serial = format(certificate.serial_number, "x")
         until = certificate.not_valid_after_utc.isoformat()

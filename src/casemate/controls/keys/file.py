@@ -31,6 +31,19 @@ class FileKeys:
         self.document = document
         self.master = master
         self._opened: dict[tuple[str, int], AESGCM] = {}
+        self._seen = self._stamp()
+
+    def _stamp(self) -> tuple[int, int] | None:
+        try:
+            status = os.stat(self.folder / keyfile.FILE)
+        except FileNotFoundError:
+            return None
+        return status.st_ino, status.st_mtime_ns
+
+    def _keep_up(self) -> None:
+        """Another process may have rotated, disabled or destroyed a key since."""
+        if self._stamp() != self._seen:
+            self.reload()
 
     def __repr__(self) -> str:
         return f"FileKeys({str(self.folder)!r})"
@@ -43,20 +56,29 @@ class FileKeys:
         if self.master is None:
             return kek.material
         try:
-            return AESGCM(self.master).decrypt(kek.material[:12], kek.material[12:], b"kek/" + self._bound(key, version))
+            return AESGCM(self.master).decrypt(kek.material[:12], kek.material[12:], self._kek_bound(key, version, kek.state))
         except InvalidTag as error:
             raise VerificationError(f"the key {key!r} version {version} in the key store was changed", hint="restore its backup") from error
 
-    def sealed(self, key: str, version: int, material: bytes) -> bytes:
+    def _kek_bound(self, key: str, version: int, state: State) -> bytes:
+        """The state too: nobody without the master key can enable what was disabled."""
+        return f"kek/{state}/".encode() + self._bound(key, version)
+
+    def sealed(self, key: str, version: int, state: State, material: bytes) -> bytes:
         """How the file holds a KEK."""
         if self.master is None:
             return material
         nonce = os.urandom(12)
-        return nonce + AESGCM(self.master).encrypt(nonce, material, b"kek/" + self._bound(key, version))
+        return nonce + AESGCM(self.master).encrypt(nonce, material, self._kek_bound(key, version, state))
+
+    def seal_all(self) -> None:
+        """Seal KEKs that lie in clear under the master key, in memory."""
+        for key, versions in self.document.keks.items():
+            for number, kek in versions.items():
+                kek.material = self.sealed(key, number, kek.state, kek.material) if kek.material else b""
 
     def _aead(self, key: str, version: int, *allowed: str) -> AESGCM:
-        if version not in self.document.keks.get(key, {}):
-            self._reload()  # another process may have rotated
+        self._keep_up()
         kek = self.document.keks.get(key, {}).get(version)
         if kek is None:
             raise BackendError(f"the key {key!r} version {version} is not in the key store", hint="restore the key store's backup")
@@ -67,10 +89,18 @@ class FileKeys:
             self._opened[key, version] = AESGCM(self._material(key, version))
         return self._opened[key, version]
 
-    def _reload(self) -> None:
+    def reload(self) -> None:
+        """Read the file again.
+
+        Raises:
+            BackendError: it is under another passphrase or provider than when this process opened it.
+        """
+        stamp = self._stamp()
         found = keyfile.read(self.folder)
-        if isinstance(found, Document) and found.provider == "file":
-            self.document = found
+        if not isinstance(found, Document) or not keyfile.same_master(found, self.document):
+            raise BackendError("the key store was put under another passphrase or provider meanwhile", hint="start the command again")
+        if not self.document.keks or found.provider == "file":
+            self.document, self._opened, self._seen = found, {}, stamp
 
     def _newest(self, key: str) -> int:
         versions = self.document.keks.get(key)
@@ -80,6 +110,7 @@ class FileKeys:
 
     def wrap(self, key: str, data_key: bytes, resource: str = "") -> bytes:
         """See `KeyProvider.wrap`."""
+        self._keep_up()
         version = self._newest(key)
         nonce = os.urandom(12)
         return b"\x02" + version.to_bytes(4, "big") + nonce + self._aead(key, version, "active").encrypt(nonce, data_key, self._bound(key, version))
@@ -103,6 +134,7 @@ class FileKeys:
         """See `KeyKeeper.prepare`."""
         self.complete()
         keyfile.write(self.folder, self.document)
+        self._seen = self._stamp()
 
     def complete(self) -> None:
         """Make what is missing, in memory."""
@@ -112,7 +144,7 @@ class FileKeys:
 
     def _add(self, key: str, version: int) -> None:
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        self.document.keks.setdefault(key, {})[version] = Kek("active", now, self.sealed(key, version, secrets.token_bytes(32)))
+        self.document.keks.setdefault(key, {})[version] = Kek("active", now, self.sealed(key, version, "active", secrets.token_bytes(32)))
 
     def versions(self) -> dict[str, list[KeyVersion]]:
         """See `KeyKeeper.versions`."""
@@ -133,10 +165,10 @@ class FileKeys:
     def rotate(self, key: str) -> int:
         """See `KeyKeeper.rotate`."""
         with exclusive_wait(self.folder / ".lock"):
-            self._reload()
+            self.reload()
             newest = self._newest(key)
             if self.document.keks[key][newest].state == "active":
-                self.document.keks[key][newest].state = "decrypt-only"
+                self._become(key, newest, "decrypt-only")
             self._add(key, newest + 1)
             keyfile.write(self.folder, self.document)
         return newest + 1
@@ -162,14 +194,18 @@ class FileKeys:
             raise ConfigError(f"version {version} of {key!r} is the active one", hint=f"`casemate keys rotate {key}` first")
         self._set(key, version, lambda number, state: "destroyed" if number <= version else state)
 
+    def _become(self, key: str, version: int, state: State) -> None:
+        kek = self.document.keks[key][version]
+        if state != kek.state:
+            material = b"" if state == "destroyed" else self.sealed(key, version, state, self._material(key, version))
+            self.document.keks[key][version] = Kek(state, kek.created, material)
+
     def _set(self, key: str, version: int, judge: Callable[[int, State], State]) -> None:
         with exclusive_wait(self.folder / ".lock"):
-            self._reload()
+            self.reload()
             if version not in self.document.keks.get(key, {}):
                 raise ConfigError(f"there is no version {version} of the key {key!r}", hint="`casemate keys list`")
             for number, kek in self.document.keks[key].items():
-                kek.state = judge(number, kek.state)
-                if kek.state == "destroyed":
-                    kek.material = b""
+                self._become(key, number, judge(number, kek.state))
             keyfile.write(self.folder, self.document)
         self._opened = {}

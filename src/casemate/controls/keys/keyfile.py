@@ -90,6 +90,11 @@ def read(folder: Path) -> Document | DocumentV1:
         raise BackendError(f"the key store {path} is damaged", hint="restore it from its backup") from error
 
 
+def same_master(one: Document, other: Document) -> bool:
+    """Whether the KEKs of both are sealed under the same master key, or both are in clear."""
+    return (one.slots and one.slots.recovery_public) == (other.slots and other.slots.recovery_public)
+
+
 def write(folder: Path, document: Document) -> None:
     """Replace the file."""
     write_atomic(folder / FILE, msgspec.json.encode(document))

@@ -35,7 +35,7 @@ class Kdf(msgspec.Struct, forbid_unknown_fields=True):
 
     def derive(self, passphrase: str) -> bytes:
         """A 32-byte key; VerificationError when the parameters are out of bounds."""
-        if not (0 < self.memory_kib <= 1 << 21 and 0 < self.iterations <= 64 and 0 < self.lanes <= 64):
+        if len(self.salt) != 16 or not (0 < self.memory_kib <= 1 << 21 and 0 < self.iterations <= 64 and 0 < self.lanes <= 64):
             raise VerificationError("the key derivation's parameters are out of bounds", hint="the file was changed: take another copy")
         derive = Argon2id(salt=self.salt, length=32, iterations=self.iterations, lanes=self.lanes, memory_cost=self.memory_kib)
         return derive.derive(passphrase.encode())
@@ -120,7 +120,7 @@ def _from_text(text: str) -> bytes:
     try:
         body = "".join(words[1:-1]).upper()
         raw = base64.b32decode(body + "=" * (-len(body) % 8))
-        right = words[0] == _PREFIX and secrets.compare_digest(words[-1], sha256(_PREFIX.encode() + raw)[:8])
+        right = words[0] == _PREFIX and secrets.compare_digest(words[-1].encode(), sha256(_PREFIX.encode() + raw)[:8].encode())
     except (IndexError, ValueError):
         right = False
     if not right:

@@ -19,7 +19,7 @@ from casemate.controls.keys.file import FileKeys
 from casemate.controls.keys.interface import PURPOSES, KeyKeeper
 from casemate.controls.keys.keyfile import Document, DocumentV1, Kek, Sealed
 from casemate.controls.keys.secrets import secret_servers
-from casemate.core.errors import AccessDenied, BackendError, ConfigError, VerificationError
+from casemate.core.errors import AccessDenied, BackendError, BusyError, ConfigError, VerificationError
 from casemate.core.files import exclusive_wait, make_folder
 from casemate.core.secrets import read_secret
 from casemate.core.signatures import Signer
@@ -166,12 +166,14 @@ class KeyStore:
     def _bound(self) -> bytes:
         return f"casemate/v2/{self.document.project}/private-keys".encode()
 
-    def _change(self, change: Callable[[Document], None]) -> None:
-        """Change the file under its lock."""
+    def _change(self, change: Callable[[Document], None], *, moving: bool = False) -> None:
+        """Change the file under its lock; `moving` to another provider, whose slots are this process's own."""
         with exclusive_wait(self.folder / ".lock"):
             document = keyfile.read(self.folder) if (self.folder / keyfile.FILE).exists() else self.document
             if isinstance(document, DocumentV1):
                 document = self.document
+            if not keyfile.same_master(document, self.document) and not moving:
+                raise BusyError("another process changed the passphrase of the key store meanwhile", hint="run the command again")
             change(document)
             keyfile.write(self.folder, document)
             self.document = document
@@ -240,16 +242,14 @@ class KeyStore:
             return
         master = secrets.token_bytes(32)
         made, self.recovery = slots.create(master, passphrase, self.document.project)
-        sealing = FileKeys(self.folder, self.document, master)
 
         def seal(document: Document) -> None:
-            for key, versions in document.keks.items():
-                for number, kek in versions.items():
-                    kek.material = sealing.sealed(key, number, kek.material) if kek.material else b""
+            FileKeys(self.folder, document, master).seal_all()
             document.slots = made
 
-        keys.master = master
         self._change(seal)
+        keys.master = master
+        keys.reload()
 
     def _file_keys(self) -> FileKeys:
         if not isinstance(self.provider, FileKeys):
@@ -261,10 +261,15 @@ class KeyStore:
         if table.provider != "file":
             return open_keeper(table, self.document.project)
         master = _master(self.document, table) if self.document.slots else None  # from a migration that was interrupted
-        if table.passphrase is not None:
-            master = master or secrets.token_bytes(32)
-            self.document.slots, self.recovery = slots.create(master, read_secret(table.passphrase, secret_servers(table)), self.document.project)
-        return FileKeys(self.folder, self.document, master)
+        if table.passphrase is None:
+            return FileKeys(self.folder, self.document, master)
+        clear = master is None
+        master = master or secrets.token_bytes(32)
+        self.document.slots, self.recovery = slots.create(master, read_secret(table.passphrase, secret_servers(table)), self.document.project)
+        keys = FileKeys(self.folder, self.document, master)
+        if clear:
+            keys.seal_all()
+        return keys
 
     def switch(self, provider: str, target: KeyKeeper) -> None:
         """The project is with another provider from now on; the file provider's own keys are gone with the same write."""
@@ -279,7 +284,7 @@ class KeyStore:
                 document.keks, document.slots = {}, None
 
         self.provider = target
-        self._change(change)
+        self._change(change, moving=True)
 
     def backup(self, passphrase: str) -> bytes:
         """The whole file, sealed once more: Argon2id and AES-256-GCM, after the line `casemate-keys/v1` and the parameters."""

@@ -57,10 +57,16 @@ class VaultKeys:
         if table.auth == "token":
             client.token = secret
         elif table.auth == "approle":
-            self._call(lambda: client.auth.approle.login(role_id=table.role, secret_id=secret))
+            self._log_in(lambda: client.auth.approle.login(role_id=table.role, secret_id=secret))
         else:
-            self._call(lambda: client.auth.kubernetes.login(role=table.role, jwt=secret))
+            self._log_in(lambda: client.auth.kubernetes.login(role=table.role, jwt=secret))
         return client
+
+    def _log_in(self, request: Callable[[], object]) -> None:
+        try:
+            self._call(request)
+        except _Refused as error:
+            raise BackendError(f"the login was refused: {error.message}", hint="check [keys] auth, role and secret") from error
 
     def _call(self, request: Callable[[], T]) -> T:
         import hvac.exceptions as faults
@@ -72,8 +78,10 @@ class VaultKeys:
             raise BackendError(
                 f"{self.where} denied the request", hint="its policy must allow this project's keys, and the token must be valid"
             ) from error
-        except (faults.InvalidPath, faults.InvalidRequest) as error:
-            raise _Refused(_first(error)) from error
+        except faults.InvalidPath as error:
+            raise _Nothing(f"{self.where}: {_first(error)}", hint="check [keys] mount and the server's own tools") from error
+        except faults.InvalidRequest as error:
+            raise _Refused(f"{self.where}: {_first(error)}", hint="check [keys] and the server's log") from error
         except (faults.VaultError, requests.RequestException) as error:
             raise TransientError(
                 f"{self.where} is not available: {type(error).__name__}", hint="see that it runs, is unsealed and reachable"
@@ -101,7 +109,7 @@ class VaultKeys:
         try:
             answer = self._post(f"encrypt/{self._name(key)}", body)
         except _Refused as error:
-            raise BackendError(f"{self.where} does not wrap under {key!r}: {error}", hint="`casemate keys list`") from error
+            raise BackendError(f"{self.where} does not wrap under {key!r}: {error.message}", hint="`casemate keys list`") from error
         return FORMAT + str(answer["data"]["ciphertext"]).encode()
 
     def unwrap(self, key: str, wrapped: bytes, resource: str = "") -> bytes:
@@ -116,7 +124,7 @@ class VaultKeys:
         except (KeyError, TypeError, binascii.Error) as error:
             raise BackendError(f"{self.where} answered something malformed", hint="see its log") from error
 
-    def _refused(self, key: str, wrapped: bytes, error: Exception) -> Exception:
+    def _refused(self, key: str, wrapped: bytes, error: BackendError) -> BackendError | VerificationError:
         number = self.version_of(wrapped)
         found = {version.number: version.state for version in self._states(key)}
         if found.get(number, "destroyed") in {"disabled", "destroyed"}:
@@ -125,7 +133,8 @@ class VaultKeys:
                 hint=f"`casemate keys enable {key} {number}`, if it is disabled",
             )
         return VerificationError(
-            f"a key wrapped under {key!r} was changed, or belongs to another key or project ({error})", hint="restore what holds it from a backup"
+            f"a key wrapped under {key!r} was changed, or belongs to another key or project ({error.message})",
+            hint="restore what holds it from a backup",
         )
 
     def rewrap(self, key: str, wrapped: list[bytes]) -> list[bytes]:
@@ -159,7 +168,7 @@ class VaultKeys:
         try:
             self._post(f"keys/{self._name(key)}/{what}", limits)
         except _Refused as error:
-            raise ConfigError(f"{self.where} refused: {error}", hint="`casemate keys list`") from error
+            raise ConfigError(f"{error.message}", hint="`casemate keys list`") from error
 
     def versions(self) -> dict[str, list[KeyVersion]]:
         """See `KeyKeeper.versions`."""
@@ -168,7 +177,9 @@ class VaultKeys:
     def _read(self, key: str) -> dict[str, Any] | None:
         try:
             return dict(self._call(lambda: self._client.adapter.get(f"/v1/{self.table.mount}/keys/{self._name(key)}"))["data"])
-        except _Refused:
+        except _Nothing as error:
+            if "no handler" in error.message:
+                raise
             return None
 
     def _states(self, key: str) -> list[KeyVersion]:
@@ -218,12 +229,14 @@ class VaultKeys:
         self._require(key, version)
         if version == self._newest(key):
             raise ConfigError("Transit cannot disable the active version", hint=f"`casemate keys rotate {key}` first")
-        self._change(key, "config", min_decryption_version=version + 1)
+        lowest = max(version + 1, int((self._read(key) or {}).get("min_decryption_version", 1)))
+        self._change(key, "config", min_decryption_version=lowest)
 
     def enable(self, key: str, version: int) -> None:
         """See `KeyKeeper.enable`."""
         self._require(key, version)
-        self._change(key, "config", min_decryption_version=version)
+        lowest = min(version, int((self._read(key) or {}).get("min_decryption_version", 1)))
+        self._change(key, "config", min_decryption_version=lowest)
 
     def destroy(self, key: str, version: int) -> None:
         """See `KeyKeeper.destroy`."""
@@ -237,8 +250,12 @@ class VaultKeys:
         self._change(key, "trim", min_available_version=version + 1)
 
 
-class _Refused(Exception):
+class _Refused(BackendError):
     """The server understood and said no; its own words."""
+
+
+class _Nothing(_Refused):
+    """There is nothing at that path."""
 
 
 def _first(error: Any) -> str:

@@ -41,6 +41,7 @@ def copy_rows(source: Store, target: Store, *, fence: bool = False) -> dict[str,
         if fence:
             old.execute(sa.text("UPDATE alembic_version SET version_num = :moved"), {"moved": MOVED})
             old.execute(METADATA.tables["audit_head"].delete())
+            old.execute(METADATA.tables["subject_key"].update().values(wrapped=None))  # shredding one there would not reach this copy
     return counts
 
 
