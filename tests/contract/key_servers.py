@@ -39,6 +39,13 @@ class OpenBao:
         words = [str(program) if program.exists() else "bao", "server", f"-config={folder}/bao.hcl"]
         self.process = subprocess.Popen(words, stdout=self.output, stderr=subprocess.STDOUT, env=os.environ | {"HOME": str(folder)})
         self.token = ""
+        try:
+            self._prepare()
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self) -> None:
         made = self._wait(lambda: self.call("PUT", "sys/init", {"secret_shares": 1, "secret_threshold": 1}))
         self.token = made["root_token"]
         self._wait(lambda: self.call("PUT", "sys/unseal", {"key": made["keys"][0]}))
