@@ -24,12 +24,12 @@ import msgspec
 import sqlalchemy as sa
 from cryptography.cobblestone import Cobblestone256Decryptor, Cobblestone256Encryptor
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from casemate.config import FILE_NAME
 from casemate.config import load as load_config
 from casemate.controls.audit.log import HEAD
 from casemate.controls.audit.verify import WITNESSED
+from casemate.controls.keys import slots
 from casemate.controls.keys.store import keystore_folder
 from casemate.controls.keys.subjects import ROOT, SUBJECTS, SubjectKeys
 from casemate.core.errors import BackendError, ConfigError, VerificationError
@@ -47,7 +47,6 @@ HEADS = ("checkpoint", WITNESSED)
 SKIPPED = {"audit", "tmp", "studies", CATALOG, f"{CATALOG}-wal", f"{CATALOG}-shm", "lock", ".lock"}
 CHUNK = 1 << 20
 MAX_HEADER = 4096
-LEAST_SECRET = 12
 
 
 class _Header(msgspec.Struct, forbid_unknown_fields=True):
@@ -81,10 +80,9 @@ class Contents(Record, frozen=True, kw_only=True):
 
 
 def _key(passphrase: str, header: _Header) -> bytes:
-    if header.kdf != "argon2id" or header.memory_kib > 1 << 21 or header.iterations > 64 or header.lanes > 64:
-        raise VerificationError("the backup's key derivation is unknown or out of bounds", hint="it was changed, or a newer casemate wrote it")
-    derive = Argon2id(salt=header.salt, length=32, iterations=header.iterations, lanes=header.lanes, memory_cost=header.memory_kib)
-    return derive.derive(passphrase.encode())
+    if header.kdf != "argon2id":
+        raise VerificationError("the backup's key derivation is unknown", hint="it was changed, or a newer casemate wrote it")
+    return slots.Kdf(salt=header.salt, iterations=header.iterations, lanes=header.lanes, memory_kib=header.memory_kib).derive(passphrase)
 
 
 def create(project: Project, target: Path, passphrase: str) -> Contents:
@@ -93,8 +91,7 @@ def create(project: Project, target: Path, passphrase: str) -> Contents:
     Raises:
         ConfigError: the passphrase is shorter than 12 characters, or the file exists.
     """
-    if len(passphrase) < LEAST_SECRET:
-        raise ConfigError(f"the passphrase is shorter than {LEAST_SECRET} characters", hint="take a longer one")
+    slots.check(passphrase)
     for path in (target, subjects_of(target)):
         if path.exists():
             raise ConfigError(f"{path} exists already", hint="name a new file")

@@ -1,10 +1,18 @@
 """One POST, for what casemate sends by itself: no redirect, no proxy, a bounded answer."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from casemate.core.errors import TransientError
 
 MAX_ANSWER = 64 * 1024
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+def is_private(url: str) -> bool:
+    """Whether nobody on the way can read a request to `url`: https, or http that does not leave this machine."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
 
 
 def post(url: str, body: bytes, headers: dict[str, str], timeout: float) -> tuple[int, bytes]:

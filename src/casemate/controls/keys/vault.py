@@ -18,11 +18,11 @@ from urllib.parse import urlsplit
 from casemate.config import KeysTable
 from casemate.controls.keys.interface import PURPOSES, KeyVersion, State
 from casemate.core.errors import BackendError, ConfigError, TransientError, VerificationError
+from casemate.core.http import is_private
 from casemate.core.secrets import read_secret
 
 BATCH = 400
 """Transit refuses batches of more than about 500."""
-LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 FORMAT = b"\x03"
 _CIPHERTEXT = re.compile(rb"vault:v([1-9][0-9]{0,8}):[A-Za-z0-9+/=]{40,4000}")
 T = TypeVar("T")
@@ -32,12 +32,11 @@ class VaultKeys:
     """A `KeyKeeper` in Vault."""
 
     def __init__(self, table: KeysTable, project: str) -> None:
-        parts = urlsplit(table.address)
-        if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK):
+        if not is_private(table.address):
             raise ConfigError(f"[keys] address {table.address!r} must use https", hint="http is allowed to this machine only")
         self.table = table
         self.project = project
-        self.where = f"the key server at {parts.hostname}"
+        self.where = f"the key server at {urlsplit(table.address).hostname}"
 
     def __repr__(self) -> str:
         return f"VaultKeys({self.table.address!r})"

@@ -10,10 +10,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.hmac import HMAC
 
 from casemate.core.errors import ConfigError, TransientError
-from casemate.core.http import post
+from casemate.core.http import is_private, post
 from casemate.core.outbox.interface import Message
-
-LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 def deliver_to(url: str, secret: Callable[[], str] | None, timeout: float) -> Callable[[Message], None]:
@@ -23,7 +21,7 @@ def deliver_to(url: str, secret: Callable[[], str] | None, timeout: float) -> Ca
         ConfigError: the URL is not https (http is for this machine only).
     """
     parts = urlsplit(url)
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK):
+    if not is_private(url):
         raise ConfigError(f"a webhook to {parts.hostname or url!r} must use https", hint="http is allowed to this machine only")
     if parts.username or parts.password:
         raise ConfigError("a webhook URL holds a password", hint='take it out; sign with secret = "env:NAME"')
