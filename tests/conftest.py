@@ -70,6 +70,15 @@ def finished(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def own(clinic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The finished project with a key store that no other test uses."""
+    home = tmp_path / "home"
+    shutil.copytree(Path("~/.config").expanduser(), home / ".config")
+    monkeypatch.setenv("HOME", str(home))
+    return clinic
+
+
+@pytest.fixture
 def clinic(finished: Path, tmp_path: Path) -> Path:
     """A copy of the finished clinical project, free to break (its key store is shared)."""
     root = tmp_path / "clinic"

@@ -226,6 +226,14 @@ class OutboxTable(Table, frozen=True, kw_only=True):
     timeout: Annotated[float, Meta(description="Seconds one delivery may take.", gt=0, le=600)] = 10.0
 
 
+class ReleaseTable(Table, frozen=True, kw_only=True):
+    """What a signed model is for."""
+
+    stage: Annotated[
+        Name, Meta(description="The stage that a passed model is signed for, such as `staging`; a policy may say who signs for which.")
+    ] = "production"
+
+
 class ServeTable(Table, frozen=True, kw_only=True):
     """The prediction gateway."""
 
@@ -235,6 +243,7 @@ class ServeTable(Table, frozen=True, kw_only=True):
         default_factory=lambda: ["localhost", "127.0.0.1"]
     )
     models: Annotated[list[str], Meta(description="Models to serve (`NAME` or `NAME@VERSION`); default: the project's.")] = []
+    stage: Annotated[Name, Meta(description="Only models signed for this stage are served.")] = "production"
     client_certificates: Annotated[
         Literal["none", "require"], Meta(description="`require`: only clients with a valid certificate of the project's own authority may connect.")
     ] = "none"
@@ -258,6 +267,7 @@ class Config(Table, frozen=True, kw_only=True):
     sandbox: SandboxTable = SandboxTable()
     assess: AssessTable = AssessTable()
     gates: dict[str, GateTable] = {}
+    release: ReleaseTable = ReleaseTable()
     run: RunTable = RunTable()
     keys: KeysTable = KeysTable()
     store: StoreTable = StoreTable()

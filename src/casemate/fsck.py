@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from casemate.controls.keys import tables
+from casemate.controls.keys import signers, tables
 from casemate.core.digest import sha256
 from casemate.core.engine import ENDED, STAGES, STEPS
-from casemate.core.errors import Error, HistoryError, VerificationError
+from casemate.core.errors import CompromisedSigner, Error, HistoryError, VerificationError
 from casemate.core.files import write_atomic
 from casemate.core.lease import RUNS
 from casemate.core.outbox import OUTBOX, Message
@@ -88,6 +88,7 @@ class _Examination:
             ("tables", self._tables),
             ("models", self._models),
             ("outbox", self._outbox),
+            ("public keys", self._public_keys),
         ):
             self.progress(name)
             try:
@@ -103,6 +104,9 @@ class _Examination:
     def _guarded(self, subject: str, check: Callable[[], object], remedy: str = BACKUP) -> bool:
         try:
             check()
+        except CompromisedSigner as error:
+            self._found(subject, error.message, error.hint or remedy)
+            return False
         except Error as error:
             self._found(subject, error.message, remedy)
             return False
@@ -177,7 +181,7 @@ class _Examination:
         for run in {run for run, name in self.records if name == "release"}:
             folder = self.project.state / "runs" / run
             if (folder / EVIDENCE).exists() or self.states[run] in ENDED:
-                self._guarded(f"signed evidence of run {run}", partial(verify_evidence, folder, self.project.keys.signer.verifier))
+                self._guarded(f"signed evidence of run {run}", partial(verify_evidence, folder, self.project.signer.verifier))
         return count
 
     def _objects(self) -> int:
@@ -197,7 +201,7 @@ class _Examination:
         versions = {(r.name, r.version) for r in self.records.values() if isinstance(r, SealedDataset)}
         for name, version in sorted(versions):
             folder = self.project.state / "datasets" / name / version
-            self._guarded(f"table {name}@{version}", partial(tables.check, folder, self.project.keys.signer.verifier))
+            self._guarded(f"table {name}@{version}", partial(tables.check, folder, self.project.signer.verifier))
         return len(versions)
 
     def _models(self) -> int:
@@ -220,6 +224,24 @@ class _Examination:
         for row in rows:
             self._guarded(f"outbox message {row.id}", partial(decode, row.payload, Message))
         return len(rows)
+
+    def _public_keys(self) -> int:
+        expected, history = self.project.public_keys, self.project.keys.signers
+        for folder in self.project.public_folders:
+            changed = [name for name, content in expected.items() if not (folder / name).is_file() or (folder / name).read_bytes() != content]
+            if not self._same_history(folder / signers.FILE, history):
+                changed.append(signers.FILE)
+            if changed:
+                self._rebuild(str(folder), f"not the keys in use: {', '.join(changed)}", self.project.publish_keys)
+        return len(expected) + 1
+
+    def _same_history(self, path: Path, history: list[signers.SignerRecord]) -> bool:
+        if not path.is_file():
+            return len(history) == 1
+        try:
+            return signers.read(path.read_bytes(), self.project.keys.signer.verifier) == history
+        except Error:
+            return False
 
 
 def _redo(path: Path, digest: str, record: Record) -> Any:

@@ -262,10 +262,10 @@ def _inputs(shop: Workshop) -> dict[str, str]:
     stamp = [source.stat().st_size, source.stat().st_mtime_ns] if source.is_file() else []
     split = [config.train.test_share, config.train.seed, config.train.folds]
     deciding: dict[str, list[Any]] = {
-        "data": [_software(), config.project, config.data, config.screen, split, stamp, _edited_schema(shop)],
+        "data": [_software(), config.project, config.data, config.screen, split, stamp, _edited_schema(shop), shop.signer.verifier.compromises],
         "train": [config.train, config.sandbox, code_digest(shop.root, config)],
         "assess": [config.assess, config.train.seed, sorted(gate.eps for gate in config.gates.values() if gate.eps)],
-        "release": [config.gates, shop.signer.verifier.fingerprint],
+        "release": [config.gates, config.release, shop.signer.verifier.fingerprint],
     }
     return {stage: sha256_record(values) for stage, values in deciding.items()}
 

@@ -23,7 +23,8 @@ from casemate.controls.audit.checkpoint import CheckpointSigner
 from casemate.controls.audit.keyuse import AuditedKeys
 from casemate.controls.audit.log import AuditLog
 from casemate.controls.audit.outside import Outside
-from casemate.controls.keys import tables
+from casemate.controls.audit.signing import SignatureLog
+from casemate.controls.keys import signers, tables
 from casemate.controls.keys.certificates import Certificates
 from casemate.controls.keys.identifiers import PSEUDONYM, Identifiers
 from casemate.controls.keys.objects import ObjectStore
@@ -36,6 +37,7 @@ from casemate.core.errors import AccessDenied, BackendError, ConfigError
 from casemate.core.files import clear_drafts, clear_scratch, remove_tree, shared_lock, write_atomic
 from casemate.core.outbox import Message, Outbox, Patience, Route
 from casemate.core.secrets import read_secret
+from casemate.core.signatures import Signer
 from casemate.core.store import open_store
 from casemate.core.store.interface import REVISION
 from casemate.core.types import Assessment, Release, SealedDataset, Verdict
@@ -126,14 +128,14 @@ class Dataset:
         Identifiers of subjects whose key was shredded are null. Ask for `casemate_subject` to get every row's keyed pseudonym.
         """
         self.project.authorise("dataset:read", "Dataset", self.record.name)
-        table = tables.read(self.folder, self.project.provider, self.project.keys.signer.verifier, self._wanted(columns))
+        table = tables.read(self.folder, self.project.provider, self.project.signer.verifier, self._wanted(columns))
         return self._shown(self.project.identifiers.open(table), columns)
 
     def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The same in pieces of at most 65 536 rows, in constant memory."""
         self.project.authorise("dataset:read", "Dataset", self.record.name)
         root = None
-        for batch in tables.scan(self.folder, self.project.provider, self.project.keys.signer.verifier, self._wanted(columns)):
+        for batch in tables.scan(self.folder, self.project.provider, self.project.signer.verifier, self._wanted(columns)):
             piece = pa.Table.from_batches([batch])
             if PSEUDONYM in piece.column_names:
                 root = root or self.project.identifiers.root(create=False)
@@ -246,6 +248,18 @@ class Project:
         return AuditedKeys(self.keys.provider, self.audit, lambda: self.directory.current_user().uid)
 
     @cached_property
+    def signatures(self) -> SignatureLog:
+        """The signatures that the log records."""
+        return SignatureLog(self.audit, lambda: self.directory.current_user().uid)
+
+    @cached_property
+    def signer(self) -> Signer:
+        """Signs; its verifier knows the former signers too, and every signature is in the log before it is given away."""
+        own = self.keys.signer
+        ring = signers.keyring(own.verifier, self.keys.signers, self.signatures.signed_at)
+        return Signer(own.classical, own.quantum, ring, self.signatures.record)
+
+    @cached_property
     def certificates(self) -> Certificates:
         """The certificates of the project's authority."""
         return Certificates(self.store, self.keys.authority, self.clock)
@@ -281,7 +295,7 @@ class Project:
     @cached_property
     def registry(self) -> Registry:
         """The model registry."""
-        return Registry(self.store, self.objects, self.keys.signer.verifier)
+        return Registry(self.store, self.objects, self.signer.verifier, self.signatures.prove)
 
     @cached_property
     def outbox(self) -> Outbox:
@@ -333,18 +347,30 @@ class Project:
         self.keys = KeyStore.upgrade(keystore_folder(self.config.project.id), self.config.project.id, self.config.keys)
         self.store.upgrade(Bodies(self.keys.provider).seal)
 
-    def publish_keys(self) -> None:
-        """Write the public halves beside the key store and into the project."""
+    @property
+    def public_folders(self) -> tuple[Path, Path]:
+        """Where the public halves lie: beside the key store, and in the project."""
+        return self.keys.folder / "public", self.state / "public"
+
+    @property
+    def public_keys(self) -> dict[str, bytes]:
+        """The public halves by file name."""
         signer, quantum = self.keys.signer.verifier.pems
-        published = {
-            "signer.pub": signer,
-            "signer-mldsa65.pub": quantum,
-            "log.vkey": self.audit.signer.vkeys.encode(),
-            "ca.pem": self.keys.authority.pem,
-        }
-        for folder in (self.keys.folder / "public", self.state / "public"):
-            for name, content in published.items():
+        log, authority = self.audit.signer.vkeys.encode(), self.keys.authority.pem
+        return {"signer.pub": signer, "signer-mldsa65.pub": quantum, "log.vkey": log, "ca.pem": authority}
+
+    def publish_keys(self) -> None:
+        """Write the public halves, and the history of signers."""
+        history = signers.publish(self.config.project.id, self.keys.signers, self.keys.signer)
+        for folder in self.public_folders:
+            for name, content in {**self.public_keys, signers.FILE: history}.items():
                 write_atomic(folder / name, content, mode=0o644)
+
+    def signer_changed(self) -> None:
+        """Use and publish the key store's new history of signers."""
+        for stale in ("signer", "registry"):
+            self.__dict__.pop(stale, None)
+        self.publish_keys()
 
     def remember_passphrase(self, reference: str) -> None:
         """Let casemate.toml say where the key store's passphrase comes from."""
@@ -394,8 +420,8 @@ class Project:
                     (self.state / name).rename(self.state / f"moved-{name}")
         return counts
 
-    def authorise(self, action: str, kind: str = "Project", name: str = "", **detail: Any) -> Principal:
-        """The current user, if the policy permits them `action`; the decision is recorded either way.
+    def authorise(self, action: str, kind: str = "Project", name: str = "", context: dict[str, Any] | None = None, **detail: Any) -> Principal:
+        """The current user, if the policy permits them `action` in this `context`; the decision is recorded either way.
 
         Raises:
             AccessDenied: not permitted, with the deciding policy.
@@ -403,11 +429,11 @@ class Project:
         principal = self.directory.current_user()
         resource = f'{kind}::"{name or self.config.project.id}"'
         try:
-            decision = self.policy.require(principal, action, kind, name)
+            decision = self.policy.require(principal, action, kind, name, context)
         except AccessDenied as error:
             self.audit.record(principal.uid, action, resource, "denied", reason=error.message)
             raise
-        self.audit.record(principal.uid, action, resource, "allowed", policies=list(decision.reasons), **detail)
+        self.audit.record(principal.uid, action, resource, "allowed", policies=list(decision.reasons), **(context or {}), **detail)
         return principal
 
     def run(self, *, start: str | None = None, fresh: bool = False, key: str | None = None, reporter: pipeline.Reporter | None = None) -> RunResult:
@@ -431,6 +457,7 @@ class Project:
             raise ConfigError(f"no stage called {start!r}", hint="stages: " + ", ".join(STAGES))
         principal = self.directory.current_user()
         self.policy.require(principal, "run:start")
+        self.authorise("model:sign", "Model", self.config.project.name, context={"stage": self.config.release.stage})
         with shared_lock(self.state / "lock", self._tidy):
             shop = pipeline.Workshop(
                 root=self.root,
@@ -441,7 +468,7 @@ class Project:
                 objects=self.objects,
                 keys=self.provider,
                 identifiers=self.identifiers,
-                signer=self.keys.signer,
+                signer=self.signer,
                 secret=self.keys.folder,
                 reporter=reporter or Silent(),
             )

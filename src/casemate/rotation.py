@@ -5,6 +5,7 @@ byte is touched. It can be interrupted anywhere: the next one goes on with what 
 """
 
 import contextlib
+import datetime
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from casemate.controls.audit.bodies import KEK as AUDIT
 from casemate.controls.keys import identifiers, keyfile, objects, tables
 from casemate.controls.keys.interface import PURPOSES, KeyKeeper
 from casemate.controls.keys.keyfile import Document
+from casemate.controls.keys.signers import SignerRecord
 from casemate.controls.keys.store import IDENTITY, keystore_folder
 from casemate.controls.keys.subjects import KEK as SUBJECTS
 from casemate.core.errors import BackendError, BusyError, ConfigError, RefusedError, VerificationError
@@ -80,6 +82,37 @@ def _rotate(project: Project, chosen: list[str], compromised: bool, resume: bool
 def _known(key: str) -> None:
     if key not in PURPOSES:
         raise ConfigError(f"there is no key {key!r}", hint="keys: " + ", ".join(PURPOSES))
+
+
+def new_signer(project: Project, principal: str, compromised: datetime.datetime | None = None) -> SignerRecord:
+    """Sign with new keys from now on; what the former signer signed stays valid, but for a compromise.
+
+    Args:
+        project: whose signer.
+        principal: who asked for it, for the log.
+        compromised: since when somebody else may have had the present private keys.
+
+    Raises:
+        BusyError: a run goes on.
+    """
+    with alone(project.state / "lock", "changing the signer"):
+        fresh = project.keys.rotate_signer(project.clock.now(), compromised)
+        project.signer_changed()
+        detail = {"number": fresh.number, "fingerprint": project.signer.verifier.fingerprint}
+        project.audit.record(principal, "signer:rotated", 'Key::"signer"', "done", compromised=compromised and compromised.isoformat(), **detail)
+    return fresh
+
+
+def distrust(project: Project, principal: str, number: int, since: datetime.datetime) -> None:
+    """Declare a former signer compromised: of its signatures only those count that the log shows to be older.
+
+    Raises:
+        ConfigError: there is no such former signer, or an earlier compromise is declared already.
+    """
+    with alone(project.state / "lock", "declaring a compromise"):
+        project.keys.distrust(number, since)
+        project.signer_changed()
+        project.audit.record(principal, "signer:compromised", 'Key::"signer"', "done", number=number, since=since.isoformat())
 
 
 def destroy(project: Project, key: str, version: int) -> None:
@@ -307,7 +340,7 @@ class _Rotation:
             classes = {(r.name, r.version): identifiers.classes_of(r) for r in self._records()}
             folders = [folder for folder in self._versions() if (folder.parent.name, folder.name) in classes]
             for number, folder in enumerate(folders, 1):
-                tables.seal_anew(folder, self.project.provider, self.project.keys.signer, classes[folder.parent.name, folder.name])
+                tables.seal_anew(folder, self.project.provider, self.project.signer, classes[folder.parent.name, folder.name])
                 self.progress("tables", number, len(folders))
             done["tables"] = len(folders)
         if objects.KEK in self.newest:

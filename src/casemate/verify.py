@@ -4,6 +4,7 @@ Trust comes from keys that the reader already has: given with `--key`, or those 
 `~/.config/casemate`. Keys that merely lie beside the artifact prove nothing about who signed it and are not used.
 """
 
+import datetime
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -12,12 +13,15 @@ from pathlib import Path
 from casemate.controls.audit.checkpoint import verify_checkpoint
 from casemate.controls.audit.note import COSIGNATURE, Key, parse_keys
 from casemate.controls.audit.proof import MAGIC, MAX_PROOF, verify_proof
+from casemate.controls.audit.signing import signed_by
 from casemate.controls.audit.verify import WITNESSED, VerifiedLog, verify_log
+from casemate.controls.keys import signers
 from casemate.controls.keys.store import CONFIG_HOME
 from casemate.core.errors import ConfigError, VerificationError, WrongSigner
 from casemate.core.signatures import Verifier
 
 SIGNER_FILES = ("signer.pub", "signer-mldsa65.pub")
+PROOF = "signature.proof"
 LOG_KEY = "log.vkey"
 
 
@@ -38,6 +42,29 @@ class Trusted:
     verifier: Verifier | None
     log_vkeys: str | None
     witness_vkeys: str | None = None
+    history: bytes | None = None
+
+    def signers(self, proof: Path | None) -> Verifier:
+        """The present signer and the former ones that it names; a `proof` may show when a former one signed.
+
+        Raises:
+            WrongSigner: no signer's keys are there.
+            VerificationError: the history or the proof does not hold.
+        """
+        if self.verifier is None:
+            raise WrongSigner("no signer's keys were given", hint="pass --key signer.pub --key signer-mldsa65.pub")
+        if self.history is None:
+            return self.verifier
+
+        def signed_at(digest: str) -> datetime.datetime | None:
+            if proof is None:
+                return None
+            if self.log_vkeys is None:
+                raise WrongSigner("no log key was given, so the proof shows nothing", hint="pass --key log.vkey")
+            entry = verify_proof(_proof_file(proof), self.log_vkeys).entry
+            return datetime.datetime.fromisoformat(entry.time) if signed_by(entry) == digest else None
+
+        return signers.keyring(self.verifier, signers.read(self.history, self.verifier), signed_at)
 
 
 def trusted_keys(paths: list[Path]) -> list[Trusted]:
@@ -46,21 +73,24 @@ def trusted_keys(paths: list[Path]) -> list[Trusted]:
         return [_from_folder(folder) for folder in sorted(CONFIG_HOME.expanduser().glob("*/public"))]
     pems: list[bytes] = []
     logs: list[str] = []
+    history = None
     for path in _files(paths):
         if path.name.endswith(".vkey"):
             logs.append(path.read_text(encoding="utf-8"))
+        elif path.name == signers.FILE:
+            history = path.read_bytes()
         else:
             pems.append(path.read_bytes())
     verifier = Verifier.from_pem(*pems) if pems else None
     witnesses = [text for text in logs if any(key.algorithm == COSIGNATURE for key in parse_keys(text))]
     own = [text for text in logs if text not in witnesses]
-    return [Trusted("--key", verifier, own[0] if own else None, "".join(witnesses) or None)]
+    return [Trusted("--key", verifier, own[0] if own else None, "".join(witnesses) or None, history)]
 
 
 def _files(paths: list[Path]) -> Iterator[Path]:
     for path in paths:
         if path.is_dir():
-            yield from (path / name for name in (*SIGNER_FILES, LOG_KEY) if (path / name).is_file())
+            yield from (path / name for name in (*SIGNER_FILES, LOG_KEY, signers.FILE) if (path / name).is_file())
         elif path.is_file():
             yield path
         else:
@@ -71,16 +101,23 @@ def _from_folder(folder: Path) -> Trusted:
     pems = [(folder / name).read_bytes() for name in SIGNER_FILES if (folder / name).is_file()]
     log = folder / LOG_KEY
     verifier = Verifier.from_pem(*pems) if len(pems) == len(SIGNER_FILES) else None
-    return Trusted(folder.parent.name, verifier, log.read_text() if log.is_file() else None)
+    history = folder / signers.FILE
+    return Trusted(
+        folder.parent.name,
+        verifier,
+        log.read_text() if log.is_file() else None,
+        history=history.read_bytes() if verifier is not None and history.is_file() else None,
+    )
 
 
-def verify_path(path: Path, keys: list[Path] | None = None, checkpoints: list[Path] | None = None) -> Verified:
+def verify_path(path: Path, keys: list[Path] | None = None, checkpoints: list[Path] | None = None, proof: Path | None = None) -> Verified:
     """Find out what `path` is and verify it.
 
     Args:
         path: an exported model, a run's folder, a sealed table, an audit log, or a proof of one entry.
         keys: files or folders with public keys that the reader trusts.
         checkpoints: of a log, files with checkpoints that the reader kept: they must be former states of it.
+        proof: the log's proof of when it was signed, for a signer that was compromised later; default: `signature.proof` in `path`.
 
     Raises:
         ConfigError: there is nothing at `path` that casemate signs, or a key file is missing.
@@ -90,10 +127,13 @@ def verify_path(path: Path, keys: list[Path] | None = None, checkpoints: list[Pa
         raise ConfigError(f"no such file or folder: {path}", hint="an exported model, a run's folder, a sealed table or an audit log")
     if path.is_file() and _begins_with(path, MAGIC):
         return _first_trusted(_proof, path, trusted_keys(keys or []))
+    if proof is not None and not proof.is_file():
+        raise ConfigError(f"no such proof: {proof}", hint="as `casemate audit prove` writes it")
+    proof = proof or (path / PROOF if (path / PROOF).is_file() else None)
     for marker, check in (
-        ("model.sig", _model),
-        ("evidence.dsse.json", _evidence),
-        ("manifest.dsse.json", _table),
+        ("model.sig", partial(_model, proof)),
+        ("evidence.dsse.json", partial(_evidence, proof)),
+        ("manifest.dsse.json", partial(_table, proof)),
         ("checkpoint", partial(_log, checkpoints or [])),
     ):
         if (path / marker).is_file():
@@ -123,32 +163,26 @@ def _first_trusted(check: Callable[[Path, Trusted], Verified], path: Path, candi
     )
 
 
-def _signer(trusted: Trusted) -> Verifier:
-    if trusted.verifier is None:
-        raise WrongSigner("no signer's keys were given", hint="pass --key signer.pub --key signer-mldsa65.pub")
-    return trusted.verifier
-
-
-def _model(path: Path, trusted: Trusted) -> Verified:
+def _model(proof: Path | None, path: Path, trusted: Trusted) -> Verified:
     from casemate.stages.release.bundle import verify_folder
 
-    verifier = _signer(trusted)
-    model = verify_folder(path, verifier)
-    return Verified("model", f"{model.card.name}@{model.card.model_version}, {len(model.files)} files", _who(trusted, verifier))
+    model = verify_folder(path, trusted.signers(proof))
+    told = f"{model.card.name}@{model.card.model_version} for {model.card.stage}, {len(model.files)} files"
+    return Verified("model", told, _who(trusted, model.signer))
 
 
-def _evidence(path: Path, trusted: Trusted) -> Verified:
+def _evidence(proof: Path | None, path: Path, trusted: Trusted) -> Verified:
     from casemate.pipeline import verify_evidence
 
-    verifier = _signer(trusted)
+    verifier = trusted.signers(proof)
     said = verify_evidence(path, verifier)
     return Verified("evidence", f"run {said.get('run')} of {said.get('project')}: {said.get('model')} {said.get('outcome')}", _who(trusted, verifier))
 
 
-def _table(path: Path, trusted: Trusted) -> Verified:
+def _table(proof: Path | None, path: Path, trusted: Trusted) -> Verified:
     from casemate.controls.keys.tables import check
 
-    verifier = _signer(trusted)
+    verifier = trusted.signers(proof)
     said = check(path, verifier)
     return Verified("data set", f"{said.get('name')}@{said.get('version')}, {said.get('rows')} rows", _who(trusted, verifier))
 
@@ -181,11 +215,15 @@ def _cosigners(path: Path, log: VerifiedLog, keys: list[Key], vkeys: str) -> lis
 def _proof(path: Path, trusted: Trusted) -> Verified:
     if trusted.log_vkeys is None:
         raise WrongSigner("no log key was given", hint="pass --key log.vkey")
-    with path.open("rb") as file:
-        proven = verify_proof(file.read(MAX_PROOF + 1), trusted.log_vkeys)
+    proven = verify_proof(_proof_file(path), trusted.log_vkeys)
     entry = proven.entry
     told = f"{entry.index} of {proven.checkpoint.origin}: {entry.time} {entry.principal} {entry.action} {entry.resource} {entry.outcome}"
     return Verified("entry", told, f"log keys from {trusted.origin}")
+
+
+def _proof_file(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(MAX_PROOF + 1)
 
 
 def _who(trusted: Trusted, verifier: Verifier) -> str:

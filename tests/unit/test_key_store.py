@@ -4,7 +4,6 @@ import base64
 import json
 import os
 import shutil
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -24,13 +23,10 @@ PASSPHRASE = "correct horse battery staple"
 
 
 @pytest.fixture
-def own(clinic, tmp_path, monkeypatch):
-    """The finished project with a key store that no other test uses."""
-    home = tmp_path / "home"
-    shutil.copytree(Path("~/.config").expanduser(), home / ".config")
-    monkeypatch.setenv("HOME", str(home))
+def own(own, monkeypatch):
+    """The same, with a passphrase at hand."""
     monkeypatch.setenv("TEST_PASSPHRASE", PASSPHRASE)
-    return clinic
+    return own
 
 
 def everything(root):

@@ -42,11 +42,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     migrate.add_argument("provider", choices=("file", "vault", "aws"), help="the new provider")
     for name in SETTINGS:
         migrate.add_argument(f"--{name}", help=f"[keys] {name} of the new provider")
+    _signer(action("signer", "who signs, who signed before, and a compromise").add_subparsers(dest="what", metavar="ACTION", required=True))
     _certificate(action("certificate", "certificates of the project's own authority").add_subparsers(dest="what", metavar="ACTION", required=True))
     for name, text in (("backup", "write the key store to one encrypted file"), ("restore", "bring the key store back")):
         parser_ = action(name, text)
         parser_.add_argument("file", type=Path, help="the backup")
         parser_.add_argument("passphrase", metavar="REF", help="reference to the backup's passphrase: env:NAME, file:PATH or prompt")
+
+
+def _signer(actions: Any) -> None:
+    actions.add_parser("list", help="the present signer and all former ones", parents=[common(nested=True)])
+    rotate = actions.add_parser("rotate", help="sign with new keys; what was signed stays valid", parents=[common(nested=True)])
+    rotate.add_argument("--compromised", metavar="TIME", help="since when others may have had the present keys: later signatures count no more")
+    distrust = actions.add_parser("distrust", help="declare a former signer compromised", parents=[common(nested=True)])
+    distrust.add_argument("number", type=int, help="as `list` shows it")
+    distrust.add_argument("since", metavar="TIME", help="such as 2026-11-23T09:30:00Z, or 12h for twelve hours ago")
 
 
 def _certificate(actions: Any) -> None:
@@ -87,6 +97,7 @@ def run(arguments: Any) -> int:
         "migrate": _migrate,
         "backup": _backup,
         "shred": _shred,
+        "signer": _sign,
         "certificate": _certify,
     }[arguments.action](arguments, project)
 
@@ -249,6 +260,46 @@ def _bring_back(arguments: Any) -> int:
         project.publish_keys()
     project.audit.record(project.directory.current_user().uid, f"keys:{arguments.action}", 'Key::"all"', "done")
     emit(arguments, {"folder": str(folder)}, text)
+    return 0
+
+
+def _sign(arguments: Any, project: Any) -> int:
+    from casemate.cli.output import emit, table
+    from casemate.controls.audit.query import parse_time
+    from casemate.core.errors import ConfigError
+    from casemate.core.signatures import Verifier
+    from casemate.rotation import distrust, new_signer
+
+    now = project.clock.now()
+    if arguments.what == "list":
+        value = [
+            {
+                "number": record.number,
+                "fingerprint": Verifier.from_pem(record.ecdsa.encode(), record.mldsa65.encode()).fingerprint,
+                "since": record.since,
+                "retired": record.retired,
+                "compromised": record.compromised,
+            }
+            for record in project.keys.signers
+        ]
+        rows = [[r["number"], r["fingerprint"][:32], *((r[name] or "")[:19] for name in ("since", "retired", "compromised"))] for r in value]
+        emit(arguments, value, table(["signer", "SHA-256", "since", "retired", "compromised since"], rows))
+        return 0
+    rotating = arguments.what == "rotate"
+    given = arguments.compromised if rotating else arguments.since
+    since = None if given is None else parse_time(given, now)
+    if since is not None and since > now:
+        raise ConfigError(f"{given!r} is in the future", hint="a compromise is declared from when it may have begun")
+    principal = project.authorise("keys:signer", "Key", "signer", change=arguments.what)
+    if rotating or since is None:
+        fresh = new_signer(project, principal.uid, since)
+        told = f"signer {fresh.number} signs from now on; give others the new .casemate/public"
+        number = fresh.number
+    else:
+        number = arguments.number
+        distrust(project, principal.uid, number, since)
+        told = f"signer {number} is compromised since {since.isoformat()}; give others the new .casemate/public"
+    emit(arguments, {"number": number, "compromised": since and since.isoformat()}, told)
     return 0
 
 

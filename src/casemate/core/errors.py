@@ -94,6 +94,12 @@ class HistoryError(VerificationError):
     code = "CM-HISTORY"
 
 
+class CompromisedSigner(VerificationError):
+    """The signature holds, but its keys were in other hands since a time that it is not proven to be older than."""
+
+    code = "CM-COMPROMISED"
+
+
 class WrongSigner(VerificationError):
     """The artifact was signed with other keys than the ones it is checked with."""
 

@@ -6,6 +6,8 @@ today's OpenSSF model-signing tools look at the first signature only. ML-DSA: FI
 
 import base64
 import binascii
+import datetime
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -14,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, mldsa
 
 from casemate.core.digest import sha256
-from casemate.core.errors import VerificationError, WrongSigner
+from casemate.core.errors import CompromisedSigner, VerificationError, WrongSigner
 
 STATEMENT_TYPE = "application/vnd.in-toto+json"
 MAX_PAYLOAD = 64 * 1024 * 1024
@@ -92,6 +94,22 @@ class Verifier:
         """Key id that marks the ML-DSA signature in an envelope."""
         return "mldsa65:" + sha256(self.quantum.public_bytes_raw())[:32]
 
+    @property
+    def compromises(self) -> list[str]:
+        """Fingerprint and time of every compromise that was declared."""
+        return []
+
+    @property
+    def hint(self) -> str:
+        """SHA-256 of the PEM of the ECDSA key: how a Sigstore bundle names its signer."""
+        return sha256(self.pems[0])
+
+    def by_hint(self, hint: str) -> "Verifier":
+        """Itself, if `hint` names this signer; WrongSigner otherwise."""
+        if hint != self.hint:
+            raise WrongSigner("the bundle names another signer's key", hint="wrong public key, or the bundle was changed")
+        return self
+
     def verify(self, envelope: dict[str, Any], payload_type: str = STATEMENT_TYPE) -> bytes:
         """Return the payload if both signatures hold; VerificationError otherwise."""
         try:
@@ -130,13 +148,86 @@ class Verifier:
         return statement
 
 
+class FormerSigner(Verifier):
+    """A signer that signs no more; from a compromise on its signatures count only if they are proven to be older.
+
+    When something was signed cannot be read from the signed bytes: whoever holds the private key writes any date there.
+    It is what the audit log says, which records a signature before it is given away.
+    """
+
+    def __init__(self, keys: Verifier, compromised: datetime.datetime | None, signed_at: Callable[[str], datetime.datetime | None]) -> None:
+        """Trust `keys` with a limit.
+
+        Args:
+            keys: the public keys.
+            compromised: since when somebody else may have had the private keys.
+            signed_at: when a payload with this SHA-256 was signed, as the audit log proves it; None when it does not.
+        """
+        super().__init__(keys.classical, keys.quantum)
+        self.compromised = compromised
+        self.signed_at = signed_at
+
+    def verify(self, envelope: dict[str, Any], payload_type: str = STATEMENT_TYPE) -> bytes:
+        """See `Verifier.verify`."""
+        payload = super().verify(envelope, payload_type)
+        if self.compromised is None:
+            return payload
+        moment = self.signed_at(sha256(payload))
+        if moment is None or moment >= self.compromised:
+            found = "the audit log shows no earlier signature" if moment is None else f"this was signed at {moment.isoformat()}"
+            raise CompromisedSigner(
+                f"the signer's keys are compromised since {self.compromised.isoformat()}, and {found}",
+                hint="make it anew (casemate run), or have its owner prove an earlier signature: casemate verify PATH --proof FILE",
+            )
+        return payload
+
+
+class Keyring(Verifier):
+    """The present signer of a project together with its former ones."""
+
+    def __init__(self, present: Verifier, former: Sequence[FormerSigner]) -> None:
+        super().__init__(present.classical, present.quantum)
+        self.present = present
+        self.former = tuple(former)
+
+    @property
+    def compromises(self) -> list[str]:
+        """See `Verifier.compromises`."""
+        return [f"{signer.fingerprint} {signer.compromised.isoformat()}" for signer in self.former if signer.compromised is not None]
+
+    def by_hint(self, hint: str) -> Verifier:
+        """The signer, present or former, that a Sigstore bundle names."""
+        return next((signer for signer in self.former if signer.hint == hint), self.present).by_hint(hint)
+
+    def verify(self, envelope: dict[str, Any], payload_type: str = STATEMENT_TYPE) -> bytes:
+        """See `Verifier.verify`; the signer is the one that the envelope names."""
+        signatures = envelope.get("signatures")
+        named = {item.get("keyid") for item in signatures if isinstance(item, dict)} if isinstance(signatures, list) else set()
+        return next((signer for signer in self.former if signer.quantum_id in named), self.present).verify(envelope, payload_type)
+
+
 class Signer:
     """The two private keys; they never leave this object but through the key store."""
 
-    def __init__(self, classical: ec.EllipticCurvePrivateKey, quantum: mldsa.MLDSA65PrivateKey) -> None:
+    def __init__(
+        self,
+        classical: ec.EllipticCurvePrivateKey,
+        quantum: mldsa.MLDSA65PrivateKey,
+        verifier: Verifier | None = None,
+        record: Callable[[str], None] | None = None,
+    ) -> None:
+        """Sign with both keys.
+
+        Args:
+            classical: ECDSA P-256.
+            quantum: ML-DSA-65.
+            verifier: what checks this project's signatures; default: these keys alone.
+            record: told the SHA-256 of every payload before its signature is given away.
+        """
         self.classical = classical
         self.quantum = quantum
-        self.verifier = Verifier(classical.public_key(), quantum.public_key())
+        self.verifier = verifier or Verifier(classical.public_key(), quantum.public_key())
+        self._record = record
 
     @classmethod
     def generate(cls) -> "Signer":
@@ -146,6 +237,8 @@ class Signer:
     def countersign(self, envelope: dict[str, Any]) -> dict[str, Any]:
         """Append the ML-DSA-65 signature to an envelope that holds only the ECDSA one."""
         payload = base64.b64decode(envelope["payload"])
+        if self._record is not None:
+            self._record(sha256(payload))
         signature = self.quantum.sign(pae(envelope["payloadType"], payload))
         added = {"keyid": self.verifier.quantum_id, "sig": base64.b64encode(signature).decode()}
         return {**envelope, "signatures": [*envelope["signatures"], added]}

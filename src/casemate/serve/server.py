@@ -17,16 +17,29 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from casemate.controls.audit.log import GroupCommit
 from casemate.controls.keys.pki import SERVER_DAYS, Authority
-from casemate.core.errors import BackendError, ConfigError
+from casemate.core.errors import BackendError, ConfigError, RefusedError
 from casemate.project import Project
 from casemate.serve.app import Gateway
 from casemate.serve.endpoint import Endpoint
+from casemate.stages.release.bundle import VerifiedModel
+from casemate.stages.release.registry import Registry
 
 RENEW_SECONDS = SERVER_DAYS * 24 * 3600 * 2 / 3
 RENEW_RETRY_SECONDS = 3600.0
 MAX_CONNECTIONS = 1000
 MAX_HEAD = 64 * 1024
 HEAD_SECONDS = 10.0
+
+
+def _signed_for(stage: str, registry: Registry, reference: str) -> VerifiedModel:
+    found = registry.get(reference).reference
+    model = registry.verify(found)
+    if model.card.stage != stage:
+        raise RefusedError(
+            f"{found} is signed for the stage {model.card.stage!r}, this gateway serves {stage!r}",
+            hint="set [release] stage and run, or [serve] stage",
+        )
+    return model
 
 
 def serve(project: Project, announce: Callable[[str, list[str]], None]) -> None:
@@ -42,7 +55,7 @@ def serve(project: Project, announce: Callable[[str, list[str]], None]) -> None:
     """
     options = project.config.serve
     references = options.models or [project.config.project.name]
-    endpoints = [Endpoint.load(project.registry.verify(project.registry.get(reference).reference)) for reference in references]
+    endpoints = [Endpoint.load(_signed_for(options.stage, project.registry, reference)) for reference in references]
     names = [endpoint.reference for endpoint in endpoints]
     if len(set(names)) != len(names):
         raise ConfigError(f"[serve] models names one model twice: {names}", hint="list each once")

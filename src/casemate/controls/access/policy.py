@@ -58,8 +58,16 @@ class Policy:
         self._policies = cedarpy.PolicySet.from_str(text)
         self._schema = cedarpy.Schema.from_str(schema)
 
-    def decide(self, principal: Principal, action: str, kind: str = "Project", name: str = "") -> Decision:
-        """Whether `principal` may do `action` on the project, or on the model or data set called `name`."""
+    def decide(self, principal: Principal, action: str, kind: str = "Project", name: str = "", context: dict[str, Any] | None = None) -> Decision:
+        """Whether `principal` may do `action` on the project, or on the model or data set called `name`.
+
+        Args:
+            principal: who.
+            action: what, such as `model:export`.
+            kind: of the resource.
+            name: of the resource; empty for the project itself.
+            context: what the schema wants to know of this action beside the purpose.
+        """
         resource = {"type": kind, "id": name or self.project}
         attributes: dict[str, Any] = {"models": list(principal.models)} if principal.kind == "Service" else {}
         entities = [
@@ -78,7 +86,7 @@ class Policy:
             "principal": principal.uid,
             "action": f'Action::"{action}"',
             "resource": f"{kind}::{json.dumps(resource['id'])}",
-            "context": {"purpose": self.purpose},
+            "context": {"purpose": self.purpose, **(context or {})},
         }
         known = cedarpy.Entities.from_json_str(json.dumps(entities), self._schema)
         answer = cedarpy.is_authorized(request, self._policies, known, self._schema)
@@ -89,9 +97,9 @@ class Policy:
         reasons = tuple(sorted(named.get(reason) or reason for reason in diagnostics.reasons))
         return Decision(bool(answer.allowed), reasons or ("no-permit-matched",))
 
-    def require(self, principal: Principal, action: str, kind: str = "Project", name: str = "") -> Decision:
+    def require(self, principal: Principal, action: str, kind: str = "Project", name: str = "", context: dict[str, Any] | None = None) -> Decision:
         """Like `decide`, but AccessDenied when not allowed."""
-        decision = self.decide(principal, action, kind, name)
+        decision = self.decide(principal, action, kind, name, context)
         if not decision.allowed:
             raise AccessDenied(
                 f"{principal.uid} may not {action} on {kind} {name or self.project!r} ({', '.join(decision.reasons)})",

@@ -19,6 +19,7 @@ from casemate.controls.keys.file import FileKeys
 from casemate.controls.keys.interface import PURPOSES, KeyKeeper
 from casemate.controls.keys.keyfile import Document, DocumentV1, Kek, Sealed
 from casemate.controls.keys.secrets import secret_servers
+from casemate.controls.keys.signers import SignerRecord
 from casemate.core.errors import AccessDenied, BackendError, BusyError, ConfigError, VerificationError
 from casemate.core.files import exclusive_wait, make_folder
 from casemate.core.secrets import read_secret
@@ -44,6 +45,8 @@ class _Identity(msgspec.Struct, forbid_unknown_fields=True):
     log_mldsa44: bytes
     ca_key: str
     ca_certificate: str
+    signer_since: str = ""
+    former_signers: list[SignerRecord] = []
 
 
 def _pem(key: ec.EllipticCurvePrivateKey) -> str:
@@ -162,6 +165,8 @@ class KeyStore:
         key, nonce = secrets.token_bytes(32), os.urandom(12)
         content = nonce + AESGCM(key).encrypt(nonce, msgspec.json.encode(identity), self._bound())
         self._change(lambda document: setattr(document, "identity", Sealed(self.provider.wrap(IDENTITY, key, "private keys"), content)))
+        for cached in ("_identity", "signer"):
+            self.__dict__.pop(cached, None)
 
     def _bound(self) -> bytes:
         return f"casemate/v2/{self.document.project}/private-keys".encode()
@@ -198,6 +203,54 @@ class KeyStore:
         if not isinstance(classical, ec.EllipticCurvePrivateKey):
             raise BackendError("the key store's signing key is not an ECDSA key", hint="restore the key store's backup")
         return Signer(classical, mldsa.MLDSA65PrivateKey.from_seed_bytes(self._identity.signer_mldsa65))
+
+    @property
+    def signers(self) -> list[SignerRecord]:
+        """Every signer that this project had, the present one last."""
+        identity, (ecdsa, mldsa65) = self._identity, self.signer.verifier.pems
+        number = len(identity.former_signers) + 1
+        present = SignerRecord(number=number, ecdsa=ecdsa.decode(), mldsa65=mldsa65.decode(), since=identity.signer_since)
+        return [*identity.former_signers, present]
+
+    def rotate_signer(self, now: datetime.datetime, compromised: datetime.datetime | None = None) -> SignerRecord:
+        """A new signer; the private keys of the one before are gone with the same write, its public keys stay known.
+
+        Args:
+            now: recorded as the end of the one and the beginning of the other.
+            compromised: since when the present private keys may have been in other hands.
+        """
+        *former, present = self.signers
+        retired = msgspec.structs.replace(present, retired=now.isoformat(), compromised=compromised and compromised.isoformat())
+        fresh = Signer.generate()
+        self._keep(
+            msgspec.structs.replace(
+                self._identity,
+                signer_ecdsa=_pem(fresh.classical),
+                signer_mldsa65=fresh.quantum.private_bytes_raw(),
+                signer_since=now.isoformat(),
+                former_signers=[*former, retired],
+            )
+        )
+        return self.signers[-1]
+
+    def distrust(self, number: int, since: datetime.datetime) -> None:
+        """Declare a former signer compromised; an earlier date replaces a later one, never the other way.
+
+        Raises:
+            ConfigError: there is no such signer, it is the present one, or an earlier compromise is declared already.
+        """
+        *former, present = self.signers
+        if number == present.number:
+            raise ConfigError("this is the present signer", hint="casemate keys signer rotate --compromised TIME")
+        found = next((record for record in former if record.number == number), None)
+        if found is None:
+            raise ConfigError(f"there is no signer {number}", hint="`casemate keys signer list`")
+        if found.compromised is not None and datetime.datetime.fromisoformat(found.compromised) <= since:
+            raise ConfigError(
+                f"signer {number} is declared compromised since {found.compromised} already", hint="only an earlier time can be declared"
+            )
+        changed = msgspec.structs.replace(found, compromised=since.isoformat())
+        self._keep(msgspec.structs.replace(self._identity, former_signers=[changed if record is found else record for record in former]))
 
     @property
     def log_keys(self) -> tuple[ed25519.Ed25519PrivateKey, mldsa.MLDSA44PrivateKey]:

@@ -5,16 +5,17 @@ then appended. Verifying is our own short path: both signatures, every digest, n
 Spec: https://github.com/ossf/model-signing-spec
 """
 
+import base64
 import hashlib
 import secrets
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from cryptography.hazmat.primitives import serialization
 
 from casemate.core.digest import sha256
-from casemate.core.errors import VerificationError, WrongSigner
+from casemate.core.errors import VerificationError
 from casemate.core.signatures import Signer, Verifier, read_envelope
 from casemate.core.types import FORMAT, Record, Schema
 
@@ -23,6 +24,7 @@ MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 CARD = "model.json"
 MODEL_FOLDER, BUNDLE = "model", "model.sig"
 PUBLIC_KEYS = ("signer.pub", "signer-mldsa65.pub")
+PROOF = "signature.proof"
 
 
 class Card(Record, frozen=True, kw_only=True):
@@ -42,19 +44,35 @@ class Card(Record, frozen=True, kw_only=True):
     """Where the model came from."""
     metrics: dict[str, float]
     """Hold-out figures."""
+    stage: str = "production"
+    """The stage that the model is signed for."""
     version: int = FORMAT
     """Version of this format."""
+
+
+class _PublicKey(msgspec.Struct, forbid_unknown_fields=True):
+    hint: str
+
+
+class _Material(msgspec.Struct, forbid_unknown_fields=True):
+    publicKey: _PublicKey  # noqa: N815 - the specification's name
+    tlogEntries: Annotated[list[None], msgspec.Meta(max_length=0)]  # noqa: N815
 
 
 class VerifiedModel:
     """Files and card of a model whose signatures and digests hold; only `verify` makes one."""
 
-    def __init__(self, files: dict[str, bytes], card: Card, fingerprint: str, _proof: object = None) -> None:
+    def __init__(self, files: dict[str, bytes], card: Card, signer: Verifier, _proof: object = None) -> None:
         if _proof is not _PROOF:
             raise VerificationError("a model can only be obtained by verifying its bundle")
         self.files = files
         self.card = card
-        self.fingerprint = fingerprint
+        self.signer = signer
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the signer's keys."""
+        return self.signer.fingerprint
 
 
 _PROOF = object()
@@ -87,7 +105,8 @@ def verify(files: dict[str, bytes], bundle: bytes, verifier: Verifier) -> Verifi
     Raises:
         VerificationError: a signature is missing or wrong, a file was changed, is missing or is extra.
     """
-    statement = verifier.verify_statement(envelope_of(bundle, verifier), PREDICATE)
+    envelope, signer = envelope_of(bundle, verifier)
+    statement = signer.verify_statement(envelope, PREDICATE)
     listed = resources_of(statement)
     if set(listed) != set(files):
         odd = ", ".join(sorted(set(listed) ^ set(files)))
@@ -99,20 +118,27 @@ def verify(files: dict[str, bytes], bundle: bytes, verifier: Verifier) -> Verifi
         card = msgspec.json.decode(files[CARD], type=Card)
     except (KeyError, msgspec.MsgspecError) as error:
         raise VerificationError("the signed model has no readable model.json") from error
-    return VerifiedModel(dict(files), card, verifier.fingerprint, _PROOF)
+    return VerifiedModel(dict(files), card, signer, _PROOF)
 
 
-def envelope_of(bundle: bytes, verifier: Verifier) -> dict[str, Any]:
-    """The DSSE envelope inside a Sigstore bundle that names this signer's ECDSA key; VerificationError otherwise."""
+def envelope_of(bundle: bytes, verifier: Verifier) -> tuple[dict[str, Any], Verifier]:
+    """The DSSE envelope inside a Sigstore bundle, and the trusted signer that it names; VerificationError otherwise."""
     document = read_envelope(bundle)
-    expected = {"publicKey": {"hint": sha256(verifier.pems[0])}, "tlogEntries": []}
     if set(document) != {"mediaType", "verificationMaterial", "dsseEnvelope"} or document["mediaType"] != MEDIA_TYPE:
         raise VerificationError("the signature file is not a model-signing bundle")
-    if document["verificationMaterial"] != expected:
-        raise WrongSigner("the bundle names another signer's key", hint="wrong public key, or the bundle was changed")
+    try:
+        material = msgspec.convert(document["verificationMaterial"], _Material)
+    except msgspec.ValidationError as error:
+        raise VerificationError("the signature file names no key, or more than that") from error
+    signer = verifier.by_hint(material.publicKey.hint)
     if not isinstance(document["dsseEnvelope"], dict):
         raise VerificationError("the signature file is not a model-signing bundle")
-    return document["dsseEnvelope"]
+    return document["dsseEnvelope"], signer
+
+
+def payload_digest(bundle: bytes) -> str:
+    """SHA-256 of what was signed."""
+    return sha256(base64.b64decode(read_envelope(bundle)["dsseEnvelope"]["payload"]))
 
 
 def resources_of(statement: dict[str, Any]) -> dict[str, str]:

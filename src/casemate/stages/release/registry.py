@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,10 +46,19 @@ class Registered:
 class Registry:
     """Registers, lists, verifies and exports models."""
 
-    def __init__(self, store: Store, objects: ObjectStore, verifier: Verifier) -> None:
+    def __init__(self, store: Store, objects: ObjectStore, verifier: Verifier, prove: Callable[[str], bytes | None]) -> None:
+        """Work on a catalogue.
+
+        Args:
+            store: the catalogue.
+            objects: holds the models' files.
+            verifier: the project's signers.
+            prove: the log's proof of the signature over a payload with this SHA-256.
+        """
         self.store = store
         self.objects = objects
         self.verifier = verifier
+        self.prove = prove
 
     def next_version(self, name: str) -> int:
         """The version that the next model called `name` gets."""
@@ -112,7 +122,10 @@ class Registry:
         return bundle.verify(files, self.objects.get(release.bundle), self.verifier)
 
     def export(self, reference: str, folder: Path) -> bundle.VerifiedModel:
-        """Write the verified model as `folder/model/…`, `model.sig` and both public keys; `folder` must not exist."""
+        """Write the verified model as `folder/model/…`, `model.sig` and both public keys; `folder` must not exist.
+
+        `signature.proof` is there too when the log recorded the signature: it shows when the model was signed.
+        """
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ConfigError(f"{folder} exists already", hint="name a new folder")
         model = self.verify(reference)
@@ -123,7 +136,9 @@ class Registry:
             draft.chmod(0o755)
             written = {f"{bundle.MODEL_FOLDER}/{name}": content for name, content in model.files.items()}
             written[bundle.BUNDLE] = signature
-            written |= dict(zip(bundle.PUBLIC_KEYS, self.verifier.pems, strict=True))
+            written |= dict(zip(bundle.PUBLIC_KEYS, model.signer.pems, strict=True))
+            if proof := self.prove(bundle.payload_digest(signature)):
+                written[bundle.PROOF] = proof
             for name, content in written.items():
                 (draft / name).parent.mkdir(parents=True, exist_ok=True)
                 (draft / name).write_bytes(content)

@@ -60,6 +60,7 @@ def decide(tools: Tools, run: str, version: int, dataset: SealedDataset, model: 
         purpose=config.project.purpose,
         lineage=msgspec.to_builtins(lineage),
         metrics={metric: figure.value for metric, figure in assessment.metrics.items()},
+        stage=config.release.stage,
     )
     stored = dict(model.files)
     documents = {
