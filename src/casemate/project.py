@@ -16,7 +16,7 @@ import tomlkit
 from casemate import config as configuration
 from casemate import pipeline
 from casemate.config import FILE_NAME, Config, NoticeTable
-from casemate.controls.access.policy import Policy
+from casemate.controls.access.policy import Decision, Policy
 from casemate.controls.access.principals import Directory, Principal
 from casemate.controls.audit.bodies import Bodies
 from casemate.controls.audit.checkpoint import CheckpointSigner
@@ -26,7 +26,7 @@ from casemate.controls.audit.outside import Outside
 from casemate.controls.audit.signing import SignatureLog
 from casemate.controls.keys import signers, tables
 from casemate.controls.keys.certificates import Certificates
-from casemate.controls.keys.identifiers import PSEUDONYM, Identifiers
+from casemate.controls.keys.identifiers import PSEUDONYM, Identifiers, classes_of
 from casemate.controls.keys.objects import ObjectStore
 from casemate.controls.keys.secrets import secret_servers
 from casemate.controls.keys.store import KeyStore, keystore_folder
@@ -116,26 +116,64 @@ class Models(Mapping[str, Model]):
 
 
 @dataclass(frozen=True)
+class Access:
+    """What one principal may see of a data set."""
+
+    principal: Principal
+    classes: dict[str, str]
+    """Column class per column."""
+    decisions: dict[str, Decision]
+    """The policy's answer per column class."""
+
+    @property
+    def denied(self) -> frozenset[str]:
+        """Column classes whose keys are not unwrapped for this principal."""
+        return frozenset(name for name, decision in self.decisions.items() if not decision.allowed)
+
+    @property
+    def withheld(self) -> dict[str, tuple[str, ...]]:
+        """Per column that stays closed, the policies that say so."""
+        return {column: self.decisions[found].reasons for column, found in self.classes.items() if found in self.denied}
+
+
+@dataclass(frozen=True)
 class Dataset:
     """A sealed version of a table."""
 
     project: "Project"
     record: SealedDataset
 
+    def access(self) -> "Access":
+        """What the current user may see of it: each column class is decided by policy. Nothing is recorded."""
+        principal = self.project.directory.current_user()
+        classes = classes_of(self.record)
+        decisions = {
+            found: self.project.policy.decide(principal, "dataset:read", "Dataset", self.record.name, {"column_class": found})
+            for found in sorted(set(classes.values()))
+        }
+        return Access(principal, classes, decisions)
+
     def to_arrow(self, columns: list[str] | None = None) -> pa.Table:
-        """The verified, decrypted table; reading it is decided by policy and recorded.
+        """The verified, decrypted table; reading it is decided by policy, per column class, and recorded.
 
         Identifiers of subjects whose key was shredded are null. Ask for `casemate_subject` to get every row's keyed pseudonym.
+
+        Args:
+            columns: names to read; default: every column that the user may see. `access()` says what is withheld.
+
+        Raises:
+            AccessDenied: a column was asked for that the user may not see, or there is none that he may.
+            ConfigError: there is no such column.
         """
-        self.project.authorise("dataset:read", "Dataset", self.record.name)
-        table = tables.read(self.folder, self.project.provider, self.project.signer.verifier, self._wanted(columns))
+        wanted, denied = self._decided(columns)
+        table = tables.read(self.folder, self.project.provider, self.project.signer.verifier, wanted, denied)
         return self._shown(self.project.identifiers.open(table), columns)
 
     def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The same in pieces of at most 65 536 rows, in constant memory."""
-        self.project.authorise("dataset:read", "Dataset", self.record.name)
+        wanted, denied = self._decided(columns)
         root = None
-        for batch in tables.scan(self.folder, self.project.provider, self.project.signer.verifier, self._wanted(columns)):
+        for batch in tables.scan(self.folder, self.project.provider, self.project.signer.verifier, wanted, denied):
             piece = pa.Table.from_batches([batch])
             if PSEUDONYM in piece.column_names:
                 root = root or self.project.identifiers.root(create=False)
@@ -152,11 +190,34 @@ class Dataset:
 
         return compare(self.to_arrow(), newer.to_arrow())
 
-    def _wanted(self, columns: list[str] | None) -> list[str] | None:
-        if columns is None or self.record.subject is None or PSEUDONYM in columns:
-            return columns
+    def _decided(self, columns: list[str] | None) -> tuple[list[str], frozenset[str]]:
+        """(columns to read, classes whose keys stay wrapped), decided and recorded."""
+        access = self.access()
+        if unknown := sorted(set(columns or ()) - set(access.classes)):
+            raise ConfigError(f"{self.reference} has no column {unknown[0]!r}", hint="`casemate data show NAME`")
+        asked = list(access.classes) if columns is None else columns
+        refused = [name for name in asked if name in access.withheld]
+        resource = f'Dataset::"{self.record.name}"'
+        reasons = sorted({reason for found in {access.classes[name] for name in asked} for reason in access.decisions[found].reasons})
+        if refused and (columns is not None or len(refused) == len(asked)):
+            self.project.audit.record(access.principal.uid, "dataset:read", resource, "denied", columns=refused, policies=reasons)
+            raise AccessDenied(
+                f"{access.principal.uid} may not dataset:read {self.record.name!r}, columns {', '.join(refused[:8])} ({', '.join(reasons)})",
+                hint="ask for other columns; the project's owner grants roles and writes policies",
+            )
+        wanted = [name for name in asked if name not in refused]
+        self.project.audit.record(
+            access.principal.uid, "dataset:read", resource, "allowed", version=self.record.version, withheld=refused, policies=reasons
+        )
         named = {column.name for column in self.record.schema.columns if column.column_class == "identifier"}
-        return [*columns, PSEUDONYM] if named & set(columns) else columns
+        if self.record.subject is not None and PSEUDONYM not in wanted and named & set(wanted):
+            wanted = [*wanted, PSEUDONYM]
+        return wanted, access.denied
+
+    @property
+    def reference(self) -> str:
+        """`NAME@VERSION`."""
+        return f"{self.record.name}@{self.record.version}"
 
     @staticmethod
     def _shown(opened: pa.Table, columns: list[str] | None) -> pa.Table:
@@ -427,14 +488,20 @@ class Project:
             AccessDenied: not permitted, with the deciding policy.
         """
         principal = self.directory.current_user()
-        resource = f'{kind}::"{name or self.config.project.id}"'
-        try:
-            decision = self.policy.require(principal, action, kind, name, context)
-        except AccessDenied as error:
-            self.audit.record(principal.uid, action, resource, "denied", reason=error.message)
-            raise
-        self.audit.record(principal.uid, action, resource, "allowed", policies=list(decision.reasons), **(context or {}), **detail)
+        decision = self._permitted(principal, action, kind, name, context)
+        self.audit.record(principal.uid, action, self._resource(kind, name), "allowed", policies=list(decision.reasons), **(context or {}), **detail)
         return principal
+
+    def _permitted(self, principal: Principal, action: str, kind: str = "Project", name: str = "", context: dict[str, Any] | None = None) -> Decision:
+        """The decision if it allows; a denial is recorded."""
+        try:
+            return self.policy.require(principal, action, kind, name, context)
+        except AccessDenied as error:
+            self.audit.record(principal.uid, action, self._resource(kind, name), "denied", reason=error.message)
+            raise
+
+    def _resource(self, kind: str, name: str) -> str:
+        return f'{kind}::"{name or self.config.project.id}"'
 
     def run(self, *, start: str | None = None, fresh: bool = False, key: str | None = None, reporter: pipeline.Reporter | None = None) -> RunResult:
         """Run the pipeline, resume the run that a crash interrupted, or say that nothing has changed since the last one.
@@ -456,8 +523,8 @@ class Project:
         if start is not None and start not in STAGES:
             raise ConfigError(f"no stage called {start!r}", hint="stages: " + ", ".join(STAGES))
         principal = self.directory.current_user()
-        self.policy.require(principal, "run:start")
-        self.authorise("model:sign", "Model", self.config.project.name, context={"stage": self.config.release.stage})
+        self._permitted(principal, "run:start")
+        self._permitted(principal, "model:sign", "Model", self.config.project.name, {"stage": self.config.release.stage})
         with shared_lock(self.state / "lock", self._tidy):
             shop = pipeline.Workshop(
                 root=self.root,

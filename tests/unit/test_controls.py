@@ -411,7 +411,7 @@ CLIENT = Principal("Service", "svc", ("client",), ("m",))
         (Principal("Service", "x", ("monitor",), ("m",)), "model:infer", "Model", "m", False),
         (Principal("User", "eve", ()), "run:read", "Project", "", False),
         (Principal("User", "aud", ("auditor",)), "audit:read", "Project", "", True),
-        (Principal("User", "aud", ("auditor",)), "dataset:read", "Dataset", "d", False),
+        (Principal("User", "aud", ("auditor",)), "model:export", "Model", "d", False),
     ],
 )
 def test_the_shipped_roles_decide(policy, principal, action, kind, name, allowed):

@@ -35,19 +35,23 @@ def run(arguments: Any) -> int:
     if arguments.action == "diff":
         return _diff(arguments, project)
     _require(project, arguments.reference)
-    record = project.datasets[arguments.reference].record
-    principal = project.authorise("dataset:read", "Dataset", record.name)
+    dataset = project.datasets[arguments.reference]
+    record, access = dataset.record, dataset.access()
+    principal = project.authorise("dataset:read", "Dataset", record.name, context={"column_class": "general"})
     suspects = msgspec.json.decode(project.objects.get(record.quarantine), type=list[Quarantined])
-    columns = [[c.name, c.type, c.column_class, "yes" if c.use else "", "yes" if c.nullable else ""] for c in record.schema.columns]
+    columns = [
+        [c.name, c.type, c.column_class, "yes" if c.use else "", "yes" if c.nullable else "", ", ".join(access.withheld.get(c.name, ()))]
+        for c in record.schema.columns
+    ]
     rows = [[s.row, s.reason, s.detail, f"{s.score:.3g}"] for s in suspects[:50]]
     text = [
         f"{record.name}@{record.version}: {record.rows} rows, read by {principal.uid}",
         "",
-        table(["column", "type", "class", "feature", "nullable"], columns),
+        table(["column", "type", "class", "feature", "nullable", "withheld by"], columns),
         "",
     ]
     text += [f"quarantine: {len(suspects)} rows under suspicion, {record.excluded} excluded", table(["row", "detector", "why", "score"], rows)]
-    emit(arguments, {"dataset": record, "quarantine": suspects}, "\n".join(text))
+    emit(arguments, {"dataset": record, "quarantine": suspects, "withheld": access.withheld}, "\n".join(text))
     return 0
 
 
@@ -64,12 +68,15 @@ def _diff(arguments: Any, project: Any) -> int:
     new = arguments.new or arguments.old.partition("@")[0]
     for reference in (arguments.old, new):
         _require(project, reference)
-    found = project.datasets[arguments.old].diff(project.datasets[new])
-    text = [f"rows: {found.rows[0]} before, {found.rows[1]} after; {found.added_rows} added, {found.removed_rows} removed (a changed row is both)"]
+    old, newer = project.datasets[arguments.old], project.datasets[new]
+    found = old.diff(newer)
+    withheld = sorted({*old.access().withheld, *newer.access().withheld})
+    text = [f"not compared, because policy withholds them: {', '.join(withheld)}"] if withheld else []
+    text += [f"rows: {found.rows[0]} before, {found.rows[1]} after; {found.added_rows} added, {found.removed_rows} removed (a changed row is both)"]
     for what, names in (("added", found.added_columns), ("removed", found.removed_columns), ("of another type", found.retyped_columns)):
         text += [f"columns {what}: {', '.join(names)}"] if names else []
     moved = [[m.column, *m.missing, *m.distinct, *(f"{v:.6g}" for v in m.mean or ())] for m in found.moved]
     heads = ["column", "missing before", "after", "distinct before", "after", "mean before", "after"]
     text.append(table(heads, [[*row, "", ""][:7] for row in moved]) if moved else "no column moved")
-    emit(arguments, found, "\n".join(text))
+    emit(arguments, {"difference": found, "withheld": withheld}, "\n".join(text))
     return 0
