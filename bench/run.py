@@ -139,6 +139,7 @@ def keys(people: int = 200_000, size: int = 1 << 30) -> None:
     from casemate.controls.keys.objects import ObjectStore
     from casemate.controls.keys.store import KeyStore
     from casemate.controls.keys.subjects import SubjectKeys
+    from casemate.core.blobs import FileBlobs
 
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -154,7 +155,7 @@ def keys(people: int = 200_000, size: int = 1 << 30) -> None:
                 store.provider.rotate(key)
             took = statistics.median(seconds(lambda f=f: tables.rewrap(f, store.provider)) for f in made)
             line(f"rotation of a sealed table of {rows} rows, ms", 1000 * took, "<=5")
-        objects = ObjectStore(root / "objects", store.provider)
+        objects = ObjectStore(FileBlobs(root / "objects"), store.provider)
         large = root / "large.bin"
         with large.open("wb") as file:
             for _ in range(size >> 20):

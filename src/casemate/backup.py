@@ -32,6 +32,7 @@ from casemate.controls.audit.verify import WITNESSED
 from casemate.controls.keys import slots
 from casemate.controls.keys.store import keystore_folder
 from casemate.controls.keys.subjects import ROOT, SUBJECTS, SubjectKeys
+from casemate.core.blobs import S3Blobs
 from casemate.core.errors import BackendError, ConfigError, VerificationError
 from casemate.core.files import DRAFT, fsync_folder, fsync_tree, make_folder, remove_tree, shared_lock
 from casemate.core.store import open_store
@@ -142,8 +143,12 @@ def _write(project: Project, sink: Any, people: list["_Person"]) -> Contents:
             digests[f"project/{STATE}/audit/{name}"] = hashlib.sha256(content).hexdigest()
             total += len(content)
             _add(tar, f"project/{STATE}/audit/{name}", content)
-        for name, path in [(f"project/{STATE}/{CATALOG}", snapshot), *_files(project)]:
-            content = path.read_bytes()
+        files = [(name, path.read_bytes) for name, path in [(f"project/{STATE}/{CATALOG}", snapshot), *_files(project)]]
+        blobs = project.objects.blobs
+        if isinstance(blobs, S3Blobs):
+            files += [(f"project/{STATE}/objects/{name}", partial(blobs.read, name)) for name in blobs.names()]
+        for name, read_bytes in files:
+            content = read_bytes()
             digests[name] = hashlib.sha256(content).hexdigest()
             total += len(content)
             _add(tar, name, content)
@@ -339,7 +344,8 @@ def read(path: Path, passphrase: str, take: Callable[[str, bytes], None] = lambd
 def restore(path: Path, folder: Path, passphrase: str) -> tuple[Project, Contents]:
     """Bring the project back into the new folder `folder`, its keys into the key store, and check everything.
 
-    A catalogue that lived in PostgreSQL comes back as SQLite; `casemate store migrate` moves it on. The subjects' keys come
+    A catalogue that lived in PostgreSQL comes back as SQLite, objects that lived in a bucket as files; `casemate store migrate` and
+    `store objects` move them on. The subjects' keys come
     from the file beside the backup, if it is there.
 
     Raises:

@@ -12,6 +12,7 @@ from typing import Literal
 from OpenSSL import SSL
 
 from casemate.controls.keys.pki import Authority, create_authority
+from casemate.core.blobs import require_conditions
 from casemate.core.errors import Error
 from casemate.core.sandbox import confine
 from casemate.core.sandbox.run import available
@@ -133,6 +134,8 @@ def _project(project: Project) -> list[Check]:
         )
     except Error as error:
         checks.append(Check(mark="FAIL", subject="key store", state=error.message, advice=error.hint))
+    if project.config.store.objects:
+        checks.append(_objects(project))
     checks += _audit(project)
     checks.append(
         Check(
@@ -148,6 +151,15 @@ def _project(project: Project) -> list[Check]:
             Check(mark="ok" if installed else "note", subject=f"extra: {package}", state="installed" if installed else "absent", advice=purpose)
         )
     return checks
+
+
+def _objects(project: Project) -> Check:
+    subject = "objects"
+    try:
+        require_conditions(project.objects.blobs)
+    except Error as error:
+        return Check(mark="FAIL", subject=subject, state=error.message, advice=error.hint)
+    return Check(mark="ok", subject=subject, state=f"{project.config.store.objects}; the server honours conditional writes", advice="")
 
 
 def _audit(project: Project) -> list[Check]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import tomlkit
 
 from casemate import config as configuration
 from casemate import pipeline
-from casemate.config import FILE_NAME, Config, NoticeTable
+from casemate.config import FILE_NAME, Config, NoticeTable, StoreTable
 from casemate.controls.access.policy import Decision, Policy
 from casemate.controls.access.principals import Directory, Principal
 from casemate.controls.audit.bodies import Bodies
@@ -31,10 +32,12 @@ from casemate.controls.keys.objects import ObjectStore
 from casemate.controls.keys.secrets import secret_servers
 from casemate.controls.keys.store import KeyStore, keystore_folder
 from casemate.controls.keys.subjects import SubjectKeys
+from casemate.core.blobs import Blobs, S3Place, open_blobs, require_conditions
+from casemate.core.blobs.s3 import split_url
 from casemate.core.clock import Clock, SystemClock
 from casemate.core.engine import STAGES, Effort, Engine, Run
 from casemate.core.errors import AccessDenied, BackendError, ConfigError
-from casemate.core.files import clear_drafts, clear_scratch, remove_tree, shared_lock, write_atomic
+from casemate.core.files import alone, clear_drafts, clear_scratch, remove_tree, shared_lock, write_atomic
 from casemate.core.outbox import Message, Outbox, Patience, Route
 from casemate.core.secrets import read_secret
 from casemate.core.signatures import Signer
@@ -49,6 +52,8 @@ if TYPE_CHECKING:
 
 STATE = ".casemate"
 CATALOG = "catalog.db"
+PLACE = ("objects", "endpoint", "region", "access_key", "secret_key")
+"""The settings of `[store]` that say where objects lie."""
 ENDS = ("run:passed", "run:refused", "run:failed")
 """Events after which checkpoints are cosigned and copied."""
 
@@ -351,7 +356,51 @@ class Project:
     @cached_property
     def objects(self) -> ObjectStore:
         """The object store."""
-        return ObjectStore(self.state / "objects", self.provider)
+        return ObjectStore(self.blobs(self.config.store), self.provider)
+
+    def blobs(self, store: StoreTable) -> Blobs:
+        """Where sealed objects lie according to `store`."""
+        keys = {name: self.read_secret(value) for name in ("access_key", "secret_key") if (value := getattr(store, name)) is not None}
+        place = S3Place(*split_url(store.objects), store.endpoint, store.region, **keys) if store.objects else None
+        return open_blobs(place, self.state / "objects", self.state / "tmp")
+
+    def move_objects(self, settings: dict[str, str], progress: Callable[[str, int, int], None] = lambda _text, _done, _total: None) -> int:
+        """Copy every object to another place, read it back there, and point casemate.toml to it; the old copies go last. Returns how many.
+
+        What an interrupted move copied is kept by the next one.
+
+        Args:
+            settings: `objects` (empty for `.casemate/objects`), `endpoint`, `region`, `access_key`, `secret_key` as in `[store]`.
+            progress: hears how far it is.
+
+        Raises:
+            BusyError: a run goes on. BackendError: the place is away or ignores conditions. VerificationError: an object is damaged.
+        """
+        table = msgspec.structs.replace(self.config.store, **(dict.fromkeys(PLACE) | {"objects": ""} | settings))
+        with alone(self.state / "lock", "moving the objects"):
+            old, new = self.objects, ObjectStore(self.blobs(table), self.provider)
+            if table.objects == self.config.store.objects:
+                raise ConfigError("the objects are there already", hint="name another place")
+            require_conditions(new.blobs)
+            names = sorted(old.blobs.names(), key=lambda name: not name.endswith(".key"))  # an object is there once its key is
+            for done, name in enumerate(names, 1):
+                if not new.blobs.has(name):
+                    with old.blobs.open(name) as source, new.blobs.draft() as draft:
+                        shutil.copyfileobj(source, draft.file)
+                        draft.commit(name, replace=False)
+                progress("objects", done, len(names))
+            for digest in old.digests():
+                for _ in new.pieces(digest):
+                    pass
+            document = tomlkit.parse((self.root / FILE_NAME).read_text(encoding="utf-8"))
+            section = document.setdefault("store", tomlkit.table())
+            for name in PLACE:
+                section.pop(name, None)
+            section.update({name: value for name, value in settings.items() if value})
+            write_atomic(self.root / FILE_NAME, tomlkit.dumps(document).encode(), mode=0o644)
+            for name in names:
+                old.blobs.remove(name)
+        return len(new.digests())
 
     @cached_property
     def registry(self) -> Registry:
@@ -467,9 +516,13 @@ class Project:
         finally:
             target.close()
         document = tomlkit.parse((self.root / FILE_NAME).read_text(encoding="utf-8"))
-        if url:
-            document["store"] = {"url": url} | ({"password": password} if password else {})
-        else:
+        table = document.setdefault("store", tomlkit.table())
+        for name, value in (("url", url), ("password", password)):
+            if value:
+                table[name] = value
+            else:
+                table.pop(name, None)
+        if not table:
             document.remove("store")
         write_atomic(self.root / FILE_NAME, tomlkit.dumps(document).encode(), mode=0o644)
         if url:

@@ -306,11 +306,11 @@ class _Rotation:
         return len(folders)
 
     def _rewrap_objects(self) -> int:
-        todo = [(path, wrapped) for path, wrapped in self.project.objects.wrapped() if self._old(objects.KEK, wrapped)]
+        todo = [(name, wrapped) for name, wrapped in self.project.objects.wrapped() if self._old(objects.KEK, wrapped)]
         for done, batch in enumerate(_batches(todo), 1):
             fresh = self.project.provider.rewrap(objects.KEK, [wrapped for _, wrapped in batch])
-            for (path, _), wrapped in zip(batch, fresh, strict=True):
-                write_atomic(path, wrapped)
+            for (name, before), after in zip(batch, fresh, strict=True):
+                self.project.objects.blobs.replace(name, before, after)
             self.progress("objects", min(done * BATCH, len(todo)), len(todo))
         inline = [digest for digest, wrapped in self.project.objects.inline() if self._old(objects.KEK, wrapped)]
         for digest in inline:
@@ -358,6 +358,6 @@ class _Rotation:
         return [record for record in found if record is not None]
 
 
-def _batches(todo: list[tuple[Path, bytes]]) -> Iterator[list[tuple[Path, bytes]]]:
+def _batches(todo: list[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:
     for start in range(0, len(todo), BATCH):
         yield todo[start : start + BATCH]

@@ -8,6 +8,7 @@ import pytest
 
 import casemate
 from casemate.controls.audit.verify import verify_log
+from casemate.controls.keys.objects import name_of
 from casemate.core.errors import BackendError, ConfigError, Error, RefusedError, VerificationError
 from casemate.verify import verify_path
 
@@ -77,14 +78,14 @@ def test_a_model_signed_by_a_stranger_is_refused_and_its_own_keys_are_not_truste
 def test_a_flipped_byte_in_a_stored_object_stops_verification_and_serving(clinic, kind):
     project = casemate.open(clinic)
     release = project.models["wdbc"].registered.release
-    flip(project.objects.path(release.bundle if kind == "bundle" else release.files[kind]))
+    flip(project.objects.blobs.path(name_of(release.bundle if kind == "bundle" else release.files[kind])))
     with pytest.raises(VerificationError):
         project.models["wdbc"].verify()
 
 
 def test_a_removed_object_stops_verification(clinic):
     project = casemate.open(clinic)
-    project.objects.path(project.models["wdbc"].registered.release.files["model.onnx"]).unlink()
+    project.objects.blobs.path(name_of(project.models["wdbc"].registered.release.files["model.onnx"])).unlink()
     with pytest.raises(VerificationError, match="missing"):
         project.models["wdbc"].verify()
 
@@ -92,7 +93,7 @@ def test_a_removed_object_stops_verification(clinic):
 def test_two_swapped_objects_stop_verification(clinic):
     project = casemate.open(clinic)
     files = project.models["wdbc"].registered.release.files
-    first, second = (project.objects.path(files[name]) for name in ("model.onnx", "model.skops"))
+    first, second = (project.objects.blobs.path(name_of(files[name])) for name in ("model.onnx", "model.skops"))
     content = first.read_bytes()
     shutil.copy(second, first)
     second.write_bytes(content)

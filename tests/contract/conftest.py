@@ -3,10 +3,11 @@
 import secrets
 
 import pytest
-from tests.contract.key_servers import Moto, OpenBao
+from tests.contract.key_servers import Moto, OpenBao, SeaweedFS, s3_client
 
 from casemate.config import KeysTable
 from casemate.controls.keys.store import KeyStore, open_keeper
+from casemate.core.blobs import FileBlobs, S3Blobs, S3Place
 from casemate.core.secrets import read_secret
 from casemate.core.store import open_store
 
@@ -70,6 +71,42 @@ def aws():
         server = Moto()
         yield server
         server.close()
+
+
+@pytest.fixture(scope="session")
+def seaweedfs(tmp_path_factory):
+    """A real S3 server."""
+    pytest.importorskip("boto3", reason='no S3 client: pip install "casemate[s3]"')
+    server = SeaweedFS(tmp_path_factory.mktemp("weed"))
+    yield server
+    server.close()
+
+
+@pytest.fixture(params=["moto", "seaweedfs"])
+def s3_server(request):
+    """Every S3 server."""
+    return request.getfixturevalue("aws" if request.param == "moto" else "seaweedfs")
+
+
+@pytest.fixture
+def s3_place(s3_server):
+    """A new bucket."""
+    bucket = f"b{secrets.token_hex(6)}"
+    s3_client(s3_server).create_bucket(Bucket=bucket)
+    access, secret = getattr(s3_server, "KEYS", ("AK", "SK"))
+    return S3Place(bucket, "clinic/", s3_server.endpoint, "us-east-1", access, secret)
+
+
+@pytest.fixture(params=["files", "moto", "seaweedfs"])
+def blobs(request, tmp_path):
+    """Every place for objects, empty."""
+    if request.param == "files":
+        return FileBlobs(tmp_path / "objects")
+    server = request.getfixturevalue("aws" if request.param == "moto" else "seaweedfs")
+    bucket = f"b{secrets.token_hex(6)}"
+    s3_client(server).create_bucket(Bucket=bucket)
+    access, secret = getattr(server, "KEYS", ("AK", "SK"))
+    return S3Blobs(S3Place(bucket, "clinic/", server.endpoint, "us-east-1", access, secret), tmp_path / "scratch")
 
 
 PROVIDERS = ("file", "file-passphrase", "vault", "aws")

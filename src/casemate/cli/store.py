@@ -15,10 +15,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     migrate = actions.add_parser("migrate", help="move the catalogue to another database, verified", parents=[common(nested=True)])
     migrate.add_argument("url", help="postgresql://USER@HOST:PORT/DATABASE, or sqlite for a file in .casemate")
     migrate.add_argument("--password", metavar="REF", help="reference to the database password: env:NAME or file:PATH")
+    objects = actions.add_parser("objects", help="move the sealed objects to another place, verified", parents=[common(nested=True)])
+    objects.add_argument("place", help="s3://BUCKET/PREFIX, or files for .casemate/objects")
+    objects.add_argument("--endpoint", metavar="URL", help="of a server that is not AWS")
+    objects.add_argument("--region", help="of the bucket")
+    for name in ("access", "secret"):
+        objects.add_argument(f"--{name}-key", metavar="REF", help=f"reference to the {name} key: env:NAME or file:PATH")
 
 
 def run(arguments: Any) -> int:
-    """Show, upgrade or migrate the catalogue."""
+    """Show, upgrade or move the catalogue; move the objects."""
     from casemate.cli.output import emit, table
     from casemate.project import open_project
 
@@ -26,9 +32,12 @@ def run(arguments: Any) -> int:
     if arguments.action == "show":
         counts = project.store.counts()
         rows = [[name, count] for name, count in counts.items()]
-        text = f"{project.store.name}, revision {project.store.revision()}\n" + table(["table", "rows"], rows)
-        emit(arguments, {"store": project.store.name, "revision": project.store.revision(), "rows": counts}, text)
+        where = project.config.store.objects or str(project.state / "objects")
+        text = f"{project.store.name}, revision {project.store.revision()}; objects in {where}\n" + table(["table", "rows"], rows)
+        emit(arguments, {"store": project.store.name, "revision": project.store.revision(), "rows": counts, "objects": where}, text)
         return 0
+    if arguments.action == "objects":
+        return _objects(arguments, project)
     if arguments.action == "upgrade":
         before = project.store.revision()
         project.upgrade_store()
@@ -42,4 +51,21 @@ def run(arguments: Any) -> int:
     counts = project.move_store("" if arguments.url == "sqlite" else arguments.url, arguments.password)
     text = f"moved {sum(counts.values())} rows in {len(counts)} tables, every row compared; casemate.toml names the new store"
     emit(arguments, {"rows": counts}, text)
+    return 0
+
+
+def _objects(arguments: Any, project: Any) -> int:
+    from casemate.cli.output import emit
+    from casemate.cli.progress import counting
+    from casemate.core.blobs.s3 import split_url
+
+    place = "" if arguments.place == "files" else "s3://{}/{}".format(*split_url(arguments.place))
+    settings = {name: value for name in ("endpoint", "region", "access_key", "secret_key") if (value := getattr(arguments, name)) is not None}
+    principal = project.authorise("store:migrate", to=place or "files")
+    with counting() as progress:
+        count = project.move_objects({"objects": place, **settings}, progress)
+    project.audit.record(principal.uid, "store:objects-moved", 'Project::"objects"', "done", to=place or "files", count=count)
+    emit(
+        arguments, {"objects": place, "count": count}, f"{count} objects lie in {place or '.casemate/objects'}, each read back; casemate.toml says so"
+    )
     return 0

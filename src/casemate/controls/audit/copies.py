@@ -6,7 +6,6 @@ Names are the tree size with 20 digits, so that a copy is never replaced by anot
 """
 
 import datetime
-import importlib.util
 import os
 import subprocess
 from abc import ABC, abstractmethod
@@ -15,6 +14,7 @@ from typing import Any
 
 from casemate.controls.audit.checkpoint import VerifiedCheckpoint, parse_head, verify_checkpoint
 from casemate.controls.audit.note import parse_note
+from casemate.core.blobs.s3 import client
 from casemate.core.errors import BackendError, ConfigError, TransientError, VerificationError
 from casemate.core.files import write_atomic
 
@@ -124,14 +124,10 @@ class S3Copies(Copies):
 
     def __init__(self, where: str, bucket: str, prefix: str, days: int) -> None:
         super().__init__(where)
-        if importlib.util.find_spec("boto3") is None:
-            raise BackendError("the S3 client is not installed", hint='pip install "casemate[s3]"')
-        import boto3
-        from botocore.config import Config
+        self._s3 = client()
         from botocore.exceptions import BotoCoreError, ClientError
 
         self._faults: tuple[type[Exception], ...] = (BotoCoreError, ClientError)
-        self._s3: Any = boto3.client("s3", config=Config(connect_timeout=10, read_timeout=30, retries={"max_attempts": 2}))
         self.bucket, self.prefix, self.days = bucket, prefix, days
 
     def _call(self, name: str, **words: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Content-addressed objects, each sealed with a data key of its own: `.casemate/objects/ab/cdef…`.
+"""Content-addressed objects, each sealed with a data key of its own: `ab/cdef…` in `.casemate/objects` or in a bucket.
 
 Format (version 2): the line `casemate-object/v2`, a JSON line `{"key"}`, then a Cobblestone-256 stream (chunked AEAD) whose
 context is both lines. The data key, wrapped, lies beside it in `cdef….KEY.key`, so that a rotation rewrites some hundred
@@ -20,9 +20,10 @@ from cryptography.cobblestone import Cobblestone256Decryptor, Cobblestone256Encr
 from cryptography.exceptions import InvalidTag
 
 from casemate.controls.keys.interface import KeyProvider
+from casemate.core.blobs import Blobs
 from casemate.core.digest import sha256
 from casemate.core.errors import VerificationError
-from casemate.core.files import drafting, write_atomic, writing
+from casemate.core.files import writing
 
 KEK = "objects"
 MAGIC = b"casemate-object/v2\n"
@@ -81,31 +82,24 @@ class _Hashing:
 class ObjectStore:
     """Puts and gets sealed objects by digest."""
 
-    def __init__(self, folder: Path, keys: KeyProvider) -> None:
-        self.folder = folder
+    def __init__(self, blobs: Blobs, keys: KeyProvider) -> None:
+        self.blobs = blobs
         self.keys = keys
-
-    def path(self, digest: str) -> Path:
-        """Where the object with this digest lies."""
-        return self.folder / digest[:2] / digest[2:]
-
-    def _key_path(self, digest: str, key: str) -> Path:
-        return self.path(digest).with_name(f"{digest[2:]}.{key}.key")
 
     def put(self, content: bytes) -> str:
         """Seal and store `content` durably; return its SHA-256."""
         digest = sha256(content)
-        return digest if self.path(digest).exists() and self._intact(digest) else self._seal([content])
+        return digest if self._intact(digest) else self._seal([content])
 
     def put_file(self, path: Path) -> str:
         """Seal and store a file of any size in constant memory; return its SHA-256."""
         return self._seal(_chunks(path))
 
-    def _seal(self, chunks: Iterable[bytes]) -> str:
+    def _seal(self, chunks: Iterable[bytes], *, anew: bool = False) -> str:
         data_key, key = Cobblestone256Encryptor.generate_key(), secrets.token_hex(4)
         head = MAGIC + msgspec.json.encode(_Header(key)) + b"\n"
         stream = Cobblestone256Encryptor(data_key, head)
-        with drafting(self.folder) as draft, _Hashing() as seen:
+        with self.blobs.draft() as draft, _Hashing() as seen:
             draft.file.write(head)
             for chunk in chunks:
                 seen.update(chunk)
@@ -113,8 +107,10 @@ class ObjectStore:
             draft.file.write(stream.finalize())
             digest = seen.hexdigest()
             # The key first: an object is there once its own file is. Each writer has a key file of its own.
-            write_atomic(self._key_path(digest, key), self.keys.wrap(KEK, data_key, f"object {digest[:12]}"))
-            draft.commit(self.path(digest))
+            self.blobs.create(key_name(digest, key), self.keys.wrap(KEK, data_key, f"object {digest[:12]}"))
+            damaged = anew or (self.blobs.has(name_of(digest)) and not self._intact(digest))
+            if not draft.commit(name_of(digest), replace=damaged):
+                self.blobs.remove(key_name(digest, key))
         return digest
 
     def get(self, digest: str) -> bytes:
@@ -129,9 +125,9 @@ class ObjectStore:
 
     def pieces(self, digest: str) -> Iterator[bytes]:
         """The content in pieces, authenticated one by one; that it is this object is certain at the end only."""
-        path = self.path(digest)
+        path = f"{self.blobs.where}/{name_of(digest)}"
         try:
-            with path.open("rb") as file, _Hashing() as seen:
+            with self.blobs.open(name_of(digest)) as file, _Hashing() as seen:
                 stream = self._stream(digest, file.readline(len(MAGIC)), file.readline(MAX_HEADER))
                 while chunk := file.read(CHUNK):
                     content = bytes(stream.update(chunk))
@@ -142,9 +138,7 @@ class ObjectStore:
                 yield content
                 found = seen.hexdigest()
         except FileNotFoundError as error:
-            raise VerificationError(
-                f"a stored object or its key is missing: {error.filename}", hint="restore .casemate/objects from a backup"
-            ) from error
+            raise VerificationError(f"a stored object or its key is missing: {error.filename}", hint="restore the objects from a backup") from error
         except (ValueError, InvalidTag, msgspec.MsgspecError) as error:
             raise VerificationError(f"a stored object was changed: {path}", hint=_HINT) from error
         if found != digest:
@@ -158,12 +152,14 @@ class ObjectStore:
             header = msgspec.json.decode(line, type=_Header)
             if not header.key.isalnum():
                 raise ValueError("key")
-            wrapped, context = self._key_path(digest, header.key).read_bytes(), magic + line
+            wrapped, context = self.blobs.read(key_name(digest, header.key)), magic + line
         else:
             raise ValueError("format")
         return Cobblestone256Decryptor(self.keys.unwrap(KEK, wrapped, f"object {digest[:12]}"), context)
 
     def _intact(self, digest: str) -> bool:
+        if not self.blobs.has(name_of(digest)):
+            return False
         try:
             for _ in self.pieces(digest):
                 pass
@@ -171,31 +167,42 @@ class ObjectStore:
             return False  # whoever seals it anew replaces it
         return True
 
-    def wrapped(self) -> Iterator[tuple[Path, bytes]]:
-        """Every wrapped data key and the file that holds it, for a rotation."""
-        for path in sorted(self.folder.glob("??/*.key")):
-            yield path, path.read_bytes()
+    def wrapped(self) -> Iterator[tuple[str, bytes]]:
+        """Every wrapped data key and its name, for a rotation."""
+        for name in self.blobs.names():
+            if name.endswith(".key"):
+                yield name, self.blobs.read(name)
 
     def inline(self) -> Iterator[tuple[str, bytes]]:
         """(digest, wrapped key) of version 1 objects: only sealing them anew brings them under another key version."""
         for digest in self.digests():
-            with self.path(digest).open("rb") as file:
+            with self.blobs.open(name_of(digest)) as file:
                 if file.readline(len(MAGIC)) == MAGIC_V1:
                     try:
                         yield digest, base64.b64decode(msgspec.json.decode(file.readline(MAX_HEADER), type=_HeaderV1).wrapped)
                     except ValueError as error:
-                        raise VerificationError(f"a stored object was changed: {self.path(digest)}", hint=_HINT) from error
+                        raise VerificationError(f"a stored object was changed: {name_of(digest)}", hint=_HINT) from error
 
     def seal_anew(self, digest: str) -> None:
         """Encrypt an object under a new data key, in the newest format; its address stays."""
-        old = sorted(self.path(digest).parent.glob(f"{digest[2:]}.*.key"))
-        self._seal(self.pieces(digest))
-        for path in old:
-            path.unlink(missing_ok=True)
+        old = [name for name in self.blobs.names() if name.startswith(f"{name_of(digest)}.") and name.endswith(".key")]
+        self._seal(self.pieces(digest), anew=True)
+        for name in old:
+            self.blobs.remove(name)
 
     def digests(self) -> list[str]:
         """Every object that is there."""
-        return [path.parent.name + path.name for path in sorted(self.folder.glob("??/*")) if "." not in path.name and path.is_file()]
+        return [name.replace("/", "") for name in self.blobs.names() if "." not in name]
+
+
+def name_of(digest: str) -> str:
+    """The name of the object with this digest."""
+    return f"{digest[:2]}/{digest[2:]}"
+
+
+def key_name(digest: str, key: str) -> str:
+    """The name of its wrapped data key."""
+    return f"{name_of(digest)}.{key}.key"
 
 
 def _chunks(path: Path) -> Iterator[bytes]:

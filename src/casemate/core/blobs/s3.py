@@ -1,0 +1,237 @@
+"""Objects in an S3-compatible bucket. What leaves is sealed already; the server sees names, sizes and times.
+
+New objects are written under `If-None-Match: *` and changes under `If-Match` (conditional writes of S3, 2024), so that two
+writers cannot undo one another. Large objects go in parts of 16 MiB; nothing of an interrupted upload becomes visible.
+"""
+
+import contextlib
+import importlib.util
+import io
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+from casemate.core.errors import BackendError, BusyError, ConfigError, Error, TransientError
+from casemate.core.files import make_folder
+from casemate.core.http import is_private
+
+PART = 16 * 1024 * 1024
+LOST = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
+ABSENT = {"NoSuchKey", "404"}
+REFUSED = {
+    "AccessDenied": "the credentials have no right to it: they need GetObject, PutObject, DeleteObject and ListBucket",
+    "403": "the credentials have no right to it: they need GetObject, PutObject, DeleteObject and ListBucket",
+    "InvalidAccessKeyId": "the access key is unknown to the server",
+    "SignatureDoesNotMatch": "the secret key is wrong",
+    "NoSuchBucket": "the bucket does not exist: create it",
+}
+
+
+@dataclass(frozen=True)
+class S3Place:
+    """A bucket, a prefix (empty or ending in `/`) and how to get there."""
+
+    bucket: str
+    prefix: str
+    endpoint: str | None = None
+    region: str | None = None
+    access_key: str | None = None
+    secret_key: str | None = None
+
+    def __repr__(self) -> str:
+        return f"S3Place({self.url!r})"
+
+    @property
+    def url(self) -> str:
+        """`s3://BUCKET/PREFIX`."""
+        return f"s3://{self.bucket}/{self.prefix}"
+
+
+def split_url(url: str) -> tuple[str, str]:
+    """(bucket, prefix) of `s3://BUCKET/PREFIX`; ConfigError when it is none."""
+    parts = urlsplit(url)
+    if parts.scheme != "s3" or not parts.netloc or parts.query or parts.fragment or "@" in parts.netloc or ".." in parts.path:
+        raise ConfigError(f"{url!r} is no place for objects", hint='[store] objects = "s3://BUCKET/PREFIX"')
+    prefix = parts.path.strip("/")
+    return parts.netloc, f"{prefix}/" if prefix else ""
+
+
+def client(place: S3Place | None = None) -> Any:
+    """A client with bounded waiting; without keys in `place` they come from the usual places of the AWS SDK.
+
+    Raises:
+        BackendError: boto3 is not installed. ConfigError: the endpoint is not private.
+    """
+    if importlib.util.find_spec("boto3") is None:
+        raise BackendError("the S3 client is not installed", hint='pip install "casemate[s3]"')
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError
+
+    options: dict[str, Any] = {}
+    if place is not None:
+        if place.endpoint and not is_private(place.endpoint):
+            raise ConfigError(f"[store] endpoint {place.endpoint!r} must use https", hint="http is allowed to this machine only")
+        keys = {"aws_access_key_id": place.access_key, "aws_secret_access_key": place.secret_key}
+        options = {name: value for name, value in {"endpoint_url": place.endpoint, "region_name": place.region, **keys}.items() if value}
+    try:
+        return boto3.client("s3", config=Config(connect_timeout=10, read_timeout=30, retries={"max_attempts": 2}), **options)
+    except (BotoCoreError, ValueError) as error:
+        raise ConfigError(f"the S3 client cannot be made: {error}", hint="see [store] endpoint, region, access_key and secret_key") from error
+
+
+class S3Blobs:
+    """See `Blobs`."""
+
+    def __init__(self, place: S3Place, scratch: Path) -> None:
+        self.place = place
+        self.scratch = scratch
+        self.where = place.url
+        self._s3 = client(place)
+
+    def call(self, method: str, name: str | None = None, **words: Any) -> Any:
+        """One request; FileNotFoundError when `name` is not there."""
+        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+
+        if name is not None:
+            words["Key"] = self.place.prefix + name
+        try:
+            return getattr(self._s3, method)(Bucket=self.place.bucket, **words)
+        except ClientError as error:
+            code = str(error.response.get("Error", {}).get("Code", ""))
+            if code in ABSENT and name is not None:
+                raise FileNotFoundError(2, "not in the bucket", f"{self.where}{name}") from error
+            if code in LOST:
+                raise BusyError(f"{self.where}{name or ''} is there already, or was changed meanwhile", hint="run the command again") from error
+            if code in REFUSED:
+                raise BackendError(f"{self.where}: {error}"[:500], hint=REFUSED[code]) from error
+            raise TransientError(f"{self.where}: {error}"[:500], hint="see the server") from error
+        except NoCredentialsError as error:
+            raise BackendError(f"{self.where}: there are no credentials", hint="set [store] access_key and secret_key") from error
+        except BotoCoreError as error:
+            raise TransientError(f"{self.where} did not answer: {error}"[:500], hint="see the server and the network") from error
+
+    def names(self) -> list[str]:
+        """See `Blobs.names`."""
+        found: list[str] = []
+        more: dict[str, str] = {}
+        while True:
+            page = self.call("list_objects_v2", Prefix=self.place.prefix, **more)
+            found += [item["Key"].removeprefix(self.place.prefix) for item in page.get("Contents", [])]
+            if not page.get("IsTruncated"):
+                return sorted(name for name in found if name[2:3] == "/")
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def has(self, name: str) -> bool:
+        """See `Blobs.has`."""
+        try:
+            self.call("head_object", name)
+        except FileNotFoundError:
+            return False
+        return True
+
+    @contextlib.contextmanager
+    def open(self, name: str) -> Iterator[IO[bytes]]:
+        """See `Blobs.open`."""
+        body = self.call("get_object", name)["Body"]
+        with contextlib.closing(body), io.BufferedReader(_Body(body, f"{self.where}{name}")) as reader:
+            yield reader
+
+    def read(self, name: str) -> bytes:
+        """See `Blobs.read`."""
+        with self.open(name) as file:
+            return file.read()
+
+    @contextlib.contextmanager
+    def draft(self) -> Iterator["_Draft"]:
+        """See `Blobs.draft`; it lies on this machine, sealed, until it is committed."""
+        make_folder(self.scratch)
+        with tempfile.TemporaryFile(dir=self.scratch) as file:
+            yield _Draft(self, file)
+
+    def create(self, name: str, content: bytes) -> None:
+        """See `Blobs.create`."""
+        self.call("put_object", name, Body=content, IfNoneMatch="*")
+
+    def replace(self, name: str, before: bytes, after: bytes) -> None:
+        """See `Blobs.replace`."""
+        found = self.call("get_object", name)
+        if found["Body"].read() != before:
+            raise BusyError(f"another process changed {self.where}{name} meanwhile", hint="casemate keys rotate --resume")
+        self.call("put_object", name, Body=after, IfMatch=found["ETag"])
+
+    def remove(self, name: str) -> None:
+        """See `Blobs.remove`."""
+        with contextlib.suppress(FileNotFoundError):
+            self.call("delete_object", name)
+
+    def upload(self, name: str, file: IO[bytes], *, replace: bool) -> bool:
+        """Send a file of any size; False when `name` was there already and `replace` is off."""
+        size, condition = file.seek(0, os.SEEK_END), {} if replace else {"IfNoneMatch": "*"}
+        file.seek(0)
+        try:
+            if size <= PART:
+                self.call("put_object", name, Body=file.read(), **condition)
+            else:
+                self._in_parts(name, file, condition)
+        except BusyError:
+            return False
+        return True
+
+    def _in_parts(self, name: str, file: IO[bytes], condition: dict[str, str]) -> None:
+        upload = self.call("create_multipart_upload", name)["UploadId"]
+        try:
+            parts = []
+            for number, content in enumerate(iter(lambda: file.read(PART), b""), 1):
+                sent = self.call("upload_part", name, UploadId=upload, PartNumber=number, Body=content)
+                parts.append({"PartNumber": number, "ETag": sent["ETag"]})
+            self.call("complete_multipart_upload", name, UploadId=upload, MultipartUpload={"Parts": parts}, **condition)
+        except BaseException:
+            with contextlib.suppress(Error, FileNotFoundError):  # the first fault is the one to tell
+                self.call("abort_multipart_upload", name, UploadId=upload)
+            raise
+
+    def honours_conditions(self) -> bool:
+        """Whether the server refuses to write over what is there when it is asked to; leaves nothing behind."""
+        name = f"probe-{os.urandom(8).hex()}"
+        self.create(name, b"1")
+        try:
+            self.create(name, b"2")
+        except BusyError:
+            return True
+        finally:
+            self.remove(name)
+        return False
+
+
+@dataclass(frozen=True)
+class _Draft:
+    blobs: S3Blobs
+    file: IO[bytes]
+
+    def commit(self, name: str, *, replace: bool) -> bool:
+        return self.blobs.upload(name, self.file, replace=replace)
+
+
+class _Body(io.RawIOBase):
+    """The answer of a GET; a connection that breaks is a TransientError."""
+
+    def __init__(self, body: Any, where: str) -> None:
+        self._body, self._where = body, where
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        from botocore.exceptions import BotoCoreError
+
+        try:
+            content = self._body.read(len(buffer))
+        except (BotoCoreError, OSError) as error:
+            raise TransientError(f"reading {self._where} broke off: {error}"[:500], hint="see the server and the network") from error
+        buffer[: len(content)] = content
+        return len(content)
