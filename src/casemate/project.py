@@ -367,7 +367,7 @@ class Project:
     def move_objects(self, settings: dict[str, str], progress: Callable[[str, int, int], None] = lambda _text, _done, _total: None) -> int:
         """Copy every object to another place, read it back there, and point casemate.toml to it; the old copies go last. Returns how many.
 
-        What an interrupted move copied is kept by the next one.
+        An interrupted move changes nothing but the place that it copied to, and is begun again by the next one.
 
         Args:
             settings: `objects` (empty for `.casemate/objects`), `endpoint`, `region`, `access_key`, `secret_key` as in `[store]`.
@@ -384,10 +384,9 @@ class Project:
             require_conditions(new.blobs)
             names = sorted(old.blobs.names(), key=lambda name: not name.endswith(".key"))  # an object is there once its key is
             for done, name in enumerate(names, 1):
-                if not new.blobs.has(name):
-                    with old.blobs.open(name) as source, new.blobs.draft() as draft:
-                        shutil.copyfileobj(source, draft.file)
-                        draft.commit(name, replace=False)
+                with old.blobs.open(name) as source, new.blobs.draft() as draft:
+                    shutil.copyfileobj(source, draft.file)
+                    draft.commit(name, replace=True)
                 progress("objects", done, len(names))
             for digest in old.digests():
                 for _ in new.pieces(digest):

@@ -1,6 +1,8 @@
 """Every store for the catalogue and every provider of keys, each behind one fixture."""
 
+import contextlib
 import secrets
+from secrets import token_hex
 
 import pytest
 from tests.contract.key_servers import Moto, OpenBao, SeaweedFS, s3_client
@@ -90,11 +92,16 @@ def s3_server(request):
 
 @pytest.fixture
 def s3_place(s3_server):
-    """A new bucket."""
-    bucket = f"b{secrets.token_hex(6)}"
-    s3_client(s3_server).create_bucket(Bucket=bucket)
-    access, secret = getattr(s3_server, "KEYS", ("AK", "SK"))
-    return S3Place(bucket, "clinic/", s3_server.endpoint, "us-east-1", access, secret)
+    """A place where nothing lies."""
+    return _fresh_place(s3_server)
+
+
+def _fresh_place(server):
+    """A prefix of its own: a bucket each would use up SeaweedFS's volumes."""
+    access, secret = getattr(server, "KEYS", ("AK", "SK"))
+    with contextlib.suppress(Exception):  # moto forgets nothing, SeaweedFS minds a second time
+        s3_client(server).create_bucket(Bucket="ready")
+    return S3Place("ready", f"p{token_hex(6)}/", server.endpoint, "us-east-1", access, secret)
 
 
 @pytest.fixture(params=["files", "moto", "seaweedfs"])
@@ -103,10 +110,7 @@ def blobs(request, tmp_path):
     if request.param == "files":
         return FileBlobs(tmp_path / "objects")
     server = request.getfixturevalue("aws" if request.param == "moto" else "seaweedfs")
-    bucket = f"b{secrets.token_hex(6)}"
-    s3_client(server).create_bucket(Bucket=bucket)
-    access, secret = getattr(server, "KEYS", ("AK", "SK"))
-    return S3Blobs(S3Place(bucket, "clinic/", server.endpoint, "us-east-1", access, secret), tmp_path / "scratch")
+    return S3Blobs(_fresh_place(server), tmp_path / "scratch")
 
 
 PROVIDERS = ("file", "file-passphrase", "vault", "aws")

@@ -122,7 +122,11 @@ class SeaweedFS:
         end = time.monotonic() + 120
         while time.monotonic() < end:
             try:
-                s3_client(self).create_bucket(Bucket="ready")
+                client = s3_client(self)
+                with contextlib.suppress(client.exceptions.BucketAlreadyExists):
+                    client.create_bucket(Bucket="ready")
+                client.put_object(Bucket="ready", Key="probe", Body=b"x")
+                client.delete_object(Bucket="ready", Key="probe")
                 return
             except Exception:  # not there yet, in any way
                 if self.process.poll() is not None:

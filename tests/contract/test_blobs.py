@@ -139,12 +139,12 @@ def test_sealing_anew_keeps_the_address_and_leaves_one_key(store):
     assert store.blobs.names() != before
 
 
-def test_a_server_that_is_away_or_refuses_is_said(s3_place, tmp_path):
+def test_a_server_that_is_away_or_refuses_is_said(s3_server, s3_place, tmp_path):
     cases = [
         (replace(s3_place, endpoint="http://127.0.0.1:9"), TransientError, "did not answer"),
         (replace(s3_place, bucket="nosuchbucket"), BackendError, "create it"),
     ]
-    if s3_place.access_key == "AK" and "seaweed" in str(tmp_path):
+    if hasattr(s3_server, "KEYS"):  # moto takes any keys
         cases += [
             (replace(s3_place, secret_key="wrong"), BackendError, "secret key is wrong"),
             (replace(s3_place, access_key="nobody"), BackendError, "unknown to the server"),
@@ -153,6 +153,7 @@ def test_a_server_that_is_away_or_refuses_is_said(s3_place, tmp_path):
     for place, kind, said in cases:
         blobs = S3Blobs(place, tmp_path)
         with pytest.raises(kind) as caught:
+            blobs.names()
             blobs.create("ab/c", b"x")
         assert said in f"{caught.value.message} {caught.value.hint}"
         assert "SK" not in repr(place) + str(caught.value)
@@ -161,7 +162,7 @@ def test_a_server_that_is_away_or_refuses_is_said(s3_place, tmp_path):
 def test_a_server_that_ignores_conditions_is_found_out(s3_place, tmp_path, monkeypatch):
     blobs = S3Blobs(s3_place, tmp_path)
     require_conditions(blobs)
-    assert blobs.call("list_objects_v2", Prefix="").get("Contents", []) == []
+    assert blobs.call("list_objects_v2", Prefix=s3_place.prefix).get("Contents", []) == []
     called = blobs.call
     monkeypatch.setattr(blobs, "call", lambda method, name=None, IfNoneMatch=None, **words: called(method, name, **words))
     with pytest.raises(BackendError, match="ignores If-None-Match"):
@@ -241,7 +242,7 @@ def test_a_project_moves_its_objects_to_a_bucket_works_there_and_comes_back(own,
     assert restored.models["wdbc"].verify()
     blobs = casemate.open(own).objects.blobs
     name = next(name for name in blobs.names() if not name.endswith(".key"))
-    s3_client(s3_server).put_object(Bucket=s3_place.bucket, Key=f"clinic/{name}", Body=b"changed")
+    s3_client(s3_server).put_object(Bucket=s3_place.bucket, Key=s3_place.prefix + name, Body=b"changed")
     assert len(examine(casemate.open(own)).damage) >= 1
     with pytest.raises(VerificationError):
         casemate.open(own).move_objects({})

@@ -9,6 +9,8 @@ import urllib.request
 
 import pytest
 from tests.conftest import command
+from tests.contract.conftest import aws, seaweedfs  # noqa: F401 - fixtures
+from tests.contract.key_servers import s3_client
 from tests.unit.conftest import grow, make_log
 
 import casemate
@@ -210,31 +212,28 @@ def test_copies_keep_every_checkpoint_once_and_show_a_fork(kind, log, tmp_path, 
         copies.put((fork.folder / "checkpoint").read_bytes())
 
 
-def test_copies_in_s3_are_locked_against_deletion(log, monkeypatch):
-    boto3 = pytest.importorskip("boto3", reason='no S3 client: pip install "casemate[s3]"')
-    server = pytest.importorskip("moto.server", reason="no S3 server: pip install moto[s3,server]")
+@pytest.mark.parametrize("server", ["aws", "seaweedfs"])
+def test_copies_in_s3_are_locked_against_deletion(log, request, server, monkeypatch):
+    s3_server = request.getfixturevalue(server)
     from botocore.exceptions import ClientError
 
-    running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    running.start()
-    try:
-        host, port = running.get_host_and_port()
-        for name, value in {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        client = boto3.client("s3")
-        client.create_bucket(Bucket="audit", ObjectLockEnabledForBucket=True)
-        copies = open_copies("s3:audit/log", 7)
-        grow(log, 3)
-        copies.put((log.folder / "checkpoint").read_bytes())
-        assert copies.newest(log.signer.vkeys).size == 3
-        (version,) = client.list_object_versions(Bucket="audit")["Versions"]
-        with pytest.raises(ClientError, match="AccessDenied"):
-            client.delete_object(Bucket="audit", Key=version["Key"], VersionId=version["VersionId"])
-        with pytest.raises(TransientError):
-            open_copies("s3:nowhere", 7).put((log.folder / "checkpoint").read_bytes())
-    finally:
-        running.stop()
+    access, secret = getattr(s3_server, "KEYS", ("AK", "SK"))
+    environment = {"AWS_ACCESS_KEY_ID": access, "AWS_SECRET_ACCESS_KEY": secret, "AWS_DEFAULT_REGION": "us-east-1"}
+    for name, value in (environment | {"AWS_ENDPOINT_URL": s3_server.endpoint}).items():
+        monkeypatch.setenv(name, value)
+    client = s3_client(s3_server)
+    client.create_bucket(Bucket="audit", ObjectLockEnabledForBucket=True)
+    copies = open_copies("s3:audit/log", 7)
+    grow(log, 3)
+    copies.put((log.folder / "checkpoint").read_bytes())
+    assert copies.newest(log.signer.vkeys).size == 3
+    (version,) = client.list_object_versions(Bucket="audit")["Versions"]
+    with pytest.raises(ClientError, match="AccessDenied"):
+        client.delete_object(Bucket="audit", Key=version["Key"], VersionId=version["VersionId"])
+    with pytest.raises(TransientError):
+        open_copies("s3:audit/log", 7).write(f"{3:020d}", b"another")
+    with pytest.raises(TransientError):
+        open_copies("s3:nowhere", 7).names()
 
 
 @pytest.mark.parametrize("where", ["", "file:", "ftp:x", "s3:"])
