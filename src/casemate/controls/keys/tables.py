@@ -12,6 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -245,6 +246,13 @@ def check(folder: Path, verifier: Verifier) -> dict[str, Any]:
 
 def _verified(folder: Path, verifier: Verifier) -> tuple[dict[str, Any], dict[str, str]]:
     """(what the manifest says, digest of every data file), after checking both."""
+    said, expected = _manifest(folder, verifier)
+    _compare(folder, expected)
+    return said, expected
+
+
+def _manifest(folder: Path, verifier: Verifier) -> tuple[dict[str, Any], dict[str, str]]:
+    """(what the manifest says, digest that every data file must have), after checking the signatures and the list of files."""
     try:
         envelope = read_envelope((folder / MANIFEST).read_bytes())
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -256,10 +264,13 @@ def _verified(folder: Path, verifier: Verifier) -> tuple[dict[str, Any], dict[st
     if found != allowed:
         odd = ", ".join(sorted(found ^ allowed))
         raise VerificationError(f"the sealed table {folder} has missing or extra files: {odd}", hint="restore it from a backup")
+    return dict(statement["predicate"]), expected
+
+
+def _compare(folder: Path, expected: dict[str, str]) -> None:
     for name, digest in expected.items():
         if sha256_file(folder / name) != digest:
             raise VerificationError(f"the data file {folder / name} was changed or swapped", hint="restore it from a backup")
-    return dict(statement["predicate"]), expected
 
 
 def read(folder: Path, keys: KeyProvider, verifier: Verifier, columns: list[str] | None = None, denied: frozenset[str] = frozenset()) -> pa.Table:
@@ -275,9 +286,20 @@ def read(folder: Path, keys: KeyProvider, verifier: Verifier, columns: list[str]
     Raises:
         VerificationError: the files were changed. DataError: a column of a denied class was asked for.
     """
-    names = _parts(folder, verifier)
-    with _explained(folder):
-        tables = [pq.read_table(folder / name, columns=columns, decryption_properties=_decryption(folder, name, keys, denied)) for name in names]
+    expected = _own(folder, verifier)
+    # Hashing lets go of the interpreter's lock and runs beside the decryption; nothing is given away before both are done.
+    with ThreadPoolExecutor(1) as pool:
+        compared = pool.submit(_compare, folder, expected)
+        try:
+            with _explained(folder):
+                tables = [
+                    pq.read_table(folder / name, columns=columns, decryption_properties=_decryption(folder, name, keys, denied))
+                    for name in sorted(expected)
+                ]
+        except VerificationError:
+            compared.result()  # a changed file is the better explanation
+            raise
+        compared.result()
     return tables[0] if len(tables) == 1 else pa.concat_tables(tables)
 
 
@@ -285,7 +307,9 @@ def scan(
     folder: Path, keys: KeyProvider, verifier: Verifier, columns: list[str] | None = None, denied: frozenset[str] = frozenset()
 ) -> Iterator[pa.RecordBatch]:
     """The verified rows in pieces of at most 65 536, in constant memory; arguments and faults as in `read`."""
-    for name in _parts(folder, verifier):
+    expected = _own(folder, verifier)
+    _compare(folder, expected)
+    for name in sorted(expected):
         with (
             _explained(folder),
             pq.ParquetFile(folder / name, decryption_properties=_decryption(folder, name, keys, denied), pre_buffer=False) as file,
@@ -293,13 +317,13 @@ def scan(
             yield from file.iter_batches(columns=columns)
 
 
-def _parts(folder: Path, verifier: Verifier) -> list[str]:
-    said, subjects = _verified(folder, verifier)
+def _own(folder: Path, verifier: Verifier) -> dict[str, str]:
+    said, subjects = _manifest(folder, verifier)
     if (said.get("name"), said.get("version")) != (folder.parent.name, folder.name):
         raise VerificationError(
             f"the sealed table {folder} is {said.get('name')}@{said.get('version')}: versions were swapped", hint="restore it from a backup"
         )
-    return sorted(subjects)
+    return subjects
 
 
 @contextlib.contextmanager
