@@ -102,7 +102,15 @@ def _data(shop: Workshop, work: Run) -> SealedDataset:
         from casemate.stages.data import stage as data
 
         tools = data.Tools(
-            shop.root, shop.config, shop.state / "datasets", shop.objects, shop.keys, shop.identifiers, shop.signer, shop.reporter.progress
+            shop.root,
+            shop.config,
+            shop.state / "datasets",
+            shop.objects,
+            shop.keys,
+            shop.identifiers,
+            shop.signer,
+            shop.reporter.progress,
+            shop.engine.newest_step("data", SealedDataset),
         )
         return data.seal(tools)
 

@@ -71,9 +71,18 @@ def _factory(keys: KeyProvider, folder: Path, denied: frozenset[str] = frozenset
     return pe.CryptoFactory(lambda _config: _Kms(keys, denied, f"table {folder.parent.name}"))
 
 
-def seal(table: pa.Table, folder: Path, keys: KeyProvider, signer: Signer, classes: dict[str, str], about: dict[str, Any]) -> None:
+def seal(
+    table: pa.Table,
+    folder: Path,
+    keys: KeyProvider,
+    signer: Signer,
+    classes: dict[str, str],
+    about: dict[str, Any],
+    *,
+    extends: Path | None = None,
+) -> None:
     """Write `table` sealed and signed as `folder`; see `seal_stream`."""
-    seal_stream([table], table.schema, folder, keys, signer, classes, about)
+    seal_stream([table], table.schema, folder, keys, signer, classes, about, extends=extends)
 
 
 def seal_stream(

@@ -15,7 +15,7 @@ from casemate.controls.keys.identifiers import Identifiers
 from casemate.controls.keys.interface import KeyProvider
 from casemate.controls.keys.objects import ObjectStore
 from casemate.core.digest import sha256_file, sha256_record
-from casemate.core.errors import DataError
+from casemate.core.errors import DataError, Error
 from casemate.core.files import write_atomic
 from casemate.core.frame import codes_of, features_of
 from casemate.core.sandbox.run import Progress
@@ -28,6 +28,8 @@ from casemate.stages.data.screen.interface import Detector, Rows, Suspicion
 from casemate.stages.data.screen.label_noise import LabelNoise
 from casemate.stages.data.screen.outliers import Outliers
 
+MOST_PARTS = 64
+"""A table in more files than this is written anew as a whole."""
 DETECTORS: dict[str, type[Detector]] = {"duplicates": Duplicates, "outliers": Outliers, "label_noise": LabelNoise}
 """Detector by its switch in `[screen]`."""
 
@@ -44,6 +46,8 @@ class Tools:
     identifiers: Identifiers
     signer: Signer
     progress: Progress
+    previous: SealedDataset | None
+    """The newest sealed version, whose files are shared when this one only adds rows."""
 
 
 def seal(tools: Tools) -> SealedDataset:
@@ -104,13 +108,44 @@ def seal(tools: Tools) -> SealedDataset:
         figures=suspicion.figures,
         subject=options.subject,
     )
+    older = _extended(tools, table, record)
+    if older is not None:
+        table = table.slice(older.rows)
     if options.subject:
         columns = [column.name for column in schema.columns if column.column_class == "identifier"]
         table = tools.identifiers.seal(table, options.subject, columns)
-    tables.seal(table, tools.datasets / config.dataset_name / version, tools.keys, tools.signer, identifiers.classes_of(record), about)
+    tables.seal(
+        table,
+        tools.datasets / config.dataset_name / version,
+        tools.keys,
+        tools.signer,
+        identifiers.classes_of(record),
+        about,
+        extends=None if older is None else _folder(tools, older),
+    )
     if schemas.load(tools.root / options.schema) is None:
         write_atomic(tools.root / options.schema, schemas.dump(schema).encode(), mode=0o644)
     return record
+
+
+def _folder(tools: Tools, dataset: SealedDataset) -> Path:
+    return tools.datasets / dataset.name / dataset.version
+
+
+def _extended(tools: Tools, table: pa.Table, record: SealedDataset) -> SealedDataset | None:
+    """The newest sealed version, if `table` is its rows and then new ones."""
+    older = tools.previous
+    if older is None or (older.name, older.schema, older.subject) != (record.name, record.schema, record.subject) or older.rows >= record.rows:
+        return None
+    folder = _folder(tools, older)
+    if len(list(folder.glob("*.parquet"))) >= MOST_PARTS:
+        return None
+    try:
+        rows = tools.identifiers.open(tables.read(folder, tools.keys, tools.signer.verifier))
+    except Error:
+        return None  # a version that cannot be read is nothing to build on
+    same = rows.select(table.column_names).equals(table.slice(0, rows.num_rows))
+    return older if same else None
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
