@@ -212,6 +212,19 @@ def test_a_store_is_put_under_a_passphrase_later_and_the_passphrase_changed(own,
     works(own)
 
 
+def test_a_new_recovery_key_replaces_the_old_one(own, cli, monkeypatch):
+    recovery = [cli("keys", "protect", "env:TEST_PASSPHRASE", *words, "--config", own).value["recovery"]
+                for words in (("--format", "json"), ("--format", "json", "--new-recovery"))]  # fmt: skip
+    assert recovery[0] != recovery[1]
+    works(own)
+    monkeypatch.setenv("FRESH", "yet another passphrase")
+    monkeypatch.setenv("RECOVERY", recovery[0])
+    assert cli("keys", "recover", "env:RECOVERY", "env:FRESH", "--config", own).code == 3
+    monkeypatch.setenv("RECOVERY", recovery[1])
+    assert cli("keys", "recover", "env:RECOVERY", "env:FRESH", "--config", own).code == 0
+    works(own)
+
+
 def test_the_key_store_of_casemate_0_1_is_upgraded_and_everything_still_opens(own):
     project = casemate.open(own)
     keys = project.keys
@@ -219,7 +232,7 @@ def test_the_key_store_of_casemate_0_1_is_upgraded_and_everything_still_opens(ow
     old = keyfile.DocumentV1(
         1,
         {key: {n: kek.material for n, kek in versions.items()} for key, versions in keys.document.keks.items() if key != "identity"},
-        **{name: getattr(identity, name) for name in identity.__struct_fields__},
+        **{name: getattr(identity, name) for name in keyfile.DocumentV1.__struct_fields__ if hasattr(identity, name)},
     )
     (keys.folder / "keystore.json").write_bytes(msgspec.json.encode(old))
     with pytest.raises(BackendError, match=r"casemate 0\.1"):

@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser_.add_argument("version", type=int, help="its number")
     protect = action("protect", "put the file provider's keys under a passphrase, or change it; prints a recovery key once")
     protect.add_argument("passphrase", metavar="REF", help="reference to the new passphrase: env:NAME, file:PATH or prompt")
+    protect.add_argument("--new-recovery", action="store_true", help="make a new recovery key too: the old one was seen, or is lost")
     recover = action("recover", "set a new passphrase with the recovery key")
     recover.add_argument("recovery", metavar="REF", help="reference to the recovery key: env:NAME or file:PATH")
     recover.add_argument("passphrase", metavar="REF", help="reference to the new passphrase: env:NAME, file:PATH or prompt")
@@ -179,7 +180,7 @@ def _protect(arguments: Any, project: Any) -> int:
     from casemate.core.secrets import read_secret
 
     principal = project.authorise("keys:protect", "Key", "all")
-    project.keys.protect(read_secret(arguments.passphrase))
+    project.keys.protect(read_secret(arguments.passphrase), new_recovery=arguments.new_recovery)
     _say_protected(arguments, project.keys.recovery)  # at once: nothing that fails later may take the recovery key along
     project.remember_passphrase(arguments.passphrase)
     project.audit.record(principal.uid, "keys:protect", 'Key::"all"', "done", recovery_key=project.keys.recovery is not None)

@@ -77,6 +77,12 @@ class FileKeys:
             for number, kek in versions.items():
                 kek.material = self.sealed(key, number, kek.state, kek.material) if kek.material else b""
 
+    def open_all(self) -> None:
+        """The reverse of `seal_all`, before they are sealed under another master key."""
+        for key, versions in self.document.keks.items():
+            for number, kek in versions.items():
+                kek.material = self._material(key, number) if kek.material else b""
+
     def _aead(self, key: str, version: int, *allowed: str) -> AESGCM:
         self._keep_up()
         kek = self.document.keks.get(key, {}).get(version)

@@ -282,21 +282,28 @@ class KeyStore:
                 found.append(Finding(id="keys.overdue", severity="medium", confidence="high", message=message, location=key))
         return found
 
-    def protect(self, passphrase: str) -> None:
+    def protect(self, passphrase: str, *, new_recovery: bool = False) -> None:
         """Seal the file provider's KEKs under a passphrase, or change it; a `recovery` key is made when there was none.
+
+        Args:
+            passphrase: the new one.
+            new_recovery: make a new recovery key and a new master key; the old recovery key opens older copies of the key store only.
 
         Raises:
             ConfigError: the passphrase is too short, or the provider is not the file one.
         """
         keys = self._file_keys()
-        if keys.master is not None and self.document.slots is not None:
-            changed = slots.with_passphrase(self.document.slots, keys.master, passphrase, self.document.project)
+        before = keys.master
+        if before is not None and self.document.slots is not None and not new_recovery:
+            changed = slots.with_passphrase(self.document.slots, before, passphrase, self.document.project)
             self._change(lambda document: setattr(document, "slots", changed))
             return
         master = secrets.token_bytes(32)
         made, self.recovery = slots.create(master, passphrase, self.document.project)
 
         def seal(document: Document) -> None:
+            if before is not None:
+                FileKeys(self.folder, document, before).open_all()
             FileKeys(self.folder, document, master).seal_all()
             document.slots = made
 
