@@ -77,19 +77,19 @@ def test_an_old_version_is_destroyed_once_nothing_is_under_it(own):
 @pytest.mark.parametrize("at", [1, 2, 5, 7])
 def test_an_interrupted_rotation_leaves_a_working_project_and_is_finished_by_resume(own, monkeypatch, at):
     """Stopped at the `at`th wrapped key of an object."""
-    real, count = rotation.write_atomic, 0
+    real, count = FileBlobs.replace, 0
 
-    def failing(path, content):
+    def failing(blobs, name, before, after):
         nonlocal count
         count += 1
         if count == at:
             raise KeyboardInterrupt
-        real(path, content)
+        real(blobs, name, before, after)
 
-    monkeypatch.setattr(rotation, "write_atomic", failing)
+    monkeypatch.setattr(FileBlobs, "replace", failing)
     with pytest.raises(KeyboardInterrupt):
         rotation.rotate(casemate.open(own), [])
-    monkeypatch.setattr(rotation, "write_atomic", real)
+    monkeypatch.setattr(FileBlobs, "replace", real)
     project = works(own)
     rotation.rotate(project, [], resume=True)
     assert set(rotation.uses(project)) == {(key, 2) for key in PURPOSES}
