@@ -43,9 +43,13 @@ class Watch:
     def look_at(self, folder):
         try:
             parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            self.seen.append((folder / "cmdline").read_bytes())
+            line, environment = (folder / "cmdline").read_bytes(), (folder / "environ").read_bytes()
+            # in the middle of an exec the kernel shows the environment's bytes as the command line: only a settled one counts
+            time.sleep(0.002)
+            if line == (folder / "cmdline").read_bytes() and not (line and line in environment):
+                self.seen.append(line)
             if parent in self.given:
-                self.seen.append((folder / "environ").read_bytes())
+                self.seen.append(environment)
         except (OSError, ValueError, IndexError):
             return
 

@@ -93,6 +93,13 @@ def test_tries_back_off_and_end_dead_until_a_person_retries(box):
     assert box.send()[0][1] is None
 
 
+def test_a_failed_delivery_is_due_after_its_pause_however_long_a_delivery_may_take(box):
+    box.patience = Patience(attempts=3, backoff=0.0, timeout=30.0)
+    box.receiver.broken = True
+    enqueue(box)
+    assert [len(box.send()) for _ in range(4)] == [1, 1, 1, 0]
+
+
 def test_a_sender_that_dies_while_delivering_loses_nothing(box):
     def die(_message):
         raise KeyboardInterrupt

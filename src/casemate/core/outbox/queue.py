@@ -108,8 +108,10 @@ class Outbox:
         except Error as error:
             dead = row.attempts + 1 >= self.patience.attempts
             text = f"{error.code}: {error.message}"[:2000]
+            # The claim kept other senders away for the whole delivery; a failed one is due after its pause and no later.
+            due = self.clock.now() + datetime.timedelta(seconds=self.patience.pause(row.attempts + 1))
             with self.store.transaction() as tx:
-                values = {"error": text, "state": "dead" if dead else "pending"}
+                values = {"error": text, "state": "dead" if dead else "pending", "due": due.isoformat()}
                 tx.execute(OUTBOX.update().where(OUTBOX.c.id == row.id, OUTBOX.c.state == "pending").values(**values))
             return error
         with self.store.transaction() as tx:
