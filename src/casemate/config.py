@@ -260,6 +260,19 @@ class AccessTable(Table, frozen=True, kw_only=True):
     """Who may do what."""
 
     policies: Annotated[str, Meta(description="Folder of the project's own Cedar policies (`*.cedar`).")] = "policies"
+    local: Annotated[bool, Meta(description="Users of this machine act as themselves; `false`: only after `casemate access login`.")] = True
+    mfa: Annotated[
+        Literal["enrolled", "required"],
+        Meta(description="Who needs a fresh second factor for what cannot be taken back: whoever has one enrolled, or everybody."),
+    ] = "enrolled"
+    environment: Annotated[Name, Meta(description="Goes into every decision, such as `production`.")] = "local"
+    timezone: Annotated[str, Meta(description="Of `context.hour` and `context.weekday`, such as `Europe/Berlin`.")] = "UTC"
+    breached: Annotated[
+        str | None, Meta(description="Breached passwords, refused for accounts: a file of sorted SHA-1 hashes as Have I Been Pwned offers it.")
+    ] = None
+    posture: Annotated[
+        str | None, Meta(description="A file whose first line is this device's posture (`context.device`), kept by your device management.")
+    ] = None
 
 
 class Config(Table, frozen=True, kw_only=True):

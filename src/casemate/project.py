@@ -17,8 +17,9 @@ import tomlkit
 from casemate import config as configuration
 from casemate import pipeline
 from casemate.config import FILE_NAME, Config, NoticeTable, StoreTable
-from casemate.controls.access.policy import Decision, Policy
-from casemate.controls.access.principals import Directory, Principal
+from casemate.controls.access.point import Options, PolicyPoint
+from casemate.controls.access.policy import Decision, Policy, Resource
+from casemate.controls.access.types import Principal
 from casemate.controls.audit.bodies import Bodies
 from casemate.controls.audit.checkpoint import CheckpointSigner
 from casemate.controls.audit.keyuse import AuditedKeys
@@ -150,13 +151,9 @@ class Dataset:
 
     def access(self) -> "Access":
         """What the current user may see of it: each column class is decided by policy. Nothing is recorded."""
-        principal = self.project.directory.current_user()
-        classes = classes_of(self.record)
-        decisions = {
-            found: self.project.policy.decide(principal, "dataset:read", "Dataset", self.record.name, {"column_class": found})
-            for found in sorted(set(classes.values()))
-        }
-        return Access(principal, classes, decisions)
+        point, classes, resource = self.project.access, classes_of(self.record), Resource("Dataset", self.record.name)
+        decisions = {found: point.decide("dataset:read", resource, column_class=found)[1] for found in sorted(set(classes.values()))}
+        return Access(point.actor, classes, decisions)
 
     def to_arrow(self, columns: list[str] | None = None) -> pa.Table:
         """The verified, decrypted table; reading it is decided by policy, per column class, and recorded.
@@ -290,7 +287,6 @@ class Project:
         self.store = open_store(config.store.url, self.catalog, config.store.password, self.read_secret)
         if check:
             self.store.check()
-        self.directory = Directory(self.store, self.clock)
 
     def read_secret(self, reference: str) -> str:
         """The secret behind `env:NAME`, `file:PATH`, `prompt`, `vault:MOUNT/PATH#KEY` or `aws-sm:NAME#KEY`; asked for each time."""
@@ -311,12 +307,12 @@ class Project:
     @cached_property
     def provider(self) -> AuditedKeys:
         """The key provider; every use is recorded."""
-        return AuditedKeys(self.keys.provider, self.audit, lambda: self.directory.current_user().uid)
+        return AuditedKeys(self.keys.provider, self.audit, lambda: self.access.actor.uid)
 
     @cached_property
     def signatures(self) -> SignatureLog:
         """The signatures that the log records."""
-        return SignatureLog(self.audit, lambda: self.directory.current_user().uid)
+        return SignatureLog(self.audit, lambda: self.access.actor.uid)
 
     @cached_property
     def signer(self) -> Signer:
@@ -348,10 +344,26 @@ class Project:
         return Identifiers(self.store, self.audit.subjects, self.provider)
 
     @cached_property
+    def access(self) -> PolicyPoint:
+        """The policy point: who acts, and what they may do."""
+        project, table = self.config.project, self.config.access
+        options = Options(
+            project=project.id,
+            purpose=project.purpose,
+            folder=self.root / table.policies,
+            environment=table.environment,
+            timezone=table.timezone,
+            mfa_required=table.mfa == "required",
+            local=table.local,
+            breached=None if table.breached is None else self.root / table.breached,
+            posture=None if table.posture is None else self.root / table.posture,
+        )
+        return PolicyPoint(self.store, self.clock, options, lambda: self.audit, lambda: self.provider)
+
+    @property
     def policy(self) -> Policy:
-        """The policy decision point."""
-        project = self.config.project
-        return Policy(self.root / self.config.access.policies, project.id, project.purpose)
+        """The policies in force."""
+        return self.access.policy
 
     @cached_property
     def objects(self) -> ObjectStore:
@@ -534,26 +546,12 @@ class Project:
         return counts
 
     def authorise(self, action: str, kind: str = "Project", name: str = "", context: dict[str, Any] | None = None, **detail: Any) -> Principal:
-        """The current user, if the policy permits them `action` in this `context`; the decision is recorded either way.
+        """Who acts, if policy permits them `action` in this `context`; the decision is recorded either way.
 
         Raises:
             AccessDenied: not permitted, with the deciding policy.
         """
-        principal = self.directory.current_user()
-        decision = self._permitted(principal, action, kind, name, context)
-        self.audit.record(principal.uid, action, self._resource(kind, name), "allowed", policies=list(decision.reasons), **(context or {}), **detail)
-        return principal
-
-    def _permitted(self, principal: Principal, action: str, kind: str = "Project", name: str = "", context: dict[str, Any] | None = None) -> Decision:
-        """The decision if it allows; a denial is recorded."""
-        try:
-            return self.policy.require(principal, action, kind, name, context)
-        except AccessDenied as error:
-            self.audit.record(principal.uid, action, self._resource(kind, name), "denied", reason=error.message)
-            raise
-
-    def _resource(self, kind: str, name: str) -> str:
-        return f'{kind}::"{name or self.config.project.id}"'
+        return self.access.require(action, Resource(kind, name), context=context, **detail)
 
     def run(self, *, start: str | None = None, fresh: bool = False, key: str | None = None, reporter: pipeline.Reporter | None = None) -> RunResult:
         """Run the pipeline, resume the run that a crash interrupted, or say that nothing has changed since the last one.
@@ -574,9 +572,8 @@ class Project:
             raise ConfigError("an idempotency key is 1 to 200 letters, digits, '.', '_', ':', '/' or '-'")
         if start is not None and start not in STAGES:
             raise ConfigError(f"no stage called {start!r}", hint="stages: " + ", ".join(STAGES))
-        principal = self.directory.current_user()
-        self._permitted(principal, "run:start")
-        self._permitted(principal, "model:sign", "Model", self.config.project.name, {"stage": self.config.release.stage})
+        principal = self.access.permitted("run:start")[0].principal
+        self.access.permitted("model:sign", Resource("Model", self.config.project.name), stage=self.config.release.stage)
         with shared_lock(self.state / "lock", self._tidy):
             shop = pipeline.Workshop(
                 root=self.root,

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from casemate import config as configuration
 from casemate.config import FILE_NAME, ColumnTable, Config, DataTable
+from casemate.controls.access.policy import Policy, read_folder
 from casemate.controls.keys.store import KeyStore, keystore_folder
 from casemate.core.errors import ConfigError
 from casemate.core.files import make_folder, write_atomic
@@ -147,6 +148,7 @@ def create(root: Path, plan: Plan, passphrase: str | None = None) -> Project:
         for name, content in files.items():
             make_folder((root / name).parent, 0o755)
             write_atomic(root / name, content, mode=0o644)
+        _in_force(project)
         write_atomic(root / FILE_NAME, toml.encode(), mode=0o644)
     except BaseException:
         for path in (*made, *reversed(fresh), keystore_folder(identifier)):
@@ -168,12 +170,19 @@ def _state(root: Path, config: Config, plan: Plan) -> Project:
     project.keys = keys
     with project.store.transaction() as tx:
         project.audit.create(tx)
-        owner = project.directory.add_owner(tx)
+        owner = project.access.directory.add_owner(tx)
         detail = {"name": plan.name, "purpose": plan.purpose}
         project.audit.append(tx, owner.uid, "project:create", f'Project::"{config.project.id}"', "done", detail)
     project.audit.publish()
     project.publish_keys()
     return project
+
+
+def _in_force(project: Project) -> None:
+    """The policies of a new project are in force from the start."""
+    texts = read_folder(project.access.options.folder)
+    with project.store.transaction() as tx:
+        project.access.applied.apply(tx, Policy(texts, project.config.project.id), texts, project.access.identify().principal.uid)
 
 
 def _toml(plan: Plan, identifier: str, passphrase: str | None) -> str:

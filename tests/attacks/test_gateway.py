@@ -37,7 +37,7 @@ def new_token(project, service="client", role="client", models=("*",)) -> tuple[
     import datetime
 
     with project.store.transaction() as tx:
-        return project.directory.create_token(tx, service, [role], list(models), datetime.timedelta(hours=1))
+        return project.access.tokens.create(tx, service, [role], list(models), datetime.timedelta(hours=1))
 
 
 @pytest.fixture(scope="module")
@@ -215,7 +215,7 @@ def test_a_revoked_token_is_refused_within_a_second(gateway, rows):
     caller = Caller(running, secret)
     assert caller("POST", "/v2/models/wdbc/infer", infer(rows[0]))[0] == 200
     with project.store.transaction() as tx:
-        Directory(project.store, SystemClock()).revoke(tx, identifier)
+        project.access.tokens.revoke(tx, identifier)
     time.sleep(1.0)
     assert caller("POST", "/v2/models/wdbc/infer", infer(rows[0]))[0] == 401
 

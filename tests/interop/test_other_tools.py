@@ -182,7 +182,7 @@ def test_tritonclient_talks_to_the_gateway(clinic):
 
     project = casemate.open(clinic)
     with project.store.transaction() as tx:
-        token, _ = project.directory.create_token(tx, "triton", ["client"], ["*"], datetime.timedelta(hours=1))
+        token, _ = project.access.tokens.create(tx, "triton", ["client"], ["*"], datetime.timedelta(hours=1))
     with serving(clinic) as running:
         done = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", TRITON, running.url, str(running.ca), token], capture_output=True, text=True, check=False
@@ -198,7 +198,7 @@ def test_curl_gets_an_answer_over_tls_1_3(clinic):
         pytest.skip("curl is not installed")
     project = casemate.open(clinic)
     with project.store.transaction() as tx:
-        token, _ = project.directory.create_token(tx, "curl", ["client"], ["*"], datetime.timedelta(hours=1))
+        token, _ = project.access.tokens.create(tx, "curl", ["client"], ["*"], datetime.timedelta(hours=1))
     with serving(clinic) as running:
         words = [
             "curl",

@@ -12,8 +12,6 @@ from cryptography.x509.verification import Store as Anchors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from casemate.controls.access.policy import Policy
-from casemate.controls.access.principals import Directory, Principal
 from casemate.controls.audit.bodies import Bodies
 from casemate.controls.audit.checkpoint import CheckpointSigner, verify_checkpoint
 from casemate.controls.audit.log import AuditLog, GroupCommit
@@ -337,122 +335,6 @@ def test_the_frontier_gives_the_root_of_the_definition(entries):
     for entry in entries:
         frontier.append(leaf_hash(entry))
     assert frontier.root() == root([leaf_hash(entry) for entry in entries])
-
-
-class Fixed:
-    def __init__(self):
-        self.time = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
-
-    def now(self):
-        return self.time
-
-
-@pytest.fixture
-def directory(log):
-    return Directory(log.store, Fixed())
-
-
-def token(directory, **changed):
-    values = {"service": "svc", "roles": ["client"], "models": ["m"], "lifetime": datetime.timedelta(hours=1), **changed}
-    with directory.store.transaction() as tx:
-        return directory.create_token(tx, **values)
-
-
-def test_a_token_authenticates_its_service_and_is_not_stored(directory):
-    secret, identifier = token(directory)
-    session = directory.authenticate(secret)
-    assert session.principal == Principal("Service", "svc", ("client",), ("m",))
-    assert session.token_id == identifier
-    directory.store.close()
-    assert secret.rsplit("_", 1)[1].encode() not in directory.store.path.read_bytes()
-
-
-@pytest.mark.parametrize("change", ["", "x", "cm_00000000_" + "A" * 43, "last", "revoked", "expired"])
-def test_a_token_that_is_not_good_is_refused_with_one_text(directory, change):
-    secret, identifier = token(directory)
-    if change == "last":
-        secret = secret[:-2] + ("AA" if secret[-2:] != "AA" else "BB")
-    elif change == "revoked":
-        with directory.store.transaction() as tx:
-            directory.revoke(tx, identifier)
-    elif change == "expired":
-        directory.clock.time += datetime.timedelta(hours=1)
-    else:
-        secret = change
-    with pytest.raises(AccessDenied, match="^no valid token$"):
-        directory.authenticate(secret)
-
-
-@pytest.mark.parametrize("changed", [{"service": "a b"}, {"service": ""}, {"roles": ["king"]}, {"lifetime": datetime.timedelta(0)}])
-def test_a_malformed_token_order_is_refused(directory, changed):
-    with pytest.raises(ConfigError):
-        token(directory, **changed)
-
-
-@pytest.fixture
-def policy(tmp_path):
-    return Policy(tmp_path / "policies", "p-1", "care")
-
-
-OWNER = Principal("User", "ana", ("owner",))
-CLIENT = Principal("Service", "svc", ("client",), ("m",))
-
-
-@pytest.mark.parametrize(
-    ("principal", "action", "kind", "name", "allowed"),
-    [
-        (OWNER, "run:start", "Project", "", True),
-        (OWNER, "model:infer", "Model", "m", True),
-        (CLIENT, "model:infer", "Model", "m", True),
-        (CLIENT, "model:infer", "Model", "other", False),
-        (CLIENT, "model:export", "Model", "m", False),
-        (CLIENT, "metrics:read", "Project", "", False),
-        (Principal("Service", "x", ("client",), ("*",)), "model:infer", "Model", "any", True),
-        (Principal("Service", "x", ("monitor",)), "metrics:read", "Project", "", True),
-        (Principal("Service", "x", ("monitor",), ("m",)), "model:infer", "Model", "m", False),
-        (Principal("User", "eve", ()), "run:read", "Project", "", False),
-        (Principal("User", "aud", ("auditor",)), "audit:read", "Project", "", True),
-        (Principal("User", "aud", ("auditor",)), "model:export", "Model", "d", False),
-    ],
-)
-def test_the_shipped_roles_decide(policy, principal, action, kind, name, allowed):
-    decision = policy.decide(principal, action, kind, name)
-    assert decision.allowed is allowed
-    assert decision.reasons
-
-
-def test_a_default_deny_gives_its_reason(policy):
-    with pytest.raises(AccessDenied, match="no-permit-matched"):
-        policy.require(Principal("User", "eve", ()), "run:start")
-
-
-def test_a_forbid_of_the_project_wins_over_every_role(tmp_path):
-    (tmp_path / "policies").mkdir()
-    (tmp_path / "policies" / "x.cedar").write_text('@id("freeze") forbid (principal, action == Action::"model:infer", resource);')
-    policy = Policy(tmp_path / "policies", "p-1", "care")
-    decision = policy.decide(OWNER, "model:infer", "Model", "m")
-    assert not decision.allowed
-    assert decision.reasons == ("freeze",)
-
-
-@pytest.mark.parametrize("text", ["permit (principal, action, resource", 'permit (principal, action, resource) when { principal.colour == "red" };'])
-def test_a_policy_that_does_not_parse_or_fit_the_schema_is_refused(tmp_path, text):
-    (tmp_path / "policies").mkdir()
-    (tmp_path / "policies" / "x.cedar").write_text(text)
-    with pytest.raises(ConfigError):
-        Policy(tmp_path / "policies", "p-1", "care")
-
-
-@given(st.text(max_size=40), st.text(max_size=40))
-def test_hostile_names_never_gain_a_permit(name, model):
-    policy = POLICY
-    decision = policy.decide(Principal("Service", "svc", ("client",), ("m",)), "model:infer", "Model", model)
-    assert decision.allowed is (model == "m")
-
-
-from pathlib import Path  # noqa: E402
-
-POLICY = Policy(Path("/nonexistent"), "p-1", "care")
 
 
 COLUMNS = {"id": "identifier", "x": "general"}

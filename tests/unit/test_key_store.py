@@ -119,7 +119,7 @@ def test_every_use_of_a_key_is_in_the_log(own):
     unwrapped = {entry.resource for entry in entries if entry.action == "key:unwrap"}
     assert unwrapped == {f'Key::"{key}"' for key in ("footer", "general", "sensitive", "identifier", "subjects")}
     assert {entry.detail["for"] for entry in entries if entry.action == "key:unwrap"} == {"table wdbc", "identifiers"}
-    assert {entry.principal for entry in entries} == {project.directory.current_user().uid}
+    assert {entry.principal for entry in entries} == {project.access.identify().principal.uid}
 
 
 def test_a_refused_use_of_a_key_is_in_the_log_and_exit_code_5(own, cli):

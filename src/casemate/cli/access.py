@@ -35,10 +35,10 @@ def run(arguments: Any) -> int:
 
     project = open_project(arguments.config, arguments.overrides)
     if arguments.action == "whoami":
-        me = project.directory.current_user()
+        me = project.access.identify().principal
         emit(arguments, {"principal": me.uid, "roles": list(me.roles)}, f"{me.uid}, roles: {', '.join(me.roles)}")
     elif arguments.action == "list":
-        found = [{"principal": p.uid, "roles": list(p.roles), "models": list(p.models)} for p in project.directory.principals()]
+        found = [{"principal": p.uid, "roles": list(p.roles), "models": list(p.models)} for p in project.access.directory.principals()]
         emit(
             arguments,
             found,
@@ -47,12 +47,12 @@ def run(arguments: Any) -> int:
     elif arguments.token == "create":
         return _create(arguments, project)
     elif arguments.token == "list":
-        tokens = project.directory.tokens()
+        tokens = project.access.tokens.all()
         emit(arguments, tokens, table(["id", "service", "expires", "revoked"], [[t["id"], t["service"], t["expires"], t["revoked"]] for t in tokens]))
     else:
         principal = project.authorise("token:revoke")
         with project.store.transaction() as tx:
-            project.directory.revoke(tx, arguments.id)
+            project.access.tokens.revoke(tx, arguments.id)
             project.audit.append(tx, principal.uid, "token:revoke", f'Token::"{arguments.id}"', "done", {})
         project.audit.publish()
         emit(arguments, {"revoked": arguments.id}, f"revoked {arguments.id}; running gateways refuse it within a second")
@@ -72,7 +72,7 @@ def _create(arguments: Any, project: Any) -> int:
     roles, models = arguments.role or ["client"], arguments.model or ["*"]
     lifetime = datetime.timedelta(days=arguments.days)
     with project.store.transaction() as tx:
-        token, identifier = project.directory.create_token(tx, arguments.service, roles, models, lifetime)
+        token, identifier = project.access.tokens.create(tx, arguments.service, roles, models, lifetime)
         detail = {"token": identifier, "roles": roles, "models": models, "days": arguments.days}
         project.audit.append(tx, principal.uid, "token:create", f'Service::"{arguments.service}"', "done", detail)
         if arguments.out:

@@ -259,7 +259,7 @@ def _bring_back(arguments: Any) -> int:
         project.remember_passphrase(arguments.passphrase)
     else:
         project.publish_keys()
-    project.audit.record(project.directory.current_user().uid, f"keys:{arguments.action}", 'Key::"all"', "done")
+    project.audit.record(project.access.identify().principal.uid, f"keys:{arguments.action}", 'Key::"all"', "done")
     emit(arguments, {"folder": str(folder)}, text)
     return 0
 

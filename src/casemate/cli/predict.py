@@ -59,13 +59,13 @@ def _token(reference: str | None, project: Any, model: str) -> tuple[str, Any]:
     principal = project.authorise("token:create")
     service = f"predict-{secrets.token_hex(4)}"
     with project.store.transaction() as tx:
-        token, identifier = project.directory.create_token(tx, service, ["client"], [model], datetime.timedelta(hours=1))
+        token, identifier = project.access.tokens.create(tx, service, ["client"], [model], datetime.timedelta(hours=1))
         project.audit.append(tx, principal.uid, "token:create", f'Service::"{service}"', "done", {"token": identifier, "seconds": 3600})
     project.audit.publish()
 
     def revoke() -> None:
         with project.store.transaction() as tx:
-            project.directory.forget(tx, service)
+            project.access.tokens.forget(tx, service)
             project.audit.append(tx, principal.uid, "token:revoke", f'Service::"{service}"', "done", {"token": identifier})
 
     return token, revoke

@@ -17,10 +17,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from casemate.controls.audit.log import GroupCommit
 from casemate.controls.keys.pki import SERVER_DAYS, Authority
+from casemate.core.digest import sha256
 from casemate.core.errors import BackendError, ConfigError, RefusedError
 from casemate.project import Project
 from casemate.serve.app import Gateway
 from casemate.serve.endpoint import Endpoint
+from casemate.serve.guard import Guard
 from casemate.stages.release.bundle import VerifiedModel
 from casemate.stages.release.registry import Registry
 
@@ -64,10 +66,10 @@ def serve(project: Project, announce: Callable[[str, list[str]], None]) -> None:
     listener = listen(options.host, options.port)
     audit = GroupCommit(project.audit)
     revocations = Revocations(project.certificates.revoked, audit) if options.client_certificates == "require" else None
+    guard = Guard(project.access, audit)
     gateway = Gateway(
         endpoints,
-        project.directory,
-        project.policy,
+        guard,
         audit,
         max_body=int(options.max_body_mb * 2**20),
         max_rows=options.max_rows,
@@ -92,7 +94,7 @@ def serve(project: Project, announce: Callable[[str, list[str]], None]) -> None:
     # uvicorn stops on these signals and then raises them again: what must still be written needs a quiet handler.
     before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        _Server(config, lambda: announce(url, names), renew, revocations).run(sockets=[listener])
+        _Server(config, lambda: announce(url, names), renew, guard, revocations).run(sockets=[listener])
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -145,6 +147,8 @@ class Bounded(HttpToolsProtocol):
     revocations: Revocations | None = None
     serial: int | None = None
     """Serial number of the client's certificate."""
+    thumbprint: str | None = None
+    """SHA-256 of the client's certificate."""
 
     def connection_made(self, transport: Any) -> None:
         """Start the clock for the first head; a client whose certificate was revoked goes no further."""
@@ -152,6 +156,7 @@ class Bounded(HttpToolsProtocol):
         if self.revocations is not None:
             presented = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
             self.serial = x509.load_der_x509_certificate(presented).serial_number if presented else None
+            self.thumbprint = sha256(presented) if presented else None
             if self.revocations.refuses(self.serial):
                 transport.abort()
         self._head_bytes, self._heads, self._in_head = 0, 0, True
@@ -171,6 +176,7 @@ class Bounded(HttpToolsProtocol):
         self._head_timer.cancel()
         self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
         super().on_message_begin()
+        self.scope["certificate"] = self.thumbprint  # type: ignore[typeddict-unknown-key] # what the application binds tokens to
 
     def on_headers_complete(self) -> None:
         """Stop counting: what follows is the body, which the application bounds."""
@@ -192,19 +198,19 @@ class Bounded(HttpToolsProtocol):
 class _Server(uvicorn.Server):
     """uvicorn's server that says when it answers and renews its certificate."""
 
-    def __init__(self, config: uvicorn.Config, started: Callable[[], None], renew: Callable[[], None], revocations: "Revocations | None") -> None:
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None], renew: Callable[[], None], guard: Guard, revocations: "Revocations | None") -> None:
         super().__init__(config)
+        self._guard = guard
         self._revocations = revocations
-        self._watch: asyncio.Task[None] | None = None
+        self._watches: list[asyncio.Task[None]] = []
         self._announce = started
         self._renew = renew
-        self._renewal: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self._renewal = asyncio.create_task(self._keep_fresh())
+        self._watches = [asyncio.create_task(self._keep_fresh()), asyncio.create_task(self._guard.watch())]
         if self._revocations is not None:
-            self._watch = asyncio.create_task(self._revocations.watch(self.server_state.connections))
+            self._watches.append(asyncio.create_task(self._revocations.watch(self.server_state.connections)))
         self._announce()
 
     async def _keep_fresh(self) -> None:

@@ -1,21 +1,32 @@
 """The policy decision point: Cedar, with the shipped role policies and the project's own, parsed once.
 
-Every decision names the policies that made it; a default deny says so, because Cedar gives no reason for it.
+Every decision names the policies that made it; a default deny says so, because Cedar gives no reason for it. What cannot be
+evaluated is denied. Policies are validated against `policies/schema.cedarschema` when they are loaded: a word that does not
+exist is an error with its file, its line and the nearest word.
 """
 
+import difflib
 import json
+import re
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import cedarpy
+import msgspec
 
-from casemate.controls.access.principals import Principal
+from casemate.controls.access.types import Principal
+from casemate.controls.access.situation import Situation
 from casemate.core.digest import sha256
 from casemate.core.errors import AccessDenied, ConfigError
 
 MAX_POLICY_BYTES = 1024 * 1024
+MAX_FILES = 200
+NO_PERMIT = "no-permit-matched"
+_WORD = re.compile(r"`([^`]+)`")
+_NAMED = re.compile(r'"((?:[^"\\]|\\.)*)"|([A-Za-z_][A-Za-z0-9_]*)')
 
 
 @dataclass(frozen=True)
@@ -24,85 +35,203 @@ class Decision:
 
     allowed: bool
     reasons: tuple[str, ...]
+    """Ids of the deciding policies; `no-permit-matched` for a default deny."""
+
+
+@dataclass(frozen=True)
+class Resource:
+    """About what."""
+
+    kind: str = "Project"
+    name: str = ""
+    """Empty for the project itself."""
+
+
+@cache
+def _shipped(name: str) -> str:
+    return (resources.files("casemate.controls.access") / "policies" / name).read_text(encoding="utf-8")
+
+
+@cache
+def _schema() -> cedarpy.Schema:
+    return cedarpy.Schema.from_str(_shipped("schema.cedarschema"))
+
+
+@cache
+def actions() -> dict[str, tuple[str, ...]]:
+    """Every action of the schema with the kinds of resource that it applies to."""
+    found: dict[str, tuple[str, ...]] = {}
+    text = re.sub(r"//[^\n]*", "", _shipped("schema.cedarschema"))
+    for names, kinds in re.findall(r"action\s+([^;]*?)appliesTo\s*\{[^{}]*?resource:\s*\[([^\]]*)\]", text):
+        for name in re.findall(r'"([^"]+)"', names):
+            found[name] = tuple(kind.strip() for kind in kinds.split(","))
+    return found
+
+
+@cache
+def shipped_roles() -> tuple[str, ...]:
+    """Roles that the shipped policies speak of."""
+    return tuple(sorted(set(re.findall(r'Role::"([^"]+)"', _shipped("roles.cedar")))))
+
+
+def read_folder(folder: Path) -> dict[str, str]:
+    """The project's own policy files by name; ConfigError when one is too large or is not text."""
+    found = {}
+    for path in sorted(folder.glob("*.cedar")):
+        if len(found) == MAX_FILES or path.stat().st_size > MAX_POLICY_BYTES:
+            raise ConfigError(f"the policy file {path} is larger than 1 MiB, or there are more than {MAX_FILES}", hint="remove what is not needed")
+        try:
+            found[path.name] = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"the policy file {path} is not UTF-8 text", hint="correct the .cedar file") from error
+    return found
 
 
 class Policy:
     """A validated policy set; `version` is the digest of its text."""
 
-    def __init__(self, folder: Path, project: str, purpose: str) -> None:
-        """Load and validate; ConfigError names the policy error.
+    def __init__(self, texts: dict[str, str], project: str, roles: dict[str, tuple[str, ...]] | None = None) -> None:
+        """Validate and parse; ConfigError names file, line and the nearest word.
 
         Args:
-            folder: the project's own `*.cedar` files (may be absent).
+            texts: the project's own policies by file name.
             project: project id, the resource that everything belongs to.
-            purpose: goes into every decision's context.
+            roles: the project's own roles, each with the roles that it includes.
         """
-        shipped = resources.files("casemate.controls.access") / "policies"
-        schema = (shipped / "schema.cedarschema").read_text()
-        texts = [(shipped / "roles.cedar").read_text()]
-        for path in sorted(folder.glob("*.cedar")):
-            if path.stat().st_size > MAX_POLICY_BYTES:
-                raise ConfigError(f"the policy file {path} is larger than 1 MiB")
-            texts.append(path.read_text(encoding="utf-8"))
-        text = "\n".join(texts)
-        try:
-            result = cedarpy.validate_policies(text, schema)
-        except ValueError as error:
-            raise ConfigError(f"the policies in {folder} cannot be read: {error}", hint="correct the .cedar file") from error
-        if not result.validation_passed:
-            problems = "; ".join(str(error) for error in result.errors)
-            raise ConfigError(f"the policies in {folder} do not fit the schema: {problems}", hint="correct the .cedar file")
+        self.roles = dict.fromkeys(shipped_roles(), ()) | (roles or {})
+        for name, text in texts.items():
+            _check(name, text, set(self.roles))
+        text = "\n".join([_shipped("roles.cedar"), *texts.values()])
         self.version = sha256(text.encode())
         self.project = project
-        self.purpose = purpose
         self._policies = cedarpy.PolicySet.from_str(text)
-        self._schema = cedarpy.Schema.from_str(schema)
+        self._known: dict[Any, cedarpy.Entities] = {}
 
-    def decide(self, principal: Principal, action: str, kind: str = "Project", name: str = "", context: dict[str, Any] | None = None) -> Decision:
-        """Whether `principal` may do `action` on the project, or on the model or data set called `name`.
+    def decide(self, principal: Principal, action: str, resource: Resource, situation: Situation, **context: Any) -> Decision:
+        """Whether `principal` may do `action` on `resource`.
 
         Args:
             principal: who.
             action: what, such as `model:export`.
-            kind: of the resource.
-            name: of the resource; empty for the project itself.
-            context: what the schema wants to know of this action beside the purpose.
+            resource: about what.
+            situation: when, from where, how sure.
+            context: what the schema wants to know of this action beside that; users by their `Principal`.
         """
-        resource = {"type": kind, "id": name or self.project}
-        attributes: dict[str, Any] = {"models": list(principal.models)} if principal.kind == "Service" else {}
-        entities = [
-            {
-                "uid": {"type": principal.kind, "id": principal.name},
-                "attrs": attributes,
-                "parents": [{"type": "Role", "id": role} for role in principal.roles],
-            },
-            *({"uid": {"type": "Role", "id": role}, "attrs": {}, "parents": []} for role in principal.roles),
-            {"uid": {"type": "Project", "id": self.project}, "attrs": {}, "parents": []},
-        ]
-        if kind != "Project":
-            parents = [{"type": "Project", "id": self.project}]
-            entities.append({"uid": resource, "attrs": {"name": name}, "parents": parents})
         request = {
             "principal": principal.uid,
             "action": f'Action::"{action}"',
-            "resource": f"{kind}::{json.dumps(resource['id'])}",
-            "context": {"purpose": self.purpose, **(context or {})},
+            "resource": f"{resource.kind}::{json.dumps(resource.name or self.project)}",
+            "context": situation.context() | {name: _value(value) for name, value in context.items() if value is not None},
         }
-        known = cedarpy.Entities.from_json_str(json.dumps(entities), self._schema)
-        answer = cedarpy.is_authorized(request, self._policies, known, self._schema)
+        answer = cedarpy.is_authorized(request, self._policies, self._entities(principal, resource), _schema())
         diagnostics = answer.diagnostics
         if diagnostics.errors:
             return Decision(False, ("policy-error",))
         named = diagnostics.id_annotations_by_reason
         reasons = tuple(sorted(named.get(reason) or reason for reason in diagnostics.reasons))
-        return Decision(bool(answer.allowed), reasons or ("no-permit-matched",))
+        return Decision(bool(answer.allowed), reasons or (NO_PERMIT,))
 
-    def require(self, principal: Principal, action: str, kind: str = "Project", name: str = "", context: dict[str, Any] | None = None) -> Decision:
+    def require(self, principal: Principal, action: str, resource: Resource, situation: Situation, **context: Any) -> Decision:
         """Like `decide`, but AccessDenied when not allowed."""
-        decision = self.decide(principal, action, kind, name, context)
+        decision = self.decide(principal, action, resource, situation, **context)
         if not decision.allowed:
             raise AccessDenied(
-                f"{principal.uid} may not {action} on {kind} {name or self.project!r} ({', '.join(decision.reasons)})",
-                hint="the project's owner grants roles and writes policies",
+                f"{principal.uid} may not {action} on {resource.kind} {resource.name or self.project!r} ({', '.join(decision.reasons)})",
+                hint=_remedy(decision),
             )
         return decision
+
+    def _entities(self, principal: Principal, resource: Resource) -> cedarpy.Entities:
+        key = (principal, resource)
+        if (known := self._known.get(key)) is None:
+            if len(self._known) >= 1024:
+                self._known.clear()
+            known = self._known[key] = cedarpy.Entities.from_json_str(json.dumps(self._graph(principal, resource)), _schema())
+        return known
+
+    def _graph(self, principal: Principal, resource: Resource) -> list[dict[str, Any]]:
+        attributes: dict[str, Any] = {"models": list(principal.models)} if principal.kind == "Service" else {"mfa": principal.mfa}
+        wanted, roles = list(principal.roles), dict[str, tuple[str, ...]]()
+        while wanted:
+            if (role := wanted.pop()) not in roles:
+                roles[role] = self.roles.get(role, ())
+                wanted += roles[role]
+        project = {"type": "Project", "id": self.project}
+        graph = [_entity(principal.kind, principal.name, attributes, [("Role", role) for role in principal.roles]), _entity("Project", self.project)]
+        graph += [_entity("Role", role, {}, [("Role", included) for included in includes]) for role, includes in roles.items()]
+        if resource.kind != "Project":
+            graph.append({"uid": {"type": resource.kind, "id": resource.name}, "attrs": {"name": resource.name}, "parents": [project]})
+        return graph
+
+
+def _remedy(decision: Decision) -> str:
+    if "fresh-second-factor" in decision.reasons:
+        return "use your second factor: casemate access login --code (or `access factor add totp` first)"
+    return "the project's owner grants roles and writes policies; `casemate access explain` says more"
+
+
+def _entity(kind: str, name: str, attributes: dict[str, Any] | None = None, parents: list[tuple[str, str]] | None = None) -> dict[str, Any]:
+    return {"uid": {"type": kind, "id": name}, "attrs": attributes or {}, "parents": [{"type": t, "id": n} for t, n in parents or []]}
+
+
+def _value(value: Any) -> Any:
+    return {"__entity": {"type": value.kind, "id": value.name}} if isinstance(value, Principal) else value
+
+
+def _check(name: str, text: str, roles: set[str]) -> None:
+    """Refuse a policy file that cannot be read, does not fit the schema or names a role that does not exist."""
+    try:
+        parsed = msgspec.json.decode(cedarpy.policies_to_json_str(text))
+    except ValueError as error:
+        raise _fault(name, text, str(error), _last_good(text), sorted(_vocabulary())) from error
+    result = cedarpy.validate_policies(text, _shipped("schema.cedarschema"))
+    if not result.validation_passed:
+        raise _fault(name, text, str(result.errors[0].error), 0, sorted(_vocabulary()))
+    for role in sorted(_roles_in(parsed) - roles):
+        raise _fault(name, text, f'unknown role `Role::"{role}"`', 0, sorted(roles))
+
+
+def _fault(name: str, text: str, said: str, start: int, vocabulary: list[str]) -> ConfigError:
+    said = re.sub(r"^for policy `policy\d+`, ", "", said)
+    words = [word for quoted in _WORD.findall(said) for pair in _NAMED.findall(quoted) if (word := pair[0] or pair[1])]
+    wrong = next((word for word in words if word not in vocabulary), words[-1] if words else "")
+    found = re.search(rf"(?<![\w:]){re.escape(wrong)}(?![\w:])", text[start:]) if wrong else None
+    line = text.count("\n", 0, start + (found.start() if found else 0)) + 1
+    near = [] if wrong in vocabulary else difflib.get_close_matches(wrong, vocabulary, 1)
+    hint = f"did you mean {near[0]!r}?" if near else "correct the .cedar file; `casemate access policy schema` shows every word"
+    return ConfigError(f"policies/{name}, line {line}: {said}", hint=hint)
+
+
+def _last_good(text: str) -> int:
+    """Where the last policy that can be read ends: Cedar's parser does not say where it stopped."""
+    good = 0
+    for end in [found.end() for found in re.finditer(";", text)]:
+        try:
+            cedarpy.PolicySet.from_str(text[good:end])
+        except ValueError:
+            continue
+        good = end
+    return good
+
+
+@cache
+def _vocabulary() -> frozenset[str]:
+    text = re.sub(r"//[^\n]*", "", _shipped("schema.cedarschema"))
+    return frozenset(word for pair in _NAMED.findall(text) for word in pair if word)
+
+
+def _roles_in(node: Any) -> set[str]:
+    if isinstance(node, dict):
+        own = {str(node["id"])} if node.get("type") == "Role" and "id" in node else set()
+        return own.union(*(_roles_in(value) for value in node.values()))
+    return set().union(*map(_roles_in, node)) if isinstance(node, list) else set()
+
+
+def schema_text() -> str:
+    """The schema that policies are validated against."""
+    return _shipped("schema.cedarschema")
+
+
+def roles_text() -> str:
+    """The shipped role policies."""
+    return _shipped("roles.cedar")

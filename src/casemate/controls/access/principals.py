@@ -1,26 +1,29 @@
-"""Principals in the catalogue: users of this machine and services with tokens.
+"""Principals in the catalogue: people, services, their roles, and roles that end by themselves.
 
-A token is `cm_<id>_<secret>`: 8 hex digits that find the row, 32 random bytes that prove possession. Only the
-SHA-256 of the secret is stored (the secret is uniformly random, so a slow hash adds nothing); it is shown once.
+A person's roles are those granted for good and those of grants that have an end: a delegation, or a broken glass. Every
+change moves the *epoch* on; running processes look at it and forget what they had cached.
 """
 
-import base64
 import datetime
-import hashlib
-import hmac
 import os
 import pwd
 import re
 import secrets
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
 import sqlalchemy as sa
 
+from casemate.controls.access.policy import shipped_roles
+from casemate.controls.access.types import Principal
 from casemate.core.clock import Clock
-from casemate.core.errors import AccessDenied, ConfigError
+from casemate.core.errors import AccessDenied, ConfigError, RefusedError
 from casemate.core.store import METADATA, Store
 
-ROLES = ("owner", "auditor", "client", "monitor")
+EMERGENCY = "emergency"
+"""The role of a person who broke the glass."""
+MAX_REASON = 500
 PRINCIPALS = sa.Table(
     "principal",
     METADATA,
@@ -28,42 +31,45 @@ PRINCIPALS = sa.Table(
     sa.Column("name", sa.String, primary_key=True),
     sa.Column("roles", sa.JSON, nullable=False),
     sa.Column("models", sa.JSON, nullable=False),
+    sa.Column("created", sa.String, nullable=False, default=""),
+    sa.Column("disabled", sa.String),
+    sa.Column("outside", sa.String, unique=True),
 )
-TOKENS = sa.Table(
-    "token",
+ROLES = sa.Table("role", METADATA, sa.Column("name", sa.String, primary_key=True), sa.Column("includes", sa.JSON, nullable=False))
+GRANTS = sa.Table(
+    "role_grant",
     METADATA,
     sa.Column("id", sa.String, primary_key=True),
-    sa.Column("service", sa.String, nullable=False),
-    sa.Column("hash", sa.LargeBinary, nullable=False),
-    sa.Column("expires", sa.String, nullable=False),
-    sa.Column("revoked", sa.Boolean, nullable=False, default=False),
+    sa.Column("name", sa.String, nullable=False),
+    sa.Column("role", sa.String, nullable=False),
+    sa.Column("why", sa.String, nullable=False),
+    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("by", sa.String, nullable=False),
+    sa.Column("since", sa.String, nullable=False),
+    sa.Column("until", sa.String, nullable=False),
+    sa.Column("reviewer", sa.String),
+    sa.Column("review", sa.String),
 )
-_TOKEN = re.compile(r"cm_([0-9a-f]{8})_([A-Za-z0-9_-]{43})")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,62}")
+EPOCH = sa.Table("access_epoch", METADATA, sa.Column("id", sa.Integer, primary_key=True), sa.Column("number", sa.Integer, nullable=False))
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,62}")
 
 
 @dataclass(frozen=True)
-class Principal:
-    """Somebody who acts."""
+class Grant:
+    """A role for a limited time."""
 
-    kind: str
+    id: str
     name: str
-    roles: tuple[str, ...]
-    models: tuple[str, ...] = ()
-
-    @property
-    def uid(self) -> str:
-        """Cedar's name for it, such as `User::"ana"`."""
-        return f'{self.kind}::"{self.name}"'
-
-
-@dataclass(frozen=True)
-class Session:
-    """A service whose token was verified; made by `Directory.authenticate` only."""
-
-    principal: Principal
-    token_id: str
-    expires: datetime.datetime
+    """The person who has it."""
+    role: str
+    why: str
+    """`delegation` or `break-glass`."""
+    reason: str
+    by: str
+    since: datetime.datetime
+    until: datetime.datetime
+    reviewer: str | None
+    review: str | None
 
 
 def current_name() -> str:
@@ -75,96 +81,259 @@ def current_name() -> str:
         return f"uid-{uid}"
 
 
-def _hash(secret: str) -> bytes:
-    return hashlib.sha256(b"casemate/token/v1" + secret.encode()).digest()
+def touch(tx: sa.Connection) -> None:
+    """Move the epoch on: every process forgets its decisions and sessions within a second."""
+    tx.execute(EPOCH.update().values(number=EPOCH.c.number + 1))
 
 
 class Directory:
-    """Reads and changes principals and tokens."""
+    """Reads and changes principals, roles and grants."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self.store = store
         self.clock = clock
 
+    def epoch(self) -> int:
+        """Grows with every change of who may do what."""
+        with self.store.reading() as tx:
+            return int(tx.execute(sa.select(EPOCH.c.number)).scalar_one())
+
     def add_owner(self, tx: sa.Connection) -> Principal:
         """Register the user of this process as the project's owner."""
         owner = Principal("User", current_name(), ("owner",))
-        tx.execute(PRINCIPALS.insert().values(kind=owner.kind, name=owner.name, roles=list(owner.roles), models=[]))
+        self._insert(tx, owner, None)
         return owner
+
+    def add(self, tx: sa.Connection, name: str, roles: list[str], outside: str | None = None) -> Principal:
+        """Register a person.
+
+        Args:
+            tx: a write transaction.
+            name: of a local account, of a user of this machine, or of one who logs in through a provider.
+            roles: what they are.
+            outside: `ISSUER SUBJECT` of a provider's account.
+
+        Raises:
+            ConfigError: the name or a role is not valid, or it is taken.
+        """
+        _require_name(name)
+        self.require_roles(tx, roles)
+        if self._row(tx, "User", name) is not None:
+            raise ConfigError(f"there is a user {name!r} already", hint="`casemate access list`")
+        user = Principal("User", name, tuple(sorted(set(roles))))
+        self._insert(tx, user, outside)
+        touch(tx)
+        return user
+
+    def _insert(self, tx: sa.Connection, principal: Principal, outside: str | None) -> None:
+        values = {"kind": principal.kind, "name": principal.name, "roles": list(principal.roles), "models": list(principal.models)}
+        tx.execute(PRINCIPALS.insert().values(**values, created=self.clock.now().isoformat(), outside=outside))
 
     def current_user(self) -> Principal:
         """The principal for the user of this process; AccessDenied when the project does not know them."""
         name = current_name()
-        found = self._find("User", name)
+        found = self.find("User", name)
         if found is None:
-            raise AccessDenied(f"the user {name!r} is not known to this project", hint="the project's owner must act")
+            raise AccessDenied(
+                f"the user {name!r} is not known to this project", hint="casemate access login, or the project's owner adds this user"
+            )
         return found
 
     def principals(self) -> list[Principal]:
-        """Everybody, by name."""
+        """Everybody who is not disabled, by name."""
         with self.store.reading() as tx:
             rows = tx.execute(sa.select(PRINCIPALS).order_by(PRINCIPALS.c.kind, PRINCIPALS.c.name)).all()
-        return [Principal(row.kind, row.name, tuple(row.roles), tuple(row.models)) for row in rows]
+            found = [self._principal(tx, row) for row in rows]
+        return [principal for principal in found if principal is not None]
 
-    def _find(self, kind: str, name: str) -> Principal | None:
-        query = sa.select(PRINCIPALS).where(PRINCIPALS.c.kind == kind, PRINCIPALS.c.name == name)
+    def rows(self) -> list[dict[str, object]]:
+        """Everybody as registered, the disabled ones too."""
         with self.store.reading() as tx:
-            row = tx.execute(query).first()
-        return None if row is None else Principal(row.kind, row.name, tuple(row.roles), tuple(row.models))
+            return [dict(row) for row in tx.execute(sa.select(PRINCIPALS).order_by(PRINCIPALS.c.kind, PRINCIPALS.c.name)).mappings()]
 
-    def create_token(self, tx: sa.Connection, service: str, roles: list[str], models: list[str], lifetime: datetime.timedelta) -> tuple[str, str]:
-        """(token, token id) for the service, which gets exactly these roles and models.
+    def find(self, kind: str, name: str) -> Principal | None:
+        """The principal as of now, with the roles of grants that have not ended; None when unknown or disabled."""
+        with self.store.reading() as tx:
+            row = self._row(tx, kind, name)
+            return None if row is None else self._principal(tx, row)
+
+    def of(self, outside: str) -> Principal | None:
+        """The person behind a provider's account."""
+        with self.store.reading() as tx:
+            row = tx.execute(sa.select(PRINCIPALS).where(PRINCIPALS.c.outside == outside)).first()
+            return None if row is None else self._principal(tx, row)
+
+    def _row(self, tx: sa.Connection, kind: str, name: str) -> sa.Row[Any] | None:
+        return tx.execute(sa.select(PRINCIPALS).where(PRINCIPALS.c.kind == kind, PRINCIPALS.c.name == name)).first()
+
+    def _principal(self, tx: sa.Connection, row: sa.Row[Any]) -> Principal | None:
+        from casemate.controls.access.factors import FACTORS
+
+        if row.disabled is not None:
+            return None
+        roles = set(row.roles)
+        mfa = False
+        if row.kind == "User":
+            now = self.clock.now()
+            roles |= {grant.role for grant in self._grants(tx, row.name) if grant.since <= now < grant.until}
+            confirmed = sa.select(FACTORS.c.id).where(FACTORS.c.name == row.name, FACTORS.c.confirmed.is_not(None))
+            mfa = tx.execute(confirmed.limit(1)).first() is not None
+        return Principal(row.kind, row.name, tuple(sorted(roles)), tuple(row.models), mfa)
+
+    def roles(self) -> dict[str, tuple[str, ...]]:
+        """The project's own roles, each with the roles that it includes."""
+        with self.store.reading() as tx:
+            return self._roles(tx)
+
+    def _roles(self, tx: sa.Connection) -> dict[str, tuple[str, ...]]:
+        return {row.name: tuple(row.includes) for row in tx.execute(sa.select(ROLES))}
+
+    def require_roles(self, tx: sa.Connection, roles: list[str]) -> None:
+        """ConfigError when one of them does not exist."""
+        known = {*shipped_roles(), *self._roles(tx)}
+        for role in roles:
+            if role not in known:
+                raise ConfigError(f"unknown role {role!r}", hint="roles: " + ", ".join(sorted(known)))
+
+    def define(self, tx: sa.Connection, role: str, includes: list[str]) -> None:
+        """Make a role of the project's own, or change what it includes.
 
         Raises:
-            ConfigError: the name or a role is not valid, or the lifetime is not positive.
+            ConfigError: the name is not valid or shipped, an included role does not exist, or roles would include one another in a circle.
         """
-        if not _NAME.fullmatch(service):
-            raise ConfigError(f"{service!r} is not a service name", hint="letters, digits, '.', '_', '@', '-'; at most 63")
-        unknown = [role for role in roles if role not in ROLES]
-        if unknown:
-            raise ConfigError(f"unknown role {unknown[0]!r}", hint="roles: " + ", ".join(ROLES))
+        _require_name(role)
+        if role in shipped_roles():
+            raise ConfigError(f"the role {role!r} is casemate's own", hint="name another one that includes it")
+        own = self._roles(tx)
+        tx.execute(ROLES.delete().where(ROLES.c.name == role))
+        tx.execute(ROLES.insert().values(name=role, includes=sorted(set(includes))))
+        self.require_roles(tx, includes)
+        own[role] = tuple(includes)
+        reached, wanted = set[str](), list(includes)
+        while wanted:
+            if (found := wanted.pop()) == role:
+                raise ConfigError(f"the role {role!r} would include itself", hint="a role may not come back to itself through others")
+            if found not in reached:
+                reached.add(found)
+                wanted += own.get(found, ())
+        touch(tx)
+
+    def grant(self, tx: sa.Connection, name: str, role: str) -> None:
+        """Give a person a role for good; ConfigError when there is no such person or role."""
+        self.require_roles(tx, [role])
+        self._change_roles(tx, name, lambda roles: roles | {role})
+
+    def withdraw(self, tx: sa.Connection, name: str, role: str) -> None:
+        """Take a role from a person, its grants with an end included; ConfigError when they do not have it, or nobody would be owner."""
+        ended = self._end_grants(tx, name, role)
+        row = self._row(tx, "User", name)
+        if row is None or (role not in row.roles and not ended):
+            raise ConfigError(f"{name!r} does not have the role {role!r}", hint="`casemate access list`")
+        if role in row.roles:
+            if role == "owner" and len(self._owners(tx)) == 1:
+                raise RefusedError(f"{name!r} is the only owner", hint="grant the role to somebody else first")
+            self._change_roles(tx, name, lambda roles: roles - {role})
+        touch(tx)
+
+    def _owners(self, tx: sa.Connection) -> list[str]:
+        rows = tx.execute(sa.select(PRINCIPALS).where(PRINCIPALS.c.kind == "User", PRINCIPALS.c.disabled.is_(None))).all()
+        return [row.name for row in rows if "owner" in row.roles]
+
+    def _change_roles(self, tx: sa.Connection, name: str, change: Callable[[set[str]], set[str]]) -> None:
+        row = self._row(tx, "User", name)
+        if row is None:
+            raise ConfigError(f"there is no user {name!r}", hint="`casemate access list`")
+        roles = sorted(change(set(row.roles)))
+        tx.execute(PRINCIPALS.update().where(PRINCIPALS.c.kind == "User", PRINCIPALS.c.name == name).values(roles=roles))
+        touch(tx)
+
+    def set_roles(self, tx: sa.Connection, name: str, roles: list[str]) -> None:
+        """Let a person have exactly these roles: what a provider said about them just now."""
+        self.require_roles(tx, roles)
+        self._change_roles(tx, name, lambda _: set(roles))
+
+    def disable(self, tx: sa.Connection, name: str) -> None:
+        """Nobody acts under this name any more, now or later; the name stays taken. ConfigError when unknown, RefusedError for the last owner."""
+        row = self._row(tx, "User", name)
+        if row is None or row.disabled is not None:
+            raise ConfigError(f"there is no user {name!r}", hint="`casemate access list`")
+        if self._owners(tx) == [name]:
+            raise RefusedError(f"{name!r} is the only owner", hint="grant the role to somebody else first")
+        where = (PRINCIPALS.c.kind == "User", PRINCIPALS.c.name == name)
+        tx.execute(PRINCIPALS.update().where(*where).values(disabled=self.clock.now().isoformat()))
+        touch(tx)
+
+    def lend(self, tx: sa.Connection, name: str, role: str, why: str, reason: str, by: str, lifetime: datetime.timedelta) -> Grant:
+        """Give a person a role that ends by itself.
+
+        Args:
+            tx: a write transaction.
+            name: who gets it.
+            role: what.
+            why: `delegation` or `break-glass`.
+            reason: in words; it is for whoever reviews it.
+            by: who gives it.
+            lifetime: how long.
+
+        Raises:
+            ConfigError: there is no such person or role, the reason is empty, or the time is not positive.
+            RefusedError: an earlier broken glass of this person was not reviewed yet.
+        """
+        self.require_roles(tx, [role])
+        if self._row(tx, "User", name) is None:
+            raise ConfigError(f"there is no user {name!r}", hint="`casemate access list`")
+        if not reason.strip() or len(reason) > MAX_REASON:
+            raise ConfigError(f"a reason of 1 to {MAX_REASON} characters is needed", hint="--reason '...'")
         if lifetime <= datetime.timedelta(0):
-            raise ConfigError("a token's lifetime must be positive")
-        where = (PRINCIPALS.c.kind == "Service", PRINCIPALS.c.name == service)
-        known = tx.execute(sa.select(PRINCIPALS).where(*where)).first()
-        live = tx.execute(sa.select(TOKENS.c.id).where(TOKENS.c.service == service, TOKENS.c.revoked.is_(False))).first()
-        if known is not None and live is not None and (known.roles, known.models) != (roles, models):
-            raise ConfigError(f"the service {service!r} has tokens with other roles or models", hint="revoke them, or name another service")
-        tx.execute(PRINCIPALS.delete().where(*where))
-        tx.execute(PRINCIPALS.insert().values(kind="Service", name=service, roles=roles, models=models))
-        identifier = secrets.token_hex(4)
-        secret = base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode()
-        expires = (self.clock.now() + lifetime).isoformat()
-        tx.execute(TOKENS.insert().values(id=identifier, service=service, hash=_hash(secret), expires=expires, revoked=False))
-        return f"cm_{identifier}_{secret}", identifier
+            raise ConfigError("the time must be positive")
+        if why == "break-glass" and (open_ := [g for g in self._grants(tx, name) if g.why == why and g.review is None]):
+            raise RefusedError(
+                f"an earlier emergency access of {name!r} was not reviewed yet ({open_[0].id})", hint="somebody else: casemate access review close"
+            )
+        now = self.clock.now()
+        made = Grant(secrets.token_hex(4), name, role, why, reason.strip(), by, now, now + lifetime, None, None)
+        values = {**vars(made), "since": made.since.isoformat(), "until": made.until.isoformat()}
+        tx.execute(GRANTS.insert().values(**values))
+        touch(tx)
+        return made
 
-    def tokens(self) -> list[dict[str, object]]:
-        """Every token without its secret."""
-        query = sa.select(TOKENS.c.id, TOKENS.c.service, TOKENS.c.expires, TOKENS.c.revoked).order_by(TOKENS.c.service)
+    def grants(self) -> list[Grant]:
+        """Every grant with an end, newest first."""
         with self.store.reading() as tx:
-            return [dict(row) for row in tx.execute(query).mappings()]
+            return self._grants(tx)
 
-    def revoke(self, tx: sa.Connection, identifier: str) -> None:
-        """Make a token useless; ConfigError when there is none with this id."""
-        if tx.execute(TOKENS.update().where(TOKENS.c.id == identifier).values(revoked=True)).rowcount != 1:
-            raise ConfigError(f"no token with id {identifier!r}", hint="`casemate access token list`")
+    def _grants(self, tx: sa.Connection, name: str | None = None) -> list[Grant]:
+        query = sa.select(GRANTS).order_by(GRANTS.c.since.desc())
+        if name is not None:
+            query = query.where(GRANTS.c.name == name)
+        moment = datetime.datetime.fromisoformat
+        return [Grant(**{**row, "since": moment(row["since"]), "until": moment(row["until"])}) for row in tx.execute(query).mappings()]
 
-    def forget(self, tx: sa.Connection, service: str) -> None:
-        """Remove a service that was made for one task, with its tokens."""
-        tx.execute(TOKENS.delete().where(TOKENS.c.service == service))
-        tx.execute(PRINCIPALS.delete().where(PRINCIPALS.c.kind == "Service", PRINCIPALS.c.name == service))
+    def _end_grants(self, tx: sa.Connection, name: str, role: str) -> int:
+        now = self.clock.now().isoformat()
+        where = (GRANTS.c.name == name, GRANTS.c.role == role, GRANTS.c.until > now)
+        return tx.execute(GRANTS.update().where(*where).values(until=now)).rowcount
 
-    def authenticate(self, token: str) -> Session:
-        """The session behind a token; AccessDenied, with one text for every reason, when it is not good."""
-        match = _TOKEN.fullmatch(token)
-        identifier, secret = match.groups() if match else ("", "")
-        with self.store.reading() as tx:
-            row = tx.execute(sa.select(TOKENS).where(TOKENS.c.id == identifier)).first()
-        stored = row.hash if row else bytes(32)
-        same = hmac.compare_digest(stored, _hash(secret))
-        if row is not None and same and not row.revoked:
-            expires = datetime.datetime.fromisoformat(row.expires)
-            principal = self._find("Service", row.service)
-            if principal is not None and self.clock.now() < expires:
-                return Session(principal, identifier, expires)
-        raise AccessDenied("no valid token", hint="ask the project's owner for one")
+    def review(self, tx: sa.Connection, identifier: str, reviewer: str, finding: str) -> Grant:
+        """Close the review of a broken glass.
+
+        Raises:
+            ConfigError: there is no such open review. RefusedError: the reviewer is who broke the glass.
+        """
+        grant = next((g for g in self._grants(tx) if g.id == identifier and g.why == "break-glass" and g.review is None), None)
+        if grant is None:
+            raise ConfigError(f"no emergency access {identifier!r} waits for a review", hint="`casemate access review`")
+        if grant.name == reviewer:
+            raise RefusedError("an emergency access is reviewed by somebody else", hint="ask an auditor or the owner")
+        if not finding.strip() or len(finding) > MAX_REASON:
+            raise ConfigError(f"a finding of 1 to {MAX_REASON} characters is needed", hint="--finding '...'")
+        now = self.clock.now()
+        ended = min(now, grant.until).isoformat()
+        tx.execute(GRANTS.update().where(GRANTS.c.id == identifier).values(reviewer=reviewer, review=finding.strip(), until=ended))
+        touch(tx)
+        return replace(grant, reviewer=reviewer, review=finding.strip())
+
+
+def _require_name(name: str) -> None:
+    if not NAME.fullmatch(name):
+        raise ConfigError(f"{name!r} is not a name", hint="letters, digits, '.', '_', '@', '-'; at most 63")

@@ -1,0 +1,349 @@
+"""The policy point: who acts, what is known of the moment, what policy says, and that it is written down.
+
+Everything that a person or a service asks for passes `require`. Who acts is a session (`casemate access login`), or, where
+`[access] local` allows it, the user of this machine as the kernel names them.
+"""
+
+import datetime
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from casemate.controls.access.accounts import Accounts
+from casemate.controls.access.applied import Applied, gains
+from casemate.controls.access.factors import Factors
+from casemate.controls.access.policy import Decision, Policy, Resource, read_folder
+from casemate.controls.access.principals import Directory
+from casemate.controls.access.sessionfile import Kept, SessionFile
+from casemate.controls.access.sessions import Pair, Session, Sessions
+from casemate.controls.access.situation import Situation, zone
+from casemate.controls.access.tokens import Tokens
+from casemate.controls.access.types import Principal
+from casemate.controls.audit.log import AuditLog
+from casemate.controls.keys.interface import KeyProvider
+from casemate.core.clock import Clock
+from casemate.core.errors import AccessDenied, ConfigError, RefusedError
+from casemate.core.store import Store
+
+MAX_POSTURE = 100
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the configuration says of access."""
+
+    project: str
+    purpose: str
+    folder: Path
+    """The project's own policies."""
+    environment: str = "local"
+    timezone: str = "UTC"
+    mfa_required: bool = False
+    local: bool = True
+    breached: Path | None = None
+    posture: Path | None = None
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who acts, and how that is known."""
+
+    principal: Principal
+    session: Session | None
+    """None for the user of this machine."""
+
+    @property
+    def method(self) -> str:
+        """How the person proved who they are."""
+        return self.session.method if self.session else "machine"
+
+
+class PolicyPoint:
+    """Identifies, decides, records."""
+
+    def __init__(self, store: Store, clock: Clock, options: Options, audit: Callable[[], AuditLog], keys: Callable[[], KeyProvider]) -> None:
+        """Nothing is read before it is needed.
+
+        Args:
+            store: the catalogue.
+            clock: tells the time.
+            options: what the configuration says.
+            audit: where decisions go.
+            keys: wraps the secrets of second factors.
+        """
+        self.store, self.clock, self.options = store, clock, options
+        self._audit, self._keys = audit, keys
+        self.directory = Directory(store, clock)
+        self.tokens = Tokens(self.directory)
+        self.sessions = Sessions(self.directory)
+        self.accounts = Accounts(self.directory, options.breached)
+        self.applied = Applied(store, clock)
+        self.session_file = SessionFile(options.project)
+        self.pending = False
+        """The folder differs from the policies in force, and whoever acts could not apply it."""
+        self._actor: Principal | None = None
+
+    @cached_property
+    def factors(self) -> Factors:
+        """Second factors."""
+        return Factors(self.directory, self._keys())
+
+    @property
+    def actor(self) -> Principal:
+        """Who acted last: for what goes on after it was decided."""
+        return self._actor or self.identify().principal
+
+    def identify(self) -> Identity:
+        """Who acts now; AccessDenied when the session is over, or the user of this machine may not act without one."""
+        kept = self.session_file.read()
+        if kept is None:
+            if not self.options.local:
+                raise AccessDenied("nobody is logged in, and this project takes no user of the machine", hint="casemate access login")
+            found = Identity(self.directory.current_user(), None)
+        else:
+            session = self._session(kept)
+            found = Identity(session.principal, session)
+        self._actor = found.principal
+        return found
+
+    def _session(self, kept: Kept) -> Session:
+        try:
+            return self.sessions.authenticate(kept.access)
+        except AccessDenied:
+            with self.session_file.alone():
+                newest = self.session_file.read()
+                if newest is None:
+                    raise
+                if newest == kept:  # nobody else has fetched the next pair meanwhile
+                    newest = self.keep(self.sessions.renew(kept.refresh))
+            return self.sessions.authenticate(newest.access)
+
+    def keep(self, pair: Pair) -> Kept:
+        """Let the command line act with this session from now on."""
+        kept = Kept(pair.access, pair.refresh, pair.until.isoformat())
+        self.session_file.write(kept)
+        return kept
+
+    def situation(self, identity: Identity | None = None, *, network: str | None = None) -> Situation:
+        """What is known of this moment."""
+        session = identity.session if identity else None
+        now = self.clock.now()
+        age = None if session is None or session.mfa is None else max(0, int((now - session.mfa).total_seconds()))
+        return Situation(
+            purpose=self.options.purpose,
+            now=now.astimezone(zone(self.options.timezone)),
+            environment=self.options.environment,
+            mfa_required=self.options.mfa_required,
+            mfa_age=age,
+            network=network or (session.network if session else None),
+            device=self._posture(),
+        )
+
+    def _posture(self) -> str | None:
+        if self.options.posture is None:
+            return None
+        try:
+            with self.options.posture.open(encoding="utf-8") as file:
+                return file.readline(MAX_POSTURE).strip() or "unknown"
+        except (OSError, UnicodeDecodeError):
+            return "unknown"
+
+    @property
+    def policy(self) -> Policy:
+        """The policies in force; edits in the folder are applied first if whoever acts may do that."""
+        if self._policy is None:
+            self._policy = self._in_force()
+        return self._policy
+
+    _policy: Policy | None = None
+
+    def forget(self) -> None:
+        """Read the policies again at the next decision."""
+        self._policy = None
+
+    def in_force(self) -> Policy:
+        """The policies as applied, whatever the folder holds."""
+        return Policy(self.applied.newest().texts, self.options.project, self.directory.roles())
+
+    def _in_force(self) -> Policy:
+        texts, newest = read_folder(self.options.folder), self.applied.newest()
+        before = Policy(newest.texts, self.options.project, self.directory.roles())
+        if texts == newest.texts:
+            return before
+        identity = self.identify()
+        if not before.decide(identity.principal, "policy:change", Resource(), self.situation(identity)).allowed:
+            self.pending = True
+            return before
+        return self._apply(identity, before, texts)
+
+    def apply(self) -> int:
+        """Put the folder's policies in force; returns the number of the set.
+
+        Raises:
+            AccessDenied: whoever acts may not change policies. RefusedError: they would gain by it. ConfigError: a policy is wrong.
+        """
+        identity = self.identify()
+        self._policy = self.in_force()
+        self.require("policy:change")
+        texts = read_folder(self.options.folder)
+        if texts != self.applied.newest().texts:
+            self._policy = self._apply(identity, self._policy, texts)
+        self.pending = False
+        return self.applied.newest().number
+
+    def _apply(self, identity: Identity, before: Policy, texts: dict[str, str]) -> Policy:
+        after = Policy(texts, self.options.project, self.directory.roles())
+        gained = gains(before, after, identity.principal, self.situation(identity))
+        if gained and "owner" not in identity.principal.roles:
+            raise RefusedError(
+                f"the policies in {self.options.folder} would give whoever applies them more: {', '.join(gained[:5])}",
+                hint="somebody else who may change policies must apply them: casemate access policy apply",
+            )
+        audit = self._audit()
+        with self.store.transaction() as tx:
+            number = self.applied.apply(tx, after, texts, identity.principal.uid)
+            detail = {"number": number, "version": after.version, "files": sorted(texts), "gained": gained}
+            audit.append(tx, identity.principal.uid, "policy:change", self.resource(Resource()), "done", detail)
+        audit.publish()
+        return after
+
+    def resource(self, resource: Resource) -> str:
+        """The resource's name in the log."""
+        return f'{resource.kind}::"{resource.name or self.options.project}"'
+
+    def decide(self, action: str, resource: Resource, **context: Any) -> tuple[Identity, Decision]:
+        """(who acts, what policy says); nothing is recorded."""
+        identity = self.identify()
+        return identity, self.policy.decide(identity.principal, action, resource, self.situation(identity), **context)
+
+    def permitted(self, action: str, resource: Resource = Resource(), **context: Any) -> tuple[Identity, Decision]:  # noqa: B008 - immutable
+        """The same if it allows; a denial is recorded and raised as AccessDenied."""
+        identity = self.identify()
+        try:
+            return identity, self.policy.require(identity.principal, action, resource, self.situation(identity), **context)
+        except AccessDenied as error:
+            self._audit().record(identity.principal.uid, action, self.resource(resource), "denied", reason=error.message)
+            raise
+
+    def require(self, action: str, resource: Resource = Resource(), *, context: dict[str, Any] | None = None, **detail: Any) -> Principal:  # noqa: B008
+        """Who acts, if policy permits `action`; the decision is recorded either way.
+
+        Args:
+            action: of the schema.
+            resource: about what.
+            context: what the schema wants to know beside the situation.
+            detail: goes into the log too.
+
+        Raises:
+            AccessDenied: not permitted, with the deciding policy.
+        """
+        identity, decision = self.permitted(action, resource, **(context or {}))
+        told = {name: value.uid if isinstance(value, Principal) else value for name, value in (context or {}).items()}
+        extra = {"method": identity.method} if identity.session else {}
+        self._audit().record(
+            identity.principal.uid, action, self.resource(resource), "allowed", policies=list(decision.reasons), **told, **extra, **detail
+        )
+        return identity.principal
+
+    def login(self, name: str, password: str | None, code: str | None) -> Session:
+        """Begin a session of a local account, or of the user of this machine, and let the command line act with it.
+
+        Args:
+            name: who.
+            password: None for the user of this machine, whom the kernel has identified.
+            code: of a second factor; needed where `[access] mfa` is "required" and for every account that has one.
+
+        Raises:
+            AccessDenied: wrong name, password or code, with one text; or there is no second factor where one is required.
+        """
+        audit = self._audit()
+        try:
+            found = self._proven(name, password)
+            if code is not None:
+                self.factors.verify(name, code)
+            elif found.mfa:
+                raise AccessDenied("this account has a second factor", hint="--code prompt")
+        except AccessDenied as error:
+            audit.record(f'User::"{name[:63]}"', "access:login", self.resource(Resource()), "denied", reason=error.message)
+            raise
+        method = "machine" if password is None else "password"
+        with self.store.transaction() as tx:
+            pair = self.sessions.begin(tx, name, method, mfa=code is not None)
+            audit.append(tx, found.uid, "access:login", self.resource(Resource()), "done", {"method": method, "second_factor": code is not None})
+        audit.publish()
+        return self.take(pair)
+
+    def _proven(self, name: str, password: str | None) -> Principal:
+        if password is not None:
+            self.accounts.verify(name, password)
+            found = self.directory.find("User", name)
+        elif self.options.local:
+            found = self.directory.current_user()
+            if found.name != name:
+                raise AccessDenied("the password is missing", hint="casemate access login NAME --password prompt")
+        else:
+            found = None
+        if found is None:
+            raise AccessDenied("wrong name or password, or too many tries", hint="ask the project's owner")
+        return found
+
+    def take(self, pair: Pair) -> Session:
+        """Act with a new session; the one before, if any, ends."""
+        with self.session_file.alone():
+            self._end_kept("replaced by a new login")
+            self.keep(pair)
+        return self.sessions.authenticate(pair.access)
+
+    def step_up(self, code: str) -> Session:
+        """Prove a second factor within the session; it goes on under new secrets.
+
+        Raises:
+            AccessDenied: the code is wrong. ConfigError: nobody is logged in.
+        """
+        identity = self.identify()
+        if identity.session is None:
+            return self.login(identity.principal.name, None, code)
+        audit = self._audit()
+        try:
+            self.factors.verify(identity.principal.name, code)
+        except AccessDenied as error:
+            audit.record(identity.principal.uid, "access:step-up", self.resource(Resource()), "denied", reason=error.message)
+            raise
+        with self.session_file.alone():
+            kept = self.session_file.read()
+            if kept is None:
+                raise ConfigError("nobody is logged in", hint="casemate access login")
+            pair = self.sessions.step_up(kept.access)
+            self.keep(pair)
+        audit.record(identity.principal.uid, "access:step-up", self.resource(Resource()), "done")
+        return self.sessions.authenticate(pair.access)
+
+    def logout(self) -> bool:
+        """End the command line's session, also at the server; whether there was one."""
+        with self.session_file.alone():
+            return self._end_kept("logged out")
+
+    def _end_kept(self, why: str) -> bool:
+        try:
+            kept = self.session_file.read()
+        except AccessDenied:
+            return self.session_file.remove()
+        if kept is None:
+            return False
+        identifier = kept.access.split("_")[1]
+        with self.store.transaction() as tx:
+            self.sessions.end(tx, identifier, why)
+        return self.session_file.remove()
+
+
+def lifetime(text: str, most: datetime.timedelta) -> datetime.timedelta:
+    """`90m`, `4h` or `7d` as a time, at most `most`; ConfigError when it is none."""
+    units = {"m": "minutes", "h": "hours", "d": "days"}
+    number, unit = text[:-1], text[-1:]
+    if unit not in units or not number.isdigit() or len(number) > 6 or not datetime.timedelta(0) < (
+        found := datetime.timedelta(**{units[unit]: int(number)})
+    ) <= most:
+        raise ConfigError(f"{text!r} is not a time of at most {most}", hint="such as 90m, 4h or 7d")
+    return found

@@ -1,0 +1,172 @@
+"""Tokens of services: opaque, hashed, shown once, narrowed to models, actions, networks, a rate and a client certificate.
+
+A token is `cm_<id>_<secret>`: 8 hex digits that find the row, 32 random bytes that prove possession. Only the
+SHA-256 of the secret is stored (the secret is uniformly random, so a slow hash adds nothing).
+"""
+
+import datetime
+import hashlib
+import hmac
+import ipaddress
+import re
+import secrets
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from casemate.controls.access.policy import actions as known_actions
+from casemate.controls.access.principals import NAME, PRINCIPALS, Directory, touch
+from casemate.controls.access.types import Principal
+from casemate.core.errors import AccessDenied, ConfigError
+from casemate.core.store import METADATA
+
+MAX_RATE = 1_000_000
+TOKENS = sa.Table(
+    "token",
+    METADATA,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("service", sa.String, nullable=False),
+    sa.Column("hash", sa.LargeBinary, nullable=False),
+    sa.Column("expires", sa.String, nullable=False),
+    sa.Column("revoked", sa.Boolean, nullable=False, default=False),
+    sa.Column("actions", sa.JSON, nullable=False, default=[]),
+    sa.Column("networks", sa.JSON, nullable=False, default=[]),
+    sa.Column("rate", sa.Integer),
+    sa.Column("certificate", sa.String),
+    sa.Column("created", sa.String, nullable=False, default=""),
+)
+_TOKEN = re.compile(r"cm_([0-9a-f]{8})_([A-Za-z0-9_-]{43})")
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a token is narrowed to, beside its service's roles and models; nothing given means no narrowing."""
+
+    actions: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    """CIDR."""
+    rate: int | None = None
+    """Requests a minute."""
+    certificate: str | None = None
+    """SHA-256 of the client certificate that must come with it (RFC 8705)."""
+
+    def check(self) -> None:
+        """ConfigError when an action, a network or the rate makes no sense."""
+        for action in self.actions:
+            if action not in known_actions():
+                raise ConfigError(f"there is no action {action!r}", hint="`casemate access actions`")
+        for network in self.networks:
+            _network(network)
+        if self.rate is not None and not 0 < self.rate <= MAX_RATE:
+            raise ConfigError(f"a rate is 1 to {MAX_RATE} requests a minute")
+
+    def admits(self, address: str | None, certificate: str | None) -> bool:
+        """Whether a call from this address with this client certificate may use the token."""
+        if self.certificate is not None and not hmac.compare_digest(self.certificate, certificate or ""):
+            return False
+        if not self.networks:
+            return True
+        try:
+            where = ipaddress.ip_address(address or "")
+        except ValueError:
+            return False
+        return any(where in _network(network) for network in self.networks)
+
+
+@dataclass(frozen=True)
+class ServiceSession:
+    """A service whose token was verified; made by `Tokens.authenticate` only."""
+
+    principal: Principal
+    token_id: str
+    expires: datetime.datetime
+    limits: Limits
+
+
+def new_secret() -> str:
+    """256 random bits as text."""
+    return secrets.token_urlsafe(32)
+
+
+def hashed(secret: str, use: str) -> bytes:
+    """SHA-256 of a secret, apart for every `use`."""
+    return hashlib.sha256(f"casemate/{use}/v1".encode() + secret.encode()).digest()
+
+
+def _network(text: str) -> Network:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError as error:
+        raise ConfigError(f"{text!r} is not a network", hint="CIDR, such as 10.1.0.0/16") from error
+
+
+class Tokens:
+    """Makes, revokes and verifies."""
+
+    def __init__(self, directory: Directory) -> None:
+        self.directory = directory
+        self.store, self.clock = directory.store, directory.clock
+
+    def create(
+        self, tx: sa.Connection, service: str, roles: list[str], models: list[str], lifetime: datetime.timedelta, limits: Limits | None = None
+    ) -> tuple[str, str]:
+        """(token, token id) for the service, which gets exactly these roles and models.
+
+        Raises:
+            ConfigError: the name, a role or a limit is not valid, or the lifetime is not positive.
+        """
+        limits = limits or Limits()
+        limits.check()
+        if not NAME.fullmatch(service):
+            raise ConfigError(f"{service!r} is not a service name", hint="letters, digits, '.', '_', '@', '-'; at most 63")
+        self.directory.require_roles(tx, roles)
+        if lifetime <= datetime.timedelta(0):
+            raise ConfigError("a token's lifetime must be positive")
+        where = (PRINCIPALS.c.kind == "Service", PRINCIPALS.c.name == service)
+        known = tx.execute(sa.select(PRINCIPALS).where(*where)).first()
+        live = tx.execute(sa.select(TOKENS.c.id).where(TOKENS.c.service == service, TOKENS.c.revoked.is_(False))).first()
+        if known is not None and live is not None and (known.roles, known.models) != (roles, models):
+            raise ConfigError(f"the service {service!r} has tokens with other roles or models", hint="revoke them, or name another service")
+        now = self.clock.now()
+        tx.execute(PRINCIPALS.delete().where(*where))
+        tx.execute(PRINCIPALS.insert().values(kind="Service", name=service, roles=roles, models=models, created=now.isoformat()))
+        identifier, secret = secrets.token_hex(4), new_secret()
+        narrowed = {"actions": list(limits.actions), "networks": list(limits.networks), "rate": limits.rate, "certificate": limits.certificate}
+        values = {"id": identifier, "service": service, "hash": hashed(secret, "token"), "expires": (now + lifetime).isoformat()}
+        tx.execute(TOKENS.insert().values(**values, **narrowed, revoked=False, created=now.isoformat()))
+        touch(tx)
+        return f"cm_{identifier}_{secret}", identifier
+
+    def all(self) -> list[dict[str, object]]:
+        """Every token without its secret."""
+        columns = [column for column in TOKENS.c if column.name != "hash"]
+        with self.store.reading() as tx:
+            return [dict(row) for row in tx.execute(sa.select(*columns).order_by(TOKENS.c.service, TOKENS.c.id)).mappings()]
+
+    def revoke(self, tx: sa.Connection, identifier: str) -> None:
+        """Make a token useless; ConfigError when there is none with this id."""
+        if tx.execute(TOKENS.update().where(TOKENS.c.id == identifier).values(revoked=True)).rowcount != 1:
+            raise ConfigError(f"no token with id {identifier!r}", hint="`casemate access token list`")
+        touch(tx)
+
+    def forget(self, tx: sa.Connection, service: str) -> None:
+        """Remove a service that was made for one task, with its tokens."""
+        tx.execute(TOKENS.delete().where(TOKENS.c.service == service))
+        tx.execute(PRINCIPALS.delete().where(PRINCIPALS.c.kind == "Service", PRINCIPALS.c.name == service))
+        touch(tx)
+
+    def authenticate(self, token: str) -> ServiceSession:
+        """The session behind a token; AccessDenied, with one text for every reason, when it is not good."""
+        match = _TOKEN.fullmatch(token)
+        identifier, secret = match.groups() if match else ("", "")
+        with self.store.reading() as tx:
+            row = tx.execute(sa.select(TOKENS).where(TOKENS.c.id == identifier)).first()
+        stored = row.hash if row else bytes(32)
+        same = hmac.compare_digest(stored, hashed(secret, "token"))
+        if row is not None and same and not row.revoked:
+            expires = datetime.datetime.fromisoformat(row.expires)
+            principal = self.directory.find("Service", row.service)
+            if principal is not None and self.clock.now() < expires:
+                return ServiceSession(principal, identifier, expires, Limits(tuple(row.actions), tuple(row.networks), row.rate, row.certificate))
+        raise AccessDenied("no valid token", hint="ask the project's owner for one")
