@@ -215,8 +215,8 @@ class NoticeTable(Table, frozen=True, kw_only=True):
 
     kind: Annotated[Literal["webhook", "mail", "folder"], Meta(description="How it is delivered.")]
     to: Annotated[str, Meta(description="URL, mail address or folder.", min_length=1)]
-    on: Annotated[list[str], Meta(description="Events: `run:passed`, `run:refused`, `run:failed`, `*` for all.")] = msgspec.field(
-        default_factory=lambda: ["*"]
+    on: Annotated[list[str], Meta(description="Events: `run:passed`, `run:refused`, `run:failed`, `access:break-glass`, `*` for all.")] = (
+        msgspec.field(default_factory=lambda: ["*"])
     )
     secret: Annotated[str | None, Meta(description="Webhook: reference to the key that signs the body (HMAC-SHA-256).")] = None
     server: Annotated[str, Meta(description="Mail: HOST:PORT of the SMTP server.")] = "localhost:25"
@@ -237,6 +237,11 @@ class ReleaseTable(Table, frozen=True, kw_only=True):
     stage: Annotated[
         Name, Meta(description="The stage that a passed model is signed for, such as `staging`; a policy may say who signs for which.")
     ] = "production"
+    approvals: Annotated[int, Meta(description="People who must approve a model before it is served or exported.", ge=0, le=10)] = 0
+    separate: Annotated[
+        list[Literal["trainer", "steward"]],
+        Meta(description="Who may not approve: who ran the training, who sealed the data."),
+    ] = msgspec.field(default_factory=lambda: ["trainer", "steward"])
 
 
 class ServeTable(Table, frozen=True, kw_only=True):

@@ -273,7 +273,7 @@ def _inputs(shop: Workshop) -> dict[str, str]:
         "data": [_software(), config.project, config.data, config.screen, split, stamp, _edited_schema(shop), shop.signer.verifier.compromises],
         "train": [config.train, config.sandbox, code_digest(shop.root, config)],
         "assess": [config.assess, config.train.seed, sorted(gate.eps for gate in config.gates.values() if gate.eps)],
-        "release": [config.gates, config.release, shop.signer.verifier.fingerprint],
+        "release": [config.gates, config.release.stage, shop.signer.verifier.fingerprint],
     }
     return {stage: sha256_record(values) for stage, values in deciding.items()}
 

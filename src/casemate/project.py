@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pyarrow as pa
+import sqlalchemy as sa
 import tomlkit
 
 from casemate import config as configuration
@@ -19,7 +20,7 @@ from casemate import pipeline
 from casemate.config import FILE_NAME, Config, NoticeTable, StoreTable
 from casemate.controls.access.point import Options, PolicyPoint
 from casemate.controls.access.policy import Decision, Policy, Resource
-from casemate.controls.access.types import Principal
+from casemate.controls.access.types import Principal, principal_of
 from casemate.controls.audit.bodies import Bodies
 from casemate.controls.audit.checkpoint import CheckpointSigner
 from casemate.controls.audit.keyuse import AuditedKeys
@@ -37,7 +38,7 @@ from casemate.core.blobs import Blobs, S3Place, open_blobs, require_conditions
 from casemate.core.blobs.s3 import split_url
 from casemate.core.clock import Clock, SystemClock
 from casemate.core.engine import STAGES, Effort, Engine, Run
-from casemate.core.errors import AccessDenied, BackendError, ConfigError
+from casemate.core.errors import AccessDenied, BackendError, ConfigError, VerificationError
 from casemate.core.files import alone, clear_drafts, clear_scratch, remove_tree, shared_lock, write_atomic
 from casemate.core.outbox import Message, Outbox, Patience, Route
 from casemate.core.secrets import read_secret
@@ -45,6 +46,7 @@ from casemate.core.signatures import Signer
 from casemate.core.store import open_store
 from casemate.core.store.interface import REVISION
 from casemate.core.types import Assessment, Release, SealedDataset, Verdict
+from casemate.stages.release.approval import Approval, Approvals
 from casemate.stages.release.bundle import VerifiedModel
 from casemate.stages.release.registry import Registered, Registry
 
@@ -92,13 +94,42 @@ class Model:
         """The gates' answer."""
         return self.registered.release.verdict
 
+    def approve(self, reason: str, stage: str | None = None) -> None:
+        """Say, as somebody who did not train it, that the model shall be used for a stage.
+
+        Args:
+            reason: why, for the record.
+            stage: what for; default: the stage that it is signed for.
+
+        Raises:
+            AccessDenied: policy does not permit it, such as to the trainer. RefusedError: the model is not signed.
+        """
+        project, release = self.project, self.registered.release
+        stage = stage or project.config.release.stage
+        duties = project.duties(release)
+        context: dict[str, Any] = {name: person for name, person in duties.items() if name in project.config.release.separate}
+        context["stage"] = stage
+        principal = project.authorise("model:approve", "Model", release.model, context=context, version=release.model_version)
+        self.verify()
+        time, statement = project.approvals.sign(project.signer, release, stage, principal.uid, reason)
+        with project.store.transaction() as tx:
+            project.approvals.add(tx, release, stage, principal.uid, time, statement)
+            detail = {"version": release.model_version, "stage": stage, "bundle": release.bundle}
+            project.audit.append(tx, principal.uid, "model:approved", f'Model::"{release.model}"', "done", detail)
+        project.audit.publish()
+
+    def approvals(self) -> list[Approval]:
+        """Who has approved it, verified."""
+        return self.project.approvals.of(self.registered.release)
+
     def verify(self) -> VerifiedModel:
         """The model's files, after checking both signatures and every digest."""
         return self.project.registry.verify(self.reference)
 
     def export(self, folder: str | Path) -> VerifiedModel:
-        """Write the verified model, its bundle and the public keys to a new folder."""
+        """Write the verified model, its bundle and the public keys to a new folder; RefusedError while approvals are missing."""
         self.project.authorise("model:export", "Model", self.registered.release.model)
+        self.project.require_approved(self.reference)
         return self.project.registry.export(self.reference, Path(folder))
 
 
@@ -358,7 +389,10 @@ class Project:
             breached=None if table.breached is None else self.root / table.breached,
             posture=None if table.posture is None else self.root / table.posture,
         )
-        return PolicyPoint(self.store, self.clock, options, lambda: self.audit, lambda: self.provider)
+        return PolicyPoint(self.store, self.clock, options, lambda: self.audit, lambda: self.provider, self._alert)
+
+    def _alert(self, tx: sa.Connection, event: str, key: str, content: dict[str, Any]) -> None:
+        self.outbox.enqueue(tx, event, key, content)
 
     @property
     def policy(self) -> Policy:
@@ -417,6 +451,30 @@ class Project:
     def registry(self) -> Registry:
         """The model registry."""
         return Registry(self.store, self.objects, self.signer.verifier, self.signatures.prove)
+
+    @property
+    def approvals(self) -> Approvals:
+        """Who approved which model."""
+        return Approvals(self.store, self.clock, self.signer.verifier)
+
+    def duties(self, release: Release) -> dict[str, Principal]:
+        """Who trained a model (`trainer`) and who sealed its data (`steward`)."""
+        runs = {run["id"]: run for run in self.engine.runs()}
+        trained = runs.get(release.lineage.run)
+        if trained is None:
+            raise VerificationError(f"the run {release.lineage.run} of this model is not in the catalogue", hint="casemate fsck")
+        origin = next((step["origin"] for step in trained["finished"] if step["name"] == "data"), None)
+        sealed = runs.get(origin, trained) if origin else trained
+        return {name: principal_of(run["principal"]) for name, run in (("trainer", trained), ("steward", sealed))}
+
+    def require_approved(self, reference: str) -> None:
+        """RefusedError while `[release] approvals` are missing for the model."""
+        release, table = self.registry.get(reference).release, self.config.release
+
+        def excluded() -> set[str]:
+            return {person.uid for name, person in self.duties(release).items() if name in table.separate}
+
+        self.approvals.require(release, table.stage, table.approvals, excluded)
 
     @cached_property
     def outbox(self) -> Outbox:

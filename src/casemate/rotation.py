@@ -275,6 +275,8 @@ class _Rotation:
             yield objects.KEK, wrapped
         with self.project.store.reading() as tx:
             yield from ((AUDIT, wrapped) for _, wrapped in self.project.audit.bodies.wrapped(tx))
+        with self.project.store.reading() as tx:
+            yield from ((IDENTITY, wrapped) for _, wrapped in self.project.access.factors.wrapped(tx))
         if (root := self._root()) is not None:
             yield SUBJECTS, root
         if self.project.keys.document.identity is not None:
@@ -295,6 +297,7 @@ class _Rotation:
             "objects": self._rewrap_objects,
             "audit log": self._rewrap_bodies,
             "subjects": self._rewrap_subjects,
+            "second factors": self._rewrap_factors,
         }
         return {place: count for place, work in places.items() if (count := work())}
 
@@ -332,6 +335,14 @@ class _Rotation:
         with self.project.store.transaction() as tx:
             self.project.audit.subjects.replace_root(tx, wrapped)
         return 1
+
+    def _rewrap_factors(self) -> int:
+        factors = self.project.access.factors
+        with self.project.store.transaction() as tx:
+            todo = [(name, wrapped) for name, wrapped in factors.wrapped(tx) if self._old(IDENTITY, wrapped)]
+            for (name, _), wrapped in zip(todo, self.provider.rewrap(IDENTITY, [wrapped for _, wrapped in todo]), strict=True):
+                factors.replace(tx, name, wrapped)
+        return len(todo)
 
     def seal_anew(self) -> dict[str, int]:
         """Encrypt the data itself again; how much, by place."""

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from casemate.cli.doors import enter
 from casemate.cli.options import common
 
 FOLLOW_SECONDS = 0.5
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions.add_parser("cosign", help="ask the witnesses to cosign the newest checkpoint", parents=[common(nested=True)])
     actions.add_parser("copy", help="copy the newest checkpoint to every place of [audit] copies", parents=[common(nested=True)])
     witness = actions.add_parser("witness", help="be a witness for other people's logs", parents=[common(nested=True)])
-    _witness(witness.add_subparsers(dest="witness", metavar="ACTION", required=True))
+    _witness(witness.add_subparsers(dest="what", metavar="ACTION", required=True))
 
 
 def _witness(actions: Any) -> None:
@@ -54,9 +55,8 @@ def run(arguments: Any) -> int:
     if arguments.action == "witness":
         return _be_witness(arguments)
     from casemate.cli.output import emit
-    from casemate.project import open_project
 
-    project = open_project(arguments.config, arguments.overrides)
+    project = enter(arguments)
     if arguments.action == "show":
         return _show(arguments, project)
     if arguments.action == "verify":
@@ -140,12 +140,12 @@ def _be_witness(arguments: Any) -> int:
     from casemate.cli.output import emit
     from casemate.controls.audit.witness import PUBLIC, Witness
 
-    if arguments.witness == "init":
+    if arguments.what == "init":
         made = Witness.create(arguments.folder, arguments.name)
         emit(arguments, {"folder": str(arguments.folder), "keys": made.vkeys.split()}, f"publish {arguments.folder / PUBLIC}:\n{made.vkeys}")
         return 0
     witness = Witness.open(arguments.folder)
-    if arguments.witness == "trust":
+    if arguments.what == "trust":
         origin = witness.trust(arguments.key.read_text(encoding="utf-8"))
         emit(arguments, {"trusted": origin}, f"{witness.cosigner.name} cosigns for {origin}")
         return 0

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from casemate.cli.doors import enter
 from casemate.cli.options import common
 
 
@@ -25,11 +26,10 @@ def run(arguments: Any) -> int:
     from casemate import backup
     from casemate.cli.output import emit
     from casemate.core.secrets import read_secret
-    from casemate.project import open_project
 
     passphrase = read_secret(arguments.passphrase)
     if arguments.action == "create":
-        project = open_project(arguments.config, arguments.overrides)
+        project = enter(arguments)
         principal = project.authorise("backup:create", file=arguments.file.name)
         contents = backup.create(project, arguments.file, passphrase)
         project.audit.record(
@@ -42,7 +42,7 @@ def run(arguments: Any) -> int:
         contents = backup.read(arguments.file, passphrase)
         text = f"OK: {contents.project} of {contents.created}, {len(contents.files)} files, audit log up to entry {contents.entries - 1}"
     elif arguments.action == "subjects":
-        project = open_project(arguments.config, arguments.overrides)
+        project = enter(arguments)
         principal = project.authorise("backup:restore", file=arguments.file.name)
         count = backup.restore_subjects(project, arguments.file, passphrase)
         project.audit.record(principal.uid, "backup:subjects", f'Project::"{project.config.project.id}"', "done", keys=count)

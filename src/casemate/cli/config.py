@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from casemate.cli.doors import enter
 from casemate.cli.options import common
 
 
@@ -24,9 +25,8 @@ def run(arguments: Any) -> int:
     if arguments.action == "schema":
         emit(arguments, config.schema(), _options())
         return 0
-    from casemate.project import open_project
 
-    project = open_project(arguments.config, arguments.overrides)
+    project = enter(arguments)
     if arguments.action == "check":
         from casemate.core.errors import ConfigError
         from casemate.stages.train.stage import code_files

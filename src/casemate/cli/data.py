@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from casemate.cli.doors import enter
 from casemate.cli.options import common
 
 
@@ -24,9 +25,8 @@ def run(arguments: Any) -> int:
 
     from casemate.cli.output import emit, table
     from casemate.core.types import Quarantined
-    from casemate.project import open_project
 
-    project = open_project(arguments.config, arguments.overrides)
+    project = enter(arguments)
     if arguments.action == "list":
         found = [project.datasets[name].record for name in project.datasets]
         rows = [[f"{d.name}@{d.version}", d.rows, len(d.schema.features), d.schema.target, sum(d.quarantined.values()), d.excluded] for d in found]

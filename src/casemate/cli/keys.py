@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from casemate.cli.doors import enter
 from casemate.cli.options import common
 
 SETTINGS = ("address", "ca", "namespace", "mount", "auth", "role", "secret", "region", "endpoint", "passphrase")
@@ -82,11 +83,9 @@ def _certificate(actions: Any) -> None:
 
 def run(arguments: Any) -> int:
     """List, rotate, disable, destroy, protect, move, save and restore keys."""
-    from casemate.project import open_project
-
     if arguments.action in {"recover", "restore"}:
         return _bring_back(arguments)
-    project = open_project(arguments.config, arguments.overrides)
+    project = enter(arguments)
     return {
         "list": _list,
         "show": _show,
@@ -243,7 +242,6 @@ def _bring_back(arguments: Any) -> int:
     from casemate.config import FILE_NAME, load
     from casemate.controls.keys.store import KeyStore, keystore_folder, recover
     from casemate.core.secrets import read_secret
-    from casemate.project import open_project
 
     path = Path(arguments.config)
     folder = keystore_folder(load(path if path.is_file() else path / FILE_NAME, arguments.overrides).project.id)
@@ -254,7 +252,7 @@ def _bring_back(arguments: Any) -> int:
         KeyStore.restore(folder, arguments.file.read_bytes(), read_secret(arguments.passphrase))
         text = f"{folder}: the key store is back"
     overrides = [*arguments.overrides, f"keys.passphrase={arguments.passphrase}"] if arguments.action == "recover" else arguments.overrides
-    project = open_project(arguments.config, overrides)
+    project = enter(arguments, overrides=overrides)
     if arguments.action == "recover":
         project.remember_passphrase(arguments.passphrase)
     else:

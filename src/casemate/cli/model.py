@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from casemate.cli.doors import enter
 from casemate.cli.options import common
 
 
@@ -12,17 +13,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     actions.add_parser("list", help="every version with its verdict", parents=[common(nested=True)])
     actions.add_parser("show", help="one version in full", parents=[common(nested=True)]).add_argument("reference", help="NAME or NAME@VERSION")
+    approve = actions.add_parser("approve", help="say, as somebody who did not train it, that it shall be used", parents=[common(nested=True)])
+    approve.add_argument("reference", help="NAME or NAME@VERSION")
+    approve.add_argument("--reason", required=True, help="why, for the record")
+    approve.add_argument("--stage", help="what for (default: [release] stage)")
     export = actions.add_parser("export", help="write the signed model for others", parents=[common(nested=True)])
     export.add_argument("reference", help="NAME or NAME@VERSION")
     export.add_argument("dir", type=Path, help="a new folder")
 
 
 def run(arguments: Any) -> int:
-    """Show or export models."""
+    """Show, approve or export models."""
     from casemate.cli.output import emit, table
-    from casemate.project import Model, open_project
+    from casemate.controls.access.policy import Resource
+    from casemate.project import Model
 
-    project = open_project(arguments.config, arguments.overrides)
+    project = enter(arguments)
     if arguments.action == "list":
         found: list[dict[str, Any]] = [
             {
@@ -47,6 +53,11 @@ def run(arguments: Any) -> int:
         ]
         emit(arguments, {"model": model.reference, "folder": str(arguments.dir), "signer": verified.fingerprint}, "\n".join(text))
         return 0
+    if arguments.action == "approve":
+        model.approve(arguments.reason, arguments.stage)
+        emit(arguments, {"approved": model.reference}, f"{model.reference} is approved; {len(model.approvals())} approvals so far")
+        return 0
+    project.access.permitted("model:read", Resource("Model", model.registered.release.model))
     release = model.registered.release
     gates = [[gate.outcome, gate.gate, "" if gate.value is None else f"{gate.value:.4g}", gate.limit] for gate in release.verdict.gates]
     lines = [
@@ -55,6 +66,7 @@ def run(arguments: Any) -> int:
     ]
     lines += [table(["", "gate", "value", "required"], gates), "", "lineage"]
     lines += [f"  {name:<19} {getattr(release.lineage, name)}" for name in release.lineage.__struct_fields__]
+    lines += ["", "approvals", *(f"  {a.principal} for {a.stage}, {a.time[:19]}: {a.reason}" for a in model.approvals())] if release.bundle else []
     lines += ["", "files", *(f"  {name:<16} {digest}" for name, digest in sorted(release.files.items()))]
     emit(arguments, model.registered.release, "\n".join(lines))
     return 0

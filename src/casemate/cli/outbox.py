@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from casemate.cli.doors import enter
 from casemate.cli.options import common
 
 
@@ -20,9 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: Any) -> int:
     """List, show, send or retry; exit code 5 when something could not be delivered."""
     from casemate.cli.output import emit, table
-    from casemate.project import open_project
 
-    project = open_project(arguments.config, arguments.overrides)
+    project = enter(arguments)
     outbox = project.outbox
     if arguments.action == "list":
         found = outbox.messages(*([arguments.state] if arguments.state else []))

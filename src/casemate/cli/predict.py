@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from casemate.cli.doors import enter
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
@@ -24,10 +26,9 @@ def run(arguments: Any) -> int:
     import io
 
     from casemate.core.files import write_atomic
-    from casemate.project import open_project
     from casemate.serve.client import Client, read_rows
 
-    project = open_project(arguments.config, arguments.overrides)
+    project = enter(arguments)
     options = project.config.serve
     model = arguments.model or project.config.project.name
     rows = read_rows(arguments.file, project.config.data)
@@ -56,16 +57,12 @@ def _token(reference: str | None, project: Any, model: str) -> tuple[str, Any]:
 
     if reference:
         return read_secret(reference), lambda: None
-    principal = project.authorise("token:create")
     service = f"predict-{secrets.token_hex(4)}"
-    with project.store.transaction() as tx:
-        token, identifier = project.access.tokens.create(tx, service, ["client"], [model], datetime.timedelta(hours=1))
-        project.audit.append(tx, principal.uid, "token:create", f'Service::"{service}"', "done", {"token": identifier, "seconds": 3600})
-    project.audit.publish()
+    token, identifier = project.access.admin.create_token(service, ["client"], [model], datetime.timedelta(hours=1))
 
     def revoke() -> None:
         with project.store.transaction() as tx:
             project.access.tokens.forget(tx, service)
-            project.audit.append(tx, principal.uid, "token:revoke", f'Service::"{service}"', "done", {"token": identifier})
+            project.audit.append(tx, project.access.actor.uid, "token:revoke", f'Service::"{service}"', "done", {"token": identifier})
 
     return token, revoke

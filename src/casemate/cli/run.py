@@ -4,6 +4,8 @@ import argparse
 import sys
 from typing import Any
 
+from casemate.cli.doors import enter
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
@@ -19,11 +21,10 @@ def run(arguments: Any) -> int:
     from casemate.cli.output import emit, table
     from casemate.cli.progress import Lines
     from casemate.core.errors import ConfigError
-    from casemate.project import open_project
 
     if arguments.fresh and arguments.start:
         raise ConfigError("--fresh does everything again, --from only a part", hint="give one of them")
-    project = open_project(arguments.config, arguments.overrides)
+    project = enter(arguments)
     lines = Lines(quiet=arguments.format == "json")
     try:
         result = project.run(start=arguments.start, fresh=arguments.fresh, key=arguments.key, reporter=lines)

@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from casemate.cli.doors import enter
 from casemate.cli.options import common
 
 
@@ -20,9 +21,8 @@ def run(arguments: Any) -> int:
     """List, show or cancel runs."""
     from casemate.cli.output import emit, table
     from casemate.core.errors import ConfigError
-    from casemate.project import open_project
 
-    project = open_project(arguments.config, arguments.overrides)
+    project = enter(arguments)
     if arguments.action == "cancel":
         principal = project.authorise("run:cancel", run=arguments.id)
         project.engine.cancel(arguments.id, principal.uid)

@@ -4,6 +4,8 @@ import argparse
 import sys
 from typing import Any
 
+from casemate.cli.doors import enter
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
@@ -12,11 +14,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: Any) -> int:
     """Serve until stopped."""
-    from casemate.project import open_project
     from casemate.serve.server import serve
 
     overrides = arguments.overrides + ([f"serve.port={arguments.port}"] if arguments.port is not None else [])
-    project = open_project(arguments.config, overrides)
+    project = enter(arguments, overrides=overrides)
 
     def announce(url: str, models: list[str]) -> None:
         print(f"serving {', '.join(models)} at {url} (TLS 1.3, CA {project.keys.folder / 'public' / 'ca.pem'})", flush=True)

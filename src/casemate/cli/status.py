@@ -3,6 +3,8 @@
 import argparse
 from typing import Any
 
+from casemate.cli.doors import enter
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """No options beyond the common ones."""
@@ -11,9 +13,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: Any) -> int:
     """Say where the project stands."""
     from casemate.cli.output import emit
-    from casemate.project import open_project
 
-    project = open_project(arguments.config, arguments.overrides)
+    project = enter(arguments)
     runs = project.engine.runs()
     models = project.registry.list()
     signed = next((model.reference for model in models if model.release.bundle), None)

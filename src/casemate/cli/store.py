@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 from urllib.parse import urlsplit
 
+from casemate.cli.doors import enter
 from casemate.cli.options import common
 
 
@@ -26,9 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: Any) -> int:
     """Show, upgrade or move the catalogue; move the objects."""
     from casemate.cli.output import emit, table
-    from casemate.project import open_project
 
-    project = open_project(arguments.config, arguments.overrides, check=arguments.action != "upgrade")
+    project = enter(arguments, check=arguments.action != "upgrade")
     if arguments.action == "show":
         counts = project.store.counts()
         rows = [[name, count] for name, count in counts.items()]

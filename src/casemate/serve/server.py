@@ -57,6 +57,8 @@ def serve(project: Project, announce: Callable[[str, list[str]], None]) -> None:
     """
     options = project.config.serve
     references = options.models or [project.config.project.name]
+    for reference in references:
+        project.require_approved(reference)
     endpoints = [Endpoint.load(_signed_for(options.stage, project.registry, reference)) for reference in references]
     names = [endpoint.reference for endpoint in endpoints]
     if len(set(names)) != len(names):
@@ -198,7 +200,9 @@ class Bounded(HttpToolsProtocol):
 class _Server(uvicorn.Server):
     """uvicorn's server that says when it answers and renews its certificate."""
 
-    def __init__(self, config: uvicorn.Config, started: Callable[[], None], renew: Callable[[], None], guard: Guard, revocations: "Revocations | None") -> None:
+    def __init__(
+        self, config: uvicorn.Config, started: Callable[[], None], renew: Callable[[], None], guard: Guard, revocations: "Revocations | None"
+    ) -> None:
         super().__init__(config)
         self._guard = guard
         self._revocations = revocations

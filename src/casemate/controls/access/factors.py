@@ -8,6 +8,7 @@ good once.
 import base64
 import hmac
 import secrets
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -122,13 +123,13 @@ class Factors:
             tx.execute(FACTORS.update().where(FACTORS.c.id == row.id).values(**values))
         return good
 
-    def _use_recovery(self, rows: list[sa.Row[Any]], code: str) -> bool:
+    def _use_recovery(self, rows: Sequence[sa.Row[Any]], code: str) -> bool:
         digest = hashed(code, "recovery")
         found = [row.id for row in rows if row.kind == "recovery" and hmac.compare_digest(row.secret, digest)]
         if not found:
             return False
         with self.store.transaction() as tx:
-            return tx.execute(FACTORS.delete().where(FACTORS.c.id == found[0])).rowcount == 1
+            return bool(tx.execute(FACTORS.delete().where(FACTORS.c.id == found[0])).rowcount == 1)
 
     def kinds(self, name: str) -> dict[str, int]:
         """How many confirmed factors of each kind a person has."""
@@ -155,4 +156,3 @@ class Factors:
 def uri(name: str, project: str, secret: str) -> str:
     """What an authenticator app reads from a QR code (https://github.com/google/google-authenticator/wiki/Key-Uri-Format)."""
     return f"otpauth://totp/casemate:{quote(name)}%20({quote(project)})?secret={secret}&issuer=casemate&digits={DIGITS}&period={STEP}"
-

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from casemate.controls.access.accounts import Accounts
+from casemate.controls.access.admin import Administration, Alert
 from casemate.controls.access.applied import Applied, gains
 from casemate.controls.access.factors import Factors
 from casemate.controls.access.policy import Decision, Policy, Resource, read_folder
@@ -63,7 +64,9 @@ class Identity:
 class PolicyPoint:
     """Identifies, decides, records."""
 
-    def __init__(self, store: Store, clock: Clock, options: Options, audit: Callable[[], AuditLog], keys: Callable[[], KeyProvider]) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, options: Options, audit: Callable[[], AuditLog], keys: Callable[[], KeyProvider], alert: Alert
+    ) -> None:
         """Nothing is read before it is needed.
 
         Args:
@@ -72,18 +75,25 @@ class PolicyPoint:
             options: what the configuration says.
             audit: where decisions go.
             keys: wraps the secrets of second factors.
+            alert: queues a message for whoever is to hear of an emergency.
         """
         self.store, self.clock, self.options = store, clock, options
-        self._audit, self._keys = audit, keys
         self.directory = Directory(store, clock)
         self.tokens = Tokens(self.directory)
         self.sessions = Sessions(self.directory)
         self.accounts = Accounts(self.directory, options.breached)
         self.applied = Applied(store, clock)
+        self._audit, self._keys = audit, keys
+        self.admin = Administration(self, alert)
         self.session_file = SessionFile(options.project)
         self.pending = False
         """The folder differs from the policies in force, and whoever acts could not apply it."""
         self._actor: Principal | None = None
+
+    @property
+    def audit(self) -> AuditLog:
+        """The log that decisions go to."""
+        return self._audit()
 
     @cached_property
     def factors(self) -> Factors:
@@ -201,7 +211,7 @@ class PolicyPoint:
                 f"the policies in {self.options.folder} would give whoever applies them more: {', '.join(gained[:5])}",
                 hint="somebody else who may change policies must apply them: casemate access policy apply",
             )
-        audit = self._audit()
+        audit = self.audit
         with self.store.transaction() as tx:
             number = self.applied.apply(tx, after, texts, identity.principal.uid)
             detail = {"number": number, "version": after.version, "files": sorted(texts), "gained": gained}
@@ -224,7 +234,7 @@ class PolicyPoint:
         try:
             return identity, self.policy.require(identity.principal, action, resource, self.situation(identity), **context)
         except AccessDenied as error:
-            self._audit().record(identity.principal.uid, action, self.resource(resource), "denied", reason=error.message)
+            self.audit.record(identity.principal.uid, action, self.resource(resource), "denied", reason=error.message)
             raise
 
     def require(self, action: str, resource: Resource = Resource(), *, context: dict[str, Any] | None = None, **detail: Any) -> Principal:  # noqa: B008
@@ -242,7 +252,7 @@ class PolicyPoint:
         identity, decision = self.permitted(action, resource, **(context or {}))
         told = {name: value.uid if isinstance(value, Principal) else value for name, value in (context or {}).items()}
         extra = {"method": identity.method} if identity.session else {}
-        self._audit().record(
+        self.audit.record(
             identity.principal.uid, action, self.resource(resource), "allowed", policies=list(decision.reasons), **told, **extra, **detail
         )
         return identity.principal
@@ -258,7 +268,7 @@ class PolicyPoint:
         Raises:
             AccessDenied: wrong name, password or code, with one text; or there is no second factor where one is required.
         """
-        audit = self._audit()
+        audit = self.audit
         try:
             found = self._proven(name, password)
             if code is not None:
@@ -305,7 +315,7 @@ class PolicyPoint:
         identity = self.identify()
         if identity.session is None:
             return self.login(identity.principal.name, None, code)
-        audit = self._audit()
+        audit = self.audit
         try:
             self.factors.verify(identity.principal.name, code)
         except AccessDenied as error:
@@ -342,8 +352,11 @@ def lifetime(text: str, most: datetime.timedelta) -> datetime.timedelta:
     """`90m`, `4h` or `7d` as a time, at most `most`; ConfigError when it is none."""
     units = {"m": "minutes", "h": "hours", "d": "days"}
     number, unit = text[:-1], text[-1:]
-    if unit not in units or not number.isdigit() or len(number) > 6 or not datetime.timedelta(0) < (
-        found := datetime.timedelta(**{units[unit]: int(number)})
-    ) <= most:
+    if (
+        unit not in units
+        or not number.isdigit()
+        or len(number) > 6
+        or not datetime.timedelta(0) < (found := datetime.timedelta(**{units[unit]: int(number)})) <= most
+    ):
         raise ConfigError(f"{text!r} is not a time of at most {most}", hint="such as 90m, 4h or 7d")
     return found

@@ -17,8 +17,8 @@ from typing import Any
 import cedarpy
 import msgspec
 
-from casemate.controls.access.types import Principal
 from casemate.controls.access.situation import Situation
+from casemate.controls.access.types import Principal
 from casemate.core.digest import sha256
 from casemate.core.errors import AccessDenied, ConfigError
 
@@ -76,7 +76,7 @@ def shipped_roles() -> tuple[str, ...]:
 
 def read_folder(folder: Path) -> dict[str, str]:
     """The project's own policy files by name; ConfigError when one is too large or is not text."""
-    found = {}
+    found: dict[str, str] = {}
     for path in sorted(folder.glob("*.cedar")):
         if len(found) == MAX_FILES or path.stat().st_size > MAX_POLICY_BYTES:
             raise ConfigError(f"the policy file {path} is larger than 1 MiB, or there are more than {MAX_FILES}", hint="remove what is not needed")

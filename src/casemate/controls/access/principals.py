@@ -33,7 +33,8 @@ PRINCIPALS = sa.Table(
     sa.Column("models", sa.JSON, nullable=False),
     sa.Column("created", sa.String, nullable=False, default=""),
     sa.Column("disabled", sa.String),
-    sa.Column("outside", sa.String, unique=True),
+    sa.Column("outside", sa.String),
+    sa.Index("principal_outside", "outside", unique=True),
 )
 ROLES = sa.Table("role", METADATA, sa.Column("name", sa.String, primary_key=True), sa.Column("includes", sa.JSON, nullable=False))
 GRANTS = sa.Table(
@@ -83,7 +84,8 @@ def current_name() -> str:
 
 def touch(tx: sa.Connection) -> None:
     """Move the epoch on: every process forgets its decisions and sessions within a second."""
-    tx.execute(EPOCH.update().values(number=EPOCH.c.number + 1))
+    if tx.execute(EPOCH.update().values(number=EPOCH.c.number + 1)).rowcount == 0:
+        tx.execute(EPOCH.insert().values(id=1, number=1))
 
 
 class Directory:
@@ -96,7 +98,7 @@ class Directory:
     def epoch(self) -> int:
         """Grows with every change of who may do what."""
         with self.store.reading() as tx:
-            return int(tx.execute(sa.select(EPOCH.c.number)).scalar_one())
+            return int(tx.execute(sa.select(EPOCH.c.number)).scalar() or 0)
 
     def add_owner(self, tx: sa.Connection) -> Principal:
         """Register the user of this process as the project's owner."""
@@ -134,9 +136,7 @@ class Directory:
         name = current_name()
         found = self.find("User", name)
         if found is None:
-            raise AccessDenied(
-                f"the user {name!r} is not known to this project", hint="casemate access login, or the project's owner adds this user"
-            )
+            raise AccessDenied(f"the user {name!r} is not known to this project", hint="casemate access login, or the project's owner adds this user")
         return found
 
     def principals(self) -> list[Principal]:

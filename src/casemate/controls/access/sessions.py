@@ -10,6 +10,7 @@ import hmac
 import re
 import secrets
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -38,6 +39,7 @@ SESSIONS = sa.Table(
     sa.Column("network", sa.String),
     sa.Column("certificate", sa.String),
     sa.Column("revoked", sa.String),
+    sa.Index("session_family", "family"),
 )
 _SECRET = re.compile(r"cs_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
 DENIED = "the session has ended or is not known"
@@ -106,7 +108,7 @@ class Sessions:
     ) -> Pair:
         identifier, access, refresh = secrets.token_hex(8), new_secret(), new_secret()
         until = min(self.clock.now() + LIFE, cap)
-        values = {"id": identifier, "family": family, "name": name, "method": method, "started": started.isoformat(), "until": until.isoformat()}
+        values: dict[str, Any] = {"id": identifier, "family": family, "name": name, "method": method, "started": started.isoformat(), "until": until.isoformat()}
         values |= {"hash": hashed(access, "session"), "refresh": hashed(refresh, "refresh"), "cap": cap.isoformat()}
         values |= {"mfa": mfa and mfa.isoformat(), "network": network, "certificate": certificate}
         tx.execute(SESSIONS.insert().values(**values))
@@ -149,13 +151,11 @@ class Sessions:
             fresh = now < _moment(row.cap) and tx.execute(SESSIONS.update().where(*live).values(refreshed=now.isoformat())).rowcount == 1
             if fresh:
                 used = now if mfa else None if row.mfa is None else _moment(row.mfa)
-                return self._insert(
-                    tx, row.family, row.name, row.method, _moment(row.started), _moment(row.cap), used, row.network, row.certificate
-                )
+                return self._insert(tx, row.family, row.name, row.method, _moment(row.started), _moment(row.cap), used, row.network, row.certificate)
             self._revoke(tx, SESSIONS.c.family == row.family, "a secret was used twice" if row.refreshed else "it was over")
         raise AccessDenied(DENIED, hint="casemate access login")
 
-    def _row(self, secret: str, column: str, use: str) -> "sa.Row[tuple[object, ...]] | None":
+    def _row(self, secret: str, column: str, use: str) -> sa.Row[Any] | None:
         match = _SECRET.fullmatch(secret)
         identifier, given = match.groups() if match else ("", "")
         with self.store.reading() as tx:
@@ -163,7 +163,7 @@ class Sessions:
         same = hmac.compare_digest(getattr(row, column) if row else bytes(32), hashed(given, use))
         return row if same else None
 
-    def _revoke(self, tx: sa.Connection, where: "sa.ColumnElement[bool]", why: str) -> int:
+    def _revoke(self, tx: sa.Connection, where: sa.ColumnElement[bool], why: str) -> int:
         count = tx.execute(SESSIONS.update().where(where, SESSIONS.c.revoked.is_(None)).values(revoked=why)).rowcount
         touch(tx)
         return count

@@ -1,6 +1,9 @@
 """The one word for whoever acts."""
 
+import re
 from dataclasses import dataclass
+
+from casemate.core.errors import VerificationError
 
 
 @dataclass(frozen=True)
@@ -20,3 +23,11 @@ class Principal:
     def uid(self) -> str:
         """Cedar's name for it, such as `User::"ana"`."""
         return f'{self.kind}::"{self.name}"'
+
+
+def principal_of(uid: str) -> Principal:
+    """The principal that a record names, without its roles; VerificationError when it is no name of one."""
+    match = re.fullmatch(r'(User|Service)::"([^"\\]+)"', uid)
+    if match is None:
+        raise VerificationError(f"{uid!r} is not a principal", hint="the catalogue was changed: casemate fsck")
+    return Principal(match[1], match[2], ())

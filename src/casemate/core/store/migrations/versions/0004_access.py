@@ -1,5 +1,7 @@
 """Accounts, factors, sessions, own roles, grants with an end, applied policies, approvals; limits of service tokens."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -16,14 +18,15 @@ def upgrade() -> None:
     ):
         op.add_column("principal", column)
     op.create_index("principal_outside", "principal", ["outside"], unique=True)
-    for column in (
+    narrowed: tuple[sa.Column[Any], ...] = (
         sa.Column("actions", sa.JSON, nullable=False, server_default="[]"),
         sa.Column("networks", sa.JSON, nullable=False, server_default="[]"),
         sa.Column("rate", sa.Integer),
         sa.Column("certificate", sa.String),
         sa.Column("created", sa.String, nullable=False, server_default=""),
-    ):
-        op.add_column("token", column)
+    )
+    for limit in narrowed:
+        op.add_column("token", limit)
     op.create_table("role", sa.Column("name", sa.String, primary_key=True), sa.Column("includes", sa.JSON, nullable=False))
     op.create_table(
         "role_grant",
@@ -92,4 +95,3 @@ def upgrade() -> None:
         sa.Column("statement", sa.LargeBinary, nullable=False),
     )
     op.create_table("access_epoch", sa.Column("id", sa.Integer, primary_key=True), sa.Column("number", sa.Integer, nullable=False))
-    op.execute("INSERT INTO access_epoch (id, number) VALUES (1, 0)")

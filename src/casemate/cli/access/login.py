@@ -1,0 +1,133 @@
+"""Logging in and out, second factors, sessions."""
+
+from typing import Any
+
+
+def _whoami(arguments: Any, project: Any) -> int:
+    from casemate.cli.output import emit
+
+    identity = project.access.identify()
+    me, session = identity.principal, identity.session
+    age = project.access.situation(identity).mfa_age
+    value = {
+        "principal": me.uid,
+        "roles": list(me.roles),
+        "method": identity.method,
+        "until": session and session.until.isoformat(),
+        "second_factor": me.mfa,
+        "second_factor_age": age,
+    }
+    text = [f"{me.uid}, roles: {', '.join(me.roles) or 'none'}"]
+    text.append(f"logged in by {identity.method} until {session.until:%H:%M} UTC, renewed by use" if session else "as the user of this machine")
+    if me.mfa:
+        text.append("second factor: " + ("not used in this session" if age is None else f"used {age} s ago"))
+    emit(arguments, value, "\n".join(text))
+    return 0
+
+
+def ask(reference: str, project: Any, what: str) -> str:
+    """The secret behind a reference; `prompt` says what is asked for."""
+    import getpass
+    import sys
+
+    if reference == "prompt" and sys.stdin.isatty():
+        return getpass.getpass(f"{what}: ")
+    return str(project.readask(reference))
+
+
+def _login(arguments: Any, project: Any) -> int:
+    from casemate.cli.output import emit
+    from casemate.controls.access.principals import current_name
+    from casemate.core.errors import ConfigError
+
+    if arguments.name and not arguments.password and arguments.name != current_name():
+        raise ConfigError("the password is missing", hint="--password prompt, env:NAME or file:PATH")
+    name = arguments.name or current_name()
+    password = ask(arguments.password, project, f"Password of {name}") if arguments.password else None
+    code = ask(arguments.code, project, "Code") if arguments.code else None
+    session = project.access.login(name, password, code)
+    value = {"principal": session.principal.uid, "until": session.until.isoformat(), "second_factor": code is not None}
+    emit(arguments, value, f"{session.principal.uid} is logged in; `casemate access logout` ends it")
+    return 0
+
+
+def _logout(arguments: Any, project: Any) -> int:
+    from casemate.cli.output import emit
+
+    ended = project.access.logout()
+    emit(arguments, {"ended": ended}, "logged out" if ended else "nobody was logged in")
+    return 0
+
+
+def _step_up(arguments: Any, project: Any) -> int:
+    from casemate.cli.output import emit
+
+    session = project.access.step_up(ask(arguments.code, project, "Code"))
+    emit(arguments, {"principal": session.principal.uid}, f"{session.principal.uid}: the second factor counts for 15 minutes")
+    return 0
+
+
+def _factor_add(arguments: Any, project: Any) -> int:
+    from casemate.cli.output import emit
+
+    secret, address = project.access.admin.add_factor()
+    text = f"Shown this once. Add it to an authenticator app, by its address or by its secret:\n\n{address}\n\n{secret}\n"
+    emit(arguments, {"secret": secret, "uri": address}, text + "\nNext: casemate access factor confirm --code prompt")
+    return 0
+
+
+def _factor_confirm(arguments: Any, project: Any) -> int:
+    from casemate.cli.output import emit
+
+    codes = project.access.admin.confirm_factor(ask(arguments.code, project, "First code"))
+    text = "The factor counts. Recovery codes, each good once, shown this once and kept nowhere:\n\n" + "\n".join(codes)
+    emit(arguments, {"recovery_codes": codes}, text)
+    return 0
+
+
+def _factor_list(arguments: Any, project: Any) -> int:
+    from casemate.cli.output import emit
+
+    kinds = project.access.factors.kinds(project.access.identify().principal.name)
+    text = "\n".join(f"{kind}: {count}" for kind, count in kinds.items()) or "no second factor: casemate access factor add totp"
+    emit(arguments, kinds, text)
+    return 0
+
+
+def _factor_remove(arguments: Any, project: Any) -> int:
+    from casemate.cli.output import emit
+
+    count = project.access.admin.remove_factors(arguments.name)
+    emit(arguments, {"removed": count}, f"{count} factors of {arguments.name} are forgotten, recovery codes included")
+    return 0
+
+
+def _session_list(arguments: Any, project: Any) -> int:
+    from casemate.cli.output import emit, table
+
+    found = project.access.sessions.live()
+    rows = [[s["id"], s["name"], s["method"], s["started"][:16], s["until"][:16], (s["mfa"] or "")[:16], s["network"]] for s in found]
+    emit(arguments, found, table(["session", "who", "by", "since", "until", "second factor", "from"], rows) if found else "nobody is logged in")
+    return 0
+
+
+def _session_end(arguments: Any, project: Any) -> int:
+    from casemate.cli.output import emit
+
+    project.access.admin.end_session(arguments.id)
+    emit(arguments, {"ended": arguments.id}, f"session {arguments.id} is over, on every server within a second")
+    return 0
+
+
+VERBS = {
+    "whoami": _whoami,
+    "login": _login,
+    "logout": _logout,
+    "step-up": _step_up,
+    "factor add": _factor_add,
+    "factor confirm": _factor_confirm,
+    "factor list": _factor_list,
+    "factor remove": _factor_remove,
+    "session list": _session_list,
+    "session end": _session_end,
+}

@@ -1,0 +1,54 @@
+"""Emergencies and the access review."""
+
+from typing import Any
+
+
+def _break_glass(arguments: Any, project: Any) -> int:
+    from casemate.cli.output import emit
+    from casemate.controls.access.admin import MAX_EMERGENCY
+    from casemate.controls.access.point import lifetime
+
+    made = project.access.admin.break_glass(arguments.reason, lifetime(arguments.lifetime, MAX_EMERGENCY))
+    told = [f"{message.key.rpartition('/')[2]}: {fault.message if fault else 'told'}" for message, fault in project.outbox.send()]
+    text = [f"{made.name} has emergency access until {made.until:%Y-%m-%d %H:%M} UTC; review {made.id} waits for somebody else", *told]
+    emit(arguments, made, "\n".join(text))
+    return 0
+
+
+def _report(arguments: Any, project: Any) -> int:
+    from casemate.cli.output import emit, table
+    from casemate.controls.access.review import review, waiting
+    from casemate.core.errors import ConfigError
+
+    if not 0 < arguments.days <= 3650:
+        raise ConfigError(f"--days {arguments.days}: 1 to 3650")
+    point = project.access
+    found = review(point.directory, point.policy, point.situation(), project.audit.entries(), arguments.days)
+    open_ = waiting(point.directory.grants())
+    rows = [
+        [r.principal, ", ".join(r.roles), (r.last_seen or "never")[:16], "stale" if r.stale else "", r.denied or "", _few(r.unused)] for r in found
+    ]
+    text = [table(["principal", "roles", "last seen", "", "denied", f"permitted, not used in {arguments.days} days"], rows)]
+    text += (
+        ["", table(["emergency access", "who", "since", "reason"], [[g.id, g.name, f"{g.since:%Y-%m-%d %H:%M}", g.reason] for g in open_])]
+        if open_
+        else []
+    )
+    text += ["", "Reviews that wait: casemate access review close ID --finding '...'"] if open_ else []
+    emit(arguments, {"principals": found, "waiting": open_}, "\n".join(text))
+    return 1 if open_ else 0
+
+
+def _few(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+def _close(arguments: Any, project: Any) -> int:
+    from casemate.cli.output import emit
+
+    closed = project.access.admin.close_review(arguments.id, arguments.finding)
+    emit(arguments, closed, f"emergency access {closed.id} of {closed.name} is reviewed and over")
+    return 0
+
+
+VERBS = {"break-glass": _break_glass, "review report": _report, "review close": _close}

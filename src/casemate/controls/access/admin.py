@@ -1,0 +1,249 @@
+"""Changing who may do what: every operation is decided by policy, done and logged in one transaction, seen everywhere within a second."""
+
+import datetime
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from casemate.controls.access.factors import uri
+from casemate.controls.access.principals import EMERGENCY, PRINCIPALS, Grant
+from casemate.controls.access.tokens import TOKENS, Limits
+from casemate.controls.access.types import Principal
+from casemate.core.errors import AccessDenied, ConfigError
+
+if TYPE_CHECKING:
+    from casemate.controls.access.point import PolicyPoint
+
+MAX_DELEGATION = datetime.timedelta(days=30)
+MAX_EMERGENCY = datetime.timedelta(hours=4)
+FRESH = 900
+Alert = Callable[[sa.Connection, str, str, dict[str, Any]], None]
+
+
+class Administration:
+    """What owners and officers do, and what everybody does with their own login."""
+
+    def __init__(self, point: "PolicyPoint", alert: Alert) -> None:
+        """Work through a policy point.
+
+        Args:
+            point: decides and records.
+            alert: queues a message (transaction, event, key, content) for whoever is to hear of it.
+        """
+        self.point = point
+        self.directory = point.directory
+        self._alert = alert
+
+    def _done(self, tx: sa.Connection, principal: Principal, action: str, about: str, **detail: Any) -> None:
+        self.point.audit.append(tx, principal.uid, action, about, "done", detail)
+
+    def _person(self, name: str) -> Principal:
+        return Principal("User", name, ())
+
+    def _asked(self, action: str, name: str, **detail: Any) -> Principal:
+        return self.point.require(action, context={"subject": self._person(name)}, about=f'User::"{name}"', **detail)
+
+    def add_user(self, name: str, roles: list[str], password: str | None = None) -> Principal:
+        """Register a person; with a password they can log in anywhere, without one as the user of this machine or through a provider.
+
+        Raises:
+            AccessDenied: policy. ConfigError: the name, a role or the password is not valid.
+        """
+        principal = self._asked("access:user", name)
+        if roles:
+            self._asked("access:grant", name, roles=roles)
+        derived = None if password is None else self.point.accounts.derive(name, password)
+        with self.point.store.transaction() as tx:
+            made = self.directory.add(tx, name, roles)
+            if derived is not None:
+                self.point.accounts.set(tx, name, derived)
+            self._done(tx, principal, "user:add", made.uid, roles=list(made.roles), password=derived is not None)
+        self.point.audit.publish()
+        return made
+
+    def set_password(self, name: str, password: str, current: str | None = None) -> None:
+        """Give a person another password and end their sessions; one's own needs the current one, if there is one.
+
+        Raises:
+            AccessDenied: policy, or the current password is wrong. ConfigError: unknown name, or the password is too easy.
+        """
+        me = self.point.identify().principal
+        if me.name == name and name in self.point.accounts.known():
+            principal = self.point.require("access:self")
+            self.point.accounts.verify(name, current or "")
+        else:
+            principal = self._asked("access:user", name)
+        if self.directory.find("User", name) is None:
+            raise ConfigError(f"there is no user {name!r}", hint="`casemate access list`")
+        derived = self.point.accounts.derive(name, password)
+        with self.point.store.transaction() as tx:
+            self.point.accounts.set(tx, name, derived)
+            ended = self.point.sessions.end_all(tx, name, "the password was changed")
+            self._done(tx, principal, "user:password", f'User::"{name}"', sessions_ended=ended)
+        self.point.audit.publish()
+
+    def disable_user(self, name: str) -> None:
+        """Let a person act no more, from within a second on; AccessDenied, ConfigError or RefusedError (the last owner) otherwise."""
+        principal = self._asked("access:user", name)
+        with self.point.store.transaction() as tx:
+            self.directory.disable(tx, name)
+            self.point.sessions.end_all(tx, name, "the user was disabled")
+            self._done(tx, principal, "user:disable", f'User::"{name}"')
+        self.point.audit.publish()
+
+    def define_role(self, role: str, includes: list[str]) -> None:
+        """Make a role of the project's own out of others, or change it."""
+        principal = self.point.require("access:grant", about=f'Role::"{role}"')
+        if "owner" not in principal.roles:
+            raise AccessDenied("a role may come to include what its author does not have", hint="an owner defines roles")
+        with self.point.store.transaction() as tx:
+            self.directory.define(tx, role, includes)
+            self._done(tx, principal, "role:define", f'Role::"{role}"', includes=sorted(includes))
+        self.point.audit.publish()
+        self.point.forget()
+
+    def grant(self, name: str, role: str) -> None:
+        """Give a person a role for good."""
+        principal = self._asked("access:grant", name, roles=[role])
+        with self.point.store.transaction() as tx:
+            self.directory.grant(tx, name, role)
+            self._done(tx, principal, "role:grant", f'User::"{name}"', role=role)
+        self.point.audit.publish()
+
+    def withdraw(self, name: str, role: str) -> None:
+        """Take a role from a person, delegations of it included."""
+        principal = self.point.require("access:grant", about=f'User::"{name}"', roles=[role])
+        with self.point.store.transaction() as tx:
+            self.directory.withdraw(tx, name, role)
+            self._done(tx, principal, "role:withdraw", f'User::"{name}"', role=role)
+        self.point.audit.publish()
+
+    def delegate(self, name: str, role: str, reason: str, lifetime: datetime.timedelta) -> Grant:
+        """Lend a person a role that one has for good, for at most 30 days.
+
+        Raises:
+            AccessDenied: policy, or whoever delegates does not have the role, or has it on loan. ConfigError: person, role or time.
+        """
+        principal = self._asked("access:delegate", name, roles=[role])
+        own = next((row["roles"] for row in self.directory.rows() if (row["kind"], row["name"]) == ("User", principal.name)), [])
+        if role not in own and "owner" not in own:  # type: ignore[operator]
+            raise AccessDenied(f"{principal.uid} does not have the role {role!r} to lend", hint="who has it for good may delegate it")
+        if not datetime.timedelta(0) < lifetime <= MAX_DELEGATION:
+            raise ConfigError("a delegation lasts at most 30 days", hint="--for 7d")
+        return self._lend(principal, name, role, "delegation", reason, lifetime)
+
+    def break_glass(self, reason: str, lifetime: datetime.timedelta) -> Grant:
+        """Take the role `emergency` for at most four hours; everybody who hears `access:break-glass` is told, and somebody else must review it.
+
+        Raises:
+            AccessDenied: policy. RefusedError: an earlier one was not reviewed. ConfigError: no reason, or the time is too long.
+        """
+        principal = self.point.require("access:break-glass", reason=reason[:500])
+        if not datetime.timedelta(0) < lifetime <= MAX_EMERGENCY:
+            raise ConfigError("emergency access lasts at most 4 hours", hint="--for 1h")
+        return self._lend(principal, principal.name, EMERGENCY, "break-glass", reason, lifetime)
+
+    def _lend(self, principal: Principal, name: str, role: str, why: str, reason: str, lifetime: datetime.timedelta) -> Grant:
+        with self.point.store.transaction() as tx:
+            made = self.directory.lend(tx, name, role, why, reason, principal.name, lifetime)
+            told = {"grant": made.id, "role": role, "reason": made.reason, "until": made.until.isoformat()}
+            self._done(tx, principal, f"access:{why}", f'User::"{name}"', **told)
+            if why == "break-glass":
+                self._alert(tx, "access:break-glass", f"break-glass/{made.id}", {"principal": principal.uid, **told})
+        self.point.audit.publish()
+        return made
+
+    def close_review(self, identifier: str, finding: str) -> Grant:
+        """Say what an emergency access was worth; by somebody else than who took it."""
+        principal = self.point.require("access:review", grant=identifier)
+        with self.point.store.transaction() as tx:
+            closed = self.directory.review(tx, identifier, principal.name, finding)
+            self._done(tx, principal, "access:reviewed", f'User::"{closed.name}"', grant=identifier, finding=finding.strip())
+        self.point.audit.publish()
+        return closed
+
+    def end_session(self, identifier: str) -> int:
+        """End a session of anybody; ConfigError when there is none."""
+        principal = self.point.require("access:session", session=identifier)
+        with self.point.store.transaction() as tx:
+            count = self.point.sessions.end(tx, identifier, f"ended by {principal.name}")
+            if not count:
+                raise ConfigError(f"no live session {identifier!r}", hint="`casemate access session list`")
+            self._done(tx, principal, "session:end", f'Session::"{identifier}"')
+        self.point.audit.publish()
+        return count
+
+    def create_token(
+        self, service: str, roles: list[str], models: list[str], lifetime: datetime.timedelta, limits: Limits | None = None
+    ) -> tuple[str, str]:
+        """(token, token id) for a service; the token is shown here and nowhere else."""
+        principal = self.point.require("token:create", service=service)
+        if "owner" in roles and "owner" not in principal.roles:
+            raise AccessDenied("nobody gives a service a role that they do not have", hint="an owner creates such a token")
+        limits = limits or Limits()
+        with self.point.store.transaction() as tx:
+            token, identifier = self.point.tokens.create(tx, service, roles, models, lifetime, limits)
+            detail = {"token": identifier, "roles": roles, "models": models, "seconds": int(lifetime.total_seconds()), "limits": vars(limits)}
+            self._done(tx, principal, "token:create", f'Service::"{service}"', **detail)
+        self.point.audit.publish()
+        return token, identifier
+
+    def revoke_token(self, identifier: str) -> None:
+        """Make a token useless, from within a second on; ConfigError when there is none with this id."""
+        principal = self.point.require("token:revoke")
+        with self.point.store.transaction() as tx:
+            self.point.tokens.revoke(tx, identifier)
+            self._done(tx, principal, "token:revoke", f'Token::"{identifier}"')
+        self.point.audit.publish()
+
+    def remove_service(self, service: str) -> int:
+        """Forget a service with all its tokens; returns how many those were. ConfigError when there is none."""
+        principal = self.point.require("access:service", service=service)
+        with self.point.store.transaction() as tx:
+            count = int(tx.execute(sa.select(sa.func.count()).select_from(TOKENS).where(TOKENS.c.service == service)).scalar_one())
+            known = tx.execute(sa.select(PRINCIPALS.c.name).where(PRINCIPALS.c.kind == "Service", PRINCIPALS.c.name == service)).first()
+            if known is None:
+                raise ConfigError(f"there is no service {service!r}", hint="`casemate access service list`")
+            self.point.tokens.forget(tx, service)
+            self._done(tx, principal, "service:remove", f'Service::"{service}"', tokens=count)
+        self.point.audit.publish()
+        return count
+
+    def add_factor(self) -> tuple[str, str]:
+        """(secret in base32, its `otpauth` address) of a new time-based factor of whoever acts; `confirm_factor` makes it count.
+
+        Raises:
+            AccessDenied: there is a factor already and it was not used within the last quarter of an hour.
+        """
+        principal = self._own_factor()
+        identifier, secret, wrapped = self.point.factors.enrol(principal.name)
+        with self.point.store.transaction() as tx:
+            self.point.factors.add(tx, principal.name, identifier, wrapped)
+            self._done(tx, principal, "factor:add", principal.uid, factor=identifier)
+        self.point.audit.publish()
+        return secret, uri(principal.name, self.point.options.project, secret)
+
+    def confirm_factor(self, code: str) -> list[str]:
+        """Let the new factor count, proven by its first code; returns recovery codes, shown here and nowhere else."""
+        principal = self._own_factor()
+        codes = self.point.factors.confirm(principal.name, code)
+        self.point.audit.record(principal.uid, "factor:confirm", principal.uid, "done")
+        return codes
+
+    def remove_factors(self, name: str) -> int:
+        """Forget all factors of a person who has lost them; returns how many."""
+        principal = self._asked("access:user", name)
+        with self.point.store.transaction() as tx:
+            count = self.point.factors.remove(tx, name)
+            self.point.sessions.end_all(tx, name, "the second factor was removed")
+            self._done(tx, principal, "factor:remove", f'User::"{name}"', factors=count)
+        self.point.audit.publish()
+        return count
+
+    def _own_factor(self) -> Principal:
+        identity, _ = self.point.permitted("access:self")
+        age = self.point.situation(identity).mfa_age
+        if identity.principal.mfa and (age is None or age > FRESH):
+            raise AccessDenied("a second factor is replaced with the help of the first one", hint="casemate access step-up --code prompt")
+        return identity.principal
