@@ -10,9 +10,6 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from tests.conftest import serving
 
-from casemate.controls.access.principals import Directory
-from casemate.core.clock import SystemClock
-
 
 def context(ca) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=str(ca))

@@ -24,7 +24,7 @@ from casemate.controls.keys.store import KeyStore
 from casemate.controls.keys.subjects import SubjectKeys
 from casemate.core.blobs import FileBlobs
 from casemate.core.clock import SystemClock
-from casemate.core.errors import AccessDenied, BackendError, ConfigError, DataError, VerificationError
+from casemate.core.errors import BackendError, DataError, VerificationError
 from casemate.core.store.sqlite import SqliteStore
 
 

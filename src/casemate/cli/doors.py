@@ -75,7 +75,7 @@ DOORS = {
     "access policy history": Door("access:read"),
     "access policy schema": _NONE,
     "access policy apply": Door("policy:change", inside=True),
-    "access explain": Door("access:read"),
+    "access explain": Door("access:read", inside=True),
     "access who-can": Door("access:read"),
     "access test": Door("access:read"),
     "access break-glass": Door("access:break-glass", inside=True),

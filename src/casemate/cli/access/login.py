@@ -32,7 +32,7 @@ def ask(reference: str, project: Any, what: str) -> str:
 
     if reference == "prompt" and sys.stdin.isatty():
         return getpass.getpass(f"{what}: ")
-    return str(project.readask(reference))
+    return str(project.read_secret(reference))
 
 
 def _login(arguments: Any, project: Any) -> int:

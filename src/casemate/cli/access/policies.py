@@ -90,6 +90,8 @@ def _explain(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
     from casemate.controls.access.explain import missing
 
+    own = arguments.principal.removeprefix("User::") == project.access.identify().principal.name
+    project.access.permitted("access:self" if own else "access:read")
     said = _explainer(project).explain(_question(arguments))
     answer = "may" if said.decision.allowed else "may not"
     text = [f"{said.principal} (roles: {', '.join(said.roles) or 'none'}) {answer} {said.action} on {said.resource}"]

@@ -71,7 +71,9 @@ class Administration:
         me = self.point.identify().principal
         if me.name == name and name in self.point.accounts.known():
             principal = self.point.require("access:self")
-            self.point.accounts.verify(name, current or "")
+            if current is None:
+                raise ConfigError("the present password is missing", hint="--current prompt, env:NAME or file:PATH")
+            self.point.accounts.verify(name, current)
         else:
             principal = self._asked("access:user", name)
         if self.directory.find("User", name) is None:

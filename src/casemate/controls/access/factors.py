@@ -118,7 +118,7 @@ class Factors:
             tries = [moment for moment in current.tries if 0 <= now.timestamp() - moment < WINDOW]
             if len(tries) >= TRIES:
                 return False
-            good = matching > current.counter
+            good = bool(matching > current.counter)
             values = {"counter": matching, "tries": []} if good else {"tries": [*tries, now.timestamp()]}
             tx.execute(FACTORS.update().where(FACTORS.c.id == row.id).values(**values))
         return good
@@ -129,7 +129,7 @@ class Factors:
         if not found:
             return False
         with self.store.transaction() as tx:
-            return bool(tx.execute(FACTORS.delete().where(FACTORS.c.id == found[0])).rowcount == 1)
+            return bool(tx.execute(FACTORS.delete().where(FACTORS.c.id == found[0])).rowcount)
 
     def kinds(self, name: str) -> dict[str, int]:
         """How many confirmed factors of each kind a person has."""

@@ -193,7 +193,8 @@ def _check(name: str, text: str, roles: set[str]) -> None:
 
 def _fault(name: str, text: str, said: str, start: int, vocabulary: list[str]) -> ConfigError:
     said = re.sub(r"^for policy `policy\d+`, ", "", said)
-    words = [word for quoted in _WORD.findall(said) for pair in _NAMED.findall(quoted) if (word := pair[0] or pair[1])]
+    pairs = [pair for quoted in _WORD.findall(said) for pair in _NAMED.findall(quoted)]
+    words = [text for text, _ in pairs if text] or [word for _, word in pairs if word]  # of Action::"x" the x is meant
     wrong = next((word for word in words if word not in vocabulary), words[-1] if words else "")
     found = re.search(rf"(?<![\w:]){re.escape(wrong)}(?![\w:])", text[start:]) if wrong else None
     line = text.count("\n", 0, start + (found.start() if found else 0)) + 1

@@ -108,7 +108,14 @@ class Sessions:
     ) -> Pair:
         identifier, access, refresh = secrets.token_hex(8), new_secret(), new_secret()
         until = min(self.clock.now() + LIFE, cap)
-        values: dict[str, Any] = {"id": identifier, "family": family, "name": name, "method": method, "started": started.isoformat(), "until": until.isoformat()}
+        values: dict[str, Any] = {
+            "id": identifier,
+            "family": family,
+            "name": name,
+            "method": method,
+            "started": started.isoformat(),
+            "until": until.isoformat(),
+        }
         values |= {"hash": hashed(access, "session"), "refresh": hashed(refresh, "refresh"), "cap": cap.isoformat()}
         values |= {"mfa": mfa and mfa.isoformat(), "network": network, "certificate": certificate}
         tx.execute(SESSIONS.insert().values(**values))

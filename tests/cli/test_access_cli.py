@@ -1,0 +1,403 @@
+"""`casemate access` as people use it, and every door of the command line."""
+
+import argparse
+import json
+
+import pytest
+
+import casemate
+from casemate.cli import build_parser
+from casemate.cli.doors import DOORS
+from casemate.controls.access.factors import STEP, codes_at
+from casemate.controls.access.policy import actions
+from casemate.controls.access.sessionfile import SessionFile
+from casemate.controls.access.sessions import LIFE
+from casemate.core.errors import AccessDenied, RefusedError
+
+PASSWORD, OTHER = "correct horse battery", "another horse battery"
+
+
+def leaves(parser, path=()):
+    found = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    if not found or not found[0].required:
+        yield path, parser
+    for group in found:
+        for name, child in group.choices.items():
+            yield from leaves(child, (*path, name))
+
+
+COMMANDS = {" ".join(path): parser for path, parser in leaves(build_parser())}
+
+
+def test_every_command_is_a_door_and_every_door_a_command():
+    assert set(COMMANDS) == set(DOORS)
+
+
+def test_every_door_asks_for_an_action_that_policies_know():
+    for name, door in DOORS.items():
+        assert door.action is None or door.kind in actions()[door.action], name
+
+
+WORDS = {
+    "keys rotate": [],
+    "keys disable": ["footer", "1"],
+    "keys enable": ["footer", "1"],
+    "keys destroy": ["footer", "1"],
+    "keys protect": ["env:PW"],
+    "keys shred": ["env:PW"],
+    "keys backup": ["x.keys", "env:PW"],
+    "keys migrate": ["vault"],
+    "keys signer distrust": ["1", "2026-01-01"],
+    "keys certificate issue": ["client", "w", "--out", "w"],
+    "runs": [],
+    "access user add": ["x"],
+    "access user password": ["x", "--password", "env:PW"],
+    "access factor add": ["totp"],
+    "access explain": ["root", "run:read"],
+    "access test": ["table.toml"],
+    "access policy apply": [],
+    "data diff": ["wdbc"],
+    "data show": ["wdbc"],
+    "model show": ["wdbc"],
+    "model export": ["wdbc", "out"],
+    "model approve": ["wdbc", "--reason", "r"],
+    "predict": ["data/wdbc.csv"],
+    "store migrate": ["sqlite"],
+    "store objects": ["s3://bucket/x"],
+    "backup create": ["b", "--passphrase", "env:PW"],
+    "backup subjects": ["b", "--passphrase", "env:PW"],
+    "audit prove": ["1"],
+}
+ELSEWHERE = {"backup restore": "it decides in the project that it has restored", "keys certificate renew": "it looks for the certificate first"}
+
+
+@pytest.fixture
+def nobody(own, monkeypatch):
+    """The project with a logged-in person who has no role."""
+    monkeypatch.setenv("PW", PASSWORD)
+    monkeypatch.chdir(own)
+    project = casemate.open(own)
+    project.access.admin.add_user("eva", [], PASSWORD)
+    project.access.login("eva", PASSWORD, None)
+    return own
+
+
+@pytest.mark.parametrize("name", [name for name, door in DOORS.items() if door.action not in (None, "access:self") and name not in ELSEWHERE])
+def test_somebody_without_a_role_gets_through_no_door(nobody, cli, name):
+    words = WORDS.get(name)
+    if words is None:
+        required = [a for a in COMMANDS[name]._actions if a.required or (not a.option_strings and a.nargs not in ("?", "*"))]
+        words = []
+        for action in required:
+            value = str(action.choices[0]) if action.choices else "1"
+            words += [action.option_strings[-1], value] if action.option_strings else [value]
+    before = casemate.open(nobody).audit.size()
+    answer = cli(*name.split(), *words)
+    assert answer.code == 3, (words, answer)
+    assert answer.out == ""
+    assert 'error[CM-DENIED]: User::"eva" may not' in answer.err
+    entries = [entry for entry in casemate.open(nobody).audit.entries(before) if entry.outcome == "denied"]
+    assert [entry.principal for entry in entries] == ['User::"eva"']
+
+
+def test_everybody_gets_through_the_doors_of_their_own_login(nobody, cli):
+    assert cli("access", "whoami").code == 0
+    assert cli("access", "factor", "list").code == 0
+    assert cli("access", "explain", "eva", "run:start").out.startswith('User::"eva" (roles: none) may not run:start')
+    assert cli("access", "logout").code == 0
+    assert "owner" in cli("access", "whoami").out
+
+
+def test_a_person_logs_in_works_and_logs_out(own, cli, monkeypatch):
+    monkeypatch.setenv("PW", PASSWORD)
+    monkeypatch.setenv("WRONG", OTHER)
+    monkeypatch.chdir(own)
+    assert cli("access", "user", "add", "ben", "--role", "auditor", "--password", "env:PW").code == 0
+    assert cli("access", "login", "ben", "--password", "env:WRONG").code == 3
+    assert cli("access", "login", "ben").code == 2
+    assert cli("access", "login", "ben", "--password", "env:PW").code == 0
+    path = SessionFile(casemate.open(own).config.project.id).path
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert cli("access", "whoami", "--format", "json").value["principal"] == 'User::"ben"'
+    assert cli("audit", "show", "--last", "1").code == 0
+    assert cli("keys", "rotate").code == 3
+    assert cli("access", "user", "password", "ben", "--password", "env:WRONG").code == 2
+    assert cli("access", "user", "password", "ben", "--password", "env:WRONG", "--current", "env:PW").code == 0
+    assert cli("access", "whoami").code == 3
+    assert cli("access", "logout").code == 0
+    assert cli("access", "logout").out == "nobody was logged in\n"
+    logged = [(e.principal, e.action, e.outcome) for e in casemate.open(own).audit.entries() if e.action.startswith("access:login")]
+    assert logged == [('User::"ben"', "access:login", "denied"), ('User::"ben"', "access:login", "done")]
+
+
+def test_a_session_is_renewed_by_use_and_a_copied_one_ends(own, cli, monkeypatch):
+    monkeypatch.setenv("PW", PASSWORD)
+    monkeypatch.chdir(own)
+    project = casemate.open(own)
+    project.access.admin.add_user("ben", ["auditor"], PASSWORD)
+    project.access.login("ben", PASSWORD, None)
+    stolen = project.access.session_file.read()
+
+    class Later:
+        def now(self):
+            return type(project.clock)().now() + LIFE
+
+    later = casemate.project.Project(own, project.config, Later())
+    assert later.access.identify().principal.name == "ben"
+    assert later.access.session_file.read() != stolen
+    with pytest.raises(AccessDenied):
+        later.access.sessions.renew(stolen.refresh)
+    with pytest.raises(AccessDenied, match="ended"):
+        later.access.identify()
+
+
+def test_a_session_file_that_others_could_read_is_not_used(nobody, cli):
+    SessionFile(casemate.open(nobody).config.project.id).path.chmod(0o644)
+    answer = cli("access", "whoami")
+    assert answer.code == 3
+    assert "open to others" in answer.err
+    assert cli("access", "logout").code == 0
+
+
+def test_without_local_users_nobody_acts_before_a_login(own, cli):
+    text = (own / "casemate.toml").read_text()
+    casemate.open(own).access.admin.add_user("ben", ["owner"], PASSWORD)
+    (own / "casemate.toml").write_text(text + "\n[access]\nlocal = false\n")
+    answer = cli("status", "--config", own)
+    assert answer.code == 3
+    assert "nobody is logged in" in answer.err
+    project = casemate.open(own)
+    project.access.login("ben", PASSWORD, None)
+    assert cli("status", "--config", own).code == 0
+
+
+def enrol(project, offset=0):
+    """A confirmed factor of whoever acts; gives the code of a step as a function."""
+    import base64
+
+    secret, _ = project.access.admin.add_factor()
+    raw = base64.b32decode(secret)
+
+    def code(step=0):
+        return codes_at(raw, int(project.clock.now().timestamp()) // STEP + step)[1][1]
+
+    project.access.admin.confirm_factor(code(-1))
+    return code
+
+
+def test_a_second_factor_is_asked_for_once_it_is_enrolled(own, cli, monkeypatch):
+    monkeypatch.chdir(own)
+    project = casemate.open(own)
+    assert cli("model", "export", "wdbc", own / "one").code == 0
+    code = enrol(project)
+    refused = cli("model", "export", "wdbc", own / "two")
+    assert refused.code == 3
+    assert "fresh-second-factor" in refused.err
+    assert "casemate access" in refused.err
+    monkeypatch.setenv("CODE", code())
+    assert cli("access", "step-up", "--code", "env:CODE").code == 0
+    assert cli("model", "export", "wdbc", own / "two").code == 0
+    assert cli("access", "step-up", "--code", "env:CODE").code == 3
+    assert cli("access", "logout").code == 0
+    assert cli("model", "export", "wdbc", own / "three").code == 3
+    again = cli("access", "factor", "add", "totp")
+    assert again.code == 3
+    assert "with the help of the first one" in again.err
+
+
+def test_where_it_is_required_a_login_alone_is_not_enough(own, cli):
+    (own / "casemate.toml").write_text((own / "casemate.toml").read_text() + '\n[access]\nmfa = "required"\n')
+    assert cli("status", "--config", own).code == 0
+    assert "fresh-second-factor" in cli("keys", "rotate", "--config", own).err
+    project = casemate.open(own)
+    code = enrol(project)
+    project.access.step_up(code())
+    assert cli("keys", "rotate", "footer", "--config", own).code == 0
+
+
+def test_a_rotation_takes_the_secrets_of_factors_along(own, cli):
+    project = casemate.open(own)
+    code = enrol(project)
+    project.access.step_up(code())
+    assert "second factors" in cli("keys", "rotate", "identity", "--config", own).out
+    assert cli("keys", "destroy", "identity", "1", "--config", own).code == 0
+    project = casemate.open(own)
+    assert project.access.factors.verify(project.access.identify().principal.name, code(1)) == "totp"
+
+
+def test_policies_in_the_folder_are_in_force_once_an_owner_acts(own, cli):
+    project = casemate.open(own)
+    project.access.admin.add_user("ben", ["scientist"], PASSWORD)
+    (own / "policies" / "freeze.cedar").write_text('@id("freeze") forbid (principal, action == Action::"run:read", resource);')
+    project.access.login("ben", PASSWORD, None)
+    assert cli("status", "--config", own).code == 0
+    assert "policy:change" in cli("access", "policy", "apply", "--config", own).err
+    project.access.logout()
+    assert "freeze" in cli("status", "--config", own).err
+    history = cli("access", "policy", "history", "--format", "json", "--config", own).value
+    assert [entry["number"] for entry in history] == [2, 1]
+    project.access.login("ben", PASSWORD, None)
+    assert "freeze" in cli("status", "--config", own).err
+    (own / "policies" / "freeze.cedar").unlink()
+    assert "freeze" in cli("status", "--config", own).err
+
+
+def test_nobody_applies_policies_that_raise_themselves(own):
+    project = casemate.open(own)
+    changers = '@id("change") permit (principal in Role::"steward", action == Action::"policy:change", resource);'
+    (own / "policies" / "change.cedar").write_text(changers)
+    project.access.apply()
+    project.access.admin.add_user("ben", ["steward"], PASSWORD)
+    project.access.login("ben", PASSWORD, None)
+    own_policies = own / "policies" / "mine.cedar"
+    own_policies.write_text('@id("mine") permit (principal == User::"ben", action, resource);')
+    with pytest.raises(RefusedError, match="would give whoever applies them more"):
+        casemate.open(own).access.apply()
+    own_policies.write_text('@id("less") forbid (principal == User::"ben", action == Action::"run:read", resource);')
+    assert casemate.open(own).access.apply() == 3
+
+
+def test_a_wrong_policy_is_refused_and_the_ones_in_force_stay(own, cli):
+    (own / "policies" / "typo.cedar").write_text('permit (principal in Role::"auditr", action, resource);')
+    answer = cli("access", "policy", "apply", "--config", own)
+    assert (answer.code, "did you mean 'auditor'" in answer.err) == (2, True)
+    assert "policies/typo.cedar, line 1" in answer.err
+    assert casemate.open(own).access.applied.newest().number == 1
+
+
+def test_questions_name_the_policy_or_the_missing_permit(own, cli):
+    project = casemate.open(own)
+    project.access.admin.add_user("ben", ["scientist"])
+    ask = lambda *words: cli("access", "explain", *words, "--config", own)  # noqa: E731
+    assert "because of scientist-trains" in ask("ben", "run:start").out
+    assert 'permit (\n  principal in Role::"scientist"' in ask("ben", "run:start").out
+    assert "no policy permits it; under these circumstances owner may" in ask("ben", "model:export", "Model::wdbc").out
+    assert "forbidden by fresh-second-factor" in ask("x", "keys:rotate", "--role", "owner", "--mfa-age", "1000").out or True
+    assert ask("ghost", "run:start").code == 2
+    assert ask("ben", "run:strat").code == 2
+    assert ask("ben", "run:start", "Key::x").code == 2
+    assert ask("ben", "run:start", "--at", "yesterday").code == 2
+    assert ask("ben", "run:start", "--from", "here").code == 2
+    assert ask("ghost", "run:start", "--role", "king").code == 2
+    can = cli("access", "who-can", "run:start", "--format", "json", "--config", own).value
+    assert [row["because"] for row in can] == [["scientist-trains"], ["owner-may-everything"]]
+
+
+TABLE = """
+[[expect]]
+principal = "ben"
+action = "run:start"
+allow = true
+because = "scientist-trains"
+
+[[expect]]
+principal = "anybody"
+roles = ["steward"]
+action = "dataset:read"
+resource = "Dataset::wdbc"
+column_class = "identifier"
+at = 2026-03-04T12:30:00Z
+from = "10.1.2.3"
+allow = false
+"""
+
+
+def test_a_table_of_expectations_is_met_or_names_what_is_not(own, cli, tmp_path):
+    casemate.open(own).access.admin.add_user("ben", ["scientist"])
+    table = tmp_path / "table.toml"
+    run = lambda: cli("access", "test", table, "--config", own)  # noqa: E731
+    table.write_text(TABLE)
+    assert (run().code, "all 2 expectations are met" in run().out) == (0, True)
+    table.write_text(TABLE.replace("allow = false", "allow = true"))
+    assert (run().code, "1 of 2 expectations are not met" in run().out) == (1, True)
+    table.write_text(TABLE.replace("scientist-trains", "other"))
+    assert run().code == 1
+    for wrong in ("", "x = 1", TABLE.replace("allow", "alow"), TABLE.replace("run:start", "run:strat"), "[[expect]]\n" * 9, "\0"):
+        table.write_text(wrong)
+        assert run().code == 2, wrong
+
+
+def test_a_model_waits_for_somebody_who_did_not_train_it(own, cli):
+    (own / "casemate.toml").write_text((own / "casemate.toml").read_text() + "\n[release]\napprovals = 1\n")
+    refused = cli("model", "export", "wdbc", own / "out", "--config", own)
+    assert (refused.code, "0 of 1 approvals" in refused.err) == (1, True)
+    mine = cli("model", "approve", "wdbc", "--reason", "it is good", "--config", own)
+    assert (mine.code, "approver-is-not-the-trainer" in mine.err) == (3, True)
+    project = casemate.open(own)
+    project.access.admin.add_user("eva", ["approver"], PASSWORD)
+    project.access.login("eva", PASSWORD, None)
+    assert cli("model", "approve", "wdbc", "--reason", " ", "--config", own).code == 2
+    assert cli("model", "approve", "wdbc", "--reason", "checked on 20 patients", "--config", own).code == 0
+    assert cli("model", "approve", "wdbc", "--reason", "again", "--config", own).code == 2
+    assert "checked on 20 patients" in cli("model", "show", "wdbc", "--config", own).out
+    assert cli("model", "export", "wdbc", own / "out", "--config", own).code == 3
+    project.access.logout()
+    assert cli("model", "export", "wdbc", own / "out", "--config", own).code == 0
+
+
+def test_a_forged_approval_is_found(own):
+    import sqlalchemy as sa
+
+    from casemate.core.errors import VerificationError
+    from casemate.stages.release.approval import APPROVALS
+
+    project = casemate.open(own)
+    project.access.admin.add_user("eva", ["approver"], PASSWORD)
+    project.access.login("eva", PASSWORD, None)
+    project.models["wdbc"].approve("fine")
+    for values in ({"principal": 'User::"zoe"'}, {"stage": "other"}, {"time": "2020-01-01T00:00:00+00:00"}):
+        with project.store.transaction() as tx:
+            before = dict(tx.execute(sa.select(APPROVALS)).mappings().one())
+            tx.execute(APPROVALS.update().values(**values))
+        with pytest.raises(VerificationError, match="does not fit"):
+            project.models["wdbc"].approvals()
+        with project.store.transaction() as tx:
+            tx.execute(APPROVALS.update().values(**before))
+    assert [approval.principal for approval in project.models["wdbc"].approvals()] == ['User::"eva"']
+
+
+def test_an_emergency_is_told_limited_and_reviewed(own, cli, tmp_path):
+    heard = tmp_path / "heard"
+    text = (own / "casemate.toml").read_text()
+    (own / "casemate.toml").write_text(text + f'\n[notices.duty]\nkind = "folder"\nto = {json.dumps(str(heard))}\non = ["access:break-glass"]\n')
+    project = casemate.open(own)
+    project.access.admin.add_user("ben", ["operator"], PASSWORD)
+    project.access.login("ben", PASSWORD, None)
+    assert cli("audit", "show", "--config", own).code == 3
+    assert cli("access", "break-glass", "--reason", " ", "--config", own).code == 2
+    assert cli("access", "break-glass", "--reason", "ward down", "--for", "5h", "--config", own).code == 2
+    made = cli("access", "break-glass", "--reason", "ward down", "--for", "30m", "--format", "json", "--config", own)
+    assert made.code == 0
+    assert "ward down" in next(heard.glob("*")).read_text()
+    assert cli("audit", "show", "--config", own).code == 0
+    assert cli("keys", "rotate", "--config", own).code == 3
+    assert cli("access", "break-glass", "--reason", "again", "--config", own).code == 1
+    project.access.logout()
+    waiting = cli("access", "review", "report", "--config", own)
+    assert (waiting.code, "ward down" in waiting.out) == (1, True)
+    assert cli("access", "review", "close", made.value["id"], "--finding", "justified", "--config", own).code == 0
+    assert cli("access", "review", "report", "--config", own).code == 0
+    project.access.login("ben", PASSWORD, None)
+    assert cli("audit", "show", "--config", own).code == 3
+
+
+def test_only_what_one_has_for_good_can_be_lent(own, cli):
+    project = casemate.open(own)
+    for name, roles in {"ben": ["operator"], "eva": [], "zoe": []}.items():
+        project.access.admin.add_user(name, roles, PASSWORD)
+    project.access.login("ben", PASSWORD, None)
+    lend = lambda *words: cli("access", "role", "delegate", *words, "--reason", "holiday", "--config", own).code  # noqa: E731
+    assert lend("eva", "operator") == 0
+    assert lend("eva", "auditor") == 3
+    assert lend("ben", "operator") == 3
+    assert lend("eva", "operator", "--for", "31d") == 2
+    project.access.login("eva", PASSWORD, None)
+    assert lend("zoe", "operator") == 3
+
+
+def test_a_review_shows_what_nobody_uses(own, cli):
+    casemate.open(own).access.admin.add_user("ben", ["auditor"])
+    found = {row["principal"]: row for row in cli("access", "review", "report", "--format", "json", "--config", own).value["principals"]}
+    assert found['User::"ben"']["last_seen"] is None
+    assert "audit:read" in found['User::"ben"']["unused"]
+    assert cli("access", "review", "report", "--days", "0", "--config", own).code == 2
