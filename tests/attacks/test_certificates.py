@@ -102,6 +102,21 @@ def test_a_revoked_certificate_ends_open_connections_and_opens_no_new_ones(proje
     assert cli("keys", "certificate", "revoke", serial, "--config", project.root).code == 2
 
 
+def test_a_stolen_token_is_refused_without_the_certificate_that_it_is_bound_to(project, issue, cli, tmp_path):
+    _, mine = issue("client", "ward-7")
+    _, thief = issue("client", "ward-8")
+    words = ("access", "token", "create", "bound", "--certificate", mine / "cert.pem", "--out", tmp_path / "token", "--config", project.root)
+    assert cli(*words).code == 0
+    token = (tmp_path / "token").read_text().strip()
+    with serving(project.root) as running:
+        assert ask(connect(running, mine), token) == 200
+        assert ask(connect(running, thief), token) == 401
+        assert ask(connect(running, mine), token) == 200
+    refused = [entry for entry in project.audit.entries() if entry.detail.get("reason") == "elsewhere"]
+    assert [entry.principal for entry in refused] == ['Service::"bound"']
+    assert cli(*words[:-4], "--out", tmp_path / "t2", "--certificate", tmp_path / "token", "--config", project.root).code == 2
+
+
 def test_predict_uses_a_client_certificate(project, issue, cli, tmp_path):
     _, folder = issue()
     with serving(project.root) as running:

@@ -1,5 +1,6 @@
 """The gateway under hostile and malformed requests: uniform refusals, bounded input, everything recorded."""
 
+import datetime
 import http.client
 import json
 import socket
@@ -9,6 +10,10 @@ import time
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from tests.conftest import serving
+
+from casemate.controls.access.policy import actions
+from casemate.controls.access.tokens import Limits
+from casemate.serve.app import ROUTES
 
 
 def context(ca) -> ssl.SSLContext:
@@ -31,8 +36,6 @@ class Caller:
 
 
 def new_token(project, service="client", role="client", models=("*",)) -> tuple[str, str]:
-    import datetime
-
     with project.store.transaction() as tx:
         return project.access.tokens.create(tx, service, [role], list(models), datetime.timedelta(hours=1))
 
@@ -215,6 +218,94 @@ def test_a_revoked_token_is_refused_within_a_second(gateway, rows):
         project.access.tokens.revoke(tx, identifier)
     time.sleep(1.0)
     assert caller("POST", "/v2/models/wdbc/infer", infer(rows[0]))[0] == 401
+
+
+def within_a_second(caller, status, path="/v2/models/wdbc"):
+    """Whether the answer becomes `status` within a second; polls without pause, so that every cache stays warm."""
+    until = time.monotonic() + 1.0
+    while time.monotonic() < until:
+        if caller("GET", path)[0] == status:
+            return True
+    return False
+
+
+def test_roles_policies_and_services_change_within_a_second_while_calls_go_on(gateway):
+    running, project = gateway
+    admin, hour = project.access.admin, datetime.timedelta(hours=1)
+    caller = Caller(running, admin.create_token("changing", ["client"], ["wdbc"], hour)[0])
+    assert caller("GET", "/v2/models/wdbc")[0] == 200
+    policy = project.root / "policies" / "freeze.cedar"
+    policy.write_text('@id("freeze") forbid (principal == Service::"changing", action == Action::"model:read", resource);')
+    project.access.apply()
+    assert within_a_second(caller, 403)
+    policy.unlink()
+    project.access.apply()
+    assert within_a_second(caller, 200)
+    admin.remove_service("changing")
+    assert within_a_second(caller, 401)
+
+
+def test_a_person_calls_with_a_session_until_it_ends(gateway):
+    running, project = gateway
+    project.access.admin.add_user("ben", ["auditor"])
+    with project.store.transaction() as tx:
+        pair = project.access.sessions.begin(tx, "ben", "password")
+    caller = Caller(running, pair.access)
+    assert caller("GET", "/v2/models/wdbc")[0] == 200
+    assert caller("POST", "/v2/models/wdbc/infer", infer(GOOD))[0] == 403
+    assert Caller(running, pair.refresh)("GET", "/v2/models/wdbc")[0] == 401
+    project.access.admin.withdraw("ben", "auditor")
+    assert within_a_second(caller, 403)
+    project.access.admin.disable_user("ben")
+    assert within_a_second(caller, 401)
+
+
+@pytest.mark.parametrize(
+    ("limits", "path", "status"),
+    [
+        (Limits(networks=("127.0.0.0/8",)), "/v2/models/wdbc", 200),
+        (Limits(networks=("10.0.0.0/8",)), "/v2/models/wdbc", 401),
+        (Limits(certificate="ab" * 32), "/v2/models/wdbc", 401),
+        (Limits(actions=("model:infer",)), "/v2/models/wdbc", 403),
+        (Limits(actions=("model:infer",)), "/v2/health/live", 403),
+        (Limits(actions=("gateway:read",)), "/v2/health/live", 200),
+    ],
+)
+def test_a_token_opens_no_more_than_it_was_narrowed_to(gateway, limits, path, status):
+    running, project = gateway
+    token, _ = project.access.admin.create_token("narrow", ["client"], ["*"], datetime.timedelta(hours=1), limits)
+    assert Caller(running, token)("GET", path)[0] == status
+
+
+def test_a_rate_holds_for_its_token_and_for_no_other(gateway):
+    running, project = gateway
+    hour = datetime.timedelta(hours=1)
+    slow = Caller(running, project.access.admin.create_token("slow", ["client"], ["*"], hour, Limits(rate=5))[0])
+    other = Caller(running, new_token(project, "quick")[0])
+    answers = [slow("GET", "/v2/models/wdbc") for _ in range(8)]
+    assert [status for status, *_ in answers] == [200] * 5 + [429] * 3
+    assert answers[-1][2]["retry-after"] == "1"
+    assert other("GET", "/v2/models/wdbc")[0] == 200
+
+
+@pytest.mark.parametrize("token", [None, "", "x", "cm_00000000_" + "A" * 43, "cs_0123456789abcdef_" + "A" * 43, "A" * 500])
+def test_strangers_get_one_answer_at_every_door_and_where_there_is_none(gateway, token):
+    running, _ = gateway
+    caller, answers = Caller(running, token), set()
+    paths = ["/" + "/".join(part.strip("{}") for part in route.path) for route in ROUTES]
+    for path in [*paths, "/", "/admin", "/v2/models/none", "/v2/repository/index", "/.env", "/metrics/x", "//", "/%00"]:
+        for method in ("GET", "POST", "PUT", "DELETE", "OPTIONS"):
+            status, body, headers = caller(method, path)
+            answers.add((status, body, tuple(sorted((name, value) for name, value in headers.items() if name != "date"))))
+    assert len(answers) == 1
+    (status, body, headers) = answers.pop()
+    assert (status, body) == (401, b'{"error":"authentication required"}')
+    assert "server" not in dict(headers)
+
+
+def test_every_route_asks_for_an_action_that_policies_know():
+    for route in ROUTES:
+        assert ("Model" if "{name}" in route.path else "Project") in actions()[route.action], route
 
 
 def test_every_answer_has_a_durable_entry_before_it_is_sent(gateway, client, rows):

@@ -196,7 +196,7 @@ def test_a_broken_glass_is_reviewed_by_somebody_else_before_the_next(directory):
 
 def test_every_change_moves_the_epoch(directory):
     tokens, sessions = Tokens(directory), Sessions(directory)
-    secret, identifier = token(directory)
+    _, identifier = token(directory)
     changes = [
         (directory.add, "new", []),
         (directory.grant, "new", "auditor"),
