@@ -266,9 +266,79 @@ def engine(steps: int = 30) -> None:
         line("taking a run over and passing its finished step, ms", 1000 * statistics.median(resumed), "<=2000")
 
 
+def access(policies: int = 100, calls: int = 20_000) -> None:
+    """A decision cached and not, a session check, how soon a revocation is seen, a login beside its password hash."""
+    import asyncio
+
+    from casemate import scaffold
+    from casemate.controls.access.accounts import Accounts
+    from casemate.controls.access.policy import Policy, Resource
+    from casemate.controls.audit.log import GroupCommit
+    from casemate.serve.guard import Guard
+
+    def each(work: Callable[[], object], count: int) -> float:
+        """Microseconds a call, best of five."""
+        return min(seconds(lambda: [work() for _ in range(count)]) for _ in range(5)) / count * 1e6
+
+    with tempfile.TemporaryDirectory() as folder:
+        home, os.environ["HOME"] = os.environ["HOME"], folder
+        project = scaffold.create(Path(folder) / "p", scaffold.clinical())
+        point = project.access
+        some = ("model:infer", "model:read", "run:read", "dataset:list", "metrics:read")
+
+        def own(roles: tuple[str, ...], asked: tuple[str, ...]) -> Policy:
+            made = [
+                f'@id("own-{n}") permit (principal in Role::"{roles[n % len(roles)]}", action == Action::"{asked[n % len(asked)]}", resource) '
+                f'when {{ context.purpose == "p{n}" && context.hour >= {n % 24} }};'
+                for n in range(policies)
+            ]
+            return Policy({"own.cedar": "\n".join(made)}, "p")
+
+        spread, worst = own(("client", "auditor", "operator", "monitor"), some), own(("client",), some[:1])
+        hours = __import__("datetime").timedelta(hours=1)
+        token, identifier = point.admin.create_token("svc", ["client"], ["*"], hours)
+        service = point.tokens.authenticate(token).principal
+        situation, resource = point.situation(), Resource("Model", "wdbc")
+        for name, policy, limit in (("spread over roles and actions", spread, "<=150"), ("all about this role and action", worst, "")):
+            assert policy.decide(service, "model:infer", resource, situation).allowed
+            took = each(lambda p=policy: p.decide(service, "model:infer", resource, point.situation()), calls // 20)
+            line(f"decision with {policies} policies of the project, {name}, not cached, us", took, limit)
+        group = GroupCommit(project.audit)
+        guard = Guard(point, group)
+        guard.lifetime = 3600.0
+        scope = {"headers": [(b"host", b"x"), (b"authorization", b"Bearer " + token.encode())], "client": ("127.0.0.1", 1)}
+        line("session check, us", each(lambda: guard.authenticate(scope), calls), "<=2")
+        caller = guard.authenticate(scope)
+        line("decision, cached, us", each(lambda: guard.require(caller, "model:infer", resource), calls), "<=1")
+
+        async def revoked() -> float:
+            watch = asyncio.create_task(guard.watch())
+            await asyncio.sleep(0.3)
+            guard.authenticate(scope)
+            point.admin.revoke_token(identifier)
+            began = time.perf_counter()
+            try:
+                while True:
+                    guard.authenticate(scope)
+                    await asyncio.sleep(0.001)
+            except Exception:  # noqa: BLE001 - refused at last
+                watch.cancel()
+                return time.perf_counter() - began
+
+        line("revocation seen by a gateway whose cache would last an hour, s", asyncio.run(revoked()), "<=1")
+        group.close()
+        password = "correct horse battery staple"
+        point.admin.add_user("ben", ["auditor"], password)
+        accounts = Accounts(point.directory)
+        hashing = min(seconds(lambda: accounts.derive("ben", password)) for _ in range(5))
+        login = min(seconds(lambda: point.login("ben", password, None)) for _ in range(5))
+        line(f"login beside the password hash of {hashing:.2f} s, s", login - hashing, "<=0.3")
+        os.environ["HOME"] = home
+
+
 def main() -> None:
     """Run all comparisons, or those named."""
-    known = {"start": start, "demo": demo, "sealed": sealed, "keys": keys, "audit": audit, "engine": engine, "million": None}
+    known = {"start": start, "demo": demo, "sealed": sealed, "keys": keys, "audit": audit, "engine": engine, "access": access, "million": None}
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*known, []], help="comparisons to run (default: all)")
     parser.add_argument("--rows", type=int, default=1_000_000)

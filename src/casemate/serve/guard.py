@@ -59,6 +59,8 @@ class Guard:
         self.audit = audit
         self.policy = point.in_force()
         self.epoch = point.directory.epoch()
+        self.lifetime = CACHE_SECONDS
+        """Seconds that what was verified or decided is kept, unless the epoch moves earlier."""
         self._callers: dict[tuple[bytes, str | None, str | None], tuple[float, Caller]] = {}
         self._decisions: dict[tuple[str, str | None, str, Resource], tuple[float, Decision]] = {}
         self._allowance: dict[str, tuple[float, float]] = {}
@@ -75,7 +77,7 @@ class Guard:
         if cached is None or cached[0] <= now:
             if len(self._callers) >= CACHE_SIZE:
                 self._callers.clear()
-            cached = self._callers[key] = (now + CACHE_SECONDS, self._verified(*key))
+            cached = self._callers[key] = (now + self.lifetime, self._verified(*key))
         caller = cached[1]
         if caller.limits.rate is not None:
             self._spend(caller.token, caller.limits.rate, now)
@@ -112,7 +114,7 @@ class Guard:
         if cached is None or cached[0] <= now:
             if len(self._decisions) >= CACHE_SIZE:
                 self._decisions.clear()
-            cached = self._decisions[key] = (now + CACHE_SECONDS, self._decided(caller, action, resource))
+            cached = self._decisions[key] = (now + self.lifetime, self._decided(caller, action, resource))
         if not cached[1].allowed:
             self.audit.append(caller.principal.uid, action, self.point.resource(resource), "denied", {"policies": list(cached[1].reasons)})
             raise AccessDenied(f"{action} is not permitted")

@@ -24,7 +24,9 @@ from casemate.core.errors import AccessDenied, ConfigError
 
 MAX_POLICY_BYTES = 1024 * 1024
 MAX_FILES = 200
+MAX_KNOWN = 1024
 NO_PERMIT = "no-permit-matched"
+_JSON = msgspec.json.Encoder()
 _WORD = re.compile(r"`([^`]+)`")
 _NAMED = re.compile(r'"((?:[^"\\]|\\.)*)"|([A-Za-z_][A-Za-z0-9_]*)')
 
@@ -104,7 +106,8 @@ class Policy:
         text = "\n".join([_shipped("roles.cedar"), *texts.values()])
         self.version = sha256(text.encode())
         self.project = project
-        self._policies = cedarpy.PolicySet.from_str(text)
+        self._policies: dict[str, Any] = msgspec.json.decode(cedarpy.policies_to_json_str(text))["staticPolicies"]
+        self._slices: dict[Any, cedarpy.PolicySet] = {}
         self._known: dict[Any, cedarpy.Entities] = {}
 
     def decide(self, principal: Principal, action: str, resource: Resource, situation: Situation, **context: Any) -> Decision:
@@ -118,12 +121,12 @@ class Policy:
             context: what the schema wants to know of this action beside that; users by their `Principal`.
         """
         request = {
-            "principal": principal.uid,
-            "action": f'Action::"{action}"',
-            "resource": f"{resource.kind}::{json.dumps(resource.name or self.project)}",
-            "context": situation.context() | {name: _value(value) for name, value in context.items() if value is not None},
+            "principal": {"type": principal.kind, "id": principal.name},
+            "action": {"type": "Action", "id": action},
+            "resource": {"type": resource.kind, "id": resource.name or self.project},
+            "context": _JSON.encode(situation.context() | {name: _value(value) for name, value in context.items() if value is not None}).decode(),
         }
-        answer = cedarpy.is_authorized(request, self._policies, self._entities(principal, resource), _schema())
+        answer = cedarpy.is_authorized(request, self._slice(principal, action, resource), self._entities(principal, resource), _schema())
         diagnostics = answer.diagnostics
         if diagnostics.errors:
             return Decision(False, ("policy-error",))
@@ -141,21 +144,44 @@ class Policy:
             )
         return decision
 
+    def _slice(self, principal: Principal, action: str, resource: Resource) -> cedarpy.PolicySet:
+        """The policies whose scope does not rule this request out already; the others could not be satisfied by it."""
+        key = (principal.kind, principal.roles, action, resource.kind)
+        if (known := self._slices.get(key)) is None:
+            if len(self._slices) >= MAX_KNOWN:
+                self._slices.clear()
+            roles = self._closure(principal)
+            chosen = {
+                name: policy
+                for name, policy in self._policies.items()
+                if _may_match(policy["action"], "Action", {action})
+                and _may_match(policy["principal"], principal.kind, roles)
+                and _may_match(policy["resource"], resource.kind, None)
+            }
+            document = {"templates": {}, "staticPolicies": chosen, "templateLinks": []}
+            known = self._slices[key] = cedarpy.PolicySet.from_json_str(_JSON.encode(document).decode())
+        return known
+
+    def _closure(self, principal: Principal) -> set[str]:
+        """The principal's roles and all that these include."""
+        wanted, found = list(principal.roles), set[str]()
+        while wanted:
+            if (role := wanted.pop()) not in found:
+                found.add(role)
+                wanted += self.roles.get(role, ())
+        return found
+
     def _entities(self, principal: Principal, resource: Resource) -> cedarpy.Entities:
         key = (principal, resource)
         if (known := self._known.get(key)) is None:
-            if len(self._known) >= 1024:
+            if len(self._known) >= MAX_KNOWN:
                 self._known.clear()
             known = self._known[key] = cedarpy.Entities.from_json_str(json.dumps(self._graph(principal, resource)), _schema())
         return known
 
     def _graph(self, principal: Principal, resource: Resource) -> list[dict[str, Any]]:
         attributes: dict[str, Any] = {"models": list(principal.models)} if principal.kind == "Service" else {"mfa": principal.mfa}
-        wanted, roles = list(principal.roles), dict[str, tuple[str, ...]]()
-        while wanted:
-            if (role := wanted.pop()) not in roles:
-                roles[role] = self.roles.get(role, ())
-                wanted += roles[role]
+        roles = {role: self.roles.get(role, ()) for role in sorted(self._closure(principal))}
         project = {"type": "Project", "id": self.project}
         graph = [_entity(principal.kind, principal.name, attributes, [("Role", role) for role in principal.roles]), _entity("Project", self.project)]
         graph += [_entity("Role", role, {}, [("Role", included) for included in includes]) for role, includes in roles.items()]
@@ -174,6 +200,18 @@ def _entity(kind: str, name: str, attributes: dict[str, Any] | None = None, pare
     return {"uid": {"type": kind, "id": name}, "attrs": attributes or {}, "parents": [{"type": t, "id": n} for t, n in parents or []]}
 
 
+def _may_match(scope: dict[str, Any], kind: str, names: set[str] | None) -> bool:
+    """Whether the scope of a policy could hold for an entity of this type, which is or is in one of `names` (None: whatever)."""
+    if scope["op"] == "is":
+        inside = scope.get("in")
+        return bool(scope["entity_type"] == kind) and (inside is None or _may_match({"op": "in", **inside}, kind, names))
+    entities = scope.get("entities") or ([scope["entity"]] if "entity" in scope else [])
+    if scope["op"] == "All" or names is None or not entities:
+        return True
+    # What names the principal itself, or anything but a role, is left to Cedar.
+    return any(found["type"] not in ("Role", "Action") or found["id"] in names for found in entities)
+
+
 def _value(value: Any) -> Any:
     return {"__entity": {"type": value.kind, "id": value.name}} if isinstance(value, Principal) else value
 
@@ -187,6 +225,8 @@ def _check(name: str, text: str, roles: set[str]) -> None:
     result = cedarpy.validate_policies(text, _shipped("schema.cedarschema"))
     if not result.validation_passed:
         raise _fault(name, text, str(result.errors[0].error), 0, sorted(_vocabulary()))
+    if parsed["templates"]:
+        raise ConfigError(f"policies/{name}: policy templates are not used here", hint="write principal and resource out")
     for role in sorted(_roles_in(parsed) - roles):
         raise _fault(name, text, f'unknown role `Role::"{role}"`', 0, sorted(roles))
 
