@@ -265,6 +265,10 @@ class AccessTable(Table, frozen=True, kw_only=True):
     """Who may do what."""
 
     policies: Annotated[str, Meta(description="Folder of the project's own Cedar policies (`*.cedar`).")] = "policies"
+    rows: Annotated[
+        list[str],
+        Meta(description="Columns of class `general` with few values by which policies open or close rows (`dataset:read-rows`)."),
+    ] = []
     local: Annotated[bool, Meta(description="Users of this machine act as themselves; `false`: only after `casemate access login`.")] = True
     mfa: Annotated[
         Literal["enrolled", "required"],

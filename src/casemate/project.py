@@ -20,6 +20,7 @@ from casemate import pipeline
 from casemate.config import FILE_NAME, Config, NoticeTable, StoreTable
 from casemate.controls.access.point import Options, PolicyPoint
 from casemate.controls.access.policy import Decision, Policy, Resource
+from casemate.controls.access.rows import RowFilter, Tags
 from casemate.controls.access.types import Principal, principal_of
 from casemate.controls.audit.bodies import Bodies
 from casemate.controls.audit.checkpoint import CheckpointSigner
@@ -57,6 +58,7 @@ STATE = ".casemate"
 CATALOG = "catalog.db"
 PLACE = ("objects", "endpoint", "region", "access_key", "secret_key")
 """The settings of `[store]` that say where objects lie."""
+WITHHELD_ROWS = "casemate:withheld-rows"
 ENDS = ("run:passed", "run:refused", "run:failed")
 """Events after which checkpoints are cosigned and copied."""
 
@@ -187,9 +189,10 @@ class Dataset:
         return Access(point.actor, classes, decisions)
 
     def to_arrow(self, columns: list[str] | None = None) -> pa.Table:
-        """The verified, decrypted table; reading it is decided by policy, per column class, and recorded.
+        """The verified, decrypted table; reading it is decided by policy, per column class and row, and recorded.
 
-        Identifiers of subjects whose key was shredded are null. Ask for `casemate_subject` to get every row's keyed pseudonym.
+        How many rows policy withholds is in the schema's metadata as `casemate:withheld-rows`. Identifiers of subjects whose key
+        was shredded are null. Ask for `casemate_subject` to get every row's keyed pseudonym.
 
         Args:
             columns: names to read; default: every column that the user may see. `access()` says what is withheld.
@@ -198,19 +201,22 @@ class Dataset:
             AccessDenied: a column was asked for that the user may not see, or there is none that he may.
             ConfigError: there is no such column.
         """
-        wanted, denied = self._decided(columns)
-        table = tables.read(self.folder, self.project.provider, self.project.signer.verifier, wanted, denied)
-        return self._shown(self.project.identifiers.open(table), columns)
+        wanted, denied, rows = self._decided(columns)
+        table = rows.keep(tables.read(self.folder, self.project.provider, self.project.signer.verifier, wanted, denied))
+        self._told(rows)
+        shown = self._shown(self.project.identifiers.open(table), columns, rows)
+        return shown.replace_schema_metadata({WITHHELD_ROWS: str(rows.withheld)}) if rows.withheld else shown
 
     def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The same in pieces of at most 65 536 rows, in constant memory."""
-        wanted, denied = self._decided(columns)
+        wanted, denied, rows = self._decided(columns)
         root = None
         for batch in tables.scan(self.folder, self.project.provider, self.project.signer.verifier, wanted, denied):
-            piece = pa.Table.from_batches([batch])
+            piece = rows.keep(pa.Table.from_batches([batch]))
             if PSEUDONYM in piece.column_names:
                 root = root or self.project.identifiers.root(create=False)
-            yield from self._shown(self.project.identifiers.open(piece, root), columns).to_batches()
+            yield from self._shown(self.project.identifiers.open(piece, root), columns, rows).to_batches()
+        self._told(rows)
 
     @property
     def folder(self) -> Path:
@@ -223,9 +229,31 @@ class Dataset:
 
         return compare(self.to_arrow(), newer.to_arrow())
 
-    def _decided(self, columns: list[str] | None) -> tuple[list[str], frozenset[str]]:
-        """(columns to read, classes whose keys stay wrapped), decided and recorded."""
+    def _rows(self, access: "Access") -> RowFilter:
+        """The filter of rows; its columns must be open to whoever reads, or nothing is."""
+        point, columns = self.project.access, [name for name in self.project.config.access.rows if name in access.classes]
+        for name in columns:
+            if access.classes[name] != "general":
+                raise ConfigError(f"[access] rows: {name!r} is of class {access.classes[name]}", hint="rows are told apart by general columns")
+            if name in access.withheld:
+                raise AccessDenied(
+                    f"{access.principal.uid} may not see {name!r}, by which rows are told apart", hint="the project's owner writes policies"
+                )
+
+        def allowed(tags: Tags) -> bool:
+            return point.decide("dataset:read-rows", Resource("Row", self.record.name, tags))[1].allowed
+
+        return RowFilter(columns, allowed)
+
+    def _told(self, rows: RowFilter) -> None:
+        if rows.withheld:
+            principal, resource = self.project.access.actor, f'Dataset::"{self.record.name}"'
+            self.project.audit.record(principal.uid, "dataset:read-rows", resource, "denied", version=self.record.version, rows=rows.withheld)
+
+    def _decided(self, columns: list[str] | None) -> tuple[list[str], frozenset[str], RowFilter]:
+        """(columns to read, classes whose keys stay wrapped, filter of rows), decided and recorded."""
         access = self.access()
+        rows = self._rows(access)
         if unknown := sorted(set(columns or ()) - set(access.classes)):
             raise ConfigError(f"{self.reference} has no column {unknown[0]!r}", hint="`casemate data show NAME`")
         asked = list(access.classes) if columns is None else columns
@@ -245,7 +273,7 @@ class Dataset:
         named = {column.name for column in self.record.schema.columns if column.column_class == "identifier"}
         if self.record.subject is not None and PSEUDONYM not in wanted and named & set(wanted):
             wanted = [*wanted, PSEUDONYM]
-        return wanted, access.denied
+        return [*wanted, *(name for name in rows.columns if name not in wanted)], access.denied, rows
 
     @property
     def reference(self) -> str:
@@ -253,9 +281,10 @@ class Dataset:
         return f"{self.record.name}@{self.record.version}"
 
     @staticmethod
-    def _shown(opened: pa.Table, columns: list[str] | None) -> pa.Table:
-        hidden = PSEUDONYM in opened.column_names and PSEUDONYM not in (columns or ())
-        return opened.drop_columns([PSEUDONYM]) if hidden else opened
+    def _shown(opened: pa.Table, columns: list[str] | None, rows: RowFilter) -> pa.Table:
+        """Without what was read for our own purposes only."""
+        ours = {PSEUDONYM, *(rows.columns if columns is not None else ())} - set(columns or ())
+        return opened.drop_columns([name for name in opened.column_names if name in ours])
 
     def to_pandas(self, columns: list[str] | None = None) -> Any:
         """The same as a pandas DataFrame."""

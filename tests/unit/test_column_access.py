@@ -2,9 +2,13 @@
 
 import json
 
+import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import casemate
+from casemate.controls.access.rows import RowFilter
 from casemate.controls.keys.identifiers import PSEUDONYM
 from casemate.core.errors import AccessDenied, ConfigError
 
@@ -47,6 +51,74 @@ def test_a_reader_of_no_column_at_all_is_denied(project):
     (project.root / "policies" / "columns.cedar").write_text('@id("closed") forbid (principal, action == Action::"dataset:read", resource);')
     with pytest.raises(AccessDenied, match="closed"):
         casemate.open(project.root).datasets["wdbc"].to_arrow()
+
+
+def with_rows(root, text, columns='["malignant"]'):
+    (root / "casemate.toml").write_text((root / "casemate.toml").read_text() + f"\n[access]\nrows = {columns}\n")
+    (root / "policies" / "rows.cedar").write_text(text)
+    return casemate.open(root)
+
+
+BENIGN_ONLY = """@id("benign-only")
+forbid (principal, action == Action::"dataset:read-rows", resource) unless { resource.hasTag("malignant") && resource.getTag("malignant") == "0" };
+"""
+
+
+def test_rows_that_policy_closes_are_left_out_and_counted(own):
+    everything = casemate.open(own).datasets["wdbc"].to_arrow()
+    benign = sum(value == "0" for value in everything["malignant"].to_pylist())
+    project = with_rows(own, BENIGN_ONLY)
+    dataset = project.datasets["wdbc"]
+    table = dataset.to_arrow()
+    assert set(table["malignant"].to_pylist()) == {"0"}
+    assert table.num_rows == benign
+    assert table.column_names == everything.column_names
+    assert table.schema.metadata[b"casemate:withheld-rows"] == str(569 - benign).encode()
+    assert sum(batch.num_rows for batch in dataset.batches(["mean_radius"])) == benign
+    assert dataset.to_arrow(["mean_radius"]).column_names == ["mean_radius"]
+    told = [entry for entry in project.audit.entries() if entry.action == "dataset:read-rows"]
+    assert [(entry.outcome, entry.detail["rows"]) for entry in told] == [("denied", 569 - benign)] * 3
+
+
+def test_nothing_is_shown_where_rows_cannot_be_told_apart(own):
+    project = with_rows(
+        own, '@id("closed") forbid (principal, action == Action::"dataset:read", resource) when { context.column_class == "general" };'
+    )
+    with pytest.raises(AccessDenied, match="by which rows are told apart"):
+        project.datasets["wdbc"].to_arrow(["patient_id"])
+
+
+def test_identifiers_do_not_tell_rows_apart(own):
+    project = with_rows(own, BENIGN_ONLY, '["patient_id"]')
+    with pytest.raises(ConfigError, match="is of class identifier"):
+        project.datasets["wdbc"].to_arrow()
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["A", "B", "", None]), st.sampled_from([1.0, 2.5, None]), st.booleans()), max_size=60),
+    st.sets(st.tuples(st.sampled_from(["A", "B", "", None]), st.sampled_from(["1", "2.5", None]))),
+)
+def test_a_row_is_kept_exactly_if_its_combination_is_open(rows, open_):
+    table = pa.table(
+        {"ward": pa.array([r[0] for r in rows], pa.string()), "n": pa.array([r[1] for r in rows], pa.float64()), "x": [r[2] for r in rows]}
+    )
+    asked = []
+
+    def allowed(tags):
+        asked.append(tags)
+        return (dict(tags).get("ward"), dict(tags).get("n")) in open_
+
+    rows_filter = RowFilter(["ward", "n"], allowed)
+    text = {1.0: "1", 2.5: "2.5", None: None}
+    expected = [row for row in rows if (row[0], text[row[1]]) in open_]
+    assert list(zip(*rows_filter.keep(table).to_pydict().values(), strict=True)) == expected
+    assert rows_filter.withheld == len(rows) - len(expected)
+    assert len(asked) == len(set(asked))
+
+
+def test_a_filter_by_a_column_of_many_values_is_refused():
+    with pytest.raises(ConfigError, match="more than 10000 combinations"):
+        RowFilter(["x"], lambda _: True).keep(pa.table({"x": list(range(10_001))}))
 
 
 def test_an_unknown_column_is_named(own):

@@ -46,7 +46,9 @@ class Resource:
 
     kind: str = "Project"
     name: str = ""
-    """Empty for the project itself."""
+    """Empty for the project itself; for a `Row` its data set's name."""
+    tags: tuple[tuple[str, str], ...] = ()
+    """Of a `Row`: column and value."""
 
 
 @cache
@@ -185,7 +187,11 @@ class Policy:
         project = {"type": "Project", "id": self.project}
         graph = [_entity(principal.kind, principal.name, attributes, [("Role", role) for role in principal.roles]), _entity("Project", self.project)]
         graph += [_entity("Role", role, {}, [("Role", included) for included in includes]) for role, includes in roles.items()]
-        if resource.kind != "Project":
+        if resource.kind == "Row":
+            dataset = {"type": "Dataset", "id": resource.name}
+            graph.append({"uid": {"type": "Row", "id": resource.name}, "attrs": {}, "tags": dict(resource.tags), "parents": [dataset]})
+            graph.append({"uid": dataset, "attrs": {"name": resource.name}, "parents": [project]})
+        elif resource.kind != "Project":
             graph.append({"uid": {"type": resource.kind, "id": resource.name}, "attrs": {"name": resource.name}, "parents": [project]})
         return graph
 

@@ -34,7 +34,7 @@ class RowFilter:
         Raises:
             ConfigError: there are more than 10 000 combinations, which no policy is about.
         """
-        if not table.num_rows:
+        if not self.columns or not table.num_rows:
             return table
         codes = np.zeros(table.num_rows, dtype=np.int64)
         for name in self.columns:
@@ -44,9 +44,11 @@ class RowFilter:
             codes = np.unique(codes * (len(encoded.dictionary) + 1) + index, return_inverse=True)[1]
         distinct, first, which = np.unique(codes, return_index=True, return_inverse=True)
         if len(distinct) > MAX_COMBINATIONS:
-            raise ConfigError(f"[access] rows: {', '.join(self.columns)} have more than {MAX_COMBINATIONS} combinations", hint="name columns with few values")
-        sample = {name: pc.cast(table[name].take(pa.array(first)), pa.string()).to_pylist() for name in self.columns}
-        kept = np.array([self._may(tuple((name, sample[name][n]) for name in self.columns if sample[name][n] is not None)) for n in range(len(distinct))])
+            told = f"[access] rows: {', '.join(self.columns)} have more than {MAX_COMBINATIONS} combinations"
+            raise ConfigError(told, hint="name columns with few values")
+        samples = {name: pc.cast(table[name].take(pa.array(first)), pa.string()).to_pylist() for name in self.columns}
+        combinations = [tuple((name, samples[name][n]) for name in self.columns if samples[name][n] is not None) for n in range(len(distinct))]
+        kept = np.array([self._may(tags) for tags in combinations])
         mask = kept[which]
         self.withheld += int((~mask).sum())
         return table.filter(pa.array(mask))
