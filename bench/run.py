@@ -348,7 +348,7 @@ def access(policies: int = 100, calls: int = 20_000) -> None:
         point.admin.add_user("ben", ["auditor"], password)
         accounts = Accounts(point.directory)
         hashing = min(seconds(lambda: accounts.derive("ben", password)) for _ in range(5))
-        login = min(seconds(lambda: point.login("ben", password, None)) for _ in range(5))
+        login = min(seconds(lambda: point.logins.login("ben", password, None)) for _ in range(5))
         line(f"login beside the password hash of {hashing:.2f} s, s", login - hashing, "<=0.3")
         os.environ["HOME"] = home
 

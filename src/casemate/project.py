@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import pyarrow as pa
 import sqlalchemy as sa
 import tomlkit
 
@@ -19,8 +18,7 @@ from casemate import config as configuration
 from casemate import pipeline
 from casemate.config import FILE_NAME, Config, NoticeTable, StoreTable
 from casemate.controls.access.point import Options, PolicyPoint
-from casemate.controls.access.policy import Decision, Policy, Resource
-from casemate.controls.access.rows import RowFilter, Tags
+from casemate.controls.access.policy import Policy, Resource
 from casemate.controls.access.types import Principal, principal_of
 from casemate.controls.audit.bodies import Bodies
 from casemate.controls.audit.checkpoint import CheckpointSigner
@@ -28,9 +26,9 @@ from casemate.controls.audit.keyuse import AuditedKeys
 from casemate.controls.audit.log import AuditLog
 from casemate.controls.audit.outside import Outside
 from casemate.controls.audit.signing import SignatureLog
-from casemate.controls.keys import signers, tables
+from casemate.controls.keys import signers
 from casemate.controls.keys.certificates import Certificates
-from casemate.controls.keys.identifiers import PSEUDONYM, Identifiers, classes_of
+from casemate.controls.keys.identifiers import Identifiers
 from casemate.controls.keys.objects import ObjectStore
 from casemate.controls.keys.secrets import secret_servers
 from casemate.controls.keys.store import KeyStore, keystore_folder
@@ -39,26 +37,27 @@ from casemate.core.blobs import Blobs, S3Place, open_blobs, require_conditions
 from casemate.core.blobs.s3 import split_url
 from casemate.core.clock import Clock, SystemClock
 from casemate.core.engine import STAGES, Effort, Engine, Run
-from casemate.core.errors import AccessDenied, BackendError, ConfigError, VerificationError
+from casemate.core.errors import BackendError, ConfigError, VerificationError
 from casemate.core.files import alone, clear_drafts, clear_scratch, remove_tree, shared_lock, write_atomic
 from casemate.core.outbox import Message, Outbox, Patience, Route
 from casemate.core.secrets import read_secret
 from casemate.core.signatures import Signer
 from casemate.core.store import open_store
 from casemate.core.store.interface import REVISION
-from casemate.core.types import Assessment, Release, SealedDataset, Verdict
+from casemate.core.types import Assessment, Release, Verdict
+from casemate.dataset import Datasets
 from casemate.stages.release.approval import Approval, Approvals
 from casemate.stages.release.bundle import VerifiedModel
 from casemate.stages.release.registry import Registered, Registry
 
 if TYPE_CHECKING:
-    from casemate.stages.data.diff import Difference
+    from casemate.controls.access.issuers import Workloads
+    from casemate.controls.access.oidc import Provider
 
 STATE = ".casemate"
 CATALOG = "catalog.db"
 PLACE = ("objects", "endpoint", "region", "access_key", "secret_key")
 """The settings of `[store]` that say where objects lie."""
-WITHHELD_ROWS = "casemate:withheld-rows"
 ENDS = ("run:passed", "run:refused", "run:failed")
 """Events after which checkpoints are cosigned and copied."""
 
@@ -152,168 +151,6 @@ class Models(Mapping[str, Model]):
 
     def __len__(self) -> int:
         return len(self._project.registry.list())
-
-
-@dataclass(frozen=True)
-class Access:
-    """What one principal may see of a data set."""
-
-    principal: Principal
-    classes: dict[str, str]
-    """Column class per column."""
-    decisions: dict[str, Decision]
-    """The policy's answer per column class."""
-
-    @property
-    def denied(self) -> frozenset[str]:
-        """Column classes whose keys are not unwrapped for this principal."""
-        return frozenset(name for name, decision in self.decisions.items() if not decision.allowed)
-
-    @property
-    def withheld(self) -> dict[str, tuple[str, ...]]:
-        """Per column that stays closed, the policies that say so."""
-        return {column: self.decisions[found].reasons for column, found in self.classes.items() if found in self.denied}
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A sealed version of a table."""
-
-    project: "Project"
-    record: SealedDataset
-
-    def access(self) -> "Access":
-        """What the current user may see of it: each column class is decided by policy. Nothing is recorded."""
-        point, classes, resource = self.project.access, classes_of(self.record), Resource("Dataset", self.record.name)
-        decisions = {found: point.decide("dataset:read", resource, column_class=found)[1] for found in sorted(set(classes.values()))}
-        return Access(point.actor, classes, decisions)
-
-    def to_arrow(self, columns: list[str] | None = None) -> pa.Table:
-        """The verified, decrypted table; reading it is decided by policy, per column class and row, and recorded.
-
-        How many rows policy withholds is in the schema's metadata as `casemate:withheld-rows`. Identifiers of subjects whose key
-        was shredded are null. Ask for `casemate_subject` to get every row's keyed pseudonym.
-
-        Args:
-            columns: names to read; default: every column that the user may see. `access()` says what is withheld.
-
-        Raises:
-            AccessDenied: a column was asked for that the user may not see, or there is none that he may.
-            ConfigError: there is no such column.
-        """
-        wanted, denied, rows = self._decided(columns)
-        table = rows.keep(tables.read(self.folder, self.project.provider, self.project.signer.verifier, wanted, denied))
-        self._told(rows)
-        shown = self._shown(self.project.identifiers.open(table), columns, rows)
-        return shown.replace_schema_metadata({WITHHELD_ROWS: str(rows.withheld)}) if rows.withheld else shown
-
-    def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """The same in pieces of at most 65 536 rows, in constant memory."""
-        wanted, denied, rows = self._decided(columns)
-        root = None
-        for batch in tables.scan(self.folder, self.project.provider, self.project.signer.verifier, wanted, denied):
-            piece = rows.keep(pa.Table.from_batches([batch]))
-            if PSEUDONYM in piece.column_names:
-                root = root or self.project.identifiers.root(create=False)
-            yield from self._shown(self.project.identifiers.open(piece, root), columns, rows).to_batches()
-        self._told(rows)
-
-    @property
-    def folder(self) -> Path:
-        """Where the version lies, sealed."""
-        return self.project.state / "datasets" / self.record.name / self.record.version
-
-    def diff(self, newer: "Dataset") -> "Difference":
-        """What differs in a newer version, without any value."""
-        from casemate.stages.data.diff import compare
-
-        return compare(self.to_arrow(), newer.to_arrow())
-
-    def _rows(self, access: "Access") -> RowFilter:
-        """The filter of rows; its columns must be open to whoever reads, or nothing is."""
-        point, columns = self.project.access, [name for name in self.project.config.access.rows if name in access.classes]
-        for name in columns:
-            if access.classes[name] != "general":
-                raise ConfigError(f"[access] rows: {name!r} is of class {access.classes[name]}", hint="rows are told apart by general columns")
-            if name in access.withheld:
-                raise AccessDenied(
-                    f"{access.principal.uid} may not see {name!r}, by which rows are told apart", hint="the project's owner writes policies"
-                )
-
-        def allowed(tags: Tags) -> bool:
-            return point.decide("dataset:read-rows", Resource("Row", self.record.name, tags))[1].allowed
-
-        return RowFilter(columns, allowed)
-
-    def _told(self, rows: RowFilter) -> None:
-        if rows.withheld:
-            principal, resource = self.project.access.actor, f'Dataset::"{self.record.name}"'
-            self.project.audit.record(principal.uid, "dataset:read-rows", resource, "denied", version=self.record.version, rows=rows.withheld)
-
-    def _decided(self, columns: list[str] | None) -> tuple[list[str], frozenset[str], RowFilter]:
-        """(columns to read, classes whose keys stay wrapped, filter of rows), decided and recorded."""
-        access = self.access()
-        rows = self._rows(access)
-        if unknown := sorted(set(columns or ()) - set(access.classes)):
-            raise ConfigError(f"{self.reference} has no column {unknown[0]!r}", hint="`casemate data show NAME`")
-        asked = list(access.classes) if columns is None else columns
-        refused = [name for name in asked if name in access.withheld]
-        resource = f'Dataset::"{self.record.name}"'
-        reasons = sorted({reason for found in {access.classes[name] for name in asked} for reason in access.decisions[found].reasons})
-        if refused and (columns is not None or len(refused) == len(asked)):
-            self.project.audit.record(access.principal.uid, "dataset:read", resource, "denied", columns=refused, policies=reasons)
-            raise AccessDenied(
-                f"{access.principal.uid} may not dataset:read {self.record.name!r}, columns {', '.join(refused[:8])} ({', '.join(reasons)})",
-                hint="ask for other columns; the project's owner grants roles and writes policies",
-            )
-        wanted = [name for name in asked if name not in refused]
-        self.project.audit.record(
-            access.principal.uid, "dataset:read", resource, "allowed", version=self.record.version, withheld=refused, policies=reasons
-        )
-        named = {column.name for column in self.record.schema.columns if column.column_class == "identifier"}
-        if self.record.subject is not None and PSEUDONYM not in wanted and named & set(wanted):
-            wanted = [*wanted, PSEUDONYM]
-        return [*wanted, *(name for name in rows.columns if name not in wanted)], access.denied, rows
-
-    @property
-    def reference(self) -> str:
-        """`NAME@VERSION`."""
-        return f"{self.record.name}@{self.record.version}"
-
-    @staticmethod
-    def _shown(opened: pa.Table, columns: list[str] | None, rows: RowFilter) -> pa.Table:
-        """Without what was read for our own purposes only."""
-        ours = {PSEUDONYM, *(rows.columns if columns is not None else ())} - set(columns or ())
-        return opened.drop_columns([name for name in opened.column_names if name in ours])
-
-    def to_pandas(self, columns: list[str] | None = None) -> Any:
-        """The same as a pandas DataFrame."""
-        return self.to_arrow(columns).to_pandas()
-
-
-class Datasets(Mapping[str, Dataset]):
-    """Sealed data sets by `NAME` (newest) or `NAME@VERSION`."""
-
-    def __init__(self, project: "Project") -> None:
-        self._project = project
-
-    def _all(self) -> dict[str, Dataset]:
-        found: dict[str, Dataset] = {}
-        for run in self._project.engine.runs():
-            record = self._project.engine.record(run["id"], "data", SealedDataset)
-            if record is not None:
-                found.setdefault(record.name, Dataset(self._project, record))
-                found.setdefault(f"{record.name}@{record.version}", Dataset(self._project, record))
-        return found
-
-    def __getitem__(self, reference: str) -> Dataset:
-        return self._all()[reference]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter([reference for reference in self._all() if "@" in reference])
-
-    def __len__(self) -> int:
-        return len(list(iter(self)))
 
 
 @dataclass(frozen=True)
@@ -417,8 +254,27 @@ class Project:
             local=table.local,
             breached=None if table.breached is None else self.root / table.breached,
             posture=None if table.posture is None else self.root / table.posture,
+            places=table.places,
+            bulk_rows=table.bulk_rows,
+            origin=table.origin or f"https://{self.config.serve.names[0]}:{self.config.serve.port}",
+            provider=self._provider,
+            workloads=self._workloads,
         )
         return PolicyPoint(self.store, self.clock, options, lambda: self.audit, lambda: self.provider, self._alert)
+
+    def _provider(self, name: str) -> "Provider":
+        from casemate.controls.access.oidc import Provider  # not at start-up: 0.1 s
+
+        known = self.config.access.providers
+        if name not in known:
+            raise ConfigError(f"there is no provider {name!r}", hint="[access.providers]: " + (", ".join(sorted(known)) or "none"))
+        return Provider(name, known[name], self.root, self.clock, self.read_secret)
+
+    def _workloads(self) -> "Workloads | None":
+        from casemate.controls.access.issuers import Workloads
+
+        tables = self.config.access.workloads
+        return Workloads(tables, self.root, self.clock, self.config.outbox.timeout) if tables else None
 
     def _alert(self, tx: sa.Connection, event: str, key: str, content: dict[str, Any]) -> None:
         self.outbox.enqueue(tx, event, key, content)

@@ -78,7 +78,7 @@ def nobody(own, monkeypatch):
     monkeypatch.chdir(own)
     project = casemate.open(own)
     project.access.admin.add_user("eva", [], PASSWORD)
-    project.access.login("eva", PASSWORD, None)
+    project.access.logins.login("eva", PASSWORD, None)
     return own
 
 
@@ -135,7 +135,7 @@ def test_a_session_is_renewed_by_use_and_a_copied_one_ends(own, cli, monkeypatch
     monkeypatch.chdir(own)
     project = casemate.open(own)
     project.access.admin.add_user("ben", ["auditor"], PASSWORD)
-    project.access.login("ben", PASSWORD, None)
+    project.access.logins.login("ben", PASSWORD, None)
     stolen = project.access.session_file.read()
 
     class Later:
@@ -167,7 +167,7 @@ def test_without_local_users_nobody_acts_before_a_login(own, cli):
     assert answer.code == 3
     assert "nobody is logged in" in answer.err
     project = casemate.open(own)
-    project.access.login("ben", PASSWORD, None)
+    project.access.logins.login("ben", PASSWORD, None)
     assert cli("status", "--config", own).code == 0
 
 
@@ -211,14 +211,14 @@ def test_where_it_is_required_a_login_alone_is_not_enough(own, cli):
     assert "fresh-second-factor" in cli("keys", "rotate", "--config", own).err
     project = casemate.open(own)
     code = enrol(project)
-    project.access.step_up(code())
+    project.access.logins.step_up(code())
     assert cli("keys", "rotate", "footer", "--config", own).code == 0
 
 
 def test_a_rotation_takes_the_secrets_of_factors_along(own, cli):
     project = casemate.open(own)
     code = enrol(project)
-    project.access.step_up(code())
+    project.access.logins.step_up(code())
     assert "second factors" in cli("keys", "rotate", "identity", "--config", own).out
     assert cli("keys", "destroy", "identity", "1", "--config", own).code == 0
     project = casemate.open(own)
@@ -229,14 +229,14 @@ def test_policies_in_the_folder_are_in_force_once_an_owner_acts(own, cli):
     project = casemate.open(own)
     project.access.admin.add_user("ben", ["scientist"], PASSWORD)
     (own / "policies" / "freeze.cedar").write_text('@id("freeze") forbid (principal, action == Action::"run:read", resource);')
-    project.access.login("ben", PASSWORD, None)
+    project.access.logins.login("ben", PASSWORD, None)
     assert cli("status", "--config", own).code == 0
     assert "policy:change" in cli("access", "policy", "apply", "--config", own).err
-    project.access.logout()
+    project.access.logins.logout()
     assert "freeze" in cli("status", "--config", own).err
     history = cli("access", "policy", "history", "--format", "json", "--config", own).value
     assert [entry["number"] for entry in history] == [2, 1]
-    project.access.login("ben", PASSWORD, None)
+    project.access.logins.login("ben", PASSWORD, None)
     assert "freeze" in cli("status", "--config", own).err
     (own / "policies" / "freeze.cedar").unlink()
     assert "freeze" in cli("status", "--config", own).err
@@ -248,7 +248,7 @@ def test_nobody_applies_policies_that_raise_themselves(own):
     (own / "policies" / "change.cedar").write_text(changers)
     project.access.apply()
     project.access.admin.add_user("ben", ["steward"], PASSWORD)
-    project.access.login("ben", PASSWORD, None)
+    project.access.logins.login("ben", PASSWORD, None)
     own_policies = own / "policies" / "mine.cedar"
     own_policies.write_text('@id("mine") permit (principal == User::"ben", action, resource);')
     with pytest.raises(RefusedError, match="would give whoever applies them more"):
@@ -325,13 +325,13 @@ def test_a_model_waits_for_somebody_who_did_not_train_it(own, cli):
     assert (mine.code, "approver-is-not-the-trainer" in mine.err) == (3, True)
     project = casemate.open(own)
     project.access.admin.add_user("eva", ["approver"], PASSWORD)
-    project.access.login("eva", PASSWORD, None)
+    project.access.logins.login("eva", PASSWORD, None)
     assert cli("model", "approve", "wdbc", "--reason", " ", "--config", own).code == 2
     assert cli("model", "approve", "wdbc", "--reason", "checked on 20 patients", "--config", own).code == 0
     assert cli("model", "approve", "wdbc", "--reason", "again", "--config", own).code == 2
     assert "checked on 20 patients" in cli("model", "show", "wdbc", "--config", own).out
     assert cli("model", "export", "wdbc", own / "out", "--config", own).code == 3
-    project.access.logout()
+    project.access.logins.logout()
     assert cli("model", "export", "wdbc", own / "out", "--config", own).code == 0
 
 
@@ -343,7 +343,7 @@ def test_a_forged_approval_is_found(own):
 
     project = casemate.open(own)
     project.access.admin.add_user("eva", ["approver"], PASSWORD)
-    project.access.login("eva", PASSWORD, None)
+    project.access.logins.login("eva", PASSWORD, None)
     project.models["wdbc"].approve("fine")
     for values in ({"principal": 'User::"zoe"'}, {"stage": "other"}, {"time": "2020-01-01T00:00:00+00:00"}):
         with project.store.transaction() as tx:
@@ -362,7 +362,7 @@ def test_an_emergency_is_told_limited_and_reviewed(own, cli, tmp_path):
     (own / "casemate.toml").write_text(text + f'\n[notices.duty]\nkind = "folder"\nto = {json.dumps(str(heard))}\non = ["access:break-glass"]\n')
     project = casemate.open(own)
     project.access.admin.add_user("ben", ["operator"], PASSWORD)
-    project.access.login("ben", PASSWORD, None)
+    project.access.logins.login("ben", PASSWORD, None)
     assert cli("audit", "show", "--config", own).code == 3
     assert cli("access", "break-glass", "--reason", " ", "--config", own).code == 2
     assert cli("access", "break-glass", "--reason", "ward down", "--for", "5h", "--config", own).code == 2
@@ -372,12 +372,12 @@ def test_an_emergency_is_told_limited_and_reviewed(own, cli, tmp_path):
     assert cli("audit", "show", "--config", own).code == 0
     assert cli("keys", "rotate", "--config", own).code == 3
     assert cli("access", "break-glass", "--reason", "again", "--config", own).code == 1
-    project.access.logout()
+    project.access.logins.logout()
     waiting = cli("access", "review", "report", "--config", own)
     assert (waiting.code, "ward down" in waiting.out) == (1, True)
     assert cli("access", "review", "close", made.value["id"], "--finding", "justified", "--config", own).code == 0
     assert cli("access", "review", "report", "--config", own).code == 0
-    project.access.login("ben", PASSWORD, None)
+    project.access.logins.login("ben", PASSWORD, None)
     assert cli("audit", "show", "--config", own).code == 3
 
 
@@ -385,13 +385,13 @@ def test_only_what_one_has_for_good_can_be_lent(own, cli):
     project = casemate.open(own)
     for name, roles in {"ben": ["operator"], "eva": [], "zoe": []}.items():
         project.access.admin.add_user(name, roles, PASSWORD)
-    project.access.login("ben", PASSWORD, None)
+    project.access.logins.login("ben", PASSWORD, None)
     lend = lambda *words: cli("access", "role", "delegate", *words, "--reason", "holiday", "--config", own).code  # noqa: E731
     assert lend("eva", "operator") == 0
     assert lend("eva", "auditor") == 3
     assert lend("ben", "operator") == 3
     assert lend("eva", "operator", "--for", "31d") == 2
-    project.access.login("eva", PASSWORD, None)
+    project.access.logins.login("eva", PASSWORD, None)
     assert lend("zoe", "operator") == 3
 
 

@@ -11,9 +11,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     actions.add_parser("list", help="sealed versions", parents=[common(nested=True)])
-    actions.add_parser("show", help="schema, screen and quarantine of one", parents=[common(nested=True)]).add_argument(
-        "reference", help="NAME or NAME@VERSION"
-    )
+    show = actions.add_parser("show", help="schema, screen and quarantine of one; what you may read of it", parents=[common(nested=True)])
+    show.add_argument("reference", help="NAME or NAME@VERSION")
+    show.add_argument("--purpose", help="what you may read of it for this purpose (default: the project's)")
     diff = actions.add_parser("diff", help="what differs between two sealed versions, without a value", parents=[common(nested=True)])
     diff.add_argument("old", help="NAME@VERSION")
     diff.add_argument("new", nargs="?", help="NAME@VERSION (default: the newest of that name)")
@@ -36,22 +36,31 @@ def run(arguments: Any) -> int:
         return _diff(arguments, project)
     _require(project, arguments.reference)
     dataset = project.datasets[arguments.reference]
+    if arguments.purpose:
+        dataset = dataset.for_purpose(arguments.purpose)
     record, access = dataset.record, dataset.access()
     principal = project.authorise("dataset:read", "Dataset", record.name, context={"column_class": "general"})
     suspects = msgspec.json.decode(project.objects.get(record.quarantine), type=list[Quarantined])
     columns = [
-        [c.name, c.type, c.column_class, "yes" if c.use else "", "yes" if c.nullable else "", ", ".join(access.withheld.get(c.name, ()))]
+        [
+            c.name,
+            c.type,
+            c.column_class,
+            "yes" if c.use else "",
+            "yes" if c.nullable else "",
+            access.masked.get(c.name) or ", ".join(access.withheld.get(c.name, ())),
+        ]
         for c in record.schema.columns
     ]
     rows = [[s.row, s.reason, s.detail, f"{s.score:.3g}"] for s in suspects[:50]]
     text = [
         f"{record.name}@{record.version}: {record.rows} rows, read by {principal.uid}",
         "",
-        table(["column", "type", "class", "feature", "nullable", "withheld by"], columns),
+        table(["column", "type", "class", "feature", "nullable", "mask, or withheld by"], columns),
         "",
     ]
     text += [f"quarantine: {len(suspects)} rows under suspicion, {record.excluded} excluded", table(["row", "detector", "why", "score"], rows)]
-    emit(arguments, {"dataset": record, "quarantine": suspects, "withheld": access.withheld}, "\n".join(text))
+    emit(arguments, {"dataset": record, "quarantine": suspects, "withheld": access.withheld, "masked": access.masked}, "\n".join(text))
     return 0
 
 

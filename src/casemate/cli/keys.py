@@ -337,6 +337,8 @@ def _issue(arguments: Any, project: Any, kind: str, names: list[str], days: int,
     if replace is None and out.exists():
         raise ConfigError(f"{out} exists already", hint="name a new folder, or renew it")
     principal = project.authorise("certificate:issue", "Key", "certificates")
+    if replace is None and kind == "client" and project.access.directory.of_certificate(names[0]) is not None:
+        project.authorise("access:service", service=names[0])  # who holds it acts as that service
     with project.store.transaction() as tx:
         serial, chain, key = project.certificates.issue(tx, kind, names, days, algorithm)
         detail = {"kind": kind, "names": names, "days": days, "algorithm": algorithm}

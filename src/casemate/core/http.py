@@ -1,9 +1,10 @@
-"""One POST, for what casemate sends by itself: no redirect, no proxy, a bounded answer."""
+"""One request, for what casemate sends by itself: no redirect, no proxy, a bounded answer."""
 
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from casemate.core.errors import TransientError
+from casemate.core.errors import ConfigError, TransientError
 
 MAX_ANSWER = 64 * 1024
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
@@ -15,19 +16,33 @@ def is_private(url: str) -> bool:
     return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
 
 
-def post(url: str, body: bytes, headers: dict[str, str], timeout: float) -> tuple[int, bytes]:
-    """Status and body (at most 64 KiB) of the answer, whatever the status is.
+def post(url: str, body: bytes, headers: dict[str, str], timeout: float, ca: Path | None = None) -> tuple[int, bytes]:
+    """Status and body of the answer to a POST; see `send`."""
+    return send("POST", url, body, headers, timeout, MAX_ANSWER, ca)
+
+
+def get(url: str, headers: dict[str, str], timeout: float, most: int = MAX_ANSWER, ca: Path | None = None) -> tuple[int, bytes]:
+    """Status and body of the answer to a GET; see `send`."""
+    return send("GET", url, None, headers, timeout, most, ca)
+
+
+def send(method: str, url: str, body: bytes | None, headers: dict[str, str], timeout: float, most: int, ca: Path | None) -> tuple[int, bytes]:
+    """Status and body of the answer, whatever the status is.
 
     Args:
+        method: `GET` or `POST`.
         url: http or https; the caller has checked which.
         body: the request's body.
         headers: further headers.
         timeout: seconds for each step of the connection.
+        most: bytes of the body that are read; what is longer is cut off.
+        ca: PEM file of the only authority that is believed; default: those of the system.
 
     Raises:
-        TransientError: nobody answered.
+        TransientError: nobody answered. ConfigError: `ca` cannot be read.
     """
-    import urllib.error  # not at start-up: 14 ms
+    import ssl  # not at start-up: 14 ms
+    import urllib.error
     import urllib.request
 
     class NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -36,13 +51,18 @@ def post(url: str, body: bytes, headers: dict[str, str], timeout: float) -> tupl
         def redirect_request(self, *_: Any) -> None:
             """Refuse."""
 
-    request = urllib.request.Request(url, body, headers, method="POST")  # noqa: S310 - scheme checked by the caller
-    opener = urllib.request.build_opener(NoRedirect, urllib.request.ProxyHandler({}))
+    request = urllib.request.Request(url, body, headers, method=method)  # noqa: S310 - scheme checked by the caller
+    handlers: list[Any] = [NoRedirect, urllib.request.ProxyHandler({})]
+    if ca is not None:
+        try:
+            handlers.append(urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=str(ca))))
+        except OSError as error:  # ssl.SSLError is one
+            raise ConfigError(f"{ca} holds no certificates", hint="the PEM file of the server's authority") from error
     try:
-        with opener.open(request, timeout=timeout) as answer:
-            return int(answer.status), answer.read(MAX_ANSWER)
+        with urllib.request.build_opener(*handlers).open(request, timeout=timeout) as answer:
+            return int(answer.status), answer.read(most)
     except urllib.error.HTTPError as error:
         with error:
-            return error.code, error.read(MAX_ANSWER)
+            return error.code, error.read(most)
     except (OSError, ValueError) as error:
         raise TransientError(f"{request.host} was not reached: {error}", hint="see that it runs and that its certificate is valid") from error

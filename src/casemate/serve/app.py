@@ -19,6 +19,7 @@ from casemate.core.errors import AccessDenied, Error, RequestError
 from casemate.serve import oip
 from casemate.serve.endpoint import Endpoint
 from casemate.serve.guard import Caller, Guard, TooMany, Unauthenticated
+from casemate.serve.login import MAX_BODY, Login
 from casemate.serve.metrics import CONTENT_TYPE, Metrics
 
 BODY_SECONDS = 30.0
@@ -98,6 +99,7 @@ class Gateway:
         for endpoint in sorted(endpoints, key=lambda e: e.card.model_version):
             self.newest[endpoint.card.name] = endpoint
         self.guard = guard
+        self.login = Login(guard.point)
         self.audit = audit
         self.max_body = max_body
         self.max_rows = max_rows
@@ -156,6 +158,8 @@ class Gateway:
         self.guard.require(caller, route.action, Resource("Model", name) if name else Resource())
         if method != route.method:
             raise WrongMethod(f"{route.method} is offered here")
+        if route.name.startswith("login"):
+            return "login", 200, _JSON, await self._own_login(route, scope, receive, caller)
         if not name:
             return self._about_the_gateway(route)
         version = named.get("version")
@@ -181,7 +185,7 @@ class Gateway:
         headers = dict(scope["headers"])
         if headers.get(b"content-encoding", b"identity") != b"identity" or b"inference-header-content-length" in headers:
             raise RequestError("only JSON tensors without compression are offered; with tritonclient use binary_data=False")
-        body = await self._body(headers, receive)
+        body = await self._body(headers, receive, self.max_body)
         request = oip.decode(body)
         if len(body) > INLINE_BYTES:
             reply, rows = await asyncio.to_thread(oip.infer, endpoint, request, self.max_rows)
@@ -199,10 +203,16 @@ class Gateway:
                     self.metrics.labels.labels(endpoint.card.name, version, label).inc()
         return _json(reply)
 
-    async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+    async def _own_login(self, route: Route, scope: Scope, receive: Receive, caller: Caller) -> bytes:
+        headers = dict(scope["headers"])
+        body = await self._body(headers, receive, MAX_BODY) if route.method == "POST" else b""
+        bearer = headers.get(b"authorization", b"")[7:].decode("ascii", "replace")
+        return _json(await asyncio.to_thread(self.login.answer, route.name, caller.session, bearer, scope.get("certificate"), body))
+
+    async def _body(self, headers: dict[bytes, bytes], receive: Receive, most: int) -> bytes:
         declared = headers.get(b"content-length", b"0")
-        if not declared.isdigit() or int(declared) > self.max_body:
-            raise TooLarge(f"the body is larger than {self.max_body} bytes")
+        if not declared.isdigit() or int(declared) > most:
+            raise TooLarge(f"the body is larger than {most} bytes")
         chunks, size = [], 0
         try:
             async with asyncio.timeout(BODY_SECONDS):
@@ -212,8 +222,8 @@ class Gateway:
                         raise RequestError("the caller hung up")
                     chunks.append(message.get("body", b""))
                     size += len(chunks[-1])
-                    if size > self.max_body:
-                        raise TooLarge(f"the body is larger than {self.max_body} bytes")
+                    if size > most:
+                        raise TooLarge(f"the body is larger than {most} bytes")
                     if not message.get("more_body"):
                         return b"".join(chunks)
         except TimeoutError as error:

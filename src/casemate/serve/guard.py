@@ -1,15 +1,18 @@
 """Who calls the gateway and what they may do: decided anew at least twice a second, and at once when anything about access changes.
 
-A call brings a service's token or a person's session as a bearer token. What was verified or decided is kept for
-`CACHE_SECONDS`; a watch on the catalogue's access epoch forgets it earlier, so a revocation, a change of roles or another
-policy holds within that time on every gateway.
+A call brings a bearer token: a service's, a person's session, or a workload's token of an issuer that `[access.workloads]`
+names. Without one a client certificate may stand for a service. What was verified or decided is kept for `CACHE_SECONDS`;
+a watch on the catalogue's access epoch forgets it earlier, so a revocation, a change of roles or another policy holds within
+that time on every gateway.
 """
 
 import asyncio
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from casemate.controls.access.jwt import MAX_TOKEN
 from casemate.controls.access.point import Identity, PolicyPoint
 from casemate.controls.access.policy import Decision, Resource
 from casemate.controls.access.sessions import Session
@@ -21,8 +24,10 @@ from casemate.core.errors import AccessDenied, Error, RequestError
 CACHE_SECONDS = 0.5
 WATCH_SECONDS = 0.25
 CACHE_SIZE = 10_000
-MAX_BEARER = 200
-PERSON = "cs_"
+MAX_BEARER = 7 + MAX_TOKEN
+PERSON, SERVICE = "cs_", "cm_"
+TRUST_SECONDS = 5.0
+"""How often keys of issuers are looked after."""
 
 
 class Unauthenticated(AccessDenied):
@@ -61,17 +66,23 @@ class Guard:
         self.epoch = point.directory.epoch()
         self.lifetime = CACHE_SECONDS
         """Seconds that what was verified or decided is kept, unless the epoch moves earlier."""
-        self._callers: dict[tuple[bytes, str | None, str | None], tuple[float, Caller]] = {}
+        self._callers: dict[tuple[bytes, str | None, str | None, str | None], tuple[float, Caller]] = {}
         self._decisions: dict[tuple[str, str | None, str, Resource], tuple[float, Decision]] = {}
         self._allowance: dict[str, tuple[float, float]] = {}
+        self._denials: Counter[str] = Counter()
+        self.workloads = point.options.workloads()
+        self._trust()
 
     def authenticate(self, scope: dict[str, Any]) -> Caller:
         """The caller; Unauthenticated, with one text for every reason, when there is no good token from this address with this certificate."""
         given = [value for name, value in scope["headers"] if name == b"authorization"]
-        if len(given) != 1 or not given[0].lower().startswith(b"bearer ") or len(given[0]) > MAX_BEARER:
-            raise Unauthenticated("authentication required")
+        service = scope.get("service")
+        if given or service is None:
+            if len(given) != 1 or not given[0].lower().startswith(b"bearer ") or len(given[0]) > MAX_BEARER:
+                raise Unauthenticated("authentication required")
+            service = None
         client = scope.get("client")
-        key = (given[0], client[0] if client else None, scope.get("certificate"))
+        key = (given[0] if given else b"", client[0] if client else None, scope.get("certificate"), service)
         now = time.monotonic()
         cached = self._callers.get(key)
         if cached is None or cached[0] <= now:
@@ -83,18 +94,37 @@ class Guard:
             self._spend(caller.token, caller.limits.rate, now)
         return caller
 
-    def _verified(self, header: bytes, network: str | None, certificate: str | None) -> Caller:
-        token = header[7:].decode("ascii", "replace")
+    def _verified(self, header: bytes, network: str | None, certificate: str | None, service: str | None) -> Caller:
         try:
-            if token.startswith(PERSON):
-                session = self.point.sessions.authenticate(token, certificate)
-                return Caller(session.principal, session.id, Limits(), network, session)
-            service = self.point.tokens.authenticate(token)
+            caller = (
+                self._by_certificate(service, network) if service else self._by_token(header[7:].decode("ascii", "replace"), network, certificate)
+            )
         except AccessDenied as error:
             raise Unauthenticated("authentication required") from error
+        if network is not None:
+            self.point.anomalies.seen(caller.principal.uid, network)
+        return caller
+
+    def _by_certificate(self, name: str, network: str | None) -> Caller:
+        found = self.point.directory.of_certificate(name)
+        if found is None:
+            raise AccessDenied("no service has this certificate")
+        return Caller(found, f"certificate:{name}", Limits(), network, None)
+
+    def _by_token(self, token: str, network: str | None, certificate: str | None) -> Caller:
+        if token.startswith(PERSON):
+            session = self.point.sessions.authenticate(token, certificate)
+            return Caller(session.principal, session.id, Limits(), network, session)
+        if not token.startswith(SERVICE) and self.workloads is not None:
+            name, _ = self.workloads.authenticate(token)
+            found = self.point.directory.find("Service", name)
+            if found is None:
+                raise AccessDenied("the service is not registered")
+            return Caller(found, f"workload:{name}", Limits(), network, None)
+        service = self.point.tokens.authenticate(token)
         if not service.limits.admits(network, certificate):
             self.audit.append(service.principal.uid, "access:authenticate", "Gateway", "denied", {"token": service.token_id, "reason": "elsewhere"})
-            raise Unauthenticated("authentication required")
+            raise AccessDenied("the token is bound to another place")
         return Caller(service.principal, service.token_id, service.limits, network, None)
 
     def _spend(self, token: str, rate: int, now: float) -> None:
@@ -116,6 +146,7 @@ class Guard:
                 self._decisions.clear()
             cached = self._decisions[key] = (now + self.lifetime, self._decided(caller, action, resource))
         if not cached[1].allowed:
+            self._denials[caller.principal.uid] += 1
             self.audit.append(caller.principal.uid, action, self.point.resource(resource), "denied", {"policies": list(cached[1].reasons)})
             raise AccessDenied(f"{action} is not permitted")
 
@@ -126,17 +157,31 @@ class Guard:
         return self.policy.decide(caller.principal, action, resource, situation)
 
     async def watch(self) -> None:
-        """Look at the epoch for ever; forget everything when it moved."""
-        loop = asyncio.get_running_loop()
+        """Look at the epoch for ever; forget everything when it moved. What takes time is done beside the requests."""
+        loop, looked = asyncio.get_running_loop(), time.monotonic()
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             try:
-                epoch = await loop.run_in_executor(None, self.point.directory.epoch)
-                if epoch == self.epoch:
-                    continue
-                policy = await loop.run_in_executor(None, self.point.in_force)
+                await self._look()
             except Error:
                 continue  # what is cached runs out, and nothing new can be verified without the catalogue
+            if self.workloads is not None and time.monotonic() - looked >= TRUST_SECONDS:
+                looked = time.monotonic()
+                await loop.run_in_executor(None, self._trust)
+
+    async def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        denials, self._denials = self._denials, Counter()
+        for uid, count in denials.items():
+            await loop.run_in_executor(None, self.point.anomalies.count, uid, "denied", count)
+        epoch = await loop.run_in_executor(None, self.point.directory.epoch)
+        if epoch != self.epoch:
+            policy = await loop.run_in_executor(None, self.point.in_force)
             self.policy, self.epoch = policy, epoch
             self._callers.clear()
             self._decisions.clear()
+
+    def _trust(self) -> None:
+        """Fetch the keys of issuers that are due; what could not be fetched is recorded."""
+        for issuer, error in self.workloads.refresh() if self.workloads else ():
+            self.audit.append("casemate", "access:issuer", "Gateway", "failed", {"issuer": issuer, "fault": error.code})

@@ -16,7 +16,7 @@ from cryptography import x509
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from casemate.controls.audit.log import GroupCommit
-from casemate.controls.keys.pki import SERVER_DAYS, Authority
+from casemate.controls.keys.pki import SERVER_DAYS, Authority, client_of
 from casemate.core.digest import sha256
 from casemate.core.errors import BackendError, ConfigError, RefusedError
 from casemate.project import Project
@@ -151,14 +151,17 @@ class Bounded(HttpToolsProtocol):
     """Serial number of the client's certificate."""
     thumbprint: str | None = None
     """SHA-256 of the client's certificate."""
+    service: str | None = None
+    """The name that the certificate gives its client."""
 
     def connection_made(self, transport: Any) -> None:
         """Start the clock for the first head; a client whose certificate was revoked goes no further."""
         super().connection_made(transport)
         if self.revocations is not None:
             presented = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
-            self.serial = x509.load_der_x509_certificate(presented).serial_number if presented else None
-            self.thumbprint = sha256(presented) if presented else None
+            if presented:
+                certificate = x509.load_der_x509_certificate(presented)
+                self.serial, self.thumbprint, self.service = certificate.serial_number, sha256(presented), client_of(certificate)
             if self.revocations.refuses(self.serial):
                 transport.abort()
         self._head_bytes, self._heads, self._in_head = 0, 0, True
@@ -179,6 +182,7 @@ class Bounded(HttpToolsProtocol):
         self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
         super().on_message_begin()
         self.scope["certificate"] = self.thumbprint  # type: ignore[typeddict-unknown-key] # what the application binds tokens to
+        self.scope["service"] = self.service  # type: ignore[typeddict-unknown-key]
 
     def on_headers_complete(self) -> None:
         """Stop counting: what follows is the body, which the application bounds."""

@@ -36,25 +36,56 @@ def ask(reference: str, project: Any, what: str) -> str:
 
 
 def _login(arguments: Any, project: Any) -> int:
-    from casemate.cli.output import emit
     from casemate.controls.access.principals import current_name
     from casemate.core.errors import ConfigError
 
+    if arguments.provider:
+        return _through(arguments, project)
+    if arguments.device:
+        raise ConfigError("--device goes with --provider", hint="[access.providers] names them")
     if arguments.name and not arguments.password and arguments.name != current_name():
         raise ConfigError("the password is missing", hint="--password prompt, env:NAME or file:PATH")
     name = arguments.name or current_name()
     password = ask(arguments.password, project, f"Password of {name}") if arguments.password else None
     code = ask(arguments.code, project, "Code") if arguments.code else None
-    session = project.access.login(name, password, code)
-    value = {"principal": session.principal.uid, "until": session.until.isoformat(), "second_factor": code is not None}
+    session = project.access.logins.login(name, password, code)
+    return _logged_in(arguments, session)
+
+
+def _logged_in(arguments: Any, session: Any) -> int:
+    from casemate.cli.output import emit
+
+    value = {"principal": session.principal.uid, "until": session.until.isoformat(), "second_factor": session.mfa is not None}
     emit(arguments, value, f"{session.principal.uid} is logged in; `casemate access logout` ends it")
     return 0
+
+
+def _through(arguments: Any, project: Any) -> int:
+    import hmac
+    import sys
+    import time
+
+    from casemate.controls.access.loopback import Loopback
+    from casemate.core.errors import ConfigError
+
+    if arguments.name or arguments.password or arguments.code:
+        raise ConfigError("with --provider the provider asks for name, password and code", hint="leave them out")
+    provider = project.access.options.provider(arguments.provider)
+    if arguments.device:
+        device = provider.begin_device()
+        print(f"On any device, open {device.verification_uri} and type {device.user_code}", file=sys.stderr, flush=True)
+        return _logged_in(arguments, project.access.logins.through(provider, provider.poll(device, time.sleep)))
+    with Loopback() as loopback:
+        begun = provider.begin(loopback.address)
+        print(f"Log in with a browser on this machine:\n\n{begun.url}\n", file=sys.stderr, flush=True)
+        answer = loopback.wait(lambda said: hmac.compare_digest(said.get("state", "").encode(), begun.state.encode()))
+    return _logged_in(arguments, project.access.logins.through(provider, provider.finish(begun, answer)))
 
 
 def _logout(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
 
-    ended = project.access.logout()
+    ended = project.access.logins.logout()
     emit(arguments, {"ended": ended}, "logged out" if ended else "nobody was logged in")
     return 0
 
@@ -62,7 +93,7 @@ def _logout(arguments: Any, project: Any) -> int:
 def _step_up(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
 
-    session = project.access.step_up(ask(arguments.code, project, "Code"))
+    session = project.access.logins.step_up(ask(arguments.code, project, "Code"))
     emit(arguments, {"principal": session.principal.uid}, f"{session.principal.uid}: the second factor counts for 15 minutes")
     return 0
 

@@ -42,8 +42,9 @@ def _user_add(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
 
     password = ask(arguments.password, project, f"Password for {arguments.name}") if arguments.password else None
-    made = project.access.admin.add_user(arguments.name, arguments.role, password)
+    made = project.access.admin.add_user(arguments.name, arguments.role, password, arguments.account)
     how = f"casemate access login {made.name} --password prompt" if password else "they act as the user of that name on this machine"
+    how = "casemate access login --provider NAME" if arguments.account else how
     emit(arguments, {"principal": made.uid, "roles": list(made.roles)}, f"{made.uid}, roles: {', '.join(made.roles) or 'none'}; {how}")
     return 0
 

@@ -51,4 +51,22 @@ def _close(arguments: Any, project: Any) -> int:
     return 0
 
 
-VERBS = {"break-glass": _break_glass, "review report": _report, "review close": _close}
+def _findings(arguments: Any, project: Any) -> int:
+    from casemate.cli.output import emit, table
+
+    found = project.access.anomalies.list(closed=arguments.all)
+    rows = [[f.id, f.principal, f.kind, f.risk, f"{f.time:%Y-%m-%d %H:%M}", f"{f.until:%Y-%m-%d %H:%M}", f.message, f.closed] for f in found]
+    heads = ["finding", "about", "kind", "risk", "since", "counts until", "what", "closed"]
+    emit(arguments, found, table(heads, rows) if found else "nothing unusual is open")
+    return 1 if any(f.closed is None for f in found) and not arguments.all else 0
+
+
+def _close_finding(arguments: Any, project: Any) -> int:
+    from casemate.cli.output import emit
+
+    closed = project.access.admin.close_finding(arguments.id, arguments.reason)
+    emit(arguments, closed, f"the finding {closed.id} about {closed.principal} is closed")
+    return 0
+
+
+VERBS = {"finding list": _findings, "finding close": _close_finding, "break-glass": _break_glass, "review report": _report, "review close": _close}

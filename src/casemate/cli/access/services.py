@@ -64,6 +64,20 @@ def _token_revoke(arguments: Any, project: Any) -> int:
     return 0
 
 
+def _service_add(arguments: Any, project: Any) -> int:
+    from casemate.cli.output import emit
+
+    roles, models = arguments.role or ["client"], arguments.model or ["*"]
+    project.access.admin.add_service(arguments.name, roles, models, by_certificate=arguments.certificate)
+    how = (
+        f"casemate keys certificate issue client {arguments.name} --out DIR"
+        if arguments.certificate
+        else "name it in [access.workloads.NAME] services"
+    )
+    emit(arguments, {"service": arguments.name, "roles": roles, "models": models}, f"{arguments.name} is registered; next: {how}")
+    return 0
+
+
 def _service_list(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit, table
 
@@ -85,6 +99,7 @@ VERBS = {
     "token create": _token_create,
     "token list": _token_list,
     "token revoke": _token_revoke,
+    "service add": _service_add,
     "service list": _service_list,
     "service remove": _service_remove,
 }

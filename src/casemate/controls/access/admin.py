@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from casemate.controls.access.anomalies import AccessFinding
 from casemate.controls.access.factors import uri
-from casemate.controls.access.principals import EMERGENCY, PRINCIPALS, Grant
+from casemate.controls.access.principals import EMERGENCY, MAX_REASON, PRINCIPALS, Grant
 from casemate.controls.access.tokens import TOKENS, Limits
 from casemate.controls.access.types import Principal
-from casemate.core.errors import AccessDenied, ConfigError
+from casemate.core.errors import AccessDenied, ConfigError, RefusedError
 
 if TYPE_CHECKING:
-    from casemate.controls.access.point import PolicyPoint
+    from casemate.controls.access.point import Identity, PolicyPoint
 
 MAX_DELEGATION = datetime.timedelta(days=30)
 MAX_EMERGENCY = datetime.timedelta(hours=4)
@@ -44,8 +45,14 @@ class Administration:
     def _asked(self, action: str, name: str, **detail: Any) -> Principal:
         return self.point.require(action, context={"subject": self._person(name)}, about=f'User::"{name}"', **detail)
 
-    def add_user(self, name: str, roles: list[str], password: str | None = None) -> Principal:
-        """Register a person; with a password they can log in anywhere, without one as the user of this machine or through a provider.
+    def add_user(self, name: str, roles: list[str], password: str | None = None, account: str | None = None) -> Principal:
+        """Register a person; with a password they can log in anywhere, without one as the user of this machine.
+
+        Args:
+            name: who.
+            roles: what they are.
+            password: of a local account.
+            account: `ISSUER ACCOUNT` at an OpenID provider, which they log in through.
 
         Raises:
             AccessDenied: policy. ConfigError: the name, a role or the password is not valid.
@@ -55,10 +62,10 @@ class Administration:
             self._asked("access:grant", name, roles=roles)
         derived = None if password is None else self.point.accounts.derive(name, password)
         with self.point.store.transaction() as tx:
-            made = self.directory.add(tx, name, roles)
+            made = self.directory.add(tx, name, roles, account)
             if derived is not None:
                 self.point.accounts.set(tx, name, derived)
-            self._done(tx, principal, "user:add", made.uid, roles=list(made.roles), password=derived is not None)
+            self._done(tx, principal, "user:add", made.uid, roles=list(made.roles), password=derived is not None, account=account)
         self.point.audit.publish()
         return made
 
@@ -176,13 +183,38 @@ class Administration:
         self.point.audit.publish()
         return count
 
+    def add_service(self, service: str, roles: list[str], models: list[str], *, by_certificate: bool = False) -> None:
+        """Register a service that proves itself with a client certificate, or as a workload that `[access.workloads]` names."""
+        principal = self.point.require("access:service", service=service)
+        self._no_more_than_own(principal, roles)
+        with self.point.store.transaction() as tx:
+            self.point.tokens.register(tx, service, roles, models, by_certificate=by_certificate)
+            self._done(tx, principal, "service:add", f'Service::"{service}"', roles=roles, models=models, by_certificate=by_certificate)
+        self.point.audit.publish()
+
+    def _no_more_than_own(self, principal: Principal, roles: list[str]) -> None:
+        if "owner" in roles and "owner" not in principal.roles:
+            raise AccessDenied("nobody gives a service a role that they do not have", hint="an owner does")
+
+    def close_finding(self, identifier: str, reason: str) -> AccessFinding:
+        """Say that something unusual was harmless or was dealt with; by somebody else than whom it is about."""
+        principal = self.point.require("access:review", finding=identifier)
+        if not reason.strip() or len(reason) > MAX_REASON:
+            raise ConfigError(f"a reason of 1 to {MAX_REASON} characters is needed", hint="--reason '...'")
+        with self.point.store.transaction() as tx:
+            closed = self.point.anomalies.close(tx, identifier, principal.name, reason.strip())
+            if closed.principal == principal.uid:
+                raise RefusedError("a finding is closed by somebody else than whom it is about", hint="ask an auditor or another owner")
+            self._done(tx, principal, "access:finding-closed", closed.principal, finding=identifier, reason=reason.strip())
+        self.point.audit.publish()
+        return closed
+
     def create_token(
         self, service: str, roles: list[str], models: list[str], lifetime: datetime.timedelta, limits: Limits | None = None
     ) -> tuple[str, str]:
         """(token, token id) for a service; the token is shown here and nowhere else."""
         principal = self.point.require("token:create", service=service)
-        if "owner" in roles and "owner" not in principal.roles:
-            raise AccessDenied("nobody gives a service a role that they do not have", hint="an owner creates such a token")
+        self._no_more_than_own(principal, roles)
         limits = limits or Limits()
         with self.point.store.transaction() as tx:
             token, identifier = self.point.tokens.create(tx, service, roles, models, lifetime, limits)
@@ -218,7 +250,7 @@ class Administration:
         Raises:
             AccessDenied: there is a factor already and it was not used within the last quarter of an hour.
         """
-        principal = self._own_factor()
+        principal = self.own_factor(self.point.permitted("access:self")[0])
         identifier, secret, wrapped = self.point.factors.enrol(principal.name)
         with self.point.store.transaction() as tx:
             self.point.factors.add(tx, principal.name, identifier, wrapped)
@@ -228,10 +260,17 @@ class Administration:
 
     def confirm_factor(self, code: str) -> list[str]:
         """Let the new factor count, proven by its first code; returns recovery codes, shown here and nowhere else."""
-        principal = self._own_factor()
+        principal = self.own_factor(self.point.permitted("access:self")[0])
         codes = self.point.factors.confirm(principal.name, code)
         self.point.audit.record(principal.uid, "factor:confirm", principal.uid, "done")
         return codes
+
+    def own_factor(self, identity: "Identity") -> Principal:
+        """Whoever acts, if they may add a factor to their own login now: the first one, or with the help of one that they have."""
+        age = self.point.situation(identity).mfa_age
+        if identity.principal.mfa and (age is None or age > FRESH):
+            raise AccessDenied("a second factor is replaced with the help of the first one", hint="casemate access step-up --code prompt")
+        return identity.principal
 
     def remove_factors(self, name: str) -> int:
         """Forget all factors of a person who has lost them; returns how many."""
@@ -242,10 +281,3 @@ class Administration:
             self._done(tx, principal, "factor:remove", f'User::"{name}"', factors=count)
         self.point.audit.publish()
         return count
-
-    def _own_factor(self) -> Principal:
-        identity, _ = self.point.permitted("access:self")
-        age = self.point.situation(identity).mfa_age
-        if identity.principal.mfa and (age is None or age > FRESH):
-            raise AccessDenied("a second factor is replaced with the help of the first one", hint="casemate access step-up --code prompt")
-        return identity.principal

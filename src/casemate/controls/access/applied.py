@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from casemate.controls.access.policy import Policy, Resource, actions
+from casemate.controls.access.policy import CLASSES, NEEDED, Policy, Resource, actions
 from casemate.controls.access.principals import touch
 from casemate.controls.access.situation import Situation
 from casemate.controls.access.types import Principal
@@ -24,7 +24,6 @@ POLICY_SETS = sa.Table(
     sa.Column("by", sa.String, nullable=False),
     sa.Column("time", sa.String, nullable=False),
 )
-CLASSES = ("general", "sensitive", "identifier")
 
 
 @dataclass(frozen=True)
@@ -79,6 +78,5 @@ def gains(before: Policy, after: Policy, principal: Principal, situation: Situat
 
 
 def _contexts(action: str) -> list[dict[str, str]]:
-    if action == "dataset:read":
-        return [{"column_class": name} for name in CLASSES]
-    return [{"stage": "production"}] if action in ("model:sign", "model:approve") else [{}]
+    needed = NEEDED.get(action, {})
+    return [needed | {"column_class": name} for name in CLASSES] if "column_class" in needed else [needed]

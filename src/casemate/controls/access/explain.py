@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from casemate.controls.access.policy import NO_PERMIT, Decision, Policy, Resource, actions, roles_text
+from casemate.controls.access.policy import NEEDED, NO_PERMIT, Decision, Policy, Resource, actions, roles_text
 from casemate.controls.access.principals import Directory
 from casemate.controls.access.situation import Situation, address
 from casemate.controls.access.types import Principal
@@ -145,10 +145,10 @@ class Explainer:
             for name in ("trainer", "steward", "subject")
             if (value := getattr(asked, name))
         }
-        if asked.action == "dataset:read":
-            return {"column_class": asked.column_class or "general"}
-        if asked.action in ("model:sign", "model:approve"):
-            return {"stage": asked.stage or "production"} | {name: people[name] for name in ("trainer", "steward") if name in people}
+        needed = NEEDED.get(asked.action, {})
+        if needed:
+            said = {name: getattr(asked, name) or usual for name, usual in needed.items()}
+            return said | ({name: people[name] for name in ("trainer", "steward") if name in people} if "stage" in needed else {})
         return {"subject": people["subject"]} if "subject" in people else {}
 
     def _situation(self, asked: Expectation) -> Situation:

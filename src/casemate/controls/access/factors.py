@@ -38,6 +38,14 @@ FACTORS = sa.Table(
     sa.Column("confirmed", sa.String),
     sa.Column("tries", sa.JSON, nullable=False),
 )
+CHALLENGES = sa.Table(
+    "challenge",
+    METADATA,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("purpose", sa.String, primary_key=True),
+    sa.Column("value", sa.LargeBinary, nullable=False),
+    sa.Column("until", sa.String, nullable=False),
+)
 DENIED = "the code is wrong, was used already, or there were too many tries"
 
 
@@ -81,7 +89,7 @@ class Factors:
         codes = [base64.b32encode(secrets.token_bytes(10)).decode().lower() for _ in range(RECOVERY_CODES)]
         now = self.clock.now().isoformat()
         with self.store.transaction() as tx:
-            older = (FACTORS.c.name == name, FACTORS.c.id != row.id)
+            older = (FACTORS.c.name == name, FACTORS.c.id != row.id, FACTORS.c.kind.in_(("totp", "recovery")))
             tx.execute(FACTORS.delete().where(*older))
             tx.execute(FACTORS.update().where(FACTORS.c.id == row.id).values(confirmed=now))
             for code_ in codes:

@@ -7,6 +7,7 @@ padding, no critical extensions, no keys inside of the token (RFC 8725).
 
 import base64
 import datetime
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ MAX_TOKEN = 16 * 1024
 MAX_KEYS = 100
 LEEWAY = datetime.timedelta(seconds=60)
 LEAST_RSA_BITS = 2048
+REFUSED, REMEDY = "the token is not valid", "ask its issuer for another one"
 ALGORITHMS = {
     "RS256": ("RSA", None),
     "RS384": ("RSA", None),
@@ -29,6 +31,7 @@ ALGORITHMS = {
     "ES256": ("EC", "P-256"),
     "ES384": ("EC", "P-384"),
     "ES512": ("EC", "P-521"),
+    "EdDSA": ("OKP", "Ed25519"),
 }
 """Algorithm -> type and curve of the key. No `none`, and nothing with a shared secret."""
 _FORBIDDEN = ("crit", "jwk", "jku", "x5c", "x5u", "b64")
@@ -47,6 +50,18 @@ class _Claims(msgspec.Struct):
     iat: float | None = None
     nbf: float | None = None
     nonce: str | None = None
+    azp: str | None = None
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What an issuer says; made by `verify` only."""
+
+    issuer: str
+    subject: str
+    expires: datetime.datetime
+    said: dict[str, Any]
+    """Every claim, as it stands in the token."""
 
 
 def read_keys(content: bytes) -> list[dict[str, Any]]:
@@ -54,9 +69,9 @@ def read_keys(content: bytes) -> list[dict[str, Any]]:
     try:
         found = msgspec.json.decode(content, type=dict[str, Any])
         keys = msgspec.convert(found["keys"], list[dict[str, Any]])
-    except (msgspec.MsgspecError, KeyError, RecursionError) as error:
+        usable = [key for key in keys[:MAX_KEYS] if any(_fits(key, name) for name in ALGORITHMS)]
+    except (msgspec.MsgspecError, KeyError, TypeError, RecursionError) as error:
         raise ConfigError("this is not a JWK set", hint="JSON with a list of keys, such as `kubectl get --raw /openid/v1/jwks`") from error
-    usable = [key for key in keys[:MAX_KEYS] if any(_fits(key, name) for name in ALGORITHMS)]
     if not usable:
         raise ConfigError("the JWK set holds no public key that may verify a token", hint="ask whoever runs the issuer")
     return usable
@@ -67,7 +82,7 @@ def check_signature(token: str, keys: list[dict[str, Any]]) -> bytes:
     try:
         return _payload(token, keys)
     except (JoseError, ValueError, TypeError, KeyError, RecursionError, msgspec.MsgspecError) as error:
-        raise AccessDenied("the token is not valid", hint="ask its issuer for another one") from error
+        raise AccessDenied(REFUSED, hint=REMEDY) from error
 
 
 def _payload(token: str, keys: list[dict[str, Any]]) -> bytes:
@@ -111,14 +126,24 @@ def _modulus(text: str) -> bytes:
         return b""
 
 
-def verify(token: str, keys: list[dict[str, Any]], issuer: str, audience: str, now: datetime.datetime, nonce: str | None = None) -> _Claims:
+def issuer_of(token: str) -> str:
+    """The `iss` that a token names, believed by nobody yet: it chooses the keys that `verify` then needs. Empty when there is none."""
+    try:
+        parts = token[:MAX_TOKEN].split(".")
+        found = msgspec.json.decode(_decode(parts[1]), type=dict[str, Any]).get("iss", "")
+    except (ValueError, IndexError, RecursionError):
+        return ""
+    return found if isinstance(found, str) else ""
+
+
+def verify(token: str, keys: list[dict[str, Any]], issuer: str, audience: str, now: datetime.datetime, nonce: str | None = None) -> Claims:
     """The claims of a token that was made by `issuer` for `audience` and is good now.
 
     Args:
         token: compact JWS.
         keys: of the issuer, from `read_keys`.
         issuer: must be its `iss`.
-        audience: must be among its `aud`.
+        audience: must be among its `aud`; where there are others too, it must be the `azp`.
         now: must lie between `nbf`, `iat` and `exp`, with a minute's leeway.
         nonce: must be its `nonce`, where one was asked for.
 
@@ -128,12 +153,14 @@ def verify(token: str, keys: list[dict[str, Any]], issuer: str, audience: str, n
     payload = check_signature(token, keys)
     try:
         claims = msgspec.json.decode(payload, type=_Claims)
+        audiences = [claims.aud] if isinstance(claims.aud, str) else claims.aud
         early = max(claims.nbf or 0.0, claims.iat or 0.0)
-        good = claims.iss == issuer and audience in ([claims.aud] if isinstance(claims.aud, str) else claims.aud)
+        good = claims.iss == issuer and audience in audiences and claims.azp in (None, audience) and (len(audiences) == 1 or claims.azp == audience)
         good = good and (now - LEEWAY).timestamp() < claims.exp and early <= (now + LEEWAY).timestamp()
         good = good and bool(claims.sub) and (nonce is None or claims.nonce == nonce)
-    except (msgspec.MsgspecError, RecursionError, OverflowError) as error:
-        raise AccessDenied("the token is not valid", hint="ask its issuer for another one") from error
+        expires = datetime.datetime.fromtimestamp(claims.exp, datetime.UTC)
+    except (msgspec.MsgspecError, RecursionError, OverflowError, ValueError) as error:
+        raise AccessDenied(REFUSED, hint=REMEDY) from error
     if not good:
-        raise AccessDenied("the token is not valid", hint="ask its issuer for another one")
-    return claims
+        raise AccessDenied(REFUSED, hint=REMEDY)
+    return Claims(claims.iss, claims.sub, expires, msgspec.json.decode(payload, type=dict[str, Any]))

@@ -6,27 +6,37 @@ Everything that a person or a service asks for passes `require`. Who acts is a s
 
 import datetime
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import sqlalchemy as sa
+
+from casemate.config import PlaceTable
 from casemate.controls.access.accounts import Accounts
 from casemate.controls.access.admin import Administration, Alert
+from casemate.controls.access.anomalies import STOP_RISK, AccessFinding, Anomalies
 from casemate.controls.access.applied import Applied, gains
 from casemate.controls.access.factors import Factors
+from casemate.controls.access.logins import Logins
 from casemate.controls.access.policy import Decision, Policy, Resource, read_folder
 from casemate.controls.access.principals import Directory
 from casemate.controls.access.sessionfile import Kept, SessionFile
-from casemate.controls.access.sessions import Pair, Session, Sessions
+from casemate.controls.access.sessions import Session, Sessions
 from casemate.controls.access.situation import Situation, zone
 from casemate.controls.access.tokens import Tokens
-from casemate.controls.access.types import Principal
+from casemate.controls.access.types import Principal, principal_of
 from casemate.controls.audit.log import AuditLog
 from casemate.controls.keys.interface import KeyProvider
 from casemate.core.clock import Clock
 from casemate.core.errors import AccessDenied, ConfigError, RefusedError
 from casemate.core.store import Store
+
+if TYPE_CHECKING:
+    from casemate.controls.access.issuers import Workloads
+    from casemate.controls.access.oidc import Provider
+    from casemate.controls.access.passkeys import Passkeys
 
 MAX_POSTURE = 100
 
@@ -45,6 +55,14 @@ class Options:
     local: bool = True
     breached: Path | None = None
     posture: Path | None = None
+    places: dict[str, PlaceTable] = field(default_factory=dict)
+    bulk_rows: int = 100_000
+    origin: str = "https://localhost:8443"
+    """Where browsers find this service; passkeys are bound to it."""
+    provider: Callable[[str], "Provider"] | None = None
+    """Makes the OpenID provider of a name."""
+    workloads: Callable[[], "Workloads | None"] = lambda: None
+    """Makes the verifier of workloads' tokens, if there are issuers of any."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +93,7 @@ class PolicyPoint:
             options: what the configuration says.
             audit: where decisions go.
             keys: wraps the secrets of second factors.
-            alert: queues a message for whoever is to hear of an emergency.
+            alert: queues a message for whoever is to hear of an emergency or an anomaly.
         """
         self.store, self.clock, self.options = store, clock, options
         self.directory = Directory(store, clock)
@@ -84,8 +102,11 @@ class PolicyPoint:
         self.accounts = Accounts(self.directory, options.breached)
         self.applied = Applied(store, clock)
         self._audit, self._keys = audit, keys
+        self.anomalies = Anomalies(self.directory, options.places, options.bulk_rows, self._told)
+        self._alert = alert
         self.admin = Administration(self, alert)
         self.session_file = SessionFile(options.project)
+        self.logins = Logins(self)
         self.pending = False
         """The folder differs from the policies in force, and whoever acts could not apply it."""
         self._actor: Principal | None = None
@@ -99,6 +120,13 @@ class PolicyPoint:
     def factors(self) -> Factors:
         """Second factors."""
         return Factors(self.directory, self._keys())
+
+    @cached_property
+    def passkeys(self) -> "Passkeys":
+        """Second factors that a device keeps."""
+        from casemate.controls.access.passkeys import Passkeys
+
+        return Passkeys(self.directory, self.options.origin)
 
     @property
     def actor(self) -> Principal:
@@ -114,9 +142,18 @@ class PolicyPoint:
             found = Identity(self.directory.current_user(), None)
         else:
             session = self._session(kept)
+            if session.device != self.posture():
+                self._end(session, "the device's posture changed")
             found = Identity(session.principal, session)
         self._actor = found.principal
         return found
+
+    def _end(self, session: Session, why: str) -> None:
+        with self.store.transaction() as tx:
+            self.sessions.end(tx, session.id, why)
+            self.audit.append(tx, session.principal.uid, "session:end", f'Session::"{session.id}"', "done", {"reason": why})
+        self.audit.publish()
+        raise AccessDenied(f"the session has ended: {why}", hint="casemate access login")
 
     def _session(self, kept: Kept) -> Session:
         try:
@@ -127,17 +164,16 @@ class PolicyPoint:
                 if newest is None:
                     raise
                 if newest == kept:  # nobody else has fetched the next pair meanwhile
-                    newest = self.keep(self.sessions.renew(kept.refresh))
+                    newest = self.logins.keep(self.sessions.renew(kept.refresh))
             return self.sessions.authenticate(newest.access)
 
-    def keep(self, pair: Pair) -> Kept:
-        """Let the command line act with this session from now on."""
-        kept = Kept(pair.access, pair.refresh, pair.until.isoformat())
-        self.session_file.write(kept)
-        return kept
-
     def situation(self, identity: Identity | None = None, *, network: str | None = None) -> Situation:
-        """What is known of this moment."""
+        """What is known of this moment.
+
+        Args:
+            identity: who acts.
+            network: from where, for a call that comes over the network; what is known of the device is then what its login said.
+        """
         session = identity.session if identity else None
         now = self.clock.now()
         age = None if session is None or session.mfa is None else max(0, int((now - session.mfa).total_seconds()))
@@ -148,10 +184,12 @@ class PolicyPoint:
             mfa_required=self.options.mfa_required,
             mfa_age=age,
             network=network or (session.network if session else None),
-            device=self._posture(),
+            device=self.posture() if network is None else session.device if session else None,
+            risk=0 if identity is None else self.anomalies.risk(identity.principal.uid, at_machine=session is None and network is None),
         )
 
-    def _posture(self) -> str | None:
+    def posture(self) -> str | None:
+        """What the posture check says of this device; None where there is none."""
         if self.options.posture is None:
             return None
         try:
@@ -159,6 +197,14 @@ class PolicyPoint:
                 return file.readline(MAX_POSTURE).strip() or "unknown"
         except (OSError, UnicodeDecodeError):
             return "unknown"
+
+    def _told(self, tx: sa.Connection, found: AccessFinding) -> None:
+        """A finding goes into the log and to whoever is to hear of it; from `STOP_RISK` on it ends the sessions."""
+        detail = {"finding": found.id, "kind": found.kind, "risk": found.risk, "message": found.message}
+        self.audit.append(tx, found.principal, "access:anomaly", self.resource(Resource()), "done", detail)
+        self._alert(tx, "access:anomaly", f"anomaly/{found.id}", {"principal": found.principal, **detail})
+        if found.risk >= STOP_RISK and found.principal.startswith("User"):
+            self.sessions.end_all(tx, principal_of(found.principal).name, found.kind)
 
     @property
     def policy(self) -> Policy:
@@ -223,10 +269,13 @@ class PolicyPoint:
         """The resource's name in the log."""
         return f'{resource.kind}::"{resource.name or self.options.project}"'
 
-    def decide(self, action: str, resource: Resource, **context: Any) -> tuple[Identity, Decision]:
-        """(who acts, what policy says); nothing is recorded."""
+    def decide(self, action: str, resource: Resource, purpose: str | None = None, **context: Any) -> tuple[Identity, Decision]:
+        """(who acts, what policy says, for this purpose instead of the project's); nothing is recorded."""
         identity = self.identify()
-        return identity, self.policy.decide(identity.principal, action, resource, self.situation(identity), **context)
+        situation = self.situation(identity)
+        if purpose is not None:
+            situation = replace(situation, purpose=purpose)
+        return identity, self.policy.decide(identity.principal, action, resource, situation, **context)
 
     def permitted(self, action: str, resource: Resource = Resource(), **context: Any) -> tuple[Identity, Decision]:  # noqa: B008 - immutable
         """The same if it allows; a denial is recorded and raised as AccessDenied."""
@@ -256,96 +305,6 @@ class PolicyPoint:
             identity.principal.uid, action, self.resource(resource), "allowed", policies=list(decision.reasons), **told, **extra, **detail
         )
         return identity.principal
-
-    def login(self, name: str, password: str | None, code: str | None) -> Session:
-        """Begin a session of a local account, or of the user of this machine, and let the command line act with it.
-
-        Args:
-            name: who.
-            password: None for the user of this machine, whom the kernel has identified.
-            code: of a second factor; needed where `[access] mfa` is "required" and for every account that has one.
-
-        Raises:
-            AccessDenied: wrong name, password or code, with one text; or there is no second factor where one is required.
-        """
-        audit = self.audit
-        try:
-            found = self._proven(name, password)
-            if code is not None:
-                self.factors.verify(name, code)
-            elif found.mfa:
-                raise AccessDenied("this account has a second factor", hint="--code prompt")
-        except AccessDenied as error:
-            audit.record(f'User::"{name[:63]}"', "access:login", self.resource(Resource()), "denied", reason=error.message)
-            raise
-        method = "machine" if password is None else "password"
-        with self.store.transaction() as tx:
-            pair = self.sessions.begin(tx, name, method, mfa=code is not None)
-            audit.append(tx, found.uid, "access:login", self.resource(Resource()), "done", {"method": method, "second_factor": code is not None})
-        audit.publish()
-        return self.take(pair)
-
-    def _proven(self, name: str, password: str | None) -> Principal:
-        if password is not None:
-            self.accounts.verify(name, password)
-            found = self.directory.find("User", name)
-        elif self.options.local:
-            found = self.directory.current_user()
-            if found.name != name:
-                raise AccessDenied("the password is missing", hint="casemate access login NAME --password prompt")
-        else:
-            found = None
-        if found is None:
-            raise AccessDenied("wrong name or password, or too many tries", hint="ask the project's owner")
-        return found
-
-    def take(self, pair: Pair) -> Session:
-        """Act with a new session; the one before, if any, ends."""
-        with self.session_file.alone():
-            self._end_kept("replaced by a new login")
-            self.keep(pair)
-        return self.sessions.authenticate(pair.access)
-
-    def step_up(self, code: str) -> Session:
-        """Prove a second factor within the session; it goes on under new secrets.
-
-        Raises:
-            AccessDenied: the code is wrong. ConfigError: nobody is logged in.
-        """
-        identity = self.identify()
-        if identity.session is None:
-            return self.login(identity.principal.name, None, code)
-        audit = self.audit
-        try:
-            self.factors.verify(identity.principal.name, code)
-        except AccessDenied as error:
-            audit.record(identity.principal.uid, "access:step-up", self.resource(Resource()), "denied", reason=error.message)
-            raise
-        with self.session_file.alone():
-            kept = self.session_file.read()
-            if kept is None:
-                raise ConfigError("nobody is logged in", hint="casemate access login")
-            pair = self.sessions.step_up(kept.access)
-            self.keep(pair)
-        audit.record(identity.principal.uid, "access:step-up", self.resource(Resource()), "done")
-        return self.sessions.authenticate(pair.access)
-
-    def logout(self) -> bool:
-        """End the command line's session, also at the server; whether there was one."""
-        with self.session_file.alone():
-            return self._end_kept("logged out")
-
-    def _end_kept(self, why: str) -> bool:
-        try:
-            kept = self.session_file.read()
-        except AccessDenied:
-            return self.session_file.remove()
-        if kept is None:
-            return False
-        identifier = kept.access.split("_")[1]
-        with self.store.transaction() as tx:
-            self.sessions.end(tx, identifier, why)
-        return self.session_file.remove()
 
 
 def lifetime(text: str, most: datetime.timedelta) -> datetime.timedelta:

@@ -26,6 +26,14 @@ MAX_POLICY_BYTES = 1024 * 1024
 MAX_FILES = 200
 MAX_KNOWN = 1024
 NO_PERMIT = "no-permit-matched"
+CLASSES = ("general", "sensitive", "identifier")
+NEEDED: dict[str, dict[str, str]] = {
+    "dataset:read": {"column_class": "general"},
+    "dataset:read-masked": {"column_class": "general"},
+    "model:sign": {"stage": "production"},
+    "model:approve": {"stage": "production"},
+}
+"""What the schema wants to know of an action beside the situation, as it mostly is."""
 _JSON = msgspec.json.Encoder()
 _WORD = re.compile(r"`([^`]+)`")
 _NAMED = re.compile(r'"((?:[^"\\]|\\.)*)"|([A-Za-z_][A-Za-z0-9_]*)')

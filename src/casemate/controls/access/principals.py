@@ -52,6 +52,8 @@ GRANTS = sa.Table(
     sa.Column("review", sa.String),
 )
 EPOCH = sa.Table("access_epoch", METADATA, sa.Column("id", sa.Integer, primary_key=True), sa.Column("number", sa.Integer, nullable=False))
+BY_CERTIFICATE = "certificate "
+"""Before the name of a client certificate that stands for a service."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,62}")
 
 
@@ -118,10 +120,10 @@ class Directory:
         Raises:
             ConfigError: the name or a role is not valid, or it is taken.
         """
-        _require_name(name)
+        self._require_free(tx, name)
         self.require_roles(tx, roles)
-        if self._row(tx, "User", name) is not None:
-            raise ConfigError(f"there is a user {name!r} already", hint="`casemate access list`")
+        if outside is not None and tx.execute(sa.select(PRINCIPALS.c.name).where(PRINCIPALS.c.outside == outside)).first():
+            raise ConfigError("that account belongs to another user", hint="`casemate access list`")
         user = Principal("User", name, tuple(sorted(set(roles))))
         self._insert(tx, user, outside)
         touch(tx)
@@ -162,6 +164,25 @@ class Directory:
         with self.store.reading() as tx:
             row = tx.execute(sa.select(PRINCIPALS).where(PRINCIPALS.c.outside == outside)).first()
             return None if row is None else self._principal(tx, row)
+
+    def of_certificate(self, client: str) -> Principal | None:
+        """The service that a client certificate of this name stands for."""
+        return self.of(BY_CERTIFICATE + client)
+
+    def knows(self, outside: str) -> bool:
+        """Whether a provider's account belongs to anybody, the disabled included."""
+        with self.store.reading() as tx:
+            return tx.execute(sa.select(PRINCIPALS.c.name).where(PRINCIPALS.c.outside == outside)).first() is not None
+
+    def require_free(self, name: str) -> None:
+        """ConfigError when nobody can be registered under this name."""
+        with self.store.reading() as tx:
+            self._require_free(tx, name)
+
+    def _require_free(self, tx: sa.Connection, name: str) -> None:
+        _require_name(name)
+        if self._row(tx, "User", name) is not None:
+            raise ConfigError(f"there is a user {name!r} already", hint="`casemate access list`")
 
     def _row(self, tx: sa.Connection, kind: str, name: str) -> sa.Row[Any] | None:
         return tx.execute(sa.select(PRINCIPALS).where(PRINCIPALS.c.kind == kind, PRINCIPALS.c.name == name)).first()
@@ -247,10 +268,20 @@ class Directory:
         tx.execute(PRINCIPALS.update().where(PRINCIPALS.c.kind == "User", PRINCIPALS.c.name == name).values(roles=roles))
         touch(tx)
 
-    def set_roles(self, tx: sa.Connection, name: str, roles: list[str]) -> None:
-        """Let a person have exactly these roles: what a provider said about them just now."""
+    def set_roles(self, tx: sa.Connection, name: str, roles: list[str]) -> bool:
+        """Let a person have exactly these roles, as a provider said just now; whether that changed anything.
+
+        Raises:
+            ConfigError: a role does not exist. RefusedError: nobody would be owner any more.
+        """
         self.require_roles(tx, roles)
+        row = self._row(tx, "User", name)
+        if row is None or set(row.roles) == set(roles):
+            return False
+        if "owner" not in roles and self._owners(tx) == [name]:
+            raise RefusedError(f"{name!r} is the only owner, and the provider does not say so any more", hint="grant the role to somebody else first")
         self._change_roles(tx, name, lambda _: set(roles))
+        return True
 
     def disable(self, tx: sa.Connection, name: str) -> None:
         """Nobody acts under this name any more, now or later; the name stays taken. ConfigError when unknown, RefusedError for the last owner."""

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from casemate.controls.access.policy import Policy, Resource, actions
+from casemate.controls.access.policy import NEEDED, Policy, Resource, actions
 from casemate.controls.access.principals import Directory, Grant
 from casemate.controls.access.situation import Situation
 from casemate.controls.access.types import Principal
@@ -70,10 +70,9 @@ def waiting(grants: list[Grant]) -> list[Grant]:
 
 
 def _permitted(policy: Policy, principal: Principal, situation: Situation) -> set[str]:
-    extra = {"dataset:read": {"column_class": "general"}, "model:sign": {"stage": "production"}, "model:approve": {"stage": "production"}}
     found = set()
     for action, kinds in actions().items():
         name = "" if kinds[0] == "Project" else next(iter(principal.models), "all")
-        if policy.decide(principal, action, Resource(kinds[0], name), situation, **extra.get(action, {})).allowed:
+        if policy.decide(principal, action, Resource(kinds[0], name), situation, **NEEDED.get(action, {})).allowed:
             found.add(action)
     return found

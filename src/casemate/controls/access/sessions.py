@@ -2,7 +2,7 @@
 
 A session is two secrets: one that acts for a quarter of an hour, one that fetches the next pair, once. Whoever uses a
 fetching secret a second time has copied it, or was copied from: the whole family ends. Nothing lasts longer than the cap,
-counted from the login.
+counted from the login, and nothing that was not used for an hour can be renewed.
 """
 
 import datetime
@@ -21,7 +21,11 @@ from casemate.core.errors import AccessDenied
 from casemate.core.store import METADATA
 
 LIFE = datetime.timedelta(minutes=15)
+IDLE = datetime.timedelta(minutes=45)
+"""After its end a session can be renewed for so long: whoever was away for an hour logs in again."""
 CAP = datetime.timedelta(hours=8)
+STAYS = ("family", "name", "method", "started", "cap", "device", "network", "certificate")
+"""What all pairs of a login have in common."""
 SESSIONS = sa.Table(
     "session",
     METADATA,
@@ -38,6 +42,7 @@ SESSIONS = sa.Table(
     sa.Column("mfa", sa.String),
     sa.Column("network", sa.String),
     sa.Column("certificate", sa.String),
+    sa.Column("device", sa.String),
     sa.Column("revoked", sa.String),
     sa.Index("session_family", "family"),
 )
@@ -60,6 +65,8 @@ class Session:
     """When a second factor was used last."""
     network: str | None
     """From where the login came."""
+    device: str | None
+    """Posture of the device at the login."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,15 @@ class Sessions:
         self.store, self.clock = directory.store, directory.clock
 
     def begin(
-        self, tx: sa.Connection, name: str, method: str, *, mfa: bool = False, network: str | None = None, certificate: str | None = None
+        self,
+        tx: sa.Connection,
+        name: str,
+        method: str,
+        *,
+        mfa: datetime.datetime | None = None,
+        device: str | None = None,
+        network: str | None = None,
+        certificate: str | None = None,
     ) -> Pair:
         """A new session of a person who has just proved who they are.
 
@@ -87,38 +102,21 @@ class Sessions:
             tx: a write transaction.
             name: who.
             method: how they proved it.
-            mfa: a second factor was part of it.
+            mfa: when a second factor was used, if one was.
+            device: posture of the device; a change of it ends the session.
             network: the address it came from, where there is one.
             certificate: SHA-256 of the client certificate that must come with every use.
         """
         now = self.clock.now()
-        return self._insert(tx, secrets.token_hex(8), name, method, now, now + CAP, now if mfa else None, network, certificate)
+        stays = {"family": secrets.token_hex(8), "name": name, "method": method, "started": now.isoformat(), "cap": (now + CAP).isoformat()}
+        return self._insert(tx, stays | {"device": device, "network": network, "certificate": certificate}, mfa)
 
-    def _insert(
-        self,
-        tx: sa.Connection,
-        family: str,
-        name: str,
-        method: str,
-        started: datetime.datetime,
-        cap: datetime.datetime,
-        mfa: datetime.datetime | None,
-        network: str | None,
-        certificate: str | None,
-    ) -> Pair:
+    def _insert(self, tx: sa.Connection, stays: dict[str, Any], mfa: datetime.datetime | None) -> Pair:
+        """A pair of the family that `stays` describes."""
         identifier, access, refresh = secrets.token_hex(8), new_secret(), new_secret()
-        until = min(self.clock.now() + LIFE, cap)
-        values: dict[str, Any] = {
-            "id": identifier,
-            "family": family,
-            "name": name,
-            "method": method,
-            "started": started.isoformat(),
-            "until": until.isoformat(),
-        }
-        values |= {"hash": hashed(access, "session"), "refresh": hashed(refresh, "refresh"), "cap": cap.isoformat()}
-        values |= {"mfa": mfa and mfa.isoformat(), "network": network, "certificate": certificate}
-        tx.execute(SESSIONS.insert().values(**values))
+        until = min(self.clock.now() + LIFE, _moment(stays["cap"]))
+        made = {"id": identifier, "until": until.isoformat(), "mfa": mfa and mfa.isoformat()}
+        tx.execute(SESSIONS.insert().values(**stays, **made, hash=hashed(access, "session"), refresh=hashed(refresh, "refresh")))
         return Pair(f"cs_{identifier}_{access}", f"cs_{identifier}_{refresh}", until)
 
     def authenticate(self, access: str, certificate: str | None = None) -> Session:
@@ -137,7 +135,7 @@ class Sessions:
         if principal is None:
             raise AccessDenied(DENIED, hint="casemate access login")
         mfa = None if row.mfa is None else _moment(row.mfa)
-        return Session(principal, row.id, row.method, _moment(row.started), _moment(row.until), mfa, row.network)
+        return Session(principal, row.id, row.method, _moment(row.started), _moment(row.until), mfa, row.network, row.device)
 
     def renew(self, refresh: str, certificate: str | None = None) -> Pair:
         """The next pair, once; using the secret again ends the whole family. AccessDenied when it is not good."""
@@ -155,10 +153,11 @@ class Sessions:
             raise AccessDenied(DENIED, hint="casemate access login")
         with self.store.transaction() as tx:
             live = (SESSIONS.c.id == row.id, SESSIONS.c.refreshed.is_(None), SESSIONS.c.revoked.is_(None))
-            fresh = now < _moment(row.cap) and tx.execute(SESSIONS.update().where(*live).values(refreshed=now.isoformat())).rowcount == 1
+            over = min(_moment(row.cap), _moment(row.until) + IDLE)
+            fresh = now < over and tx.execute(SESSIONS.update().where(*live).values(refreshed=now.isoformat())).rowcount == 1
             if fresh:
                 used = now if mfa else None if row.mfa is None else _moment(row.mfa)
-                return self._insert(tx, row.family, row.name, row.method, _moment(row.started), _moment(row.cap), used, row.network, row.certificate)
+                return self._insert(tx, {name: getattr(row, name) for name in STAYS}, used)
             self._revoke(tx, SESSIONS.c.family == row.family, "a secret was used twice" if row.refreshed else "it was over")
         raise AccessDenied(DENIED, hint="casemate access login")
 

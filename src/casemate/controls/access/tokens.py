@@ -11,11 +11,12 @@ import ipaddress
 import re
 import secrets
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
 from casemate.controls.access.policy import actions as known_actions
-from casemate.controls.access.principals import NAME, PRINCIPALS, Directory, touch
+from casemate.controls.access.principals import BY_CERTIFICATE, NAME, PRINCIPALS, Directory, touch
 from casemate.controls.access.types import Principal
 from casemate.core.errors import AccessDenied, ConfigError
 from casemate.core.store import METADATA
@@ -118,25 +119,51 @@ class Tokens:
         """
         limits = limits or Limits()
         limits.check()
-        if not NAME.fullmatch(service):
-            raise ConfigError(f"{service!r} is not a service name", hint="letters, digits, '.', '_', '@', '-'; at most 63")
-        self.directory.require_roles(tx, roles)
         if lifetime <= datetime.timedelta(0):
             raise ConfigError("a token's lifetime must be positive")
-        where = (PRINCIPALS.c.kind == "Service", PRINCIPALS.c.name == service)
-        known = tx.execute(sa.select(PRINCIPALS).where(*where)).first()
-        live = tx.execute(sa.select(TOKENS.c.id).where(TOKENS.c.service == service, TOKENS.c.revoked.is_(False))).first()
-        if known is not None and live is not None and (known.roles, known.models) != (roles, models):
-            raise ConfigError(f"the service {service!r} has tokens with other roles or models", hint="revoke them, or name another service")
+        known = self._service(tx, service)
+        if known is None or (known.roles, known.models) != (roles, models):
+            live = tx.execute(sa.select(TOKENS.c.id).where(TOKENS.c.service == service, TOKENS.c.revoked.is_(False))).first()
+            if known is not None and (live is not None or known.outside is not None):
+                raise ConfigError(
+                    f"the service {service!r} has other roles or models", hint="name those, or another service; or remove this one first"
+                )
+            if known is not None:
+                tx.execute(PRINCIPALS.delete().where(PRINCIPALS.c.kind == "Service", PRINCIPALS.c.name == service))
+            self.register(tx, service, roles, models)
         now = self.clock.now()
-        tx.execute(PRINCIPALS.delete().where(*where))
-        tx.execute(PRINCIPALS.insert().values(kind="Service", name=service, roles=roles, models=models, created=now.isoformat()))
         identifier, secret = secrets.token_hex(4), new_secret()
         narrowed = {"actions": list(limits.actions), "networks": list(limits.networks), "rate": limits.rate, "certificate": limits.certificate}
         values = {"id": identifier, "service": service, "hash": hashed(secret, "token"), "expires": (now + lifetime).isoformat()}
         tx.execute(TOKENS.insert().values(**values, **narrowed, revoked=False, created=now.isoformat()))
         touch(tx)
         return f"cm_{identifier}_{secret}", identifier
+
+    def register(self, tx: sa.Connection, service: str, roles: list[str], models: list[str], *, by_certificate: bool = False) -> None:
+        """A service that has no token yet.
+
+        Args:
+            tx: a write transaction.
+            service: its name.
+            roles: what it is.
+            models: which models it may ask; `*` for all.
+            by_certificate: a client certificate of its name stands for it, without any token.
+
+        Raises:
+            ConfigError: the name or a role is not valid, or it is taken.
+        """
+        if not NAME.fullmatch(service):
+            raise ConfigError(f"{service!r} is not a service name", hint="letters, digits, '.', '_', '@', '-'; at most 63")
+        self.directory.require_roles(tx, roles)
+        if self._service(tx, service) is not None:
+            raise ConfigError(f"there is a service {service!r} already", hint="`casemate access service list`")
+        outside = BY_CERTIFICATE + service if by_certificate else None
+        values = {"kind": "Service", "name": service, "roles": roles, "models": models, "created": self.clock.now().isoformat()}
+        tx.execute(PRINCIPALS.insert().values(**values, outside=outside))
+        touch(tx)
+
+    def _service(self, tx: sa.Connection, service: str) -> sa.Row[Any] | None:
+        return tx.execute(sa.select(PRINCIPALS).where(PRINCIPALS.c.kind == "Service", PRINCIPALS.c.name == service)).first()
 
     def all(self) -> list[dict[str, object]]:
         """Every token without its secret."""

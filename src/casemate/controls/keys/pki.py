@@ -4,7 +4,7 @@ import datetime
 import ipaddress
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -65,6 +65,15 @@ def _usage(*, sign_certificates: bool) -> x509.KeyUsage:
         encipher_only=False,
         decipher_only=False,
     )
+
+
+def client_of(certificate: x509.Certificate) -> str | None:
+    """The name of the client that this authority's certificate was issued to; None when it is no client's."""
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.UniformResourceIdentifier)
+    except (x509.ExtensionNotFound, ValueError):
+        return None
+    return unquote(found[0].removeprefix(CLIENT)) if len(found) == 1 and found[0].startswith(CLIENT) else None
 
 
 def _general_name(name: str) -> x509.GeneralName:

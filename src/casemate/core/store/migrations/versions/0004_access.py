@@ -74,6 +74,7 @@ def upgrade() -> None:
         sa.Column("mfa", sa.String),
         sa.Column("network", sa.String),
         sa.Column("certificate", sa.String),
+        sa.Column("device", sa.String),
         sa.Column("revoked", sa.String),
     )
     op.create_index("session_family", "session", ["family"])
@@ -93,5 +94,38 @@ def upgrade() -> None:
         sa.Column("principal", sa.String, primary_key=True),
         sa.Column("time", sa.String, nullable=False),
         sa.Column("statement", sa.LargeBinary, nullable=False),
+    )
+    op.create_table(
+        "access_seen",
+        sa.Column("principal", sa.String, primary_key=True),
+        sa.Column("network", sa.String, primary_key=True),
+        sa.Column("first", sa.String, nullable=False),
+        sa.Column("last", sa.String, nullable=False),
+    )
+    op.create_table(
+        "access_count",
+        sa.Column("principal", sa.String, primary_key=True),
+        sa.Column("kind", sa.String, primary_key=True),
+        sa.Column("window", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("amount", sa.BigInteger, nullable=False),
+    )
+    op.create_table(
+        "access_finding",
+        sa.Column("id", sa.String, primary_key=True),
+        sa.Column("principal", sa.String, nullable=False),
+        sa.Column("kind", sa.String, nullable=False),
+        sa.Column("risk", sa.Integer, nullable=False),
+        sa.Column("message", sa.String, nullable=False),
+        sa.Column("time", sa.String, nullable=False),
+        sa.Column("until", sa.String, nullable=False),
+        sa.Column("closed", sa.String),
+    )
+    op.create_index("access_finding_principal", "access_finding", ["principal"])
+    op.create_table(
+        "challenge",
+        sa.Column("name", sa.String, primary_key=True),
+        sa.Column("purpose", sa.String, primary_key=True),
+        sa.Column("value", sa.LargeBinary, nullable=False),
+        sa.Column("until", sa.String, nullable=False),
     )
     op.create_table("access_epoch", sa.Column("id", sa.Integer, primary_key=True), sa.Column("number", sa.Integer, nullable=False))

@@ -1,0 +1,256 @@
+"""A sealed table as one person may see it: columns, rows and masks as policy says, every reading recorded."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pyarrow as pa
+
+from casemate.config import Config
+from casemate.controls.access.masks import masked
+from casemate.controls.access.point import PolicyPoint
+from casemate.controls.access.policy import Decision, Resource
+from casemate.controls.access.rows import RowFilter, Tags
+from casemate.controls.access.types import Principal
+from casemate.controls.audit.keyuse import AuditedKeys
+from casemate.controls.audit.log import AuditLog
+from casemate.controls.keys import tables
+from casemate.controls.keys.identifiers import PSEUDONYM, Identifiers, classes_of
+from casemate.core.engine import Engine
+from casemate.core.errors import AccessDenied, ConfigError
+from casemate.core.signatures import Signer
+from casemate.core.types import SealedDataset
+
+if TYPE_CHECKING:
+    from casemate.stages.data.diff import Difference
+
+WITHHELD_ROWS, MASKED_COLUMNS = "casemate:withheld-rows", "casemate:masked-columns"
+
+
+class Home(Protocol):
+    """What of a project a data set needs."""
+
+    state: Path
+    config: Config
+
+    @property
+    def access(self) -> PolicyPoint:
+        """Decides."""
+
+    @property
+    def audit(self) -> AuditLog:
+        """Records."""
+
+    @property
+    def provider(self) -> AuditedKeys:
+        """Gives keys."""
+
+    @property
+    def signer(self) -> Signer:
+        """Its verifier checks manifests."""
+
+    @property
+    def identifiers(self) -> Identifiers:
+        """Opens identifiers."""
+
+    @property
+    def engine(self) -> Engine:
+        """Knows the runs that sealed data."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """What one principal may see of a data set."""
+
+    principal: Principal
+    classes: dict[str, str]
+    """Column class per column."""
+    decisions: dict[str, Decision]
+    """The policy's answer per column class."""
+    masked: dict[str, str]
+    """Mask per column that is shown under it."""
+
+    @property
+    def denied(self) -> frozenset[str]:
+        """Column classes whose keys are not unwrapped for this principal."""
+        needed = {self.classes[column] for column in self.masked}
+        return frozenset(name for name, decision in self.decisions.items() if not decision.allowed) - needed
+
+    @property
+    def withheld(self) -> dict[str, tuple[str, ...]]:
+        """Per column that stays closed, the policies that say so."""
+        return {
+            column: self.decisions[found].reasons
+            for column, found in self.classes.items()
+            if not self.decisions[found].allowed and column not in self.masked
+        }
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A sealed version of a table."""
+
+    project: Home
+    record: SealedDataset
+    purpose: str | None = None
+    """What it is read for; default: the project's purpose."""
+
+    def for_purpose(self, purpose: str) -> "Dataset":
+        """The same, read for something else than the project's purpose; policies may open more or less of it."""
+        return dataclasses.replace(self, purpose=purpose)
+
+    def access(self) -> Access:
+        """What the current user may see of it: each column class is decided by policy. Nothing is recorded."""
+        point, classes, resource = self.project.access, classes_of(self.record), Resource("Dataset", self.record.name)
+
+        def asked(action: str) -> dict[str, Decision]:
+            return {found: point.decide(action, resource, self.purpose, column_class=found)[1] for found in sorted(set(classes.values()))}
+
+        decisions, under_masks = asked("dataset:read"), asked("dataset:read-masked")
+        masks = {name: column.mask for name, column in self.project.config.data.columns.items() if column.mask is not None}
+        shown = {
+            name: masks[name] for name, found in classes.items() if name in masks and not decisions[found].allowed and under_masks[found].allowed
+        }
+        return Access(point.actor, classes, decisions, shown)
+
+    def to_arrow(self, columns: list[str] | None = None) -> pa.Table:
+        """The verified, decrypted table; reading it is decided by policy, per column class and row, and recorded.
+
+        How many rows policy withholds is in the schema's metadata as `casemate:withheld-rows`, the columns that are shown under
+        a mask as `casemate:masked-columns`. Identifiers of subjects whose key was shredded are null. Ask for `casemate_subject`
+        to get every row's keyed pseudonym.
+
+        Args:
+            columns: names to read; default: every column that the user may see. `access()` says what is withheld.
+
+        Raises:
+            AccessDenied: a column was asked for that the user may not see, or there is none that he may.
+            ConfigError: there is no such column.
+        """
+        access, wanted, rows = self._decided(columns)
+        table = rows.keep(tables.read(self.folder, self.project.provider, self.project.signer.verifier, wanted, access.denied))
+        self._told(rows, table.num_rows)
+        shown = self._shown(self.project.identifiers.open(table), columns, rows, access)
+        said = {WITHHELD_ROWS: str(rows.withheld)} if rows.withheld else {}
+        if under := [name for name in shown.column_names if name in access.masked]:
+            said[MASKED_COLUMNS] = ",".join(under)
+        return shown.replace_schema_metadata(said) if said else shown
+
+    def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """The same in pieces of at most 65 536 rows, in constant memory."""
+        access, wanted, rows = self._decided(columns)
+        root, count = None, 0
+        for batch in tables.scan(self.folder, self.project.provider, self.project.signer.verifier, wanted, access.denied):
+            piece = rows.keep(pa.Table.from_batches([batch]))
+            count += piece.num_rows
+            if PSEUDONYM in piece.column_names:
+                root = root or self.project.identifiers.root(create=False)
+            yield from self._shown(self.project.identifiers.open(piece, root), columns, rows, access).to_batches()
+        self._told(rows, count)
+
+    @property
+    def folder(self) -> Path:
+        """Where the version lies, sealed."""
+        return self.project.state / "datasets" / self.record.name / self.record.version
+
+    def diff(self, newer: "Dataset") -> "Difference":
+        """What differs in a newer version, without any value."""
+        from casemate.stages.data.diff import compare
+
+        return compare(self.to_arrow(), newer.to_arrow())
+
+    def _rows(self, access: Access) -> RowFilter:
+        """The filter of rows; its columns must be open to whoever reads, or nothing is."""
+        point, columns = self.project.access, [name for name in self.project.config.access.rows if name in access.classes]
+        for name in columns:
+            if access.classes[name] != "general":
+                raise ConfigError(f"[access] rows: {name!r} is of class {access.classes[name]}", hint="rows are told apart by general columns")
+            if name in access.withheld:
+                raise AccessDenied(
+                    f"{access.principal.uid} may not see {name!r}, by which rows are told apart", hint="the project's owner writes policies"
+                )
+
+        def allowed(tags: Tags) -> bool:
+            return point.decide("dataset:read-rows", Resource("Row", self.record.name, tags), self.purpose)[1].allowed
+
+        return RowFilter(columns, allowed)
+
+    def _told(self, rows: RowFilter, read: int) -> None:
+        principal, resource = self.project.access.actor, f'Dataset::"{self.record.name}"'
+        self.project.access.anomalies.read(principal.uid, read)
+        if rows.withheld:
+            self.project.audit.record(principal.uid, "dataset:read-rows", resource, "denied", version=self.record.version, rows=rows.withheld)
+
+    def _decided(self, columns: list[str] | None) -> tuple[Access, list[str], RowFilter]:
+        """(what may be seen, columns to read, filter of rows), decided and recorded."""
+        access = self.access()
+        rows = self._rows(access)
+        if unknown := sorted(set(columns or ()) - set(access.classes)):
+            raise ConfigError(f"{self.reference} has no column {unknown[0]!r}", hint="`casemate data show NAME`")
+        asked = list(access.classes) if columns is None else columns
+        refused = [name for name in asked if name in access.withheld]
+        resource = f'Dataset::"{self.record.name}"'
+        reasons = sorted({reason for found in {access.classes[name] for name in asked} for reason in access.decisions[found].reasons})
+        if refused and (columns is not None or len(refused) == len(asked)):
+            self.project.audit.record(access.principal.uid, "dataset:read", resource, "denied", columns=refused, policies=reasons)
+            raise AccessDenied(
+                f"{access.principal.uid} may not dataset:read {self.record.name!r}, columns {', '.join(refused[:8])} ({', '.join(reasons)})",
+                hint="ask for other columns; the project's owner grants roles and writes policies",
+            )
+        wanted = [name for name in asked if name not in refused]
+        told: dict[str, Any] = {"version": self.record.version, "withheld": refused, "policies": reasons}
+        if under := [name for name in wanted if name in access.masked]:
+            told["masked"] = under
+        if self.purpose is not None:
+            told["purpose"] = self.purpose
+        self.project.audit.record(access.principal.uid, "dataset:read", resource, "allowed", **told)
+        named = {column.name for column in self.record.schema.columns if column.column_class == "identifier"}
+        if self.record.subject is not None and PSEUDONYM not in wanted and named & set(wanted):
+            wanted = [*wanted, PSEUDONYM]
+        return access, [*wanted, *(name for name in rows.columns if name not in wanted)], rows
+
+    @property
+    def reference(self) -> str:
+        """`NAME@VERSION`."""
+        return f"{self.record.name}@{self.record.version}"
+
+    @staticmethod
+    def _shown(opened: pa.Table, columns: list[str] | None, rows: RowFilter, access: Access) -> pa.Table:
+        """Without what was read for our own purposes only, and under masks."""
+        ours = {PSEUDONYM, *(rows.columns if columns is not None else ())} - set(columns or ())
+        shown = opened.drop_columns([name for name in opened.column_names if name in ours])
+        for name in [name for name in shown.column_names if name in access.masked]:
+            column = masked(shown[name], access.masked[name], name)
+            shown = shown.set_column(shown.column_names.index(name), name, column)
+        return shown
+
+    def to_pandas(self, columns: list[str] | None = None) -> Any:
+        """The same as a pandas DataFrame."""
+        return self.to_arrow(columns).to_pandas()
+
+
+class Datasets(Mapping[str, Dataset]):
+    """Sealed data sets by `NAME` (newest) or `NAME@VERSION`."""
+
+    def __init__(self, project: Home) -> None:
+        self._project = project
+
+    def _all(self) -> dict[str, Dataset]:
+        found: dict[str, Dataset] = {}
+        for run in self._project.engine.runs():
+            record = self._project.engine.record(run["id"], "data", SealedDataset)
+            if record is not None:
+                found.setdefault(record.name, Dataset(self._project, record))
+                found.setdefault(f"{record.name}@{record.version}", Dataset(self._project, record))
+        return found
+
+    def __getitem__(self, reference: str) -> Dataset:
+        return self._all()[reference]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([reference for reference in self._all() if "@" in reference])
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))

@@ -1,0 +1,96 @@
+"""What people do with their own login over HTTP: passkeys, stepping up, renewing and ending their session.
+
+Bodies and answers are JSON. `options` are what `navigator.credentials` takes, `passkey` is what it gives (`toJSON`).
+"""
+
+from typing import Any
+
+import msgspec
+
+from casemate.controls.access.point import Identity, PolicyPoint
+from casemate.controls.access.sessions import Pair, Session
+from casemate.core.errors import AccessDenied, RequestError
+
+MAX_BODY = 16 * 1024
+
+
+class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    passkey: dict[str, Any] | None = None
+    code: str | None = None
+    refresh: str | None = None
+
+
+class Login:
+    """Answers the routes whose names begin with `login`."""
+
+    def __init__(self, point: PolicyPoint) -> None:
+        self.point = point
+
+    def answer(self, route: str, session: Session | None, bearer: str, certificate: str | None, body: bytes) -> dict[str, Any]:
+        """What to say to a request that policy has let through; works on the catalogue, so away from the event loop.
+
+        Args:
+            route: its name.
+            session: whose call it is.
+            bearer: the session's acting secret.
+            certificate: SHA-256 of the client certificate that came with it.
+            body: the request's.
+
+        Raises:
+            AccessDenied: the passkey, code or secret is not good, or the call is no person's. RequestError: the body makes no sense.
+        """
+        if session is None:
+            raise AccessDenied("only people have a login")
+        said = _read(body)
+        name = session.principal.name
+        if route == "login-session":
+            return self._about(session)
+        if route == "login-passkey-options":
+            self.point.admin.own_factor(Identity(session.principal, session))
+            return self.point.passkeys.registration(name)
+        if route == "login-passkey":
+            return self._register(session, said)
+        if route == "login-step-up-options":
+            return self.point.passkeys.request(name)
+        if route == "login-step-up":
+            return self._step_up(session, said, bearer, certificate)
+        if route == "login-renew":
+            return _pair(self.point.sessions.renew(said.refresh or "", certificate))
+        with self.point.store.transaction() as tx:
+            self.point.sessions.end(tx, session.id, "logged out")
+        return {"ended": True}
+
+    def _about(self, session: Session) -> dict[str, Any]:
+        age = self.point.situation(Identity(session.principal, session)).mfa_age
+        who = {"principal": session.principal.uid, "roles": list(session.principal.roles), "until": session.until.isoformat()}
+        return who | {"second_factor": session.principal.mfa, "second_factor_age": age}
+
+    def _register(self, session: Session, said: _Body) -> dict[str, Any]:
+        principal = self.point.admin.own_factor(Identity(session.principal, session))
+        if said.passkey is None:
+            raise RequestError("give the passkey that the browser made")
+        identifier = self.point.passkeys.register(principal.name, said.passkey)
+        self.point.audit.record(principal.uid, "factor:add", principal.uid, "done", factor=identifier, kind="passkey")
+        return {"passkey": identifier}
+
+    def _step_up(self, session: Session, said: _Body, bearer: str, certificate: str | None) -> dict[str, Any]:
+        name, passkey, code = session.principal.name, said.passkey, said.code
+        if (passkey is None) == (code is None):
+            raise RequestError("give either a passkey's answer or a code")
+
+        def check() -> object:
+            return self.point.passkeys.verify(name, passkey) if passkey is not None else self.point.factors.verify(name, code or "")
+
+        self.point.logins.prove(session.principal, check)
+        return _pair(self.point.sessions.step_up(bearer, certificate))
+
+
+def _read(body: bytes) -> _Body:
+    try:
+        return msgspec.json.decode(body or b"{}", type=_Body)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise RequestError(f"the body is not as expected: {error}") from error
+
+
+def _pair(pair: Pair) -> dict[str, Any]:
+    return {"access": pair.access, "refresh": pair.refresh, "until": pair.until.isoformat()}
