@@ -29,6 +29,9 @@ FILE_NAME = "casemate.toml"
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 Count = Annotated[int, Meta(ge=1)]
+Url = Annotated[str, Meta(pattern=r"^https?://[^\s?#]+$")]
+Origin = Annotated[str, Meta(pattern=r"^https://[^\s/?#]+$")]
+Mask = Annotated[str, Meta(pattern=r"^(redact|year|first-[1-9][0-9]?|round-[1-9][0-9]{0,8})$")]
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -56,11 +59,7 @@ class ColumnTable(Table, frozen=True, kw_only=True, rename={"column_class": "cla
     ] = False
     use: Annotated[bool, Meta(description="Whether the column is a feature.")] = True
     mask: Annotated[
-        str | None,
-        Meta(
-            description="What is left of a value for whoever policy lets see it masked only: `redact`, `year`, `first-N` or `round-N`.",
-            pattern=r"^(redact|year|first-[1-9][0-9]?|round-[1-9][0-9]{0,8})$",
-        ),
+        Mask | None, Meta(description="What is left of a value for whoever policy lets see it masked only: `redact`, `year`, `first-N` or `round-N`.")
     ] = None
 
 
@@ -270,9 +269,6 @@ class ServeTable(Table, frozen=True, kw_only=True):
     max_rows: Annotated[Count, Meta(description="Most rows in one request.")] = 10_000
 
 
-Url = Annotated[str, Meta(pattern=r"^https?://[^\s?#]+$")]
-
-
 class ProviderTable(Table, frozen=True, kw_only=True):
     """An OpenID provider that people log in through."""
 
@@ -340,11 +336,8 @@ class AccessTable(Table, frozen=True, kw_only=True):
     places: Annotated[dict[Name, PlaceTable], Meta(description="Per place: networks, latitude, longitude.")] = {}
     bulk_rows: Annotated[Count, Meta(description="Rows that a person may read in a day before it is told, unless it is usual for them.")] = 100_000
     origin: Annotated[
-        str | None,
-        Meta(
-            description="Address that browsers know this service by, for passkeys; default: the first of `[serve] names` and the port.",
-            pattern=r"^https://[^\s/?#]+$",
-        ),
+        Origin | None,
+        Meta(description="Address that browsers know this service by, for passkeys; default: the first of `[serve] names` and the port."),
     ] = None
 
 

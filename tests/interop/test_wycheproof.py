@@ -9,6 +9,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, mlkem,
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hmac import HMAC
 
+from casemate.controls.access import jwt
+from casemate.core.errors import AccessDenied
+
 REFUSED = (InvalidSignature, InvalidTag, ValueError)
 
 
@@ -111,3 +114,20 @@ def test_hmac_sha256_of_pseudonyms(vectors):
             raise ValueError("another tag")
 
     assert judge([pair for pair in vectors("hmac_sha256") if pair[0]["tagSize"] == 256], check) > 80
+
+
+def test_tokens_of_other_issuers(vectors):
+    """Of the valid ones we refuse shared secrets, and the four whose key names another algorithm than the token."""
+    stricter = {346, 347, 350, 351}
+    seen = {"valid": 0, "invalid": 0}
+    for group, test in vectors("json_web_signature"):
+        keys = [group.get("public") or group["private"]]
+        try:
+            jwt.check_signature(test["jws"], keys)
+            accepted = True
+        except AccessDenied:
+            accepted = False
+        good = test["result"] == "valid" and keys[0]["kty"] != "oct" and test["tcId"] not in stricter
+        assert accepted == good, (test["tcId"], test["comment"])
+        seen[test["result"]] += 1
+    assert seen["invalid"] > 350
