@@ -22,7 +22,12 @@ USUAL = Situation("care", NOW)
 SHIPPED = Policy({}, "p-1")
 OWNER = Principal("User", "ana", ("owner",))
 CLIENT = Principal("Service", "svc", ("client",), ("m",))
-EXTRA = {"dataset:read": {"column_class": "general"}, "model:sign": {"stage": "production"}, "model:approve": {"stage": "production"}}
+EXTRA = {
+    "dataset:read": {"column_class": "general"},
+    "dataset:read-masked": {"column_class": "sensitive"},
+    "model:sign": {"stage": "production"},
+    "model:approve": {"stage": "production"},
+}
 IRREVERSIBLE = {
     "model:approve",
     "model:export",
@@ -60,7 +65,18 @@ MAY = {
         *("access:break-glass", "access:delegate"),
     },
     "scientist": {
-        *("run:start", "run:read", "run:cancel", "dataset:list", "dataset:read", "model:list", "model:read", "model:sign", "project:check"),
+        *(
+            "run:start",
+            "run:read",
+            "run:cancel",
+            "dataset:list",
+            "dataset:read",
+            "dataset:read-masked",
+            "model:list",
+            "model:read",
+            "model:sign",
+            "project:check",
+        ),
     },
     "approver": {"model:approve", "model:list", "model:read", "run:read", "dataset:list", "access:delegate"},
     "operator": {
@@ -76,6 +92,10 @@ MAY = {
         *("keys:shred", "dataset:read", "dataset:list", "run:read", "model:list", "model:read", "audit:read", "access:read", "access:review"),
         "access:delegate",
     },
+    "custodian": {
+        *("keys:read", "keys:rotate", "keys:disable", "keys:enable", "keys:protect", "keys:migrate", "keys:backup", "keys:signer"),
+        *("certificate:issue", "certificate:revoke", "project:check"),
+    },
     "monitor": {"metrics:read", "gateway:read"},
     "client": {"gateway:read"},
     "emergency": {
@@ -85,6 +105,7 @@ MAY = {
 }
 
 
+SEES_NO_DATA = {"dataset:read", "dataset:read-masked", "dataset:read-rows", "keys:destroy", "backup:restore"}
 OPEN = {"access:self", "dataset:read-rows"}
 """Everybody's own login; and rows, whose columns are what a role opens."""
 
@@ -96,7 +117,8 @@ def test_the_matrix_knows_every_shipped_role():
 @pytest.mark.parametrize("action", sorted(actions()))
 def test_every_action_is_for_exactly_the_roles_of_the_matrix(action):
     for role, may in MAY.items():
-        assert answer(person(role), action).allowed is (action in may | OPEN), role
+        opened = OPEN - SEES_NO_DATA if role == "custodian" else OPEN
+        assert answer(person(role), action).allowed is (action in may | opened), role
     assert answer(person(), action).allowed is (action in OPEN)
 
 
@@ -141,6 +163,18 @@ def test_roles_see_their_classes_of_columns(role, classes):
         assert answer(person(role), "dataset:read", column_class=column_class).allowed is (column_class in classes)
 
 
+@pytest.mark.parametrize(("role", "classes"), [("scientist", {"sensitive"}), ("steward", {"identifier"}), ("auditor", set())])
+def test_roles_see_classes_of_columns_under_masks(role, classes):
+    for column_class in ("general", "sensitive", "identifier"):
+        assert answer(person(role), "dataset:read-masked", column_class=column_class).allowed is (column_class in classes)
+
+
+def test_whoever_keeps_the_keys_sees_no_data_whatever_else_they_are():
+    for action in sorted(SEES_NO_DATA):
+        decision = answer(person("custodian", "owner"), action)
+        assert (decision.allowed, decision.reasons) == (False, ("custodian-sees-no-data",))
+
+
 def test_nobody_raises_himself_not_even_an_owner():
     for action in ("access:grant", "access:delegate"):
         assert answer(OWNER, action, subject=Principal("User", "ben", ())).allowed
@@ -156,9 +190,16 @@ def test_who_trained_or_sealed_does_not_approve():
 
 
 def test_high_risk_goes_no_further_than_the_login():
-    risky = Situation("care", NOW, risk=80)
+    risky = Situation("care", NOW, risk=80, mfa_age=10)
     assert answer(OWNER, "run:read", situation=risky).reasons == ("high-risk-goes-no-further",)
     assert answer(OWNER, "access:self", situation=risky).allowed
+
+
+def test_risk_asks_a_person_for_a_second_factor():
+    for risk, age, allowed in ((49, None, True), (50, None, False), (50, 901, False), (50, 900, True), (79, 900, True)):
+        assert answer(OWNER, "run:read", situation=Situation("care", NOW, risk=risk, mfa_age=age)).allowed is allowed, (risk, age)
+    assert answer(OWNER, "access:self", situation=Situation("care", NOW, risk=50)).allowed
+    assert answer(CLIENT, "model:infer", situation=Situation("care", NOW, risk=79)).allowed
 
 
 def test_a_default_deny_gives_its_reason():
@@ -266,6 +307,8 @@ when { resource.hasTag("ward") && resource.getTag("ward") == "B" };
 
 def oracle(principal, roles, action, resource, situation, context):
     def allowed_by_role(role):
+        if (role, action) == ("steward", "dataset:read-masked"):
+            return context["column_class"] == "identifier"
         if action not in MAY.get(role, set()) and not (role == "client" and action in ("model:infer", "model:read")):
             return False
         if role == "client" and action in ("model:infer", "model:read"):
@@ -276,6 +319,8 @@ def oracle(principal, roles, action, resource, situation, context):
             return principal.kind == "User"
         if action == "dataset:read":
             return {"scientist": context["column_class"] == "general", "steward": context["column_class"] != "identifier"}.get(role, True)
+        if action == "dataset:read-masked":
+            return role == "owner" or context["column_class"] == "sensitive"
         return True
 
     permitted = any(allowed_by_role(role) for role in roles) or (action == "access:self" and principal.kind == "User")
@@ -295,6 +340,9 @@ def oracle(principal, roles, action, resource, situation, context):
             forbidden = True
     elif action in ("model:approve", "access:grant", "access:delegate", "policy:change"):
         forbidden = True
+    forbidden |= "custodian" in roles and action in SEES_NO_DATA
+    if situation.risk >= 50 and principal.kind == "User" and action != "access:self":
+        forbidden |= situation.mfa_age is None or situation.mfa_age > 900
     forbidden |= situation.risk >= 80 and action != "access:self"
     return permitted and not forbidden
 
@@ -332,10 +380,10 @@ def test_a_hundred_thousand_random_requests_agree_with_the_oracle(scale):
             mfa_age=rng.choice((None, 0, 900, 901)),
             network=rng.choice((None, "10.3.2.1", "192.168.1.1", "fd00::1")),
             device=rng.choice((None, "managed")),
-            risk=rng.choice((0, 0, 0, 79, 80)),
+            risk=rng.choice((0, 0, 0, 49, 50, 79, 80)),
         )
         context = {}
-        if action == "dataset:read":
+        if action in ("dataset:read", "dataset:read-masked"):
             context["column_class"] = rng.choice(("general", "sensitive", "identifier"))
         if action in ("model:sign", "model:approve"):
             context = {"stage": "production", "trainer": rng.choice((None, *names)), "steward": rng.choice((None, *names))}

@@ -205,7 +205,7 @@ class Policy:
 
 
 def _remedy(decision: Decision) -> str:
-    if "fresh-second-factor" in decision.reasons:
+    if {"fresh-second-factor", "risk-asks-for-a-second-factor"} & set(decision.reasons):
         return "use your second factor: casemate access login --code (or `access factor add totp` first)"
     return "the project's owner grants roles and writes policies; `casemate access explain` says more"
 
