@@ -71,11 +71,13 @@ class Access:
     """The policy's answer per column class."""
     masked: dict[str, str]
     """Mask per column that is shown under it."""
+    opened: frozenset[str] = frozenset()
+    """Classes whose keys are needed to open other columns; nothing of them is shown."""
 
     @property
     def denied(self) -> frozenset[str]:
         """Column classes whose keys are not unwrapped for this principal."""
-        needed = {self.classes[column] for column in self.masked}
+        needed = {self.classes[column] for column in self.masked} | self.opened
         return frozenset(name for name, decision in self.decisions.items() if not decision.allowed) - needed
 
     @property
@@ -209,6 +211,7 @@ class Dataset:
         named = {column.name for column in self.record.schema.columns if column.column_class == "identifier"}
         if self.record.subject is not None and PSEUDONYM not in wanted and named & set(wanted):
             wanted = [*wanted, PSEUDONYM]
+            access = dataclasses.replace(access, opened=frozenset({access.classes[PSEUDONYM]}))
         return access, [*wanted, *(name for name in rows.columns if name not in wanted)], rows
 
     @property

@@ -117,6 +117,59 @@ def test_a_stolen_token_is_refused_without_the_certificate_that_it_is_bound_to(p
     assert cli(*words[:-4], "--out", tmp_path / "t2", "--certificate", tmp_path / "token", "--config", project.root).code == 2
 
 
+def ask_without_token(connection, path="/v2/models/wdbc"):
+    connection.request("GET", path)
+    reply = connection.getresponse()
+    reply.read()
+    return reply.status
+
+
+def test_a_certificate_stands_for_the_service_of_its_name_and_for_nobody_else(project, issue, cli):
+    admin = project.access.admin
+    admin.add_service("ward-7", ["client"], ["wdbc"], by_certificate=True)
+    admin.add_service("ward-8", ["client"], ["wdbc"])
+    (serial, mine), (_, other), (_, stranger) = issue("client", "ward-7"), issue("client", "ward-8"), issue("client", "ward-9")
+    _, node = issue("node", "ward-7")
+    with serving(project.root) as running:
+        connection = connect(running, mine)
+        assert ask_without_token(connection) == 200
+        assert ask_without_token(connection, "/metrics") == 403
+        for folder in (other, stranger, node):
+            assert ask_without_token(connect(running, folder)) == 401
+        assert ask(connection, "cm_none") == 401  # a bad token is not made good by a certificate
+        admin.remove_service("ward-7")
+        wait_for(lambda: ask_without_token(connection) == 401, 2)
+        admin.add_service("ward-7", ["client"], ["wdbc"], by_certificate=True)
+        wait_for(lambda: ask_without_token(connection) == 200, 2)
+        assert cli("keys", "certificate", "revoke", serial, "--config", project.root).code == 0
+        with pytest.raises(REFUSED):
+            wait_for(lambda: ask_without_token(connection) != 200, 2)
+            ask_without_token(connect(running, mine))
+
+
+def test_only_who_may_register_services_issues_a_certificate_that_stands_for_one(project, cli, tmp_path, monkeypatch):
+    project.access.admin.add_service("ward-7", ["client"], ["wdbc"], by_certificate=True)
+    project.access.admin.add_user("ops", ["operator"], "correct horse battery")
+    project.access.logins.login("ops", "correct horse battery", None)
+    try:
+        answer = cli("keys", "certificate", "issue", "client", "ward-7", "--out", tmp_path / "c", "--config", project.root)
+        assert (answer.code, "access:service" in answer.err) == (3, True)
+        assert not (tmp_path / "c").exists()
+        assert cli("keys", "certificate", "issue", "client", "ward-6", "--out", tmp_path / "d", "--config", project.root).code == 0
+    finally:
+        project.access.logins.logout()
+
+
+def test_services_are_registered_from_the_command_line(project, cli):
+    words = ("access", "service", "add", "ward-7", "--model", "wdbc", "--config", project.root)
+    assert "certificate issue client ward-7" in cli(*words, "--certificate").out
+    assert cli(*words).code == 2
+    assert cli("access", "token", "create", "ward-7", "--role", "monitor", "--config", project.root).code == 2
+    assert cli("access", "token", "create", "ward-7", "--model", "wdbc", "--config", project.root).code == 0
+    assert cli("access", "service", "add", "bad name", "--config", project.root).code == 2
+    assert cli("access", "service", "add", "x", "--role", "nonsense", "--config", project.root).code == 2
+
+
 def test_predict_uses_a_client_certificate(project, issue, cli, tmp_path):
     _, folder = issue()
     with serving(project.root) as running:

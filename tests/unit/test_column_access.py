@@ -1,13 +1,16 @@
 """Which columns of a sealed table a principal sees is decided per column class; the other columns' keys stay wrapped."""
 
+import datetime
 import json
 
 import pyarrow as pa
 import pytest
+import tomlkit
 from hypothesis import given
 from hypothesis import strategies as st
 
 import casemate
+from casemate.controls.access.masks import masked
 from casemate.controls.access.rows import RowFilter
 from casemate.controls.keys.identifiers import PSEUDONYM
 from casemate.core.errors import AccessDenied, ConfigError
@@ -140,3 +143,85 @@ def test_show_and_diff_say_what_is_withheld(project, cli):
     answer = cli("data", "diff", version, version, "--config", str(project.root))
     assert "policy withholds them: patient_id" in answer.out
     assert json.loads(cli("data", "diff", version, version, "--format", "json", "--config", str(project.root)).out)["withheld"] == ["patient_id"]
+
+
+MASKED = """@id("identifiers-under-a-mask")
+forbid (principal, action == Action::"dataset:read", resource) when { context.column_class == "identifier" && context.purpose != "treatment" };
+@id("sensitive-closed")
+forbid (principal, action == Action::"dataset:read", resource) when { context.column_class == "sensitive" };
+"""
+
+
+@pytest.fixture
+def masked_project(own):
+    document = tomlkit.parse((own / "casemate.toml").read_text())
+    document["data"]["columns"]["patient_id"]["mask"] = "first-2"
+    (own / "casemate.toml").write_text(tomlkit.dumps(document))
+    (own / "policies" / "masks.cedar").write_text(MASKED)
+    return casemate.open(own)
+
+
+def test_a_masked_column_shows_what_its_mask_leaves(masked_project):
+    dataset = masked_project.datasets["wdbc"]
+    plain = dataset.for_purpose("treatment").to_arrow(["patient_id"])
+    assert (dataset.access().withheld, dataset.access().masked) == ({PSEUDONYM: ("sensitive-closed",)}, {"patient_id": "first-2"})
+    shown = dataset.to_arrow(["patient_id", "mean_radius"])
+    assert shown.schema.metadata[b"casemate:masked-columns"] == b"patient_id"
+    assert shown["patient_id"].to_pylist() == [value[:2] for value in plain["patient_id"].to_pylist()]
+    pieces = [value for batch in dataset.batches(["patient_id"]) for value in batch["patient_id"].to_pylist()]
+    assert pieces == shown["patient_id"].to_pylist()
+    read = [entry.detail for entry in masked_project.audit.entries() if entry.action == "dataset:read"]
+    assert [detail.get("masked") for detail in read] == [None, ["patient_id"], ["patient_id"]]
+    assert read[0]["purpose"] == "treatment"
+
+
+def test_who_may_not_even_see_it_masked_sees_nothing_of_it(masked_project, cli):
+    (masked_project.root / "policies" / "none.cedar").write_text(
+        '@id("no-masks") forbid (principal, action == Action::"dataset:read-masked", resource);'
+    )
+    here = casemate.open(masked_project.root)
+    assert here.datasets["wdbc"].access().withheld["patient_id"] == ("identifiers-under-a-mask",)
+    with pytest.raises(AccessDenied, match="patient_id"):
+        here.datasets["wdbc"].to_arrow(["patient_id"])
+
+
+def test_show_names_masks_and_purposes(masked_project, cli):
+    shown = cli("data", "show", "wdbc", "--config", masked_project.root).out
+    assert "first-2" in shown
+    treatment = cli("data", "show", "wdbc", "--purpose", "treatment", "--config", masked_project.root).out
+    assert "first-2" not in treatment
+
+
+def test_masks_leave_what_they_say_and_missing_cells_missing():
+    def under(mask, values, kind):
+        return masked(pa.chunked_array([pa.array(values, kind)]), mask, "x").to_pylist()
+
+    when = datetime.datetime(1983, 5, 6, 7, 8)  # noqa: DTZ001 - tables hold times without a zone
+    assert under("redact", ["a", None], pa.string()) == [None, None]
+    assert under("first-3", ["81234", "8", "", None, "äöüß"], pa.string()) == ["812", "8", "", None, "äöü"]
+    assert under("year", [when, None], pa.timestamp("us")) == [1983, None]
+    assert under("round-10", [19.9, -0.5, None, 20.0], pa.float64()) == [10.0, -10.0, None, 20.0]
+    assert under("round-5", [7, None], pa.int64()) == [5.0, None]
+    for mask, values, kind in (("year", ["1983"], pa.string()), ("round-10", ["1"], pa.string()), ("first-2", [12.5], pa.float64())):
+        with pytest.raises(ConfigError, match="does not fit"):
+            under(mask, values, kind)
+
+
+@given(st.lists(st.floats(-1e9, 1e9) | st.none(), max_size=30), st.integers(1, 10**6))
+def test_rounding_hides_all_but_the_step(values, step):
+    shown = masked(pa.chunked_array([pa.array(values, pa.float64())]), f"round-{step}", "x").to_pylist()
+    for value, left in zip(values, shown, strict=True):
+        assert (left is None) == (value is None)
+        assert left is None or (left % step == 0 and left <= value < left + step + 1e-6 * abs(value))
+
+
+def test_reading_counts_towards_what_is_usual(own):
+    text = (own / "casemate.toml").read_text()
+    (own / "casemate.toml").write_text(text + "\n[access]\nbulk_rows = 1000\n")
+    project = casemate.open(own)
+    for _ in range(2):
+        project.datasets["wdbc"].to_arrow(["mean_radius"])
+    (found,) = project.access.anomalies.list()
+    assert (found.kind, found.message) == ("bulk-reading", "1138 rows in a day")
+    with pytest.raises(AccessDenied, match="risk-asks-for-a-second-factor"):
+        project.datasets["wdbc"].to_arrow(["mean_radius"])

@@ -50,6 +50,13 @@ ROUTES = (
     *(Route("model", path, "GET", "model:read") for path in (_MODEL, _VERSION)),
     *(Route("model-ready", (*path, "ready"), "GET", "model:read") for path in (_MODEL, _VERSION)),
     *(Route("infer", (*path, "infer"), "POST", "model:infer") for path in (_MODEL, _VERSION)),
+    Route("login-session", ("access", "session"), "GET", "access:self"),
+    Route("login-renew", ("access", "session", "renew"), "POST", "access:self"),
+    Route("login-end", ("access", "session", "end"), "POST", "access:self"),
+    Route("login-passkey-options", ("access", "passkey", "options"), "POST", "access:self"),
+    Route("login-passkey", ("access", "passkey"), "POST", "access:self"),
+    Route("login-step-up-options", ("access", "step-up", "options"), "POST", "access:self"),
+    Route("login-step-up", ("access", "step-up"), "POST", "access:self"),
 )
 """Every door of the gateway; what is not here is not there."""
 
@@ -159,7 +166,7 @@ class Gateway:
         if method != route.method:
             raise WrongMethod(f"{route.method} is offered here")
         if route.name.startswith("login"):
-            return "login", 200, _JSON, await self._own_login(route, scope, receive, caller)
+            return "login", 200, _JSON, await self._own_login(route, scope, receive)
         if not name:
             return self._about_the_gateway(route)
         version = named.get("version")
@@ -203,11 +210,11 @@ class Gateway:
                     self.metrics.labels.labels(endpoint.card.name, version, label).inc()
         return _json(reply)
 
-    async def _own_login(self, route: Route, scope: Scope, receive: Receive, caller: Caller) -> bytes:
+    async def _own_login(self, route: Route, scope: Scope, receive: Receive) -> bytes:
         headers = dict(scope["headers"])
         body = await self._body(headers, receive, MAX_BODY) if route.method == "POST" else b""
         bearer = headers.get(b"authorization", b"")[7:].decode("ascii", "replace")
-        return _json(await asyncio.to_thread(self.login.answer, route.name, caller.session, bearer, scope.get("certificate"), body))
+        return _json(await asyncio.to_thread(self.login.answer, route.name, bearer, scope.get("certificate"), body))
 
     async def _body(self, headers: dict[bytes, bytes], receive: Receive, most: int) -> bytes:
         declared = headers.get(b"content-length", b"0")

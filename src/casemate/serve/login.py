@@ -9,7 +9,7 @@ import msgspec
 
 from casemate.controls.access.point import Identity, PolicyPoint
 from casemate.controls.access.sessions import Pair, Session
-from casemate.core.errors import AccessDenied, RequestError
+from casemate.core.errors import RequestError
 
 MAX_BODY = 16 * 1024
 
@@ -26,12 +26,13 @@ class Login:
     def __init__(self, point: PolicyPoint) -> None:
         self.point = point
 
-    def answer(self, route: str, session: Session | None, bearer: str, certificate: str | None, body: bytes) -> dict[str, Any]:
+    def answer(self, route: str, bearer: str, certificate: str | None, body: bytes) -> dict[str, Any]:
         """What to say to a request that policy has let through; works on the catalogue, so away from the event loop.
+
+        The session is looked up anew: what the gateway remembers of it may be half a second old.
 
         Args:
             route: its name.
-            session: whose call it is.
             bearer: the session's acting secret.
             certificate: SHA-256 of the client certificate that came with it.
             body: the request's.
@@ -39,9 +40,7 @@ class Login:
         Raises:
             AccessDenied: the passkey, code or secret is not good, or the call is no person's. RequestError: the body makes no sense.
         """
-        if session is None:
-            raise AccessDenied("only people have a login")
-        said = _read(body)
+        session, said = self.point.sessions.authenticate(bearer, certificate), _read(body)
         name = session.principal.name
         if route == "login-session":
             return self._about(session)
