@@ -135,6 +135,15 @@ def test_a_token_works_from_its_networks_and_with_its_certificate_only(directory
 # People, roles, grants
 
 
+def test_a_token_of_another_project_is_refused(directory, tmp_path):
+    other = SqliteStore(tmp_path / "other.db")
+    other.upgrade()
+    made, _ = token(Directory(other, Fixed()))
+    token(directory)
+    with pytest.raises(AccessDenied, match="^no valid token$"):
+        Tokens(directory).authenticate(made)
+
+
 def test_roles_may_include_others_but_never_themselves(directory):
     change(directory, directory.define, "ward", ["scientist"])
     change(directory, directory.define, "clinic", ["ward", "auditor"])

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from joserfc import jwk
 from joserfc import jwt as maker
 
-from casemate.config import WorkloadTable
+from casemate.config import ProviderTable, WorkloadTable
 from casemate.controls.access import jwt
 from casemate.controls.access.issuers import REFRESH_SECONDS, RETRY_SECONDS, STALE_SECONDS, Workloads, discover
+from casemate.controls.access.oidc import Provider
 from casemate.core.errors import AccessDenied, BackendError, ConfigError
 
 NOW = datetime.datetime(2026, 3, 4, 12, 30, tzinfo=datetime.UTC)
@@ -190,6 +191,10 @@ class Issuer:
                 self.end_headers()
                 self.wfile.write(body)
 
+            def do_POST(self):
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.do_GET()
+
             def log_message(self, *_):
                 pass
 
@@ -317,3 +322,58 @@ def test_a_hostile_configuration_of_an_issuer_is_refused(issuer, edit, fault, te
     edit(issuer)
     with pytest.raises(fault, match=text):
         discover(issuer.url, 5.0, None)
+
+
+# Providers that a login is not trusted with
+
+
+@pytest.fixture
+def login(issuer, tmp_path):
+    def made(**changed):
+        configured = {"authorization_endpoint": f"{issuer.url}/auth", "token_endpoint": f"{issuer.url}/token", **changed}
+        issuer.configure(**configured)
+        table = msgspec.convert({"issuer": issuer.url, "client": "casemate"}, ProviderTable)
+        return Provider("local", table, tmp_path, Time(), str, 5.0)
+
+    return made
+
+
+def test_a_provider_that_offers_only_weaker_pkce_is_not_used(login):
+    with pytest.raises(ConfigError, match="does not offer PKCE with S256"):
+        login(code_challenge_methods_supported=["plain"]).begin("http://127.0.0.1:1/callback")
+    assert "code_challenge_method=S256" in login(code_challenge_methods_supported=None).begin("http://127.0.0.1:1/callback").url
+
+
+def test_what_a_provider_does_not_offer_is_named(login):
+    with pytest.raises(ConfigError, match="no login by device code"):
+        login().begin_device()
+    with pytest.raises(ConfigError, match="no login in a browser"):
+        login(authorization_endpoint="").begin("http://127.0.0.1:1/callback")
+    with pytest.raises(ConfigError, match="not https"):
+        login(token_endpoint="http://evil.example/token").begin("http://127.0.0.1:1/callback")
+
+
+@pytest.mark.parametrize(
+    "answer", [{}, {"code": "c"}, {"state": "", "code": "c"}, {"state": "\u00e4", "code": "c"}], ids=["nothing", "no state", "empty", "not ASCII"]
+)
+def test_an_answer_without_the_state_of_the_login_is_refused(login, answer):
+    local = login()
+    with pytest.raises(AccessDenied, match="another login"):
+        local.finish(local.begin("http://127.0.0.1:1/callback"), answer)
+
+
+def test_what_the_other_side_says_of_an_error_is_shown_only_if_it_is_a_code(login):
+    local = login()
+    begun = local.begin("http://127.0.0.1:1/callback")
+    with pytest.raises(AccessDenied, match="no reason given"):
+        local.finish(begun, {"state": begun.state, "error": "<script>\x1b[2J"})
+
+
+@pytest.mark.parametrize("status", [200, 500])
+@pytest.mark.parametrize("body", [b"", b"[]", b'{"id_token": 7}', b"[" * 5000, b"<html>"])
+def test_a_token_endpoint_that_answers_nonsense_is_a_fault_of_the_provider(issuer, login, status, body):
+    local = login()
+    issuer.documents["/token"] = (status, body)
+    begun = local.begin("http://127.0.0.1:1/callback")
+    with pytest.raises(BackendError, match="without a token"):
+        local.finish(begun, {"state": begun.state, "code": "c"})
