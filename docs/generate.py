@@ -1,13 +1,11 @@
 """`make docs`: write docs/reference from the code. `--check` changes nothing and fails when a page is out of date."""
 
 import argparse
-import io
-import os
 import sys
-from contextlib import redirect_stdout
 from pathlib import Path
 
 from casemate.cli import VERBS, build_parser
+from casemate.cli.doors import DOORS
 from casemate.config import LOWER_UPPER, Config, describe
 from casemate.core import errors
 from casemate.core.types import Record
@@ -32,22 +30,41 @@ def options() -> str:
 
 
 def commands() -> str:
-    """The help of every verb."""
-    parts = ["# Commands", "", "Every command takes `--config PATH`, `-s TABLE.KEY=VALUE` and `--format text|json`.", ""]
+    """Every command with its arguments, and the action that policy decides on before it does anything."""
+    parts = [
+        "# Commands", "", "Every command takes `--config PATH`, `-s TABLE.KEY=VALUE` and `--format text|json`; `[x]` may be left out. "
+        "*decides* names the action of `casemate access policy schema` that must be permitted.", "",
+    ]  # fmt: skip
+    parser = build_parser()
     for verb, meaning in VERBS.items():
-        parts += [f"## casemate {verb}", "", meaning[0].upper() + meaning[1:] + ".", "", "```text", _help(verb), "```", ""]
+        parts += [f"## casemate {verb}", "", meaning[0].upper() + meaning[1:] + ".", "", "| command | does | takes | decides |", "|---|---|---|---|"]
+        parts += [*_rows(verb, _children(parser)[verb], meaning), ""]
     return "\n".join(parts)
 
 
-def _help(verb: str) -> str:
-    os.environ["COLUMNS"] = "110"  # argparse wraps at the terminal's width
-    buffer = io.StringIO()
-    with redirect_stdout(buffer):
-        try:
-            build_parser(verb).parse_args([verb, "--help"])
-        except SystemExit:
-            pass
-    return buffer.getvalue().rstrip()
+def _children(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return dict(groups[0].choices) if groups else {}
+
+
+def _rows(name: str, parser: argparse.ArgumentParser, meaning: str) -> list[str]:
+    children = _children(parser)
+    groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    said = {choice.dest: choice.help or "" for group in groups for choice in group._choices_actions}
+    rows = [row for child, inner in children.items() for row in _rows(f"{name} {child}", inner, said.get(child, ""))]
+    if name not in DOORS:
+        return rows
+    taken = [action for action in parser._actions if action.dest not in ("help", "config", "overrides", "format", "action", "what")]
+    takes = "; ".join(f"`{_written(action)}` {cell(action.help or '')}" for action in taken)
+    return [f"| `{name}` | {cell(meaning)} | {takes} | {DOORS[name].action or ''} |", *rows]
+
+
+def _written(action: argparse.Action) -> str:
+    name = action.metavar or (action.dest.upper() if action.option_strings else action.dest)
+    value = "" if action.nargs == 0 else "|".join(map(str, action.choices)) if action.choices else str(name)
+    text = " ".join(part for part in (action.option_strings[-1] if action.option_strings else "", value) if part)
+    needed = action.required if action.option_strings else action.nargs not in ("?", "*")
+    return cell(text if needed else f"[{text}]")
 
 
 def faults() -> str:

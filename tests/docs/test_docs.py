@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
+from casemate import config as configuration
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(path for folder in ("tutorial", "how-to") for path in (ROOT / "docs" / folder).glob("*.md"))
 RUNNERS = {"sh": ["bash", "-euo", "pipefail"], "python": [sys.executable]}
@@ -41,7 +43,15 @@ def test_every_block_of_a_page_runs_as_printed(page, tmp_path):
 
 def test_every_block_names_a_kind_that_is_run_or_shown():
     for page in PAGES:
-        assert {kind for kind, _ in blocks(page)} <= {"sh", "python", "text"}, page
+        assert {kind for kind, _ in blocks(page)} <= {"sh", "python", "text", "toml"}, page
+
+
+def test_every_piece_of_configuration_in_the_docs_is_valid():
+    least = '[project]\nname = "p"\nid = "p-1"\n[train]\nentry = "train.py:build"\n[data]\nsource = "t.csv"\ntarget = "y"\n'
+    pieces = [code for page in PAGES for kind, code in blocks(page) if kind == "toml"]
+    assert pieces
+    for code in pieces:
+        configuration.parse(least + code)
 
 
 def test_the_readme_fits_one_screen_and_names_the_promised_commands():
