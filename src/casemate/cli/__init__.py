@@ -37,13 +37,13 @@ VERBS = {
 
 
 def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
-    """The parser; with `verb` only that verb's options are built."""
+    """The parser; with `verb` only that verb's options are built, none for a word that is no verb."""
     parser = argparse.ArgumentParser(prog="casemate", description="A secure-by-default, reliable machine-learning pipeline.")
     parser.add_argument("--version", action="version", version=f"casemate {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name, help_ in VERBS.items():
         sub = verbs.add_parser(name, help=help_, description=help_[0].upper() + help_[1:] + ".", parents=[common()])
-        if verb in (name, None) or verb not in VERBS:
+        if verb in (name, None):
             importlib.import_module(f"casemate.cli.{name}").add_arguments(sub)
     return parser
 
