@@ -52,7 +52,7 @@ def entered(project, account="sub-ana", amr="pwd"):
     """The session of a person who has logged in with a browser."""
     local = project.access.options.provider("local")
     begun = local.begin(REDIRECT)
-    return project.access.logins.through(local, local.finish(begun, Browser(account, amr).answer(begun.url)))
+    return project.access.logins.through(local, lambda: local.finish(begun, Browser(account, amr).answer(begun.url)))
 
 
 def test_a_person_logs_in_with_a_browser_and_gets_the_roles_that_the_provider_gives(project):
@@ -91,7 +91,9 @@ def test_who_refuses_at_the_provider_or_comes_too_late_is_not_logged_in(project)
     local = here.access.options.provider("local")
     begun = local.begin(REDIRECT)
     with pytest.raises(AccessDenied, match="refused the login .access_denied."):
-        local.finish(begun, Browser(None).answer(begun.url))
+        here.access.logins.through(local, lambda: local.finish(begun, Browser(None).answer(begun.url)))
+    newest = list(here.audit.entries())[-1]
+    assert (newest.principal, newest.action, newest.outcome) == ('Provider::"local"', "access:login", "denied")
     device = local.begin_device()
     waits = []
     late = type(device)(device.device_code, device.user_code, device.verification_uri, expires_in=10.0)

@@ -19,7 +19,7 @@ def _whoami(arguments: Any, project: Any) -> int:
     }
     text = [f"{me.uid}, roles: {', '.join(me.roles) or 'none'}"]
     text.append(f"logged in by {identity.method} until {session.until:%H:%M} UTC, renewed by use" if session else "as the user of this machine")
-    if me.mfa:
+    if me.mfa or age is not None:
         text.append("second factor: " + ("not used in this session" if age is None else f"used {age} s ago"))
     emit(arguments, value, "\n".join(text))
     return 0
@@ -74,12 +74,12 @@ def _through(arguments: Any, project: Any) -> int:
     if arguments.device:
         device = provider.begin_device()
         print(f"On any device, open {device.verification_uri} and type {device.user_code}", file=sys.stderr, flush=True)
-        return _logged_in(arguments, project.access.logins.through(provider, provider.poll(device, time.sleep)))
+        return _logged_in(arguments, project.access.logins.through(provider, lambda: provider.poll(device, time.sleep)))
     with Loopback() as loopback:
         begun = provider.begin(loopback.address)
         print(f"Log in with a browser on this machine:\n\n{begun.url}\n", file=sys.stderr, flush=True)
         answer = loopback.wait(lambda said: hmac.compare_digest(said.get("state", "").encode(), begun.state.encode()))
-    return _logged_in(arguments, project.access.logins.through(provider, provider.finish(begun, answer)))
+    return _logged_in(arguments, project.access.logins.through(provider, lambda: provider.finish(begun, answer)))
 
 
 def _logout(arguments: Any, project: Any) -> int:

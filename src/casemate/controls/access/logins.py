@@ -64,18 +64,23 @@ class Logins:
             raise AccessDenied(WRONG, hint="ask the project's owner")
         return found
 
-    def through(self, provider: "Provider", claims: "Claims") -> Session:
-        """Begin a session of the person whom a provider has identified.
+    def through(self, provider: "Provider", proven: Callable[[], "Claims"]) -> Session:
+        """Begin a session of the person whom a provider identifies.
 
         Where the provider gives roles, the person has exactly those from now on. Nobody is taken for somebody else because a
         name or a mail address is the same: accounts are told apart by the claims of `account`.
 
+        Args:
+            provider: which one.
+            proven: ends the login there, and gives what the provider says.
+
         Raises:
-            AccessDenied: nobody here has this account, their name is taken, or the provider's claims do not do.
-            RefusedError: the provider took the role `owner` from the last one.
+            AccessDenied: the provider refuses, nobody here has this account, their name is taken, or the claims do not do.
+            BackendError: the provider is away. RefusedError: the provider took the role `owner` from the last one.
         """
         directory, audit = self.point.directory, self.point.audit
         try:
+            claims = proven()
             account, roles = provider.account(claims), provider.roles(claims)
             known = directory.of(account)
             name = known.name if known else self._new_name(provider, claims, account, roles)
