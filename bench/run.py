@@ -309,7 +309,7 @@ def _revoked(guard: Any, scope: dict[str, Any], revoke: Callable[[], None]) -> f
 def access(policies: int = 100, calls: int = 20_000) -> None:
     """A decision cached and not, a session check, how soon a revocation is seen, a login beside its password hash."""
     from casemate import scaffold
-    from casemate.controls.access.accounts import Accounts
+    from casemate.controls.access.identity.accounts import Accounts
     from casemate.controls.access.policy import Resource
     from casemate.controls.audit.log import GroupCommit
     from casemate.serve.guard import Guard

@@ -51,8 +51,8 @@ from casemate.stages.release.bundle import VerifiedModel
 from casemate.stages.release.registry import Registered, Registry
 
 if TYPE_CHECKING:
-    from casemate.controls.access.issuers import Workloads
-    from casemate.controls.access.oidc import Provider
+    from casemate.controls.access.identity.issuers import Workloads
+    from casemate.controls.access.identity.oidc import Provider
 
 STATE = ".casemate"
 CATALOG = "catalog.db"
@@ -263,7 +263,7 @@ class Project:
         return PolicyPoint(self.store, self.clock, options, lambda: self.audit, lambda: self.provider, self._alert)
 
     def _provider(self, name: str) -> "Provider":
-        from casemate.controls.access.oidc import Provider  # not at start-up: 0.1 s
+        from casemate.controls.access.identity.oidc import Provider  # not at start-up: 0.1 s
 
         known = self.config.access.providers
         if name not in known:
@@ -271,7 +271,7 @@ class Project:
         return Provider(name, known[name], self.root, self.clock, self.read_secret)
 
     def _workloads(self) -> "Workloads | None":
-        from casemate.controls.access.issuers import Workloads
+        from casemate.controls.access.identity.issuers import Workloads
 
         tables = self.config.access.workloads
         return Workloads(tables, self.root, self.clock, self.config.outbox.timeout) if tables else None

@@ -11,8 +11,8 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from tests.conftest import serving
 
+from casemate.controls.access.identity.tokens import Limits
 from casemate.controls.access.policy import actions
-from casemate.controls.access.tokens import Limits
 from casemate.serve.app import ROUTES
 
 

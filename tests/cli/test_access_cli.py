@@ -8,10 +8,10 @@ import pytest
 import casemate
 from casemate.cli import build_parser
 from casemate.cli.doors import DOORS
-from casemate.controls.access.factors import STEP, codes_at
+from casemate.controls.access.identity.factors import STEP, codes_at
+from casemate.controls.access.identity.sessionfile import SessionFile
+from casemate.controls.access.identity.sessions import LIFE
 from casemate.controls.access.policy import actions
-from casemate.controls.access.sessionfile import SessionFile
-from casemate.controls.access.sessions import LIFE
 from casemate.core.errors import AccessDenied, RefusedError
 
 PASSWORD, OTHER = "correct horse battery", "another horse battery"

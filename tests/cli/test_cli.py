@@ -167,7 +167,7 @@ def test_no_command_shows_a_key_or_a_row(cli, clinic):
 
 
 def test_an_unknown_user_is_denied(cli, clinic, monkeypatch):
-    monkeypatch.setattr("casemate.controls.access.principals.current_name", lambda: "mallory")
+    monkeypatch.setattr("casemate.controls.access.identity.principals.current_name", lambda: "mallory")
     for words in (("run",), ("model", "export", "wdbc", clinic / "out"), ("access", "token", "create", "x")):
         answer = cli(*words, "--config", clinic)
         assert answer.code == 3

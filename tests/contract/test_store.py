@@ -9,7 +9,7 @@ from tests.conftest import write_csv
 
 import casemate
 from casemate import scaffold
-from casemate.controls.access.principals import PRINCIPALS
+from casemate.controls.access.identity.principals import PRINCIPALS
 from casemate.controls.audit.log import HEAD
 from casemate.core.errors import BackendError, ConfigError
 from casemate.core.store import METADATA, open_store

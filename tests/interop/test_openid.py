@@ -10,7 +10,7 @@ from tests.conftest import command
 from tests.interop.openid import Browser, provider
 
 import casemate
-from casemate.controls.access.loopback import Loopback
+from casemate.controls.access.identity.loopback import Loopback
 from casemate.core.errors import AccessDenied, ConfigError, RefusedError
 
 REDIRECT = "http://127.0.0.1:41234/callback"

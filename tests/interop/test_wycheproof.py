@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, mlkem,
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hmac import HMAC
 
-from casemate.controls.access import jwt
+from casemate.controls.access.identity import jwt
 from casemate.core.errors import AccessDenied
 
 REFUSED = (InvalidSignature, InvalidTag, ValueError)

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from casemate.controls.access.accounts import Accounts, check
-from casemate.controls.access.factors import STEP, Factors, codes_at
+from casemate.controls.access.identity.accounts import Accounts, check
+from casemate.controls.access.identity.factors import STEP, Factors, codes_at
+from casemate.controls.access.identity.principals import Directory
+from casemate.controls.access.identity.sessions import CAP, LIFE, Sessions
+from casemate.controls.access.identity.tokens import Limits, Tokens
 from casemate.controls.access.policy import Policy, Resource
-from casemate.controls.access.principals import Directory
-from casemate.controls.access.sessions import CAP, LIFE, Sessions
 from casemate.controls.access.situation import Situation, zone
-from casemate.controls.access.tokens import Limits, Tokens
 from casemate.controls.access.types import Principal
 from casemate.controls.keys.store import KeyStore
 from casemate.core.errors import AccessDenied, ConfigError, RefusedError

@@ -6,9 +6,9 @@ from tests.unit.test_access import change, directory  # noqa: F401 - a fixture
 import casemate
 from casemate.config import PlaceTable
 from casemate.controls.access.anomalies import KINDS, STORM, USUAL, WINDOW, Anomalies
+from casemate.controls.access.identity.principals import current_name
 from casemate.controls.access.point import Identity
 from casemate.controls.access.policy import Resource
-from casemate.controls.access.principals import current_name
 from casemate.core.errors import AccessDenied, ConfigError, RefusedError
 
 PLACES = {

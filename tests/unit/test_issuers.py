@@ -15,9 +15,9 @@ from joserfc import jwk
 from joserfc import jwt as maker
 
 from casemate.config import ProviderTable, WorkloadTable
-from casemate.controls.access import jwt
-from casemate.controls.access.issuers import REFRESH_SECONDS, RETRY_SECONDS, STALE_SECONDS, Workloads, discover
-from casemate.controls.access.oidc import Provider
+from casemate.controls.access.identity import jwt
+from casemate.controls.access.identity.issuers import REFRESH_SECONDS, RETRY_SECONDS, STALE_SECONDS, Workloads, discover
+from casemate.controls.access.identity.oidc import Provider
 from casemate.core.errors import AccessDenied, BackendError, ConfigError
 
 NOW = datetime.datetime(2026, 3, 4, 12, 30, tzinfo=datetime.UTC)

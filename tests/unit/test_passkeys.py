@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.unit.authenticator import PRESENT, Authenticator, text
 from tests.unit.test_access import change, directory  # noqa: F401 - a fixture
 
-from casemate.controls.access.passkeys import LIFE, MOST, Passkeys
+from casemate.controls.access.identity.passkeys import LIFE, MOST, Passkeys
 from casemate.core.errors import AccessDenied, ConfigError
 
 ORIGIN, PARTY = "https://casemate.example:8443", "casemate.example"

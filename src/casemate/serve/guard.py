@@ -12,11 +12,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from casemate.controls.access.jwt import MAX_TOKEN
+from casemate.controls.access.identity.jwt import MAX_TOKEN
+from casemate.controls.access.identity.sessions import Session
+from casemate.controls.access.identity.tokens import Limits
 from casemate.controls.access.point import Identity, PolicyPoint
 from casemate.controls.access.policy import Decision, Resource
-from casemate.controls.access.sessions import Session
-from casemate.controls.access.tokens import Limits
 from casemate.controls.access.types import Principal
 from casemate.controls.audit.log import GroupCommit
 from casemate.core.errors import AccessDenied, Error, RequestError

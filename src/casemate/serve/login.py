@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
+from casemate.controls.access.identity.sessions import Pair, Session
 from casemate.controls.access.point import Identity, PolicyPoint
-from casemate.controls.access.sessions import Pair, Session
 from casemate.core.errors import RequestError
 
 MAX_BODY = 16 * 1024

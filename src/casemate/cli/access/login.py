@@ -36,7 +36,7 @@ def ask(reference: str, project: Any, what: str) -> str:
 
 
 def _login(arguments: Any, project: Any) -> int:
-    from casemate.controls.access.principals import current_name
+    from casemate.controls.access.identity.principals import current_name
     from casemate.core.errors import ConfigError
 
     if arguments.provider:
@@ -65,7 +65,7 @@ def _through(arguments: Any, project: Any) -> int:
     import sys
     import time
 
-    from casemate.controls.access.loopback import Loopback
+    from casemate.controls.access.identity.loopback import Loopback
     from casemate.core.errors import ConfigError
 
     if arguments.name or arguments.password or arguments.code:

@@ -8,7 +8,7 @@ MAX_DAYS = 3650
 
 def _token_create(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
-    from casemate.controls.access.tokens import Limits
+    from casemate.controls.access.identity.tokens import Limits
     from casemate.core.errors import ConfigError
     from casemate.core.files import write_atomic
 

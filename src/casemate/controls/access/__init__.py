@@ -1,1 +1,1 @@
-"""Who may do what: principals, service tokens and the Cedar policy that decides every call."""
+"""Who may do what: identity (who somebody is), the Cedar policies that decide every call, and the point where both meet."""

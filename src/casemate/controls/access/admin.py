@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from casemate.controls.access.anomalies import AccessFinding
-from casemate.controls.access.factors import uri
-from casemate.controls.access.principals import EMERGENCY, MAX_REASON, PRINCIPALS, Grant
-from casemate.controls.access.tokens import TOKENS, Limits
+from casemate.controls.access.identity.factors import uri
+from casemate.controls.access.identity.principals import EMERGENCY, MAX_REASON, PRINCIPALS, Grant
+from casemate.controls.access.identity.tokens import TOKENS, Limits
 from casemate.controls.access.types import Principal
 from casemate.core.errors import AccessDenied, ConfigError, RefusedError
 

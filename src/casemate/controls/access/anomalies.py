@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from casemate.config import PlaceTable
-from casemate.controls.access.principals import Directory, touch
+from casemate.controls.access.identity.principals import Directory, touch
 from casemate.core.errors import ConfigError
 from casemate.core.store import METADATA
 

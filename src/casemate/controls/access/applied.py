@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from casemate.controls.access.identity.principals import touch
 from casemate.controls.access.policy import CLASSES, NEEDED, Policy, Resource, actions
-from casemate.controls.access.principals import touch
 from casemate.controls.access.situation import Situation
 from casemate.controls.access.types import Principal
 from casemate.core.clock import Clock

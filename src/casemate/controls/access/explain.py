@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
+from casemate.controls.access.identity.principals import Directory
 from casemate.controls.access.policy import NEEDED, NO_PERMIT, Decision, Policy, Resource, actions, roles_text
-from casemate.controls.access.principals import Directory
 from casemate.controls.access.situation import Situation, address
 from casemate.controls.access.types import Principal
 from casemate.core.errors import ConfigError

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from casemate.config import PlaceTable
-from casemate.controls.access.accounts import Accounts
 from casemate.controls.access.admin import Administration, Alert
 from casemate.controls.access.anomalies import STOP_RISK, AccessFinding, Anomalies
 from casemate.controls.access.applied import Applied, gains
-from casemate.controls.access.factors import Factors
-from casemate.controls.access.logins import Logins
+from casemate.controls.access.identity.accounts import Accounts
+from casemate.controls.access.identity.factors import Factors
+from casemate.controls.access.identity.logins import Logins
+from casemate.controls.access.identity.principals import Directory
+from casemate.controls.access.identity.sessionfile import Kept, SessionFile
+from casemate.controls.access.identity.sessions import Session, Sessions
+from casemate.controls.access.identity.tokens import Tokens
 from casemate.controls.access.policy import Decision, Policy, Resource, read_folder
-from casemate.controls.access.principals import Directory
-from casemate.controls.access.sessionfile import Kept, SessionFile
-from casemate.controls.access.sessions import Session, Sessions
 from casemate.controls.access.situation import Situation, zone
-from casemate.controls.access.tokens import Tokens
 from casemate.controls.access.types import Principal, principal_of
 from casemate.controls.audit.log import AuditLog
 from casemate.controls.keys.interface import KeyProvider
@@ -34,9 +34,9 @@ from casemate.core.errors import AccessDenied, ConfigError, RefusedError
 from casemate.core.store import Store
 
 if TYPE_CHECKING:
-    from casemate.controls.access.issuers import Workloads
-    from casemate.controls.access.oidc import Provider
-    from casemate.controls.access.passkeys import Passkeys
+    from casemate.controls.access.identity.issuers import Workloads
+    from casemate.controls.access.identity.oidc import Provider
+    from casemate.controls.access.identity.passkeys import Passkeys
 
 MAX_POSTURE = 100
 
@@ -124,7 +124,7 @@ class PolicyPoint:
     @cached_property
     def passkeys(self) -> "Passkeys":
         """Second factors that a device keeps."""
-        from casemate.controls.access.passkeys import Passkeys
+        from casemate.controls.access.identity.passkeys import Passkeys
 
         return Passkeys(self.directory, self.options.origin)
 

@@ -5,8 +5,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from casemate.controls.access.identity.principals import Directory, Grant
 from casemate.controls.access.policy import NEEDED, Policy, Resource, actions
-from casemate.controls.access.principals import Directory, Grant
 from casemate.controls.access.situation import Situation
 from casemate.controls.access.types import Principal
 from casemate.controls.audit.entry import Entry

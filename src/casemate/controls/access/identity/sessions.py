@@ -14,8 +14,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from casemate.controls.access.principals import Directory, touch
-from casemate.controls.access.tokens import hashed, new_secret
+from casemate.controls.access.identity.principals import Directory, touch
+from casemate.controls.access.identity.tokens import hashed, new_secret
 from casemate.controls.access.types import Principal
 from casemate.core.errors import AccessDenied
 from casemate.core.store import METADATA

@@ -15,8 +15,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from casemate.controls.access.identity.principals import BY_CERTIFICATE, NAME, PRINCIPALS, Directory, touch
 from casemate.controls.access.policy import actions as known_actions
-from casemate.controls.access.principals import BY_CERTIFICATE, NAME, PRINCIPALS, Directory, touch
 from casemate.controls.access.types import Principal
 from casemate.core.errors import AccessDenied, ConfigError
 from casemate.core.store import METADATA

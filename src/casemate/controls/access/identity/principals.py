@@ -188,7 +188,7 @@ class Directory:
         return tx.execute(sa.select(PRINCIPALS).where(PRINCIPALS.c.kind == kind, PRINCIPALS.c.name == name)).first()
 
     def _principal(self, tx: sa.Connection, row: sa.Row[Any]) -> Principal | None:
-        from casemate.controls.access.factors import FACTORS
+        from casemate.controls.access.identity.factors import FACTORS
 
         if row.disabled is not None:
             return None

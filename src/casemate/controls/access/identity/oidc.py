@@ -20,9 +20,9 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from casemate.config import ProviderTable
-from casemate.controls.access import jwt
-from casemate.controls.access.issuers import Metadata, discover, fetch
-from casemate.controls.access.jwt import Claims
+from casemate.controls.access.identity import jwt
+from casemate.controls.access.identity.issuers import Metadata, discover, fetch
+from casemate.controls.access.identity.jwt import Claims
 from casemate.core.clock import Clock
 from casemate.core.errors import AccessDenied, BackendError, ConfigError
 from casemate.core.http import post

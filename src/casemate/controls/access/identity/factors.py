@@ -16,8 +16,8 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
 
-from casemate.controls.access.principals import Directory, touch
-from casemate.controls.access.tokens import hashed
+from casemate.controls.access.identity.principals import Directory, touch
+from casemate.controls.access.identity.tokens import hashed
 from casemate.controls.keys.interface import KeyProvider
 from casemate.core.errors import AccessDenied, ConfigError
 from casemate.core.store import METADATA

@@ -21,9 +21,9 @@ from webauthn.helpers.structs import (
     UserVerificationRequirement,
 )
 
-from casemate.controls.access.factors import CHALLENGES, FACTORS
-from casemate.controls.access.principals import Directory, touch
-from casemate.controls.access.tokens import hashed
+from casemate.controls.access.identity.factors import CHALLENGES, FACTORS
+from casemate.controls.access.identity.principals import Directory, touch
+from casemate.controls.access.identity.tokens import hashed
 from casemate.core.errors import AccessDenied, ConfigError
 
 KIND = "passkey"

@@ -6,15 +6,15 @@ Every try is recorded, whatever comes of it. The command line acts with the sess
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from casemate.controls.access.identity.sessionfile import Kept
+from casemate.controls.access.identity.sessions import Pair, Session
 from casemate.controls.access.policy import Resource
-from casemate.controls.access.sessionfile import Kept
-from casemate.controls.access.sessions import Pair, Session
 from casemate.controls.access.types import Principal
 from casemate.core.errors import AccessDenied, ConfigError
 
 if TYPE_CHECKING:
-    from casemate.controls.access.jwt import Claims
-    from casemate.controls.access.oidc import Provider
+    from casemate.controls.access.identity.jwt import Claims
+    from casemate.controls.access.identity.oidc import Provider
     from casemate.controls.access.point import PolicyPoint
 
 WRONG = "wrong name or password, or too many tries"

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from casemate.config import WorkloadTable
-from casemate.controls.access import jwt
+from casemate.controls.access.identity import jwt
 from casemate.core.clock import Clock
 from casemate.core.errors import AccessDenied, BackendError, ConfigError, Error, TransientError
 from casemate.core.http import get, is_private
