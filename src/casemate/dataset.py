@@ -144,13 +144,15 @@ class Dataset:
         """The same in pieces of at most 65 536 rows, in constant memory."""
         access, wanted, rows = self._decided(columns)
         root, count = None, 0
-        for batch in tables.scan(self.folder, self.project.provider, self.project.signer.verifier, wanted, access.denied):
-            piece = rows.keep(pa.Table.from_batches([batch]))
-            count += piece.num_rows
-            if PSEUDONYM in piece.column_names:
-                root = root or self.project.identifiers.root(create=False)
-            yield from self._shown(self.project.identifiers.open(piece, root), columns, rows, access).to_batches()
-        self._told(rows, count)
+        try:
+            for batch in tables.scan(self.folder, self.project.provider, self.project.signer.verifier, wanted, access.denied):
+                piece = rows.keep(pa.Table.from_batches([batch]))
+                count += piece.num_rows
+                if PSEUDONYM in piece.column_names:
+                    root = root or self.project.identifiers.root(create=False)
+                yield from self._shown(self.project.identifiers.open(piece, root), columns, rows, access).to_batches()
+        finally:  # also of a reader who stops half-way
+            self._told(rows, count)
 
     @property
     def folder(self) -> Path:
@@ -165,8 +167,10 @@ class Dataset:
 
     def _rows(self, access: Access) -> RowFilter:
         """The filter of rows; its columns must be open to whoever reads, or nothing is."""
-        point, columns = self.project.access, [name for name in self.project.config.access.rows if name in access.classes]
+        point, columns = self.project.access, self.project.config.access.rows
         for name in columns:
+            if name not in access.classes:
+                raise ConfigError(f"[access] rows: {self.reference} has no column {name!r}", hint="no policy could tell its rows apart")
             if access.classes[name] != "general":
                 raise ConfigError(f"[access] rows: {name!r} is of class {access.classes[name]}", hint="rows are told apart by general columns")
             if name in access.withheld:

@@ -4,13 +4,15 @@ import asyncio
 import datetime
 import http.client
 import json
+import shutil
 import ssl
 import subprocess
 
 import pytest
 import tomlkit
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import mldsa
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, mldsa
 from cryptography.x509.verification import PolicyBuilder
 from cryptography.x509.verification import Store as Anchors
 from tests.attacks.test_gateway import new_token
@@ -139,9 +141,10 @@ def test_a_certificate_stands_for_the_service_of_its_name_and_for_nobody_else(pr
         assert ask(connection, "cm_none") == 401  # a bad token is not made good by a certificate
         admin.remove_service("ward-7")
         wait_for(lambda: ask_without_token(connection) == 401, 2)
-        admin.add_service("ward-7", ["client"], ["wdbc"], by_certificate=True)
-        wait_for(lambda: ask_without_token(connection) == 200, 2)
+        with pytest.raises(ConfigError, match=serial):  # who holds that one would be the service at once
+            admin.add_service("ward-7", ["client"], ["wdbc"], by_certificate=True)
         assert cli("keys", "certificate", "revoke", serial, "--config", project.root).code == 0
+        admin.add_service("ward-7", ["client"], ["wdbc"], by_certificate=True)
         with pytest.raises(REFUSED):
             wait_for(lambda: ask_without_token(connection) != 200, 2)
             ask_without_token(connect(running, mine))
@@ -202,9 +205,9 @@ def test_a_certificate_is_renewed_at_two_thirds_of_its_life_and_not_when_revoked
     assert (folder / "cert.pem").read_bytes() == before
     certificate = x509.load_pem_x509_certificate(before)
     later = certificate.not_valid_before_utc + (certificate.not_valid_after_utc - certificate.not_valid_before_utc) * 0.7
-    assert certificates.due(folder, later)[1]
+    assert certificates.due(folder, later, project.keys.authority)[1]
     with pytest.raises(RefusedError, match="expired"):
-        certificates.due(folder, certificate.not_valid_after_utc + datetime.timedelta(days=1))
+        certificates.due(folder, certificate.not_valid_after_utc + datetime.timedelta(days=1), project.keys.authority)
     monkeypatch.setattr("casemate.core.clock.SystemClock.now", lambda _self: later)
     assert cli(*words).code == 0
     fresh = x509.load_pem_x509_certificate((folder / "cert.pem").read_bytes())
@@ -212,6 +215,26 @@ def test_a_certificate_is_renewed_at_two_thirds_of_its_life_and_not_when_revoked
     assert fresh.subject == certificate.subject
     assert cli("keys", "certificate", "revoke", format(fresh.serial_number, "x"), "--config", project.root).code == 0
     assert cli(*words).code == 1
+
+
+def test_only_the_holder_of_a_certificate_of_this_project_renews_it(project, issue, cli, tmp_path):
+    serial, folder = issue("client", "ward-7")
+    forged = tmp_path / "forged"
+    shutil.copytree(folder, forged)
+    words = ("keys", "certificate", "renew", forged, "--config", project.root)
+    other = ec.generate_private_key(ec.SECP256R1())
+    pem = other.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (forged / "key.pem").write_bytes(pem)
+    assert "not the certificate's" in cli(*words).err
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "x")])
+    begin = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=300)
+    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(other.public_key()).serial_number(int(serial, 16))
+    made = made.not_valid_before(begin).not_valid_after(begin + datetime.timedelta(days=390)).sign(other, hashes.SHA256())
+    (forged / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    answer = cli(*words)
+    assert (answer.code, "not of this project" in answer.err) == (4, True)
+    (forged / "key.pem").unlink()
+    assert cli(*words).code == 2
 
 
 def test_an_mldsa_65_certificate_verifies_under_the_authority(project, issue):

@@ -13,6 +13,8 @@ from tests.unit.test_issuers import OTHER, RSA, Issuer, maker
 
 import casemate
 from casemate.controls.access.anomalies import STORM
+from casemate.controls.access.identity.sessions import SESSIONS
+from casemate.core.errors import AccessDenied
 
 ORIGIN, PARTY = "https://localhost:8443", "localhost"
 
@@ -65,14 +67,14 @@ def test_a_person_registers_a_passkey_and_steps_up_with_it(running):
     assert (status, about["principal"], about["second_factor"], about["second_factor_age"]) == (200, 'User::"ana"', False, None)
     _, options = ana("POST", "/access/passkey/options")
     status, made = ana("POST", "/access/passkey", {"passkey": device.create(options)})
-    assert status == 200, made
+    assert (status, len(made["recovery_codes"])) == (200, 10), made
     assert ana("POST", "/access/passkey/options")[0] == 403  # a second one needs the first one
     _, options = ana("POST", "/access/step-up/options")
     status, pair = ana("POST", "/access/step-up", {"passkey": device.get(options)})
     assert status == 200, pair
     before = ana.access
     ana.keep(pair)
-    assert Caller(ana.gateway, before)("GET", "/access/session")[0] in (200, 401)  # kept for half a second at most
+    assert Caller(ana.gateway, before)("GET", "/access/session")[0] in (401, 403)  # the session is looked up anew
     assert within_a_second(Caller(ana.gateway, before), 401, "/access/session")
     status, about = ana("GET", "/access/session")
     assert (about["second_factor"], about["second_factor_age"] < 30) == (True, True)
@@ -80,6 +82,26 @@ def test_a_person_registers_a_passkey_and_steps_up_with_it(running):
     told = [(entry.action, entry.outcome) for entry in ana.project.audit.entries() if entry.principal == 'User::"ana"']
     assert ("factor:add", "done") in told
     assert ("access:step-up", "done") in told
+
+
+def test_a_stolen_session_is_not_made_stronger_with_a_factor_of_the_thief(running):
+    zoe, device = Person(running, "zoe"), Authenticator(ORIGIN, PARTY)
+    point = zoe.project.access
+    with zoe.project.store.transaction() as tx:
+        point.anomalies._found(tx, 'User::"zoe"', "new-network", "first call from elsewhere")
+    assert zoe("POST", "/access/passkey/options")[0] == 403
+    yan = Person(running, "yan")
+    with zoe.project.store.transaction() as tx:
+        started = (zoe.project.clock.now() - datetime.timedelta(minutes=11)).isoformat()
+        tx.execute(SESSIONS.update().where(SESSIONS.c.name == "yan").values(started=started))
+    assert yan("POST", "/access/passkey/options")[0] == 403
+    ana = Person(running, "ida")
+    point.passkeys.register("ida", device.create(point.passkeys.registration("ida")))
+    other = Authenticator(ORIGIN, PARTY)
+    with pytest.raises(AccessDenied) as refused:
+        point.passkeys.register("ida", other.create(point.passkeys.registration("ida")), first=True)
+    assert "meanwhile" in refused.value.hint
+    assert ana("GET", "/access/session")[0] == 200
 
 
 def test_a_wrong_answer_steps_nobody_up_and_is_recorded(running):

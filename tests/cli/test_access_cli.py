@@ -1,6 +1,7 @@
 """`casemate access` as people use it, and every door of the command line."""
 
 import argparse
+import datetime
 import json
 
 import pytest
@@ -9,10 +10,11 @@ import casemate
 from casemate.cli import build_parser
 from casemate.cli.doors import DOORS
 from casemate.controls.access.identity.factors import STEP, codes_at
+from casemate.controls.access.identity.principals import PRINCIPALS
 from casemate.controls.access.identity.sessionfile import SessionFile
 from casemate.controls.access.identity.sessions import LIFE
 from casemate.controls.access.policy import actions
-from casemate.core.errors import AccessDenied, RefusedError
+from casemate.core.errors import AccessDenied, ConfigError, RefusedError
 
 PASSWORD, OTHER = "correct horse battery", "another horse battery"
 
@@ -251,8 +253,14 @@ def test_nobody_applies_policies_that_raise_themselves(own):
     project.access.logins.login("ben", PASSWORD, None)
     own_policies = own / "policies" / "mine.cedar"
     own_policies.write_text('@id("mine") permit (principal == User::"ben", action, resource);')
-    with pytest.raises(RefusedError, match="would give whoever applies them more"):
+    with pytest.raises(RefusedError, match="would permit more than those in force: permit mine"):
         casemate.open(own).access.apply()
+    assert casemate.open(own).access.identify().principal.name == "ben"  # and other commands go on under the policies in force
+    casemate.open(own).access.permitted("dataset:list")
+    for hidden in ("when { context.hour == 3 }", 'when { resource has name && resource.name == "x" }', "when { context has mfa_age }"):
+        own_policies.write_text(f'@id("mine") permit (principal, action == Action::"model:export", resource) {hidden};')
+        with pytest.raises(RefusedError, match="permit mine"):
+            casemate.open(own).access.apply()
     own_policies.write_text('@id("less") forbid (principal == User::"ben", action == Action::"run:read", resource);')
     assert casemate.open(own).access.apply() == 3
 
@@ -401,3 +409,105 @@ def test_a_review_shows_what_nobody_uses(own, cli):
     assert found['User::"ben"']["last_seen"] is None
     assert "audit:read" in found['User::"ben"']["unused"]
     assert cli("access", "review", "report", "--days", "0", "--config", own).code == 2
+
+
+HELPERS = """
+@id("helpdesk") permit (principal == User::"hal", action == Action::"access:user", resource);
+@id("grants") permit (principal == User::"gus", action == Action::"access:grant", resource);
+@id("tokens") permit (principal == User::"tom", action == Action::"token:create", resource);
+"""
+
+
+@pytest.fixture
+def helpers(own, monkeypatch):
+    """People who may do one thing each, and an owner with a password."""
+    (own / "policies" / "helpers.cedar").write_text(HELPERS)
+    project = casemate.open(own)
+    for name in ("hal", "gus", "tom"):
+        project.access.admin.add_user(name, [], PASSWORD)
+    project.access.admin.add_user("eva", ["owner"], OTHER)
+    project.access.admin.add_user("mia", ["auditor"], PASSWORD)
+    project.access.admin.define_role("boss", ["owner"])
+    project.access.admin.add_user("bea", ["boss"], OTHER)
+
+    def act(name):
+        here = casemate.open(own)
+        here.access.logins.login(name, PASSWORD, None)
+        return here.access.admin
+
+    yield act
+    casemate.open(own).access.logins.logout()
+
+
+@pytest.mark.parametrize("owner", ["eva", "bea"])
+def test_who_looks_after_accounts_does_not_take_over_owners(helpers, owner):
+    hal = helpers("hal")
+    for change in (lambda: hal.set_password(owner, OTHER), lambda: hal.disable_user(owner), lambda: hal.remove_factors(owner)):
+        with pytest.raises(AccessDenied, match="is an owner"):
+            change()
+    hal.set_password("mia", OTHER)
+
+
+@pytest.mark.parametrize("role", ["owner", "boss", "auditor"])
+def test_nobody_grants_what_they_do_not_have(helpers, role):
+    with pytest.raises(AccessDenied, match="roles that they do not have"):
+        helpers("gus").grant("mia", role)
+
+
+def test_nobody_without_them_gives_a_service_roles_beyond_asking_and_watching(helpers):
+    tom = helpers("tom")
+    hour = datetime.timedelta(hours=1)
+    for roles in (["owner"], ["boss"], ["auditor"], ["client", "privacy-officer"]):
+        with pytest.raises(AccessDenied, match="roles that they do not have"):
+            tom.create_token("svc", roles, ["*"], hour)
+    tom.create_token("svc", ["client"], ["wdbc"], hour)
+    with pytest.raises(ConfigError, match="has other roles or models"):
+        tom.create_token("svc", ["client"], ["*"], hour)
+
+
+def test_what_was_lent_ends_with_what_it_was_lent_from(own):
+    project = casemate.open(own)
+    admin = project.access.admin
+    for name, roles in (("oz", ["operator"]), ("mate", []), ("pal", [])):
+        admin.add_user(name, roles, PASSWORD)
+
+    def lend(to):
+        project.access.logins.login("oz", PASSWORD, None)
+        admin.delegate(to, "operator", "holiday", datetime.timedelta(days=3))
+        project.access.logins.logout()
+
+    def roles(name):
+        return project.access.directory.find("User", name).roles
+
+    lend("mate")
+    assert roles("mate") == ("operator",)
+    admin.withdraw("oz", "operator")
+    assert roles("mate") == ()
+    admin.grant("oz", "operator")
+    lend("pal")
+    admin.disable_user("oz")
+    assert roles("pal") == ()
+
+
+def test_a_person_of_a_provider_is_not_the_user_of_the_machine_of_that_name(own):
+    project = casemate.open(own)
+    me = project.access.directory.current_user().name
+    with project.store.transaction() as tx:
+        tx.execute(PRINCIPALS.update().where(PRINCIPALS.c.name == me).values(outside="https://login.example.org 1"))
+    with pytest.raises(AccessDenied, match="not known to this project"):
+        project.access.identify()
+
+
+def test_an_account_is_one_at_a_provider(own):
+    for account in ("certificate ward-7", "https://login.example.org", "login.example.org 7", "ftp://x y"):
+        with pytest.raises(ConfigError, match="no account at a provider"):
+            casemate.open(own).access.admin.add_user("x", [], account=account)
+
+
+def test_names_that_strangers_make_up_do_not_fill_the_catalogue(own):
+    project = casemate.open(own)
+    for n in range(3):
+        with pytest.raises(AccessDenied):
+            project.access.logins.login(f'x{n}"\n', PASSWORD, None)
+    refused = {entry.principal for entry in project.audit.entries() if entry.action == "access:login"}
+    assert refused == {'User::"unknown"'}

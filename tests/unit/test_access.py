@@ -4,7 +4,7 @@ import datetime
 import hashlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from casemate.controls.access.identity.accounts import Accounts, check
@@ -364,6 +364,7 @@ def test_five_wrong_codes_close_the_factor_for_a_minute(factors):
     assert factors.verify("ben", code_of(factors)) == "totp"
 
 
+@settings(deadline=None)  # a catalogue each
 @given(st.text(max_size=70))
 def test_hostile_codes_are_refused_without_a_fault(text):
     import tempfile
@@ -375,6 +376,21 @@ def test_hostile_codes_are_refused_without_a_fault(text):
         with pytest.raises(AccessDenied):
             Factors(Directory(store, Fixed()), None).verify("ben", text)
         store.close()
+
+
+def test_fifty_wrong_codes_in_a_day_close_the_factor_but_not_the_recovery_codes(factors):
+    codes = factors.confirm("ben", code_of(factors))
+    factors.clock.go(STEP)
+    for _ in range(10):
+        for _ in range(5):
+            with pytest.raises(AccessDenied):
+                factors.verify("ben", "000000")
+        factors.clock.go(600)
+    with pytest.raises(AccessDenied):
+        factors.verify("ben", code_of(factors))
+    assert factors.verify("ben", codes[0]) == "recovery"
+    factors.clock.go(86400)
+    assert factors.verify("ben", code_of(factors)) == "totp"
 
 
 # Sessions

@@ -86,12 +86,18 @@ def test_a_storm_is_told_once_and_only_within_its_window(watch, kind):
 
 
 def test_a_login_after_a_storm_may_be_a_guessed_secret(watch):
-    watch.entered(ANA)
+    watch.entered(ANA, second_factor=True)
     watch.count(ANA, "failed", STORM["failed"])
     assert watch.risk(ANA) == 0  # strangers who fail cannot lock somebody out
-    watch.entered(ANA)
+    watch.entered(ANA, second_factor=True)
     assert kinds(watch) == ["failed-storm", "guessed-secret"]
     assert watch.risk(ANA) == 50
+
+
+def test_strangers_who_fail_cannot_lock_out_somebody_without_a_second_factor(watch):
+    watch.count(ANA, "failed", STORM["failed"])
+    watch.entered(ANA, second_factor=False)
+    assert (kinds(watch), watch.risk(ANA)) == (["failed-storm", "guessed-secret"], 0)
 
 
 def test_reading_in_bulk_is_measured_by_what_is_usual_for_somebody(watch):

@@ -5,11 +5,13 @@ import json
 
 import pyarrow as pa
 import pytest
+import sqlalchemy as sa
 import tomlkit
 from hypothesis import given
 from hypothesis import strategies as st
 
 import casemate
+from casemate.controls.access.anomalies import COUNTS
 from casemate.controls.access.masks import masked
 from casemate.controls.access.rows import RowFilter
 from casemate.controls.keys.identifiers import PSEUDONYM
@@ -89,6 +91,34 @@ def test_nothing_is_shown_where_rows_cannot_be_told_apart(own):
     )
     with pytest.raises(AccessDenied, match="by which rows are told apart"):
         project.datasets["wdbc"].to_arrow(["patient_id"])
+
+
+def test_a_table_without_the_column_that_tells_rows_apart_is_not_read(own):
+    project = with_rows(own, BENIGN_ONLY, '["ward"]')
+    with pytest.raises(ConfigError, match="has no column 'ward'"):
+        project.datasets["wdbc"].to_arrow()
+
+
+def test_rows_that_are_not_told_apart_are_decided_all_at_once(own):
+    project = with_rows(own, '@id("none") forbid (principal, action == Action::"dataset:read-rows", resource);', "[]")
+    table = project.datasets["wdbc"].to_arrow()
+    assert (table.num_rows, table.schema.metadata[b"casemate:withheld-rows"]) == (0, b"569")
+
+
+def test_what_a_reader_took_before_stopping_half_way_is_counted(own):
+    project = casemate.open(own)
+    pieces = project.datasets["wdbc"].batches(["mean_radius"])
+    next(pieces)
+    pieces.close()
+    with project.store.reading() as tx:
+        assert tx.execute(sa.select(COUNTS.c.amount).where(COUNTS.c.kind == "rows")).scalar() == 569
+
+
+def test_the_schema_shows_no_value_of_a_withheld_column(masked_project, cli):
+    shown = json.loads(cli("data", "show", "wdbc", "--config", masked_project.root, "--format", "json").out)
+    columns = {column["name"]: column for column in shown["dataset"]["schema"]["columns"]}
+    assert columns["mean_radius"]["min"] is not None
+    assert columns["patient_id"].get("categories") is None
 
 
 def test_identifiers_do_not_tell_rows_apart(own):

@@ -71,6 +71,11 @@ def test_overrides_change_one_value(config):
     assert config("data.columns.a.class=sensitive").data.columns["a"].column_class == "sensitive"
 
 
+@pytest.mark.parametrize("override", ["access.local=true", "release.approvals=0", "data.columns.a.mask=first-9"])
+def test_who_may_do_or_see_what_is_not_overridden_from_the_command_line(override):
+    assert "in casemate.toml only" in refused(TOML, override)
+
+
 @pytest.mark.parametrize("override", ["folds=3", "train.folds", "train.folds.deep=3"])
 def test_a_malformed_override_is_refused(override):
     refused(TOML, override)

@@ -29,7 +29,9 @@ def registered(passkeys, device, name="ana"):
 
 
 def test_a_passkey_is_registered_and_used(passkeys, device):
-    identifier = registered(passkeys, device)
+    identifier, codes = registered(passkeys, device)
+    assert len(codes) == 10
+    assert registered(passkeys, Authenticator(ORIGIN, PARTY))[1] == []
     for _ in range(3):
         assert passkeys.verify("ana", device.get(passkeys.request("ana"))) == identifier
     assert passkeys._store.path.read_bytes().count(device.key.private_numbers().private_value.to_bytes(32, "big")) == 0

@@ -40,7 +40,11 @@ def run(arguments: Any) -> int:
         dataset = dataset.for_purpose(arguments.purpose)
     record, access = dataset.record, dataset.access()
     principal = project.authorise("dataset:read", "Dataset", record.name, context={"column_class": "general"})
+    hidden = {*access.withheld, *access.masked}
+    record = msgspec.structs.replace(record, schema=_without_values(record.schema, hidden))
     suspects = msgspec.json.decode(project.objects.get(record.quarantine), type=list[Quarantined])
+    if hidden & {column.name for column in record.schema.features}:  # reasons and scores come from all features
+        suspects = [msgspec.structs.replace(suspect, detail="", score=0.0) for suspect in suspects]
     columns = [
         [
             c.name,
@@ -62,6 +66,14 @@ def run(arguments: Any) -> int:
     text += [f"quarantine: {len(suspects)} rows under suspicion, {record.excluded} excluded", table(["row", "detector", "why", "score"], rows)]
     emit(arguments, {"dataset": record, "quarantine": suspects, "withheld": access.withheld, "masked": access.masked}, "\n".join(text))
     return 0
+
+
+def _without_values(schema: Any, hidden: set[str]) -> Any:
+    """The schema without what it says of the values of columns that policy does not open."""
+    import msgspec
+
+    columns = [msgspec.structs.replace(column, min=None, max=None, categories=None) if column.name in hidden else column for column in schema.columns]
+    return msgspec.structs.replace(schema, columns=columns, classes=[] if schema.target in hidden else schema.classes)
 
 
 def _require(project: Any, reference: str) -> None:

@@ -354,7 +354,7 @@ def _renew(arguments: Any, project: Any) -> int:
     from casemate.controls.keys import certificates
     from casemate.core.errors import RefusedError
 
-    certificate, due = certificates.due(arguments.folder, project.clock.now())
+    certificate, due = certificates.due(arguments.folder, project.clock.now(), project.keys.authority)
     serial = format(certificate.serial_number, "x")
     row = next((row for row in project.certificates.list() if row["serial"] == serial), None)
     if row is None or row["revoked"]:

@@ -19,13 +19,15 @@ from casemate.controls.access.point import Identity, PolicyPoint
 from casemate.controls.access.policy import Decision, Resource
 from casemate.controls.access.types import Principal
 from casemate.controls.audit.log import GroupCommit
-from casemate.core.errors import AccessDenied, Error, RequestError
+from casemate.core.errors import AccessDenied, BackendError, RequestError
 
 CACHE_SECONDS = 0.5
 WATCH_SECONDS = 0.25
 CACHE_SIZE = 10_000
 MAX_BEARER = 7 + MAX_TOKEN
 PERSON, SERVICE = "cs_", "cm_"
+BLIND_SECONDS = 10.0
+"""After so long without a look at the catalogue nobody is let in."""
 TRUST_SECONDS = 5.0
 """How often keys of issuers are looked after."""
 
@@ -70,11 +72,14 @@ class Guard:
         self._decisions: dict[tuple[str, str | None, str, Resource], tuple[float, Decision]] = {}
         self._allowance: dict[str, tuple[float, float]] = {}
         self._denials: Counter[str] = Counter()
+        self._blind_since: float | None = None
         self.workloads = point.options.workloads()
         self._trust()
 
     def authenticate(self, scope: dict[str, Any]) -> Caller:
         """The caller; Unauthenticated, with one text for every reason, when there is no good token from this address with this certificate."""
+        if self._blind_since is not None and time.monotonic() - self._blind_since > BLIND_SECONDS:
+            raise BackendError("changes of access cannot be seen", hint="see that the catalogue answers")
         given = [value for name, value in scope["headers"] if name == b"authorization"]
         service = scope.get("service")
         if given or service is None:
@@ -163,11 +168,15 @@ class Guard:
             await asyncio.sleep(WATCH_SECONDS)
             try:
                 await self._look()
-            except Error:
-                continue  # what is cached runs out, and nothing new can be verified without the catalogue
+                self._blind_since = None
+            except Exception:  # noqa: BLE001 - whatever it was: the watch goes on, and without sight nobody is let in for long
+                self._blind_since = self._blind_since or time.monotonic()
             if self.workloads is not None and time.monotonic() - looked >= TRUST_SECONDS:
                 looked = time.monotonic()
-                await loop.run_in_executor(None, self._trust)
+                try:
+                    await loop.run_in_executor(None, self._trust)
+                except Exception as error:  # noqa: BLE001 - keys that are not fetched grow too old by themselves
+                    self.audit.append("casemate", "access:issuer", "Gateway", "failed", {"fault": type(error).__name__})
 
     async def _look(self) -> None:
         loop = asyncio.get_running_loop()

@@ -68,9 +68,9 @@ class Login:
         principal = self.point.admin.own_factor(Identity(session.principal, session))
         if said.passkey is None:
             raise RequestError("give the passkey that the browser made")
-        identifier = self.point.passkeys.register(principal.name, said.passkey)
+        identifier, codes = self.point.passkeys.register(principal.name, said.passkey, first=not principal.mfa)
         self.point.audit.record(principal.uid, "factor:add", principal.uid, "done", factor=identifier, kind="passkey")
-        return {"passkey": identifier}
+        return {"passkey": identifier, "recovery_codes": codes}
 
     def _step_up(self, session: Session, said: _Body, bearer: str, certificate: str | None) -> dict[str, Any]:
         name, passkey, code = session.principal.name, said.passkey, said.code

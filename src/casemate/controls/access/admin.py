@@ -1,12 +1,12 @@
 """Changing who may do what: every operation is decided by policy, done and logged in one transaction, seen everywhere within a second."""
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from casemate.controls.access.anomalies import AccessFinding
+from casemate.controls.access.anomalies import FACTOR_RISK, AccessFinding
 from casemate.controls.access.identity.factors import uri
 from casemate.controls.access.identity.principals import EMERGENCY, MAX_REASON, PRINCIPALS, Grant
 from casemate.controls.access.identity.tokens import TOKENS, Limits
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 MAX_DELEGATION = datetime.timedelta(days=30)
 MAX_EMERGENCY = datetime.timedelta(hours=4)
 FRESH = 900
+SERVICE_ROLES = ("client", "monitor")
+"""What whoever may register services gives them without having it."""
+FIRST_FACTOR = datetime.timedelta(minutes=10)
 Alert = Callable[[sa.Connection, str, str, dict[str, Any]], None]
 
 
@@ -59,7 +62,7 @@ class Administration:
         """
         principal = self._asked("access:user", name)
         if roles:
-            self._asked("access:grant", name, roles=roles)
+            self._no_more_than_own(self._asked("access:grant", name, roles=roles), roles)
         derived = None if password is None else self.point.accounts.derive(name, password)
         with self.point.store.transaction() as tx:
             made = self.directory.add(tx, name, roles, account)
@@ -83,6 +86,7 @@ class Administration:
             self.point.accounts.verify(name, current)
         else:
             principal = self._asked("access:user", name)
+            self._no_higher(principal, name)
         if self.directory.find("User", name) is None:
             raise ConfigError(f"there is no user {name!r}", hint="`casemate access list`")
         derived = self.point.accounts.derive(name, password)
@@ -95,6 +99,7 @@ class Administration:
     def disable_user(self, name: str) -> None:
         """Let a person act no more, from within a second on; AccessDenied, ConfigError or RefusedError (the last owner) otherwise."""
         principal = self._asked("access:user", name)
+        self._no_higher(principal, name)
         with self.point.store.transaction() as tx:
             self.directory.disable(tx, name)
             self.point.sessions.end_all(tx, name, "the user was disabled")
@@ -104,7 +109,7 @@ class Administration:
     def define_role(self, role: str, includes: list[str]) -> None:
         """Make a role of the project's own out of others, or change it."""
         principal = self.point.require("access:grant", about=f'Role::"{role}"')
-        if "owner" not in principal.roles:
+        if "owner" not in self.directory.closure(principal.roles):
             raise AccessDenied("a role may come to include what its author does not have", hint="an owner defines roles")
         with self.point.store.transaction() as tx:
             self.directory.define(tx, role, includes)
@@ -115,6 +120,7 @@ class Administration:
     def grant(self, name: str, role: str) -> None:
         """Give a person a role for good."""
         principal = self._asked("access:grant", name, roles=[role])
+        self._no_more_than_own(principal, [role])
         with self.point.store.transaction() as tx:
             self.directory.grant(tx, name, role)
             self._done(tx, principal, "role:grant", f'User::"{name}"', role=role)
@@ -123,6 +129,7 @@ class Administration:
     def withdraw(self, name: str, role: str) -> None:
         """Take a role from a person, delegations of it included."""
         principal = self.point.require("access:grant", about=f'User::"{name}"', roles=[role])
+        self._no_higher(principal, name)
         with self.point.store.transaction() as tx:
             self.directory.withdraw(tx, name, role)
             self._done(tx, principal, "role:withdraw", f'User::"{name}"', role=role)
@@ -186,15 +193,23 @@ class Administration:
     def add_service(self, service: str, roles: list[str], models: list[str], *, by_certificate: bool = False) -> None:
         """Register a service that proves itself with a client certificate, or as a workload that `[access.workloads]` names."""
         principal = self.point.require("access:service", service=service)
-        self._no_more_than_own(principal, roles)
+        self._no_more_than_own(principal, roles, SERVICE_ROLES)
         with self.point.store.transaction() as tx:
             self.point.tokens.register(tx, service, roles, models, by_certificate=by_certificate)
             self._done(tx, principal, "service:add", f'Service::"{service}"', roles=roles, models=models, by_certificate=by_certificate)
         self.point.audit.publish()
 
-    def _no_more_than_own(self, principal: Principal, roles: list[str]) -> None:
-        if "owner" in roles and "owner" not in principal.roles:
-            raise AccessDenied("nobody gives a service a role that they do not have", hint="an owner does")
+    def _no_more_than_own(self, principal: Principal, roles: Iterable[str], free: Collection[str] = ()) -> None:
+        """AccessDenied when the roles include one that whoever acts does not have; owners have all."""
+        own = self.directory.closure(principal.roles)
+        if "owner" not in own and (more := self.directory.closure(roles) - own - set(free)):
+            raise AccessDenied(f"nobody gives roles that they do not have: {', '.join(sorted(more))}", hint="an owner does")
+
+    def _no_higher(self, principal: Principal, name: str) -> None:
+        """AccessDenied when somebody who is no owner would decide about an owner's account."""
+        owners = {row["name"] for row in self.directory.rows() if row["kind"] == "User" and "owner" in self.directory.closure(row["roles"])}  # type: ignore[arg-type]
+        if name in owners and "owner" not in self.directory.closure(principal.roles):
+            raise AccessDenied(f"{name!r} is an owner", hint="an owner decides about owners' accounts")
 
     def close_finding(self, identifier: str, reason: str) -> AccessFinding:
         """Say that something unusual was harmless or was dealt with; by somebody else than whom it is about."""
@@ -214,7 +229,7 @@ class Administration:
     ) -> tuple[str, str]:
         """(token, token id) for a service; the token is shown here and nowhere else."""
         principal = self.point.require("token:create", service=service)
-        self._no_more_than_own(principal, roles)
+        self._no_more_than_own(principal, roles, SERVICE_ROLES)
         limits = limits or Limits()
         with self.point.store.transaction() as tx:
             token, identifier = self.point.tokens.create(tx, service, roles, models, lifetime, limits)
@@ -266,8 +281,17 @@ class Administration:
         return codes
 
     def own_factor(self, identity: "Identity") -> Principal:
-        """Whoever acts, if they may add a factor to their own login now: the first one, or with the help of one that they have."""
-        age = self.point.situation(identity).mfa_age
+        """Whoever acts, if they may add a factor to their own login now: the first one soon after a login, or with the help of one that they have.
+
+        Raises:
+            AccessDenied: the login is too old, or something unusual is open about them: who stole a session must not make it stronger.
+        """
+        situation, session = self.point.situation(identity), identity.session
+        age = situation.mfa_age
+        if situation.risk >= FACTOR_RISK and (age is None or age > FRESH):
+            raise AccessDenied("something unusual is open about this login", hint="ask an auditor or owner to look: casemate access finding list")
+        if not identity.principal.mfa and session is not None and situation.now - session.started > FIRST_FACTOR:
+            raise AccessDenied("a first second factor is added within ten minutes of the login", hint="casemate access login again")
         if identity.principal.mfa and (age is None or age > FRESH):
             raise AccessDenied("a second factor is replaced with the help of the first one", hint="casemate access step-up --code prompt")
         return identity.principal
@@ -275,6 +299,7 @@ class Administration:
     def remove_factors(self, name: str) -> int:
         """Forget all factors of a person who has lost them; returns how many."""
         principal = self._asked("access:user", name)
+        self._no_higher(principal, name)
         with self.point.store.transaction() as tx:
             count = self.point.factors.remove(tx, name)
             self.point.sessions.end_all(tx, name, "the second factor was removed")

@@ -120,10 +120,9 @@ class Anomalies:
             self._lately.clear()
         self._lately[uid, network] = now.timestamp()
         with self._store.transaction() as tx:
-            rows = tx.execute(sa.select(SEEN).where(SEEN.c.principal == uid).order_by(SEEN.c.last.desc()).limit(1000)).all()
-            if network in {row.network for row in rows}:
-                tx.execute(SEEN.update().where(SEEN.c.principal == uid, SEEN.c.network == network).values(last=now.isoformat()))
-            else:
+            rows = tx.execute(sa.select(SEEN).where(SEEN.c.principal == uid).order_by(SEEN.c.last.desc()).limit(1)).all()
+            same = (SEEN.c.principal == uid, SEEN.c.network == network)
+            if tx.execute(SEEN.update().where(*same).values(last=now.isoformat())).rowcount == 0:
                 tx.execute(SEEN.insert().values(principal=uid, network=network, first=now.isoformat(), last=now.isoformat()))
                 if rows:
                     self._found(tx, uid, "new-network", f"first call from the network {network}")
@@ -153,14 +152,19 @@ class Anomalies:
             if total >= STORM[kind]:
                 self._found(tx, uid, f"{kind}-storm", f"{total} times {kind} within {2 * WINDOW // 60} minutes")
 
-    def entered(self, uid: str) -> None:
-        """Somebody logged in; after a storm of failures that looks like a guessed secret."""
+    def entered(self, uid: str, *, second_factor: bool) -> None:
+        """Somebody logged in; after a storm of failures that looks like a guessed secret.
+
+        Args:
+            uid: who.
+            second_factor: they have one to answer with; for others it is only told, or strangers who fail could lock them out.
+        """
         window = int(self._clock.now().timestamp()) // WINDOW
         with self._store.reading() as tx:
             total = self._total(tx, uid, "failed", window - 1)
         if total >= STORM["failed"]:
             with self._store.transaction() as tx:
-                self._found(tx, uid, "guessed-secret", f"a login after {total} failures")
+                self._found(tx, uid, "guessed-secret", f"a login after {total} failures", risk=None if second_factor else 0)
 
     def read(self, uid: str, rows: int) -> None:
         """Somebody has read so many rows of a sealed table."""
@@ -184,9 +188,10 @@ class Anomalies:
         where = (COUNTS.c.principal == uid, COUNTS.c.kind == kind, COUNTS.c.window >= since)
         return int(tx.execute(sa.select(sa.func.coalesce(sa.func.sum(COUNTS.c.amount), 0)).where(*where)).scalar_one())
 
-    def _found(self, tx: sa.Connection, uid: str, kind: str, message: str) -> None:
+    def _found(self, tx: sa.Connection, uid: str, kind: str, message: str, risk: int | None = None) -> None:
         """A finding, unless one of its kind is open already."""
-        now, (risk, lasts) = self._clock.now(), KINDS[kind]
+        now, (usual, lasts) = self._clock.now(), KINDS[kind]
+        risk = usual if risk is None else risk
         if any(found.kind == kind for found in self._open(tx, uid)):
             return
         made = AccessFinding(secrets.token_hex(4), uid, kind, risk, message, now, now + lasts, None)

@@ -1,17 +1,18 @@
 """The policies in force: not what lies in the folder, but what somebody who may change policies has applied.
 
-An edit in `policies/` takes effect when it is applied, under the policies that were in force before. Whoever applies may not
-gain by it, unless they own the project already: nobody writes himself a permission.
+An edit in `policies/` takes effect when it is applied, under the policies that were in force before. Only an owner applies what
+permits more or forbids less: nobody writes himself, or a friend, a permission.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
+import cedarpy
+import msgspec
 import sqlalchemy as sa
 
 from casemate.controls.access.identity.principals import touch
-from casemate.controls.access.policy import CLASSES, NEEDED, Policy, Resource, actions
-from casemate.controls.access.situation import Situation
-from casemate.controls.access.types import Principal
+from casemate.controls.access.policy import Policy
 from casemate.core.clock import Clock
 from casemate.core.store import METADATA, Store
 
@@ -64,19 +65,16 @@ class Applied:
         return int(number)
 
 
-def gains(before: Policy, after: Policy, principal: Principal, situation: Situation) -> list[str]:
-    """What `principal` may do under `after` and may not under `before`, as `ACTION on KIND`."""
-    found = []
-    for action, kinds in sorted(actions().items()):
-        for kind in kinds:
-            resource = Resource(kind, "" if kind == "Project" else "*")
-            for extra in _contexts(action):
-                old, new = (policy.decide(principal, action, resource, situation, **extra) for policy in (before, after))
-                if new.allowed and not old.allowed:
-                    found.append(f"{action} on {kind}")
-    return sorted(set(found))
+def loosened(before: dict[str, str], after: dict[str, str]) -> list[str]:
+    """What `after` permits beyond `before`, as policy ids: permits that are new and forbids that are gone or changed.
+
+    Trying out requests would not do: a condition on a name or on the time of day hides what a policy opens.
+    """
+    old, new = _policies(before), _policies(after)
+    more = [policy for policy in new if policy not in old and policy["effect"] != "forbid"]
+    less = [policy for policy in old if policy not in new and policy["effect"] == "forbid"]
+    return sorted(f"{policy['effect']} {policy.get('annotations', {}).get('id', 'without @id')}" for policy in more + less)
 
 
-def _contexts(action: str) -> list[dict[str, str]]:
-    needed = NEEDED.get(action, {})
-    return [needed | {"column_class": name} for name in CLASSES] if "column_class" in needed else [needed]
+def _policies(texts: dict[str, str]) -> list[dict[str, Any]]:
+    return [policy for text in texts.values() for policy in msgspec.json.decode(cedarpy.policies_to_json_str(text))["staticPolicies"].values()]

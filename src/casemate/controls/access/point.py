@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from casemate.config import PlaceTable
 from casemate.controls.access.admin import Administration, Alert
 from casemate.controls.access.anomalies import STOP_RISK, AccessFinding, Anomalies
-from casemate.controls.access.applied import Applied, gains
+from casemate.controls.access.applied import Applied, loosened
 from casemate.controls.access.identity.accounts import Accounts
 from casemate.controls.access.identity.factors import Factors
 from casemate.controls.access.identity.logins import Logins
@@ -232,7 +232,10 @@ class PolicyPoint:
         if not before.decide(identity.principal, "policy:change", Resource(), self.situation(identity)).allowed:
             self.pending = True
             return before
-        return self._apply(identity, before, texts)
+        if loosened(newest.texts, texts) and "owner" not in self.directory.closure(identity.principal.roles):
+            self.pending = True
+            return before
+        return self._apply(identity, texts)
 
     def apply(self) -> int:
         """Put the folder's policies in force; returns the number of the set.
@@ -245,22 +248,22 @@ class PolicyPoint:
         self.require("policy:change")
         texts = read_folder(self.options.folder)
         if texts != self.applied.newest().texts:
-            self._policy = self._apply(identity, self._policy, texts)
+            self._policy = self._apply(identity, texts)
         self.pending = False
         return self.applied.newest().number
 
-    def _apply(self, identity: Identity, before: Policy, texts: dict[str, str]) -> Policy:
+    def _apply(self, identity: Identity, texts: dict[str, str]) -> Policy:
         after = Policy(texts, self.options.project, self.directory.roles())
-        gained = gains(before, after, identity.principal, self.situation(identity))
-        if gained and "owner" not in identity.principal.roles:
+        looser = loosened(self.applied.newest().texts, texts)
+        if looser and "owner" not in self.directory.closure(identity.principal.roles):
             raise RefusedError(
-                f"the policies in {self.options.folder} would give whoever applies them more: {', '.join(gained[:5])}",
-                hint="somebody else who may change policies must apply them: casemate access policy apply",
+                f"the policies in {self.options.folder} would permit more than those in force: {', '.join(looser[:5])}",
+                hint="an owner must apply them: casemate access policy apply",
             )
         audit = self.audit
         with self.store.transaction() as tx:
             number = self.applied.apply(tx, after, texts, identity.principal.uid)
-            detail = {"number": number, "version": after.version, "files": sorted(texts), "gained": gained}
+            detail = {"number": number, "version": after.version, "files": sorted(texts), "loosened": looser}
             audit.append(tx, identity.principal.uid, "policy:change", self.resource(Resource()), "done", detail)
         audit.publish()
         return after
@@ -284,6 +287,7 @@ class PolicyPoint:
             return identity, self.policy.require(identity.principal, action, resource, self.situation(identity), **context)
         except AccessDenied as error:
             self.audit.record(identity.principal.uid, action, self.resource(resource), "denied", reason=error.message)
+            self.anomalies.count(identity.principal.uid, "denied")
             raise
 
     def require(self, action: str, resource: Resource = Resource(), *, context: dict[str, Any] | None = None, **detail: Any) -> Principal:  # noqa: B008

@@ -34,8 +34,12 @@ class RowFilter:
         Raises:
             ConfigError: there are more than 10 000 combinations, which no policy is about.
         """
-        if not self.columns or not table.num_rows:
+        if not table.num_rows:
             return table
+        if not self.columns:
+            kept_all = self._may(())
+            self.withheld += 0 if kept_all else table.num_rows
+            return table if kept_all else table.slice(0, 0)
         codes = np.zeros(table.num_rows, dtype=np.int64)
         for name in self.columns:
             encoded = pc.cast(table[name], pa.string()).combine_chunks().dictionary_encode()

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import sqlalchemy as sa
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
 
 from casemate.controls.keys.pki import Algorithm, Authority, Kind
 from casemate.core.clock import Clock
-from casemate.core.errors import ConfigError, RefusedError
+from casemate.core.errors import ConfigError, RefusedError, VerificationError
 from casemate.core.files import DRAFT, exchange, fsync_folder, fsync_tree, make_folder, remove_tree, write_atomic
 from casemate.core.store import METADATA, Store
 
@@ -119,17 +121,24 @@ def write(folder: Path, chain: bytes, key: bytes, authority: bytes, *, replace: 
     fsync_folder(parent)
 
 
-def due(folder: Path, now: datetime.datetime) -> tuple[x509.Certificate, bool]:
-    """(certificate in `folder`, whether two thirds of its life are over).
+def due(folder: Path, now: datetime.datetime, authority: Authority) -> tuple[x509.Certificate, bool]:
+    """(certificate in `folder`, whether two thirds of its life are over); whoever renews it must hold its key.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is none, or not its key. VerificationError: `authority` did not sign it.
         RefusedError: it has expired: only `issue` gives a new one.
     """
     try:
         certificate = x509.load_pem_x509_certificate((folder / CHAIN).read_bytes())
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{folder} holds no certificate", hint="`casemate keys certificate issue` writes such a folder") from error
+        key = serialization.load_pem_private_key((folder / KEY).read_bytes(), None)
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise ConfigError(f"{folder} holds no certificate with its key", hint="`casemate keys certificate issue` writes such a folder") from error
+    try:
+        certificate.verify_directly_issued_by(authority.certificate)
+    except (ValueError, TypeError, InvalidSignature) as error:
+        raise VerificationError(f"the certificate in {folder} is not of this project", hint="treat it as forged") from error
+    if key.public_key() != certificate.public_key():
+        raise ConfigError(f"the key in {folder} is not the certificate's", hint="renew it where it was issued")
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if now >= end:
         raise RefusedError("the certificate has expired", hint="`casemate keys certificate issue` makes a new one")

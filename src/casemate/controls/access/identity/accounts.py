@@ -116,25 +116,24 @@ class Accounts:
 
         The answer during a lock-out is the same for the right password.
         """
-        with self.store.reading() as tx:
-            row = tx.execute(sa.select(ACCOUNTS).where(ACCOUNTS.c.name == name)).first()
-        right = _same(password[: MOST + 1], row.password if row else _nobody())
-        now = self.clock.now()
-        locked = row is not None and row.locked is not None and now < datetime.datetime.fromisoformat(row.locked)
-        if row is None or locked or not right:
-            if row is not None and not locked:
-                self._failed(name, now)
+        stored = self._try(name, self.clock.now())
+        right = _same(password[: MOST + 1], stored or _nobody())
+        if stored is None or not right:
             raise AccessDenied("wrong name or password, or too many tries", hint="wait, or ask the project's owner to set a new password")
-        if row.failures:
-            with self.store.transaction() as tx:
-                tx.execute(ACCOUNTS.update().where(ACCOUNTS.c.name == name).values(failures=0, locked=None))
-
-    def _failed(self, name: str, now: datetime.datetime) -> None:
         with self.store.transaction() as tx:
-            failures = int(tx.execute(sa.select(ACCOUNTS.c.failures).where(ACCOUNTS.c.name == name)).scalar_one()) + 1
+            tx.execute(ACCOUNTS.update().where(ACCOUNTS.c.name == name).values(failures=0, locked=None))
+
+    def _try(self, name: str, now: datetime.datetime) -> str | None:
+        """The stored password if one more try is free; it counts as wrong before it is looked at, so that tries side by side count too."""
+        with self.store.transaction() as tx:
+            row = tx.execute(sa.select(ACCOUNTS).where(ACCOUNTS.c.name == name)).first()
+            if row is None or (row.locked is not None and now < datetime.datetime.fromisoformat(row.locked)):
+                return None
+            failures = row.failures + 1
             seconds = min(LONGEST_LOCK, FIRST_LOCK * 2.0 ** min(failures - FREE_FAILURES, 16))
             locked = (now + datetime.timedelta(seconds=seconds)).isoformat() if failures >= FREE_FAILURES else None
             tx.execute(ACCOUNTS.update().where(ACCOUNTS.c.name == name).values(failures=failures, locked=locked))
+            return str(row.password)
 
     def known(self) -> dict[str, dict[str, object]]:
         """Per person with a password: when it was changed, and until when the account is locked."""

@@ -25,6 +25,8 @@ from casemate.core.store import METADATA
 STEP = 30
 DIGITS = 6
 TRIES, WINDOW = 5, 60.0
+DAILY, DAY = 50, 86400.0
+"""Wrong codes in a day; more close the factor until they are older. Recovery codes still count."""
 RECOVERY_CODES = 10
 KEK = "identity"
 FACTORS = sa.Table(
@@ -86,17 +88,14 @@ class Factors:
             raise ConfigError("no factor waits for its first code", hint="casemate access factor add totp")
         if not self._accept(row, code):
             raise AccessDenied(DENIED, hint="wait for the next code; see that clock and time zone of both devices are right")
-        codes = [base64.b32encode(secrets.token_bytes(10)).decode().lower() for _ in range(RECOVERY_CODES)]
         now = self.clock.now().isoformat()
         with self.store.transaction() as tx:
             older = (FACTORS.c.name == name, FACTORS.c.id != row.id, FACTORS.c.kind.in_(("totp", "recovery")))
             tx.execute(FACTORS.delete().where(*older))
             tx.execute(FACTORS.update().where(FACTORS.c.id == row.id).values(confirmed=now))
-            for code_ in codes:
-                values = {"id": secrets.token_hex(8), "name": name, "kind": "recovery", "secret": hashed(code_, "recovery")}
-                tx.execute(FACTORS.insert().values(**values, counter=0, confirmed=now, tries=[]))
+            codes = recovery_codes(tx, name, now)
             touch(tx)
-        return [f"{code_[:4]}-{code_[4:8]}-{code_[8:12]}-{code_[12:]}" for code_ in codes]
+        return codes
 
     def verify(self, name: str, code: str) -> str:
         """Which kind of factor the code proves, `totp` or `recovery`; it is used up. AccessDenied, with one text, otherwise."""
@@ -123,8 +122,8 @@ class Factors:
             current = tx.execute(sa.select(FACTORS.c.counter, FACTORS.c.tries).where(FACTORS.c.id == row.id)).first()
             if current is None:
                 return False
-            tries = [moment for moment in current.tries if 0 <= now.timestamp() - moment < WINDOW]
-            if len(tries) >= TRIES:
+            tries = [moment for moment in current.tries if 0 <= now.timestamp() - moment < DAY]
+            if len(tries) >= DAILY or sum(now.timestamp() - moment < WINDOW for moment in tries) >= TRIES:
                 return False
             good = bool(matching > current.counter)
             values = {"counter": matching, "tries": []} if good else {"tries": [*tries, now.timestamp()]}
@@ -159,6 +158,15 @@ class Factors:
     def replace(self, tx: sa.Connection, identifier: str, wrapped: bytes) -> None:
         """Keep the secret under another version of the key."""
         tx.execute(FACTORS.update().where(FACTORS.c.id == identifier).values(secret=wrapped))
+
+
+def recovery_codes(tx: sa.Connection, name: str, now: str) -> list[str]:
+    """New recovery codes of a person, stored hashed; what is returned is shown once."""
+    codes = [base64.b32encode(secrets.token_bytes(10)).decode().lower() for _ in range(RECOVERY_CODES)]
+    for code in codes:
+        values = {"id": secrets.token_hex(8), "name": name, "kind": "recovery", "secret": hashed(code, "recovery")}
+        tx.execute(FACTORS.insert().values(**values, counter=0, confirmed=now, tries=[]))
+    return [f"{code[:4]}-{code[4:8]}-{code[8:12]}-{code[12:]}" for code in codes]
 
 
 def uri(name: str, project: str, secret: str) -> str:

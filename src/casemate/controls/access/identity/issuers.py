@@ -143,7 +143,7 @@ class Workloads:
         """(the service that the token stands for, when it ends); AccessDenied, with one text for every reason, when it is not good."""
         issuer = jwt.issuer_of(token)
         table, kept = self._tables.get(issuer), self._keys.get(issuer)
-        if table is None or kept is None:
+        if table is None or kept is None or self._ticks() - kept.fetched >= STALE_SECONDS:
             raise AccessDenied(jwt.REFUSED, hint=jwt.REMEDY)
         try:
             claims = jwt.verify(token, kept.found, issuer, table.audience, self._clock.now())

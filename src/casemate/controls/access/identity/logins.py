@@ -130,7 +130,7 @@ class Logins:
             pair = point.sessions.begin(tx, found.name, method, mfa=used, device=point.posture())
             point.audit.append(tx, found.uid, "access:login", self._project, "done", {"method": method, "second_factor": second_factor})
         point.audit.publish()
-        point.anomalies.entered(found.uid)
+        point.anomalies.entered(found.uid, second_factor=found.mfa)
         return self.take(pair)
 
     @property
@@ -138,6 +138,8 @@ class Logins:
         return self.point.resource(Resource())
 
     def _refused(self, uid: str, action: str, error: AccessDenied) -> None:
+        if uid.startswith("User") and self.point.directory.find(*uid.rstrip('"').split('::"', 1)) is None:
+            uid = 'User::"unknown"'  # names that strangers make up do not fill the catalogue
         self.point.audit.record(uid, action, self._project, "denied", reason=error.message)
         self.point.anomalies.count(uid, "failed")
 
@@ -169,6 +171,8 @@ class Logins:
             kept = point.session_file.read()
             if kept is None:
                 raise ConfigError("nobody is logged in", hint="casemate access login")
+            if point.sessions.authenticate(kept.access).principal.name != identity.principal.name:
+                raise AccessDenied("somebody else has logged in meanwhile", hint="casemate access whoami")
             pair = point.sessions.step_up(kept.access)
             self.keep(pair)
         return point.sessions.authenticate(pair.access)
@@ -180,6 +184,7 @@ class Logins:
         except AccessDenied as error:
             self._refused(principal.uid, "access:step-up", error)
             raise
+        self.point.anomalies.entered(principal.uid, second_factor=True)
         self.point.audit.record(principal.uid, "access:step-up", self._project, "done")
 
     def logout(self) -> bool:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
@@ -20,7 +20,7 @@ class Loopback:
 
     def __init__(self, seconds: float = SECONDS) -> None:
         self._seconds = seconds
-        self._server = HTTPServer(("127.0.0.1", 0), _Once)
+        self._server = _Server(("127.0.0.1", 0), _Once)
         self._server.answer = None  # type: ignore[attr-defined]
         self.address = f"http://127.0.0.1:{self._server.server_address[1]}{PATH}"
 
@@ -39,12 +39,19 @@ class Loopback:
         self._server.belongs = belongs  # type: ignore[attr-defined]
         end = time.monotonic() + self._seconds
         while (left := end - time.monotonic()) > 0:
-            self._server.timeout = left
+            self._server.timeout = min(left, 0.1)
             self._server.handle_request()
             found: Mapping[str, str] | None = self._server.answer  # type: ignore[attr-defined]
             if found is not None:
                 return found
         raise AccessDenied("nobody came back from the provider in time", hint="begin again, or use --device where there is no browser")
+
+
+class _Server(ThreadingHTTPServer):
+    """A thread per connection: one that says nothing holds up no other."""
+
+    daemon_threads = True
+    block_on_close = False
 
 
 class _Once(BaseHTTPRequestHandler):

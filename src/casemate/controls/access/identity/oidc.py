@@ -213,7 +213,8 @@ class Provider:
             raise AccessDenied(
                 f"the provider {self.name} does not send the claims {', '.join(self.table.account)}", hint="correct `account` or the provider"
             )
-        return f"{claims.issuer} {'/'.join(part[0] for part in parts)}"
+        said = [part[0] for part in parts]
+        return f"{claims.issuer} {'/'.join(quote(text, safe='@.-_|:') for text in said)}"
 
     def person(self, claims: Claims) -> str:
         """The name that a new person gets; AccessDenied when the provider sends none."""

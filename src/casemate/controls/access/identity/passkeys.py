@@ -21,7 +21,7 @@ from webauthn.helpers.structs import (
     UserVerificationRequirement,
 )
 
-from casemate.controls.access.identity.factors import CHALLENGES, FACTORS
+from casemate.controls.access.identity.factors import CHALLENGES, FACTORS, recovery_codes
 from casemate.controls.access.identity.principals import Directory, touch
 from casemate.controls.access.identity.tokens import hashed
 from casemate.core.errors import AccessDenied, ConfigError
@@ -71,12 +71,13 @@ class Passkeys:
         )
         return msgspec.json.decode(webauthn.options_to_json(options), type=dict[str, Any])
 
-    def register(self, name: str, response: dict[str, Any]) -> str:
-        """Let a passkey count from now on; returns its id here.
+    def register(self, name: str, response: dict[str, Any], *, first: bool = False) -> tuple[str, list[str]]:
+        """(id, recovery codes shown once) of a passkey that counts from now on; codes come with the first factor only.
 
         Args:
             name: whose.
             response: what `navigator.credentials.create` gave, as JSON (WebAuthn level 3, `toJSON`).
+            first: refuse it if the person has a factor meanwhile.
 
         Raises:
             AccessDenied: it answers no open challenge, or comes from another origin, or the person was not verified.
@@ -98,10 +99,15 @@ class Passkeys:
         with self._store.transaction() as tx:
             if tx.execute(sa.select(FACTORS.c.id).where(FACTORS.c.id == identifier)).first():
                 raise AccessDenied(DENIED, hint="it is registered already")
+            factors = tx.execute(sa.select(FACTORS.c.kind).where(FACTORS.c.name == name, FACTORS.c.confirmed.is_not(None))).scalars().all()
+            if first and factors:
+                raise AccessDenied(DENIED, hint="there is a second factor meanwhile: step up with it first")
             values = {"id": identifier, "name": name, "kind": KIND, "secret": content, "counter": made.sign_count}
-            tx.execute(FACTORS.insert().values(**values, confirmed=self._clock.now().isoformat(), tries=[]))
+            now = self._clock.now().isoformat()
+            tx.execute(FACTORS.insert().values(**values, confirmed=now, tries=[]))
+            codes = [] if "recovery" in factors else recovery_codes(tx, name, now)
             touch(tx)
-        return identifier
+        return identifier, codes
 
     def request(self, name: str) -> dict[str, Any]:
         """`PublicKeyCredentialRequestOptions` as JSON, for `navigator.credentials.get`."""

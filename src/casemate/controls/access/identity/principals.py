@@ -9,7 +9,7 @@ import os
 import pwd
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -52,6 +52,7 @@ GRANTS = sa.Table(
     sa.Column("review", sa.String),
 )
 EPOCH = sa.Table("access_epoch", METADATA, sa.Column("id", sa.Integer, primary_key=True), sa.Column("number", sa.Integer, nullable=False))
+ACCOUNT = re.compile(r"https?://\S+ \S+")
 BY_CERTIFICATE = "certificate "
 """Before the name of a client certificate that stands for a service."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,62}")
@@ -122,6 +123,8 @@ class Directory:
         """
         self._require_free(tx, name)
         self.require_roles(tx, roles)
+        if outside is not None and not ACCOUNT.fullmatch(outside):
+            raise ConfigError(f"{outside!r} is no account at a provider", hint="--account 'ISSUER ACCOUNT', such as 'https://login.example.org 7a2c'")
         if outside is not None and tx.execute(sa.select(PRINCIPALS.c.name).where(PRINCIPALS.c.outside == outside)).first():
             raise ConfigError("that account belongs to another user", hint="`casemate access list`")
         user = Principal("User", name, tuple(sorted(set(roles))))
@@ -136,7 +139,10 @@ class Directory:
     def current_user(self) -> Principal:
         """The principal for the user of this process; AccessDenied when the project does not know them."""
         name = current_name()
-        found = self.find("User", name)
+        with self.store.reading() as tx:
+            row = self._row(tx, "User", name)
+            # Who logs in through a provider is not the user of this machine who happens to have that name.
+            found = None if row is None or row.outside is not None else self._principal(tx, row)
         if found is None:
             raise AccessDenied(f"the user {name!r} is not known to this project", hint="casemate access login, or the project's owner adds this user")
         return found
@@ -167,7 +173,17 @@ class Directory:
 
     def of_certificate(self, client: str) -> Principal | None:
         """The service that a client certificate of this name stands for."""
-        return self.of(BY_CERTIFICATE + client)
+        found = self.of(BY_CERTIFICATE + client)
+        return found if found is not None and found.kind == "Service" else None
+
+    def closure(self, roles: Iterable[str]) -> set[str]:
+        """These roles and all that they include."""
+        own, wanted, found = self.roles(), list(roles), set[str]()
+        while wanted:
+            if (role := wanted.pop()) not in found:
+                found.add(role)
+                wanted += own.get(role, ())
+        return found
 
     def knows(self, outside: str) -> bool:
         """Whether a provider's account belongs to anybody, the disabled included."""
@@ -246,7 +262,8 @@ class Directory:
 
     def withdraw(self, tx: sa.Connection, name: str, role: str) -> None:
         """Take a role from a person, its grants with an end included; ConfigError when they do not have it, or nobody would be owner."""
-        ended = self._end_grants(tx, name, role)
+        ended = self._end_grants(tx, GRANTS.c.name == name, GRANTS.c.role == role)
+        self._end_grants(tx, GRANTS.c.by == name, GRANTS.c.role == role)  # what was lent goes with what it was lent from
         row = self._row(tx, "User", name)
         if row is None or (role not in row.roles and not ended):
             raise ConfigError(f"{name!r} does not have the role {role!r}", hint="`casemate access list`")
@@ -292,6 +309,7 @@ class Directory:
             raise RefusedError(f"{name!r} is the only owner", hint="grant the role to somebody else first")
         where = (PRINCIPALS.c.kind == "User", PRINCIPALS.c.name == name)
         tx.execute(PRINCIPALS.update().where(*where).values(disabled=self.clock.now().isoformat()))
+        self._end_grants(tx, GRANTS.c.by == name, GRANTS.c.why == "delegation")
         touch(tx)
 
     def lend(self, tx: sa.Connection, name: str, role: str, why: str, reason: str, by: str, lifetime: datetime.timedelta) -> Grant:
@@ -340,10 +358,9 @@ class Directory:
         moment = datetime.datetime.fromisoformat
         return [Grant(**{**row, "since": moment(row["since"]), "until": moment(row["until"])}) for row in tx.execute(query).mappings()]
 
-    def _end_grants(self, tx: sa.Connection, name: str, role: str) -> int:
+    def _end_grants(self, tx: sa.Connection, *where: sa.ColumnElement[bool]) -> int:
         now = self.clock.now().isoformat()
-        where = (GRANTS.c.name == name, GRANTS.c.role == role, GRANTS.c.until > now)
-        return tx.execute(GRANTS.update().where(*where).values(until=now)).rowcount
+        return tx.execute(GRANTS.update().where(*where, GRANTS.c.until > now).values(until=now)).rowcount
 
     def review(self, tx: sa.Connection, identifier: str, reviewer: str, finding: str) -> Grant:
         """Close the review of a broken glass.

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from casemate.controls.access.identity.principals import BY_CERTIFICATE, NAME, PRINCIPALS, Directory, touch
 from casemate.controls.access.policy import actions as known_actions
 from casemate.controls.access.types import Principal
+from casemate.controls.keys.certificates import CERTIFICATES
 from casemate.core.errors import AccessDenied, ConfigError
 from casemate.core.store import METADATA
 
@@ -123,13 +124,11 @@ class Tokens:
             raise ConfigError("a token's lifetime must be positive")
         known = self._service(tx, service)
         if known is None or (known.roles, known.models) != (roles, models):
-            live = tx.execute(sa.select(TOKENS.c.id).where(TOKENS.c.service == service, TOKENS.c.revoked.is_(False))).first()
-            if known is not None and (live is not None or known.outside is not None):
-                raise ConfigError(
-                    f"the service {service!r} has other roles or models", hint="name those, or another service; or remove this one first"
-                )
             if known is not None:
-                tx.execute(PRINCIPALS.delete().where(PRINCIPALS.c.kind == "Service", PRINCIPALS.c.name == service))
+                raise ConfigError(
+                    f"the service {service!r} has other roles or models",
+                    hint="name those, or another service; or first: casemate access service remove",
+                )
             self.register(tx, service, roles, models)
         now = self.clock.now()
         identifier, secret = secrets.token_hex(4), new_secret()
@@ -157,10 +156,20 @@ class Tokens:
         self.directory.require_roles(tx, roles)
         if self._service(tx, service) is not None:
             raise ConfigError(f"there is a service {service!r} already", hint="`casemate access service list`")
+        if by_certificate and (early := self._certificates(tx, service)):
+            raise ConfigError(
+                f"there are client certificates of the name {service!r} already, which would stand for it: {', '.join(early)}",
+                hint="casemate keys certificate revoke SERIAL, then register it and issue a new one",
+            )
         outside = BY_CERTIFICATE + service if by_certificate else None
         values = {"kind": "Service", "name": service, "roles": roles, "models": models, "created": self.clock.now().isoformat()}
         tx.execute(PRINCIPALS.insert().values(**values, outside=outside))
         touch(tx)
+
+    def _certificates(self, tx: sa.Connection, service: str) -> list[str]:
+        """Serial numbers of client certificates of this name that are still good."""
+        live = (CERTIFICATES.c.kind == "client", CERTIFICATES.c.revoked.is_(None), CERTIFICATES.c.until > self.clock.now().isoformat())
+        return [row.serial for row in tx.execute(sa.select(CERTIFICATES).where(*live)) if service in row.names]
 
     def _service(self, tx: sa.Connection, service: str) -> sa.Row[Any] | None:
         return tx.execute(sa.select(PRINCIPALS).where(PRINCIPALS.c.kind == "Service", PRINCIPALS.c.name == service)).first()
