@@ -18,7 +18,7 @@ import cedarpy
 import msgspec
 
 from casemate.controls.access.situation import Situation
-from casemate.controls.access.types import Principal
+from casemate.controls.access.types import Principal, closure
 from casemate.core.digest import sha256
 from casemate.core.errors import AccessDenied, ConfigError
 
@@ -163,7 +163,7 @@ class Policy:
         if (known := self._slices.get(key)) is None:
             if len(self._slices) >= MAX_KNOWN:
                 self._slices.clear()
-            roles = self._closure(principal)
+            roles = closure(principal.roles, self.roles)
             chosen = {
                 name: policy
                 for name, policy in self._policies.items()
@@ -175,15 +175,6 @@ class Policy:
             known = self._slices[key] = cedarpy.PolicySet.from_json_str(_JSON.encode(document).decode())
         return known
 
-    def _closure(self, principal: Principal) -> set[str]:
-        """The principal's roles and all that these include."""
-        wanted, found = list(principal.roles), set[str]()
-        while wanted:
-            if (role := wanted.pop()) not in found:
-                found.add(role)
-                wanted += self.roles.get(role, ())
-        return found
-
     def _entities(self, principal: Principal, resource: Resource) -> cedarpy.Entities:
         key = (principal, resource)
         if (known := self._known.get(key)) is None:
@@ -194,7 +185,7 @@ class Policy:
 
     def _graph(self, principal: Principal, resource: Resource) -> list[dict[str, Any]]:
         attributes: dict[str, Any] = {"models": list(principal.models)} if principal.kind == "Service" else {"mfa": principal.mfa}
-        roles = {role: self.roles.get(role, ()) for role in sorted(self._closure(principal))}
+        roles = {role: self.roles.get(role, ()) for role in sorted(closure(principal.roles, self.roles))}
         project = {"type": "Project", "id": self.project}
         graph = [_entity(principal.kind, principal.name, attributes, [("Role", role) for role in principal.roles]), _entity("Project", self.project)]
         graph += [_entity("Role", role, {}, [("Role", included) for included in includes]) for role, includes in roles.items()]

@@ -1,6 +1,7 @@
 """The one word for whoever acts."""
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from casemate.core.errors import VerificationError
@@ -23,6 +24,16 @@ class Principal:
     def uid(self) -> str:
         """Cedar's name for it, such as `User::"ana"`."""
         return f'{self.kind}::"{self.name}"'
+
+
+def closure(roles: Iterable[str], includes: Mapping[str, Iterable[str]]) -> set[str]:
+    """These roles and all that they include, directly or through others."""
+    wanted, found = list(roles), set[str]()
+    while wanted:
+        if (role := wanted.pop()) not in found:
+            found.add(role)
+            wanted += includes.get(role, ())
+    return found
 
 
 def principal_of(uid: str) -> Principal:

@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from casemate.controls.access.policy import shipped_roles
-from casemate.controls.access.types import Principal
+from casemate.controls.access.types import Principal, closure
 from casemate.core.clock import Clock
 from casemate.core.errors import AccessDenied, ConfigError, RefusedError
 from casemate.core.store import METADATA, Store
@@ -178,12 +178,7 @@ class Directory:
 
     def closure(self, roles: Iterable[str]) -> set[str]:
         """These roles and all that they include."""
-        own, wanted, found = self.roles(), list(roles), set[str]()
-        while wanted:
-            if (role := wanted.pop()) not in found:
-                found.add(role)
-                wanted += own.get(role, ())
-        return found
+        return closure(roles, self.roles())
 
     def knows(self, outside: str) -> bool:
         """Whether a provider's account belongs to anybody, the disabled included."""
@@ -246,13 +241,8 @@ class Directory:
         tx.execute(ROLES.insert().values(name=role, includes=sorted(set(includes))))
         self.require_roles(tx, includes)
         own[role] = tuple(includes)
-        reached, wanted = set[str](), list(includes)
-        while wanted:
-            if (found := wanted.pop()) == role:
-                raise ConfigError(f"the role {role!r} would include itself", hint="a role may not come back to itself through others")
-            if found not in reached:
-                reached.add(found)
-                wanted += own.get(found, ())
+        if role in closure(includes, own):
+            raise ConfigError(f"the role {role!r} would include itself", hint="a role may not come back to itself through others")
         touch(tx)
 
     def grant(self, tx: sa.Connection, name: str, role: str) -> None:
