@@ -444,7 +444,7 @@ def _apply(tables: dict[str, Any], override: str) -> None:
     path = key.strip().split(".")
     if not separator or len(path) < 2:
         raise ConfigError(f"-s {override!r} is not table.key=value", hint="for example -s train.folds=3")
-    if path[0] in ("access", "release") or (path[:2] == ["data", "columns"] and path[-1] == "mask"):
+    if path[0] == "access" or path in (["release", "approvals"], ["release", "separate"]) or (path[:2] == ["data", "columns"] and path[-1] == "mask"):
         raise ConfigError(f"-s {override!r}: who may do or see what is said in {FILE_NAME} only", hint="edit the file, if you may")
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]

@@ -257,6 +257,9 @@ def test_nobody_applies_policies_that_raise_themselves(own):
         casemate.open(own).access.apply()
     assert casemate.open(own).access.identify().principal.name == "ben"  # and other commands go on under the policies in force
     casemate.open(own).access.permitted("dataset:list")
+    own_policies.write_text("permit (")
+    with pytest.raises(ConfigError, match="mine.cedar, line 1"):
+        casemate.open(own).access.permitted("dataset:list")
     for hidden in ("when { context.hour == 3 }", 'when { resource has name && resource.name == "x" }', "when { context has mfa_age }"):
         own_policies.write_text(f'@id("mine") permit (principal, action == Action::"model:export", resource) {hidden};')
         with pytest.raises(RefusedError, match="permit mine"):

@@ -232,10 +232,11 @@ class PolicyPoint:
         if not before.decide(identity.principal, "policy:change", Resource(), self.situation(identity)).allowed:
             self.pending = True
             return before
+        after = Policy(texts, self.options.project, self.directory.roles())
         if loosened(newest.texts, texts) and "owner" not in self.directory.closure(identity.principal.roles):
             self.pending = True
             return before
-        return self._apply(identity, texts)
+        return self._apply(identity, after, texts)
 
     def apply(self) -> int:
         """Put the folder's policies in force; returns the number of the set.
@@ -248,12 +249,11 @@ class PolicyPoint:
         self.require("policy:change")
         texts = read_folder(self.options.folder)
         if texts != self.applied.newest().texts:
-            self._policy = self._apply(identity, texts)
+            self._policy = self._apply(identity, Policy(texts, self.options.project, self.directory.roles()), texts)
         self.pending = False
         return self.applied.newest().number
 
-    def _apply(self, identity: Identity, texts: dict[str, str]) -> Policy:
-        after = Policy(texts, self.options.project, self.directory.roles())
+    def _apply(self, identity: Identity, after: Policy, texts: dict[str, str]) -> Policy:
         looser = loosened(self.applied.newest().texts, texts)
         if looser and "owner" not in self.directory.closure(identity.principal.roles):
             raise RefusedError(
