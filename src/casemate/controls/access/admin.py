@@ -207,8 +207,8 @@ class Administration:
 
     def _no_higher(self, principal: Principal, name: str) -> None:
         """AccessDenied when somebody who is no owner would decide about an owner's account."""
-        owners = {row["name"] for row in self.directory.rows() if row["kind"] == "User" and "owner" in self.directory.closure(row["roles"])}  # type: ignore[arg-type]
-        if name in owners and "owner" not in self.directory.closure(principal.roles):
+        roles = next((row["roles"] for row in self.directory.rows() if (row["kind"], row["name"]) == ("User", name)), [])
+        if "owner" in self.directory.closure(roles) and "owner" not in self.directory.closure(principal.roles):  # type: ignore[arg-type]
             raise AccessDenied(f"{name!r} is an owner", hint="an owner decides about owners' accounts")
 
     def close_finding(self, identifier: str, reason: str) -> AccessFinding:
