@@ -6,7 +6,7 @@ from pathlib import Path
 
 from casemate.cli import VERBS, build_parser
 from casemate.cli.doors import DOORS
-from casemate.config import LOWER_UPPER, Config, describe
+from casemate.config import FIGURES, Config, describe
 from casemate.core import errors
 from casemate.core.types import Record
 
@@ -22,7 +22,7 @@ def cell(text: str) -> str:
 def options() -> str:
     """Every option of casemate.toml."""
     rows = [f"| `{cell(t)}.{cell(o)}` | {cell(k)} | `{cell(d)}` | {cell(m)} |" for t, o, k, d, m in describe(Config)]
-    gates = [f"| `{name}` | {low:g} to {'any' if high is None else f'{high:g}'} |" for name, (low, high) in LOWER_UPPER.items()]
+    gates = [f"| `{name}` | {low:g} to {'any' if high is None else f'{high:g}'} |" for name, (low, high) in FIGURES.items()]
     return "\n".join(
         ["# casemate.toml", "", "| option | type | default | meaning |", "|---|---|---|---|", *rows, "", "## Figures that `[gates]` may name", ""]
         + ["| figure | range |", "|---|---|", *gates, ""]

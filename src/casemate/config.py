@@ -11,6 +11,7 @@ overrides one value. Secrets are never values here, only references (`env:NAME`,
 """
 
 import difflib
+import fnmatch
 import ipaddress
 import json
 import re
@@ -23,7 +24,7 @@ from msgspec import Meta
 
 from casemate.core.errors import ConfigError
 from casemate.core.http import is_private
-from casemate.core.types import ColumnClass, ColumnType
+from casemate.core.types import ColumnClass, ColumnType, Severity
 
 FILE_NAME = "casemate.toml"
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
@@ -32,6 +33,11 @@ Count = Annotated[int, Meta(ge=1)]
 Url = Annotated[str, Meta(pattern=r"^https?://[^\s?#]+$")]
 Origin = Annotated[str, Meta(pattern=r"^https://[^\s/?#]+$")]
 Mask = Annotated[str, Meta(pattern=r"^(redact|year|first-[1-9][0-9]?|round-[1-9][0-9]{0,8})$")]
+
+
+def is_pattern(name: str) -> bool:
+    """Whether a name in `[data.columns]` stands for all columns that match it."""
+    return any(sign in name for sign in "*?[")
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,9 +64,33 @@ class ColumnTable(Table, frozen=True, kw_only=True, rename={"column_class": "cla
         bool, Meta(description="Cells that are not of the type become missing, and a finding names the rows; otherwise they are an error.")
     ] = False
     use: Annotated[bool, Meta(description="Whether the column is a feature.")] = True
+    min: Annotated[float | None, Meta(description="Least number that is possible, whatever the data shows; needed for private training.")] = None
+    max: Annotated[float | None, Meta(description="Greatest number that is possible; needed for private training.")] = None
+    categories: Annotated[
+        list[str] | None, Meta(description="All categories that are possible, whatever the data shows; needed for private training.")
+    ] = None
+    unit: Annotated[str | None, Meta(description="Unit of a number, such as `kg` or `degC`; rows that look like another unit are found.")] = None
+    protected: Annotated[bool, Meta(description="A protected attribute, such as sex: fairness is measured by it.")] = False
     mask: Annotated[
         Mask | None, Meta(description="What is left of a value for whoever policy lets see it masked only: `redact`, `year`, `first-N` or `round-N`.")
     ] = None
+
+
+class RuleTable(Table, frozen=True, kw_only=True):
+    """One thing that must hold in every row, in your words."""
+
+    name: Annotated[str, Meta(description="What the rule says, for reports.", min_length=1, max_length=200)]
+    check: Annotated[
+        str,
+        Meta(
+            description="What must hold: columns, numbers and texts with `+ - * /`, comparisons, `and`, `or`, `not`, `in [...]`, `abs()`, "
+            "`is None`; `column('a name')` for names with blanks.",
+            max_length=2000,
+        ),
+    ]
+    when: Annotated[str | None, Meta(description="Only rows for which this holds are checked.")] = None
+    severity: Annotated[Severity, Meta(description="`high` blocks a release.")] = "high"
+    tolerate: Annotated[Share, Meta(description="Share of the checked rows that may break it.")] = 0.0
 
 
 class DataTable(Table, frozen=True, kw_only=True):
@@ -79,7 +109,20 @@ class DataTable(Table, frozen=True, kw_only=True):
     trim: Annotated[bool, Meta(description="Strip white space around CSV cells of text columns.")] = True
     schema: Annotated[str, Meta(description="Where the inferred schema is pinned; edit it to change what is allowed.")] = "schema.toml"
     max_bytes: Annotated[int, Meta(description="Largest source file that is read, in bytes.", ge=1)] = 16 * 2**30
-    columns: Annotated[dict[str, ColumnTable], Meta(description="Per column: class, type, coerce, use.")] = {}
+    columns: Annotated[dict[str, ColumnTable], Meta(description="Per column (`px*` stands for all that match): class, type, limits, ...")] = {}
+    rules: Annotated[list[RuleTable], Meta(description="What must hold across the columns of a row.")] = []
+    time: Annotated[str | None, Meta(description="Column that says when a row arose: drift, floods and an ordered split go by it.")] = None
+    provenance: Annotated[str | None, Meta(description="Column that says where a row came from, such as a site; it is no feature.")] = None
+    reference: Annotated[
+        str | None,
+        Meta(description="Version whose statistics later ones are compared with; default: the first one that was sealed under the pinned schema."),
+    ] = None
+
+    def column(self, name: str) -> ColumnTable:
+        """What is known about a column: its own entry, else the first pattern that matches."""
+        if name in self.columns:
+            return self.columns[name]
+        return next((table for pattern, table in self.columns.items() if is_pattern(pattern) and fnmatch.fnmatchcase(name, pattern)), ColumnTable())
 
 
 class ScreenTable(Table, frozen=True, kw_only=True):
@@ -88,12 +131,39 @@ class ScreenTable(Table, frozen=True, kw_only=True):
     label_noise: Annotated[bool, Meta(description="Suspected wrong labels by out-of-fold probabilities.")] = True
     outliers: Annotated[bool, Meta(description="Cells far outside their column's spread.")] = True
     duplicates: Annotated[bool, Meta(description="Rows equal in every feature and the target.")] = True
+    neighbours: Annotated[bool, Meta(description="Rows whose nearest rows nearly all have another label.")] = True
+    floods: Annotated[bool, Meta(description="Many near-copies of one row, more of them than chance makes.")] = True
+    provenance: Annotated[bool, Meta(description="Sources and times at which labels or suspicious rows are unusually frequent.")] = True
+    triggers: Annotated[bool, Meta(description="Rare values of one to three features that decide the label (backdoors).")] = True
+    spectral: Annotated[bool, Meta(description="Small groups inside a class that stand apart from it (spectral signature).")] = True
+    influence: Annotated[bool, Meta(description="How much the rows under suspicion change a model: trained with and without them.")] = True
+    rows: Annotated[int, Meta(description="Rows that the detectors with a cost above n log n look at; larger tables are sampled.", ge=100)] = 50_000
     folds: Annotated[int, Meta(description="Folds of the label screen.", ge=2, le=20)] = 3
     outlier_deviations: Annotated[float, Meta(description="Robust deviations (median, MAD) from which a cell is an outlier.", gt=0)] = 12.0
     quarantine: Annotated[
         Literal["report", "exclude"], Meta(description="`exclude` leaves suspicious rows out of training; they stay sealed and listed.")
     ] = "report"
+    exclude: Annotated[
+        list[str], Meta(description="Detectors whose rows are left out even with `report`, such as `trigger`: what they find is seldom an accident.")
+    ] = msgspec.field(default_factory=lambda: ["trigger"])
     cap: Annotated[Share, Meta(description="Largest share of rows under suspicion; above it the run is refused.")] = 0.25
+
+
+class AdversarialTable(Table, frozen=True, kw_only=True):
+    """How a model is hardened."""
+
+    eps: Annotated[float, Meta(description="Attack size to train against, in standard deviations (networks: see `[robustness] unit`).", gt=0)] = 0.1
+    steps: Annotated[int, Meta(description="Steps of the attack.", ge=1, le=100)] = 7
+    rounds: Annotated[int, Meta(description="scikit-learn: rounds of attacking and training again.", ge=1, le=20)] = 3
+
+
+class NetworkTable(Table, frozen=True, kw_only=True):
+    """How a torch network is trained."""
+
+    epochs: Annotated[int, Meta(description="Passes over the rows.", ge=1, le=10_000)] = 10
+    batch: Annotated[int, Meta(description="Rows a step (private training: expected rows).", ge=1, le=1_000_000)] = 128
+    rate: Annotated[float, Meta(description="Learning rate.", gt=0)] = 0.001
+    momentum: Annotated[float, Meta(description="Of SGD, used for private training.", ge=0, lt=1)] = 0.9
 
 
 class TrainTable(Table, frozen=True, kw_only=True):
@@ -103,6 +173,19 @@ class TrainTable(Table, frozen=True, kw_only=True):
         str, Meta(description="`FILE.py:FUNCTION` that returns an unfitted scikit-learn classifier.", pattern=r"^[^:]+\.py:[A-Za-z_]\w*$")
     ]
     files: Annotated[list[str], Meta(description="Further code files that the entry imports, relative to the project.")] = []
+    mode: Annotated[
+        Literal["plain", "adversarial", "private"],
+        Meta(description="`adversarial`: hardened against evasion; `private`: differentially private, within `[privacy]`."),
+    ] = "plain"
+    split: Annotated[
+        Literal["random", "ordered"],
+        Meta(description="`ordered`: the newest rows (by `[data] time`, else the last ones) are held out, and folds go forward in time."),
+    ] = "random"
+    repeats: Annotated[int, Meta(description="Repetitions of the cross-validation with other folds.", ge=1, le=50)] = 1
+    nested: Annotated[int, Meta(description="Outer folds that judge the whole search, not only its best candidate; 0: none.", ge=0, le=20)] = 0
+    prune: Annotated[bool, Meta(description="Optuna stops candidates that fall behind after some folds (median rule).")] = True
+    adversarial: Annotated[AdversarialTable, Meta(description='How `mode = "adversarial"` hardens.')] = AdversarialTable()
+    network: Annotated[NetworkTable, Meta(description="How a torch network is trained.")] = NetworkTable()
     search: Annotated[
         dict[str, Any],
         Meta(description="Parameter -> list of values (grid), or `{low, high, log, int}` (Optuna); both may be mixed."),
@@ -118,6 +201,18 @@ class TrainTable(Table, frozen=True, kw_only=True):
     memory_gb: Annotated[float, Meta(description="Address space of the training code in GiB.", gt=0)] = 16.0
 
 
+class PrivacyTable(Table, frozen=True, kw_only=True):
+    """What private training may spend, and what a data set may give away in all."""
+
+    epsilon: Annotated[float, Meta(description="Of one private training.", gt=0, le=100)] = 1.0
+    delta: Annotated[float, Meta(description="Of one private training; well below one over the number of rows.", gt=0, lt=0.1)] = 1e-5
+    clip: Annotated[float, Meta(description="Largest norm of one row's (or subject's) gradient.", gt=0)] = 1.0
+    budget: Annotated[float, Meta(description="Epsilon that all trainings and statistics of one data set may spend together, per purpose.", gt=0)] = (
+        8.0
+    )
+    budget_delta: Annotated[float, Meta(description="Delta at which the ledger adds up; the deltas spent may not exceed it.", gt=0, lt=0.1)] = 1e-4
+
+
 class SandboxTable(Table, frozen=True, kw_only=True):
     """How the training code is confined."""
 
@@ -125,6 +220,20 @@ class SandboxTable(Table, frozen=True, kw_only=True):
         Literal["require", "prefer"],
         Meta(description="`require` refuses where the kernel cannot confine; `prefer` runs and records a finding that blocks no gate."),
     ] = "require"
+
+
+class BehaviourTable(Table, frozen=True, kw_only=True):
+    """What the model must do when one feature changes and the others stay."""
+
+    name: Annotated[str, Meta(description="What is expected, for reports.", min_length=1, max_length=200)]
+    feature: Annotated[str, Meta(description="The feature to change.")]
+    add: Annotated[float | None, Meta(description="Added to a number.")] = None
+    to: Annotated[list[str] | None, Meta(description="Categories that it is set to, one after the other.")] = None
+    expect: Annotated[
+        Literal["same", "up", "down"],
+        Meta(description="`same`: the label stays; `up`, `down`: the score of the positive class does not fall, or rise."),
+    ] = "same"
+    tolerate: Annotated[Share, Meta(description="Share of the rows that may break it.")] = 0.0
 
 
 class AssessTable(Table, frozen=True, kw_only=True):
@@ -140,15 +249,65 @@ class AssessTable(Table, frozen=True, kw_only=True):
         default_factory=lambda: [0.05, 0.1, 0.2]
     )
     membership_rows: Annotated[int, Meta(description="Rows per side of the membership test.", ge=20)] = 5000
+    shadows: Annotated[int, Meta(description="Shadow models of the likelihood-ratio attack (LiRA); 0: none.", ge=0, le=1024)] = 16
+    shadow_rows: Annotated[int, Meta(description="Rows that each pair of shadow models shares out among members and others.", ge=40)] = 1000
+    attribute_rows: Annotated[int, Meta(description="Rows per side of the attribute inference test.", ge=20)] = 1000
+    importance: Annotated[bool, Meta(description="How much each feature matters, by permutation.")] = True
+    tables: Annotated[
+        dict[Name, str],
+        Meta(description="Further labelled tables to measure on, such as a later year: name -> file. Gates name them: `later.roc_auc`."),
+    ] = {}
+    behaviour: Annotated[list[BehaviourTable], Meta(description="What the model must do when a feature changes.")] = []
     timeout: Annotated[float, Meta(description="Seconds after which the assessment is stopped; its gates are then inconclusive.", gt=0)] = 3600.0
 
 
+class FeatureTable(Table, frozen=True, kw_only=True):
+    """What an attacker can do to one feature."""
+
+    change: Annotated[
+        Literal["any", "up", "down", "none"], Meta(description="`none`: cannot be changed at all, such as a birth date; `up`, `down`: one way only.")
+    ] = "any"
+    integer: Annotated[bool, Meta(description="Only whole numbers make sense.")] = False
+    budget: Annotated[Annotated[float, Meta(ge=0)] | None, Meta(description="Most that it can be moved, in its own unit, whatever eps allows.")] = (
+        None
+    )
+    to: Annotated[list[str] | None, Meta(description="Categories that an attacker can choose; a category without this stays.")] = None
+
+
+class RobustnessTable(Table, frozen=True, kw_only=True):
+    """What an evasion attacker can do."""
+
+    features: Annotated[dict[str, FeatureTable], Meta(description="Per feature (`px*` stands for all that match): change, integer, budget, to.")] = {}
+    unit: Annotated[
+        Literal["deviation", "range"],
+        Meta(description="What eps 1 is: a standard deviation of each feature, or its pinned range (images)."),
+    ] = "deviation"
+    decision_rows: Annotated[int, Meta(description="Rows of the attack that sees labels only (HopSkipJump); 0: none.", ge=0)] = 5
+    restarts: Annotated[int, Meta(description="Random starts of the gradient attack.", ge=1, le=100)] = 2
+    certify_rows: Annotated[int, Meta(description="Rows with a certified bound; 0: none.", ge=0)] = 50
+    smoothing: Annotated[
+        float,
+        Meta(description="Standard deviation, in units of eps, of the noise of the smoothed model that certifies a general model; 0: none.", ge=0),
+    ] = 0.0
+    samples: Annotated[int, Meta(description="Noisy copies a row for certification by smoothing.", ge=100, le=100_000)] = 1000
+
+    def feature(self, name: str) -> FeatureTable:
+        """What an attacker can do to a feature: its own entry, else the first pattern that matches."""
+        if name in self.features:
+            return self.features[name]
+        return next((table for pattern, table in self.features.items() if is_pattern(pattern) and fnmatch.fnmatchcase(name, pattern)), FeatureTable())
+
+
 class GateTable(Table, frozen=True, kw_only=True):
-    """One limit on one measured figure."""
+    """One limit on one measured figure; the bad end of its interval must keep it."""
 
     min: Annotated[float | None, Meta(description="Least value that passes.")] = None
     max: Annotated[float | None, Meta(description="Greatest value that passes.")] = None
-    eps: Annotated[Annotated[float, Meta(gt=0)] | None, Meta(description="Attack size, for `robust_accuracy` only.")] = None
+    eps: Annotated[Annotated[float, Meta(gt=0)] | None, Meta(description="Attack size, for `robust_accuracy` and `certified_accuracy` only.")] = None
+    no_worse_than: Annotated[
+        Literal["previous"] | None, Meta(description="The model that passed last, measured on the same rows; quality figures only.")
+    ] = None
+    margin: Annotated[float, Meta(description="How much worse than that one it may be.", ge=0)] = 0.01
 
 
 class RunTable(Table, frozen=True, kw_only=True):
@@ -348,7 +507,9 @@ class Config(Table, frozen=True, kw_only=True):
     data: DataTable
     train: TrainTable
     screen: ScreenTable = ScreenTable()
+    privacy: PrivacyTable = PrivacyTable()
     sandbox: SandboxTable = SandboxTable()
+    robustness: RobustnessTable = RobustnessTable()
     assess: AssessTable = AssessTable()
     gates: dict[str, GateTable] = {}
     release: ReleaseTable = ReleaseTable()
@@ -367,20 +528,49 @@ class Config(Table, frozen=True, kw_only=True):
         return self.data.name or self.project.name
 
 
-LOWER_UPPER = {
-    "accuracy": (0.0, 1.0),
-    "balanced_accuracy": (0.0, 1.0),
-    "f1": (0.0, 1.0),
-    "roc_auc": (0.0, 1.0),
-    "average_precision": (0.0, 1.0),
+_SHARE: tuple[float, float | None] = (0.0, 1.0)
+QUALITY: dict[str, tuple[float, float | None]] = {
+    "accuracy": _SHARE,
+    "balanced_accuracy": _SHARE,
+    "f1": _SHARE,
+    "roc_auc": _SHARE,
+    "average_precision": _SHARE,
     "log_loss": (0.0, None),
     "brier": (0.0, 2.0),
-    "calibration_error": (0.0, 1.0),
-    "robust_accuracy": (0.0, 1.0),
-    "membership_auc": (0.0, 1.0),
-    "worst_slice_accuracy": (0.0, 1.0),
+    "calibration_error": _SHARE,
+    "worst_slice_accuracy": _SHARE,
 }
-"""Every figure a gate may name, with its possible range."""
+"""Figures of quality with their possible range; `TABLE.FIGURE` names them on one of `[assess] tables`."""
+LESS_IS_BETTER = {"log_loss", "brier", "calibration_error"}
+"""Figures of quality that should be small."""
+AT_EPS = {"robust_accuracy", "certified_accuracy"}
+"""Figures that belong to an attack size."""
+FIGURES: dict[str, tuple[float, float | None]] = QUALITY | {
+    "robust_accuracy": _SHARE,
+    "certified_accuracy": _SHARE,
+    "membership_auc": _SHARE,
+    "membership_tpr_at_1_fpr": _SHARE,
+    "lira_auc": _SHARE,
+    "lira_tpr_at_1_fpr": _SHARE,
+    "attribute_advantage": (-1.0, 1.0),
+    "inversion_correlation": (-1.0, 1.0),
+    "memorised_share": _SHARE,
+    "epsilon": (0.0, None),
+    "demographic_parity_difference": _SHARE,
+    "equalized_odds_difference": _SHARE,
+    "cv_gap": (-1.0, 1.0),
+    "nested_cv": (-1.0, 1.0),
+    "shift_auc": _SHARE,
+    "behaviour_failures": (0.0, None),
+    "rule_violations": (0.0, None),
+    "drift": (0.0, None),
+    "contamination": _SHARE,
+    "leakage_auc": _SHARE,
+    "minority_share": _SHARE,
+    "suspicious_share": _SHARE,
+    "influence": (-1.0, 1.0),
+}
+"""Every figure that a gate may name, with its possible range."""
 
 
 def load(path: Path, overrides: list[str] | None = None) -> Config:
@@ -478,20 +668,7 @@ def _explain(text: str, type_: Any, value: Any) -> str:
 def _impossible(config: Config) -> list[str]:
     problems = []
     for name, gate in config.gates.items():
-        if name not in LOWER_UPPER:
-            problems.append(f"[gates] unknown figure {name!r}{_nearest(name, LOWER_UPPER)}")
-            continue
-        least, most = LOWER_UPPER[name]
-        if gate.min is None and gate.max is None:
-            problems.append(f"[gates] {name}: give min or max")
-        if gate.min is not None and gate.max is not None and gate.min > gate.max:
-            problems.append(f"[gates] {name}: min {gate.min} is above max {gate.max}, nothing can pass")
-        if (gate.min is not None and most is not None and gate.min > most) or (gate.max is not None and gate.max < (least or 0)):
-            problems.append(f"[gates] {name}: impossible, its range is {least} to {most}")
-        if gate.eps is not None and name != "robust_accuracy":
-            problems.append(f"[gates] {name}: eps belongs to robust_accuracy only")
-        if gate.eps is None and name == "robust_accuracy":
-            problems.append("[gates] robust_accuracy: give eps, the attack size in standard deviations")
+        problems += _bad_gate(name, gate, config)
     if config.data.target in config.data.columns and config.data.columns[config.data.target].column_class == "identifier":
         problems.append("[data] the target cannot be an identifier")
     if config.data.subject == config.data.target:
@@ -500,7 +677,61 @@ def _impossible(config: Config) -> list[str]:
         problems += _bad_space(parameter, space)
     if any(eps <= 0 for eps in config.assess.eps):
         problems.append("[assess] eps: sizes must be positive")
+    problems += _impossible_data(config.data) + _impossible_training(config)
     return problems + _impossible_audit(config.audit) + _impossible_access(config.access)
+
+
+def _bad_gate(name: str, gate: GateTable, config: Config) -> list[str]:
+    table, dot, figure = name.rpartition(".")
+    known = QUALITY if dot else FIGURES
+    if dot and table not in config.assess.tables:
+        return [f"[gates] {name}: [assess] tables has no {table!r}"]
+    if figure not in known:
+        return [f"[gates] unknown figure {name!r}{_nearest(figure, known)}"]
+    problems = []
+    least, most = known[figure]
+    if gate.min is None and gate.max is None and gate.no_worse_than is None:
+        problems.append(f"[gates] {name}: give min, max or no_worse_than")
+    if gate.min is not None and gate.max is not None and gate.min > gate.max:
+        problems.append(f"[gates] {name}: min {gate.min} is above max {gate.max}, nothing can pass")
+    if (gate.min is not None and most is not None and gate.min > most) or (gate.max is not None and gate.max < least):
+        problems.append(f"[gates] {name}: impossible, its range is {least} to {most}")
+    if gate.eps is not None and name not in AT_EPS:
+        problems.append(f"[gates] {name}: eps belongs to {' and '.join(sorted(AT_EPS))} only")
+    if gate.eps is None and name in AT_EPS:
+        problems.append(f"[gates] {name}: give eps, the attack size in standard deviations")
+    if gate.no_worse_than and (dot or name not in QUALITY or name == "worst_slice_accuracy"):
+        problems.append(f"[gates] {name}: no_worse_than compares figures of quality on the hold-out only")
+    return problems
+
+
+def _impossible_data(data: DataTable) -> list[str]:
+    problems = []
+    for key in ("time", "provenance"):
+        if getattr(data, key) == data.target:
+            problems.append(f"[data] {key} and target are the same column")
+    for name, column in data.columns.items():
+        if column.min is not None and column.max is not None and column.min > column.max:
+            problems.append(f"[data.columns] {name}: min {column.min} is above max {column.max}")
+    names = [rule.name for rule in data.rules]
+    problems += [f"[[data.rules]] two rules are called {name!r}" for name in sorted({name for name in names if names.count(name) > 1})]
+    return problems
+
+
+def _impossible_training(config: Config) -> list[str]:
+    problems = []
+    if config.privacy.budget_delta < config.privacy.delta:
+        problems.append("[privacy] budget_delta is below delta: no training could ever be paid for")
+    if config.train.mode == "private" and config.train.search:
+        problems.append("[train] search: every candidate of a search spends privacy; set the parameters in train.py, or search on public data")
+    if config.train.mode == "private" and config.train.nested:
+        problems.append("[train] nested: every outer fold would spend privacy")
+    for behaviour in config.assess.behaviour:
+        if (behaviour.add is None) == (behaviour.to is None):
+            problems.append(f"[[assess.behaviour]] {behaviour.name}: give add (a number) or to (categories)")
+        if behaviour.expect != "same" and behaviour.add is None:
+            problems.append(f"[[assess.behaviour]] {behaviour.name}: up and down need add")
+    return problems
 
 
 def _impossible_audit(audit: AuditTable) -> list[str]:
@@ -560,7 +791,8 @@ def describe(table: type[Table], prefix: str = "") -> list[tuple[str, str, str, 
         meaning = next((part.description for part in getattr(field.type, "__metadata__", ()) if part.description), "")
         rows.append((prefix, field.encode_name, _type_name(field.type), _default_text(field), meaning))
         if inner is not None:
-            rows += describe(inner, f"{prefix}.{field.encode_name}.NAME")
+            single = _table_of(field.type) in get_args(field.type) or field.type is inner
+            rows += describe(inner, f"{prefix}.{field.encode_name}" + ("" if single else "[]" if _is_list(field.type) else ".NAME"))
     return rows
 
 
@@ -568,6 +800,10 @@ def _table_of(kind: Any) -> type[Table] | None:
     candidates = [kind, *get_args(kind)]
     candidates += [nested for candidate in get_args(kind) for nested in get_args(candidate)]
     return next((c for c in candidates if isinstance(c, type) and issubclass(c, Table)), None)
+
+
+def _is_list(kind: Any) -> bool:
+    return any(get_origin(part) is list for part in [kind, *get_args(kind)])
 
 
 def _type_name(kind: Any) -> str:
@@ -586,4 +822,4 @@ def _default_text(field: Any) -> str:
     if field.required:
         return "required"
     value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
-    return "none" if value is None else json.dumps(value)
+    return "none" if value is None else "see below" if isinstance(value, Table) else json.dumps(value)

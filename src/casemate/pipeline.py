@@ -28,6 +28,7 @@ from casemate.core.signatures import Signer, Verifier, read_envelope, subjects_o
 from casemate.core.types import Assessment, Release, SealedDataset, TrainedModel
 from casemate.stages.data import schema as schemas
 from casemate.stages.release.registry import Registry
+from casemate.stages.release.waiver import Waivers
 from casemate.stages.train.stage import code_digest
 
 EVIDENCE = "evidence.dsse.json"
@@ -64,6 +65,7 @@ class Workshop:
     signer: Signer
     secret: Path
     reporter: Reporter
+    waivers: Waivers
 
     @property
     def hidden(self) -> list[Path]:
@@ -89,7 +91,7 @@ def run(shop: Workshop, principal: str, start: str | None = None, key: str | Non
             rows = Rows(shop, dataset)
             model = _train(shop, work, dataset, rows, crew)
             assessment = _assess(shop, work, dataset, rows, model, crew)
-        release = _release(shop, work, dataset, model, assessment)
+        release = _release(shop, work, principal, dataset, model, assessment)
         _sign_evidence(shop, work, release)
         work.finish("passed" if release.bundle else "refused")
     return work.id, release, assessment
@@ -140,8 +142,9 @@ def _assess(shop: Workshop, work: Run, dataset: SealedDataset, rows: "Rows", mod
     def measure() -> Assessment:
         from casemate.stages.assess import stage as assess
 
-        tools = assess.Tools(shop.config, shop.objects, shop.state / "tmp", shop.hidden, crew["assess"], shop.reporter.progress)
-        return assess.measure(tools, dataset, model, rows.holdout, rows.members)
+        before = _previous(shop, assess)
+        tools = assess.Tools(shop.config, shop.objects, shop.state / "tmp", shop.hidden, crew["assess"], shop.reporter.progress, before)
+        return assess.measure(tools, dataset, model, rows.holdout, rows.members, further_tables(shop.root, shop.config, dataset))
 
     def pictures(record: Assessment) -> dict[str, bytes]:
         from casemate.stages.assess.plots import draw
@@ -153,7 +156,7 @@ def _assess(shop: Workshop, work: Run, dataset: SealedDataset, rows: "Rows", mod
     return record
 
 
-def _release(shop: Workshop, work: Run, dataset: SealedDataset, model: TrainedModel, assessment: Assessment) -> Release:
+def _release(shop: Workshop, work: Run, principal: str, dataset: SealedDataset, model: TrainedModel, assessment: Assessment) -> Release:
     """Judge, sign what passed, register."""
 
     def decide() -> Release:
@@ -161,7 +164,8 @@ def _release(shop: Workshop, work: Run, dataset: SealedDataset, model: TrainedMo
 
         tools = release.Tools(shop.config, shop.objects, shop.signer, shop.state / "tmp", shop.reporter.progress)
         version = shop.registry.next_version(shop.config.project.name)
-        return release.decide(tools, work.id, version, dataset, model, assessment)
+        waivers = shop.waivers.in_force(shop.config.project.name, without=principal)
+        return release.decide(tools, work.id, version, dataset, model, assessment, waivers)
 
     def register(tx: Any, record: Release) -> None:
         shop.registry.register(tx, record, shop.engine.clock.now().isoformat())
@@ -169,6 +173,23 @@ def _release(shop: Workshop, work: Run, dataset: SealedDataset, model: TrainedMo
     record = work.step("release", Release, decide, commit=register)
     shop.reporter.stage("release", record)
     return record
+
+
+def further_tables(root: Path, config: Config, dataset: SealedDataset) -> dict[str, pa.Table]:
+    """The tables of `[assess] tables`, read with the data set's schema."""
+    from casemate.stages.data.further import read
+
+    return {name: read(root / path, config.data, dataset.schema) for name, path in config.assess.tables.items()}
+
+
+def _previous(shop: Workshop, assess: Any) -> Any:
+    """The newest model that passed, if any gate or person wants to know how this one compares with it."""
+    name = shop.config.project.name
+    passed = [model.release for model in shop.registry.list() if model.release.model == name and model.release.bundle]
+    if not passed:
+        return None
+    verified = shop.registry.verify(f"{name}@{passed[0].model_version}")
+    return assess.Previous(f"{name}@{passed[0].model_version}", verified.card.inputs, passed[0].files)
 
 
 def _earlier(shop: Workshop, work: Run) -> tuple[str, Release, Assessment]:
@@ -266,16 +287,25 @@ class Rows:
 def _inputs(shop: Workshop) -> dict[str, str]:
     """Per stage, the digest of what decides its result: with the same ones a run is resumed and finished stages are reused."""
     config = shop.config
-    source = shop.root / config.data.source
-    stamp = [source.stat().st_size, source.stat().st_mtime_ns] if source.is_file() else []
-    split = [config.train.test_share, config.train.seed, config.train.folds]
+    stamp = _stamp(shop.root / config.data.source)
+    split = [config.train.test_share, config.train.seed, config.train.folds, config.train.split]
     deciding: dict[str, list[Any]] = {
         "data": [_software(), config.project, config.data, config.screen, split, stamp, _edited_schema(shop), shop.signer.verifier.compromises],
         "train": [config.train, config.sandbox, code_digest(shop.root, config)],
-        "assess": [config.assess, config.train.seed, sorted(gate.eps for gate in config.gates.values() if gate.eps)],
-        "release": [config.gates, config.release.stage, shop.signer.verifier.fingerprint],
+        "assess": [
+            config.assess,
+            config.robustness,
+            config.train.seed,
+            sorted(gate.eps for gate in config.gates.values() if gate.eps),
+            [_stamp(shop.root / path) for path in config.assess.tables.values()],
+        ],
+        "release": [config.gates, config.release.stage, shop.signer.verifier.fingerprint, shop.waivers.in_force(config.project.name)],
     }
     return {stage: sha256_record(values) for stage, values in deciding.items()}
+
+
+def _stamp(path: Path) -> list[int]:
+    return [path.stat().st_size, path.stat().st_mtime_ns] if path.is_file() else []
 
 
 def _software() -> list[str]:

@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,7 @@ from casemate.core.blobs import Blobs, S3Place, open_blobs, require_conditions
 from casemate.core.blobs.s3 import split_url
 from casemate.core.clock import Clock, SystemClock
 from casemate.core.engine import STAGES, Effort, Engine, Run
-from casemate.core.errors import BackendError, ConfigError, VerificationError
+from casemate.core.errors import BackendError, ConfigError, RefusedError, VerificationError
 from casemate.core.files import alone, clear_drafts, clear_scratch, remove_tree, shared_lock, write_atomic
 from casemate.core.outbox import Message, Outbox, Patience, Route
 from casemate.core.secrets import read_secret
@@ -49,6 +50,7 @@ from casemate.dataset import Datasets
 from casemate.stages.release.approval import Approval, Approvals
 from casemate.stages.release.bundle import VerifiedModel
 from casemate.stages.release.registry import Registered, Registry
+from casemate.stages.release.waiver import Waivers
 
 if TYPE_CHECKING:
     from casemate.controls.access.identity.issuers import Workloads
@@ -353,13 +355,57 @@ class Project:
         return {name: principal_of(run["principal"]) for name, run in (("trainer", trained), ("steward", sealed))}
 
     def require_approved(self, reference: str) -> None:
-        """RefusedError while `[release] approvals` are missing for the model."""
+        """RefusedError while `[release] approvals` are missing for the model, or when a waiver that it needed has ended."""
         release, table = self.registry.get(reference).release, self.config.release
+        now = self.clock.now().isoformat()
+        ended = [gate for gate, until in self.registry.verify(reference).card.waived.items() if until <= now]
+        if ended:
+            raise RefusedError(
+                f"{reference} passed {', '.join(ended)} by a waiver that has ended",
+                hint="improve the model, or ask an approver: casemate model waive",
+            )
 
         def excluded() -> set[str]:
             return {person.uid for name, person in self.duties(release).items() if name in table.separate}
 
         self.approvals.require(release, table.stage, table.approvals, excluded)
+
+    @property
+    def waivers(self) -> Waivers:
+        """Gates that models may pass without, for a time."""
+        return Waivers(self.store, self.clock, self.signer.verifier)
+
+    def waive(self, gate: str, until: datetime, reason: str) -> None:
+        """Let the project's model pass without `gate` until a time.
+
+        Args:
+            gate: a name in `[gates]`, or `findings`.
+            until: end, with time zone.
+            reason: why, for the record.
+
+        Raises:
+            AccessDenied: policy does not permit it. ConfigError: no such gate, no reason, or an impossible end.
+        """
+        model = self.config.project.name
+        if gate not in {*self.config.gates, "findings"}:
+            raise ConfigError(f"[gates] has no {gate!r}", hint="gates: " + ", ".join([*self.config.gates, "findings"]))
+        principal = self.authorise("gate:waive", "Model", model, gate=gate)
+        since, statement = self.waivers.sign(self.signer, model, gate, until, principal.uid, reason)
+        with self.store.transaction() as tx:
+            self.waivers.add(tx, model, gate, since, until, principal.uid, statement)
+            detail = {"gate": gate, "until": until.isoformat(), "reason": reason.strip()}
+            self.audit.append(tx, principal.uid, "gate:waived", f'Model::"{model}"', "done", detail)
+        self.audit.publish()
+
+    def unwaive(self, gate: str) -> int:
+        """End every waiver of `gate`; returns how many held."""
+        model = self.config.project.name
+        principal = self.authorise("gate:waive", "Model", model, gate=gate)
+        with self.store.transaction() as tx:
+            count = self.waivers.withdraw(tx, model, gate)
+            self.audit.append(tx, principal.uid, "gate:unwaived", f'Model::"{model}"', "done", {"gate": gate, "waivers": count})
+        self.audit.publish()
+        return count
 
     @cached_property
     def outbox(self) -> Outbox:
@@ -530,6 +576,7 @@ class Project:
                 signer=self.signer,
                 secret=self.keys.folder,
                 reporter=reporter or Silent(),
+                waivers=self.waivers,
             )
             identifier, release, assessment = pipeline.run(shop, principal.uid, start, key)
             undelivered = [f"{message.key.rpartition('/')[2]}: {fault.message}" for message, fault in self.outbox.send() if fault]

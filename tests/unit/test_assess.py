@@ -4,10 +4,11 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.tree import DecisionTreeClassifier
 
-from casemate.config import AssessTable
+from casemate.config import AssessTable, RobustnessTable
 from casemate.core.models import SkopsModel
 from casemate.core.types import ColumnSchema, Schema
-from casemate.stages.assess import membership, quality, robustness
+from casemate.stages.assess import quality, robustness
+from casemate.stages.assess.leakage import membership
 from casemate.stages.assess.sample import Sample, interval
 
 
@@ -22,7 +23,7 @@ def problem():
 
 
 def attacked(model, schema, holdout, members, **options):
-    return robustness.measure(SkopsModel(model), schema, holdout, members, AssessTable(**options), [], 0, lambda *_: None)
+    return robustness.measure(SkopsModel(model), schema, holdout, members, AssessTable(**options), RobustnessTable(), [], 0, lambda *_: None)
 
 
 @pytest.mark.parametrize("estimator", [LogisticRegression(), DecisionTreeClassifier(max_depth=5, random_state=0)])
@@ -41,7 +42,8 @@ def test_the_gradient_attack_reaches_the_exact_worst_case_of_a_linear_model(prob
     spread = members.frame.std(ddof=0).to_numpy()
     margin = model.decision_function(holdout.frame) * np.where(holdout.codes == 1, 1, -1)
     exact = float(np.mean(margin > 0.2 * np.abs(model.coef_[0] * spread).sum()))
-    assert result["attacks"] == ["pgd", "search"]
+    assert result["attacks"] == ["pgd", "search", "hop-skip-jump"]
+    assert result["curve"][0]["certified_accuracy"] == pytest.approx(exact, abs=0.1)
     assert result["curve"][0]["robust_accuracy"] == pytest.approx(exact, abs=0.011)
 
 
@@ -56,7 +58,7 @@ def test_an_overconfident_model_is_not_taken_for_a_robust_one(problem):
 def test_trees_are_attacked_without_gradients(problem):
     schema, members, holdout = problem
     model = DecisionTreeClassifier(random_state=0).fit(members.frame, members.codes)
-    assert attacked(model, schema, holdout, members)["attacks"] == ["search"]
+    assert attacked(model, schema, holdout, members)["attacks"][-2:] == ["search", "hop-skip-jump"]
 
 
 def test_no_move_leaves_the_ball_or_the_pinned_range(problem):

@@ -34,12 +34,12 @@ def test_an_unknown_column_option_names_the_nearest():
     ("gate", "expected"),
     [
         ("accurracy = { min = 0.5 }", "did you mean 'accuracy'"),
-        ("accuracy = { }", "give min or max"),
+        ("accuracy = { }", "give min, max or no_worse_than"),
         ("accuracy = { min = 0.9, max = 0.1 }", "nothing can pass"),
         ("accuracy = { min = 1.5 }", "impossible"),
         ("roc_auc = { max = -0.5 }", "impossible"),
         ("robust_accuracy = { min = 0.5 }", "give eps"),
-        ("accuracy = { min = 0.5, eps = 0.1 }", "eps belongs to robust_accuracy"),
+        ("accuracy = { min = 0.5, eps = 0.1 }", "eps belongs to certified_accuracy and robust_accuracy only"),
     ],
 )
 def test_an_impossible_gate_is_refused(gate, expected):

@@ -15,7 +15,9 @@ import pandas as pd
 from casemate.core.errors import VerificationError
 from casemate.core.types import Schema
 
-SKOPS, ONNX = "model.skops", "model.onnx"
+SKOPS, ONNX, NETWORK, WEIGHTS = "model.skops", "model.onnx", "network.json", "model.safetensors"
+FILES = (SKOPS, ONNX, NETWORK, WEIGHTS)
+"""Every file that a trained model may consist of."""
 TINY = 1e-300
 MAX_SKOPS_UNPACKED = 16 * 2**30
 MAX_SKOPS_SCHEMA = 256 * 2**20
@@ -55,6 +57,13 @@ class Model(Protocol):
 
     def predict(self, frame: pd.DataFrame) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """(labels int64 [n], probabilities [n, k]) for a feature frame."""
+
+
+class Scored(Model, Protocol):
+    """Predicts, and shows scores whose largest is the predicted class."""
+
+    def scores(self, frame: pd.DataFrame) -> np.ndarray[Any, Any]:
+        """Scores [n, k], without the saturation of probabilities."""
 
 
 class SkopsModel:
@@ -181,6 +190,17 @@ def _check_unpacked(content: bytes) -> None:
         raise VerificationError("the model file is not a skops archive") from error
     if sum(sizes.values()) > MAX_SKOPS_UNPACKED or sizes.get("schema.json", 0) > MAX_SKOPS_SCHEMA:
         raise VerificationError("the model file unpacks to more than it may", hint="use a smaller model")
+
+
+def load_trained(files: dict[str, bytes], schema: Schema) -> Scored:
+    """The model as it was trained: a scikit-learn estimator, or a torch network rebuilt from its listed layers."""
+    if NETWORK in files:
+        from casemate.core.network import load_network
+
+        return load_network(files[NETWORK], files.get(WEIGHTS, b""), schema)
+    if SKOPS not in files:
+        raise VerificationError("the model has no model file that could be measured", hint="it must hold model.skops, or network.json and weights")
+    return load_skops(files[SKOPS])
 
 
 def load(files: dict[str, bytes], serve_format: str, schema: Schema) -> Model:

@@ -135,6 +135,12 @@ class SealedDataset(Record, frozen=True, kw_only=True):
     """Measured figures of the screen."""
     subject: str | None = None
     """The column that names the person, where identifiers are encrypted per subject."""
+    profile: str = ""
+    """Object digest of the `Profile`s of its columns, which later versions are compared with."""
+    reference: str = ""
+    """The version whose statistics this one was compared with; empty for the first under its schema."""
+    rules: list[dict[str, Any]] = []
+    """Per rule of `[[data.rules]]`: name, rows checked, rows that break it."""
 
 
 class TrainedModel(Record, frozen=True, kw_only=True):
@@ -156,10 +162,16 @@ class TrainedModel(Record, frozen=True, kw_only=True):
     """Sandbox violations and export problems."""
     isolation: list[str]
     """Isolation mechanisms in force while the code ran."""
+    mode: str = "plain"
+    """`plain`, `adversarial` or `private`."""
+    nested: list[float] = []
+    """Score of the whole search on each outer fold, where it was nested."""
+    privacy: dict[str, Any] = {}
+    """What private training spent: epsilon, delta, unit, mechanism, accountants."""
 
 
 class Interval(Record, frozen=True, kw_only=True):
-    """A figure with its 95 % percentile bootstrap interval."""
+    """A figure with its 95 % interval (bootstrap percentiles, or Clopper-Pearson for shares of rows)."""
 
     value: float
     low: float
@@ -191,6 +203,24 @@ class Assessment(Record, frozen=True, kw_only=True):
     """What a person should look at."""
     inconclusive: list[str]
     """Measurements that could not be completed; their gates block."""
+    figures: dict[str, Interval] = {}
+    """Every other figure that gates may name: leakage, fairness, shift, behaviour, figures on further tables (`TABLE.FIGURE`)."""
+    compared: dict[str, Interval] = {}
+    """Per figure of quality, how much better this model is than the one that passed last, on the same rows (paired)."""
+    previous: str = ""
+    """That model's reference."""
+    mcnemar: dict[str, float] = {}
+    """Rows that only this model gets right (`gained`), that only the other one does (`lost`), and the exact p-value."""
+    leakage: dict[str, Any] = {}
+    """Privacy attacks beyond the loss threshold: LiRA, attribute inference, inversion, memorised rows."""
+    fairness: list[dict[str, Any]] = []
+    """Per protected attribute and group: rows, selection rate, accuracy, true and false positive rate."""
+    importance: list[dict[str, Any]] = []
+    """Per feature: loss of the metric when it is shuffled, mean and standard deviation."""
+    behaviour: list[dict[str, Any]] = []
+    """Per behavioural test: rows tried, rows that broke it."""
+    tables: dict[str, dict[str, Any]] = {}
+    """Per further table: rows and figures."""
 
 
 class GateResult(Record, frozen=True, kw_only=True):
@@ -206,6 +236,21 @@ class GateResult(Record, frozen=True, kw_only=True):
     """The limit in words."""
     reason: str
     """Why, in one sentence."""
+    waiver: str = ""
+    """Who lets the model pass all the same, until when and why."""
+
+
+class Waived(Record, frozen=True, kw_only=True):
+    """One gate that somebody lets a model pass without."""
+
+    gate: str
+    """Name in `[gates]`."""
+    until: str
+    """When it ends, ISO 8601 UTC."""
+    by: str
+    """Principal who waives."""
+    reason: str
+    """Why."""
 
 
 class Verdict(Record, frozen=True, kw_only=True):
@@ -218,8 +263,8 @@ class Verdict(Record, frozen=True, kw_only=True):
 
     @property
     def reasons(self) -> list[str]:
-        """Reasons of the gates that did not pass."""
-        return [gate.reason for gate in self.gates if gate.outcome != "passed"]
+        """Reasons of the gates that did not pass and that nobody waived."""
+        return [gate.reason for gate in self.gates if gate.outcome != "passed" and not gate.waiver]
 
 
 class Lineage(Record, frozen=True, kw_only=True):

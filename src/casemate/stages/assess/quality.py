@@ -20,7 +20,7 @@ from sklearn.preprocessing import label_binarize
 from casemate.config import AssessTable
 from casemate.core.models import Model
 from casemate.core.types import Schema
-from casemate.stages.assess.sample import Sample, checked, interval
+from casemate.stages.assess.sample import Sample, checked, interval, share
 
 BINS = 10
 MAX_SLICE_VALUES = 12
@@ -34,13 +34,13 @@ def measure(model: Model, schema: Schema, holdout: Sample, options: AssessTable,
     labels, probabilities = model.predict(holdout.frame)
     checked(probabilities)
     codes, classes = holdout.codes, len(schema.classes)
-    metrics = {name: interval(statistic, [codes, labels, probabilities], options.bootstrap, seed) for name, statistic in _statistics(classes).items()}
+    metrics = {name: interval(statistic, [codes, labels, probabilities], options.bootstrap, seed) for name, statistic in statistics(classes).items()}
     slices = _slices(schema, holdout, labels, options.slices)
-    rated = [part["accuracy"] for part in slices if part["rows"] >= LEAST_SLICE_ROWS]
+    rated = [part for part in slices if part["rows"] >= LEAST_SLICE_ROWS]
     built = {name: msgspec.to_builtins(value) for name, value in metrics.items()}
     if rated:
-        worst = min(rated)
-        built["worst_slice_accuracy"] = {"value": worst, "low": worst, "high": worst}
+        worst = min(rated, key=lambda part: part["accuracy"])
+        built["worst_slice_accuracy"] = {"value": worst["accuracy"], "low": worst["low"], "high": worst["high"]}
     return {
         "metrics": built,
         "calibration": _reliability(codes, labels, probabilities),
@@ -49,8 +49,8 @@ def measure(model: Model, schema: Schema, holdout: Sample, options: AssessTable,
     }
 
 
-def _statistics(classes: int) -> dict[str, Callable[..., float]]:
-    """Every figure as a function of (codes, labels, probabilities)."""
+def statistics(classes: int) -> dict[str, Callable[..., float]]:
+    """Every figure of quality as a function of (codes, labels, probabilities)."""
     every = list(range(classes))
     if classes == 2:
         ranked: dict[str, Callable[..., float]] = {
@@ -119,12 +119,15 @@ def _slices(schema: Schema, holdout: Sample, labels: Array, wanted: list[str]) -
             values = pd.qcut(values, 4, duplicates="drop").astype(str)
         for value, rows in pd.Series(np.arange(len(values))).groupby(values.to_numpy(), observed=True):
             at = rows.to_numpy()
+            right = share(int(np.sum(labels[at] == holdout.codes[at])), len(at))
             found.append(
                 {
                     "column": name,
                     "value": str(value),
                     "rows": len(at),
-                    "accuracy": float(np.mean(labels[at] == holdout.codes[at])),
+                    "accuracy": right.value,
+                    "low": right.low,
+                    "high": right.high,
                     "positive_rate": float(np.mean(labels[at] == 1)) if len(schema.classes) == 2 else None,
                 }
             )

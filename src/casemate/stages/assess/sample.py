@@ -39,6 +39,16 @@ def checked(probabilities: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return probabilities
 
 
+def share(hits: int, count: int) -> Interval:
+    """A share of rows with its 95 % Clopper-Pearson interval (SciPy's)."""
+    from scipy.stats import binomtest
+
+    if count == 0:
+        return Interval(value=0.0, low=0.0, high=1.0)
+    limits = binomtest(hits, count).proportion_ci(0.95, method="exact")
+    return Interval(value=hits / count, low=float(limits.low), high=float(limits.high))
+
+
 def interval(statistic: Callable[..., float], arrays: list[np.ndarray[Any, Any]], most: int, seed: int) -> Interval:
     """`statistic(*arrays)` with its 95 % percentile interval over paired resamples of the rows.
 

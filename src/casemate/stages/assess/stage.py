@@ -2,15 +2,27 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pyarrow as pa
 
 from casemate.config import Config
 from casemate.controls.keys.objects import ObjectStore
+from casemate.core import models
 from casemate.core.files import scratch_folder
 from casemate.core.sandbox import run as sandbox
-from casemate.core.types import Assessment, Finding, SealedDataset, TrainedModel
+from casemate.core.types import Assessment, Finding, Schema, SealedDataset, TrainedModel
+
+
+@dataclass(frozen=True)
+class Previous:
+    """A registered model beside the one that is assessed."""
+
+    reference: str
+    inputs: Schema
+    files: dict[str, str]
+    """Object digests by file name."""
 
 
 @dataclass(frozen=True)
@@ -23,10 +35,16 @@ class Tools:
     hidden: list[Path]
     worker: sandbox.Worker
     progress: sandbox.Progress
+    previous: Previous | None = None
+    """The model that passed last, to compare with."""
+    only: tuple[str, ...] = ()
+    """Measurements to run (see `worker.PARTS`, and `tables`); none: all."""
 
 
-def measure(tools: Tools, dataset: SealedDataset, model: TrainedModel, holdout: pa.Table, members: pa.Table) -> Assessment:
-    """Measure quality, robustness, leakage and parity.
+def measure(
+    tools: Tools, dataset: SealedDataset, model: TrainedModel, holdout: pa.Table, members: pa.Table, further: dict[str, pa.Table]
+) -> Assessment:
+    """Measure what `worker.PARTS` lists.
 
     Args:
         tools: what the stage works with.
@@ -34,6 +52,7 @@ def measure(tools: Tools, dataset: SealedDataset, model: TrainedModel, holdout: 
         model: the trained model.
         holdout: rows that were held out (features and target).
         members: rows that were trained on.
+        further: the tables of `[assess] tables` by name.
 
     Returns:
         The figures. What crashed or ran out of time is listed as inconclusive, which blocks the gates on it.
@@ -42,15 +61,25 @@ def measure(tools: Tools, dataset: SealedDataset, model: TrainedModel, holdout: 
     job = {
         "schema": msgspec.to_builtins(dataset.schema),
         "assess": msgspec.to_builtins(config.assess),
+        "robustness": msgspec.to_builtins(config.robustness),
         "gate_eps": [gate.eps for gate in config.gates.values() if gate.eps],
         "seed": config.train.seed,
+        "protected": [column.name for column in dataset.schema.features if config.data.column(column.name).protected],
+        "cv": _chosen(model),
+        "promised": {"epsilon": model.privacy["epsilon"], "delta": model.privacy["delta"]} if model.privacy else None,
+        "previous": {"reference": tools.previous.reference, "schema": msgspec.to_builtins(tools.previous.inputs)} if tools.previous else None,
+        "further": list(further),
+        "only": list(tools.only),
     }
+    inputs = {name: tools.objects.get(digest) for name, digest in model.files.items()}
+    if tools.previous:
+        inputs |= {f"previous/{name}": tools.objects.get(digest) for name, digest in tools.previous.files.items() if name in models.FILES}
     try:
         with scratch_folder(tools.scratch) as scratch:
             outcome = tools.worker.run(
                 job,
-                tables=[holdout, members],
-                inputs={name: tools.objects.get(digest) for name, digest in model.files.items()},
+                tables=[holdout, members, *further.values()],
+                inputs=inputs,
                 scratch=scratch,
                 limits=sandbox.Limits(config.assess.timeout, int(config.train.memory_gb * 2**30)),
                 required=config.sandbox.mode == "require",
@@ -60,6 +89,12 @@ def measure(tools: Tools, dataset: SealedDataset, model: TrainedModel, holdout: 
         return msgspec.convert(outcome.result, Assessment)
     except sandbox.JobFailed as error:
         return _nothing(holdout.num_rows, error.message)
+
+
+def _chosen(model: TrainedModel) -> dict[str, Any]:
+    """Cross-validation scores of the candidate that was refitted, and the scorer."""
+    best = max(model.cv, key=lambda candidate: candidate["mean"], default=None)
+    return {"scores": best["scores"] if best else [], "metric": model.metric}
 
 
 def _nothing(rows: int, why: str) -> Assessment:

@@ -1,87 +1,298 @@
-"""Inside the sandbox: load the model file under the allow-list and measure it."""
+"""Inside the sandbox: load the model file under the allow-list and measure it. `PARTS` is the list of what is measured."""
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import onnxruntime  # noqa: F401 - loaded while the parent works
 import skops.io  # noqa: F401 - same
 from sklearn import config_context
 
-from casemate.config import AssessTable
+from casemate.config import QUALITY, AssessTable, RobustnessTable
+from casemate.core import models
 from casemate.core.frame import codes_of, features_of, open_table
-from casemate.core.models import ONNX, SKOPS, load_skops
 from casemate.core.sandbox.child import Channel, Watch
-from casemate.core.types import Assessment, Finding, Schema
-from casemate.stages.assess import membership, parity, quality, robustness
-from casemate.stages.assess.sample import Sample
+from casemate.core.types import Assessment, Finding, Interval, Schema
+from casemate.stages.assess import behaviour, compare, fairness, importance, parity, quality, robustness, shift
+from casemate.stages.assess.leakage import attribute, inversion, lira, membership, memorised
+from casemate.stages.assess.sample import Sample, share
+
+PREVIOUS = "previous"
+"""Folder of the model that passed last, among the inputs."""
+
+
+@dataclass
+class Work:
+    """One assessment: what is measured, and what was found so far."""
+
+    job: dict[str, Any]
+    channel: Channel
+    found: dict[str, Any] = field(default_factory=dict)
+    figures: dict[str, Interval] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    inconclusive: list[str] = field(default_factory=list)
+
+    @cached_property
+    def schema(self) -> Schema:
+        """The pinned schema."""
+        return msgspec.convert(self.job["schema"], Schema)
+
+    @cached_property
+    def options(self) -> AssessTable:
+        """The `[assess]` table."""
+        return msgspec.convert(self.job["assess"], AssessTable)
+
+    @property
+    def seed(self) -> int:
+        """Of everything random."""
+        return int(self.job["seed"])
+
+    @cached_property
+    def files(self) -> dict[str, bytes]:
+        """The model's files."""
+        return _files(Path(self.job["inputs"]))
+
+    @cached_property
+    def model(self) -> models.Scored:
+        """The model."""
+        return models.load_trained(self.files, self.schema)
+
+    @cached_property
+    def samples(self) -> list[Sample]:
+        """Hold-out, members and the further tables."""
+        return [Sample(features_of(table, self.schema), codes_of(table, self.schema)) for table in map(open_table, self.job["tables"])]
+
+    @property
+    def holdout(self) -> Sample:
+        """Rows that training never saw."""
+        return self.samples[0]
+
+    @property
+    def members(self) -> Sample:
+        """Rows that it saw."""
+        return self.samples[1]
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in models.FILES if (folder / name).exists()}
+
+
+def measure_quality(work: Work) -> None:
+    """Figures with intervals, calibration, ROC, slices."""
+    found = quality.measure(work.model, work.schema, work.holdout, work.options, work.seed)
+    work.found |= found | {"metrics": finite(work, "quality", found["metrics"], "this hold-out")}
+
+
+def finite(work: Work, what: str, metrics: dict[str, dict[str, float]], where: str) -> dict[str, dict[str, float]]:
+    """The figures that are numbers; the others become inconclusive."""
+    kept = {}
+    for name, figure in metrics.items():
+        if all(map(math.isfinite, figure.values())):
+            kept[name] = figure
+        else:
+            work.inconclusive.append(f"{what}: {name} is not defined on {where}")
+    return kept
+
+
+def measure_tables(work: Work) -> None:
+    """The same figures on every further table."""
+    found = {}
+    for name, sample in zip(work.job["further"], work.samples[2:], strict=True):
+        told = quality.measure(work.model, work.schema, sample, work.options, work.seed)
+        kept = finite(work, f"table {name}", told["metrics"], "this table")
+        work.figures |= {f"{name}.{figure}": msgspec.convert(value, Interval) for figure, value in kept.items()}
+        found[name] = {"rows": len(sample.codes), "metrics": kept}
+        ours, theirs = work.found.get("metrics", {}).get("roc_auc"), kept.get("roc_auc")
+        if ours and theirs and theirs["high"] < ours["low"] - shift.GAP:
+            text = f"on table {name} roc_auc is {theirs['value']:.3f}, on the hold-out {ours['value']:.3f}: the model does not carry over"
+            work.findings.append(Finding(id="assess.foreign", severity="high", confidence="high", message=text))
+    work.found["tables"] = found
+
+
+def measure_comparison(work: Work) -> None:
+    """Against the model that passed last."""
+    if not work.job["previous"]:
+        return
+    schema = msgspec.convert(work.job["previous"]["schema"], Schema)
+    other = models.load_trained(_files(Path(work.job["inputs"]) / PREVIOUS), schema)
+    differences, counts = compare.measure(work.model, other, (work.schema, schema), work.holdout, work.options, work.seed)
+    work.found["compared"] = {name: figure for name, figure in differences.items() if name in QUALITY}
+    work.found["previous"] = work.job["previous"]["reference"]
+    work.found["mcnemar"] = counts
+
+
+def measure_fairness(work: Work) -> None:
+    """By protected attribute."""
+    if not work.job["protected"]:
+        raise fairness.NoGroups("no column is declared as protected")
+    labels = np.asarray(work.model.predict(work.holdout.frame)[0]).ravel()
+    figures, groups = fairness.measure(labels, work.holdout, work.schema, work.job["protected"], work.options.bootstrap, work.seed)
+    work.figures |= figures
+    work.found["fairness"] = groups
+
+
+def measure_shift(work: Work) -> None:
+    """Hold-out against training rows and cross-validation."""
+    work.figures["shift_auc"] = shift.shift_auc(work.members, work.holdout, work.schema, work.options.bootstrap, work.seed)
+    gap = shift.cv_gap(work.job["cv"]["scores"], work.job["cv"]["metric"], work.found.get("metrics", {}))
+    if gap is not None:
+        work.figures["cv_gap"] = gap
+        work.findings += shift.findings(gap)
+
+
+def measure_behaviour(work: Work) -> None:
+    """The tests of `[[assess.behaviour]]`."""
+    found = behaviour.measure(work.model, work.schema, work.holdout, work.options.behaviour)
+    work.found["behaviour"] = found
+    broken = float(sum(not test["passed"] for test in found))
+    work.figures["behaviour_failures"] = Interval(value=broken, low=broken, high=broken)
+
+
+def measure_importance(work: Work) -> None:
+    """By shuffling."""
+    if work.options.importance:
+        work.found["importance"] = importance.measure(work.model, work.holdout, work.seed)
+
+
+def measure_robustness(work: Work) -> None:
+    """Evasion attacks and bounds."""
+    limits = msgspec.convert(work.job["robustness"], RobustnessTable)
+    found = robustness.measure(
+        work.model, work.schema, work.holdout, work.members, work.options, limits, work.job["gate_eps"], work.seed, work.channel.progress
+    )
+    work.found["robustness"] = found
+    if found.get("inconclusive"):
+        work.inconclusive.append(f"robustness: {found['inconclusive']}")
+    if found.get("curve") and "certified_accuracy" not in found["curve"][0]:
+        work.inconclusive.append("certification: no method gives a bound for this model (linear models and trees have one)")
+    if found.get("masked", 0.0) >= robustness.HIDDEN:
+        text = f"{found['masked']:.0%} of the rows withstand gradients and fall without them: the model hides its gradients, it is not robust"
+        work.findings.append(Finding(id="assess.masked-gradients", severity="medium", confidence="high", message=text))
+
+
+def measure_membership(work: Work) -> None:
+    """Loss threshold."""
+    work.found["membership"] = membership.measure(work.model, work.members, work.holdout, work.options, work.seed)
+    rate = work.found["membership"]["tpr_at_1_fpr"]
+    work.figures["membership_tpr_at_1_fpr"] = share(
+        round(rate * work.found["membership"]["rows_per_side"]), work.found["membership"]["rows_per_side"]
+    )
+
+
+def measure_lira(work: Work) -> None:
+    """Likelihood ratio with shadow models; also what the promised epsilon allows."""
+    if not work.options.shadows:
+        raise membership.TooFewRows("[assess] shadows is 0")
+    estimator = getattr(work.model, "estimator", None)
+    found = lira.measure(work.model, estimator, work.members, work.holdout, work.options, work.seed, work.channel.progress)
+    work.found.setdefault("leakage", {})["lira"] = found
+    for name, key in (("lira_auc", "auc"), ("lira_tpr_at_1_fpr", "tpr_at_1_fpr"), ("memorised_share", "memorised_share")):
+        work.figures[name] = msgspec.convert(found[key], Interval)
+    promised = work.job["promised"]
+    if promised:
+        most = math.exp(promised["epsilon"]) * max(found["false_positive_rate"], membership.MAX_FALSE_POSITIVES) + promised["delta"]
+        rate = work.figures["lira_tpr_at_1_fpr"]
+        if rate.low > most:
+            text = f"membership leaks more than epsilon {promised['epsilon']:g} allows: {rate.value:.3f} at 1 % false alarms"
+            work.findings.append(Finding(id="privacy.bound-broken", severity="high", confidence="high", message=text))
+
+
+def measure_attribute(work: Work) -> None:
+    """Sensitive values of known people."""
+    found = attribute.measure(work.model, work.schema, work.members, work.holdout, work.options, work.job["protected"], work.seed)
+    work.found.setdefault("leakage", {})["attribute"] = found
+    work.figures["attribute_advantage"] = msgspec.convert(found["advantage"], Interval)
+
+
+def measure_inversion(work: Work) -> None:
+    """Typical members, where the features are an image."""
+    if work.job["robustness"]["unit"] != "range":
+        raise inversion.NoImage('the features are no image ([robustness] unit = "range" says that they are)')
+    found = inversion.measure(work.model, work.schema, work.members)
+    work.found.setdefault("leakage", {})["inversion"] = found
+    work.figures["inversion_correlation"] = msgspec.convert(found["correlation"], Interval)
+
+
+def measure_memorised(work: Work) -> None:
+    """Rows inside the model file, and near-copies across the split."""
+    work.findings += memorised.findings(getattr(work.model, "estimator", None))
+    numbers = [column.name for column in work.schema.features if column.type == "number"]
+    work.found.setdefault("leakage", {})["nearest"] = memorised.nearest(
+        work.members.take(work.options.membership_rows, work.seed), work.holdout.take(work.options.membership_rows, work.seed), numbers
+    )
+
+
+def measure_parity(work: Work) -> None:
+    """ONNX against the estimator."""
+    onnx = work.files.get(models.ONNX, b"")
+    compared = parity.measure(work.model, onnx, work.schema, work.holdout)
+    work.found["parity"] = compared
+    if onnx and not compared["equal"]:
+        text = f"labels agree on {compared['label_agreement']:.4%}, probabilities differ by up to {compared['max_difference']:.2g}"
+        work.findings.append(_unequal(text))
+
+
+def _unequal(text: str) -> Finding:
+    return Finding(id="model.parity", severity="low", confidence="high", message=f"the ONNX export is not used, scikit-learn will serve: {text}")
+
+
+PARTS: dict[str, Callable[[Work], None]] = {
+    "quality": measure_quality,
+    "comparison": measure_comparison,
+    "fairness": measure_fairness,
+    "shift": measure_shift,
+    "behaviour": measure_behaviour,
+    "importance": measure_importance,
+    "robustness": measure_robustness,
+    "membership": measure_membership,
+    "lira": measure_lira,
+    "attribute inference": measure_attribute,
+    "inversion": measure_inversion,
+    "memorised rows": measure_memorised,
+    "parity": measure_parity,
+}
+"""Every measurement by its name; further tables are measured one by one, as `table NAME`."""
 
 
 def main(job: dict[str, Any], channel: Channel, _watch: Watch) -> dict[str, Any]:
     """Run every measurement; one that raises is inconclusive and does not stop the others."""
-    schema = msgspec.convert(job["schema"], Schema)
-    options = msgspec.convert(job["assess"], AssessTable)
-    inputs = Path(job["inputs"])
-    model = load_skops((inputs / SKOPS).read_bytes())
-    holdout, members = (Sample(features_of(table, schema), codes_of(table, schema)) for table in map(open_table, job["tables"]))
-    onnx = (inputs / ONNX).read_bytes() if (inputs / ONNX).exists() else b""
-    inconclusive: list[str] = []
-    findings: list[Finding] = []
-
-    def attempt(name: str, step: int, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        channel.progress(name, step, 4)
-        try:
-            with config_context(assume_finite=True, skip_parameter_validation=True):
-                return work()
-        except Exception as error:  # noqa: BLE001 - a measurement that crashed is inconclusive and blocks its gate
-            inconclusive.append(f"{name}: {type(error).__name__}: {error}"[:500])
-            return {}
-
-    measured = attempt("quality", 0, lambda: quality.measure(model, schema, holdout, options, job["seed"]))
-    for name, figure in list(measured.get("metrics", {}).items()):
-        if not all(map(math.isfinite, figure.values())):
-            del measured["metrics"][name]
-            inconclusive.append(f"quality: {name} is not defined on this hold-out")
-    attacked = attempt(
-        "robustness",
-        1,
-        lambda: robustness.measure(model, schema, holdout, members, options, job["gate_eps"], job["seed"], channel.progress),
-    )
-    leaked = attempt("membership", 2, lambda: membership.measure(model, members, holdout, options, job["seed"]))
-    compared = attempt("parity", 3, lambda: parity.measure(model, onnx, schema, holdout))
-    if attacked.get("inconclusive"):
-        inconclusive.append(f"robustness: {attacked['inconclusive']}")
-    if onnx and not compared.get("equal"):
-        findings.append(
-            Finding(
-                id="model.parity",
-                severity="low",
-                confidence="high",
-                message=f"the ONNX export is not used, scikit-learn will serve: {_parity_text(compared, inconclusive)}",
-            )
-        )
+    work = Work(job, channel)
+    assert work.model and work.samples  # noqa: S101 - what cannot be loaded fails the assessment as a whole
+    wanted = job["only"] or list(PARTS)
+    for step, (name, part) in enumerate(PARTS.items()):
+        if name not in wanted and not (name == "quality" and "shift" in wanted):
+            continue
+        channel.progress(name, step, len(PARTS))
+        _attempt(work, name, part)
+    if job["further"] and (not job["only"] or "tables" in job["only"]):
+        _attempt(work, "tables", measure_tables)
+    equal = bool(work.found.get("parity", {}).get("equal"))
+    if models.ONNX in work.files and "parity" not in work.found and "parity" in wanted:
+        work.findings.append(_unequal(next(text for text in work.inconclusive if text.startswith("parity"))))
+    empty: dict[str, Any] = {"metrics": {}, "calibration": {}, "roc": {}, "slices": [], "robustness": {}, "membership": {}, "parity": {}}
+    record = empty | work.found
     return dict(
         msgspec.to_builtins(
             Assessment(
-                rows=len(holdout.codes),
-                metrics=measured.get("metrics", {}),
-                calibration=measured.get("calibration", {}),
-                roc=measured.get("roc", {}),
-                slices=measured.get("slices", []),
-                robustness=attacked,
-                membership=leaked,
-                parity=compared,
-                serve_format="onnx" if compared.get("equal") else "skops",
-                findings=findings,
-                inconclusive=inconclusive,
+                rows=len(work.holdout.codes),
+                serve_format="onnx" if equal else "skops",
+                findings=work.findings,
+                inconclusive=work.inconclusive,
+                figures=work.figures,
+                **record,
             )
         )
     )
 
 
-def _parity_text(compared: dict[str, Any], inconclusive: list[str]) -> str:
-    if not compared:
-        return next(text for text in inconclusive if text.startswith("parity"))
-    return f"labels agree on {compared['label_agreement']:.4%}, probabilities differ by up to {compared['max_difference']:.2g}"
+def _attempt(work: Work, name: str, part: Callable[[Work], None]) -> None:
+    try:
+        with config_context(assume_finite=True, skip_parameter_validation=True):
+            part(work)
+    except Exception as error:  # noqa: BLE001 - a measurement that crashed is inconclusive and blocks its gate
+        work.inconclusive.append(f"{name}: {type(error).__name__}: {error}"[:500])

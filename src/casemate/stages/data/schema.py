@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import tomlkit
 
-from casemate.config import ColumnTable, DataTable
+from casemate.config import DataTable
 from casemate.core.errors import DataError
 from casemate.core.types import ColumnSchema, ColumnType, Finding, Schema
 from casemate.stages.data.source import rows_text
@@ -47,17 +47,17 @@ def _classes(target: pa.ChunkedArray, options: DataTable) -> list[str]:
 
 
 def _infer_column(values: pa.ChunkedArray, name: str, options: DataTable, findings: list[Finding]) -> ColumnSchema:
-    said = options.columns.get(name, ColumnTable())
+    said = options.column(name)
     column_class = "identifier" if name == options.subject else said.column_class
     kind: ColumnType = said.type or _kind(values)
-    use = said.use and name != options.target and column_class != "identifier"
+    use = said.use and name not in (options.target, options.provenance) and column_class != "identifier"
     categories: list[str] | None = None
     if kind == "category" and name != options.target and column_class != "identifier":
         found = pc.unique(values.drop_null()).to_pylist()
         if len(found) > MAX_CATEGORIES:
             kind = "text"
         else:
-            categories = sorted(found)
+            categories = sorted(found) if said.categories is None else sorted(said.categories)
     if use and kind in ("text", "time"):
         use = False
         findings.append(
@@ -76,8 +76,8 @@ def _infer_column(values: pa.ChunkedArray, name: str, options: DataTable, findin
         column_class=column_class,
         use=use,
         nullable=values.null_count > 0,
-        min=limits["min"],
-        max=limits["max"],
+        min=limits["min"] if said.min is None else said.min,
+        max=limits["max"] if said.max is None else said.max,
         categories=categories,
     )
 

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from casemate.config import ColumnTable, DataTable
+from casemate.config import ColumnTable, DataTable, is_pattern
 from casemate.core.errors import ConfigError, DataError
 from casemate.core.types import Finding
 
@@ -100,7 +100,7 @@ def _read_csv(path: Path, options: DataTable) -> pa.Table:
 
 def _as_written(options: DataTable) -> set[str]:
     """Columns whose cells are kept letter by letter: 007 is not 7."""
-    texts = {n for n, c in options.columns.items() if c.type in ("category", "text") or c.column_class == "identifier"}
+    texts = {n for n, c in options.columns.items() if not is_pattern(n) and (c.type in ("category", "text") or c.column_class == "identifier")}
     return texts | {options.target} | ({options.subject} if options.subject else set())
 
 
@@ -122,7 +122,8 @@ def _check_names(table: pa.Table, path: Path, options: DataTable) -> None:
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise DataError(f"{path}: the column name {repeated[0]!r} appears twice", hint="rename one of them")
-    wanted = [("target", options.target), ("subject", options.subject), *(("columns", name) for name in options.columns)]
+    wanted = [(key, getattr(options, key)) for key in ("target", "subject", "time", "provenance")]
+    wanted += [("columns", name) for name in options.columns if not is_pattern(name)]
     for key, name in wanted:
         if name is None or name in names:
             continue
@@ -134,7 +135,7 @@ def _check_names(table: pa.Table, path: Path, options: DataTable) -> None:
 
 
 def _typed(values: pa.ChunkedArray, name: str, options: DataTable, findings: list[Finding]) -> pa.ChunkedArray:
-    column = options.columns.get(name, ColumnTable())
+    column = options.column(name)
     kind = values.type
     if pa.types.is_dictionary(kind):
         values = values.cast(kind.value_type)

@@ -46,6 +46,8 @@ class Card(Record, frozen=True, kw_only=True):
     """Hold-out figures."""
     stage: str = "production"
     """The stage that the model is signed for."""
+    waived: dict[str, str] = {}
+    """Gates that it passed by waiver only, with the end of each waiver (ISO 8601, UTC): after it the model is not served."""
     version: int = FORMAT
     """Version of this format."""
 

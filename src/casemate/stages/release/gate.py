@@ -1,12 +1,41 @@
-"""Gates: limits on measured figures. What was not measured is inconclusive, and inconclusive is not passed."""
+"""Gates: limits on measured figures, kept by the bad end of each figure's interval.
 
-from casemate.config import Config, GateTable
-from casemate.core.types import Assessment, Finding, GateResult, Outcome, SealedDataset, TrainedModel, Verdict
+What was not measured is inconclusive, and inconclusive is not passed. A gate that does not hold may be waived by an
+approver, for a time and with a reason; the waiver is part of the verdict.
+"""
+
+from casemate.config import AT_EPS, LESS_IS_BETTER, QUALITY, Config, GateTable
+from casemate.core.types import Assessment, Finding, GateResult, Interval, Outcome, SealedDataset, TrainedModel, Verdict, Waived
+
+SOURCES = {
+    "membership": "membership",
+    "robust_accuracy": "robustness",
+    "certified_accuracy": "certification",
+    "lira": "lira",
+    "attribute": "attribute inference",
+    "inversion": "inversion",
+    "memorised": "memorised rows",
+    "demographic": "fairness",
+    "equalized": "fairness",
+    "shift": "shift",
+    "cv_gap": "shift",
+    "behaviour": "behaviour",
+}
+"""Start of a figure's name -> the measurement that gives it, as `Assessment.inconclusive` calls it."""
 
 
-def judge(config: Config, dataset: SealedDataset, model: TrainedModel, assessment: Assessment) -> Verdict:
-    """Every configured gate, then the one that always holds: no finding of high severity."""
-    gates = [_limit(name, gate, assessment) for name, gate in config.gates.items()]
+def judge(config: Config, dataset: SealedDataset, model: TrainedModel, assessment: Assessment, waivers: list[Waived] | None = None) -> Verdict:
+    """Every configured gate, then the one that always holds: no finding of high severity.
+
+    Args:
+        config: has the gates.
+        dataset: what the data stage measured.
+        model: what the train stage said and spent.
+        assessment: what was measured on the hold-out.
+        waivers: those in force now.
+    """
+    found = figures(dataset, model, assessment)
+    gates = [_limit(name, gate, found, assessment) for name, gate in config.gates.items()]
     if not gates:
         gates.append(
             GateResult(
@@ -18,40 +47,84 @@ def judge(config: Config, dataset: SealedDataset, model: TrainedModel, assessmen
             )
         )
     gates.append(_findings([*dataset.findings, *model.findings, *assessment.findings]))
-    outcomes = {gate.outcome for gate in gates}
+    given = {waiver.gate: waiver for waiver in waivers or []}
+    gates = [_waived(gate, given[gate.gate]) if gate.gate in given and gate.outcome != "passed" else gate for gate in gates]
+    outcomes = {gate.outcome for gate in gates if not gate.waiver} | {"passed"}
     outcome: Outcome = "passed" if outcomes == {"passed"} else "refused" if "refused" in outcomes else "inconclusive"
     return Verdict(outcome=outcome, gates=gates)
 
 
-def measured(name: str, gate: GateTable, assessment: Assessment) -> float | None:
-    """The figure that a gate looks at, or None when it was not measured."""
-    if name == "membership_auc":
-        auc: float | None = assessment.membership.get("auc", {}).get("value")
-        return auc
-    if name == "robust_accuracy":
-        if "inconclusive" in assessment.robustness:
-            return None
-        points: dict[float | None, float] = {point["eps"]: point["robust_accuracy"] for point in assessment.robustness.get("curve", [])}
-        return points.get(gate.eps)
-    metric = assessment.metrics.get(name)
-    return None if metric is None else metric.value
+def figures(dataset: SealedDataset, model: TrainedModel, assessment: Assessment) -> dict[str, Interval]:
+    """Every figure that was measured, by the name that gates give it; `robust_accuracy@EPS` for those at an attack size."""
+    found = {name: _exact(value) for name, value in dataset.figures.items()}
+    found |= assessment.metrics | assessment.figures
+    if "auc" in assessment.membership:
+        found["membership_auc"] = _interval(assessment.membership["auc"])
+    if "epsilon" in model.privacy:
+        found["epsilon"] = _exact(model.privacy["epsilon"])
+    if len(model.nested) > 1:
+        found["nested_cv"] = Interval(value=sum(model.nested) / len(model.nested), low=min(model.nested), high=max(model.nested))
+    if "inconclusive" not in assessment.robustness:
+        for name in sorted(AT_EPS):
+            for point in assessment.robustness.get("curve", []):
+                if name in point:
+                    value = point[name]
+                    found[f"{name}@{point['eps']:g}"] = _interval(point.get(f"{name}_interval", {"value": value, "low": value, "high": value}))
+    return found
 
 
-def _limit(name: str, gate: GateTable, assessment: Assessment) -> GateResult:
+def _exact(value: float) -> Interval:
+    return Interval(value=value, low=value, high=value)
+
+
+def _interval(value: dict[str, float]) -> Interval:
+    return Interval(value=value["value"], low=value.get("low", value["value"]), high=value.get("high", value["value"]))
+
+
+def _limit(name: str, gate: GateTable, found: dict[str, Interval], assessment: Assessment) -> GateResult:
     words = [f">= {gate.min:g}"] if gate.min is not None else []
     words += [f"<= {gate.max:g}"] if gate.max is not None else []
+    words += [f"no worse than {assessment.previous or 'the model before'} by more than {gate.margin:g}"] if gate.no_worse_than else []
     limit = " and ".join(words) + (f" at eps {gate.eps:g}" if gate.eps else "")
-    value = measured(name, gate, assessment)
-    if value is None or value != value:  # noqa: PLR0124 - NaN is not equal to itself
+    figure = found.get(f"{name}@{gate.eps:g}" if gate.eps else name)
+    if figure is None or not _finite(figure):
         why = next((text for text in assessment.inconclusive if text.startswith((_source(name), "assessment"))), "not measured")
         return GateResult(gate=name, outcome="inconclusive", value=None, limit=limit, reason=f"{name} is inconclusive: {why}")
-    passed = (gate.min is None or value >= gate.min) and (gate.max is None or value <= gate.max)
-    reason = f"{name} is {value:.4f}, required {limit}"
-    return GateResult(gate=name, outcome="passed" if passed else "refused", value=value, limit=limit, reason=reason)
+    within = (gate.min is None or figure.low >= gate.min) and (gate.max is None or figure.high <= gate.max)
+    reason = f"{name} is {_text(figure)}, required {limit}"
+    if within and gate.no_worse_than and assessment.previous:
+        difference = assessment.compared.get(name)
+        if difference is None or not _finite(difference):
+            why = next((text for text in assessment.inconclusive if text.startswith("comparison")), "not measured")
+            reason = f"{name} could not be compared with {assessment.previous}: {why}"
+            return GateResult(gate=name, outcome="inconclusive", value=figure.value, limit=limit, reason=reason)
+        within = difference.high <= gate.margin if name in LESS_IS_BETTER else difference.low >= -gate.margin
+        reason = f"{name} differs from {assessment.previous} by {_text(difference)} on the same rows, required {limit}"
+    return GateResult(gate=name, outcome="passed" if within else "refused", value=figure.value, limit=limit, reason=reason)
+
+
+def _finite(figure: Interval) -> bool:
+    return all(value == value and abs(value) != float("inf") for value in (figure.value, figure.low, figure.high))  # noqa: PLR0124
+
+
+def _text(figure: Interval) -> str:
+    if figure.low == figure.high:
+        return f"{figure.value:.4f}"
+    return f"{figure.value:.4f} ({figure.low:.4f} to {figure.high:.4f})"
 
 
 def _source(name: str) -> str:
-    return {"membership_auc": "membership", "robust_accuracy": "robustness"}.get(name, "quality")
+    table, dot, _ = name.rpartition(".")
+    if dot:
+        return f"table {table}"
+    if name in QUALITY:
+        return "quality"
+    return next((source for start, source in SOURCES.items() if name.startswith(start)), name)
+
+
+def _waived(gate: GateResult, waiver: Waived) -> GateResult:
+    text = f"waived by {waiver.by} until {waiver.until[:10]}: {waiver.reason}"
+    return GateResult(gate=gate.gate, outcome=gate.outcome, value=gate.value, limit=gate.limit, reason=gate.reason, waiver=text)
 
 
 def _findings(findings: list[Finding]) -> GateResult:

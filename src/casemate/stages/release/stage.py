@@ -11,7 +11,7 @@ from casemate.core.digest import sha256_record
 from casemate.core.files import scratch_folder
 from casemate.core.sandbox.run import Progress
 from casemate.core.signatures import Signer
-from casemate.core.types import Assessment, Lineage, Release, SealedDataset, TrainedModel
+from casemate.core.types import Assessment, Lineage, Release, SealedDataset, TrainedModel, Waived
 from casemate.stages.release import bundle, gate, mlbom
 
 
@@ -26,7 +26,9 @@ class Tools:
     progress: Progress
 
 
-def decide(tools: Tools, run: str, version: int, dataset: SealedDataset, model: TrainedModel, assessment: Assessment) -> Release:
+def decide(
+    tools: Tools, run: str, version: int, dataset: SealedDataset, model: TrainedModel, assessment: Assessment, waivers: list[Waived]
+) -> Release:
     """The verdict; for a passed model also its signed bundle. A refused model keeps its files, unsigned.
 
     Args:
@@ -36,10 +38,11 @@ def decide(tools: Tools, run: str, version: int, dataset: SealedDataset, model: 
         dataset: the sealed data set.
         model: the trained model.
         assessment: what was measured.
+        waivers: gates that somebody lets it pass without, now.
     """
     config = tools.config
     tools.progress("judging", 0, 2)
-    verdict = gate.judge(config, dataset, model, assessment)
+    verdict = gate.judge(config, dataset, model, assessment, waivers)
     lineage = Lineage(
         run=run,
         dataset=dataset.name,
@@ -61,6 +64,7 @@ def decide(tools: Tools, run: str, version: int, dataset: SealedDataset, model: 
         lineage=msgspec.to_builtins(lineage),
         metrics={metric: figure.value for metric, figure in assessment.metrics.items()},
         stage=config.release.stage,
+        waived={waiver.gate: waiver.until for waiver in waivers if any(result.waiver and result.gate == waiver.gate for result in verdict.gates)},
     )
     stored = dict(model.files)
     documents = {

@@ -1,8 +1,11 @@
-"""Robust accuracy: which hold-out rows keep their right answer when an attacker moves numbers a little.
+"""Robust accuracy: which hold-out rows keep their right answer when an attacker changes what he can.
 
 The attacker knows the row's true class and may move every numeric feature by at most eps standard deviations (measured
-on training rows) inside the pinned range; categories stay. For each eps both attacks run where they apply and the
-worse outcome counts. Each larger eps starts from what the smaller one found, so more budget never helps the defender.
+on training rows) or shares of its range, inside the pinned range and the limits of `[robustness.features]`: immutable,
+one-way, whole or budgeted numbers, categories that can be chosen. For each eps every attack runs that the model allows
+and the worst outcome counts. Each larger eps starts from what the smaller one found, so more budget never helps the
+defender. Bounds that no attack can break stand beside them where a method gives some.
 """
 
+from casemate.stages.assess.robustness.measure import HIDDEN as HIDDEN
 from casemate.stages.assess.robustness.measure import measure as measure

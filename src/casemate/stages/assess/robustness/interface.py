@@ -1,63 +1,129 @@
-"""What an attack gets and gives."""
+"""What an attack gets and gives.
 
-from dataclasses import dataclass
+A row under attack is a vector: first the numbers that the attacker may move, then one position per category that he may
+choose (an index into that category's `choices`).
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
-from casemate.core.models import SkopsModel
+from casemate.core.models import Scored
 
 Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
 class Target:
-    """A model seen through the numbers of some rows: n rows, m numeric features."""
+    """A model seen through what an attacker can change of some rows: n rows, m movable numbers, c choosable categories."""
 
-    model: SkopsModel
+    model: Scored
     frame: pd.DataFrame
     codes: Array
     names: list[str]
+    """Movable numeric features, [m]."""
     spread: Array
+    """What eps 1 is, per number, [m]."""
     low: Array
+    """Least pinned value, [m]."""
     high: Array
+    """Greatest pinned value, [m]."""
+    down: Array
+    """Most that each number may fall, in its own unit, [m]."""
+    up: Array
+    """Most that it may rise, [m]."""
+    integer: Array
+    """Whether it is a whole number, bool [m]."""
+    choices: dict[str, list[str]] = field(default_factory=dict)
+    """Per choosable category, what it can be set to."""
+
+    @cached_property
+    def options(self) -> list[list[str]]:
+        """Per choosable category every value that occurs or can be chosen."""
+        return [sorted({*allowed, *self.frame[name]}) for name, allowed in self.choices.items()]
+
+    @cached_property
+    def allowed(self) -> list[Array]:
+        """Per choosable category the positions that can be chosen."""
+        return [np.array([known.index(value) for value in allowed]) for known, allowed in zip(self.options, self.choices.values(), strict=True)]
+
+    @cached_property
+    def start(self) -> Array:
+        """The unattacked rows, float64 [n, m + c]."""
+        numbers = np.asarray(self.frame[self.names], dtype=np.float64).reshape(len(self.frame), len(self.names))
+        positions = [
+            self.frame[name].map({value: i for i, value in enumerate(known)}).to_numpy(dtype=np.float64)
+            for name, known in zip(self.choices, self.options, strict=True)
+        ]
+        return np.column_stack([numbers, *positions]) if positions else numbers
 
     @property
-    def start(self) -> Array:
-        """The unattacked numbers, float64 [n, m]."""
-        numbers: Array = np.asarray(self.frame[self.names], dtype=np.float64)
-        return numbers
+    def width(self) -> int:
+        """Movable numbers, m."""
+        return len(self.names)
 
-    def margin(self, numbers: Array, rows: Array) -> Array:
-        """Score of the true class less the best other, for `numbers` [len(rows), m] put into `rows`; negative is wrong."""
-        frame = self.frame.iloc[rows].copy()
-        frame[self.names] = numbers
-        scores = self.model.scores(frame)
-        at = np.arange(len(rows))
-        true = scores[at, self.codes[rows]]
-        scores[at, self.codes[rows]] = -np.inf
-        margins: Array = true - scores.max(axis=1)
-        return margins
+    def rows(self, changed: Array, at: Array) -> pd.DataFrame:
+        """The feature frame of the rows `at` with what was changed put in."""
+        if self.names == list(self.frame.columns):
+            return pd.DataFrame(changed, columns=self.frame.columns)
+        numbers = dict(zip(self.names, changed.T, strict=False))
+        for position, (name, known) in enumerate(zip(self.choices, self.options, strict=True)):
+            numbers[name] = np.array(known, dtype=object)[changed[:, self.width + position].astype(int)]
+        same = {name: self.frame[name].to_numpy()[at] for name in self.frame.columns if name not in numbers}
+        return pd.DataFrame({name: numbers.get(name, same.get(name)) for name in self.frame.columns}, copy=False)
+
+    def margin(self, changed: Array, at: Array) -> Array:
+        """Score of the true class less the best other, for `changed` [len(at), m + c] in place of the rows `at`; negative is wrong."""
+        return margins_of(self.model.scores(self.rows(changed, at)), self.codes[at])
+
+    def wrong(self, changed: Array, at: Array) -> Array:
+        """The same seen through labels only: bool [len(at)]."""
+        labels, _ = self.model.predict(self.rows(changed, at))
+        return np.asarray(np.asarray(labels).ravel() != self.codes[at])
 
     def ball(self, eps: float) -> tuple[Array, Array]:
         """Least and greatest allowed numbers, [n, m] each; a missing number cannot be moved."""
+        start = self.start[:, : self.width]
         reach = eps * self.spread
-        lower = np.maximum(self.start - reach, np.minimum(self.low, self.start))
-        upper = np.minimum(self.start + reach, np.maximum(self.high, self.start))
+        lower = np.maximum(start - np.minimum(reach, self.down), np.minimum(self.low, start))
+        upper = np.minimum(start + np.minimum(reach, self.up), np.maximum(self.high, start))
+        if self.integer.any():
+            whole = self.integer
+            lower[:, whole] = np.minimum(np.ceil(lower[:, whole]), start[:, whole])
+            upper[:, whole] = np.maximum(np.floor(upper[:, whole]), start[:, whole])
         return lower, upper
+
+    def legal(self, changed: Array, lower: Array, upper: Array) -> Array:
+        """`changed` with its numbers inside their limits, whole where they must be."""
+        numbers = changed[:, : self.width]
+        if self.integer.any():
+            numbers = np.where(self.integer, np.round(numbers), numbers)
+        changed[:, : self.width] = np.clip(numbers, lower, upper)
+        return changed
+
+
+def margins_of(scores: Array, codes: Array) -> Array:
+    """Score of the true class less the best other, [n]."""
+    scores = np.array(scores, dtype=np.float64)
+    at = np.arange(len(codes))
+    true = scores[at, codes]
+    scores[at, codes] = -np.inf
+    return np.asarray(true - scores.max(axis=1))
 
 
 class Attack(Protocol):
-    """Looks for numbers inside the ball that make the model wrong."""
+    """Looks for changes inside the ball that make the model wrong."""
 
     name: str
 
     def applies(self, target: Target) -> bool:
         """Whether the model allows this attack."""
 
-    def improve(self, target: Target, best: Array, margins: Array, eps: float, steps: int, seed: int) -> tuple[Array, Array]:
-        """Better (numbers, margins) than the given ones, never worse."""
+    def improve(self, target: Target, best: Array, margins: Array, eps: float, steps: int, seed: int) -> None:
+        """Put better changes into `best` [n, m + c] and their `margins` [n]; never worse ones."""
 
 
 def keep_better(best: Array, margins: Array, candidate: Array, found: Array, rows: Array) -> None:

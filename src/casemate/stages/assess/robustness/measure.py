@@ -1,27 +1,56 @@
-"""The curve of robust accuracy over eps."""
+"""The curve of robust accuracy over eps, and how far the attack itself can be trusted."""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from casemate.config import AssessTable
-from casemate.core.models import SkopsModel
+from casemate.config import AssessTable, RobustnessTable
+from casemate.core.models import Scored
 from casemate.core.types import Schema
+from casemate.stages.assess.robustness.certify import certified, smoothed
+from casemate.stages.assess.robustness.decision import Decision
 from casemate.stages.assess.robustness.gradient import Gradient
-from casemate.stages.assess.robustness.interface import Attack, Target
+from casemate.stages.assess.robustness.interface import Array, Attack, Target
 from casemate.stages.assess.robustness.search import Search
-from casemate.stages.assess.sample import Sample
+from casemate.stages.assess.sample import Sample, share
 
-ATTACKS: tuple[type[Attack], ...] = (Gradient, Search)
+HIDDEN = 0.1
+"""Share of rows that only attacks without gradients break, from which gradients count as masked."""
+
+
+def aim(
+    model: Scored,
+    schema: Schema,
+    sample: Sample,
+    members: Sample,
+    limits: RobustnessTable,
+) -> Target:
+    """What an attacker can change of the rows of `sample`; deviations are measured on `members`."""
+    rules = {column.name: limits.feature(column.name) for column in schema.features}
+    names = [column.name for column in schema.features if column.type == "number" and rules[column.name].change != "none"]
+    choices = {column.name: list(rules[column.name].to or []) for column in schema.categories if rules[column.name].to}
+    low, high = (
+        np.array([default if (value := getattr(schema.column(name), limit)) is None else value for name in names], dtype=np.float64)
+        for limit, default in (("min", -np.inf), ("max", np.inf))
+    )
+    if limits.unit == "range":
+        spread = np.where(np.isfinite(high - low), high - low, 0.0)
+    else:
+        spread = np.nan_to_num(members.frame[names].std(ddof=0).to_numpy(dtype=np.float64))
+    budgets = np.array([np.inf if rules[name].budget is None else rules[name].budget for name in names], dtype=np.float64)
+    down, up = (np.where([rules[name].change == other for name in names], 0.0, budgets) if names else budgets.copy() for other in ("up", "down"))
+    integer = np.array([rules[name].integer for name in names], dtype=bool)
+    return Target(model, sample.frame, sample.codes, names, spread, low, high, down, up, integer, choices)
 
 
 def measure(
-    model: SkopsModel,
+    model: Scored,
     schema: Schema,
     holdout: Sample,
     members: Sample,
     options: AssessTable,
+    limits: RobustnessTable,
     gate_eps: list[float],
     seed: int,
     progress: Callable[[str, int, int], None],
@@ -29,49 +58,80 @@ def measure(
     """Robust accuracy per eps.
 
     Returns:
-        `curve` (eps, robust_accuracy, changed: share of rows whose margin the attack lowered, distance: mean of the
-        largest move in standard deviations), `attacks`, `rows`, `clean_accuracy`; `inconclusive` when the attack
-        changed nothing, because then it has shown nothing.
+        `curve`: per eps `robust_accuracy` with interval, `changed` (share of rows whose margin the attack lowered),
+        `distance` (mean of the largest move in units of eps), `noise_accuracy` (under random moves of the same size: an
+        attack must be stronger), `certified_accuracy` where a method gives one (never above the attack's figure);
+        `attacks`, `rows`, `clean_accuracy`, `masked` (share of rows that only gradient-free attacks broke);
+        `inconclusive` when the attack changed nothing, because then it has shown nothing.
     """
-    names = [column.name for column in schema.features if column.type == "number"]
-    if not names:
-        return {"inconclusive": "no numeric feature to attack", "curve": []}
     sample = holdout.take(options.attack_rows, seed)
-    spread = np.nan_to_num(members.frame[names].std(ddof=0).to_numpy(dtype=np.float64))
-    low, high = (
-        np.array([default if (value := getattr(schema.column(name), limit)) is None else value for name in names])
-        for limit, default in (("min", -np.inf), ("max", np.inf))
-    )
-    target = Target(model, sample.frame, sample.codes, names, spread, low, high)
+    target = aim(model, schema, sample, members, limits)
+    if not target.width and not target.choices:
+        return {"inconclusive": "the attacker can change no feature", "curve": []}
+    if limits.unit == "range" and target.width and not target.spread.any():
+        return {"inconclusive": "no feature has a pinned range, and [robustness] unit is range", "curve": []}
     rows = np.arange(len(sample.codes))
     start, best = target.start, target.start.copy()
     clean = target.margin(start, rows)
     margins = clean.copy()
-    attacks = [attack() for attack in ATTACKS]
+    attacks: list[Attack] = [Gradient(limits.restarts), Search(), Decision(limits.decision_rows)]
     attacks = [attack for attack in attacks if attack.applies(target)]
     curve = []
+    masked = 0.0
     sizes = sorted({*options.eps, *gate_eps})
     for number, eps in enumerate(sizes):
         progress(f"attacking with eps {eps:g}", number, len(sizes))
         for attack in attacks:
-            best, margins = attack.improve(target, best, margins, eps, options.attack_steps, seed + number)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            moved = np.nan_to_num(np.abs(best - start) / np.where(spread > 0, spread, np.inf))
-        curve.append(
-            {
-                "eps": eps,
-                "robust_accuracy": float(np.mean(margins > 0)),
-                "changed": float(np.mean(margins < clean)),
-                "distance": float(moved.max(axis=1).mean()),
-            }
-        )
+            before = margins > 0
+            attack.improve(target, best, margins, eps, options.attack_steps, seed + number)
+            if attack.name != Gradient.name and any(other.name == Gradient.name for other in attacks):
+                masked = max(masked, float(np.mean(before & (margins <= 0))))
+        curve.append(_point(target, eps, best, margins, clean, seed))
+        _certify(target, eps, curve[-1], limits, margins)
     result: dict[str, Any] = {
         "curve": curve,
         "attacks": [attack.name for attack in attacks],
         "rows": len(rows),
         "clean_accuracy": float(np.mean(clean > 0)),
-        "unit": "standard deviations of each feature",
+        "unit": "standard deviations of each feature" if limits.unit == "deviation" else "pinned range of each feature",
+        "masked": masked,
     }
     if not any(point["changed"] for point in curve):
         result["inconclusive"] = "the attack changed nothing"
+    if limits.smoothing:
+        values = smoothed(target, limits.smoothing, sizes, limits.certify_rows, limits.samples, seed)
+        result["smoothed"] = {"sigma": limits.smoothing, "norm": "L2", "radii": sizes, "accuracy": values}
     return result
+
+
+def _point(target: Target, eps: float, best: Array, margins: Array, clean: Array, seed: int) -> dict[str, Any]:
+    start, count = target.start, len(margins)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        spread = np.where(target.spread > 0, target.spread, np.inf)
+        moved = np.nan_to_num(np.abs(best[:, : target.width] - start[:, : target.width]) / spread)
+    lower, upper = target.ball(eps)
+    noisy = start.copy()
+    noisy[:, : target.width] = lower + np.random.default_rng(seed).random(lower.shape) * (upper - lower)
+    noisy = target.legal(noisy, lower, upper)
+    robust = share(int(np.sum(margins > 0)), count)
+    return {
+        "eps": eps,
+        "robust_accuracy": robust.value,
+        "robust_accuracy_interval": {"value": robust.value, "low": robust.low, "high": robust.high},
+        "changed": float(np.mean(margins < clean)),
+        "distance": float(moved.max(axis=1).mean()) if target.width else 0.0,
+        "noise_accuracy": float(np.mean(target.margin(noisy, np.arange(count)) > 0)),
+    }
+
+
+def _certify(target: Target, eps: float, point: dict[str, Any], limits: RobustnessTable, margins: Array) -> None:
+    found = certified(target, eps, limits.certify_rows) if limits.certify_rows else None
+    if found is None:
+        return
+    keeps, method = found
+    # What was broken cannot be certified: rounding in the model's arithmetic may differ from the bound's in the last bit.
+    keeps = keeps & (margins[: len(keeps)] > 0)
+    figure = share(int(keeps.sum()), len(keeps))
+    point["certified_accuracy"] = figure.value
+    point["certified_accuracy_interval"] = {"value": figure.value, "low": figure.low, "high": figure.high}
+    point["certified_by"] = method

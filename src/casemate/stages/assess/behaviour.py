@@ -1,0 +1,56 @@
+"""Behavioural tests: what must stay the same, go up or go down when one feature changes.
+
+Source: Ribeiro, Wu, Guestrin, Singh, Beyond Accuracy: Behavioral Testing with CheckList (ACL 2020): invariance and direction.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from casemate.config import BehaviourTable
+from casemate.core.models import Model
+from casemate.core.types import Schema
+from casemate.stages.assess.sample import Sample
+
+SLACK = 1e-9
+
+
+class BadTest(ValueError):
+    """A test names something that the model does not have."""
+
+
+def measure(model: Model, schema: Schema, holdout: Sample, tests: list[BehaviourTable]) -> list[dict[str, Any]]:
+    """Per test `name`, `rows` tried, `broken` rows and whether it `passed`."""
+    return [_one(model, schema, holdout, test) for test in tests]
+
+
+def _one(model: Model, schema: Schema, holdout: Sample, test: BehaviourTable) -> dict[str, Any]:
+    known = {column.name: column.type for column in schema.features}
+    wanted = "number" if test.add is not None else "category"
+    if known.get(test.feature) != wanted:
+        raise BadTest(f"{test.name}: {test.feature!r} is no {wanted} among the features")
+    if test.expect != "same" and len(schema.classes) != 2:
+        raise BadTest(f"{test.name}: up and down are for binary targets")
+    labels, before = model.predict(holdout.frame)
+    broken = np.zeros(len(holdout.codes), dtype=bool)
+    for change in [test.add] if test.to is None else test.to:
+        frame = holdout.frame.copy()
+        if isinstance(change, str):
+            frame[test.feature] = np.array([change] * len(frame), dtype=object)
+        else:
+            frame[test.feature] = frame[test.feature].to_numpy(dtype=np.float64) + float(change or 0.0)
+        other, after = model.predict(frame)
+        if test.expect == "same":
+            broken |= np.asarray(other).ravel() != np.asarray(labels).ravel()
+        else:
+            moved = np.asarray(after)[:, 1] - np.asarray(before)[:, 1]
+            broken |= (moved < -SLACK) if test.expect == "up" else (moved > SLACK)
+    count = int(broken.sum())
+    return {
+        "name": test.name,
+        "feature": test.feature,
+        "expect": test.expect,
+        "rows": len(broken),
+        "broken": count,
+        "passed": count <= test.tolerate * len(broken),
+    }

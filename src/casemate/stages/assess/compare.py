@@ -1,0 +1,38 @@
+"""This model against the one that passed last, on the same rows: paired intervals and McNemar's test.
+
+Sources: paired bootstrap as in Efron and Tibshirani (1993); McNemar, Psychometrika 12 (1947), exact binomial form.
+"""
+
+from typing import Any
+
+from scipy.stats import binomtest
+
+from casemate.config import QUALITY, AssessTable
+from casemate.core.models import Model
+from casemate.core.types import Interval, Schema
+from casemate.stages.assess.quality import statistics
+from casemate.stages.assess.sample import Sample, checked, interval
+
+
+class OtherShape(ValueError):
+    """The models do not take the same features or give the same classes."""
+
+
+def measure(
+    model: Model, previous: Model, shapes: tuple[Schema, Schema], holdout: Sample, options: AssessTable, seed: int
+) -> tuple[dict[str, Interval], dict[str, Any]]:
+    """(per figure this model's less the other's with paired interval, McNemar's counts and p-value)."""
+    ours, theirs = ([(column.name, column.type) for column in schema.features] for schema in shapes)
+    if shapes[0].classes != shapes[1].classes or ours != theirs:
+        raise OtherShape("its features or classes are others")
+    labels, probabilities = model.predict(holdout.frame)
+    others, other = previous.predict(holdout.frame)
+    arrays = [holdout.codes, labels.ravel(), checked(probabilities), others.ravel(), checked(other)]
+    found = {}
+    for name, statistic in statistics(len(shapes[0].classes)).items():
+        if name in QUALITY:
+            found[name] = interval(lambda y, c, p, d, q, of=statistic: of(y, c, p) - of(y, d, q), arrays, options.bootstrap, seed)
+    right, before = labels.ravel() == holdout.codes, others.ravel() == holdout.codes
+    gained, lost = int((right & ~before).sum()), int((~right & before).sum())
+    p = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+    return found, {"gained": gained, "lost": lost, "p": p}

@@ -1,0 +1,84 @@
+"""Fairness over protected attributes: do groups get the good answer equally often, and are they equally often wronged.
+
+Demographic parity difference and equalized odds difference (Hardt, Price, Srebro, Equality of Opportunity, NeurIPS 2016),
+as fairlearn defines them, for binary targets; groups below `LEAST_ROWS` are shown and not judged.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from casemate.core.types import Interval, Schema
+from casemate.stages.assess.sample import Sample, interval
+
+LEAST_ROWS = 20
+Array = np.ndarray[Any, Any]
+
+
+class NoGroups(ValueError):
+    """There is nothing to compare."""
+
+
+def measure(
+    labels: Array, holdout: Sample, schema: Schema, protected: list[str], most: int, seed: int
+) -> tuple[dict[str, Interval], list[dict[str, Any]]]:
+    """(figures, groups): the largest difference over the protected attributes, and every group's rates."""
+    if len(schema.classes) != 2:
+        raise NoGroups("fairness is measured for binary targets")
+    groups: list[dict[str, Any]] = []
+    figures: dict[str, Interval] = {}
+    for name in protected:
+        values = _values(holdout.frame[name], schema.column(name).type)
+        kinds, places = np.unique(values, return_inverse=True)
+        counts = np.bincount(places)
+        groups += [_group(name, str(kind), labels[places == at], holdout.codes[places == at]) for at, kind in enumerate(kinds)]
+        judged = np.flatnonzero(counts >= LEAST_ROWS)
+        if len(judged) < 2:
+            continue
+        keep = np.isin(places, judged)
+        arrays = [places[keep], np.asarray(labels)[keep], holdout.codes[keep]]
+        for figure, statistic in (("demographic_parity_difference", demographic_parity), ("equalized_odds_difference", equalized_odds)):
+            value = interval(statistic, arrays, most, seed)
+            if figure not in figures or value.value > figures[figure].value:
+                figures[figure] = value
+    if not figures:
+        raise NoGroups("no protected attribute has two groups of at least 20 rows")
+    return figures, groups
+
+
+def demographic_parity(places: Array, labels: Array, _codes: Array) -> float:
+    """Largest difference of the selection rate between two groups."""
+    return _spread(places, labels == 1)
+
+
+def equalized_odds(places: Array, labels: Array, codes: Array) -> float:
+    """The larger of the differences of true and of false positive rates."""
+    return max(_spread(places[codes == code], labels[codes == code] == 1) for code in (0, 1))
+
+
+def _spread(places: Array, chosen: Array) -> float:
+    counts = np.bincount(places)
+    rates = np.bincount(places, chosen.astype(float))[counts > 0] / counts[counts > 0]
+    return float(rates.max() - rates.min()) if len(rates) else 0.0
+
+
+def _values(column: pd.Series, kind: str) -> Array:
+    if kind == "number":
+        column = pd.qcut(column, 4, duplicates="drop").astype(str)
+    return np.asarray(column.astype(str))
+
+
+def _group(name: str, value: str, labels: Array, codes: Array) -> dict[str, Any]:
+    def rate(code: int) -> float | None:
+        return float(np.mean(labels[codes == code] == 1)) if np.any(codes == code) else None
+
+    return {
+        "column": name,
+        "value": value,
+        "rows": len(codes),
+        "selection_rate": float(np.mean(labels == 1)),
+        "accuracy": float(np.mean(labels == codes)),
+        "true_positive_rate": rate(1),
+        "false_positive_rate": rate(0),
+    }

@@ -1,0 +1,114 @@
+"""LiRA: membership by likelihood ratio, with shadow models; and how much single rows were memorised.
+
+Source: Carlini, Chien, Nasr, Song, Terzis, Tramèr, Membership Inference Attacks From First Principles (IEEE S&P 2022),
+online attack: every shadow model is trained on a random half of the pool of members and other rows; per row the logit of
+the true class is Gaussian among shadows with it and without it, and the ratio of both likelihoods at the target's logit is
+the score. Memorisation of a member is the target's probability of its label less the mean of the shadows without it
+(Feldman and Zhang, What Neural Networks Memorize and Why, NeurIPS 2020).
+
+The attacker here knows the estimator, its parameters and rows of the same table: stronger than most real ones.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+from sklearn.base import clone
+from sklearn.metrics import roc_auc_score, roc_curve
+
+from casemate.config import AssessTable
+from casemate.core.models import Model
+from casemate.stages.assess.leakage.membership import LEAST_ROWS, MAX_FALSE_POSITIVES, TooFewRows
+from casemate.stages.assess.sample import Sample, checked, interval, share
+
+MEMORISED = 0.5
+FLOOR = 1e-6
+LEAST_SHADOWS = 4
+Array = np.ndarray[Any, Any]
+
+
+def measure(
+    model: Model, estimator: Any, members: Sample, holdout: Sample, options: AssessTable, seed: int, progress: Callable[[str, int, int], None]
+) -> dict[str, Any]:
+    """`auc` and `tpr_at_1_fpr` with intervals, `memorised_share` of the members, `shadows`, `rows_per_side`.
+
+    Args:
+        model: the target.
+        estimator: an estimator like it, which is cloned and trained anew.
+        members: rows that the target was trained on.
+        holdout: rows that it was not.
+        options: the `[assess]` table.
+        seed: of the halves.
+        progress: hears how far it is.
+    """
+    count = min(len(members.codes), len(holdout.codes), options.shadow_rows)
+    if count < LEAST_ROWS:
+        raise TooFewRows(f"{count} rows a side, at least {LEAST_ROWS} are needed")
+    if options.shadows < LEAST_SHADOWS:
+        raise TooFewRows(f"{options.shadows} shadow models, at least {LEAST_SHADOWS} are needed")
+    first, second = members.take(count, seed), holdout.take(count, seed)
+    pool = Sample(pd.concat([first.frame, second.frame], ignore_index=True), np.concatenate([first.codes, second.codes]))
+    member = np.r_[np.ones(count), np.zeros(count)]
+    target = _logits(model.predict(pool.frame)[1], pool.codes)
+    inside = _halves(len(pool.codes), options.shadows, seed)
+    shadows = np.zeros(inside.shape)
+    for number, half in enumerate(inside):
+        progress("training shadow models", number, len(inside))
+        shadows[number] = _shadow(estimator, pool, half)
+    score = _ratio(target, shadows, inside)
+    auc = interval(roc_auc_score, [member, score], options.bootstrap, seed)
+    false, true, _ = roc_curve(member, score)
+    last = int(np.flatnonzero(false <= MAX_FALSE_POSITIVES)[-1])
+    caught = share(round(true[last] * count), count)
+    outside = np.where(~inside, shadows, np.nan)
+    without = np.nanmean(_probability(outside), axis=0)
+    memorised = (_probability(target) - without)[:count] > MEMORISED
+    held = share(int(np.nansum(memorised)), count)
+    return {
+        "attack": "lira-online",
+        "auc": msgspec.to_builtins(auc),
+        "tpr_at_1_fpr": msgspec.to_builtins(caught),
+        "false_positive_rate": float(false[last]),
+        "memorised_share": msgspec.to_builtins(held),
+        "shadows": len(inside),
+        "rows_per_side": count,
+    }
+
+
+def _halves(count: int, shadows: int, seed: int) -> Array:
+    """Which rows each shadow is trained on, bool [shadows, count]; shadows come in complementary pairs."""
+    generator = np.random.default_rng(seed)
+    halves = []
+    for _ in range((shadows + 1) // 2):
+        chosen = np.zeros(count, dtype=bool)
+        chosen[generator.permutation(count)[: count // 2]] = True
+        halves += [chosen, ~chosen]
+    return np.array(halves)
+
+
+def _shadow(estimator: Any, pool: Sample, half: Array) -> Array:
+    model = clone(estimator).fit(pool.frame[half], pool.codes[half])
+    probabilities = np.zeros((len(pool.codes), int(pool.codes.max()) + 1))
+    probabilities[:, np.asarray(model.classes_, dtype=int)] = model.predict_proba(pool.frame)
+    return _logits(checked(probabilities), pool.codes)
+
+
+def _logits(probabilities: Array, codes: Array) -> Array:
+    true = np.clip(np.asarray(probabilities, dtype=np.float64)[np.arange(len(codes)), codes], FLOOR, 1 - FLOOR)
+    return np.log(true) - np.log1p(-true)
+
+
+def _probability(logits: Array) -> Array:
+    return 1.0 / (1.0 + np.exp(-logits))
+
+
+def _ratio(target: Array, shadows: Array, inside: Array) -> Array:
+    """Log-likelihood ratio per row; one deviation for all rows and both sides, because a row has few shadows."""
+    values = [np.where(mask, shadows, np.nan) for mask in (inside, ~inside)]
+    means = [np.nanmean(side, axis=0) for side in values]
+    squares = np.concatenate([((side - mean) ** 2).ravel() for side, mean in zip(values, means, strict=True)])
+    deviation = max(float(np.sqrt(np.nanmean(squares))), FLOOR)
+    return np.asarray(norm.logpdf(target, means[0], deviation) - norm.logpdf(target, means[1], deviation))

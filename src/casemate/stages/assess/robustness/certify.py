@@ -1,0 +1,199 @@
+"""Certified bounds: what no attack inside the ball can do, whatever it tries.
+
+Linear models: the exact worst corner. Trees: per tree the worst leaf that the ball reaches, exact for one tree and a
+lower bound for an ensemble (Chen et al., Robustness Verification of Tree-based Models, NeurIPS 2019, level 1). Both
+look through preprocessing that maps every feature by itself and monotonically. Any other model can be certified only
+after smoothing it with noise (Cohen, Rosenfeld, Kolter, Certified Adversarial Robustness via Randomized Smoothing,
+ICML 2019), which is another model: its figure is reported apart, with an L2 radius.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest, norm
+
+from casemate.stages.assess.robustness.interface import Array, Target
+
+MONOTONE = {
+    "StandardScaler", "MinMaxScaler", "MaxAbsScaler", "RobustScaler", "SimpleImputer", "OneHotEncoder", "OrdinalEncoder",
+    "QuantileTransformer", "PowerTransformer",
+}  # fmt: skip
+"""Transformers whose outputs each depend on one feature, monotonically (categories are not moved here)."""
+ALPHA = 0.001
+
+
+@dataclass(frozen=True)
+class _Parts:
+    before: Any
+    final: Any
+
+
+def certified(target: Target, eps: float, rows: int) -> tuple[Array, str] | None:
+    """(whether each of the first `rows` rows keeps its class for every change within eps, method), or None for other models."""
+    parts = _parts(getattr(target.model, "estimator", None))
+    if parts is None or target.choices:
+        return None
+    at = np.arange(min(rows, len(target.codes)))
+    if not target.width:
+        return None
+    lower, upper = (limit[at] for limit in target.ball(eps))
+    frames = []
+    for limit in (lower, upper):
+        frame = target.frame.iloc[at].copy()
+        frame[target.names] = limit
+        frames.append(_through(parts.before, frame))
+    low, high = np.minimum(*frames), np.maximum(*frames)
+    codes = target.codes[at]
+    name = type(parts.final).__name__
+    if hasattr(parts.final, "coef_") and hasattr(parts.final, "decision_function") and name != "SVC":
+        return _linear(parts.final, low, high, codes), "exact worst corner of a linear model"
+    trees = _trees(parts.final)
+    if trees is None:
+        return None
+    bounds = trees(low, high)
+    if bounds is None:
+        return None
+    least, most = bounds
+    return _sound(least, most, codes), "worst reachable leaf of every tree"
+
+
+def _parts(estimator: Any) -> _Parts | None:
+    """The preprocessing and the final model, if all before it is monotone feature by feature."""
+    if estimator is None:
+        return None
+    if not hasattr(estimator, "steps"):
+        return _Parts(None, estimator)
+    before = estimator[:-1]
+    return _Parts(before if len(before.steps) else None, estimator.steps[-1][1]) if _monotone(before) else None
+
+
+def _monotone(step: Any) -> bool:
+    if step is None or isinstance(step, str):
+        return step is None or step in {"passthrough", "drop"}
+    if hasattr(step, "steps"):
+        return all(_monotone(inner) for _, inner in step.steps)
+    if hasattr(step, "transformers_"):
+        return all(_monotone(inner) for _, inner, _ in step.transformers_)
+    if type(step).__name__ == "FunctionTransformer":
+        return step.func is None
+    return type(step).__name__ in MONOTONE and not getattr(step, "add_indicator", False)
+
+
+def _through(before: Any, frame: Any) -> Array:
+    changed = frame if before is None else before.transform(frame)
+    return np.asarray(changed.toarray() if hasattr(changed, "toarray") else changed, dtype=np.float64)
+
+
+def _linear(model: Any, low: Array, high: Array, codes: Array) -> Array:
+    weights, bias = np.atleast_2d(model.coef_), np.atleast_1d(model.intercept_)
+    if len(weights) == 1:
+        weights, bias = np.vstack([-weights[0], weights[0]]) / 2, np.array([-bias[0], bias[0]]) / 2
+    keeps = np.ones(len(codes), dtype=bool)
+    for other in range(len(weights)):
+        slope, offset = weights[codes] - weights[other], bias[codes] - bias[other]
+        worst = np.where(slope > 0, slope * low, slope * high).sum(axis=1) + offset
+        keeps &= (worst > 0) | (codes == other)
+    return keeps
+
+
+def _sound(least: Array, most: Array, codes: Array) -> Array:
+    """Whether the true class's least score is above every other class's greatest; [n, k] each."""
+    at = np.arange(len(codes))
+    others = most.copy()
+    others[at, codes] = -np.inf
+    return np.asarray(least[at, codes] > others.max(axis=1))
+
+
+def _trees(model: Any) -> Any:
+    name = type(model).__name__
+    if name in ("DecisionTreeClassifier", "ExtraTreeClassifier"):
+        return lambda low, high: _forest([model], low, high)
+    if name in ("RandomForestClassifier", "ExtraTreesClassifier"):
+        return lambda low, high: _forest(model.estimators_, low, high)
+    if name == "HistGradientBoostingClassifier":
+        return lambda low, high: _boosted(model, low, high)
+    return None
+
+
+def _forest(trees: list[Any], low: Array, high: Array) -> tuple[Array, Array]:
+    """Least and greatest mean probability per class over the leaves that the box reaches, [n, k] each.
+
+    With two classes the bound is exact per tree, because the difference of two probabilities is bounded by one of them.
+    """
+    least = most = None
+    for tree in trees:
+        inner = tree.tree_
+        values = inner.value[:, 0, :] / inner.value[:, 0, :].sum(axis=1, keepdims=True)
+        # scikit-learn compares float32 inputs with thresholds; a box end is widened to the next float32.
+        reach = _reached(inner.children_left, inner.children_right, inner.feature, inner.threshold, low.astype(np.float32), high.astype(np.float32))
+        leaves = inner.children_left < 0
+        masked = reach & leaves[None]
+        lows = np.where(masked[..., None], values[None], np.inf).min(axis=1)
+        highs = np.where(masked[..., None], values[None], -np.inf).max(axis=1)
+        least, most = (lows, highs) if least is None else (least + lows, most + highs)
+    assert least is not None and most is not None  # noqa: S101 - a forest has trees
+    return least / len(trees), most / len(trees)
+
+
+def _reached(left: Array, right: Array, feature: Array, threshold: Array, low: Array, high: Array) -> Array:
+    """Which nodes the box [low, high] of each row reaches, bool [n, nodes]; a missing number reaches both sides."""
+    reach = np.zeros((len(low), len(left)), dtype=bool)
+    reach[:, 0] = True
+    for node in range(len(left)):  # children come after their parents
+        if left[node] < 0:
+            continue
+        name, cut = feature[node], threshold[node]
+        with np.errstate(invalid="ignore"):
+            reach[:, left[node]] |= reach[:, node] & ~(low[:, name] > cut)
+            reach[:, right[node]] |= reach[:, node] & ~(high[:, name] <= cut)
+    return reach
+
+
+def _boosted(model: Any, low: Array, high: Array) -> tuple[Array, Array] | None:
+    if model.is_categorical_ is not None and np.any(model.is_categorical_):
+        return None
+    stages = model._predictors  # noqa: SLF001 - scikit-learn offers no public view of the trees
+    classes = len(stages[0])
+    least = np.repeat(np.asarray(model._baseline_prediction, dtype=np.float64).reshape(1, -1), len(low), axis=0)  # noqa: SLF001
+    most = least.copy()
+    for stage in stages:
+        for number, predictor in enumerate(stage):
+            nodes = predictor.nodes
+            left = np.where(nodes["is_leaf"], -1, nodes["left"].astype(np.int64))
+            right = nodes["right"].astype(np.int64)
+            reach = _reached(left, right, nodes["feature_idx"].astype(np.int64), nodes["num_threshold"], low, high)
+            masked = reach & (nodes["is_leaf"] == 1)[None]
+            least[:, number] += np.where(masked, nodes["value"][None], np.inf).min(axis=1)
+            most[:, number] += np.where(masked, nodes["value"][None], -np.inf).max(axis=1)
+    if classes == 1:
+        return np.hstack([-most, least]) / 2, np.hstack([-least, most]) / 2
+    return least, most
+
+
+def smoothed(target: Target, sigma: float, radii: list[float], rows: int, samples: int, seed: int) -> list[float]:
+    """Share of the first `rows` rows that the smoothed model classifies rightly with a certified L2 radius above each of `radii`.
+
+    Args:
+        target: the model and its rows.
+        sigma: standard deviation of the noise, in units of eps.
+        radii: L2 radii in units of eps.
+        rows: how many rows.
+        samples: noisy copies a row; one in ten selects the class, the others bound its probability (confidence 1 - 0.001).
+        seed: of the noise.
+    """
+    generator = np.random.default_rng(seed)
+    at = np.arange(min(rows, len(target.codes)))
+    found = np.zeros(len(at))
+    for number in at:
+        noise = generator.standard_normal((samples, target.width)) * sigma * target.spread
+        changed = np.repeat(target.start[number][None], samples, axis=0)
+        changed[:, : target.width] += noise
+        right = ~target.wrong(changed, np.full(samples, number))
+        first = max(1, samples // 10)
+        if right[:first].mean() <= 0.5:
+            continue
+        hits = int(right[first:].sum())
+        sure = binomtest(hits, samples - first).proportion_ci(1 - 2 * ALPHA, method="exact").low
+        found[number] = sigma * norm.ppf(sure) if sure > 0.5 else 0.0
+    return [float(np.mean(found > radius)) for radius in radii]

@@ -1,0 +1,62 @@
+"""Is the hold-out like what was trained on, and is the model as good there as cross-validation promised.
+
+`shift_auc`: how well a classifier tells hold-out rows from training rows (0.5: not at all); Lopez-Paz and Oquab,
+Revisiting Classifier Two-Sample Tests (ICLR 2017). `cv_gap`: mean cross-validation score less the hold-out's figure.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.preprocessing import OrdinalEncoder
+
+from casemate.core.types import Finding, Interval, Schema
+from casemate.stages.assess.sample import Sample, interval
+
+ROWS = 5_000
+LEAST_ROWS = 20
+GAP = 0.05
+"""A gap whose whole interval lies above this is a finding that blocks."""
+SCORERS = {"roc_auc": "roc_auc", "roc_auc_ovr": "roc_auc", "neg_log_loss": "log_loss", "neg_brier_score": "brier"}
+
+
+class TooFew(ValueError):
+    """There are too few rows to compare."""
+
+
+def shift_auc(members: Sample, holdout: Sample, schema: Schema, most: int, seed: int) -> Interval:
+    """AUC with interval of telling hold-out rows from training rows, out of fold."""
+    count = min(len(members.codes), len(holdout.codes), ROWS)
+    if count < LEAST_ROWS:
+        raise TooFew(f"{count} rows a side, at least {LEAST_ROWS} are needed")
+    frame = pd.concat([members.take(count, seed).frame, holdout.take(count, seed).frame], ignore_index=True)
+    if names := [column.name for column in schema.categories]:
+        frame[names] = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1).fit_transform(frame[names])
+    side = np.r_[np.zeros(count), np.ones(count)]
+    model = HistGradientBoostingClassifier(max_iter=50, random_state=seed)
+    folds = StratifiedKFold(2, shuffle=True, random_state=seed)
+    found = cross_val_predict(model, frame.astype(np.float64), side, cv=folds, method="predict_proba")[:, 1]
+    return interval(roc_auc_score, [side, found], most, seed)
+
+
+def cv_gap(scores: list[float], metric: str, metrics: dict[str, Any]) -> Interval | None:
+    """Cross-validation's mean less the hold-out's figure, with the hold-out's interval; None for scorers without a figure."""
+    name = SCORERS.get(metric, metric)
+    if name not in metrics or not scores:
+        return None
+    sign = -1.0 if metric.startswith("neg_") else 1.0
+    expected = float(np.mean(scores)) * sign
+    found = metrics[name]
+    ends = sorted(sign * (expected - found[end]) for end in ("low", "high"))
+    return Interval(value=sign * (expected - found["value"]), low=ends[0], high=ends[1])
+
+
+def findings(gap: Interval | None) -> list[Finding]:
+    """Blocks when the model is clearly worse on the hold-out than cross-validation promised."""
+    if gap is None or gap.low <= GAP:
+        return []
+    text = f"the hold-out's figure lies {gap.value:.3f} ({gap.low:.3f} to {gap.high:.3f}) below cross-validation: the rows differ, or the folds leak"
+    return [Finding(id="assess.shift", severity="high", confidence="high", message=text)]

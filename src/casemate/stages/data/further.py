@@ -1,0 +1,33 @@
+"""Further labelled tables, such as a later year or another site: read like the source, to be measured on only."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from casemate.config import DataTable
+from casemate.core.errors import DataError
+from casemate.core.types import Schema
+from casemate.stages.data import source
+
+
+def read(path: Path, options: DataTable, schema: Schema) -> pa.Table:
+    """Features and target of the table, in the schema's order. Values may lie outside of the pinned ranges; types and classes may not.
+
+    Raises:
+        ConfigError: there is no such file. DataError: a column is missing or of another type, or a class is unknown.
+    """
+    table, _ = source.read(path, options)
+    wanted = [*(column.name for column in schema.features), schema.target]
+    missing = [name for name in wanted if name not in table.column_names]
+    if missing:
+        raise DataError(f"{path.name} has no column {missing[0]!r}", hint="[assess] tables need every feature and the target")
+    for column in schema.features:
+        number = pa.types.is_floating(table[column.name].type)
+        if number != (column.type == "number"):
+            raise DataError(f"{path.name}: column {column.name!r} is not of type {column.type}", hint="export it as the source was")
+    classes = pc.unique(table[schema.target]).to_pylist()
+    unknown = [name for name in classes if name not in schema.classes]
+    if unknown:
+        raise DataError(f"{path.name}: the target has {unknown[0]!r}, the model knows {schema.classes[:5]}", hint="label it as the source is")
+    return table.select(wanted)
