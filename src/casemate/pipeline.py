@@ -20,13 +20,14 @@ from casemate.controls.keys.interface import KeyProvider
 from casemate.controls.keys.objects import ObjectStore
 from casemate.core.digest import sha256_file, sha256_record
 from casemate.core.engine import Engine, Run
-from casemate.core.errors import VerificationError
+from casemate.core.errors import ConfigError, VerificationError
 from casemate.core.files import write_atomic
 from casemate.core.frame import GROUP
 from casemate.core.sandbox.run import Worker
 from casemate.core.signatures import Signer, Verifier, read_envelope, subjects_of
 from casemate.core.types import Assessment, Release, SealedDataset, TrainedModel
 from casemate.stages.data import schema as schemas
+from casemate.stages.data.review import Reviews
 from casemate.stages.release.registry import Registry
 from casemate.stages.release.waiver import Waivers
 from casemate.stages.train.stage import code_digest
@@ -66,6 +67,7 @@ class Workshop:
     secret: Path
     reporter: Reporter
     waivers: Waivers
+    reviews: Reviews
 
     @property
     def hidden(self) -> list[Path]:
@@ -113,10 +115,18 @@ def _data(shop: Workshop, work: Run) -> SealedDataset:
             shop.signer,
             shop.reporter.progress,
             shop.engine.newest_step("data", SealedDataset),
+            _reference(shop),
+            shop.reviews.of(shop.config.dataset_name),
         )
         return data.seal(tools)
 
-    record = work.step("data", SealedDataset, seal)
+    def report(record: SealedDataset) -> dict[str, bytes]:
+        from casemate.stages.data.report import draw
+
+        before = shop.engine.find("data", SealedDataset, lambda older: older.version == record.reference) if record.reference else None
+        return draw(record, *(shop.objects.get(one.profile) if one else b"[]" for one in (record, before)))
+
+    record = work.step("data", SealedDataset, seal, pictures=report)
     shop.reporter.stage("data", record)
     return record
 
@@ -173,6 +183,20 @@ def _release(shop: Workshop, work: Run, principal: str, dataset: SealedDataset, 
     record = work.step("release", Release, decide, commit=register)
     shop.reporter.stage("release", record)
     return record
+
+
+def _reference(shop: Workshop) -> SealedDataset | None:
+    """The version that statistics are compared with: `[data] reference`, else the first one under the pinned schema."""
+    wanted, name = shop.config.data.reference, shop.config.dataset_name
+    if wanted is not None:
+        found = shop.engine.find("data", SealedDataset, lambda one: one.name == name and one.version == wanted)
+        if found is None:
+            raise ConfigError(f"[data] reference: there is no version {wanted!r} of {name}", hint="`casemate data list`")
+        return found
+    pinned = schemas.load(shop.root / shop.config.data.schema)
+    if pinned is None:
+        return None
+    return shop.engine.find("data", SealedDataset, lambda one: one.name == name and one.schema == pinned and bool(one.profile))
 
 
 def further_tables(root: Path, config: Config, dataset: SealedDataset) -> dict[str, pa.Table]:
@@ -290,7 +314,17 @@ def _inputs(shop: Workshop) -> dict[str, str]:
     stamp = _stamp(shop.root / config.data.source)
     split = [config.train.test_share, config.train.seed, config.train.folds, config.train.split]
     deciding: dict[str, list[Any]] = {
-        "data": [_software(), config.project, config.data, config.screen, split, stamp, _edited_schema(shop), shop.signer.verifier.compromises],
+        "data": [
+            _software(),
+            config.project,
+            config.data,
+            config.screen,
+            split,
+            stamp,
+            _edited_schema(shop),
+            shop.signer.verifier.compromises,
+            {row: review.decision for row, review in shop.reviews.of(config.dataset_name).items()},
+        ],
         "train": [config.train, config.sandbox, code_digest(shop.root, config)],
         "assess": [
             config.assess,

@@ -47,6 +47,7 @@ from casemate.core.store import open_store
 from casemate.core.store.interface import REVISION
 from casemate.core.types import Assessment, Release, Verdict
 from casemate.dataset import Datasets
+from casemate.stages.data.review import Reviews
 from casemate.stages.release.approval import Approval, Approvals
 from casemate.stages.release.bundle import VerifiedModel
 from casemate.stages.release.registry import Registered, Registry
@@ -371,6 +372,11 @@ class Project:
         self.approvals.require(release, table.stage, table.approvals, excluded)
 
     @property
+    def reviews(self) -> Reviews:
+        """What people decided about rows under suspicion."""
+        return Reviews(self.store, self.clock)
+
+    @property
     def waivers(self) -> Waivers:
         """Gates that models may pass without, for a time."""
         return Waivers(self.store, self.clock, self.signer.verifier)
@@ -577,6 +583,7 @@ class Project:
                 secret=self.keys.folder,
                 reporter=reporter or Silent(),
                 waivers=self.waivers,
+                reviews=self.reviews,
             )
             identifier, release, assessment = pipeline.run(shop, principal.uid, start, key)
             undelivered = [f"{message.key.rpartition('/')[2]}: {fault.message}" for message, fault in self.outbox.send() if fault]

@@ -207,6 +207,13 @@ class Engine:
             row = tx.execute(query).first()
         return None if row is None else decode(row.record, kind, row.digest)
 
+    def find(self, step: str, kind: type[T], wanted: Callable[[T], bool]) -> T | None:
+        """The oldest record of finished steps of this name that `wanted` accepts."""
+        query = sa.select(STEPS.c.record, STEPS.c.digest).where(STEPS.c.name == step).order_by(STEPS.c.finished)
+        with self.store.reading() as tx:
+            rows = tx.execute(query).all()
+        return next((record for row in rows if wanted(record := decode(row.record, kind, row.digest))), None)
+
     def runs(self) -> list[dict[str, Any]]:
         """Every run with its finished steps, newest first; one whose process is gone is `interrupted`."""
         with self.store.reading() as tx:

@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.preprocessing import OrdinalEncoder
 
+from casemate.core.threads import fitting
 from casemate.core.types import Finding, Interval, Schema
 from casemate.stages.assess.sample import Sample, interval
 
@@ -38,7 +39,8 @@ def shift_auc(members: Sample, holdout: Sample, schema: Schema, most: int, seed:
     side = np.r_[np.zeros(count), np.ones(count)]
     model = HistGradientBoostingClassifier(max_iter=50, random_state=seed)
     folds = StratifiedKFold(2, shuffle=True, random_state=seed)
-    found = cross_val_predict(model, frame.astype(np.float64), side, cv=folds, method="predict_proba")[:, 1]
+    with fitting(frame.size):
+        found = cross_val_predict(model, frame.astype(np.float64), side, cv=folds, method="predict_proba")[:, 1]
     return interval(roc_auc_score, [side, found], most, seed)
 
 

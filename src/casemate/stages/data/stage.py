@@ -1,5 +1,6 @@
 """The data stage: read, check against the pinned schema, screen, split, seal."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,14 +24,33 @@ from casemate.core.signatures import Signer
 from casemate.core.types import FORMAT, Finding, Quarantined, Schema, SealedDataset
 from casemate.stages.data import schema as schemas
 from casemate.stages.data import source
+from casemate.stages.data.checks import balance, drift, leakage, rules, split, units
+from casemate.stages.data.checks.interface import Subject
+from casemate.stages.data.checks.profile import Profile, profile
+from casemate.stages.data.review import Review, row_digests
+from casemate.stages.data.screen import provenance
 from casemate.stages.data.screen.duplicates import Duplicates
+from casemate.stages.data.screen.floods import Floods
+from casemate.stages.data.screen.influence import influence
 from casemate.stages.data.screen.interface import Detector, Rows, Suspicion
 from casemate.stages.data.screen.label_noise import LabelNoise
+from casemate.stages.data.screen.neighbours import Neighbours
 from casemate.stages.data.screen.outliers import Outliers
+from casemate.stages.data.screen.spectral import Spectral
+from casemate.stages.data.screen.triggers import Triggers
 
 MOST_PARTS = 64
 """A table in more files than this is written anew as a whole."""
-DETECTORS: dict[str, type[Detector]] = {"duplicates": Duplicates, "outliers": Outliers, "label_noise": LabelNoise}
+DETECTORS: dict[str, type[Detector]] = {
+    "duplicates": Duplicates,
+    "floods": Floods,
+    "outliers": Outliers,
+    "neighbours": Neighbours,
+    "label_noise": LabelNoise,
+    "triggers": Triggers,
+    "spectral": Spectral,
+}
+"""Switch in `[screen]` -> detector, in the order in which they run."""
 """Detector by its switch in `[screen]`."""
 
 
@@ -48,6 +68,10 @@ class Tools:
     progress: Progress
     previous: SealedDataset | None
     """The newest sealed version, whose files are shared when this one only adds rows."""
+    reference: SealedDataset | None = None
+    """The version whose statistics this one is compared with."""
+    reviews: dict[str, Review] = dataclasses.field(default_factory=dict)
+    """What people decided about rows, by row digest."""
 
 
 def seal(tools: Tools) -> SealedDataset:
@@ -59,7 +83,7 @@ def seal(tools: Tools) -> SealedDataset:
     """
     config, options = tools.config, tools.config.data
     path = tools.root / options.source
-    tools.progress("reading", 0, 5)
+    tools.progress("reading", 0, 6)
     before = _stamp(path)
     table, findings = source.read(path, options)
     schema, inferred = _schema(tools, table)
@@ -69,16 +93,19 @@ def seal(tools: Tools) -> SealedDataset:
 
     frame, codes = features_of(table, schema), codes_of(table, schema)
     groups = _groups(table, config)
-    rows = Rows(frame, codes, groups, schema, config.train.seed)
+    rows = _rows(table, frame, codes, groups, schema, config)
     _check_splits(codes, groups, config, len(schema.classes))
     suspicion = _screen(tools, rows)
-    findings += suspicion.findings
-    excluded = _excluded(config, suspicion.rows, table.num_rows)
+    decided = _decided(tools, rows, suspicion.rows)
+    excluded = _excluded(config, suspicion.rows, decided, table.num_rows)
     _check_splits(codes[~excluded], None if groups is None else groups[~excluded], config, len(schema.classes))
-    holdout = _holdout(codes, groups, excluded, config)
+    holdout, excluded = _holdout(rows, excluded, config)
+    findings += _judged(suspicion, decided)
+    profiles, checked, told = _checks(tools, Subject(table, frame, codes, groups, schema, config), holdout, excluded)
+    findings += checked.findings
 
-    tools.progress("sealing", 4, 5)
-    split = pa.table({"holdout": pa.array(holdout), "excluded": pa.array(excluded)})
+    tools.progress("sealing", 5, 6)
+    parts = pa.table({"holdout": pa.array(holdout), "excluded": pa.array(excluded)})
     source_digest = sha256_file(path)
     if _stamp(path) != before:
         raise DataError(f"{path} was changed while it was read", hint="run again when nobody writes it")
@@ -89,6 +116,7 @@ def seal(tools: Tools) -> SealedDataset:
         "read": sha256_record(options),
         "excluded": int(excluded.sum()),
         "screen": sha256_record(suspicion.rows),
+        "split": sha256_record([config.train.split, config.train.test_share, config.train.seed]),
     }
     version = sha256_record(identity)[:16]
     about = {"name": config.dataset_name, "version": version, "rows": table.num_rows, "columns": table.column_names, **identity}
@@ -101,12 +129,15 @@ def seal(tools: Tools) -> SealedDataset:
         quarantined=_count(suspicion.rows),
         quarantine=tools.objects.put(msgspec.json.encode(suspicion.rows)),
         excluded=int(excluded.sum()),
-        split=tools.objects.put(_arrow(split)),
+        split=tools.objects.put(_arrow(parts)),
         holdout=int(holdout.sum()),
         statistics=_statistics(rows),
         findings=findings,
-        figures=suspicion.figures,
+        figures=suspicion.figures | checked.figures,
         subject=options.subject,
+        profile=tools.objects.put(msgspec.json.encode(profiles)),
+        reference="" if tools.reference is None else tools.reference.version,
+        rules=told,
     )
     older = _extended(tools, table, record)
     if older is not None:
@@ -156,10 +187,12 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
 
 
 def _schema(tools: Tools, table: pa.Table) -> tuple[Schema, list[Finding]]:
-    tools.progress("checking the schema", 1, 5)
+    tools.progress("checking the schema", 1, 6)
     pinned = schemas.load(tools.root / tools.config.data.schema)
     if pinned is None:
-        return schemas.infer(table, tools.config.data)
+        inferred, findings = schemas.infer(table, tools.config.data)
+        schemas.check(table, inferred, tools.config.data)  # against the limits that [data.columns] declares
+        return inferred, findings
     schemas.check(table, pinned, tools.config.data)
     return pinned, []
 
@@ -173,29 +206,84 @@ def _groups(table: pa.Table, config: Config) -> np.ndarray[Any, Any] | None:
     return np.asarray(subject.combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False))
 
 
+def _rows(table: pa.Table, frame: Any, codes: Any, groups: Any, schema: Schema, config: Config) -> Rows:
+    options = config.data
+    origin = None if options.provenance is None else np.asarray(table[options.provenance].cast(pa.string()).to_pylist(), dtype=str)
+    time = None if options.time is None else split.time_of(table, options.time)
+    return Rows(frame, codes, groups, schema, config.train.seed, origin, time)
+
+
 def _screen(tools: Tools, rows: Rows) -> Suspicion:
     total = Suspicion()
     for switch, detector in DETECTORS.items():
         if getattr(tools.config.screen, switch):
-            tools.progress(f"screening for {switch.replace('_', ' ')}", 2, 5)
+            tools.progress(f"screening for {switch.replace('_', ' ')}", 2, 6)
             found = detector()(rows, tools.config.screen)
             total.rows += found.rows
             total.findings += found.findings
             total.figures |= found.figures
+    total.findings += provenance.findings(rows, total.rows, tools.config.screen)
+    total.figures["suspicious_share"] = len({suspect.row for suspect in total.rows}) / len(rows.codes)
+    if tools.config.screen.influence and total.rows:
+        tools.progress("measuring the influence of suspicious rows", 3, 6)
+        gain = influence(rows, total.rows)
+        if gain is not None:
+            total.figures["influence"] = gain
     return total
 
 
-def _excluded(config: Config, suspects: list[Quarantined], count: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    suspicious = {suspect.row for suspect in suspects}
+def _decided(tools: Tools, rows: Rows, suspects: list[Quarantined]) -> dict[int, str]:
+    """Row -> what people decided, for every row that anybody decided about."""
+    if not tools.reviews:
+        return {}
+    every = np.arange(len(rows.codes))
+    digests = row_digests(rows.frame, rows.codes, tools.identifiers.root(create=True).pseudonyms, every)
+    return {row: tools.reviews[digest].decision for row, digest in enumerate(digests) if digest in tools.reviews}
+
+
+def _judged(suspicion: Suspicion, decided: dict[int, str]) -> list[Finding]:
+    """The screen's findings; what a person has looked at row by row no longer blocks."""
+    open_detectors = {suspect.reason for suspect in suspicion.rows if suspect.row not in decided}
+    looked_at = {f"data.{suspect.reason}" for suspect in suspicion.rows} - {f"data.{reason}" for reason in open_detectors}
+    return [
+        msgspec.structs.replace(finding, severity="low", message=finding.message + " (every row of it was reviewed)")
+        if finding.id in looked_at
+        else finding
+        for finding in suspicion.findings
+    ]
+
+
+def _checks(tools: Tools, subject: Subject, holdout: Any, excluded: Any) -> tuple[list[Profile], Any, list[dict[str, Any]]]:
+    """(profiles of the columns, all answers together, what each rule found)."""
+    tools.progress("checking the table", 4, 6)
+    answer, told = rules.check(subject.table, subject.config.data.rules)
+    before = None
+    if tools.reference is not None and tools.reference.profile:
+        before = msgspec.json.decode(tools.objects.get(tools.reference.profile), type=list[Profile])
+    profiles = profile(subject.table, subject.schema, before)
+    answers = [units.check(subject), balance.check(subject), leakage.check(subject), split.check(subject, holdout, excluded)]
+    if before is not None and tools.reference is not None:
+        answers.append(drift.check(before, profiles, tools.reference.version)[0])
+    for other in answers:
+        answer.findings += other.findings
+        answer.figures |= other.figures
+    return profiles, answer, told
+
+
+def _excluded(config: Config, suspects: list[Quarantined], decided: dict[int, str], count: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    suspicious = {suspect.row for suspect in suspects if decided.get(suspect.row) != "released"}
     share = len(suspicious) / count
     if share > config.screen.cap:
         raise DataError(
             f"{len(suspicious)} of {count} rows ({share:.1%}) are under suspicion, the cap is {config.screen.cap:.1%} ({_count(suspects)})",
             hint="look at the source of these rows; if they are right, raise [screen] cap",
         )
-    mask = np.zeros(count, dtype=bool)
+    left_out = {row for row, decision in decided.items() if decision == "dropped"}
     if config.screen.quarantine == "exclude":
-        mask[list(suspicious)] = True
+        left_out |= suspicious
+    left_out |= {suspect.row for suspect in suspects if suspect.reason in config.screen.exclude and decided.get(suspect.row) != "released"}
+    mask = np.zeros(count, dtype=bool)
+    mask[sorted(left_out)] = True
     return mask
 
 
@@ -212,19 +300,38 @@ def _check_splits(codes: np.ndarray[Any, Any], groups: np.ndarray[Any, Any] | No
 
 
 def _holdout(
-    codes: np.ndarray[Any, Any], groups: np.ndarray[Any, Any] | None, excluded: np.ndarray[Any, Any], config: Config
-) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    rows: Rows, excluded: np.ndarray[Any, Any], config: Config
+) -> tuple[np.ndarray[Any, np.dtype[np.bool_]], np.ndarray[Any, np.dtype[np.bool_]]]:
+    """(hold-out rows, excluded rows)."""
+    codes, groups = rows.codes, rows.groups
     kept = np.flatnonzero(~excluded)
     mask = np.zeros(len(codes), dtype=bool)
+    if config.train.split == "ordered":
+        return _newest(rows, kept, excluded, config)
     if groups is None:
         _, test = train_test_split(kept, test_size=config.train.test_share, stratify=codes[kept], random_state=config.train.seed)
         mask[test] = True
-        return mask
+        return mask, excluded
     parts = max(2, round(1 / config.train.test_share))
     splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=config.train.seed)
     _, test = next(iter(splitter.split(kept, codes[kept], groups[kept])))
     mask[kept[test]] = True
-    return mask
+    return mask, excluded
+
+
+def _newest(rows: Rows, kept: Any, excluded: Any, config: Config) -> tuple[Any, Any]:
+    """The newest rows; those of people who are among the older rows too belong to neither side."""
+    order = np.arange(len(rows.codes)) if rows.time is None else np.argsort(np.argsort(rows.time, kind="stable"), kind="stable")
+    late = np.zeros(len(rows.codes), dtype=bool)
+    late[kept[np.argsort(order[kept], kind="stable")][-max(1, round(len(kept) * config.train.test_share)) :]] = True
+    if rows.groups is not None:
+        known = np.isin(rows.groups, rows.groups[~late & ~excluded])
+        excluded = excluded | (late & known)
+        late &= ~known
+    missing = [name for code, name in enumerate(rows.schema.classes) if not np.any(rows.codes[late] == code)]
+    if missing:
+        raise DataError(f"the newest {config.train.test_share:.0%} of the rows have no row of class {missing[0]!r}", hint="raise [train] test_share")
+    return late, excluded
 
 
 def _statistics(rows: Rows) -> dict[str, dict[str, float]]:

@@ -1,6 +1,7 @@
 """What a detector gets and gives."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -8,6 +9,8 @@ import pandas as pd
 
 from casemate.config import ScreenTable
 from casemate.core.types import Finding, Quarantined, Schema
+
+Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -24,11 +27,47 @@ class Rows:
     """The pinned schema."""
     seed: int
     """For whatever is random."""
+    origin: np.ndarray[Any, Any] | None = None
+    """Where each row came from, or None."""
+    time: np.ndarray[Any, Any] | None = None
+    """When each row arose, as numbers that grow, or None."""
 
     @property
     def numbers(self) -> list[str]:
         """Names of the numeric features."""
         return [column.name for column in self.schema.features if column.type == "number"]
+
+    def sample(self, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """At most `count` row numbers, ascending, the same for the same seed."""
+        if len(self.codes) <= count:
+            return np.arange(len(self.codes))
+        return np.sort(np.random.default_rng(self.seed).choice(len(self.codes), count, replace=False))
+
+    @cached_property
+    def coded(self) -> pd.DataFrame:
+        """The frame as float64: categories by the order of their names, missing numbers as NaN."""
+        frame = self.frame.copy()
+        for column in self.schema.categories:
+            frame[column.name] = pd.factorize(frame[column.name], sort=True)[0]
+        return frame.astype(np.float64)
+
+    def scaled(self, at: Array) -> Array:
+        """Rows `at` in a space where distances mean something: robustly scaled numbers, one-hot categories, float64 [n, d]."""
+        parts = []
+        if self.numbers:
+            values = self.frame[self.numbers].to_numpy(dtype=np.float64)
+            with np.errstate(all="ignore"):
+                middle, spread = np.nanmedian(values, axis=0), np.nanstd(values, axis=0)
+            scaled = (values[at] - np.nan_to_num(middle)) / np.where(np.nan_to_num(spread) > 0, spread, 1.0)
+            parts.append(np.clip(np.nan_to_num(scaled), -10, 10))
+        for column in self.schema.categories:
+            places, kinds = pd.factorize(self.frame[column.name].iloc[at])
+            if len(kinds) <= MOST_KINDS:
+                parts.append(np.eye(len(kinds))[places] * np.sqrt(0.5))
+        return np.hstack(parts) if parts else np.zeros((len(at), 1))
+
+
+MOST_KINDS = 100
 
 
 @dataclass

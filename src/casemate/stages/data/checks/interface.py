@@ -1,0 +1,48 @@
+"""What a check gets and gives."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from casemate.config import Config
+from casemate.core.types import Finding, Schema
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The table as checks see it."""
+
+    table: pa.Table
+    """All columns, typed."""
+    frame: pd.DataFrame
+    """Feature frame, rows x features."""
+    codes: np.ndarray[Any, np.dtype[np.int64]]
+    """Class numbers."""
+    groups: np.ndarray[Any, Any] | None
+    """Subject per row, or None."""
+    schema: Schema
+    """The pinned schema."""
+    config: Config
+    """The whole configuration."""
+
+    def sample(self, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """At most `count` row numbers, the same for the same seed."""
+        total = len(self.codes)
+        if total <= count:
+            return np.arange(total)
+        return np.sort(np.random.default_rng(self.config.train.seed).choice(total, count, replace=False))
+
+
+@dataclass
+class Answer:
+    """What a check saw."""
+
+    findings: list[Finding] = field(default_factory=list)
+    figures: dict[str, float] = field(default_factory=dict)
+
+    def say(self, id_: str, severity: Any, message: str, location: str = "", confidence: Any = "high") -> None:
+        """Add a finding."""
+        self.findings.append(Finding(id=id_, severity=severity, confidence=confidence, message=message, location=location))

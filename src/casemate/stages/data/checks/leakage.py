@@ -1,0 +1,83 @@
+"""Features that know the answer: alone they predict better than all the others together, or nearly perfectly.
+
+One shallow tree a feature, cross-validated; missing values are a value of their own, because a field that is filled in only
+after the outcome is the most common leak. Source of the idea: Kaufman, Rosset, Perlich, Leakage in Data Mining (KDD 2011).
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.preprocessing import OrdinalEncoder
+from sklearn.tree import DecisionTreeClassifier
+
+from casemate.core.threads import fitting
+from casemate.stages.data.checks.interface import Answer, Subject
+
+ROWS = 4_000
+MOST_FEATURES = 200
+FOLDS = 3
+SUSPICIOUS, CERTAIN, LEAD = 0.9, 0.999, 0.02
+Array = np.ndarray[Any, Any]
+
+
+def check(subject: Subject) -> Answer:
+    """Findings, and `leakage_auc`: the largest AUC of a single feature. Nothing where a class is smaller than the folds."""
+    answer = Answer()
+    at = subject.sample(ROWS)
+    codes = subject.codes[at]
+    counts = np.bincount(codes)
+    kept = np.isin(codes, np.flatnonzero(counts >= FOLDS))
+    codes = codes[kept]
+    if len(np.unique(codes)) < 2:
+        return answer
+    frame = _numbers(subject.frame.iloc[at[kept]], [column.name for column in subject.schema.categories])
+    names = list(frame.columns)[:MOST_FEATURES]
+    if len(frame.columns) > MOST_FEATURES:  # the most promising ones, by variance between the classes
+        names = _promising(frame, codes)
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
+    alone = {name: _auc(_tree(len(codes)), frame[[name]], codes, folds) for name in names}
+    answer.figures["leakage_auc"] = max(alone.values(), default=0.5)
+    for name, value in sorted(alone.items(), key=lambda item: -item[1]):
+        if value < SUSPICIOUS:
+            break
+        others = frame.drop(columns=[name])
+        rest = _auc(HistGradientBoostingClassifier(max_iter=50, random_state=0), others, codes, folds) if others.shape[1] else 0.5
+        if (value >= CERTAIN and rest < value - LEAD / 4) or value > rest + LEAD:
+            text = f"{name!r} alone predicts the target with AUC {value:.3f}, all other features together with {rest:.3f}: it may know the answer"
+            answer.say("data.leakage", "high", text, name, "medium")
+        elif value >= CERTAIN:
+            answer.say("data.leakage", "medium", f"{name!r} alone predicts the target with AUC {value:.4f}", name, "low")
+    return answer
+
+
+def _tree(rows: int) -> DecisionTreeClassifier:
+    return DecisionTreeClassifier(max_depth=4, min_samples_leaf=max(5, rows // 400), random_state=0)
+
+
+def _numbers(frame: pd.DataFrame, categories: list[str]) -> pd.DataFrame:
+    """Categories as numbers in the order of their frequency; missing numbers stay missing."""
+    frame = frame.copy()
+    if categories:
+        frame[categories] = OrdinalEncoder(dtype=np.float64).fit_transform(frame[categories])
+    return frame.astype(np.float64)
+
+
+def _promising(frame: pd.DataFrame, codes: Array) -> list[str]:
+    from sklearn.feature_selection import f_classif
+
+    with np.errstate(all="ignore"):
+        score = np.nan_to_num(f_classif(frame.fillna(frame.median()).fillna(0.0), codes)[0])
+    return [str(frame.columns[place]) for place in np.argsort(-score)[:MOST_FEATURES]]
+
+
+def _auc(model: Any, frame: pd.DataFrame, codes: Array, folds: Any) -> float:
+    _, codes = np.unique(codes, return_inverse=True)
+    with fitting(frame.size):
+        found = cross_val_predict(model, frame, codes, cv=folds, method="predict_proba")
+    if found.shape[1] == 2:
+        return float(max(roc_auc_score(codes, found[:, 1]), 0.5))
+    return float(max(roc_auc_score(codes, found, multi_class="ovr"), 0.5))

@@ -1,0 +1,96 @@
+"""Does the hold-out measure anything new: rows, people or neighbours in time on both sides of the split."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.compute as pc
+
+from casemate.stages.data.checks.interface import Answer, Subject
+
+SOME = 0.01
+STRONG, WEAK = 0.5, 0.3
+LEAST_ROWS = 200
+Array = np.ndarray[Any, Any]
+
+
+def check(subject: Subject, holdout: Array, excluded: Array) -> Answer:
+    """Findings, and `contamination`: the share of hold-out rows that repeat a training row in every feature."""
+    answer = Answer()
+    hashes = pd.util.hash_pandas_object(subject.frame, index=False, categorize=True).to_numpy()
+    training = hashes[~holdout & ~excluded]
+    measured = hashes[holdout & ~excluded]
+    repeated = np.isin(measured, training)
+    share = float(repeated.mean()) if len(repeated) else 0.0
+    answer.figures["contamination"] = share
+    if share > SOME:
+        text = f"{int(repeated.sum())} of {len(measured)} hold-out rows ({share:.1%}) repeat a training row in every feature: figures are too good"
+        answer.say("data.contamination", "medium", text)
+    _people(subject, answer)
+    _order(subject, answer)
+    return answer
+
+
+def _people(subject: Subject, answer: Answer) -> None:
+    """Identifiers that several rows share, where no subject is declared."""
+    if subject.config.data.subject is not None:
+        return
+    for column in subject.schema.columns:
+        if column.column_class != "identifier":
+            continue
+        values = subject.table[column.name]
+        distinct = pc.count_distinct(values).as_py()
+        if distinct < len(values) - values.null_count:
+            text = f"{len(values) - distinct} rows share their {column.name!r} with another row, which may lie on the other side of the split"
+            answer.say("data.group-leakage", "medium", text + ": name the column in [data] subject", column.name)
+
+
+def _order(subject: Subject, answer: Answer) -> None:
+    """Rows that depend on their neighbours in the table's order, cut at random."""
+    if subject.config.train.split == "ordered" or len(subject.codes) < LEAST_ROWS:
+        return
+    codes = subject.codes
+    if subject.config.data.time is not None:
+        codes = codes[np.argsort(order_of(subject), kind="stable")]
+    runs = 1 + int(np.sum(codes[1:] != codes[:-1]))
+    counts = np.bincount(codes)
+    if runs <= 5 * len(counts):  # sorted by class: the order says nothing of time
+        return
+    expected = float(np.sum((counts / len(codes)) ** 2))
+    same = float(np.mean(codes[1:] == codes[:-1]))
+    dependence = (same - expected) / max(1e-9, 1 - expected)
+    if dependence >= WEAK:
+        severity = "high" if dependence >= STRONG else "medium"
+        text = f"a row mostly has the target of the row before it (dependence {dependence:.2f}): a random split leaks what comes next"
+        answer.say("data.order", severity, text + '; set [train] split = "ordered"')
+
+
+def order_of(subject: Subject) -> Array:
+    """Positions in time: `[data] time`, else the table's order; int64 or float64, one a row."""
+    name = subject.config.data.time
+    if name is None:
+        return np.arange(len(subject.codes))
+    return time_of(subject.table, name)
+
+
+def time_of(table: Any, name: str) -> Array:
+    """A column as numbers that grow with time.
+
+    Raises:
+        DataError: it is neither a time nor a number, or misses values.
+    """
+    import pyarrow as pa
+
+    from casemate.core.errors import DataError
+
+    values = table[name]
+    if values.null_count:
+        raise DataError(f"[data] time: {name!r} is missing in {values.null_count} rows", hint="every row needs one")
+    if pa.types.is_string(values.type):
+        try:
+            values = pc.cast(values, pa.timestamp("us"))
+        except pa.ArrowInvalid as error:
+            raise DataError(f"[data] time: {name!r} is neither a time nor a number", hint="ISO 8601, such as 2026-01-31") from error
+    if pa.types.is_temporal(values.type):
+        return np.asarray(pc.cast(pc.cast(values, pa.timestamp("us")), pa.int64()).to_numpy())
+    return np.asarray(values.to_numpy(), dtype=np.float64)

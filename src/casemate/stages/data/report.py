@@ -1,0 +1,91 @@
+"""The data report: what was found, as a page for people and as JSON for programs. No value of a single row is in it."""
+
+from typing import Any
+
+import msgspec
+
+from casemate.core.page import Chart, Section, page
+from casemate.core.types import SealedDataset
+from casemate.stages.data.checks import drift
+from casemate.stages.data.checks.profile import FEWEST, Profile
+
+MOST_PLOTS = 40
+
+
+def draw(record: SealedDataset, profiles: bytes, before: bytes) -> dict[str, bytes]:
+    """`report.html` and `report.json`.
+
+    Args:
+        record: the sealed data set.
+        profiles: its columns' profiles as JSON.
+        before: those of the version it was compared with; an empty list when there is none.
+    """
+    columns = msgspec.json.decode(profiles, type=list[Profile])
+    older = msgspec.json.decode(before, type=list[Profile])
+    told = drift.check(older, columns, record.reference)[1] if older else []
+    hidden = {column.name for column in record.schema.columns if column.column_class != "general"}
+    shown = [column for column in columns if column.name not in hidden]
+    sections = [
+        Section("Findings", "" if record.findings else "Nothing to look at.", ["", "what", "where"], _findings(record)),
+        Section("Under suspicion", _suspicion_text(record), ["detector", "rows"], [[name, count] for name, count in record.quarantined.items()]),
+        Section("Figures", "", ["figure", "value"], [[name, value] for name, value in sorted(record.figures.items())]),
+    ]
+    if record.rules:
+        rows = [[rule["name"], rule["check"], rule["rows"], rule["broken"], rule["unknown"]] for rule in record.rules]
+        sections.append(Section("Rules", "", ["rule", "check", "rows", "broken", "cannot be told"], rows))
+    if told:
+        moved = [[row["column"], row["index"], row["p"]] for row in sorted(told, key=lambda row: -float(row["index"]))[:MOST_PLOTS]]
+        sections.append(Section(f"Drift since {record.reference}", "Stability index: 0.1 some, 0.25 much.", ["column", "index", "p"], moved))
+    rest = f"Counts below {FEWEST} are not shown; columns of class sensitive or identifier are left out."
+    known = {column.name: column for column in older}
+    charts = [_chart(column, known.get(column.name)) for column in shown[:MOST_PLOTS]]
+    sections.append(Section("Columns", rest, ["column", "type", "rows", "missing", "mean", "deviation"], [_line(column) for column in shown], charts))
+    lead = f"{record.rows} rows, {len(record.schema.features)} features, target {record.schema.target}; {record.holdout} rows are held out."
+    content = {
+        "dataset": f"{record.name}@{record.version}",
+        "reference": record.reference,
+        "findings": record.findings,
+        "figures": record.figures,
+        "quarantined": record.quarantined,
+        "rules": record.rules,
+        "drift": told,
+        "columns": [_masked(column) for column in shown],
+    }
+    return {
+        "report.html": page(f"Data report: {record.name}@{record.version}", lead, sections),
+        "report.json": msgspec.json.format(msgspec.json.encode(content, order="deterministic"), indent=2) + b"\n",
+    }
+
+
+def _findings(record: SealedDataset) -> list[list[Any]]:
+    ranks = {"high": 0, "medium": 1, "low": 2}
+    ordered = sorted(record.findings, key=lambda finding: ranks[finding.severity])
+    return [[finding.severity, finding.message, finding.location] for finding in ordered]
+
+
+def _suspicion_text(record: SealedDataset) -> str:
+    if not record.quarantined:
+        return "No row."
+    return f"{record.excluded} rows are left out of training. `casemate data quarantine list` names the rows; a data steward decides."
+
+
+def _masked(column: Profile) -> Profile:
+    counts = [count if count >= FEWEST or count == 0 else -1 for count in column.counts]
+    labels = [label if count >= FEWEST else "(rare)" for label, count in zip(column.labels, column.counts, strict=True)] if column.labels else []
+    return msgspec.structs.replace(column, counts=counts, labels=labels)
+
+
+def _line(column: Profile) -> list[Any]:
+    return [column.name, column.kind, column.rows, column.missing, column.mean, column.std]
+
+
+def _chart(column: Profile, older: Profile | None) -> Chart:
+    """Shares per bin or category, the reference's beside them, as heights between 0 and 1."""
+    masked = _masked(column)
+    ours = [max(count, 0) / max(column.rows, 1) for count in masked.counts]
+    theirs: list[float] = []
+    if older is not None and len(older.counts) == len(ours):
+        theirs = [max(count, 0) / max(older.rows, 1) for count in _masked(older).counts]
+    top = max([*ours, *theirs, 1e-9])
+    labels = [f"below {edge:.4g}" for edge in column.edges] + ["above"] if column.kind == "number" else list(masked.labels)
+    return Chart(column.name, labels, [value / top for value in ours], [value / top for value in theirs])

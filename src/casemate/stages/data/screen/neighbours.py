@@ -1,0 +1,48 @@
+"""Rows whose ten nearest rows all have one other label: a second opinion beside the label screen.
+
+Source: Wilson, Asymptotic Properties of Nearest Neighbor Rules Using Edited Data (1972). Where that happens to more than
+`CAP` of the rows, nearness says little about the label, and the detector says so instead of flagging them.
+"""
+
+import numpy as np
+from sklearn.neighbors import NearestNeighbors
+
+from casemate.config import ScreenTable
+from casemate.core.types import Finding, Quarantined
+from casemate.stages.data.screen.interface import Rows, Suspicion
+
+NEIGHBOURS = 10
+CAP = 0.01
+MOST_FEATURES = 1_000
+
+
+class Neighbours:
+    """Flags what every neighbour contradicts."""
+
+    id = "neighbours"
+
+    def __call__(self, rows: Rows, options: ScreenTable) -> Suspicion:
+        """See `Detector`."""
+        at = rows.sample(options.rows)
+        if len(at) <= NEIGHBOURS * 2 or rows.frame.shape[1] > MOST_FEATURES:
+            return Suspicion()
+        points = np.ascontiguousarray(rows.scaled(at), dtype=np.float32)
+        near = NearestNeighbors(n_neighbors=NEIGHBOURS + 1).fit(points).kneighbors(points, return_distance=False)
+        labels = rows.codes[at]
+        # A row need not be its own first neighbour where others equal it.
+        others = np.array([row[row != place][:NEIGHBOURS] for place, row in enumerate(near)])
+        found = labels[others]
+        unanimous = (found == found[:, :1]).all(axis=1) & (found[:, 0] != labels)
+        share = float(unanimous.mean())
+        figures = {"neighbour_disagreement": share}
+        if share > CAP:
+            text = f"{share:.1%} of the rows lie among rows of one other class: nearness says little about this target, so none is flagged"
+            return Suspicion(findings=[Finding(id="data.neighbours", severity="low", confidence="high", message=text)], figures=figures)
+        names = rows.schema.classes
+        suspects = [
+            Quarantined(
+                row=int(at[place]), reason=self.id, detail=f"given {names[labels[place]]!r}, all neighbours {names[found[place, 0]]!r}", score=1.0
+            )
+            for place in np.flatnonzero(unanimous)
+        ]
+        return Suspicion(rows=suspects, figures=figures)
