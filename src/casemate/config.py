@@ -206,7 +206,10 @@ class PrivacyTable(Table, frozen=True, kw_only=True):
 
     epsilon: Annotated[float, Meta(description="Of one private training.", gt=0, le=100)] = 1.0
     delta: Annotated[float, Meta(description="Of one private training; well below one over the number of rows.", gt=0, lt=0.1)] = 1e-5
-    clip: Annotated[float, Meta(description="Largest norm of one row's (or subject's) gradient.", gt=0)] = 1.0
+    clip: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(description="Largest norm of one row's (or subject's) gradient; default: 0.2 for linear models, 1 for networks."),
+    ] = None
     budget: Annotated[float, Meta(description="Epsilon that all trainings and statistics of one data set may spend together, per purpose.", gt=0)] = (
         8.0
     )

@@ -18,11 +18,13 @@ from casemate.controls.keys import tables
 from casemate.controls.keys.identifiers import PSEUDONYM, Identifiers
 from casemate.controls.keys.interface import KeyProvider
 from casemate.controls.keys.objects import ObjectStore
+from casemate.controls.privacy.budget import Ledger, Limit, Spending, spend
 from casemate.core.digest import sha256_file, sha256_record
 from casemate.core.engine import Engine, Run
 from casemate.core.errors import ConfigError, VerificationError
 from casemate.core.files import write_atomic
 from casemate.core.frame import GROUP
+from casemate.core.learn.accountant import Gaussians
 from casemate.core.sandbox.run import Worker
 from casemate.core.signatures import Signer, Verifier, read_envelope, subjects_of
 from casemate.core.types import Assessment, Release, SealedDataset, TrainedModel
@@ -68,6 +70,11 @@ class Workshop:
     reporter: Reporter
     waivers: Waivers
     reviews: Reviews
+    ledger: Ledger
+
+    def spend(self, wanted: Spending, limit: Limit) -> None:
+        """Pay and record it in one transaction; BudgetSpent, recorded too, when the budget does not allow it."""
+        spend(self.engine, self.ledger, wanted, limit)
 
     @property
     def hidden(self) -> list[Path]:
@@ -91,7 +98,7 @@ def run(shop: Workshop, principal: str, start: str | None = None, key: str | Non
         with Crew(shop, work) as crew:
             dataset = _data(shop, work)
             rows = Rows(shop, dataset)
-            model = _train(shop, work, dataset, rows, crew)
+            model = _train(shop, work, principal, dataset, rows, crew)
             assessment = _assess(shop, work, dataset, rows, model, crew)
         release = _release(shop, work, principal, dataset, model, assessment)
         _sign_evidence(shop, work, release)
@@ -131,14 +138,24 @@ def _data(shop: Workshop, work: Run) -> SealedDataset:
     return record
 
 
-def _train(shop: Workshop, work: Run, dataset: SealedDataset, rows: "Rows", crew: "Crew") -> TrainedModel:
+def _train(shop: Workshop, work: Run, principal: str, dataset: SealedDataset, rows: "Rows", crew: "Crew") -> TrainedModel:
     """Search and refit in the sandbox, on training rows only."""
     study = _study(shop, work)
 
     def fit() -> TrainedModel:
         from casemate.stages.train import stage as train
 
-        tools = train.Tools(shop.root, shop.config, shop.objects, shop.state / "tmp", study, shop.hidden, crew["train"], shop.reporter.progress)
+        tools = train.Tools(
+            shop.root,
+            shop.config,
+            shop.objects,
+            shop.state / "tmp",
+            study,
+            shop.hidden,
+            crew["train"],
+            shop.reporter.progress,
+            Purse(shop, work, dataset, principal),
+        )
         return train.fit(tools, dataset, rows.training)
 
     record = work.step("train", TrainedModel, fit)
@@ -236,6 +253,36 @@ def _study(shop: Workshop, work: Run) -> Path:
     return study
 
 
+class Purse:
+    """Pays for a run's private training from its data set's budget, once however often the run is resumed."""
+
+    def __init__(self, shop: Workshop, work: Run, dataset: SealedDataset, principal: str) -> None:
+        self.shop, self.work, self.dataset, self.principal = shop, work, dataset, principal
+
+    def pay(self, epsilon: float, delta: float) -> None:
+        """See `train.stage.Purse`."""
+        shop, table = self.shop, self.shop.config.privacy
+        wanted = Spending(
+            id=f"{self.work.id}/train",
+            dataset=self.dataset.name,
+            version=self.dataset.version,
+            purpose=shop.config.project.purpose,
+            epsilon=epsilon,
+            delta=delta,
+            events=[],
+            run=self.work.id,
+            principal=self.principal,
+            what="private training",
+            time="",
+        )
+        shop.spend(wanted, Limit(table.budget, table.budget_delta))
+
+    def settle(self, epsilon: float, events: list[Gaussians]) -> None:
+        """See `train.stage.Purse`."""
+        with self.shop.engine.store.transaction() as tx:
+            self.shop.ledger.settle(tx, f"{self.work.id}/train", epsilon, events)
+
+
 class Crew:
     """The processes that will be confined, each started one stage early so that it warms up while that one works."""
 
@@ -325,7 +372,13 @@ def _inputs(shop: Workshop) -> dict[str, str]:
             shop.signer.verifier.compromises,
             {row: review.decision for row, review in shop.reviews.of(config.dataset_name).items()},
         ],
-        "train": [config.train, config.sandbox, code_digest(shop.root, config)],
+        "train": [
+            config.train,
+            config.sandbox,
+            code_digest(shop.root, config),
+            config.robustness if config.train.mode == "adversarial" else None,
+            config.privacy if config.train.mode == "private" else None,
+        ],
         "assess": [
             config.assess,
             config.robustness,

@@ -34,6 +34,7 @@ from casemate.controls.keys.objects import ObjectStore
 from casemate.controls.keys.secrets import secret_servers
 from casemate.controls.keys.store import KeyStore, keystore_folder
 from casemate.controls.keys.subjects import SubjectKeys
+from casemate.controls.privacy.budget import Ledger
 from casemate.core.blobs import Blobs, S3Place, open_blobs, require_conditions
 from casemate.core.blobs.s3 import split_url
 from casemate.core.clock import Clock, SystemClock
@@ -372,6 +373,11 @@ class Project:
         self.approvals.require(release, table.stage, table.approvals, excluded)
 
     @property
+    def ledger(self) -> Ledger:
+        """What data sets have spent of their privacy budgets."""
+        return Ledger(self.store, self.clock)
+
+    @property
     def reviews(self) -> Reviews:
         """What people decided about rows under suspicion."""
         return Reviews(self.store, self.clock)
@@ -584,6 +590,7 @@ class Project:
                 reporter=reporter or Silent(),
                 waivers=self.waivers,
                 reviews=self.reviews,
+                ledger=self.ledger,
             )
             identifier, release, assessment = pipeline.run(shop, principal.uid, start, key)
             undelivered = [f"{message.key.rpartition('/')[2]}: {fault.message}" for message, fault in self.outbox.send() if fault]

@@ -16,6 +16,8 @@ from casemate.core.errors import VerificationError
 from casemate.core.types import Schema
 
 SKOPS, ONNX, NETWORK, WEIGHTS = "model.skops", "model.onnx", "network.json", "model.safetensors"
+PLAIN = "plain.skops"
+"""The same model without hardening, kept to show what hardening costs."""
 FILES = (SKOPS, ONNX, NETWORK, WEIGHTS)
 """Every file that a trained model may consist of."""
 TINY = 1e-300

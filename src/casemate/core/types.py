@@ -5,7 +5,7 @@ default under the same version; renaming, removing or changing the meaning of on
 for the old one under test.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -23,6 +23,17 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def to_json(self) -> bytes:
         """This record as indented JSON with a final newline."""
         return msgspec.json.format(msgspec.json.encode(self, order="deterministic"), indent=2) + b"\n"
+
+
+class Limits(Protocol):
+    """What an evasion attacker can do; see `[robustness]`."""
+
+    @property
+    def unit(self) -> Any:
+        """`deviation` or `range`: what eps 1 is."""
+
+    def feature(self, name: str) -> Any:
+        """The `[robustness.features]` entry of a feature: change, integer, budget, to."""
 
 
 class Finding(Record, frozen=True, kw_only=True):
@@ -167,7 +178,9 @@ class TrainedModel(Record, frozen=True, kw_only=True):
     nested: list[float] = []
     """Score of the whole search on each outer fold, where it was nested."""
     privacy: dict[str, Any] = {}
-    """What private training spent: epsilon, delta, unit, mechanism, accountants."""
+    """What private training spent: epsilon, delta, unit, events, accountants."""
+    baseline: str = ""
+    """Object digest of the same model without hardening, where it was hardened."""
 
 
 class Interval(Record, frozen=True, kw_only=True):
@@ -219,6 +232,8 @@ class Assessment(Record, frozen=True, kw_only=True):
     """Per feature: loss of the metric when it is shuffled, mean and standard deviation."""
     behaviour: list[dict[str, Any]] = []
     """Per behavioural test: rows tried, rows that broke it."""
+    tradeoff: dict[str, Any] = {}
+    """Of a hardened model: accuracy and robust accuracy of the same model without hardening."""
     tables: dict[str, dict[str, Any]] = {}
     """Per further table: rows and figures."""
 

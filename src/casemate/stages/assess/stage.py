@@ -72,6 +72,8 @@ def measure(
         "only": list(tools.only),
     }
     inputs = {name: tools.objects.get(digest) for name, digest in model.files.items()}
+    if model.baseline:
+        inputs[models.PLAIN] = tools.objects.get(model.baseline)
     if tools.previous:
         inputs |= {f"previous/{name}": tools.objects.get(digest) for name, digest in tools.previous.files.items() if name in models.FILES}
     try:

@@ -175,6 +175,20 @@ def measure_robustness(work: Work) -> None:
         work.findings.append(Finding(id="assess.masked-gradients", severity="medium", confidence="high", message=text))
 
 
+def measure_tradeoff(work: Work) -> None:
+    """What hardening cost and brought: the same figures of the same model without it."""
+    path = Path(work.job["inputs"]) / models.PLAIN
+    if not path.exists():
+        return
+    plain = models.load_skops(path.read_bytes())
+    limits = msgspec.convert(work.job["robustness"], RobustnessTable)
+    found = robustness.measure(
+        plain, work.schema, work.holdout, work.members, work.options, limits, work.job["gate_eps"], work.seed, work.channel.progress
+    )
+    accuracy = float(np.mean(np.asarray(plain.predict(work.holdout.frame)[0]).ravel() == work.holdout.codes))
+    work.found["tradeoff"] = {"plain_accuracy": accuracy, "plain_curve": found["curve"], "plain_clean_accuracy": found.get("clean_accuracy")}
+
+
 def measure_membership(work: Work) -> None:
     """Loss threshold."""
     work.found["membership"] = membership.measure(work.model, work.members, work.holdout, work.options, work.seed)
@@ -232,7 +246,10 @@ def measure_parity(work: Work) -> None:
     onnx = work.files.get(models.ONNX, b"")
     compared = parity.measure(work.model, onnx, work.schema, work.holdout)
     work.found["parity"] = compared
-    if onnx and not compared["equal"]:
+    if models.NETWORK in work.files and not compared["equal"]:
+        text = "a network is served as ONNX only, and its export does not answer alike: " + (str(compared) if onnx else "there is none")
+        work.findings.append(Finding(id="model.parity", severity="high", confidence="high", message=text[:500]))
+    elif onnx and not compared["equal"]:
         text = f"labels agree on {compared['label_agreement']:.4%}, probabilities differ by up to {compared['max_difference']:.2g}"
         work.findings.append(_unequal(text))
 
@@ -249,6 +266,7 @@ PARTS: dict[str, Callable[[Work], None]] = {
     "behaviour": measure_behaviour,
     "importance": measure_importance,
     "robustness": measure_robustness,
+    "trade-off": measure_tradeoff,
     "membership": measure_membership,
     "lira": measure_lira,
     "attribute inference": measure_attribute,

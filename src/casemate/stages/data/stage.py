@@ -96,7 +96,7 @@ def seal(tools: Tools) -> SealedDataset:
     rows = _rows(table, frame, codes, groups, schema, config)
     _check_splits(codes, groups, config, len(schema.classes))
     suspicion = _screen(tools, rows)
-    decided = _decided(tools, rows, suspicion.rows)
+    decided = _decided(tools, rows)
     excluded = _excluded(config, suspicion.rows, decided, table.num_rows)
     _check_splits(codes[~excluded], None if groups is None else groups[~excluded], config, len(schema.classes))
     holdout, excluded = _holdout(rows, excluded, config)
@@ -232,7 +232,7 @@ def _screen(tools: Tools, rows: Rows) -> Suspicion:
     return total
 
 
-def _decided(tools: Tools, rows: Rows, suspects: list[Quarantined]) -> dict[int, str]:
+def _decided(tools: Tools, rows: Rows) -> dict[int, str]:
     """Row -> what people decided, for every row that anybody decided about."""
     if not tools.reviews:
         return {}

@@ -1,4 +1,4 @@
-"""Inside the sandbox: load the user's entry, search, refit, export."""
+"""Inside the sandbox: load the user's entry, search, refit (plain, hardened or private), export."""
 
 import importlib.util
 import random
@@ -8,16 +8,20 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pandas as pd
 import skops.io  # noqa: F401 - loaded while the parent works, not when the model is written
 from sklearn.base import BaseEstimator, clone, is_classifier
 
-from casemate.config import TrainTable
+from casemate.config import RobustnessTable, TrainTable
 from casemate.core.frame import GROUP, codes_of, features_of, open_table
-from casemate.core.models import ONNX, SKOPS, dump_skops
+from casemate.core.models import NETWORK, ONNX, PLAIN, SKOPS, WEIGHTS, dump_skops
 from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.types import Schema
 from casemate.stages.train import export
-from casemate.stages.train.search import search
+from casemate.stages.train.search import metric_of, nested, search
+
+LINEAR = ("LogisticRegression", "PrivateClassifier", "SGDClassifier", "LogisticRegressionCV", "LinearSVC", "RidgeClassifier")
+Array = np.ndarray[Any, Any]
 
 
 class BadEntry(Exception):
@@ -37,28 +41,119 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
     np.random.seed(options.seed)  # noqa: NPY002 - user code may draw from the global generator
 
     sys.addaudithook(watch)
-    estimator = _build(Path(job["inputs"]), job["entry"])
-    params, history, metric = search(estimator, frame, codes, groups, options, Path(job["study"]), channel)
-    channel.progress("refitting on all training rows", len(history), len(history))
-    model = clone(estimator).set_params(**params).fit(frame, codes)
-    model.set_params(**{name: None for name in model.get_params() if name.rpartition("__")[2] == "n_jobs"})
+    estimator = _build(Path(job["inputs"]), job["entry"], job)
+    private: dict[str, Any] = {}
+    outer: list[float] = []
+    plain: Any = None
+    if options.mode == "private":
+        channel.progress("private training", 0, 1)
+        model, private = _private(estimator, frame, codes, groups, job)
+        params: dict[str, Any] = {}
+        history: list[dict[str, Any]] = []
+        metric = metric_of(options, codes)
+    else:
+        params, history, metric = search(estimator, frame, codes, groups, options, Path(job["study"]), channel)
+        outer = nested(estimator, frame, codes, groups, options, channel) if options.nested > 1 else []
+        channel.progress("refitting on all training rows", len(history), len(history))
+        chosen = clone(estimator).set_params(**params)
+        model = _refit(chosen, frame, codes, schema, options, job, channel)
+        plain = clone(chosen).fit(frame, codes) if options.mode == "adversarial" else None
 
     outputs = Path(job["outputs"])
     channel.progress("exporting", len(history), len(history))
-    (outputs / SKOPS).write_bytes(dump_skops(model))
-    onnx, problem = export.to_onnx(model, schema)
-    if onnx:
-        (outputs / ONNX).write_bytes(onnx)
+    problem = _write(model, schema, outputs)
+    if plain is not None and not _is_network(plain):
+        (outputs / PLAIN).write_bytes(dump_skops(plain))
     return {
         "estimator": " ".join(repr(model).split()),
         "params": _plain(params),
         "cv": _plain(history),
         "metric": metric,
         "export_problem": problem,
+        "nested": outer,
+        "privacy": _plain(private),
     }
 
 
-def _build(folder: Path, entry: str) -> BaseEstimator:
+def _refit(estimator: Any, frame: pd.DataFrame, codes: Array, schema: Schema, options: TrainTable, job: dict[str, Any], channel: Channel) -> Any:
+    if options.mode != "adversarial":
+        return estimator.fit(frame, codes)
+    limits = msgspec.convert(job["robustness"], RobustnessTable)
+    settings = options.adversarial
+    if _is_network(estimator):
+        size = _sizes(estimator, frame, limits, settings.eps)
+        return estimator.set_params(mode="adversarial", eps=size, attack_steps=settings.steps).fit(frame, codes)
+    from casemate.core.learn.harden import harden
+
+    return harden(estimator, (frame, codes), schema, limits, (settings.eps, settings.steps, settings.rounds), options.seed, channel.progress)
+
+
+def _sizes(estimator: Any, frame: pd.DataFrame, limits: RobustnessTable, eps: float) -> Array:
+    """Attack size per encoded feature: what `[robustness]` lets an attacker change, float32 [d]."""
+    found = []
+    for name, (low, high) in (estimator.numbers or {}).items():
+        span = (high - low) or 1.0
+        unit = 1.0 if limits.unit == "range" else float(frame[name].std(ddof=0)) / span
+        budget = limits.feature(name).budget
+        size = eps * unit if budget is None else min(eps * unit, budget / span)
+        found.append(0.0 if limits.feature(name).change == "none" else size)
+    found += [0.0] * sum(len(kinds) for kinds in (estimator.categories or {}).values())
+    return np.array(found, dtype=np.float32)
+
+
+def _private(estimator: Any, frame: pd.DataFrame, codes: Array, groups: Array | None, job: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """(fitted model, what it spent)."""
+    from casemate.core.learn import network
+    from casemate.core.learn.linear import PrivateClassifier
+
+    told = job["privacy"]
+    if _is_network(estimator):
+        if groups is not None:  # the guarantee is for a row, so a subject keeps one
+            keep = np.unique(groups, return_index=True)[1]
+            frame, codes = frame.iloc[keep].reset_index(drop=True), codes[keep]
+        plan = network.planned(estimator.layers, estimator.frozen, len(codes), estimator.epochs, estimator.batch)
+        sigma = network.noise_for(plan, told["epsilon"], told["delta"])
+        model = estimator.set_params(mode="private", sigma=sigma, clip=told["clip"] or 1.0).fit(frame, codes)
+        spent = model.spent()
+    else:
+        final = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+        if type(final).__name__ not in LINEAR:
+            raise BadEntry(
+                f"{type(final).__name__} has no private form: return LogisticRegression (trained as private additive model) or a torch.nn.Sequential"
+            )
+        bounds = {name: tuple(limits) for name, limits in told["numbers"].items()}
+        given = final.get_params() if isinstance(final, PrivateClassifier) else {}
+        model = PrivateClassifier(**{**given, "bounds": bounds, "categories": told["categories"], "epsilon": told["epsilon"], "delta": told["delta"]})
+        if told["clip"]:
+            model.set_params(clip=told["clip"])
+        fitted = model.fit(frame, codes, groups)
+        model, spent = fitted.model_, fitted.spent_
+    return model, {"events": [msgspec.to_builtins(spent)], "unit": "row" if groups is None else "subject"}
+
+
+def _write(model: Any, schema: Schema, outputs: Path) -> str:
+    """Leave the model's files; why there is no ONNX, or an empty text."""
+    if not _is_network(model):
+        model.set_params(**{name: None for name in model.get_params() if name.rpartition("__")[2] == "n_jobs"})
+        (outputs / SKOPS).write_bytes(dump_skops(model))
+        onnx, problem = export.to_onnx(model, schema)
+    else:
+        from casemate.core.network import dump_network
+
+        description, weights = dump_network(model)
+        (outputs / NETWORK).write_bytes(description)
+        (outputs / WEIGHTS).write_bytes(weights)
+        onnx, problem = export.network_to_onnx(model, schema)
+    if onnx:
+        (outputs / ONNX).write_bytes(onnx)
+    return problem
+
+
+def _is_network(estimator: Any) -> bool:
+    return type(estimator).__name__ == "NetworkClassifier"
+
+
+def _build(folder: Path, entry: str, job: dict[str, Any]) -> Any:
     file, _, name = entry.partition(":")
     path = folder / file
     sys.path[:0] = [str(path.parent), str(folder)]
@@ -72,11 +167,39 @@ def _build(folder: Path, entry: str) -> BaseEstimator:
     if not callable(function):
         raise BadEntry(f"{file} has no function {name!r}")
     estimator = function()
+    if "torch" in sys.modules and isinstance(estimator, sys.modules["torch"].nn.Module):
+        return _network(estimator, job)
     if isinstance(estimator, type) or not isinstance(estimator, BaseEstimator) or not is_classifier(estimator):
-        raise BadEntry(f"{name}() returned {type(estimator).__name__}, expected an unfitted scikit-learn classifier")
-    if not hasattr(estimator, "predict_proba"):
+        raise BadEntry(f"{name}() returned {type(estimator).__name__}, expected an unfitted scikit-learn classifier or a torch.nn.Sequential")
+    if not hasattr(estimator, "predict_proba") and job["train"]["mode"] != "private":
         raise BadEntry(f"{name}() returned {type(estimator).__name__} without predict_proba; wrap it in CalibratedClassifierCV")
     return estimator
+
+
+def _network(module: Any, job: dict[str, Any]) -> Any:
+    from casemate.core.learn.layers import describe
+    from casemate.core.learn.network import NetworkClassifier
+
+    layers = describe(module)
+    leaves = [part for part in module.modules() if not list(part.children())]
+    frozen = {
+        f"{place}.{name}": parameter.detach().numpy().copy()
+        for place, leaf in enumerate(leaves)
+        for name, parameter in leaf.named_parameters()
+        if not parameter.requires_grad
+    }
+    settings = job["train"]["network"]
+    return NetworkClassifier(
+        layers=[list(layer) for layer in layers],
+        frozen=frozen,
+        numbers={name: tuple(limits) for name, limits in job["limits"]["numbers"].items()},
+        categories=job["limits"]["categories"],
+        epochs=settings["epochs"],
+        batch=settings["batch"],
+        rate=settings["rate"],
+        momentum=settings["momentum"],
+        seed=job["train"]["seed"],
+    )
 
 
 def _plain(value: Any) -> Any:

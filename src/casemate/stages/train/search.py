@@ -1,18 +1,26 @@
-"""Cross-validated search: a grid for lists of values, Optuna with a resumable journal when there are ranges."""
+"""Cross-validated search: a grid for lists of values, Optuna with a resumable journal and pruning when there are ranges.
+
+Nested cross-validation judges the whole search: each outer fold is held out from a search of its own (Varma and Simon, BMC
+Bioinformatics 2006), because the best score of a search is too good.
+"""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, clone
-from sklearn.metrics import get_scorer_names
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_score
+from sklearn.metrics import get_scorer, get_scorer_names
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, TimeSeriesSplit, cross_val_score
 
 from casemate.config import TrainTable
 from casemate.core.sandbox.child import Channel
+
+Array = np.ndarray[Any, Any]
+Score = Callable[[dict[str, Any], Callable[[list[float]], bool]], list[float]]
+"""Parameters, and whether to stop after these scores -> scores of the folds."""
 
 
 class BadSearch(Exception):
@@ -24,8 +32,8 @@ class BadSearch(Exception):
 def search(
     estimator: BaseEstimator,
     frame: pd.DataFrame,
-    codes: np.ndarray[Any, Any],
-    groups: np.ndarray[Any, Any] | None,
+    codes: Array,
+    groups: Array | None,
     options: TrainTable,
     study: Path,
     channel: Channel,
@@ -41,27 +49,14 @@ def search(
         study: folder for Optuna's journal.
         channel: gets progress.
     """
-    metric = options.metric
-    if metric == "roc_auc" and codes.max() > 1:
-        metric = "roc_auc_ovr"
-    if metric not in get_scorer_names():
-        raise BadSearch(f"[train] metric {metric!r} is no scikit-learn scorer")
+    metric = metric_of(options, codes)
     unknown = set(options.search) - set(estimator.get_params())
     if unknown:
         known = ", ".join(sorted(estimator.get_params()))[:300]
         raise BadSearch(f"[train] search names {sorted(unknown)[0]!r}, the estimator has: {known}")
-    splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
-    folds = splitter(options.folds, shuffle=True, random_state=options.seed)
-    splits = list(folds.split(frame, codes, groups))
-
-    def score(params: dict[str, Any]) -> list[float]:
-        model = clone(estimator).set_params(**params)
-        found = cross_val_score(model, frame, codes, cv=splits, scoring=metric, n_jobs=options.jobs, error_score="raise")
-        return [float(value) for value in found]
-
-    ranges = any(isinstance(space, dict) for space in options.search.values())
-    candidates = _study(options, study, score) if ranges else _grid(options, score)
-    total = options.trials if ranges else int(np.prod([len(values) for values in options.search.values()], dtype=int))
+    score = _scorer(estimator, frame, codes, groups, options, metric)
+    candidates = _study(options, study, score) if _ranges(options) else _grid(options, score)
+    total = options.trials if _ranges(options) else int(np.prod([len(values) for values in options.search.values()], dtype=int))
     history: list[dict[str, Any]] = []
     channel.progress("cross-validation", 0, total)
     for params, scores in candidates:
@@ -69,26 +64,84 @@ def search(
             raise BadSearch(f"{metric} is not defined in every fold (a class may be missing in one): lower [train] folds, or use more rows")
         history.append({"params": params, "scores": scores, "mean": float(np.mean(scores)), "std": float(np.std(scores))})
         channel.progress(f"cross-validation, {metric} {history[-1]['mean']:.4f}", len(history), total)
-    best = max(history, key=lambda candidate: candidate["mean"])
-    return best["params"], history, metric
+    return _best(history)["params"], history, metric
 
 
-def _grid(options: TrainTable, score: Any) -> Iterator[tuple[dict[str, Any], list[float]]]:
+def nested(estimator: BaseEstimator, frame: pd.DataFrame, codes: Array, groups: Array | None, options: TrainTable, channel: Channel) -> list[float]:
+    """Score of the whole search on every outer fold."""
+    metric = metric_of(options, codes)
+    found = []
+    for number, (train, test) in enumerate(_splits(frame, codes, groups, options, options.nested, options.seed + 1)):
+        channel.progress("nested cross-validation", number, options.nested)
+        inner = None if groups is None else groups[train]
+        score = _scorer(estimator, frame.iloc[train], codes[train], inner, options, metric)
+        candidates = _study(options, None, score) if _ranges(options) else _grid(options, score)
+        history = [{"params": params, "mean": float(np.mean(scores)), "scores": scores} for params, scores in candidates]
+        model = clone(estimator).set_params(**_best(history)["params"]).fit(frame.iloc[train], codes[train])
+        found.append(float(get_scorer(metric)(model, frame.iloc[test], codes[test])))
+    return found
+
+
+def metric_of(options: TrainTable, codes: Array) -> str:
+    """The scorer's name; BadSearch when scikit-learn has none of it."""
+    metric = "roc_auc_ovr" if options.metric == "roc_auc" and codes.max() > 1 else options.metric
+    if metric not in get_scorer_names():
+        raise BadSearch(f"[train] metric {metric!r} is no scikit-learn scorer")
+    return metric
+
+
+def _ranges(options: TrainTable) -> bool:
+    return any(isinstance(space, dict) for space in options.search.values())
+
+
+def _best(history: list[dict[str, Any]]) -> dict[str, Any]:
+    """The best of those that were not stopped early."""
+    most = max(len(candidate["scores"]) for candidate in history)
+    return max((candidate for candidate in history if len(candidate["scores"]) == most), key=lambda candidate: candidate["mean"])
+
+
+def _splits(frame: pd.DataFrame, codes: Array, groups: Array | None, options: TrainTable, folds: int, seed: int) -> list[tuple[Array, Array]]:
+    if options.split == "ordered":
+        return list(TimeSeriesSplit(folds).split(frame))
+    splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
+    return list(splitter(folds, shuffle=True, random_state=seed).split(frame, codes, groups))
+
+
+def _scorer(estimator: BaseEstimator, frame: pd.DataFrame, codes: Array, groups: Array | None, options: TrainTable, metric: str) -> Score:
+    repeats = 1 if options.split == "ordered" else options.repeats
+    splits = [split for repeat in range(repeats) for split in _splits(frame, codes, groups, options, options.folds, options.seed + repeat)]
+
+    def score(params: dict[str, Any], stop: Callable[[list[float]], bool]) -> list[float]:
+        model = clone(estimator).set_params(**params)
+        found: list[float] = []
+        step = options.jobs if options.prune and _ranges(options) else len(splits)
+        for start in range(0, len(splits), step):
+            part = cross_val_score(model, frame, codes, cv=splits[start : start + step], scoring=metric, n_jobs=options.jobs, error_score="raise")
+            found += [float(value) for value in part]
+            if len(found) < len(splits) and stop(found):
+                break
+        return found
+
+    return score
+
+
+def _grid(options: TrainTable, score: Score) -> Iterator[tuple[dict[str, Any], list[float]]]:
     for values in itertools.product(*options.search.values()):
         params = dict(zip(options.search, values, strict=True))
-        yield params, score(params)
+        yield params, score(params, lambda _: False)
 
 
-def _study(options: TrainTable, folder: Path, score: Any) -> Iterator[tuple[dict[str, Any], list[float]]]:
+def _study(options: TrainTable, folder: Path | None, score: Score) -> Iterator[tuple[dict[str, Any], list[float]]]:
     import optuna
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
     from optuna.trial import TrialState
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    storage = JournalStorage(JournalFileBackend(str(folder / "journal")))
-    study = optuna.create_study(study_name="search", storage=storage, load_if_exists=True, direction="maximize")
-    finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    storage = None if folder is None else JournalStorage(JournalFileBackend(str(folder / "journal")))
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=5) if options.prune else optuna.pruners.NopPruner()
+    study = optuna.create_study(study_name="search", storage=storage, load_if_exists=True, direction="maximize", pruner=pruner)
+    finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
     for earlier in finished:
         yield earlier.user_attrs["params"], earlier.user_attrs["scores"]
     for count in range(len(finished), options.trials):
@@ -96,10 +149,21 @@ def _study(options: TrainTable, folder: Path, score: Any) -> Iterator[tuple[dict
         study.sampler = optuna.samplers.TPESampler(seed=options.seed + count)
         trial = study.ask()
         params = {name: _suggest(trial, name, space) for name, space in options.search.items()}
-        scores = score(params)
+
+        def stop(scores: list[float], trial: Any = trial) -> bool:
+            trial.report(float(np.mean(scores)), len(scores))
+            return bool(trial.should_prune())
+
+        scores = score(params, stop if options.prune else lambda _: False)
         trial.set_user_attr("params", params)
         trial.set_user_attr("scores", scores)
-        study.tell(trial, float(np.mean(scores)))
+        whole = len(scores) == max(
+            [len(scores), *(len(one.user_attrs["scores"]) for one in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))]
+        )
+        if whole:
+            study.tell(trial, float(np.mean(scores)))
+        else:
+            study.tell(trial, state=TrialState.PRUNED)
         yield params, scores
 
 

@@ -3,7 +3,7 @@
 import glob
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import pyarrow as pa
@@ -14,8 +14,9 @@ from casemate.core import models
 from casemate.core.digest import sha256, sha256_record
 from casemate.core.errors import ConfigError, Error, TrainingError, VerificationError
 from casemate.core.files import make_folder, scratch_folder
+from casemate.core.learn.accountant import Gaussians
 from casemate.core.sandbox import run as sandbox
-from casemate.core.types import Finding, SealedDataset, TrainedModel
+from casemate.core.types import MISSING_CATEGORY, Finding, Schema, SealedDataset, TrainedModel
 
 MAX_CODE = 16 * 2**20
 
@@ -35,6 +36,18 @@ class _Said(msgspec.Struct):
     cv: list[_Candidate]
     metric: str
     export_problem: str = ""
+    nested: list[float] = []
+    privacy: dict[str, Any] = {}
+
+
+class Purse(Protocol):
+    """Pays for private training."""
+
+    def pay(self, epsilon: float, delta: float) -> None:
+        """Take it from the data set's budget; BudgetSpent when there is not enough left."""
+
+    def settle(self, epsilon: float, events: list[Gaussians]) -> None:
+        """Say what the training really did."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +62,7 @@ class Tools:
     hidden: list[Path]
     worker: sandbox.Worker
     progress: sandbox.Progress
+    purse: Purse
 
 
 def code_files(root: Path, config: Config) -> dict[str, bytes]:
@@ -103,7 +117,13 @@ def fit(tools: Tools, dataset: SealedDataset, rows: pa.Table) -> TrainedModel:
         "train": msgspec.to_builtins(config.train),
         "grouped": config.data.subject is not None,
         "study": str(tools.study),
+        "robustness": msgspec.to_builtins(config.robustness),
+        "limits": _limits(dataset.schema, config),
+        "privacy": {},
     }
+    if config.train.mode == "private":
+        job["privacy"] = _declared(dataset.schema, config)
+        tools.purse.pay(config.privacy.epsilon, config.privacy.delta)
     try:
         with scratch_folder(tools.scratch) as scratch:
             outcome = tools.worker.run(
@@ -113,7 +133,7 @@ def fit(tools: Tools, dataset: SealedDataset, rows: pa.Table) -> TrainedModel:
                 scratch=scratch,
                 limits=sandbox.Limits(config.train.timeout, int(config.train.memory_gb * 2**30)),
                 required=config.sandbox.mode == "require",
-                outputs=(models.SKOPS, models.ONNX),
+                outputs=(*models.FILES, models.PLAIN),
                 hidden=tools.hidden,
                 writable=[tools.study],
                 progress=tools.progress,
@@ -126,10 +146,11 @@ def fit(tools: Tools, dataset: SealedDataset, rows: pa.Table) -> TrainedModel:
 def _accept(tools: Tools, outcome: sandbox.Outcome, code: dict[str, bytes]) -> TrainedModel:
     """Believe nothing that came back but its bytes: audit the model file, store it, keep the findings."""
     result, files = outcome.result, outcome.files
-    if models.SKOPS not in files:
+    if models.SKOPS not in files and models.NETWORK not in files:
         raise TrainingError("the training code left no model", hint="do not end the process in train.py")
     try:
-        unknown = models.untrusted_types(files[models.SKOPS])
+        kept = [files[name] for name in (models.SKOPS, models.PLAIN) if name in files]
+        unknown = sorted({name for content in kept for name in models.untrusted_types(content)})
     except VerificationError as error:
         raise TrainingError(error.message, hint="do not write model.skops in train.py") from error
     if unknown:
@@ -140,18 +161,78 @@ def _accept(tools: Tools, outcome: sandbox.Outcome, code: dict[str, bytes]) -> T
     try:
         said = msgspec.convert(result, _Said)
         findings = [*outcome.findings, *_findings(outcome, said.export_problem)]
+        privacy = _spent(tools, said.privacy) if tools.config.train.mode == "private" else {}
         return TrainedModel(
             estimator=said.estimator[:500],
-            files={name: tools.objects.put(files[name]) for name in (models.SKOPS, models.ONNX) if name in files},
+            files={name: tools.objects.put(files[name]) for name in models.FILES if name in files},
             params=said.params,
             cv=[msgspec.to_builtins(candidate) for candidate in said.cv],
             metric=said.metric[:100],
             code_digest=_digest_of(code),
             findings=findings,
             isolation=outcome.isolation,
+            mode=tools.config.train.mode,
+            nested=said.nested,
+            privacy=privacy,
+            baseline=tools.objects.put(files[models.PLAIN]) if models.PLAIN in files else "",
         )
     except msgspec.ValidationError as error:
         raise TrainingError(f"the training process answered nonsense: {error}", hint="do not write to its output") from error
+
+
+def _limits(schema: Schema, config: Config) -> dict[str, Any]:
+    """What bounds the features of a network: declared limits where there are some, else the pinned ones."""
+    numbers: dict[str, tuple[float, float]] = {}
+    categories: dict[str, list[str]] = {}
+    for column in schema.features:
+        said = config.data.column(column.name)
+        if column.type == "category":
+            categories[column.name] = [*(said.categories or column.categories or []), MISSING_CATEGORY]
+        else:
+            low = said.min if said.min is not None else column.min
+            high = said.max if said.max is not None else column.max
+            numbers[column.name] = (low if low is not None else 0.0, high if high is not None else 1.0)
+    return {"numbers": numbers, "categories": categories}
+
+
+def _declared(schema: Schema, config: Config) -> dict[str, Any]:
+    """Limits that casemate.toml declares; ConfigError names the features without, because limits found in the rows give the rows away."""
+    missing = []
+    for column in schema.features:
+        said = config.data.column(column.name)
+        if (column.type == "category" and said.categories is None) or (column.type == "number" and (said.min is None or said.max is None)):
+            missing.append(column.name)
+    if missing:
+        example = missing[0]
+        kind = "categories = [...]" if schema.column(example).type == "category" else "min = ..., max = ..."
+        raise ConfigError(
+            f"private training needs declared limits of {len(missing)} features: {', '.join(missing[:8])}",
+            hint=f"[data.columns] {example} = {{ {kind} }}, from what you know, not from the rows; 'px*' stands for all that match",
+        )
+    table = config.privacy
+    return {**_limits(schema, config), "epsilon": table.epsilon, "delta": table.delta, "clip": table.clip}
+
+
+def _spent(tools: Tools, told: dict[str, Any]) -> dict[str, Any]:
+    """What the training process says of its noise, recounted here; TrainingError when it is more than was paid."""
+    from casemate.core.learn.accountant import epsilon, second_opinion
+
+    table = tools.config.privacy
+    events = msgspec.convert(told.get("events", []), list[Gaussians])
+    if not events:
+        raise TrainingError("the private training did not say what it spent", hint="do not write to its output")
+    found, other = epsilon(events, table.delta), second_opinion(events, table.delta)
+    if found > table.epsilon * 1.001:
+        raise TrainingError(f"the training spent epsilon {found:.4f}, {table.epsilon:g} was paid", hint="do not change casemate's code in train.py")
+    tools.purse.settle(found, events)
+    return {
+        "epsilon": found,
+        "delta": table.delta,
+        "unit": str(told.get("unit", "row")),
+        "events": msgspec.to_builtins(events),
+        "accountants": {"pld": found, "rdp": other},
+        "not_covered": "hold-out figures, the pinned schema, and the number of rows",
+    }
 
 
 def _findings(outcome: sandbox.Outcome, export_problem: str) -> list[Finding]:

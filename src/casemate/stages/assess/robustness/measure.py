@@ -6,42 +6,18 @@ from typing import Any
 import numpy as np
 
 from casemate.config import AssessTable, RobustnessTable
+from casemate.core.attacks.aim import aim
+from casemate.core.attacks.certify import certified, smoothed
+from casemate.core.attacks.decision import Decision
+from casemate.core.attacks.gradient import Gradient
+from casemate.core.attacks.interface import Array, Attack, Target
+from casemate.core.attacks.search import Search
 from casemate.core.models import Scored
 from casemate.core.types import Schema
-from casemate.stages.assess.robustness.certify import certified, smoothed
-from casemate.stages.assess.robustness.decision import Decision
-from casemate.stages.assess.robustness.gradient import Gradient
-from casemate.stages.assess.robustness.interface import Array, Attack, Target
-from casemate.stages.assess.robustness.search import Search
 from casemate.stages.assess.sample import Sample, share
 
 HIDDEN = 0.1
 """Share of rows that only attacks without gradients break, from which gradients count as masked."""
-
-
-def aim(
-    model: Scored,
-    schema: Schema,
-    sample: Sample,
-    members: Sample,
-    limits: RobustnessTable,
-) -> Target:
-    """What an attacker can change of the rows of `sample`; deviations are measured on `members`."""
-    rules = {column.name: limits.feature(column.name) for column in schema.features}
-    names = [column.name for column in schema.features if column.type == "number" and rules[column.name].change != "none"]
-    choices = {column.name: list(rules[column.name].to or []) for column in schema.categories if rules[column.name].to}
-    low, high = (
-        np.array([default if (value := getattr(schema.column(name), limit)) is None else value for name in names], dtype=np.float64)
-        for limit, default in (("min", -np.inf), ("max", np.inf))
-    )
-    if limits.unit == "range":
-        spread = np.where(np.isfinite(high - low), high - low, 0.0)
-    else:
-        spread = np.nan_to_num(members.frame[names].std(ddof=0).to_numpy(dtype=np.float64))
-    budgets = np.array([np.inf if rules[name].budget is None else rules[name].budget for name in names], dtype=np.float64)
-    down, up = (np.where([rules[name].change == other for name in names], 0.0, budgets) if names else budgets.copy() for other in ("up", "down"))
-    integer = np.array([rules[name].integer for name in names], dtype=bool)
-    return Target(model, sample.frame, sample.codes, names, spread, low, high, down, up, integer, choices)
 
 
 def measure(
@@ -65,7 +41,7 @@ def measure(
         `inconclusive` when the attack changed nothing, because then it has shown nothing.
     """
     sample = holdout.take(options.attack_rows, seed)
-    target = aim(model, schema, sample, members, limits)
+    target = aim(model, schema, (sample.frame, sample.codes), members.frame, limits)
     if not target.width and not target.choices:
         return {"inconclusive": "the attacker can change no feature", "curve": []}
     if limits.unit == "range" and target.width and not target.spread.any():

@@ -26,12 +26,20 @@ def check(subject: Subject) -> Answer:
         rare = subject.schema.classes[int(counts.argmin())]
         text = f"class {rare!r} has {share:.2%} of the rows: accuracy misleads, gate average_precision, balanced_accuracy or roc_auc"
         answer.say("data.imbalance", "low", text)
+    empty, constant = [], []
     for column in subject.schema.features:
         values = subject.table[column.name]
         if values.null_count == len(values):
-            answer.say("data.empty-column", "medium", f"{column.name!r} has no value at all", column.name)
+            empty.append(column.name)
         elif values.null_count == 0 and pc.count_distinct(values).as_py() == 1:
-            answer.say("data.constant-column", "low", f"{column.name!r} has one value only", column.name)
+            constant.append(column.name)
+    for id_, severity, names, text in (
+        ("data.empty-column", "medium", empty, "without any value"),
+        ("data.constant-column", "low", constant, "with one value only"),
+    ):
+        if names:
+            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+            answer.say(id_, severity, f"{len(names)} features {text}: {', '.join(map(repr, names[:5]))}{more}", ", ".join(names[:5]))
     told = {column.name for column in subject.schema.features if subject.config.data.column(column.name).protected}
     named = [column.name for column in subject.schema.features if PROTECTED.search(column.name) and column.name not in told]
     if named:

@@ -1,6 +1,6 @@
 """Cells far outside their column: |x - median| in units of the scaled median absolute deviation.
 
-Columns whose MAD is 0 (more than half of the values are equal) are left to other detectors.
+Where more than `MOST_SHARE` of the rows would be flagged, the columns have long tails and none is. Columns whose MAD is 0 (more than half of the values are equal) are left to other detectors.
 Source: Iglewicz and Hoaglin, How to Detect and Handle Outliers (1993); the MAD is SciPy's.
 """
 
@@ -8,8 +8,10 @@ import numpy as np
 from scipy.stats import median_abs_deviation
 
 from casemate.config import ScreenTable
-from casemate.core.types import Quarantined
+from casemate.core.types import Finding, Quarantined
 from casemate.stages.data.screen.interface import Rows, Suspicion
+
+MOST_SHARE, LEAST = 0.02, 20
 
 
 class Outliers:
@@ -31,6 +33,11 @@ class Outliers:
             column = np.where(deviations > worst, position, column)
             worst = np.maximum(worst, deviations)
         suspicious = np.flatnonzero(worst > options.outlier_deviations)
+        if len(suspicious) > MOST_SHARE * len(worst) and len(suspicious) > LEAST:
+            share = len(suspicious) / len(worst)
+            text = f"{share:.1%} of the rows hold a cell far outside of its column: these columns have long tails, so no row is flagged for that"
+            finding = Finding(id="data.outliers", severity="low", confidence="high", message=text)
+            return Suspicion(findings=[finding], figures={"outliers": float(len(suspicious))})
         found = [
             Quarantined(
                 row=int(row),

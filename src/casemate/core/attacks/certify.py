@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest, norm
 
-from casemate.stages.assess.robustness.interface import Array, Target
+from casemate.core.attacks.interface import Array, Target
 
 MONOTONE = {
     "StandardScaler", "MinMaxScaler", "MaxAbsScaler", "RobustScaler", "SimpleImputer", "OneHotEncoder", "OrdinalEncoder",

@@ -1,0 +1,146 @@
+"""The ledger of differential privacy: what every training and statistic on a data set has spent, over all runs and people.
+
+A data set has one budget per purpose, over all its versions, because they hold the same people. A spending is written
+before anything is computed, in the transaction that checks it against the budget: of two runs that want the last of it one
+gets it, and a process that is killed has still paid. Known Gaussian events are composed by privacy loss distributions at
+`budget_delta`; what is known by its epsilon alone is added to that.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+import sqlalchemy as sa
+
+from casemate.core.clock import Clock
+from casemate.core.errors import RefusedError
+from casemate.core.learn.accountant import Gaussians, epsilon
+from casemate.core.store import METADATA, Store
+
+SPENDINGS = sa.Table(
+    "spending",
+    METADATA,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("dataset", sa.String, nullable=False, index=True),
+    sa.Column("version", sa.String, nullable=False),
+    sa.Column("purpose", sa.String, nullable=False),
+    sa.Column("epsilon", sa.Float, nullable=False),
+    sa.Column("delta", sa.Float, nullable=False),
+    sa.Column("events", sa.JSON, nullable=False),
+    sa.Column("run", sa.String, nullable=False),
+    sa.Column("principal", sa.String, nullable=False),
+    sa.Column("what", sa.String, nullable=False),
+    sa.Column("time", sa.String, nullable=False),
+)
+SLACK = 1e-9
+
+
+class BudgetSpent(RefusedError):
+    """A data set's privacy budget does not allow what was asked for."""
+
+    code = "CM-BUDGET"
+    who = "the privacy officer, who keeps the budgets"
+
+
+@dataclass(frozen=True)
+class Spending:
+    """One line of the ledger."""
+
+    id: str
+    dataset: str
+    version: str
+    purpose: str
+    epsilon: float
+    delta: float
+    events: list[Gaussians]
+    run: str
+    principal: str
+    what: str
+    time: str
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What a data set may give away for one purpose."""
+
+    epsilon: float
+    delta: float
+
+
+class Ledger:
+    """Spends, and shows what was spent."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self.store, self.clock = store, clock
+
+    def spend(self, tx: sa.Connection, wanted: Spending, limit: Limit) -> bool:
+        """Write a spending if the budget allows it; False when this one (by its id) was paid before.
+
+        Raises:
+            BudgetSpent: epsilons or deltas would add up to more than the budget; nothing is written.
+        """
+        if tx.execute(sa.select(SPENDINGS.c.id).where(SPENDINGS.c.id == wanted.id)).first():
+            return False
+        earlier = self._of(tx, wanted.dataset, wanted.purpose)
+        spent, delta = total(earlier, limit.delta), sum(one.delta for one in earlier)
+        if spent + wanted.epsilon > limit.epsilon + SLACK or delta + wanted.delta > limit.delta + SLACK * limit.delta:
+            raise BudgetSpent(
+                f"data set {wanted.dataset!r} has spent epsilon {spent:.3f} of {limit.epsilon:g} (delta {delta:.2g} of {limit.delta:g}) for "
+                f"{wanted.purpose!r}; {wanted.what} wants {wanted.epsilon:g} (delta {wanted.delta:.2g}) more",
+                hint="ask for less, or let the privacy officer decide on [privacy] budget; `casemate privacy budget` shows who spent what",
+            )
+        row = {**{name: getattr(wanted, name) for name in wanted.__dataclass_fields__}, "events": msgspec.to_builtins(wanted.events)}
+        tx.execute(SPENDINGS.insert().values(**row | {"time": self.clock.now().isoformat()}))
+        return True
+
+    def settle(self, tx: sa.Connection, id_: str, spent: float, events: list[Gaussians]) -> None:
+        """Say what a paid spending really did; never more than was paid."""
+        told = msgspec.to_builtins(events)
+        tx.execute(SPENDINGS.update().where(SPENDINGS.c.id == id_, SPENDINGS.c.epsilon >= spent - SLACK).values(events=told))
+
+    def of(self, dataset: str | None = None, purpose: str | None = None) -> list[Spending]:
+        """Every spending, oldest first."""
+        with self.store.reading() as tx:
+            return self._of(tx, dataset, purpose)
+
+    @staticmethod
+    def _of(tx: sa.Connection, dataset: str | None, purpose: str | None) -> list[Spending]:
+        query = sa.select(SPENDINGS)
+        if dataset is not None:
+            query = query.where(SPENDINGS.c.dataset == dataset)
+        if purpose is not None:
+            query = query.where(SPENDINGS.c.purpose == purpose)
+        rows = tx.execute(query.order_by(SPENDINGS.c.time, SPENDINGS.c.id)).mappings().all()
+        return [Spending(**{**dict(row), "events": msgspec.convert(row["events"], list[Gaussians])}) for row in rows]
+
+
+class Engine(Protocol):
+    """What of the step engine a spending needs."""
+
+    store: Store
+    journal: Any
+
+
+def spend(engine: Engine, ledger: Ledger, wanted: Spending, limit: Limit) -> None:
+    """Pay and record it in one transaction; a refusal is recorded too."""
+    resource, detail = f'Dataset::"{wanted.dataset}"', {"epsilon": wanted.epsilon, "delta": wanted.delta, "for": wanted.what, "run": wanted.run}
+    try:
+        with engine.store.transaction() as tx:
+            if ledger.spend(tx, wanted, limit):
+                engine.journal.append(tx, wanted.principal, "budget:spent", resource, "done", detail)
+    except BudgetSpent:
+        engine.journal.record(wanted.principal, "budget:spent", resource, "denied", **detail)
+        raise
+    engine.journal.publish()
+
+
+def total(spendings: list[Spending], delta: float) -> float:
+    """Epsilon of all of them together at `delta`: the less of plain addition and composition."""
+    if not spendings:
+        return 0.0
+    plain = sum(one.epsilon for one in spendings)
+    known: list[Any] = [event for one in spendings for event in one.events]
+    if len(spendings) == 1 or not known:
+        return plain
+    rest = sum(one.epsilon for one in spendings if not one.events)
+    return min(plain, epsilon(known, delta) + rest)
