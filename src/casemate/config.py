@@ -173,6 +173,9 @@ class TrainTable(Table, frozen=True, kw_only=True):
         str, Meta(description="`FILE.py:FUNCTION` that returns an unfitted scikit-learn classifier.", pattern=r"^[^:]+\.py:[A-Za-z_]\w*$")
     ]
     files: Annotated[list[str], Meta(description="Further code files that the entry imports, relative to the project.")] = []
+    model: Annotated[
+        str | None, Meta(description="An imported model file (`casemate model import`) to assess and release instead of training one.")
+    ] = None
     mode: Annotated[
         Literal["plain", "adversarial", "private"],
         Meta(description="`adversarial`: hardened against evasion; `private`: differentially private, within `[privacy]`."),

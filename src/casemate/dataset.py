@@ -1,11 +1,14 @@
 """A sealed table as one person may see it: columns, rows and masks as policy says, every reading recorded."""
 
 import dataclasses
+import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+import msgspec
+import numpy as np
 import pyarrow as pa
 
 from casemate.config import Config
@@ -18,10 +21,16 @@ from casemate.controls.audit.keyuse import AuditedKeys
 from casemate.controls.audit.log import AuditLog
 from casemate.controls.keys import tables
 from casemate.controls.keys.identifiers import PSEUDONYM, Identifiers, classes_of
+from casemate.controls.keys.objects import ObjectStore
+from casemate.controls.privacy.budget import Ledger, Limit, Spending, spend
+from casemate.controls.privacy.statistics import Noisy, noisy
 from casemate.core.engine import Engine
 from casemate.core.errors import AccessDenied, ConfigError
+from casemate.core.frame import codes_of, features_of
 from casemate.core.signatures import Signer
-from casemate.core.types import SealedDataset
+from casemate.core.store import Store
+from casemate.core.types import Quarantined, SealedDataset
+from casemate.stages.data.review import Review, Reviews, row_digests
 
 if TYPE_CHECKING:
     from casemate.stages.data.diff import Difference
@@ -58,6 +67,20 @@ class Home(Protocol):
     @property
     def engine(self) -> Engine:
         """Knows the runs that sealed data."""
+
+    store: Store
+
+    @property
+    def objects(self) -> ObjectStore:
+        """Holds the lists of rows under suspicion."""
+
+    @property
+    def reviews(self) -> Reviews:
+        """Keeps decisions about them."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """Keeps privacy budgets."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +181,87 @@ class Dataset:
     def folder(self) -> Path:
         """Where the version lies, sealed."""
         return self.project.state / "datasets" / self.record.name / self.record.version
+
+    def suspects(self) -> list[Quarantined]:
+        """The rows under suspicion, by number; the policy must let you read the data set's general columns."""
+        self.project.access.permitted("dataset:read", Resource("Dataset", self.record.name), column_class="general")
+        return msgspec.json.decode(self.project.objects.get(self.record.quarantine), type=list[Quarantined])
+
+    def reviewed(self) -> dict[int, Review]:
+        """What people decided about the rows under suspicion, by row number."""
+        rows = np.array(sorted({suspect.row for suspect in self.suspects()}), dtype=np.int64)
+        known = self.project.reviews.of(self.record.name)
+        return {int(row): known[digest] for row, digest in zip(rows, self._digests(rows), strict=True) if digest in known} if known else {}
+
+    def review(self, rows: list[int], decision: Literal["released", "dropped"], reason: str) -> None:
+        """Say what becomes of rows under suspicion: `released` rows are trained on, `dropped` ones are not, from the next run on.
+
+        Args:
+            rows: row numbers.
+            decision: `released` or `dropped`.
+            reason: why, for the record.
+
+        Raises:
+            AccessDenied: policy does not permit it. ConfigError: no such row, or no reason.
+        """
+        principal = self.project.access.require("dataset:quarantine", Resource("Dataset", self.record.name), rows=len(rows), decision=decision)
+        if not rows or min(rows) < 0 or max(rows) >= self.record.rows:
+            raise ConfigError(f"row numbers lie between 0 and {self.record.rows - 1}", hint="casemate data quarantine list")
+        digests = self._digests(np.array(sorted(set(rows)), dtype=np.int64))
+        with self.project.store.transaction() as tx:
+            self.project.reviews.decide(tx, self.record.name, digests, decision, principal.uid, reason)
+            detail = {"version": self.record.version, "rows": sorted(set(rows))[:100], "count": len(set(rows)), "reason": reason.strip()}
+            self.project.audit.append(tx, principal.uid, f"quarantine:{decision}", f'Dataset::"{self.record.name}"', "done", detail)
+        self.project.audit.publish()
+
+    def _digests(self, rows: "np.ndarray[Any, Any]") -> list[str]:
+        """Keyed digests of rows; nothing of them is shown, so no right to read is needed beyond the caller's."""
+        schema = self.record.schema
+        names = [*(column.name for column in schema.features), schema.target]
+        table = tables.read(self.folder, self.project.provider, self.project.signer.verifier, names)
+        key = self.project.identifiers.root(create=True).pseudonyms
+        return row_digests(features_of(table, schema), codes_of(table, schema), key, rows)
+
+    def noisy(self, column: str, epsilon: float) -> Noisy:
+        """A differentially private histogram of a column (and the mean of a number), paid from the data set's budget.
+
+        Args:
+            column: its name; `[data.columns]` must declare its limits or categories.
+            epsilon: what it may cost.
+
+        Raises:
+            AccessDenied: policy does not permit it. BudgetSpent: the budget does not allow it. ConfigError: nothing is declared.
+        """
+        project, table = self.project, self.project.config.privacy
+        if column not in {known.name for known in self.record.schema.columns}:
+            raise ConfigError(f"{self.reference} has no column {column!r}", hint="`casemate data show NAME`")
+        if not 0 < epsilon <= table.budget:
+            raise ConfigError(f"epsilon {epsilon:g} is not between 0 and the budget {table.budget:g}", hint="[privacy] budget")
+        principal = project.access.require("dataset:statistics", Resource("Dataset", self.record.name), column=column, epsilon=epsilon)
+        said = project.config.data.column(column)
+        limits = (said.min, said.max) if said.min is not None and said.max is not None else said.categories
+        if not limits:
+            raise ConfigError(
+                f"nothing is declared about {column!r}", hint="[data.columns] min and max, or categories: they must not be computed from private rows"
+            )
+        wanted = Spending(
+            id=secrets.token_hex(16),
+            dataset=self.record.name,
+            version=self.record.version,
+            purpose=self.purpose or project.config.project.purpose,
+            epsilon=epsilon,
+            delta=0.0,
+            events=[],
+            run="",
+            principal=principal.uid,
+            what=f"statistics of {column}",
+            time="",
+        )
+        spend(project.engine, project.ledger, wanted, Limit(table.budget, table.budget_delta))
+        names = [column] if self.record.subject is None or column == PSEUDONYM else [column, PSEUDONYM]
+        read = tables.read(self.folder, project.provider, project.signer.verifier, names)
+        owners = None if self.record.subject is None else read[PSEUDONYM].combine_chunks().dictionary_encode().indices.to_numpy()
+        return noisy(read[column], column, limits, epsilon, owners)
 
     def diff(self, newer: "Dataset") -> "Difference":
         """What differs in a newer version, without any value."""

@@ -112,20 +112,7 @@ def _data(shop: Workshop, work: Run) -> SealedDataset:
     def seal() -> SealedDataset:
         from casemate.stages.data import stage as data
 
-        tools = data.Tools(
-            shop.root,
-            shop.config,
-            shop.state / "datasets",
-            shop.objects,
-            shop.keys,
-            shop.identifiers,
-            shop.signer,
-            shop.reporter.progress,
-            shop.engine.newest_step("data", SealedDataset),
-            _reference(shop),
-            shop.reviews.of(shop.config.dataset_name),
-        )
-        return data.seal(tools)
+        return data.seal(data_tools(shop))
 
     def report(record: SealedDataset) -> dict[str, bytes]:
         from casemate.stages.data.report import draw
@@ -136,6 +123,25 @@ def _data(shop: Workshop, work: Run) -> SealedDataset:
     record = work.step("data", SealedDataset, seal, pictures=report)
     shop.reporter.stage("data", record)
     return record
+
+
+def data_tools(shop: Workshop) -> Any:
+    """What the data stage works with."""
+    from casemate.stages.data import stage as data
+
+    return data.Tools(
+        shop.root,
+        shop.config,
+        shop.state / "datasets",
+        shop.objects,
+        shop.keys,
+        shop.identifiers,
+        shop.signer,
+        shop.reporter.progress,
+        shop.engine.newest_step("data", SealedDataset),
+        _reference(shop),
+        shop.reviews.of(shop.config.dataset_name),
+    )
 
 
 def _train(shop: Workshop, work: Run, principal: str, dataset: SealedDataset, rows: "Rows", crew: "Crew") -> TrainedModel:

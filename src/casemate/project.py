@@ -576,28 +576,32 @@ class Project:
         principal = self.access.permitted("run:start")[0].principal
         self.access.permitted("model:sign", Resource("Model", self.config.project.name), stage=self.config.release.stage)
         with shared_lock(self.state / "lock", self._tidy):
-            shop = pipeline.Workshop(
-                root=self.root,
-                state=self.state,
-                config=self.config,
-                engine=self.engine,
-                registry=self.registry,
-                objects=self.objects,
-                keys=self.provider,
-                identifiers=self.identifiers,
-                signer=self.signer,
-                secret=self.keys.folder,
-                reporter=reporter or Silent(),
-                waivers=self.waivers,
-                reviews=self.reviews,
-                ledger=self.ledger,
-            )
+            shop = self.workshop(reporter)
             identifier, release, assessment = pipeline.run(shop, principal.uid, start, key)
             undelivered = [f"{message.key.rpartition('/')[2]}: {fault.message}" for message, fault in self.outbox.send() if fault]
             for study in (self.state / "studies").glob(f"{identifier}.*"):
                 remove_tree(study)
         model = self.models[f"{release.model}@{release.model_version}"]
         return RunResult(identifier, model, release, assessment, self.state / "runs" / identifier, undelivered)
+
+    def workshop(self, reporter: pipeline.Reporter | None = None) -> pipeline.Workshop:
+        """Everything that the stages work with."""
+        return pipeline.Workshop(
+            root=self.root,
+            state=self.state,
+            config=self.config,
+            engine=self.engine,
+            registry=self.registry,
+            objects=self.objects,
+            keys=self.provider,
+            identifiers=self.identifiers,
+            signer=self.signer,
+            secret=self.keys.folder,
+            reporter=reporter or Silent(),
+            waivers=self.waivers,
+            reviews=self.reviews,
+            ledger=self.ledger,
+        )
 
     def _tidy(self) -> None:
         """Remove what killed processes left; called only when no run of this project goes on in this folder."""

@@ -17,6 +17,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     diff = actions.add_parser("diff", help="what differs between two sealed versions, without a value", parents=[common(nested=True)])
     diff.add_argument("old", help="NAME@VERSION")
     diff.add_argument("new", nargs="?", help="NAME@VERSION (default: the newest of that name)")
+    actions.add_parser("check", help="check and screen the source as it is now; nothing is sealed", parents=[common(nested=True)])
+    noisy = actions.add_parser(
+        "statistics", help="a private histogram (and mean) of one column, paid from the privacy budget", parents=[common(nested=True)]
+    )
+    noisy.add_argument("reference", help="NAME or NAME@VERSION")
+    noisy.add_argument("column", help="its limits or categories must be declared in [data.columns]")
+    noisy.add_argument("--epsilon", type=float, required=True, help="what it may cost")
+    review = actions.add_parser("quarantine", help="rows under suspicion, and what becomes of them").add_subparsers(
+        dest="what", metavar="ACTION", required=True
+    )
+    listed = review.add_parser("list", help="the rows, why, and what was decided", parents=[common(nested=True)])
+    listed.add_argument("reference", nargs="?", help="NAME or NAME@VERSION (default: the project's)")
+    listed.add_argument("--detector", help="of one detector only, such as trigger")
+    for name, text in (("release", "these rows are fine: train on them"), ("drop", "these rows stay out of training")):
+        parser_ = review.add_parser(name, help=text + "; from the next run on", parents=[common(nested=True)])
+        parser_.add_argument("reference", help="NAME or NAME@VERSION")
+        parser_.add_argument("rows", nargs="*", type=int, help="row numbers, as `list` shows them")
+        parser_.add_argument("--detector", help="all rows of one detector, such as label-noise")
+        parser_.add_argument("--reason", required=True, help="why, for the record")
 
 
 def run(arguments: Any) -> int:
@@ -34,6 +53,12 @@ def run(arguments: Any) -> int:
         return 0
     if arguments.action == "diff":
         return _diff(arguments, project)
+    if arguments.action == "check":
+        return _check(arguments, project)
+    if arguments.action == "quarantine":
+        return _quarantine(arguments, project)
+    if arguments.action == "statistics":
+        return _statistics(arguments, project)
     _require(project, arguments.reference)
     dataset = project.datasets[arguments.reference]
     if arguments.purpose:
@@ -65,6 +90,70 @@ def run(arguments: Any) -> int:
     ]
     text += [f"quarantine: {len(suspects)} rows under suspicion, {record.excluded} excluded", table(["row", "detector", "why", "score"], rows)]
     emit(arguments, {"dataset": record, "quarantine": suspects, "withheld": access.withheld, "masked": access.masked}, "\n".join(text))
+    return 0
+
+
+def _check(arguments: Any, project: Any) -> int:
+    from casemate.checkup import assess_data
+    from casemate.cli.output import emit, table
+    from casemate.cli.progress import Lines
+
+    lines = Lines(quiet=arguments.format == "json")
+    try:
+        found = assess_data(project, lines)
+    finally:
+        lines.close()
+    counts: dict[str, int] = {}
+    for suspect in found.suspects:
+        counts[suspect.reason] = counts.get(suspect.reason, 0) + 1
+    ranked = sorted(found.findings, key=lambda finding: ("high", "medium", "low").index(finding.severity))
+    text = [f"{found.table.num_rows} rows, {len(found.schema.features)} features; {int(found.excluded.sum())} would be left out", ""]
+    text += [table(["detector", "rows"], [[name, count] for name, count in counts.items()]), ""]
+    text += [table(["figure", "value"], [[name, f"{value:.4g}"] for name, value in sorted(found.figures.items())]), ""]
+    text += [table(["", "finding", "where"], [[f.severity, f.message, f.location] for f in ranked])]
+    told = {"findings": ranked, "figures": found.figures, "quarantined": counts, "rules": found.rules}
+    emit(arguments, told, "\n".join(text))
+    return 1 if any(finding.severity == "high" for finding in found.findings) else 0
+
+
+def _statistics(arguments: Any, project: Any) -> int:
+    from casemate.cli.output import emit, table
+
+    _require(project, arguments.reference)
+    found = project.datasets[arguments.reference].noisy(arguments.column, arguments.epsilon)
+    rows = [[label, count] for label, count in zip(found.labels, found.counts, strict=True)]
+    mean = "" if found.mean is None else f"; mean {found.mean:.6g}"
+    text = f"{found.column}: epsilon {found.epsilon:g} spent, every count is off by {found.scale:.3g} on average{mean}"
+    emit(arguments, found, "\n".join([text, "", table(["value", "noisy rows"], rows)]))
+    return 0
+
+
+def _quarantine(arguments: Any, project: Any) -> int:
+    from casemate.cli.output import emit, table
+    from casemate.core.errors import ConfigError
+
+    reference = arguments.reference or project.config.dataset_name
+    _require(project, reference)
+    dataset = project.datasets[reference]
+    if arguments.what != "list":
+        rows = list(arguments.rows)
+        if arguments.detector:
+            rows += [suspect.row for suspect in dataset.suspects() if suspect.reason == arguments.detector]
+        if not rows:
+            raise ConfigError("no row is named", hint="give row numbers, or --detector NAME")
+        decision = {"release": "released", "drop": "dropped"}[arguments.what]
+        dataset.review(rows, decision, arguments.reason)
+        emit(arguments, {decision: sorted(set(rows))}, f"{len(set(rows))} rows are {decision}; the next `casemate run` goes by that")
+        return 0
+    decided = dataset.reviewed()
+    suspects = [suspect for suspect in dataset.suspects() if arguments.detector in (None, suspect.reason)]
+    hidden = {*dataset.access().withheld, *dataset.access().masked} & {column.name for column in dataset.record.schema.features}
+    lines = [
+        [s.row, s.reason, "" if hidden else s.detail, f"{s.score:.3g}", decided[s.row].decision if s.row in decided else "open"] for s in suspects
+    ]
+    told = [{"row": line[0], "detector": line[1], "why": line[2], "decision": line[4]} for line in lines]
+    more = [f"and {len(lines) - 200} more (--format json shows all)"] if len(lines) > 200 else []
+    emit(arguments, told, "\n".join([table(["row", "detector", "why", "score", "decision"], lines[:200]), *more]))
     return 0
 
 

@@ -17,6 +17,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     approve.add_argument("reference", help="NAME or NAME@VERSION")
     approve.add_argument("--reason", required=True, help="why, for the record")
     approve.add_argument("--stage", help="what for (default: [release] stage)")
+    waive = actions.add_parser("waive", help="let the project's model pass without one gate, for a time", parents=[common(nested=True)])
+    waive.add_argument("gate", help="as in [gates], or `findings`")
+    waive.add_argument("--until", required=True, help="when it ends, such as 2027-01-31")
+    waive.add_argument("--reason", required=True, help="why, for the record")
+    actions.add_parser("unwaive", help="end the waivers of a gate", parents=[common(nested=True)]).add_argument("gate", help="as in [gates]")
+    import_ = actions.add_parser("import", help="scan a model file from outside and convert it into a safe format", parents=[common(nested=True)])
+    import_.add_argument("file", type=Path, help="pickle, joblib, skops, ONNX, torch, Keras, HDF5 or safetensors")
+    import_.add_argument("--name", help="of the result (default: the file's)")
+    import_.add_argument("--scan-only", action="store_true", help="look, and write nothing")
     export = actions.add_parser("export", help="write the signed model for others", parents=[common(nested=True)])
     export.add_argument("reference", help="NAME or NAME@VERSION")
     export.add_argument("dir", type=Path, help="a new folder")
@@ -43,6 +52,10 @@ def run(arguments: Any) -> int:
         rows = [[f["model"], f["outcome"], "yes" if f["signed"] else "no", f["created"][:19], f["run"]] for f in found]
         emit(arguments, found, table(["model", "verdict", "signed", "created", "run"], rows))
         return 0
+    if arguments.action in ("waive", "unwaive"):
+        return _waive(arguments, project)
+    if arguments.action == "import":
+        return _import(arguments, project)
     model = Model(project, project.registry.get(arguments.reference))
     if arguments.action == "export":
         verified = model.export(arguments.dir)
@@ -69,4 +82,38 @@ def run(arguments: Any) -> int:
     lines += ["", "approvals", *(f"  {a.principal} for {a.stage}, {a.time[:19]}: {a.reason}" for a in model.approvals())] if release.bundle else []
     lines += ["", "files", *(f"  {name:<16} {digest}" for name, digest in sorted(release.files.items()))]
     emit(arguments, model.registered.release, "\n".join(lines))
+    return 0
+
+
+def _waive(arguments: Any, project: Any) -> int:
+    from datetime import UTC, datetime
+
+    from casemate.cli.output import emit
+    from casemate.core.errors import ConfigError
+
+    if arguments.action == "unwaive":
+        count = project.unwaive(arguments.gate)
+        emit(arguments, {"ended": count}, f"{count} waivers of {arguments.gate} have ended; a model that needed one is not served any more")
+        return 0
+    try:
+        until = datetime.fromisoformat(arguments.until)
+    except ValueError as error:
+        raise ConfigError(f"--until {arguments.until!r} is no date", hint="--until 2027-01-31") from error
+    until = until if until.tzinfo else until.replace(tzinfo=UTC)
+    project.waive(arguments.gate, until, arguments.reason)
+    emit(arguments, {"waived": arguments.gate}, f"{arguments.gate} is waived until {until:%Y-%m-%d}; the next `casemate run` goes by that")
+    return 0
+
+
+def _import(arguments: Any, project: Any) -> int:
+    from casemate.checkup import import_model
+    from casemate.cli.output import emit
+
+    found = import_model(project, arguments.file, arguments.name, convert=not arguments.scan_only)
+    names = ", ".join(found.scan["names"][:10]) or "nothing that is executed"
+    text = [f"{arguments.file.name}: {found.scan['format']}; it names {names}"]
+    if found.file is not None:
+        relative = found.file.relative_to(project.root)
+        text += [f"written as {relative}", f'Next: [train] model = "{relative}" in casemate.toml, then casemate run: it is measured like any other']
+    emit(arguments, {"scan": found.scan, "file": None if found.file is None else str(found.file)}, "\n".join(text))
     return 0

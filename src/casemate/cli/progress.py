@@ -78,7 +78,10 @@ def _summary(name: str, record: Any) -> str:
         suspects = ", ".join(f"{count} {reason}" for reason, count in record.quarantined.items()) or "no row"
         return f"sealed {record.name}@{record.version}: {record.rows} rows, {len(record.schema.features)} features; under suspicion: {suspects}"
     if name == "train":
-        best = max((candidate["mean"] for candidate in record.cv), default=float("nan"))
+        if not record.cv:
+            spent = f"epsilon {record.privacy['epsilon']:.3g} spent" if record.privacy else "taken over"
+            return f"{record.mode} model, {spent}; confined by {', '.join(record.isolation)}"
+        best = max(candidate["mean"] for candidate in record.cv)
         return f"{record.metric} {best:.4f} in cross-validation of {len(record.cv)} candidates; confined by {', '.join(record.isolation)}"
     if name == "assess":
         auc = record.metrics.get("roc_auc")

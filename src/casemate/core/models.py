@@ -119,6 +119,10 @@ class OnnxModel:
         labels, probabilities = self.session.run(None, feeds)[:2]
         return labels, probabilities
 
+    def scores(self, frame: pd.DataFrame) -> np.ndarray[Any, Any]:
+        """Logarithms of the probabilities, [n, k]."""
+        return np.log(np.maximum(np.asarray(self.predict(frame)[1], dtype=np.float64), TINY))
+
     def predict_array(self, array: np.ndarray[Any, np.dtype[np.float32]]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """The same for a float32 array [n, d] when all features are numeric."""
         labels, probabilities = self.session.run(None, {"x": array})[:2]
@@ -200,8 +204,10 @@ def load_trained(files: dict[str, bytes], schema: Schema) -> Scored:
         from casemate.core.network import load_network
 
         return load_network(files[NETWORK], files.get(WEIGHTS, b""), schema)
+    if SKOPS not in files and ONNX in files:
+        return OnnxModel(files[ONNX], schema)
     if SKOPS not in files:
-        raise VerificationError("the model has no model file that could be measured", hint="it must hold model.skops, or network.json and weights")
+        raise VerificationError("the model has no model file that could be measured", hint="it must hold model.skops, a network or an ONNX graph")
     return load_skops(files[SKOPS])
 
 

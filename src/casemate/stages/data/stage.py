@@ -74,23 +74,36 @@ class Tools:
     """What people decided about rows, by row digest."""
 
 
-def seal(tools: Tools) -> SealedDataset:
-    """From `[data] source` to a sealed, versioned data set.
+@dataclass(frozen=True)
+class Examined:
+    """A table that was read, checked and screened, and nothing of it kept yet."""
+
+    table: pa.Table
+    schema: Schema
+    suspects: list[Quarantined]
+    excluded: np.ndarray[Any, np.dtype[np.bool_]]
+    holdout: np.ndarray[Any, np.dtype[np.bool_]]
+    statistics: dict[str, dict[str, float]]
+    findings: list[Finding]
+    figures: dict[str, float]
+    profiles: list[Profile]
+    rules: list[dict[str, Any]]
+
+
+def examine(tools: Tools) -> Examined:
+    """Read `[data] source`, check and screen it, and decide which rows are held out or left out.
 
     Raises:
-        ConfigError: the source or a named column does not exist.
+        ConfigError: the source or a named column does not exist, or a rule cannot be read.
         DataError: the table is malformed, breaks its schema, cannot be split, or too many rows are under suspicion.
     """
     config, options = tools.config, tools.config.data
-    path = tools.root / options.source
     tools.progress("reading", 0, 6)
-    before = _stamp(path)
-    table, findings = source.read(path, options)
+    table, findings = source.read(tools.root / options.source, options)
     schema, inferred = _schema(tools, table)
     findings += inferred
     if not schema.features:
         raise DataError("no column is left to learn from", hint="see [data.columns]: identifiers and text are not features")
-
     frame, codes = features_of(table, schema), codes_of(table, schema)
     groups = _groups(table, config)
     rows = _rows(table, frame, codes, groups, schema, config)
@@ -103,9 +116,19 @@ def seal(tools: Tools) -> SealedDataset:
     findings += _judged(suspicion, decided)
     profiles, checked, told = _checks(tools, Subject(table, frame, codes, groups, schema, config), holdout, excluded)
     findings += checked.findings
+    figures = suspicion.figures | checked.figures
+    return Examined(table, schema, suspicion.rows, excluded, holdout, _statistics(rows), findings, figures, profiles, told)
 
+
+def seal(tools: Tools) -> SealedDataset:
+    """From `[data] source` to a sealed, versioned data set; raises what `examine` raises."""
+    config, options = tools.config, tools.config.data
+    path = tools.root / options.source
+    before = _stamp(path)
+    found = examine(tools)
+    table, schema = found.table, found.schema
     tools.progress("sealing", 5, 6)
-    parts = pa.table({"holdout": pa.array(holdout), "excluded": pa.array(excluded)})
+    parts = pa.table({"holdout": pa.array(found.holdout), "excluded": pa.array(found.excluded)})
     source_digest = sha256_file(path)
     if _stamp(path) != before:
         raise DataError(f"{path} was changed while it was read", hint="run again when nobody writes it")
@@ -114,8 +137,8 @@ def seal(tools: Tools) -> SealedDataset:
         "source": source_digest,
         "schema": sha256_record(schema),
         "read": sha256_record(options),
-        "excluded": int(excluded.sum()),
-        "screen": sha256_record(suspicion.rows),
+        "excluded": int(found.excluded.sum()),
+        "screen": sha256_record(found.suspects),
         "split": sha256_record([config.train.split, config.train.test_share, config.train.seed]),
     }
     version = sha256_record(identity)[:16]
@@ -126,18 +149,18 @@ def seal(tools: Tools) -> SealedDataset:
         source_digest=source_digest,
         rows=table.num_rows,
         schema=schema,
-        quarantined=_count(suspicion.rows),
-        quarantine=tools.objects.put(msgspec.json.encode(suspicion.rows)),
-        excluded=int(excluded.sum()),
+        quarantined=_count(found.suspects),
+        quarantine=tools.objects.put(msgspec.json.encode(found.suspects)),
+        excluded=int(found.excluded.sum()),
         split=tools.objects.put(_arrow(parts)),
-        holdout=int(holdout.sum()),
-        statistics=_statistics(rows),
-        findings=findings,
-        figures=suspicion.figures | checked.figures,
+        holdout=int(found.holdout.sum()),
+        statistics=found.statistics,
+        findings=found.findings,
+        figures=found.figures,
         subject=options.subject,
-        profile=tools.objects.put(msgspec.json.encode(profiles)),
+        profile=tools.objects.put(msgspec.json.encode(found.profiles)),
         reference="" if tools.reference is None else tools.reference.version,
-        rules=told,
+        rules=found.rules,
     )
     older = _extended(tools, table, record)
     if older is not None:

@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, clone, is_classifier
 
 from casemate.config import RobustnessTable, TrainTable
 from casemate.core.frame import GROUP, codes_of, features_of, open_table
-from casemate.core.models import NETWORK, ONNX, PLAIN, SKOPS, WEIGHTS, dump_skops
+from casemate.core.models import NETWORK, ONNX, PLAIN, SKOPS, WEIGHTS, OnnxModel, dump_skops, load_skops
 from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.types import Schema
 from casemate.stages.train import export
@@ -40,6 +40,9 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
     random.seed(options.seed)
     np.random.seed(options.seed)  # noqa: NPY002 - user code may draw from the global generator
 
+    imported = next(Path(job["inputs"]).glob("imported.*"), None)
+    if imported is not None:
+        return _take_over(imported, schema, codes, options, Path(job["outputs"]))
     sys.addaudithook(watch)
     estimator = _build(Path(job["inputs"]), job["entry"], job)
     private: dict[str, Any] = {}
@@ -73,6 +76,26 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
         "nested": outer,
         "privacy": _plain(private),
     }
+
+
+def _take_over(file: Path, schema: Schema, codes: Array, options: TrainTable, outputs: Path) -> dict[str, Any]:
+    """A model that was trained elsewhere, exported like one of ours; it must know the same features and classes."""
+    told: dict[str, Any] = {"params": {}, "cv": [], "metric": metric_of(options, codes), "nested": [], "privacy": {}}
+    if file.suffix == ".onnx":
+        OnnxModel(file.read_bytes(), schema)
+        (outputs / ONNX).write_bytes(file.read_bytes())
+        return {**told, "estimator": "an imported ONNX graph", "export_problem": ""}
+    model = load_skops(file.read_bytes()).estimator
+    names = [column.name for column in schema.features]
+    given = [str(name) for name in getattr(model, "feature_names_in_", [])]
+    if given and given != names:
+        raise BadEntry(f"the imported model takes the features {given[:8]}, the table has {names[:8]}")
+    classes = [str(name) for name in model.classes_]
+    if classes == schema.classes and not np.array_equal(model.classes_, np.arange(len(classes))):
+        raise BadEntry("the imported model predicts class names; train it on class numbers 0..k-1 in the order of schema.toml's classes")
+    if len(classes) != len(schema.classes):
+        raise BadEntry(f"the imported model knows {len(classes)} classes, the table has {len(schema.classes)}")
+    return {**told, "export_problem": _write(model, schema, outputs), "estimator": " ".join(repr(model).split())}
 
 
 def _refit(estimator: Any, frame: pd.DataFrame, codes: Array, schema: Schema, options: TrainTable, job: dict[str, Any], channel: Channel) -> Any:

@@ -19,6 +19,7 @@ from casemate.core.sandbox import run as sandbox
 from casemate.core.types import MISSING_CATEGORY, Finding, Schema, SealedDataset, TrainedModel
 
 MAX_CODE = 16 * 2**20
+IMPORTED = {".skops": "imported.skops", ".onnx": "imported.onnx"}
 
 
 class _Candidate(msgspec.Struct, forbid_unknown_fields=True):
@@ -90,8 +91,20 @@ def code_files(root: Path, config: Config) -> dict[str, bytes]:
     return content
 
 
+def _imported(root: Path, name: str) -> dict[str, bytes]:
+    """The imported model by the name that the confined process knows it by."""
+    path = root / name
+    if not path.is_file() or not path.resolve().is_relative_to(root.resolve()):
+        raise ConfigError(f"[train] model: no such file {path}", hint="casemate model import FILE writes it")
+    if path.suffix not in IMPORTED:
+        raise ConfigError(f"[train] model: {path.name} is no .skops or .onnx file", hint="casemate model import FILE converts models of scikit-learn")
+    return {IMPORTED[path.suffix]: path.read_bytes()}
+
+
 def code_digest(root: Path, config: Config) -> str:
-    """SHA-256 over the names and contents of the training code."""
+    """SHA-256 over the names and contents of the training code, or of the imported model."""
+    if config.train.model is not None:
+        return _digest_of(_imported(root, config.train.model))
     return _digest_of(code_files(root, config))
 
 
@@ -111,7 +124,9 @@ def fit(tools: Tools, dataset: SealedDataset, rows: pa.Table) -> TrainedModel:
     make_folder(tools.study)
     for lock in tools.study.glob("*.lock"):  # a killed process leaves it; this process holds the project's lock
         lock.unlink()
-    job = {
+    if config.train.model is not None:
+        code = _imported(tools.root, config.train.model)
+    job: dict[str, Any] = {
         "entry": config.train.entry,
         "schema": msgspec.to_builtins(dataset.schema),
         "train": msgspec.to_builtins(config.train),
@@ -146,7 +161,7 @@ def fit(tools: Tools, dataset: SealedDataset, rows: pa.Table) -> TrainedModel:
 def _accept(tools: Tools, outcome: sandbox.Outcome, code: dict[str, bytes]) -> TrainedModel:
     """Believe nothing that came back but its bytes: audit the model file, store it, keep the findings."""
     result, files = outcome.result, outcome.files
-    if models.SKOPS not in files and models.NETWORK not in files:
+    if not {models.SKOPS, models.NETWORK} & set(files) and (models.ONNX not in files or tools.config.train.model is None):
         raise TrainingError("the training code left no model", hint="do not end the process in train.py")
     try:
         kept = [files[name] for name in (models.SKOPS, models.PLAIN) if name in files]

@@ -30,6 +30,10 @@ LEAST_SHADOWS = 4
 Array = np.ndarray[Any, Any]
 
 
+class NoEstimator(ValueError):
+    """There is nothing to train shadow models with."""
+
+
 def measure(
     model: Model, estimator: Any, members: Sample, holdout: Sample, options: AssessTable, seed: int, progress: Callable[[str, int, int], None]
 ) -> dict[str, Any]:
@@ -44,6 +48,8 @@ def measure(
         seed: of the halves.
         progress: hears how far it is.
     """
+    if estimator is None:
+        raise NoEstimator("the model cannot be trained anew, so it has no shadows")
     count = min(len(members.codes), len(holdout.codes), options.shadow_rows)
     if count < LEAST_ROWS:
         raise TooFewRows(f"{count} rows a side, at least {LEAST_ROWS} are needed")

@@ -69,9 +69,10 @@ def _numbers(frame: pd.DataFrame, categories: list[str]) -> pd.DataFrame:
 def _promising(frame: pd.DataFrame, codes: Array) -> list[str]:
     from sklearn.feature_selection import f_classif
 
+    varied = frame.columns[frame.max() > frame.min()]
     with np.errstate(all="ignore"):
-        score = np.nan_to_num(f_classif(frame.fillna(frame.median()).fillna(0.0), codes)[0])
-    return [str(frame.columns[place]) for place in np.argsort(-score)[:MOST_FEATURES]]
+        score = np.nan_to_num(f_classif(frame[varied].fillna(frame[varied].median()).fillna(0.0), codes)[0])
+    return [str(varied[place]) for place in np.argsort(-score)[:MOST_FEATURES]]
 
 
 def _auc(model: Any, frame: pd.DataFrame, codes: Array, folds: Any) -> float:

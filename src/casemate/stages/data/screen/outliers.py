@@ -1,6 +1,7 @@
 """Cells far outside their column: |x - median| in units of the scaled median absolute deviation.
 
-Where more than `MOST_SHARE` of the rows would be flagged, the columns have long tails and none is. Columns whose MAD is 0 (more than half of the values are equal) are left to other detectors.
+Where more than `MOST_SHARE` of the rows would be flagged, the columns have long tails and none is.
+Columns whose MAD is 0 (more than half of the values are equal) are left to other detectors.
 Source: Iglewicz and Hoaglin, How to Detect and Handle Outliers (1993); the MAD is SciPy's.
 """
 

@@ -1,0 +1,125 @@
+"""Parts of the pipeline on their own: measure a registered model again, look at the table, bring a model in from outside."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from casemate import pipeline
+from casemate.core import models
+from casemate.core.errors import ConfigError, RefusedError
+from casemate.core.files import make_folder, scratch_folder, shared_lock, write_atomic
+from casemate.core.sandbox.run import JobFailed, Limits, Worker
+from casemate.core.types import Assessment, SealedDataset, TrainedModel
+from casemate.project import Project
+from casemate.stages.data.stage import Examined, examine
+
+MAX_FILE = 2 * 2**30
+IMPORTED = "imported"
+
+
+def assess(project: Project, reference: str, only: list[str] | None = None, reporter: pipeline.Reporter | None = None) -> Assessment:
+    """Measure a registered model on its hold-out, without a run: nothing is judged, signed or registered.
+
+    Args:
+        project: its project.
+        reference: `NAME` or `NAME@VERSION`.
+        only: names of measurements; none: all.
+        reporter: hears how it goes.
+
+    Raises:
+        AccessDenied: policy does not permit runs. ConfigError: there is no such model or measurement.
+    """
+    from casemate.stages.assess import stage
+    from casemate.stages.assess.names import PARTS
+
+    unknown = [name for name in only or [] if name not in PARTS]
+    if unknown:
+        raise ConfigError(f"there is no measurement {unknown[0]!r}", hint="measurements: " + ", ".join(PARTS))
+    release = project.registry.get(reference).release
+    principal = project.access.permitted("run:start")[0].principal
+    dataset = project.engine.record(release.lineage.run, "data", SealedDataset)
+    model = project.engine.record(release.lineage.run, "train", TrainedModel)
+    if dataset is None or model is None:
+        raise ConfigError(f"the run of {reference} is not in the catalogue", hint="casemate fsck")
+    with shared_lock(project.state / "lock", lambda: None), Worker(pipeline.Crew.JOBS["assess"], project.config.train.threads) as worker:
+        shop = project.workshop(reporter)
+        rows = pipeline.Rows(shop, dataset)
+        tools = stage.Tools(shop.config, shop.objects, shop.state / "tmp", shop.hidden, worker, shop.reporter.progress, None, tuple(only or ()))
+        found = stage.measure(tools, dataset, model, rows.holdout, rows.members, pipeline.further_tables(shop.root, shop.config, dataset))
+    project.audit.record(principal.uid, "model:assess", f'Model::"{release.model}"', "done", version=release.model_version, only=list(only or []))
+    return found
+
+
+def assess_data(project: Project, reporter: pipeline.Reporter | None = None) -> Examined:
+    """Check and screen the table of `[data] source` as it is now; nothing is sealed.
+
+    Raises:
+        AccessDenied: policy does not permit runs. DataError, ConfigError: as in a run.
+    """
+    project.access.permitted("run:start")
+    return examine(pipeline.data_tools(project.workshop(reporter)))
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What came of a model file from outside."""
+
+    scan: dict[str, Any]
+    """Format, names, problems."""
+    file: Path | None
+    """The safe model file, in the project's folder `imported`; None when it was refused or only scanned."""
+
+
+def import_model(project: Project, file: Path, name: str | None = None, *, convert: bool = True) -> Imported:
+    """Scan a model file without executing it, and write it in a safe format when nothing is wrong with it.
+
+    Args:
+        project: where it goes to.
+        file: pickle, joblib, skops, ONNX, torch, Keras, HDF5 or safetensors.
+        name: of the result, without ending; default: the file's.
+        convert: off: scan only.
+
+    Raises:
+        RefusedError: the scan found something, or could not read the file to its end.
+        ConfigError: there is no such file, it is too large, or a model of this name was imported before.
+    """
+    if not file.is_file():
+        raise ConfigError(f"there is no file {file}", hint="name a model file")
+    if file.stat().st_size > MAX_FILE:
+        raise ConfigError(f"{file} is larger than 2 GiB", hint="export a smaller model")
+    principal = project.authorise("model:import", "Model", project.config.project.name, file=file.name)
+    with Worker("casemate.stages.assess.artifact.convert:main", 1) as worker, scratch_folder(project.state / "tmp") as scratch:
+        try:
+            outcome = worker.run(
+                {"convert": convert},
+                tables=[],
+                inputs={"source": file.read_bytes()},
+                scratch=scratch,
+                limits=Limits(project.config.assess.timeout, int(project.config.train.memory_gb * 2**30)),
+                required=project.config.sandbox.mode == "require",
+                outputs=(models.SKOPS, models.ONNX),
+                hidden=[project.keys.folder, project.root],
+            )
+            told = outcome.result
+        except JobFailed as error:
+            told, outcome = {"format": "unknown", "names": [], "problems": [error.message[:300]], "convertible": False}, None
+    resource = f'Model::"{project.config.project.name}"'
+    detail = {"file": file.name, "format": told["format"], "problems": [str(problem)[:200] for problem in told["problems"]][:5]}
+    project.audit.record(principal.uid, "model:imported", resource, "denied" if told["problems"] else "done", **detail)
+    if told["problems"]:
+        raise RefusedError(
+            f"{file.name} ({told['format']}) is refused: {'; '.join(map(str, told['problems'][:3]))}", hint="ask for another format, or train it anew"
+        )
+    if not convert or outcome is None:
+        return Imported(told, None)
+    ending, content = next((kind, outcome.files[kind]) for kind in (models.SKOPS, models.ONNX) if kind in outcome.files)
+    target = project.root / IMPORTED / f"{name or file.stem}{Path(ending).suffix}"
+    if target.exists():
+        raise ConfigError(f"{target} exists already", hint="--name gives it another name")
+    if ending == models.SKOPS and models.untrusted_types(content):
+        raise RefusedError(f"{file.name} came out of the conversion with types that are not on the list", hint="treat it as hostile")
+    make_folder(target.parent, 0o755)
+    write_atomic(target, content, mode=0o644)
+    return Imported(msgspec.to_builtins(told), target)

@@ -1,0 +1,53 @@
+"""`casemate assess`."""
+
+import argparse
+from typing import Any
+
+from casemate.cli.doors import enter
+from casemate.stages.assess.names import PARTS
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb."""
+    parser.add_argument("reference", nargs="?", help="NAME or NAME@VERSION (default: the project's newest model that passed)")
+    parser.add_argument("--only", metavar="PART", action="append", choices=PARTS, help="may be given several times: " + ", ".join(PARTS))
+
+
+def run(arguments: Any) -> int:
+    """Measure; exit code 1 when something could not be measured or a finding is of high severity."""
+    from casemate.checkup import assess
+    from casemate.cli.output import emit, table
+    from casemate.cli.progress import Lines
+
+    project = enter(arguments)
+    lines = Lines(quiet=arguments.format == "json")
+    try:
+        found = assess(project, arguments.reference or project.config.project.name, arguments.only, lines)
+    finally:
+        lines.close()
+    figures = {**found.metrics, **found.figures}
+    if "auc" in found.membership:
+        figures["membership_auc"] = found.membership["auc"]
+    rows = [
+        [name, f"{_end(figure, 'value'):.4f}", f"{_end(figure, 'low'):.4f} to {_end(figure, 'high'):.4f}"] for name, figure in sorted(figures.items())
+    ]
+    text = [table(["figure", "value", "95 %"], rows)]
+    if found.robustness.get("curve"):
+        curve = [
+            [f"{point['eps']:g}", f"{point['robust_accuracy']:.3f}", _certified(point), f"{point['noise_accuracy']:.3f}"]
+            for point in found.robustness["curve"]
+        ]
+        text += ["", f"attacks: {', '.join(found.robustness['attacks'])}; eps in {found.robustness['unit']}"]
+        text += [table(["eps", "robust accuracy", "certified", "under noise"], curve)]
+    text += [f"inconclusive: {reason}" for reason in found.inconclusive]
+    text += [f"finding {finding.severity}: {finding.message}" for finding in found.findings]
+    emit(arguments, found, "\n".join(text))
+    return 1 if any(finding.severity == "high" for finding in found.findings) else 0
+
+
+def _end(figure: Any, name: str) -> float:
+    return float(figure[name] if isinstance(figure, dict) else getattr(figure, name))
+
+
+def _certified(point: dict[str, Any]) -> str:
+    return f"{point['certified_accuracy']:.3f}" if "certified_accuracy" in point else ""

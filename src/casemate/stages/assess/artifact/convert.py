@@ -1,0 +1,67 @@
+"""Inside the sandbox: scan, and if nothing is wrong load the pickle under the same list and write it as skops.
+
+This is the only place in casemate where a pickle is loaded; the process has no network, no files but this one, and no keys.
+"""
+
+import gzip
+import io
+import pickle
+import zlib
+from pathlib import Path
+from typing import Any
+
+import joblib
+import msgspec
+from joblib.numpy_pickle import NumpyUnpickler
+from sklearn.base import is_classifier
+
+from casemate.core.models import ONNX, SKOPS, dump_skops, load_skops
+from casemate.core.sandbox.child import Channel, Watch
+from casemate.stages.assess.artifact.allowed import allowed_globals
+from casemate.stages.assess.artifact.scan import scan
+
+SOURCE = "source"
+
+
+class NotAllowed(pickle.UnpicklingError):
+    """The pickle names something that is not on the list."""
+
+    kind = "NotAllowed"
+
+
+class _Loader(NumpyUnpickler):  # type: ignore[misc]
+    def find_class(self, module: str, name: str) -> Any:
+        if f"{module}.{name}" not in allowed_globals():
+            raise NotAllowed(f"{module}.{name} is not on the list")
+        return super().find_class(module, name)
+
+
+def main(job: dict[str, Any], channel: Channel, _watch: Watch) -> dict[str, Any]:
+    """The scan's answer; the converted file lies among the outputs when there is nothing against it."""
+    content = (Path(job["inputs"]) / SOURCE).read_bytes()
+    channel.progress("scanning", 0, 2)
+    found = scan(content)
+    told = msgspec.to_builtins(found)
+    if found.problems or not job["convert"]:
+        return dict(told)
+    channel.progress("converting", 1, 2)
+    outputs = Path(job["outputs"])
+    if found.format == "onnx":
+        (outputs / ONNX).write_bytes(content)
+        return dict(told)
+    if found.format == "skops":
+        model = load_skops(content).estimator
+    else:
+        if content[:2] == b"\x1f\x8b":
+            content = gzip.decompress(content)
+        elif content[:1] == b"\x78":
+            content = zlib.decompress(content)
+        model = _Loader("model", io.BytesIO(content), ensure_native_byte_order=False).load()
+    if not is_classifier(model) or not hasattr(model, "predict_proba"):
+        return dict(
+            told | {"problems": [f"it is a {type(model).__name__}, no fitted scikit-learn classifier with predict_proba"], "convertible": False}
+        )
+    written = dump_skops(model)
+    load_skops(written)
+    (outputs / SKOPS).write_bytes(written)
+    return dict(told | {"estimator": " ".join(repr(model).split())[:500], "joblib": joblib.__version__})

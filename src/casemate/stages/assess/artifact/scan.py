@@ -1,0 +1,187 @@
+"""What a model file is (by its content, never by its name), what it would execute, and whether that is allowed.
+
+A part that cannot be read completely refuses the whole file. The answer to an unknown format is no.
+"""
+
+import gzip
+import io
+import json
+import struct
+import zipfile
+import zlib
+from typing import Any
+
+from casemate.core.errors import VerificationError
+from casemate.core.models import MAX_SKOPS_UNPACKED, untrusted_types
+from casemate.core.types import Record
+from casemate.stages.assess.artifact.allowed import allowed_globals
+from casemate.stages.assess.artifact.pickled import Unreadable, all_names
+
+MAX_HEADER = 100 * 2**20
+MOST_ENTRIES = 100_000
+ONNX_DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
+KERAS_UNSAFE = ("Lambda", "TFOpLambda", "SlicingOpLambda", "PyFunc")
+Array = Any
+
+
+class Scan(Record, frozen=True, kw_only=True):
+    """What a scan says."""
+
+    format: str
+    """`pickle`, `joblib`, `torch`, `keras`, `hdf5`, `onnx`, `safetensors`, `skops` or `unknown`."""
+    names: list[str]
+    """What the file would import, where it is a pickle of any kind."""
+    problems: list[str]
+    """Why it is refused; empty when it is not."""
+    convertible: bool
+    """Whether `casemate model import` can make a safe model file of it."""
+
+
+def scan(content: bytes) -> Scan:
+    """Look at a file's bytes."""
+    try:
+        return _scan(content)
+    except (Unreadable, VerificationError, zipfile.BadZipFile, OSError, EOFError, struct.error, ValueError, RecursionError, zlib.error) as error:
+        return Scan(format="unknown", names=[], problems=[f"it cannot be read completely: {error}"[:300]], convertible=False)
+
+
+def _scan(content: bytes) -> Scan:
+    if not content:
+        return _refused("unknown", ["the file is empty"])
+    if content[:2] == b"\x1f\x8b" or content[:1] == b"\x78":
+        return _pickle("joblib", _unpacked(content))
+    if content[:4] == b"PK\x03\x04":
+        return _zip(content)
+    if content[:8] == b"\x89HDF\r\n\x1a\n":
+        return _hdf5(content)
+    if content[:1] == b"\x80" and content[1] <= 5:
+        return _pickle("pickle", content)
+    if _is_safetensors(content):
+        return _safetensors(content)
+    return _onnx(content)
+
+
+def _refused(kind: str, problems: list[str], names: list[str] | None = None) -> Scan:
+    return Scan(format=kind, names=names or [], problems=problems, convertible=False)
+
+
+def _unpacked(content: bytes) -> bytes:
+    if content[:2] == b"\x1f\x8b":
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+            found = file.read(MAX_SKOPS_UNPACKED + 1)
+    else:
+        worker = zlib.decompressobj()
+        found = worker.decompress(content, MAX_SKOPS_UNPACKED + 1)
+        if not worker.eof or worker.unused_data:
+            raise Unreadable("the compressed data does not end where the file does")
+    if len(found) > MAX_SKOPS_UNPACKED:
+        raise Unreadable("it unpacks to more than it may")
+    return found
+
+
+def _pickle(kind: str, content: bytes) -> Scan:
+    names = sorted(all_names(content))
+    if "joblib.numpy_pickle.NumpyArrayWrapper" in names:
+        kind = "joblib"
+    foreign = [name for name in names if name not in allowed_globals()]
+    if foreign:
+        return _refused(kind, [f"it would import {name}, which is not on the list" for name in foreign[:10]], names)
+    return Scan(format=kind, names=names, problems=[], convertible=True)
+
+
+def _zip(content: bytes) -> Scan:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        entries = archive.infolist()
+        if len(entries) > MOST_ENTRIES or sum(entry.file_size for entry in entries) > MAX_SKOPS_UNPACKED:
+            raise Unreadable("it unpacks to more than it may")
+        names = [entry.filename for entry in entries]
+        if len(set(names)) != len(names):
+            raise Unreadable("two entries have the same name")
+        if any(entry.flag_bits & 1 for entry in entries):
+            raise Unreadable("it is encrypted")
+        if "schema.json" in names:
+            unknown = untrusted_types(content)
+            problems = [f"it holds the type {name}, which is not on the list" for name in unknown[:10]]
+            return Scan(format="skops", names=[], problems=problems, convertible=not problems)
+        if "config.json" in names:
+            return _keras(archive)
+        return _torch(archive, names)
+
+
+def _keras(archive: zipfile.ZipFile) -> Scan:
+    text = archive.read("config.json").decode()
+    found = [word for word in KERAS_UNSAFE if f'"{word}"' in text]
+    modules = {str(value) for value in _values(json.loads(text), "module") if value is not None}
+    foreign = sorted(module for module in modules if module.split(".")[0] not in ("keras", "builtins") or module == "builtins")
+    problems = [f"it has a {word} layer, which holds code" for word in found] + [f"it names the module {module}" for module in foreign[:10]]
+    return _refused("keras", problems or ["Keras models are looked at, not converted: export it to ONNX"])
+
+
+def _values(node: Any, key: str) -> list[Any]:
+    if isinstance(node, dict):
+        own = [node[key]] if key in node else []
+        return own + [value for part in node.values() for value in _values(part, key)]
+    return [value for part in node for value in _values(part, key)] if isinstance(node, list) else []
+
+
+def _torch(archive: zipfile.ZipFile, names: list[str]) -> Scan:
+    pickles = [name for name in names if name.endswith(".pkl")]
+    if not pickles:
+        return _refused("unknown", ["it is an archive of an unknown kind"])
+    found: set[str] = set()
+    for name in pickles:
+        found |= all_names(archive.read(name))
+    fine = ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter", "collections.OrderedDict")
+    foreign = [name for name in sorted(found) if name not in fine and not (name.startswith("torch.") and name.endswith("Storage"))]
+    problems = [f"it would import {name}, which is not on the list" for name in foreign[:10]]
+    if any("/code/" in name for name in names):
+        problems.append("it is TorchScript, which holds code")
+    return _refused(
+        "torch", problems or ["weights without layers: save the layers as a torch.nn.Sequential in train.py, or export to ONNX"], sorted(found)
+    )
+
+
+def _hdf5(content: bytes) -> Scan:
+    if b"Lambda" in content or b"\x80\x04\x95" in content:
+        return _refused("hdf5", ["it holds a Lambda layer or pickled code"])
+    return _refused("hdf5", ["HDF5 models are not converted: export it to ONNX"])
+
+
+def _is_safetensors(content: bytes) -> bool:
+    if len(content) < 10:
+        return False
+    size = struct.unpack("<Q", content[:8])[0]
+    return size <= min(MAX_HEADER, len(content) - 8) and content[8:9] == b"{"
+
+
+def _safetensors(content: bytes) -> Scan:
+    size = struct.unpack("<Q", content[:8])[0]
+    header = json.loads(content[8 : 8 + size])
+    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+    if max(ends, default=0) != len(content) - 8 - size:
+        raise Unreadable("the tensors do not end where the file does")
+    return _refused("safetensors", ["weights without layers: a model needs both; return a torch.nn.Sequential from train.py"])
+
+
+def _onnx(content: bytes) -> Scan:
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    try:
+        model = onnx.load_model_from_string(content)
+    except DecodeError as error:
+        raise Unreadable("it has no format that is known") from error
+    if not model.graph.node:
+        raise Unreadable("it has no format that is known")
+    problems = [
+        f"it needs operators of {domain.domain!r}, which is foreign code" for domain in model.opset_import if domain.domain not in ONNX_DOMAINS
+    ]
+    problems += [f"it has functions of its own in {function.domain!r}" for function in model.functions if function.domain not in ONNX_DOMAINS]
+    outside = [tensor.name for tensor in model.graph.initializer if tensor.data_location == onnx.TensorProto.EXTERNAL]
+    if outside:
+        problems.append(f"{len(outside)} tensors lie in other files")
+    try:
+        onnx.checker.check_model(model)
+    except (onnx.checker.ValidationError, ValueError) as error:
+        problems.append(f"it is invalid: {str(error).splitlines()[0][:200]}")
+    return Scan(format="onnx", names=[], problems=problems, convertible=not problems)

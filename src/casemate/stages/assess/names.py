@@ -1,0 +1,7 @@
+"""The names of the measurements, for whoever asks for some of them without loading what measures."""
+
+PARTS = (
+    "quality", "comparison", "fairness", "shift", "behaviour", "importance", "robustness", "trade-off", "membership", "lira",
+    "attribute inference", "inversion", "memorised rows", "parity", "tables",
+)  # fmt: skip
+"""In the order in which they run."""
