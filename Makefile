@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEV := $(VENV)/.dev
 INSTALLED := $(VENV)/.user
 
-.PHONY: help demo test faults lint bench docs dev lock clean
+.PHONY: help demo torch test faults lint bench docs dev lock clean
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
 
@@ -22,6 +22,10 @@ $(INSTALLED): requirements/core.txt | $(BIN)/python
 $(DEV): requirements/dev.txt $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt
 	@touch $@
+
+torch: $(DEV) ## torch networks too: a CPU build of torch, then what needs it
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/torch.txt
 
 demo: $(INSTALLED) ## from a fresh clone to a signed, verified, served model on a real clinical table
 	@$(BIN)/python demo/demo.py
@@ -50,6 +54,7 @@ docs: $(DEV) ## regenerate docs/reference
 lock: $(DEV) ## resolve requirements again, with hashes; the core is a part of the development set
 	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --extra dev pyproject.toml -o requirements/dev.txt
 	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -c requirements/dev.txt pyproject.toml -o requirements/core.txt
+	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --no-deps requirements/torch.in -o requirements/torch.txt
 	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11 requirements/build.in -o requirements/build.txt
 
 clean: ## remove the environment and caches
