@@ -14,7 +14,7 @@ MOST_OPERATIONS = 20_000_000
 WRAPPER = "joblib.numpy_pickle.NumpyArrayWrapper"
 
 
-_PURE: Any = pickle._Unpickler  # type: ignore[attr-defined] # noqa: SLF001 - only the pure-Python reader shows its opcodes
+_PURE: Any = pickle._Unpickler  # noqa: SLF001 - only the pure-Python reader shows its opcodes
 
 
 class Unreadable(ValueError):
