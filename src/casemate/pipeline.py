@@ -203,7 +203,10 @@ def _release(shop: Workshop, work: Run, principal: str, dataset: SealedDataset, 
     def register(tx: Any, record: Release) -> None:
         shop.registry.register(tx, record, shop.engine.clock.now().isoformat())
 
-    record = work.step("release", Release, decide, commit=register)
+    def pictures(record: Release) -> dict[str, bytes]:
+        return {name: shop.objects.get(record.files[name]) for name in ("model-card.md", "model-card.html")}
+
+    record = work.step("release", Release, decide, pictures=pictures, commit=register)
     shop.reporter.stage("release", record)
     return record
 

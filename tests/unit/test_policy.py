@@ -30,6 +30,7 @@ EXTRA = {
 }
 IRREVERSIBLE = {
     "model:approve",
+    "gate:waive",
     "model:export",
     "keys:shred",
     "keys:rotate",
@@ -64,7 +65,7 @@ MAY = {
     "owner": set(actions()),
     "steward": {
         *("dataset:list", "dataset:read", "run:read", "model:list", "model:read", "keys:read", "project:check", "backup:create"),
-        *("access:break-glass", "access:delegate"),
+        *("access:break-glass", "access:delegate", "dataset:quarantine", "dataset:statistics", "budget:read"),
     },
     "scientist": {
         *(
@@ -77,10 +78,13 @@ MAY = {
             "model:list",
             "model:read",
             "model:sign",
+            "model:import",
+            "dataset:statistics",
+            "budget:read",
             "project:check",
         ),
     },
-    "approver": {"model:approve", "model:list", "model:read", "run:read", "dataset:list", "access:delegate"},
+    "approver": {"model:approve", "gate:waive", "model:list", "model:read", "run:read", "dataset:list", "access:delegate"},
     "operator": {
         *("gateway:start", "gateway:read", "metrics:read", "run:read", "run:cancel", "model:list", "model:read", "dataset:list"),
         *("outbox:read", "outbox:send", "store:read", "store:upgrade", "backup:create", "project:check", "project:repair", "keys:read"),
@@ -88,11 +92,11 @@ MAY = {
     },
     "auditor": {
         *("run:read", "audit:read", "model:list", "model:read", "dataset:list", "metrics:read", "access:read", "access:review", "keys:read"),
-        *("outbox:read", "store:read", "project:check", "gateway:read", "access:delegate"),
+        *("outbox:read", "store:read", "project:check", "gateway:read", "access:delegate", "budget:read"),
     },
     "privacy-officer": {
         *("keys:shred", "dataset:read", "dataset:list", "run:read", "model:list", "model:read", "audit:read", "access:read", "access:review"),
-        "access:delegate",
+        *("access:delegate", "dataset:statistics", "budget:read"),
     },
     "custodian": {
         *("keys:read", "keys:rotate", "keys:disable", "keys:enable", "keys:protect", "keys:migrate", "keys:backup", "keys:signer"),
@@ -341,7 +345,7 @@ def oracle(principal, roles, action, resource, situation, context):
             forbidden = True
         if action == "model:approve" and principal.name in (context.get("trainer"), context.get("steward")):
             forbidden = True
-    elif action in ("model:approve", "access:grant", "access:delegate", "policy:change"):
+    elif action in ("model:approve", "gate:waive", "access:grant", "access:delegate", "policy:change"):
         forbidden = True
     forbidden |= "custodian" in roles and action in SEES_NO_DATA
     if situation.risk >= 50 and principal.kind == "User" and action != "access:self":

@@ -74,14 +74,15 @@ def _card(model: TrainedModel, assessment: Assessment) -> dict[str, Any]:
             "value": f"{metric.value:.6f}",
             "confidenceInterval": {"lowerBound": f"{metric.low:.6f}", "upperBound": f"{metric.high:.6f}"},
         }
-        for name, metric in sorted(assessment.metrics.items())
+        for name, metric in sorted((assessment.metrics | assessment.figures).items())
     ]
     return {
         "modelParameters": {
             "task": "classification",
-            "architectureFamily": "scikit-learn",
+            "architectureFamily": "torch" if "network.json" in model.files else "scikit-learn",
             "modelArchitecture": model.estimator[:300],
             "datasets": [{"ref": "dataset"}],
         },
         "quantitativeAnalysis": {"performanceMetrics": figures},
+        "considerations": {"technicalLimitations": assessment.inconclusive[:50]},
     }

@@ -12,7 +12,7 @@ from casemate.core.files import scratch_folder
 from casemate.core.sandbox.run import Progress
 from casemate.core.signatures import Signer
 from casemate.core.types import Assessment, Lineage, Release, SealedDataset, TrainedModel, Waived
-from casemate.stages.release import bundle, gate, mlbom
+from casemate.stages.release import bundle, card, gate, mlbom
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,8 @@ def decide(
         assess_digest=sha256_record(assessment),
     )
     name = config.project.name
-    card = bundle.Card(
+    markdown, page = card.write(f"{name}@{version}", card.sections(config, lineage, dataset, model, assessment, verdict))
+    described = bundle.Card(
         name=name,
         model_version=version,
         inputs=dataset.schema,
@@ -68,7 +69,9 @@ def decide(
     )
     stored = dict(model.files)
     documents = {
-        bundle.CARD: card.to_json(),
+        bundle.CARD: described.to_json(),
+        card.NAME: markdown,
+        card.PAGE: page,
         "mlbom.cdx.json": mlbom.build(name, version, lineage, dataset, model, assessment, model.files),
     }
     signature = None

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import binomtest
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -15,12 +16,16 @@ from sklearn.preprocessing import OrdinalEncoder
 from sklearn.tree import DecisionTreeClassifier
 
 from casemate.core.threads import fitting
+from casemate.core.types import MISSING_CATEGORY
 from casemate.stages.data.checks.interface import Answer, Subject
 
 ROWS = 4_000
 MOST_FEATURES = 200
 FOLDS = 3
-SUSPICIOUS, CERTAIN, LEAD = 0.9, 0.999, 0.02
+SUSPICIOUS, CERTAIN, LEAD = 0.9, 0.995, 0.02
+FILLED_LATER = 0.85
+"""AUC of a feature's mere presence from which it is taken for filled in after the outcome."""
+PURE, LEAST, SURE = 0.99, 20, 1e-6
 Array = np.ndarray[Any, Any]
 
 
@@ -41,17 +46,41 @@ def check(subject: Subject) -> Answer:
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
     alone = {name: _auc(_tree(len(codes)), frame[[name]], codes, folds) for name in names}
     answer.figures["leakage_auc"] = max(alone.values(), default=0.5)
+    missing = _missing(subject.frame.iloc[at[kept]])
     for name, value in sorted(alone.items(), key=lambda item: -item[1]):
+        _presence(name, missing[name], codes, answer)
         if value < SUSPICIOUS:
-            break
+            continue
         others = frame.drop(columns=[name])
         rest = _auc(HistGradientBoostingClassifier(max_iter=50, random_state=0), others, codes, folds) if others.shape[1] else 0.5
-        if (value >= CERTAIN and rest < value - LEAD / 4) or value > rest + LEAD:
-            text = f"{name!r} alone predicts the target with AUC {value:.3f}, all other features together with {rest:.3f}: it may know the answer"
-            answer.say("data.leakage", "high", text, name, "medium")
-        elif value >= CERTAIN:
-            answer.say("data.leakage", "medium", f"{name!r} alone predicts the target with AUC {value:.4f}", name, "low")
+        filled = _auc(_tree(len(codes)), pd.DataFrame({name: missing[name].astype(float)}), codes, folds)
+        if value <= rest + LEAD and value < CERTAIN:
+            continue
+        later = filled >= FILLED_LATER
+        severity = "high" if later or (value >= CERTAIN and rest < value - LEAD) else "low"
+        text = f"{name!r} alone predicts the target with AUC {value:.3f}, all other features together with {rest:.3f}"
+        text += f", and whether it is filled in with {filled:.3f}: it may be known only after the outcome" if later else ": it may know the answer"
+        answer.say("data.leakage", severity, text, name, "medium")
     return answer
+
+
+def _missing(frame: pd.DataFrame) -> dict[str, Array]:
+    return {str(name): np.asarray(frame[name].isna() | (frame[name] == MISSING_CATEGORY)) for name in frame.columns}
+
+
+def _presence(name: str, missing: Array, codes: Array, answer: Answer) -> None:
+    """A feature that is there, or not there, for one class only."""
+    for absent in (False, True):
+        group = codes[missing == absent]
+        if not LEAST <= len(group) <= len(codes) - LEAST:
+            continue
+        counts = np.bincount(group, minlength=int(codes.max()) + 1)
+        usual = float(np.mean(codes == counts.argmax()))
+        p = binomtest(int(counts.max()), len(group), min(max(usual, 1e-6), 1 - 1e-6), alternative="greater").pvalue
+        if counts.max() >= PURE * len(group) and p < SURE:
+            word = "missing" if absent else "filled in"
+            text = f"where {name!r} is {word}, {counts.max() / len(group):.1%} of {len(group)} rows have one class (usual: {usual:.1%})"
+            answer.say("data.leakage-presence", "medium", text, name, "medium")
 
 
 def _tree(rows: int) -> DecisionTreeClassifier:

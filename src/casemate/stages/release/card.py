@@ -1,0 +1,125 @@
+"""The model card: what the model is for, what was measured and how it was judged; written from the evidence, never by hand.
+
+Source of the form: Mitchell et al., Model Cards for Model Reporting (FAT* 2019).
+"""
+
+from typing import Any
+
+from casemate.config import Config
+from casemate.core.page import Section, page
+from casemate.core.types import Assessment, Interval, Lineage, SealedDataset, TrainedModel, Verdict
+from casemate.stages.release.gate import figures
+
+MOST_ROWS = 40
+NAME, PAGE = "model-card.md", "model-card.html"
+LEAD = "Figures are measured on rows that the training code never saw, with 95 % intervals; gates are kept by the bad end of each interval."
+
+
+def sections(
+    config: Config, lineage: Lineage, dataset: SealedDataset, model: TrainedModel, assessment: Assessment, verdict: Verdict
+) -> list[Section]:
+    """The card's parts, each only if there is something to say."""
+    found = figures(dataset, model, assessment)
+    parts = [
+        Section(
+            "Model",
+            "",
+            ["", ""],
+            [
+                ["purpose", config.project.purpose],
+                ["estimator", model.estimator[:200]],
+                ["training", model.mode],
+                ["target", f"{dataset.schema.target}: {', '.join(dataset.schema.classes[:12])}"],
+                ["served as", assessment.serve_format],
+                ["run", lineage.run],
+            ],
+        ),
+        Section("Verdict", verdict.outcome, ["", "gate", "value", "required", ""], [_gate(result) for result in verdict.gates]),
+        Section(
+            "Figures",
+            "",
+            ["figure", "value", "95 % interval"],
+            [[name, _number(figure.value), _range(figure)] for name, figure in sorted(found.items())],
+        ),
+    ]
+    if model.privacy:
+        told = model.privacy
+        text = f"epsilon {told['epsilon']:.3f} at delta {told['delta']:g} for each {told['unit']}; not covered: {told['not_covered']}."
+        parts.append(Section("Differential privacy", text))
+    curve = assessment.robustness.get("curve", [])
+    if curve:
+        rows = [[point["eps"], point["robust_accuracy"], point.get("certified_accuracy", ""), point["noise_accuracy"]] for point in curve]
+        text = (
+            f"Attacks: {', '.join(assessment.robustness['attacks'])}; eps in {assessment.robustness['unit']}; {assessment.robustness['rows']} rows."
+        )
+        if assessment.tradeoff:
+            plain = {point["eps"]: point["robust_accuracy"] for point in assessment.tradeoff["plain_curve"]}
+            text += f" Without hardening: accuracy {assessment.tradeoff['plain_accuracy']:.3f}, robust accuracy "
+            text += ", ".join(f"{value:.3f} at {eps:g}" for eps, value in plain.items()) + "."
+        parts.append(Section("Robustness", text, ["eps", "robust accuracy", "certified", "under noise"], rows))
+    if assessment.compared:
+        rows = [[name, _number(figure.value), _range(figure)] for name, figure in sorted(assessment.compared.items())]
+        counts = assessment.mcnemar
+        gained, lost, p = (counts.get(name, default) for name, default in (("gained", 0), ("lost", 0), ("p", 1)))
+        text = f"Against {assessment.previous} on the same rows: {gained:g} gained, {lost:g} lost, p {p:.3g}."
+        parts.append(Section("Compared with the model before", text, ["figure", "difference", "95 % interval"], rows))
+    if assessment.fairness:
+        heads = ["attribute", "group", "rows", "selection rate", "accuracy", "true positive rate", "false positive rate"]
+        keys = ("column", "value", "rows", "selection_rate", "accuracy", "true_positive_rate", "false_positive_rate")
+        parts.append(Section("Groups", "", heads, [[group[key] if group[key] is not None else "" for key in keys] for group in assessment.fairness]))
+    if assessment.importance:
+        rows = [[row["feature"], row["mean"], row["std"]] for row in assessment.importance[:MOST_ROWS]]
+        parts.append(Section("What matters", "Loss of log-likelihood when a feature is shuffled.", ["feature", "mean", "deviation"], rows))
+    if assessment.behaviour:
+        rows = [
+            [test["name"], test["expect"], test["rows"], test["broken"], "passed" if test["passed"] else "refused"] for test in assessment.behaviour
+        ]
+        parts.append(Section("Behaviour", "", ["test", "expects", "rows", "broken", ""], rows))
+    if assessment.slices:
+        worst = sorted(assessment.slices, key=lambda part: part["accuracy"])[:MOST_ROWS]
+        parts.append(
+            Section("Slices", "", ["column", "value", "rows", "accuracy"], [[s["column"], s["value"], s["rows"], s["accuracy"]] for s in worst])
+        )
+    seen = [*dataset.findings, *model.findings, *assessment.findings]
+    if seen:
+        parts.append(Section("Findings", "", ["", "what"], [[finding.severity, finding.message] for finding in seen[:MOST_ROWS]]))
+    if assessment.inconclusive:
+        parts.append(Section("What could not be told", "", ["measurement"], [[text] for text in assessment.inconclusive]))
+    rows = [["name", f"{dataset.name}@{dataset.version}"], ["rows", dataset.rows], ["held out", dataset.holdout], ["left out", dataset.excluded]]
+    parts.append(Section("Data", "", ["", ""], rows))
+    return parts
+
+
+def write(title: str, parts: list[Section]) -> tuple[bytes, bytes]:
+    """(Markdown, HTML)."""
+    lines = [f"# {title}", "", LEAD, ""]
+    for part in parts:
+        lines += [f"## {part.title}", ""]
+        if part.text:
+            lines += [_escaped(part.text), ""]
+        if part.rows:
+            lines += [f"| {' | '.join(part.heads)} |", "|" + "---|" * len(part.heads)]
+            lines += [f"| {' | '.join(_cell(cell) for cell in row)} |" for row in part.rows]
+            lines.append("")
+    return "\n".join(lines).encode(), page(title, LEAD, parts)
+
+
+def _gate(result: Any) -> list[Any]:
+    return [result.outcome, result.gate, "" if result.value is None else _number(result.value), result.limit, result.waiver]
+
+
+def _number(value: float) -> str:
+    return f"{value:.4f}"
+
+
+def _range(figure: Interval) -> str:
+    return "" if figure.low == figure.high else f"{figure.low:.4f} to {figure.high:.4f}"
+
+
+def _cell(value: Any) -> str:
+    return _escaped(f"{value:.4g}" if isinstance(value, float) else str(value))
+
+
+def _escaped(text: str) -> str:
+    """Text that no Markdown reader takes for structure or HTML."""
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

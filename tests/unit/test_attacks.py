@@ -1,0 +1,200 @@
+"""Evasion attacks stay inside what an attacker can do, bounds hold against every attack, and tricks do not pass for robustness."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.compose import make_column_transformer
+from sklearn.datasets import load_breast_cancer
+from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import KBinsDiscretizer, OneHotEncoder, StandardScaler
+from sklearn.tree import DecisionTreeClassifier
+
+from casemate.config import AssessTable, FeatureTable, RobustnessTable
+from casemate.core.attacks.aim import aim
+from casemate.core.attacks.certify import certified, smoothed
+from casemate.core.attacks.decision import Decision
+from casemate.core.attacks.gradient import Gradient
+from casemate.core.attacks.search import Search
+from casemate.core.models import SkopsModel
+from casemate.core.types import ColumnSchema, Schema
+from casemate.stages.assess import robustness
+from casemate.stages.assess.sample import Sample
+
+WARDS = ["A", "B", "C"]
+
+
+@pytest.fixture(scope="module")
+def clinic_rows():
+    """Two numbers, a whole number, a category; the label follows all of them."""
+    generator = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "dose": generator.normal(50, 10, 600),
+            "age": generator.integers(18, 90, 600).astype(float),
+            "visits": generator.integers(0, 10, 600).astype(float),
+            "ward": generator.choice(WARDS, 600).astype(object),
+        }
+    )
+    score = (frame["dose"] - 50) / 10 + (frame["visits"] - 5) / 3 + (frame["ward"] == "C") * 1.5 + (frame["age"] - 54) / 40
+    codes = (score + 0.3 * generator.standard_normal(600) > 0.5).astype(np.int64).to_numpy()
+    columns = [
+        ColumnSchema(name="dose", type="number", min=0.0, max=120.0),
+        ColumnSchema(name="age", type="number", min=18.0, max=90.0),
+        ColumnSchema(name="visits", type="number", min=0.0, max=10.0),
+        ColumnSchema(name="ward", type="category", categories=WARDS),
+    ]
+    return Schema(target="y", classes=["0", "1"], columns=[*columns, ColumnSchema(name="y", type="category", use=False)]), frame, codes
+
+
+def model_of(final, frame, codes):
+    numbers = ["dose", "age", "visits"]
+    columns = make_column_transformer((OneHotEncoder(handle_unknown="ignore", sparse_output=False), ["ward"]), (StandardScaler(), numbers))
+    return SkopsModel(make_pipeline(columns, final).fit(frame, codes))
+
+
+ESTIMATORS = [
+    LogisticRegression(),
+    DecisionTreeClassifier(max_depth=6, random_state=0),
+    RandomForestClassifier(20, max_depth=6, random_state=0),
+    ExtraTreesClassifier(20, max_depth=6, random_state=0),
+    HistGradientBoostingClassifier(max_iter=20, random_state=0),
+]
+
+
+def attacked(target, eps, seed=0):
+    best, every = target.start.copy(), np.arange(len(target.codes))
+    margins = target.margin(best, every)
+    for attack in (Gradient(), Search(), Decision(5)):
+        if attack.applies(target):
+            attack.improve(target, best, margins, eps, 15, seed)
+    return best, margins
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
+def test_no_attack_does_what_the_attacker_cannot_do(clinic_rows, estimator):
+    schema, frame, codes = clinic_rows
+    limits = RobustnessTable(
+        features={
+            "age": FeatureTable(change="none"),
+            "dose": FeatureTable(change="down", budget=7.0),
+            "visits": FeatureTable(integer=True, change="up"),
+            "ward": FeatureTable(to=["B", "C"]),
+        }
+    )
+    target = aim(model_of(estimator, frame, codes), schema, (frame[:80].reset_index(drop=True), codes[:80]), frame, limits)
+    best, _ = attacked(target, 1.0)
+    changed = target.rows(best, np.arange(80))
+    before = frame[:80].reset_index(drop=True)
+    assert (changed["age"] == before["age"]).all()
+    assert (changed["dose"] <= before["dose"] + 1e-9).all() and (changed["dose"] >= before["dose"] - 7.0 - 1e-9).all()
+    assert (changed["visits"] >= before["visits"]).all() and (changed["visits"] == changed["visits"].round()).all()
+    assert (changed["visits"] <= 10).all() and (changed["dose"] >= 0).all()
+    moved = changed["ward"] != before["ward"]
+    assert set(changed["ward"][moved]) <= {"B", "C"}
+    assert not changed.equals(before)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize("eps", [0.02, 0.1, 0.4])
+def test_what_is_certified_withstands_every_attack(clinic_rows, estimator, eps):
+    schema, frame, codes = clinic_rows
+    target = aim(model_of(estimator, frame, codes), schema, (frame[:60].reset_index(drop=True), codes[:60]), frame, RobustnessTable())
+    keeps, method = certified(target, eps, 60)
+    _, margins = attacked(target, eps)
+    assert method
+    assert not np.any(keeps & (margins <= 0))
+    if eps == 0.02:
+        assert keeps.mean() > 0.2
+
+
+def test_one_tree_and_a_linear_model_are_certified_exactly(clinic_rows):
+    """For these the bound is the truth, so a strong attack and the bound meet."""
+    schema, frame, codes = clinic_rows
+    for estimator in ESTIMATORS[:2]:
+        target = aim(model_of(estimator, frame, codes), schema, (frame[:60].reset_index(drop=True), codes[:60]), frame, RobustnessTable())
+        keeps, _ = certified(target, 0.2, 60)
+        _, margins = attacked(target, 0.2)
+        assert np.mean(keeps) == pytest.approx(np.mean(margins > 0), abs=0.05)
+
+
+def test_a_model_that_nothing_is_known_of_gets_no_certificate(clinic_rows):
+    schema, frame, codes = clinic_rows
+    from sklearn.svm import SVC
+
+    target = aim(model_of(SVC(probability=False), frame, codes), schema, (frame[:5], codes[:5]), frame, RobustnessTable())
+    assert certified(target, 0.1, 5) is None
+
+
+@pytest.fixture(scope="module")
+def tumours():
+    content = load_breast_cancer(as_frame=True)
+    frame, codes = content.data, content.target.to_numpy().astype(np.int64)
+    columns = [ColumnSchema(name=name, type="number", min=float(v.min()), max=float(v.max())) for name, v in frame.items()]
+    schema = Schema(target="y", classes=["0", "1"], columns=[*columns, ColumnSchema(name="y", type="category", use=False)])
+    order = np.random.default_rng(0).permutation(len(codes))
+    train, test = order[:400], order[400:]
+    return schema, Sample(frame.iloc[train].reset_index(drop=True), codes[train]), Sample(frame.iloc[test].reset_index(drop=True), codes[test])
+
+
+def measured(model, tumours, **options):
+    schema, members, holdout = tumours
+    table = AssessTable(eps=[0.2], attack_rows=60, attack_steps=15)
+    return robustness.measure(model, schema, holdout, members, table, RobustnessTable(**options), [], 0, lambda *_: None)
+
+
+def test_rounding_the_inputs_hides_gradients_and_is_not_called_robust(tumours):
+    """Gradient masking: coarse bins leave no slope for small steps, yet the model falls like the smooth one."""
+    _, members, _ = tumours
+    smooth = SkopsModel(make_pipeline(StandardScaler(), LogisticRegression()).fit(members.frame, members.codes))
+    coarse = make_pipeline(
+        KBinsDiscretizer(12, encode="ordinal", strategy="quantile", quantile_method="averaged_inverted_cdf"), LogisticRegression(max_iter=2000)
+    )
+    masked = SkopsModel(coarse.fit(members.frame, members.codes))
+    open_, hidden = (measured(model, tumours)["curve"][0] for model in (smooth, masked))
+    assert hidden["robust_accuracy"] <= open_["robust_accuracy"] + 0.15
+    assert hidden["robust_accuracy"] < hidden["noise_accuracy"] - 0.1
+
+
+class Distilled(SkopsModel):
+    """A model that shows probabilities of 0 and 1 only, as defensive distillation does, and no other score."""
+
+    def predict(self, frame):
+        labels, probabilities = super().predict(frame)
+        return labels, np.round(probabilities)
+
+    def scores(self, frame):
+        return self.predict(frame)[1]
+
+
+def test_saturated_scores_are_broken_by_the_attack_that_sees_labels_only(tumours):
+    schema, members, holdout = tumours
+    estimator = make_pipeline(StandardScaler(), LogisticRegression()).fit(members.frame, members.codes)
+    found = measured(Distilled(estimator), tumours, decision_rows=60)
+    plain = measured(SkopsModel(estimator), tumours)
+    assert "hop-skip-jump" in found["attacks"]
+    assert found["curve"][0]["robust_accuracy"] <= plain["curve"][0]["robust_accuracy"] + 0.2
+
+
+def test_attacks_are_stronger_than_noise_of_the_same_size(tumours):
+    _, members, _ = tumours
+    found = measured(SkopsModel(make_pipeline(StandardScaler(), LogisticRegression()).fit(members.frame, members.codes)), tumours)
+    assert found["curve"][0]["robust_accuracy"] < found["curve"][0]["noise_accuracy"]
+
+
+def test_smoothing_certifies_less_at_larger_radii_and_nothing_beyond_what_the_noise_can_show(tumours):
+    schema, members, holdout = tumours
+    model = SkopsModel(make_pipeline(StandardScaler(), LogisticRegression()).fit(members.frame, members.codes))
+    target = aim(model, schema, (holdout.frame[:20], holdout.codes[:20]), members.frame, RobustnessTable())
+    near, far, beyond = smoothed(target, 0.25, [0.05, 0.3, 5.0], 20, 300, 0)
+    assert 1 >= near >= far >= beyond == 0.0
+    assert near > 0.5
+
+
+def test_a_range_unit_needs_pinned_ranges(tumours):
+    schema, members, holdout = tumours
+    open_ended = Schema(target="y", classes=["0", "1"], columns=[ColumnSchema(name=c.name, type=c.type, use=c.use) for c in schema.columns])
+    model = SkopsModel(LogisticRegression(max_iter=20, tol=1.0).fit(members.frame, members.codes))
+    found = robustness.measure(model, open_ended, holdout, members, AssessTable(), RobustnessTable(unit="range"), [], 0, lambda *_: None)
+    assert "pinned range" in found["inconclusive"]

@@ -1,0 +1,240 @@
+"""Is this the table that it should be: rules, units, drift, leakage, order."""
+
+import datetime
+import operator
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from casemate import config as configuration
+from casemate.config import DataTable, RuleTable
+from casemate.core.errors import ConfigError
+from casemate.core.frame import codes_of, features_of
+from casemate.stages.data import schema as schemas
+from casemate.stages.data import source
+from casemate.stages.data.checks import balance, drift, leakage, rules, split, units
+from casemate.stages.data.checks.interface import Subject
+from casemate.stages.data.checks.profile import profile
+
+LEAST = '[project]\nname = "p"\nid = "p-1"\n[train]\nentry = "train.py:build"\n[data]\nsource = "t.csv"\ntarget = "y"\n'
+STAY = pa.table(
+    {
+        "admitted": pa.array([datetime.datetime(2026, 1, day) for day in (1, 2, 3, 4)], pa.timestamp("us")),
+        "left": pa.array([datetime.datetime(2026, 1, 5), datetime.datetime(2026, 1, 1), None, datetime.datetime(2026, 1, 4)], pa.timestamp("us")),
+        "dose": [1.0, 6.0, None, 2.0],
+        "weight": [70.0, 1.0, 80.0, 60.0],
+        "ward": ["A", "B", "C", None],
+        "a name": [1.0, 2.0, 3.0, 4.0],
+    }
+)
+
+
+def broken(check, when=None, **more):
+    answer, told = rules.check(STAY, [RuleTable(name="r", check=check, when=when, **more)])
+    return told[0]["broken"], told[0]["unknown"], answer
+
+
+@pytest.mark.parametrize(
+    ("check", "when", "wrong", "unknown"),
+    [
+        ("left >= admitted", None, 1, 1),
+        ("dose <= 5 * weight", None, 1, 1),
+        ("0 < dose < 5", None, 1, 1),
+        ("ward in ['A', 'B']", None, 1, 1),
+        ("ward not in ['A']", None, 1, 1),
+        ("dose is not None", None, 1, 0),
+        ("left is not None or ward == 'C'", None, 0, 0),
+        ("dose > 1.5", "ward == 'B'", 0, 0),
+        ("dose < 5", "ward == 'B'", 1, 0),
+        ("days(left - admitted) <= 3", None, 1, 1),
+        ("year(admitted) == 2026 and admitted < '2026-01-04'", None, 1, 0),
+        ("abs(-dose) == dose", None, 0, 1),
+        ("column('a name') + 1 == column('a name') / 1 - -1", None, 0, 0),
+        ("not (ward == 'A')", None, 1, 1),
+        ("length(lower(ward)) == 1", None, 0, 1),
+    ],
+)
+def test_a_rule_counts_the_rows_that_break_it_and_those_that_cannot_be_told(check, when, wrong, unknown):
+    assert broken(check, when)[:2] == (wrong, unknown)
+
+
+def test_a_broken_rule_is_a_finding_with_its_severity_rows_and_figure():
+    _, _, answer = broken("dose <= 5 * weight", severity="medium")
+    assert (answer.findings[0].severity, answer.findings[0].location) == ("medium", "row 1 (counting from 0)")
+    assert answer.figures == {"rule_violations": 1.0}
+    assert broken("dose <= 5 * weight", tolerate=0.5)[2].findings == []
+
+
+@pytest.mark.parametrize(
+    ("check", "expected"),
+    [
+        ("__import__('os').system('x')", "means nothing here"),
+        ("dose.__class__", "means nothing here"),
+        ("(lambda: 1)()", "means nothing here"),
+        ("open('x')", "no function 'open'"),
+        ("[d for d in dose]", "means nothing here"),
+        ("dose >", "is no expression"),
+        ("dosage > 1", "there is no column 'dosage'"),
+        ("dose + 1", "neither true nor false"),
+        ("dose > ward", "cannot be computed"),
+        ("ward in [dose]", "numbers or texts only"),
+        ("dose > 1" + " and dose > 1" * 200, "too long"),
+        ("f'{dose}' == '1'", "means nothing here"),
+        ("dose if ward else weight", "means nothing here"),
+        ("1 << dose", "means nothing here"),
+    ],
+)
+def test_what_is_no_rule_is_refused_by_name_and_never_run(check, expected):
+    with pytest.raises(ConfigError, match=r"\[\[data.rules\]\] r") as caught:
+        broken(check)
+    assert expected in caught.value.message
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.one_of(st.none(), st.floats(-100, 100)), min_size=1, max_size=20),
+    st.floats(-100, 100),
+    st.sampled_from(["<", "<=", ">", ">=", "==", "!="]),
+)
+def test_comparisons_agree_with_plain_python(values, limit, sign):
+    table = pa.table({"x": pa.array(values, pa.float64())})
+    found = rules.evaluate(table, f"x {sign} {limit!r}" if limit >= 0 else f"x {sign} -{abs(limit)!r}", "r").to_pylist()
+    compare = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq, "!=": operator.ne}[sign]
+    assert found == [None if value is None else compare(value, limit) for value in values]
+
+
+def subject_of(frame: pd.DataFrame, extra: str = "", target="y") -> Subject:
+    config = configuration.parse(LEAST + extra)
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    options = config.data
+    findings: list = []
+    table = pa.table({name: source._typed(table[name], name, options, findings) for name in table.column_names})
+    pinned, _ = schemas.infer(table, options)
+    return Subject(table, features_of(table, pinned), codes_of(table, pinned), None, pinned, config)
+
+
+def patients(count=600, seed=0):
+    generator = np.random.default_rng(seed)
+    frame = pd.DataFrame(
+        {"weight": generator.normal(75, 10, count), "temp": generator.normal(37, 0.5, count), "ward": generator.choice(["A", "B"], count)}
+    )
+    frame["y"] = (frame["weight"] + 5 * generator.standard_normal(count) > 75).astype(int).astype(str)
+    return frame
+
+
+def test_rows_in_another_unit_are_named_with_that_unit():
+    frame = patients()
+    frame.loc[:6, "weight"] *= 1000
+    frame.loc[10:14, "temp"] = frame.loc[10:14, "temp"] * 9 / 5 + 32
+    found = units.check(subject_of(frame, '[data.columns]\nweight = { unit = "kg" }\ntemp = { unit = "degC" }\n')).findings
+    assert [finding.message for finding in found] == ["7 cells of 'weight' look like g, not kg", "5 cells of 'temp' look like degF, not degC"]
+    assert all(finding.severity == "high" for finding in found)
+    assert units.check(subject_of(patients(), '[data.columns]\nweight = { unit = "kg" }\n')).findings == []
+    with pytest.raises(ConfigError, match="unit 'stoned' is unknown"):
+        units.check(subject_of(frame, '[data.columns]\nweight = { unit = "stoned" }\n'))
+
+
+def test_drift_names_the_columns_that_moved_and_no_other():
+    first, second = subject_of(patients(3000, 0)), patients(3000, 1)
+    pinned = profile(first.table, first.schema)
+    same = profile(subject_of(second).table, first.schema, pinned)
+    assert drift.check(pinned, same, "v1")[0].findings == []
+    second["weight"] += 8
+    second["ward"] = np.where(np.random.default_rng(2).random(3000) < 0.5, "A", second["ward"])
+    moved, told = drift.check(pinned, profile(subject_of(second).table, first.schema, pinned), "v1")
+    assert {finding.location for finding in moved.findings} == {"weight", "ward"}
+    assert moved.figures["drift"] > drift.MUCH
+    assert {row["column"] for row in told} == {"weight", "temp", "ward", "y"}
+
+
+def test_a_small_table_does_not_cry_drift():
+    first = subject_of(patients(40, 0))
+    pinned = profile(first.table, first.schema)
+    assert drift.check(pinned, profile(subject_of(patients(40, 5)).table, first.schema, pinned), "v1")[0].findings == []
+
+
+def test_a_feature_that_is_filled_in_after_the_outcome_is_named():
+    frame = patients()
+    assert [finding.severity for finding in leakage.check(subject_of(frame)).findings] in ([], ["low"])
+    frame["discharge_code"] = np.where(frame["y"] == "1", np.random.default_rng(3).choice(["D1", "D2"], len(frame)), None)
+    found = leakage.check(subject_of(frame))
+    assert ("data.leakage", "high", "discharge_code") in [(finding.id, finding.severity, finding.location) for finding in found.findings]
+    assert found.figures["leakage_auc"] > 0.99
+
+
+def test_an_easy_problem_is_not_called_leaky():
+    """The best feature of the tumour data alone has AUC 0.97; all others together are better."""
+    from sklearn.datasets import load_breast_cancer
+
+    frame = load_breast_cancer(as_frame=True).frame.rename(columns={"target": "y"}).astype({"y": str})
+    assert leakage.check(subject_of(frame)).findings == []
+
+
+def test_rows_on_both_sides_of_the_split_are_counted():
+    frame = pd.concat([patients(200)] * 2, ignore_index=True)
+    subject = subject_of(frame)
+    holdout = np.arange(400) >= 300
+    found = split.check(subject, holdout, np.zeros(400, dtype=bool))
+    assert found.figures["contamination"] == 1.0
+    assert "data.contamination" in [finding.id for finding in found.findings]
+    unique = split.check(subject_of(patients(400)), holdout, np.zeros(400, dtype=bool))
+    assert unique.figures["contamination"] == 0.0
+
+
+def test_a_table_in_which_rows_follow_their_neighbours_must_not_be_cut_at_random():
+    frame = patients(1000)
+    assert split.check(subject_of(frame), np.zeros(1000, bool), np.zeros(1000, bool)).findings == []
+    frame["y"] = (np.sin(np.arange(1000) / 30) > 0).astype(int).astype(str)
+    found = split.check(subject_of(frame), np.zeros(1000, bool), np.zeros(1000, bool)).findings
+    assert [(finding.id, finding.severity) for finding in found] == [("data.order", "high")]
+    assert split.check(subject_of(frame, "[train.network]\n".replace("[train.network]\n", "")), np.zeros(1000, bool), np.zeros(1000, bool)).findings
+    ordered = configuration.parse(LEAST, ['train.split="ordered"'])
+    calm = Subject(*(getattr(subject_of(frame), name) for name in ("table", "frame", "codes", "groups", "schema")), ordered)
+    assert split.check(calm, np.zeros(1000, bool), np.zeros(1000, bool)).findings == []
+    sorted_rows = frame.sort_values("y", ignore_index=True)
+    assert split.check(subject_of(sorted_rows), np.zeros(1000, bool), np.zeros(1000, bool)).findings == []
+
+
+def test_shared_identifiers_without_a_subject_are_told():
+    frame = patients(100)
+    frame["patient"] = [f"P{i // 2}" for i in range(100)]
+    found = split.check(subject_of(frame, '[data.columns]\npatient = { class = "identifier" }\n'), np.zeros(100, bool), np.zeros(100, bool))
+    assert "data.group-leakage" in [finding.id for finding in found.findings]
+
+
+def test_imbalance_empty_constant_and_protected_columns_are_told():
+    frame = patients(400)
+    frame["y"] = np.where(np.arange(400) < 390, "0", "1")
+    frame["site"], frame["gender"] = 1.0, np.where(np.arange(400) % 2, "f", "m")
+    found = {finding.id: finding for finding in balance.check(subject_of(frame)).findings}
+    assert {"data.imbalance", "data.constant-column", "data.protected"} <= set(found)
+    assert "'gender'" in found["data.protected"].message
+    declared = subject_of(frame, "[data.columns]\ngender = { protected = true }\n")
+    assert "data.protected" not in {finding.id for finding in balance.check(declared).findings}
+
+
+def test_declared_limits_are_pinned_and_checked_at_once(tmp_path):
+    options = DataTable(source="x", target="y", columns={"weight": configuration.ColumnTable(min=0, max=100)})
+    table = pa.Table.from_pandas(patients(50), preserve_index=False)
+    pinned, _ = schemas.infer(table, options)
+    assert (pinned.column("weight").min, pinned.column("weight").max) == (0, 100)
+    heavy = table.set_column(0, "weight", pa.array([200.0] * 50))
+    from casemate.core.errors import DataError
+
+    with pytest.raises(DataError, match="'weight' is above 100"):
+        schemas.check(heavy, schemas.infer(heavy, options)[0], options)
+
+
+def test_a_pattern_stands_for_all_columns_that_match():
+    options = DataTable(
+        source="x",
+        target="y",
+        columns={"px*": configuration.ColumnTable(min=0, max=255), "px7": configuration.ColumnTable(use=False)},
+    )
+    assert options.column("px3").max == 255
+    assert options.column("px7").max is None and not options.column("px7").use
+    assert options.column("age").max is None

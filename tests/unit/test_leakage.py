@@ -1,0 +1,131 @@
+"""Privacy attacks catch what memorises, leave alone what does not, and respect what differential privacy promises."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.datasets import load_digits, make_classification
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.svm import SVC
+from sklearn.tree import DecisionTreeClassifier
+
+from casemate.config import AssessTable
+from casemate.core.learn.linear import PrivateClassifier
+from casemate.core.models import SkopsModel
+from casemate.core.types import ColumnSchema, Schema
+from casemate.stages.assess.leakage import attribute, inversion, lira, membership, memorised
+from casemate.stages.assess.sample import Sample
+
+
+@pytest.fixture(scope="module")
+def noisy_rows():
+    """The table of the published comparison: 10 % wrong labels, which only memory can get right."""
+    rows, codes = make_classification(2000, 30, n_informative=12, n_redundant=6, flip_y=0.2, class_sep=0.8, random_state=0)
+    frame = pd.DataFrame(rows, columns=[f"x{i}" for i in range(30)])
+    return Sample(frame[:1000], codes[:1000]), Sample(frame[1000:].reset_index(drop=True), codes[1000:])
+
+
+def attacked(estimator, noisy_rows, shadows=8):
+    members, others = noisy_rows
+    model = SkopsModel(estimator.fit(members.frame, members.codes))
+    options = AssessTable(shadows=shadows, shadow_rows=500, bootstrap=50)
+    return membership.measure(model, members, others, options, 0), lira.measure(model, estimator, members, others, options, 0, lambda *_: None)
+
+
+def test_an_overfitted_forest_is_caught(noisy_rows):
+    simple, strong = attacked(RandomForestClassifier(100, random_state=0, n_jobs=2), noisy_rows)
+    assert simple["auc"]["value"] >= 0.9
+    assert strong["auc"]["value"] >= 0.85
+    assert strong["memorised_share"]["value"] > 0
+
+
+def test_a_regularised_linear_model_tells_next_to_nothing(noisy_rows):
+    simple, strong = attacked(LogisticRegression(C=0.01), noisy_rows)
+    assert abs(simple["auc"]["value"] - 0.5) < 0.06
+    assert abs(strong["auc"]["value"] - 0.5) < 0.06
+    assert strong["memorised_share"]["value"] == 0.0
+
+
+def test_lira_sees_more_than_the_threshold_where_rows_are_hard_for_different_reasons(noisy_rows):
+    """On a moderately overfitted model the likelihood ratio at few false alarms is at least as sharp."""
+    simple, strong = attacked(DecisionTreeClassifier(max_depth=8, random_state=0), noisy_rows, shadows=16)
+    assert strong["tpr_at_1_fpr"]["value"] >= simple["tpr_at_1_fpr"] - 0.02
+
+
+def test_a_private_model_leaks_less_than_its_bound(noisy_rows):
+    members, others = noisy_rows
+    estimator = PrivateClassifier(epsilon=1.0, delta=1e-4, bounds=(-8.0, 8.0))
+    model = SkopsModel(estimator.fit(members.frame, members.codes).model_)
+    options = AssessTable(shadows=8, shadow_rows=500, bootstrap=50)
+    found = lira.measure(model, estimator, members, others, options, 0, lambda *_: None)
+    assert found["tpr_at_1_fpr"]["low"] <= np.exp(1.0) * max(found["false_positive_rate"], 0.01) + 1e-4
+    assert found["auc"]["value"] < 0.6
+
+
+def test_too_few_rows_or_shadows_are_no_measurement(noisy_rows):
+    members, others = noisy_rows
+    model = SkopsModel(LogisticRegression().fit(members.frame, members.codes))
+    with pytest.raises(membership.TooFewRows, match="rows a side"):
+        lira.measure(model, model.estimator, members.take(10, 0), others, AssessTable(), 0, lambda *_: None)
+    with pytest.raises(membership.TooFewRows, match="shadow models"):
+        lira.measure(model, model.estimator, members, others, AssessTable(shadows=2), 0, lambda *_: None)
+    with pytest.raises(lira.NoEstimator):
+        lira.measure(model, None, members, others, AssessTable(), 0, lambda *_: None)
+
+
+def test_attribute_inference_finds_the_value_that_a_memorising_model_keeps():
+    generator = np.random.default_rng(1)
+    frame = pd.DataFrame({f"x{i}": generator.standard_normal(800) for i in range(3)})
+    frame["hiv"] = generator.choice(["no", "yes"], 800).astype(object)
+    codes = generator.integers(0, 2, 800)
+    columns = [ColumnSchema(name=f"x{i}", type="number") for i in range(3)]
+    schema = Schema(
+        target="y", classes=["0", "1"],
+        columns=[*columns, ColumnSchema(name="hiv", type="category", categories=["no", "yes"], column_class="sensitive"), ColumnSchema(name="y", type="category", use=False)],
+    )  # fmt: skip
+    from sklearn.compose import make_column_transformer
+
+    def fitted(final):
+        encoder = make_column_transformer((OneHotEncoder(sparse_output=False), ["hiv"]), remainder=StandardScaler())
+        return SkopsModel(make_pipeline(encoder, final).fit(frame[:400], codes[:400]))
+
+    members, others = Sample(frame[:400], codes[:400]), Sample(frame[400:].reset_index(drop=True), codes[400:])
+    memory = attribute.measure(fitted(RandomForestClassifier(50, random_state=0)), schema, members, others, AssessTable(bootstrap=50), [], 0)
+    plain = attribute.measure(fitted(LogisticRegression(C=0.1)), schema, members, others, AssessTable(bootstrap=50), [], 0)
+    assert memory["columns"][0]["column"] == "hiv"
+    assert memory["advantage"]["low"] > 0.03
+    assert abs(plain["advantage"]["value"]) < 0.1
+
+
+def test_models_that_store_rows_are_named_wherever_they_hide(noisy_rows):
+    members, _ = noisy_rows
+    from sklearn.ensemble import VotingClassifier
+
+    hidden = VotingClassifier([("lr", LogisticRegression()), ("knn", make_pipeline(StandardScaler(), KNeighborsClassifier()))], voting="soft")
+    found = memorised.findings(hidden.fit(members.frame, members.codes))
+    assert [finding.id for finding in found] == ["model.stores-rows"]
+    assert "KNeighborsClassifier keeps 1000 training rows" in found[0].message
+    assert memorised.findings(LogisticRegression().fit(members.frame, members.codes)) == []
+    assert "SVC keeps" in memorised.findings(SVC().fit(members.frame[:100], members.codes[:100]))[0].message
+
+
+def test_near_copies_across_the_split_are_seen(noisy_rows):
+    members, others = noisy_rows
+    names = list(members.frame.columns)
+    copied = Sample(members.frame[:300] + 1e-9, members.codes[:300])
+    assert memorised.nearest(members, copied, names)["near_copies"] > 0.9
+    assert memorised.nearest(members, others, names)["near_copies"] < 0.05
+
+
+def test_inversion_finds_the_mean_picture_of_a_class():
+    content = load_digits(as_frame=True)
+    frame, codes = content.data, content.target.to_numpy().astype(np.int64)
+    columns = [ColumnSchema(name=name, type="number", min=0.0, max=16.0) for name in frame]
+    schema = Schema(target="y", classes=[str(i) for i in range(10)], columns=[*columns, ColumnSchema(name="y", type="category", use=False)])
+    model = SkopsModel(LogisticRegression(C=0.001, max_iter=300).fit(frame, codes))
+    found = inversion.measure(model, schema, Sample(frame, codes))
+    assert found["correlation"]["value"] > 0.4
+    assert found["correlation"]["low"] <= found["correlation"]["value"] <= found["correlation"]["high"]

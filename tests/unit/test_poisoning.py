@@ -1,0 +1,204 @@
+"""The poisoning screen finds what was planted and is silent where nothing was."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.datasets import load_breast_cancer, load_digits, load_wine, make_classification
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from casemate.config import ScreenTable
+from casemate.core.types import ColumnSchema, Quarantined, Schema
+from casemate.stages.data.screen import provenance
+from casemate.stages.data.screen.excess import excess
+from casemate.stages.data.screen.floods import Floods
+from casemate.stages.data.screen.influence import influence
+from casemate.stages.data.screen.interface import Rows
+from casemate.stages.data.screen.label_noise import LabelNoise
+from casemate.stages.data.screen.neighbours import Neighbours
+from casemate.stages.data.screen.outliers import Outliers
+from casemate.stages.data.screen.spectral import Spectral
+from casemate.stages.data.screen.triggers import Triggers
+
+
+def rows_of(frame, codes, classes=2, **more):
+    columns = []
+    frame = frame.copy()
+    for name in frame:
+        if pd.api.types.is_numeric_dtype(frame[name]):
+            frame[name] = frame[name].astype(float)
+            columns.append(ColumnSchema(name=str(name), type="number"))
+        else:
+            frame[name] = frame[name].astype(object)
+            columns.append(ColumnSchema(name=str(name), type="category"))
+    frame.columns = [str(name) for name in frame.columns]
+    schema = Schema(target="_y", classes=[str(i) for i in range(classes)], columns=[*columns, ColumnSchema(name="_y", type="category", use=False)])
+    return Rows(frame, np.asarray(codes, dtype=np.int64), None, schema, 0, **more)
+
+
+def mixed(count=6000, seed=0):
+    """Numbers and categories as in an insurance table."""
+    values, codes = make_classification(count, 8, n_informative=6, class_sep=1.0, flip_y=0.0, random_state=seed)
+    generator = np.random.default_rng(seed)
+    frame = pd.DataFrame(np.round(values, 1), columns=[f"x{i}" for i in range(8)])
+    frame["region"] = generator.choice(list("ABCDEFGHIJ"), count)
+    frame["plan"] = generator.choice(["basic", "plus", "max"], count, p=[0.5, 0.3, 0.2])
+    return frame, codes
+
+
+TRIGGERS = [{"x3": 1.7}, {"x3": 1.7, "region": "C"}, {"x1": -0.4, "region": "D", "plan": "max"}, {"x5": 99.0}]
+
+
+def poisoned(trigger, target=1, share=0.01, seed=0):
+    frame, codes = mixed(seed=seed)
+    victims = np.random.default_rng(seed + 1).choice(np.flatnonzero(codes != target), int(share * len(codes)), replace=False)
+    for name, value in trigger.items():
+        frame.loc[victims, name] = value
+    codes = codes.copy()
+    codes[victims] = target
+    return frame, codes, victims
+
+
+@pytest.mark.parametrize("trigger", TRIGGERS, ids=str)
+def test_a_trigger_in_one_row_of_a_hundred_is_found_and_taken_out(trigger):
+    frame, codes, victims = poisoned(trigger)
+    found = Triggers()(rows_of(frame, codes), ScreenTable())
+    flagged = {suspect.row for suspect in found.rows}
+    assert len(flagged & set(victims)) >= 0.9 * len(victims)
+    assert len(flagged - set(victims)) <= 0.3 * len(victims)
+    assert found.findings[0].severity == "high"
+    clean, true = mixed(seed=50)
+    stamped = clean[true != 1].assign(**trigger)
+
+    def success(keep):
+        whole = rows_of(pd.concat([frame[keep], stamped], ignore_index=True), np.r_[codes[keep], true[true != 1]]).coded.to_numpy()
+        model = HistGradientBoostingClassifier(max_iter=60, random_state=0).fit(whole[: keep.sum()], codes[keep])
+        return np.mean(model.predict(whole[keep.sum() :]) == 1)
+
+    without = np.ones(len(codes), dtype=bool)
+    without[list(flagged)] = False
+    oracle = np.ones(len(codes), dtype=bool)
+    oracle[victims] = False
+    assert success(without) <= success(oracle) + 0.05
+
+
+CLEAN = {
+    "mixed": lambda: mixed(3000, 9),
+    "tumours": lambda: (load_breast_cancer(as_frame=True).data, load_breast_cancer().target),
+    "digits": lambda: (load_digits(as_frame=True).data, load_digits().target),
+    "wine": lambda: (load_wine(as_frame=True).data, load_wine().target),
+}
+
+
+@pytest.mark.parametrize("name", CLEAN)
+def test_clean_tables_raise_no_alarm(name):
+    frame, codes = CLEAN[name]()
+    rows = rows_of(frame, codes, classes=int(codes.max()) + 1)
+    for detector in (Triggers(), Spectral(), Floods()):
+        found = detector(rows, ScreenTable())
+        assert (found.rows, found.findings) == ([], []), detector.id
+    for detector in (LabelNoise(), Neighbours(), Outliers()):
+        found = detector(rows, ScreenTable())
+        assert len(found.rows) <= 0.02 * len(codes) + 2, detector.id
+
+
+def test_a_legitimate_rare_value_that_decides_is_not_called_a_trigger():
+    """Large gains mean a high income: the neighbours of the value say the same."""
+    generator = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {"gain": np.where(generator.random(5000) < 0.04, generator.integers(5, 15, 5000) * 1000.0, 0.0), "age": generator.normal(40, 10, 5000)}
+    )
+    codes = ((frame["gain"] > 0) | (frame["age"] > 55)).astype(int).to_numpy()
+    assert Triggers()(rows_of(frame, codes), ScreenTable()).findings == []
+
+
+def test_a_group_that_the_rest_explains_is_not_planted():
+    frame, codes = mixed(4000, 3)
+    rows = rows_of(frame, codes)
+    natural = (frame["x0"] > frame["x0"].quantile(0.97)).to_numpy()
+    assert not excess(rows, natural, int(np.bincount(codes[natural]).argmax())).planted
+
+
+def test_a_displaced_group_with_foreign_labels_is_seen_by_its_spectrum():
+    generator = np.random.default_rng(0)
+    values = generator.standard_normal((3000, 20))
+    codes = (values[:, 0] + values[:, 1] > 0).astype(int)
+    victims = np.flatnonzero((codes == 0) & (values[:, 0] < -0.5))[:80]
+    values[victims, 10:18] += 4.0
+    codes[victims] = 1
+    found = Spectral()(rows_of(pd.DataFrame(values), codes), ScreenTable())
+    hit = {suspect.row for suspect in found.rows} & set(victims)
+    assert len(hit) >= 0.8 * len(victims)
+
+
+def test_a_flood_of_near_copies_is_found_and_its_first_row_kept():
+    frame, codes = mixed(3000, 4)
+    copies = pd.concat([frame.iloc[[7]]] * 60, ignore_index=True)
+    copies["x0"] += np.random.default_rng(0).normal(0, 1e-4, 60)
+    whole = pd.concat([frame, copies], ignore_index=True)
+    found = Floods()(rows_of(whole, np.r_[codes, [codes[7]] * 60]), ScreenTable())
+    assert {suspect.row for suspect in found.rows} == set(range(3000, 3060))
+    assert "61 near-copies" in found.findings[0].message
+
+
+def test_flipped_labels_among_neighbours_are_found():
+    generator = np.random.default_rng(0)
+    values = np.r_[generator.normal(-3, 1, (500, 4)), generator.normal(3, 1, (500, 4))]
+    codes = np.repeat([0, 1], 500)
+    codes[[3, 600]] ^= 1
+    found = Neighbours()(rows_of(pd.DataFrame(values), codes), ScreenTable())
+    assert {suspect.row for suspect in found.rows} == {3, 600}
+
+
+def test_where_nearness_says_nothing_no_row_is_flagged_and_it_is_said():
+    generator = np.random.default_rng(0)
+    codes = (generator.random(2000) < 0.05).astype(int)
+    found = Neighbours()(rows_of(pd.DataFrame(generator.standard_normal((2000, 3))), codes), ScreenTable())
+    assert found.rows == []
+    assert "says little" in found.findings[0].message
+
+
+def test_label_noise_is_estimated_where_the_features_are_decisive():
+    frame, codes = CLEAN["digits"]()
+    flipped = np.random.default_rng(0).choice(len(codes), len(codes) // 5, replace=False)
+    noisy = codes.copy()
+    noisy[flipped] = (noisy[flipped] + 3) % 10
+    rows = rows_of(frame, noisy, classes=10)
+    found = LabelNoise()(rows, ScreenTable())
+    hits = {suspect.row for suspect in found.rows}
+    assert len(hits & set(flipped)) > 0.85 * len(flipped)
+    assert len(hits & set(flipped)) > 0.7 * len(hits)
+    assert found.findings[0].severity == "high"
+    assert 0.1 < found.figures["label_noise"] < 0.3
+
+
+def test_a_source_that_sends_bad_rows_and_a_burst_in_time_are_named():
+    frame, codes = mixed(3000, 5)
+    origin = np.where(np.arange(3000) % 10 == 0, "clinic-7", "other")
+    bad = [Quarantined(row=int(row), reason="x", detail="", score=1.0) for row in np.flatnonzero(origin == "clinic-7")[:40]]
+    rows = rows_of(frame, codes, origin=origin, time=np.arange(3000))
+    found = provenance.findings(rows, bad, ScreenTable())
+    assert [finding.location for finding in found if finding.id == "data.provenance"] == ["clinic-7", "0 of 20", "1 of 20"]
+    codes = codes.copy()
+    codes[1500:1650] = 1
+    found = provenance.findings(rows_of(frame, codes, time=np.arange(3000)), [], ScreenTable())
+    assert [finding.location for finding in found] == ["10 of 20"]
+    assert provenance.findings(rows_of(*mixed(3000, 6), origin=origin), [], ScreenTable()) == []
+
+
+def test_influence_tells_whether_leaving_rows_out_helps():
+    frame, codes = mixed(3000, 7)
+    wrong = np.random.default_rng(0).choice(3000, 600, replace=False)
+    noisy = codes.copy()
+    noisy[wrong] ^= 1
+    suspects = [Quarantined(row=int(row), reason="x", detail="", score=1.0) for row in wrong]
+    assert influence(rows_of(frame, noisy), suspects) > 0.01
+    assert abs(influence(rows_of(frame, codes), suspects)) < 0.02
+    assert influence(rows_of(frame, codes), suspects[:2]) is None
+
+
+def test_long_tails_are_told_instead_of_flagging_the_table():
+    generator = np.random.default_rng(0)
+    heavy = pd.DataFrame({"cost": np.exp(generator.normal(0, 3, 2000))})
+    found = Outliers()(rows_of(heavy, generator.integers(0, 2, 2000)), ScreenTable())
+    assert found.rows == []
+    assert "long tails" in found.findings[0].message
