@@ -59,12 +59,22 @@ def case(pytestconfig: pytest.Config) -> Callable[[str], Path]:
     return find
 
 
+def lighten(root: Path) -> None:
+    """What tests of other things need not measure each time: less of it."""
+    path = root / "casemate.toml"
+    light = "[assess]\nbootstrap = 60\nattack_rows = 60\nattack_steps = 12\nshadows = 0\nimportance = false\n\n[robustness]\ndecision_rows = 0\n"
+    screen = "spectral = false\ntriggers = false\ninfluence = false\n"
+    text = path.read_text()
+    path.write_text(text.replace("[screen]\n", "[screen]\n" + screen, 1).replace("[gates]\n", light + "\n[gates]\n", 1))
+
+
 @pytest.fixture(scope="session")
 def finished(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The clinical example after one passed run; tests must not change it."""
     root = tmp_path_factory.mktemp("clinic") / "project"
-    project = scaffold.create(root, scaffold.clinical())
-    result = project.run()
+    scaffold.create(root, scaffold.clinical())
+    lighten(root)
+    result = casemate.open(root).run()
     assert result.verdict.outcome == "passed", result.verdict
     return root
 
@@ -90,6 +100,7 @@ def clinic(finished: Path, tmp_path: Path) -> Path:
 def fresh(tmp_path: Path) -> Path:
     """A clinical project that was never run."""
     scaffold.create(tmp_path / "fresh", scaffold.clinical())
+    lighten(tmp_path / "fresh")
     return tmp_path / "fresh"
 
 

@@ -169,7 +169,7 @@ class Distilled(SkopsModel):
 
 
 def test_saturated_scores_are_broken_by_the_attack_that_sees_labels_only(tumours):
-    schema, members, holdout = tumours
+    _, members, _ = tumours
     estimator = make_pipeline(StandardScaler(), LogisticRegression()).fit(members.frame, members.codes)
     found = measured(Distilled(estimator), tumours, decision_rows=60)
     plain = measured(SkopsModel(estimator), tumours)

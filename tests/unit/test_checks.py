@@ -1,6 +1,5 @@
 """Is this the table that it should be: rules, units, drift, leakage, order."""
 
-import datetime
 import operator
 
 import numpy as np
@@ -23,8 +22,8 @@ from casemate.stages.data.checks.profile import profile
 LEAST = '[project]\nname = "p"\nid = "p-1"\n[train]\nentry = "train.py:build"\n[data]\nsource = "t.csv"\ntarget = "y"\n'
 STAY = pa.table(
     {
-        "admitted": pa.array([datetime.datetime(2026, 1, day) for day in (1, 2, 3, 4)], pa.timestamp("us")),
-        "left": pa.array([datetime.datetime(2026, 1, 5), datetime.datetime(2026, 1, 1), None, datetime.datetime(2026, 1, 4)], pa.timestamp("us")),
+        "admitted": pa.array(np.array(["2026-01-01", "2026-01-02", "2026-01-03", "2026-01-04"], "datetime64[us]")),
+        "left": pa.array(np.array(["2026-01-05", "2026-01-01", "NaT", "2026-01-04"], "datetime64[us]")),
         "dose": [1.0, 6.0, None, 2.0],
         "weight": [70.0, 1.0, 80.0, 60.0],
         "ward": ["A", "B", "C", None],

@@ -80,7 +80,7 @@ def _mean(dp: Any, numbers: Any, low: float, high: float, epsilon: float) -> flo
     """Noisy sum over noisy count; both as whole numbers of a fine grid, so that no floating-point bit tells anything."""
     grain = (high - low) / 2**20 or 1.0
     whole = int(np.round((numbers - low) / grain).sum())
-    single = dp.atom_domain(T=int), dp.absolute_distance(T=int)
+    single = dp.atom_domain(T="i64"), dp.absolute_distance(T="i64")
     total = (single >> dp.m.then_laplace(2**20 * 2 / epsilon))(whole)
     count = (single >> dp.m.then_laplace(2 / epsilon))(len(numbers))
     return float(np.clip(low + total * grain / max(count, 1), low, high))

@@ -40,7 +40,7 @@ def encoder(numbers: dict[str, tuple[float, float]], categories: dict[str, list[
     for name, (low, high) in numbers.items():
         middle = np.array([[low], [high]])
         fill = SimpleImputer(strategy="constant", fill_value=(low + high) / 2, keep_empty_features=True)
-        frame = pd.DataFrame(middle, columns=[name])
+        frame = pd.DataFrame(middle.astype(np.float64), columns=[name])
         scale = make_pipeline(fill, MinMaxScaler((0, 1), clip=True)).fit(frame)
         parts.append((f"scaled-{name}", scale, [name]))
         square += 1.0
@@ -57,7 +57,7 @@ def encoder(numbers: dict[str, tuple[float, float]], categories: dict[str, list[
         parts.append((f"category-{name}", one.fit(pd.DataFrame({name: kinds})), [name]))
         square += 1.0
     transformer = ColumnTransformer(parts, verbose_feature_names_out=False, sparse_threshold=0)
-    rows = {name: np.array(limits) for name, limits in numbers.items()} | {
+    rows = {name: np.array(limits, dtype=np.float64) for name, limits in numbers.items()} | {
         name: np.array([values[0], values[-1]], dtype=object) for name, values in categories.items()
     }
     transformer.fit(pd.DataFrame(rows))

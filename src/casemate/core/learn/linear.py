@@ -20,7 +20,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import assert_all_finite, check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
 from casemate.core.learn import encoder
 from casemate.core.learn.accountant import Gaussians, sigma_for
@@ -81,9 +81,13 @@ class PrivateClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             y: class per row.
             groups: subject per row.
         """
+        if y is None:
+            raise ValueError("PrivateClassifier requires y to be passed, but the target y is None.")
         frame = self._frame(X, reset=True)
-        y = np.asarray(y)
+        y = column_or_1d(y, warn=True)
+        assert_all_finite(y, input_name="y")
         check_classification_targets(y)
+        check_consistent_length(frame, y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError("Classifier can't train when only one class is present.")
@@ -98,6 +102,12 @@ class PrivateClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         weights = descend(rows, codes, len(self.classes_), groups, self.sigma_, self.steps, self.rate, self.clip, self.momentum) * scale
         self.model_ = encoder.pipeline(transformer, _as_logistic(weights, self.classes_))
         return self
+
+    def __sklearn_tags__(self) -> Any:
+        """Missing numbers are taken: they lie in the middle of their bounds."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
 
     def predict_proba(self, X: Any) -> Array:  # noqa: N803
         """Probabilities [n, k]."""

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.preprocessing import OrdinalEncoder
 
 from casemate.core.threads import fitting
 from casemate.core.types import Finding, Interval, Schema
-from casemate.stages.assess.sample import Sample, interval
+from casemate.stages.assess.sample import Sample, auc, interval
 
 ROWS = 5_000
 LEAST_ROWS = 20
@@ -41,7 +40,7 @@ def shift_auc(members: Sample, holdout: Sample, schema: Schema, most: int, seed:
     folds = StratifiedKFold(2, shuffle=True, random_state=seed)
     with fitting(frame.size):
         found = cross_val_predict(model, frame.astype(np.float64), side, cv=folds, method="predict_proba")[:, 1]
-    return interval(roc_auc_score, [side, found], most, seed)
+    return interval(auc, [side, found], most, seed)
 
 
 def cv_gap(scores: list[float], metric: str, metrics: dict[str, Any]) -> Interval | None:

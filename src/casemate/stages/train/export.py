@@ -12,14 +12,10 @@ OPSET = {"": 18, "ai.onnx.ml": 3}
 
 def network_to_onnx(model: Any, schema: Schema) -> tuple[bytes, str]:
     """The same for a torch network."""
-    import warnings
-
     from casemate.core.network import to_onnx as convert_network
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the exporter talks about its successor
-            return convert_network(model, schema), ""
+        return convert_network(model, schema), ""
     except Exception as error:  # noqa: BLE001 - converters raise anything
         return b"", f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
 

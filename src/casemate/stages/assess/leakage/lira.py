@@ -17,12 +17,13 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 from sklearn.base import clone
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.metrics import roc_curve
 
 from casemate.config import AssessTable
 from casemate.core.models import Model
 from casemate.stages.assess.leakage.membership import LEAST_ROWS, MAX_FALSE_POSITIVES, TooFewRows
 from casemate.stages.assess.sample import Sample, checked, interval, share
+from casemate.stages.assess.sample import auc as area
 
 MEMORISED = 0.5
 FLOOR = 1e-6
@@ -65,7 +66,7 @@ def measure(
         progress("training shadow models", number, len(inside))
         shadows[number] = _shadow(estimator, pool, half)
     score = _ratio(target, shadows, inside)
-    auc = interval(roc_auc_score, [member, score], options.bootstrap, seed)
+    auc = interval(area, [member, score], options.bootstrap, seed)
     false, true, _ = roc_curve(member, score)
     last = int(np.flatnonzero(false <= MAX_FALSE_POSITIVES)[-1])
     caught = share(round(true[last] * count), count)

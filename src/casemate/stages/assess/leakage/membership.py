@@ -8,11 +8,12 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.metrics import roc_curve
 
 from casemate.config import AssessTable
 from casemate.core.models import Model
 from casemate.stages.assess.sample import Sample, checked, interval
+from casemate.stages.assess.sample import auc as area
 
 LEAST_ROWS = 20
 MAX_FALSE_POSITIVES = 0.01
@@ -33,7 +34,7 @@ def measure(model: Model, members: Sample, holdout: Sample, options: AssessTable
         scores.append(probabilities[np.arange(len(sample.codes)), sample.codes])
     confidence = np.concatenate(scores)
     member = np.r_[np.ones(count), np.zeros(count)]
-    auc = interval(roc_auc_score, [member, confidence], options.bootstrap, seed)
+    auc = interval(area, [member, confidence], options.bootstrap, seed)
     false, true, _ = roc_curve(member, confidence)
     return {
         "attack": "loss-threshold",

@@ -13,6 +13,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.neural_network import MLPClassifier
 
 from casemate.config import ScreenTable
+from casemate.core.threads import fitting
 from casemate.core.types import Finding, Quarantined
 from casemate.stages.data.screen.excess import excess
 from casemate.stages.data.screen.interface import Array, Rows, Suspicion
@@ -80,7 +81,8 @@ class Spectral:
         model = MLPClassifier((HIDDEN,), max_iter=EPOCHS, random_state=seed, batch_size=min(200, len(points)))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it need not converge
-            model.fit(points, codes)
+            with fitting(points.size):
+                model.fit(points, codes)
         return np.asarray(np.maximum(points @ model.coefs_[0] + model.intercepts_[0], 0.0))
 
     @staticmethod
