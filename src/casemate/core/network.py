@@ -146,6 +146,8 @@ def to_onnx(estimator: NetworkClassifier, schema: Schema) -> bytes:
     limits = np.array(list((estimator.numbers or {}).values()), dtype=np.float32)
 
     class Whole(torch.nn.Module):  # type: ignore[misc]
+        """Scaling, network and probabilities as one graph."""
+
         def __init__(self) -> None:
             super().__init__()
             self.network = estimator.network_
@@ -153,6 +155,7 @@ def to_onnx(estimator: NetworkClassifier, schema: Schema) -> bytes:
             self.register_buffer("span", torch.as_tensor(np.where(limits[:, 1] > limits[:, 0], limits[:, 1] - limits[:, 0], 1.0).astype(np.float32)))
 
         def forward(self, x: Any) -> Any:
+            """Raw features [n, d] to (labels [n], probabilities [n, k])."""
             scaled = ((x - self.low) / self.span).clamp(0, 1)
             scaled = torch.where(torch.isnan(scaled), torch.full_like(scaled, 0.5), scaled)
             probabilities = torch.softmax(self.network(scaled), dim=1)

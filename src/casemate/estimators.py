@@ -1,0 +1,27 @@
+"""Estimators for use in Python: differentially private, and torch networks.
+
+`PrivateClassifier` needs `casemate[private]`; `NetworkClassifier` and the layer `Wavelets2d` need torch.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from casemate.core.learn.linear import PrivateClassifier
+
+if TYPE_CHECKING:
+    from casemate.core.learn.layers import Wavelets2d
+    from casemate.core.learn.network import NetworkClassifier
+
+__all__ = ["NetworkClassifier", "PrivateClassifier", "Wavelets2d"]
+
+
+def __getattr__(name: str) -> Any:
+    """What needs torch is loaded when it is asked for."""
+    if name == "NetworkClassifier":
+        from casemate.core.learn.network import NetworkClassifier
+
+        return NetworkClassifier
+    if name == "Wavelets2d":
+        from casemate.core.learn.layers import Wavelets2d
+
+        return Wavelets2d
+    raise AttributeError(name)
