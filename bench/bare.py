@@ -16,10 +16,15 @@ from sklearn.model_selection import train_test_split
 from casemate import config
 from casemate.core.frame import codes_of, features_of
 from casemate.core.models import SkopsModel
-from casemate.stages.assess import membership, quality, robustness
+from casemate.stages.assess import importance, quality, robustness, shift
+from casemate.stages.assess.leakage import lira, membership, memorised
 from casemate.stages.assess.sample import Sample
 from casemate.stages.data import schema as schemas
 from casemate.stages.data import source
+from casemate.stages.data.checks import balance, leakage, split
+from casemate.stages.data.checks.interface import Subject
+from casemate.stages.data.checks.profile import profile
+from casemate.stages.data.screen.influence import influence
 from casemate.stages.data.screen.interface import Rows
 from casemate.stages.data.stage import DETECTORS
 from casemate.stages.train.search import search
@@ -39,10 +44,18 @@ def main(root: Path) -> None:
     schema, _ = schemas.infer(table, options.data)
     frame, codes = features_of(table, schema), codes_of(table, schema)
     rows = Rows(frame, codes, None, schema, options.train.seed)
+    suspects = []
     for switch, detector in DETECTORS.items():
         if getattr(options.screen, switch):
-            detector()(rows, options.screen)
+            suspects += detector()(rows, options.screen).rows
+    influence(rows, suspects)
+    profile(table, schema)
     train, test = train_test_split(np.arange(len(codes)), test_size=options.train.test_share, stratify=codes, random_state=options.train.seed)
+    holdout_rows = np.zeros(len(codes), dtype=bool)
+    holdout_rows[test] = True
+    subject = Subject(table, frame, codes, None, schema, options)
+    for check in (balance.check(subject), leakage.check(subject), split.check(subject, holdout_rows, np.zeros(len(codes), dtype=bool))):
+        check.findings.clear()
     train_table, test_table = (table.take(pa.array(np.sort(part))) for part in (train, test))
     members, holdout = (Sample(features_of(part, schema), codes_of(part, schema)) for part in (train_table, test_table))
     spec = importlib.util.spec_from_file_location("train", root / "train.py")
@@ -53,8 +66,13 @@ def main(root: Path) -> None:
     model = SkopsModel(clone(estimator).set_params(**params).fit(members.frame, members.codes))
     measured = quality.measure(model, schema, holdout, options.assess, options.train.seed)
     sample = members.take(20_000, options.train.seed)
-    robustness.measure(model, schema, holdout, sample, options.assess, [], options.train.seed, Quiet().progress)
-    membership.measure(model, sample, holdout, options.assess, options.train.seed)
+    seed, quiet = options.train.seed, Quiet().progress
+    robustness.measure(model, schema, holdout, sample, options.assess, options.robustness, [], seed, quiet)
+    membership.measure(model, sample, holdout, options.assess, seed)
+    lira.measure(model, model.estimator, sample, holdout, options.assess, seed, quiet)
+    shift.shift_auc(sample, holdout, schema, options.assess.bootstrap, seed)
+    importance.measure(model, holdout, seed)
+    memorised.nearest(sample.take(5000, seed), holdout.take(5000, seed), list(frame.columns))
     print(f"roc_auc {measured['metrics']['roc_auc']['value']:.6f}")
 
 

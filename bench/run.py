@@ -353,9 +353,34 @@ def access(policies: int = 100, calls: int = 20_000) -> None:
         os.environ["HOME"] = home
 
 
+def trust() -> None:
+    """Label noise, backdoors, private training on the real tables of `../shared/cases`."""
+    import trust as figures
+
+    figures.tables(line)
+
+
+def images() -> None:
+    """MNIST: private and hardened networks (needs torch; ten minutes)."""
+    import trust as figures
+
+    figures.pictures(line)
+
+
 def main() -> None:
     """Run all comparisons, or those named."""
-    known = {"start": start, "demo": demo, "sealed": sealed, "keys": keys, "audit": audit, "engine": engine, "access": access, "million": None}
+    known = {
+        "start": start,
+        "demo": demo,
+        "sealed": sealed,
+        "keys": keys,
+        "audit": audit,
+        "engine": engine,
+        "access": access,
+        "trust": trust,
+        "images": images,
+        "million": None,
+    }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*known, []], help="comparisons to run (default: all)")
     parser.add_argument("--rows", type=int, default=1_000_000)
