@@ -20,7 +20,7 @@ VERBS = {
     "status": "what this project holds now",
     "data": "sealed data sets",
     "model": "registered models",
-    "assess": "measure a registered model again, all of it or a part",
+    "assess": "measure a registered model, or the table, all of it or a part",
     "privacy": "what was spent of the privacy budgets",
     "verify": "check a model, evidence, table or log offline",
     "serve": "answer predictions over TLS",

@@ -9,7 +9,7 @@ from casemate.stages.assess.names import PARTS
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
-    parser.add_argument("reference", nargs="?", help="NAME or NAME@VERSION (default: the project's newest model that passed)")
+    parser.add_argument("reference", nargs="?", help="NAME or NAME@VERSION (default: the newest model that passed), or `data`: the table")
     parser.add_argument("--only", metavar="PART", action="append", choices=PARTS, help="may be given several times: " + ", ".join(PARTS))
 
 
@@ -20,6 +20,10 @@ def run(arguments: Any) -> int:
     from casemate.cli.progress import Lines
 
     project = enter(arguments)
+    if arguments.reference == "data":
+        from casemate.cli.data import check
+
+        return check(arguments, project)
     lines = Lines(quiet=arguments.format == "json")
     try:
         found = assess(project, arguments.reference or project.config.project.name, arguments.only, lines)

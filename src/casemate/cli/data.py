@@ -54,7 +54,7 @@ def run(arguments: Any) -> int:
     if arguments.action == "diff":
         return _diff(arguments, project)
     if arguments.action == "check":
-        return _check(arguments, project)
+        return check(arguments, project)
     if arguments.action == "quarantine":
         return _quarantine(arguments, project)
     if arguments.action == "statistics":
@@ -93,7 +93,8 @@ def run(arguments: Any) -> int:
     return 0
 
 
-def _check(arguments: Any, project: Any) -> int:
+def check(arguments: Any, project: Any) -> int:
+    """Look at the source; exit code 1 when a finding blocks."""
     from casemate.checkup import assess_data
     from casemate.cli.output import emit, table
     from casemate.cli.progress import Lines

@@ -4,6 +4,8 @@ Numbers are rounded to a fiftieth of their deviation; equal rounded rows form a 
 seen by shuffling each column within its class: a flood is ten times larger, and not small. Exact copies count too.
 """
 
+import warnings
+
 import numpy as np
 import pandas as pd
 
@@ -53,7 +55,8 @@ class Floods:
     def _grid(rows: Rows) -> Array:
         values = rows.coded.to_numpy()
         places = np.flatnonzero(rows.frame.columns.isin(rows.numbers))
-        with np.errstate(all="ignore"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a column without any value has no deviation
             spread = np.nanstd(values, axis=0)
         scale = np.ones(values.shape[1])
         scale[places] = np.where(np.nan_to_num(spread[places]) > 0, spread[places] / GRAIN, 1.0)

@@ -1,5 +1,6 @@
 """What a detector gets and gives."""
 
+import warnings
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
@@ -56,7 +57,8 @@ class Rows:
         parts = []
         if self.numbers:
             values = self.frame[self.numbers].to_numpy(dtype=np.float64)
-            with np.errstate(all="ignore"):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a column without any value has no median
                 middle, spread = np.nanmedian(values, axis=0), np.nanstd(values, axis=0)
             scaled = (values[at] - np.nan_to_num(middle)) / np.where(np.nan_to_num(spread) > 0, spread, 1.0)
             parts.append(np.clip(np.nan_to_num(scaled), -10, 10))
