@@ -35,11 +35,13 @@ def shift_auc(members: Sample, holdout: Sample, schema: Schema, most: int, seed:
     frame = pd.concat([members.take(count, seed).frame, holdout.take(count, seed).frame], ignore_index=True)
     if names := [column.name for column in schema.categories]:
         frame[names] = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1).fit_transform(frame[names])
+    frame = frame.astype(np.float64)
+    frame = frame.fillna(dict.fromkeys(frame.columns[frame.isna().all()], 0.0))  # gradient boosting cannot bin nothing
     side = np.r_[np.zeros(count), np.ones(count)]
     model = HistGradientBoostingClassifier(max_iter=50, random_state=seed)
     folds = StratifiedKFold(2, shuffle=True, random_state=seed)
     with fitting(frame.size):
-        found = cross_val_predict(model, frame.astype(np.float64), side, cv=folds, method="predict_proba")[:, 1]
+        found = cross_val_predict(model, frame, side, cv=folds, method="predict_proba")[:, 1]
     return interval(auc, [side, found], most, seed)
 
 

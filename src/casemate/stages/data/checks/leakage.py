@@ -94,7 +94,8 @@ def _numbers(frame: pd.DataFrame, categories: list[str]) -> pd.DataFrame:
     frame = frame.copy()
     if categories:
         frame[categories] = OrdinalEncoder(dtype=np.float64).fit_transform(frame[categories])
-    return frame.astype(np.float64)
+    frame = frame.astype(np.float64)
+    return frame.fillna(dict.fromkeys(frame.columns[frame.isna().all()], 0.0))  # gradient boosting cannot bin nothing
 
 
 def _quick(values: Array, codes: Array) -> float:

@@ -45,9 +45,15 @@ class Rows:
         return np.sort(np.random.default_rng(self.seed).choice(len(self.codes), count, replace=False))
 
     @cached_property
+    def filled(self) -> pd.DataFrame:
+        """The frame with numbers that are missing everywhere as 0: gradient boosting cannot bin nothing."""
+        empty = [name for name in self.numbers if self.frame[name].isna().all()]
+        return self.frame.assign(**dict.fromkeys(empty, 0.0)) if empty else self.frame
+
+    @cached_property
     def coded(self) -> pd.DataFrame:
         """The frame as float64: categories by the order of their names, missing numbers as NaN."""
-        frame = self.frame.copy()
+        frame = self.filled.copy()
         for column in self.schema.categories:
             frame[column.name] = pd.factorize(frame[column.name], sort=True)[0]
         return frame.astype(np.float64)

@@ -85,7 +85,7 @@ class LabelNoise:
         categories = [column.name for column in rows.schema.categories]
         splitter = StratifiedKFold if rows.groups is None else StratifiedGroupKFold
         folds = splitter(options.folds, shuffle=True, random_state=rows.seed)
-        frame: Any = rows.frame
+        frame: Any = rows.filled
         model: Any
         if rows.frame.shape[1] > WIDE:
             frame = np.nan_to_num(rows.coded.to_numpy(), nan=-1e6)
