@@ -6,6 +6,9 @@ from casemate.core.models import ALLOWED_TYPES
 
 PLUMBING = frozenset(
     {
+        "__builtin__.bytes",
+        "_codecs.encode",
+        "builtins.bytes",
         "builtins.object",
         "builtins.slice",
         "collections.OrderedDict",
@@ -23,6 +26,10 @@ PLUMBING = frozenset(
         "numpy.random._pickle.__randomstate_ctor",
         "numpy.random._pickle.__bit_generator_ctor",
         "numpy.random._mt19937.MT19937",
+        "numpy.random._pcg64.PCG64",
+        "numpy.random._pickle.__generator_ctor",
+        "numpy.random.bit_generator.SeedSequence",
+        "numpy.random.bit_generator.__pyx_unpickle_SeedSequence",
         "numpy.float32",
         "numpy.float64",
         "numpy.int32",
