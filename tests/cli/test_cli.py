@@ -135,7 +135,7 @@ def test_what_is_shown_of_a_finished_project(cli, clinic):
         (("model", "list"), "wdbc@1"),
         (("model", "show", "wdbc"), "lineage"),
         (("data", "list"), "569"),
-        (("data", "show", "wdbc"), "quarantine: 14 rows"),
+        (("data", "show", "wdbc"), "quarantine: 20 rows"),
         (("audit", "show"), "run:release"),
         (("audit", "verify"), "every body hold"),
         (("keys", "list"), "ML-DSA-65"),

@@ -54,7 +54,7 @@ def _scan(content: bytes) -> Scan:
         return _zip(content)
     if content[:8] == b"\x89HDF\r\n\x1a\n":
         return _hdf5(content)
-    if content[:1] == b"\x80" and content[1] <= 5:
+    if content[:1] == b"\x80" and content[1:2] <= b"\x05":
         return _pickle("pickle", content)
     if _is_safetensors(content):
         return _safetensors(content)

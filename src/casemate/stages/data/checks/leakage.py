@@ -51,14 +51,14 @@ def check(subject: Subject) -> Answer:
     for name, absent in missing.items():
         _presence(name, absent, codes, answer)
     for name, value in sorted(alone.items(), key=lambda item: -item[1]):
-        if value < SUSPICIOUS:
+        if value < FILLED_LATER:
             continue
         others = frame.drop(columns=[name])
         rest = _auc(HistGradientBoostingClassifier(max_iter=30, random_state=0), others, codes, folds) if others.shape[1] else 0.5
         filled = _auc(_tree(len(codes)), pd.DataFrame({name: missing[name].astype(float)}), codes, folds)
-        if value <= rest + LEAD and value < CERTAIN:
-            continue
         later = filled >= FILLED_LATER
+        if not later and (value < SUSPICIOUS or (value <= rest + LEAD and value < CERTAIN)):
+            continue
         severity = "high" if later or (value >= CERTAIN and rest < value - LEAD) else "low"
         text = f"{name!r} alone predicts the target with AUC {value:.3f}, all other features together with {rest:.3f}"
         text += f", and whether it is filled in with {filled:.3f}: it may be known only after the outcome" if later else ": it may know the answer"
