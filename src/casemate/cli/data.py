@@ -98,15 +98,14 @@ def check(arguments: Any, project: Any) -> int:
     from casemate.checkup import assess_data
     from casemate.cli.output import emit, table
     from casemate.cli.progress import Lines
+    from casemate.stages.data.stage import per_detector
 
     lines = Lines(quiet=arguments.format == "json")
     try:
         found = assess_data(project, lines)
     finally:
         lines.close()
-    counts: dict[str, int] = {}
-    for suspect in found.suspects:
-        counts[suspect.reason] = counts.get(suspect.reason, 0) + 1
+    counts = per_detector(found.suspects)
     ranked = sorted(found.findings, key=lambda finding: ("high", "medium", "low").index(finding.severity))
     text = [f"{found.table.num_rows} rows, {len(found.schema.features)} features; {int(found.excluded.sum())} would be left out", ""]
     text += [table(["detector", "rows"], [[name, count] for name, count in counts.items()]), ""]

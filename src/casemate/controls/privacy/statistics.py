@@ -6,6 +6,7 @@ bounds over the noisy count, half of epsilon each.
 """
 
 import itertools
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -68,8 +69,9 @@ def noisy(values: pa.ChunkedArray, name: str, limits: Any, epsilon: float, owner
         mean = _mean(dp, numbers, low, high, epsilon / 3)
     else:
         labels = [*limits, "(other)"]
-        texts = column.to_pylist()
-        exact = np.array([*(texts.count(label) for label in limits), sum(text not in set(limits) for text in texts)])
+        texts = Counter(column.to_pylist())
+        declared = [texts[label] for label in limits]
+        exact = np.array([*declared, texts.total() - sum(declared)])
     scale = 1.0 / histogram
     space = dp.vector_domain(dp.atom_domain(T=int)), dp.l1_distance(T=int)
     counts = (space >> dp.m.then_laplace(scale))([int(count) for count in exact])

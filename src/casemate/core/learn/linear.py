@@ -94,7 +94,6 @@ class PrivateClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         numbers, categories = self._declared(list(frame.columns))
         transformer, norm = encoder.encoder(numbers, categories, self.bins)
         scale = 1.0 / np.sqrt(norm**2 + 1.0)
-        rows = np.empty((len(frame), 0), dtype=np.float32)
         parts = [transformer.transform(frame.iloc[start : start + CHUNK]).astype(np.float32) for start in range(0, len(frame), CHUNK)]
         rows = np.hstack([np.vstack(parts), np.ones((len(frame), 1), dtype=np.float32)]) * np.float32(scale)
         self.sigma_ = sigma_for(self.epsilon, self.delta, self.steps) if self.sigma is None else self.sigma

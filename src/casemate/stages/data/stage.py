@@ -149,7 +149,7 @@ def seal(tools: Tools) -> SealedDataset:
         source_digest=source_digest,
         rows=table.num_rows,
         schema=schema,
-        quarantined=_count(found.suspects),
+        quarantined=per_detector(found.suspects),
         quarantine=tools.objects.put(msgspec.json.encode(found.suspects)),
         excluded=int(found.excluded.sum()),
         split=tools.objects.put(_arrow(parts)),
@@ -293,19 +293,19 @@ def _checks(tools: Tools, subject: Subject, holdout: Any, excluded: Any) -> tupl
     return profiles, answer, told
 
 
-def _excluded(config: Config, suspects: list[Quarantined], decided: dict[int, str], count: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def _excluded(config: Config, suspects: list[Quarantined], decided: dict[int, str], total: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
     suspicious = {suspect.row for suspect in suspects if decided.get(suspect.row) != "released"}
-    share = len(suspicious) / count
+    share = len(suspicious) / total
     if share > config.screen.cap:
         raise DataError(
-            f"{len(suspicious)} of {count} rows ({share:.1%}) are under suspicion, the cap is {config.screen.cap:.1%} ({_count(suspects)})",
+            f"{len(suspicious)} of {total} rows ({share:.1%}) are under suspicion, the cap is {config.screen.cap:.1%} ({per_detector(suspects)})",
             hint="look at the source of these rows; if they are right, raise [screen] cap",
         )
     left_out = {row for row, decision in decided.items() if decision == "dropped"}
     if config.screen.quarantine == "exclude":
         left_out |= suspicious
     left_out |= {suspect.row for suspect in suspects if suspect.reason in config.screen.exclude and decided.get(suspect.row) != "released"}
-    mask = np.zeros(count, dtype=bool)
+    mask = np.zeros(total, dtype=bool)
     mask[sorted(left_out)] = True
     return mask
 
@@ -374,7 +374,8 @@ def _statistics(rows: Rows) -> dict[str, dict[str, float]]:
     return found
 
 
-def _count(suspects: list[Quarantined]) -> dict[str, int]:
+def per_detector(suspects: list[Quarantined]) -> dict[str, int]:
+    """Rows under suspicion per detector."""
     counts: dict[str, int] = {}
     for suspect in suspects:
         counts[suspect.reason] = counts.get(suspect.reason, 0) + 1

@@ -21,7 +21,6 @@ MAX_HEADER = 100 * 2**20
 MOST_ENTRIES = 100_000
 ONNX_DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
 KERAS_UNSAFE = ("Lambda", "TFOpLambda", "SlicingOpLambda", "PyFunc")
-Array = Any
 
 
 class Scan(Record, frozen=True, kw_only=True):
