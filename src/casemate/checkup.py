@@ -1,5 +1,6 @@
 """Parts of the pipeline on their own: measure a registered model again, look at the table, bring a model in from outside."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from casemate.stages.data.stage import Examined, examine
 
 MAX_FILE = 2 * 2**30
 IMPORTED = "imported"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 def assess(project: Project, reference: str, only: list[str] | None = None, reporter: pipeline.Reporter | None = None) -> Assessment:
@@ -89,6 +91,9 @@ def import_model(project: Project, file: Path, name: str | None = None, *, conve
         raise ConfigError(f"there is no file {file}", hint="name a model file")
     if file.stat().st_size > MAX_FILE:
         raise ConfigError(f"{file} is larger than 2 GiB", hint="export a smaller model")
+    name = name or file.stem
+    if not NAME.fullmatch(name):
+        raise ConfigError(f"{name!r} cannot be the name of a model file", hint="letters, digits, '.', '_' and '-': --name gives it another one")
     principal = project.authorise("model:import", "Model", project.config.project.name, file=file.name)
     with Worker("casemate.stages.assess.artifact.convert:main", 1) as worker, scratch_folder(project.state / "tmp") as scratch:
         try:
@@ -115,7 +120,7 @@ def import_model(project: Project, file: Path, name: str | None = None, *, conve
     if not convert or outcome is None:
         return Imported(told, None)
     ending, content = next((kind, outcome.files[kind]) for kind in (models.SKOPS, models.ONNX) if kind in outcome.files)
-    target = project.root / IMPORTED / f"{name or file.stem}{Path(ending).suffix}"
+    target = project.root / IMPORTED / f"{name}{Path(ending).suffix}"
     if target.exists():
         raise ConfigError(f"{target} exists already", hint="--name gives it another name")
     if ending == models.SKOPS and models.untrusted_types(content):

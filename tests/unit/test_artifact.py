@@ -183,6 +183,9 @@ def test_import_writes_a_safe_file_once_and_refuses_with_the_reason(fresh, tmp_p
     found = import_model(project, tmp_path / "theirs.joblib")
     assert found.file == fresh / "imported" / "theirs.skops"
     assert np.allclose(load_skops(found.file.read_bytes()).estimator.predict_proba(ROWS), model.predict_proba(ROWS))
+    for name in ("../outside", "/tmp/x", ".hidden", "a/b", "x" * 80):
+        with pytest.raises(ConfigError, match="cannot be the name"):
+            import_model(project, tmp_path / "theirs.joblib", name)
     with pytest.raises(ConfigError, match="exists already"):
         import_model(project, tmp_path / "theirs.joblib")
     marker = tmp_path / "executed"
