@@ -23,7 +23,7 @@ from casemate.core.digest import sha256_file, sha256_record
 from casemate.core.engine import Engine, Run
 from casemate.core.errors import ConfigError, VerificationError
 from casemate.core.files import write_atomic
-from casemate.core.frame import GROUP
+from casemate.core.frame import GROUP, drawn
 from casemate.core.learn.accountant import Gaussians
 from casemate.core.sandbox.run import Worker
 from casemate.core.signatures import Signer, Verifier, read_envelope, subjects_of
@@ -359,9 +359,7 @@ class Rows:
     def members(self) -> pa.Table:
         """A sample of the training rows, for the membership test and feature spreads."""
         rows = np.flatnonzero(self._masks[1])
-        if len(rows) > MEMBERS:
-            rows = np.sort(np.random.default_rng(self.shop.config.train.seed).choice(rows, MEMBERS, replace=False))
-        return self._table.take(pa.array(rows))
+        return self._table.take(pa.array(rows[drawn(len(rows), MEMBERS, self.shop.config.train.seed)]))
 
 
 def _inputs(shop: Workshop) -> dict[str, str]:

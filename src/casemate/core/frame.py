@@ -38,6 +38,28 @@ def codes_of(table: pa.Table, schema: Schema) -> np.ndarray[Any, np.dtype[np.int
     return np.asarray(positions.to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
+def drawn(total: int, count: int, seed: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """At most `count` of `total` row numbers, ascending, drawn without replacement; the same for the same seed."""
+    if total <= count:
+        return np.arange(total)
+    return np.sort(np.random.default_rng(seed).choice(total, count, replace=False))
+
+
+def row_hashes(frame: pd.DataFrame, codes: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    """A 64-bit hash a row, of every feature and the class."""
+    hashes = pd.util.hash_pandas_object(frame, index=False, categorize=True).to_numpy()
+    return np.asarray(hashes ^ (codes.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)))
+
+
+def numeric(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+    """A feature frame as float64: categories by the order of their names; a number missing everywhere is 0, because no tree can bin nothing."""
+    frame = frame.copy()
+    for column in schema.categories:
+        frame[column.name] = pd.factorize(frame[column.name], sort=True)[0]
+    frame = frame.astype(np.float64)
+    return frame.fillna(dict.fromkeys(frame.columns[frame.isna().all()], 0.0))
+
+
 def open_table(descriptor: int) -> pa.Table:
     """The table in an inherited memory file, without copying."""
     return pa.ipc.open_stream(pa.py_buffer(mmap.mmap(descriptor, 0, prot=mmap.PROT_READ))).read_all()

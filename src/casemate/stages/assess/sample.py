@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from casemate.core.frame import drawn
 from casemate.core.types import Interval
 
 WORK = 2_000_000
@@ -24,7 +25,7 @@ class Sample:
         """At most `count` rows, stratified by nothing, drawn without replacement."""
         if len(self.codes) <= count:
             return self
-        rows = np.sort(np.random.default_rng(seed).choice(len(self.codes), count, replace=False))
+        rows = drawn(len(self.codes), count, seed)
         return Sample(self.frame.iloc[rows], self.codes[rows])
 
 

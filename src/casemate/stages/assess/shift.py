@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
-from sklearn.preprocessing import OrdinalEncoder
 
+from casemate.core.frame import numeric
 from casemate.core.threads import fitting
 from casemate.core.types import Finding, Interval, Schema
 from casemate.stages.assess.sample import Sample, auc, interval
@@ -32,11 +32,7 @@ def shift_auc(members: Sample, holdout: Sample, schema: Schema, most: int, seed:
     count = min(len(members.codes), len(holdout.codes), ROWS)
     if count < LEAST_ROWS:
         raise TooFew(f"{count} rows a side, at least {LEAST_ROWS} are needed")
-    frame = pd.concat([members.take(count, seed).frame, holdout.take(count, seed).frame], ignore_index=True)
-    if names := [column.name for column in schema.categories]:
-        frame[names] = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1).fit_transform(frame[names])
-    frame = frame.astype(np.float64)
-    frame = frame.fillna(dict.fromkeys(frame.columns[frame.isna().all()], 0.0))  # gradient boosting cannot bin nothing
+    frame = numeric(pd.concat([members.take(count, seed).frame, holdout.take(count, seed).frame], ignore_index=True), schema)
     side = np.r_[np.zeros(count), np.ones(count)]
     model = HistGradientBoostingClassifier(max_iter=50, random_state=seed)
     folds = StratifiedKFold(2, shuffle=True, random_state=seed)

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from casemate.core.clock import Clock
 from casemate.core.errors import ConfigError
+from casemate.core.frame import row_hashes
 from casemate.core.store import METADATA, Store
 
 MAX_REASON = 500
@@ -72,6 +73,6 @@ def row_digests(frame: pd.DataFrame, codes: np.ndarray[Any, Any], key: bytes, ro
         key: secret of the project.
         rows: row numbers.
     """
-    hashes = pd.util.hash_pandas_object(frame, index=False, categorize=True).to_numpy() ^ (codes.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15))
+    hashes = row_hashes(frame, codes)
     copies = pd.Series(hashes).groupby(hashes).cumcount().to_numpy()
     return [hmac.new(key, hashes[row].tobytes() + copies[row].tobytes(), hashlib.sha256).hexdigest() for row in rows]

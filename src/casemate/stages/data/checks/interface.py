@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 
 from casemate.config import Config
+from casemate.core.frame import drawn
 from casemate.core.types import Finding, Schema
 
 
@@ -30,10 +31,7 @@ class Subject:
 
     def sample(self, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
         """At most `count` row numbers, the same for the same seed."""
-        total = len(self.codes)
-        if total <= count:
-            return np.arange(total)
-        return np.sort(np.random.default_rng(self.config.train.seed).choice(total, count, replace=False))
+        return drawn(len(self.codes), count, self.config.train.seed)
 
 
 @dataclass

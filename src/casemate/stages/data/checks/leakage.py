@@ -12,9 +12,9 @@ from scipy.stats import binomtest, rankdata
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
-from sklearn.preprocessing import OrdinalEncoder
 from sklearn.tree import DecisionTreeClassifier
 
+from casemate.core.frame import numeric
 from casemate.core.threads import fitting
 from casemate.core.types import MISSING_CATEGORY
 from casemate.stages.data.checks.interface import Answer, Subject
@@ -41,7 +41,7 @@ def check(subject: Subject) -> Answer:
     codes = codes[kept]
     if len(np.unique(codes)) < 2:
         return answer
-    frame = _numbers(subject.frame.iloc[at[kept]], [column.name for column in subject.schema.categories])
+    frame = numeric(subject.frame.iloc[at[kept]], subject.schema)
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
     quick = {str(name): _quick(frame[name].to_numpy(), codes) for name in frame.columns}
     best = sorted(quick, key=lambda name: -quick[name])[:TRIED]
@@ -87,15 +87,6 @@ def _presence(name: str, missing: Array, codes: Array, answer: Answer) -> None:
 
 def _tree(rows: int) -> DecisionTreeClassifier:
     return DecisionTreeClassifier(max_depth=4, min_samples_leaf=max(5, rows // 400), random_state=0)
-
-
-def _numbers(frame: pd.DataFrame, categories: list[str]) -> pd.DataFrame:
-    """Categories as numbers in the order of their frequency; missing numbers stay missing."""
-    frame = frame.copy()
-    if categories:
-        frame[categories] = OrdinalEncoder(dtype=np.float64).fit_transform(frame[categories])
-    frame = frame.astype(np.float64)
-    return frame.fillna(dict.fromkeys(frame.columns[frame.isna().all()], 0.0))  # gradient boosting cannot bin nothing
 
 
 def _quick(values: Array, codes: Array) -> float:

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from casemate.config import ScreenTable
+from casemate.core.frame import row_hashes
 from casemate.core.types import Quarantined
 from casemate.stages.data.screen.interface import Rows, Suspicion
 
@@ -15,8 +16,7 @@ class Duplicates:
 
     def __call__(self, rows: Rows, options: ScreenTable) -> Suspicion:
         """See `Detector`."""
-        hashes = pd.util.hash_pandas_object(rows.frame, index=False, categorize=True).to_numpy()
-        mixed = hashes ^ (rows.codes.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15))
+        mixed = row_hashes(rows.frame, rows.codes)
         series = pd.Series(mixed)
         repeated = np.flatnonzero(series.duplicated().to_numpy())
         if not len(repeated):

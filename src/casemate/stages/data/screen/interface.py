@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from casemate.config import ScreenTable
+from casemate.core.frame import drawn, numeric
 from casemate.core.types import Finding, Quarantined, Schema
 
 Array = np.ndarray[Any, Any]
@@ -40,9 +41,7 @@ class Rows:
 
     def sample(self, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
         """At most `count` row numbers, ascending, the same for the same seed."""
-        if len(self.codes) <= count:
-            return np.arange(len(self.codes))
-        return np.sort(np.random.default_rng(self.seed).choice(len(self.codes), count, replace=False))
+        return drawn(len(self.codes), count, self.seed)
 
     @cached_property
     def filled(self) -> pd.DataFrame:
@@ -53,10 +52,7 @@ class Rows:
     @cached_property
     def coded(self) -> pd.DataFrame:
         """The frame as float64: categories by the order of their names, missing numbers as NaN."""
-        frame = self.filled.copy()
-        for column in self.schema.categories:
-            frame[column.name] = pd.factorize(frame[column.name], sort=True)[0]
-        return frame.astype(np.float64)
+        return numeric(self.frame, self.schema)
 
     def scaled(self, at: Array) -> Array:
         """Rows `at` in a space where distances mean something: robustly scaled numbers, one-hot categories, float64 [n, d]."""
