@@ -23,7 +23,7 @@ from casemate.controls.keys import tables
 from casemate.controls.keys.identifiers import PSEUDONYM, Identifiers, classes_of
 from casemate.controls.keys.objects import ObjectStore
 from casemate.controls.privacy.budget import Ledger, Limit, Spending, spend
-from casemate.controls.privacy.statistics import Noisy, noisy
+from casemate.controls.privacy.statistics import Noisy, noisy, require_declared
 from casemate.core.engine import Engine
 from casemate.core.errors import AccessDenied, ConfigError
 from casemate.core.frame import codes_of, features_of
@@ -240,10 +240,7 @@ class Dataset:
         principal = project.access.require("dataset:statistics", Resource("Dataset", self.record.name), column=column, epsilon=epsilon)
         said = project.config.data.column(column)
         limits = (said.min, said.max) if said.min is not None and said.max is not None else said.categories
-        if not limits:
-            raise ConfigError(
-                f"nothing is declared about {column!r}", hint="[data.columns] min and max, or categories: they must not be computed from private rows"
-            )
+        require_declared(column, limits)
         wanted = Spending(
             id=secrets.token_hex(16),
             dataset=self.record.name,

@@ -72,10 +72,6 @@ class Workshop:
     reviews: Reviews
     ledger: Ledger
 
-    def spend(self, wanted: Spending, limit: Limit) -> None:
-        """Pay and record it in one transaction; BudgetSpent, recorded too, when the budget does not allow it."""
-        spend(self.engine, self.ledger, wanted, limit)
-
     @property
     def hidden(self) -> list[Path]:
         """What no confined process may be able to read."""
@@ -233,13 +229,13 @@ def further_tables(root: Path, config: Config, dataset: SealedDataset) -> dict[s
 
 
 def _previous(shop: Workshop, assess: Any) -> Any:
-    """The newest model that passed, if any gate or person wants to know how this one compares with it."""
+    """The newest model that passed, verified, to compare with."""
     name = shop.config.project.name
-    passed = [model.release for model in shop.registry.list() if model.release.model == name and model.release.bundle]
-    if not passed:
+    passed = next((model for model in shop.registry.list() if model.release.model == name and model.release.bundle), None)
+    if passed is None:
         return None
-    verified = shop.registry.verify(f"{name}@{passed[0].model_version}")
-    return assess.Previous(f"{name}@{passed[0].model_version}", verified.card.inputs, passed[0].files)
+    verified = shop.registry.verify(passed.reference)
+    return assess.Previous(passed.reference, verified.card.inputs, verified.files)
 
 
 def _earlier(shop: Workshop, work: Run) -> tuple[str, Release, Assessment]:
@@ -284,7 +280,7 @@ class Purse:
             what="private training",
             time="",
         )
-        shop.spend(wanted, Limit(table.budget, table.budget_delta))
+        spend(shop.engine, shop.ledger, wanted, Limit(table.budget, table.budget_delta))
 
     def settle(self, epsilon: float, events: list[Gaussians]) -> None:
         """See `train.stage.Purse`."""

@@ -360,7 +360,7 @@ class Project:
         """RefusedError while `[release] approvals` are missing for the model, or when a waiver that it needed has ended."""
         release, table = self.registry.get(reference).release, self.config.release
         now = self.clock.now().isoformat()
-        ended = [gate for gate, until in self.registry.verify(reference).card.waived.items() if until <= now]
+        ended = [gate for gate, until in self.registry.card(release).waived.items() if until <= now]
         if ended:
             raise RefusedError(
                 f"{reference} passed {', '.join(ended)} by a waiver that has ended",

@@ -190,6 +190,11 @@ class Interval(Record, frozen=True, kw_only=True):
     low: float
     high: float
 
+    @classmethod
+    def exact(cls, value: float) -> "Interval":
+        """A figure that is known without doubt."""
+        return cls(value=value, low=value, high=value)
+
 
 class Assessment(Record, frozen=True, kw_only=True):
     """Result of the assess stage, measured on rows that the training code never saw."""

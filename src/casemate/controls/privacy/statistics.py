@@ -33,6 +33,14 @@ class Noisy(Record, frozen=True, kw_only=True):
     """Scale of the noise of every count."""
 
 
+def require_declared(name: str, limits: Any) -> None:
+    """ConfigError when nothing is declared about a column."""
+    if not limits:
+        raise ConfigError(
+            f"nothing is declared about {name!r}", hint="[data.columns] min and max, or categories: they must not be computed from private rows"
+        )
+
+
 def noisy(values: pa.ChunkedArray, name: str, limits: Any, epsilon: float, owners: Any = None) -> Noisy:
     """Histogram, and mean of a number.
 
@@ -50,10 +58,7 @@ def noisy(values: pa.ChunkedArray, name: str, limits: Any, epsilon: float, owner
         import opendp.prelude as dp
     except ImportError as error:
         raise BackendError("OpenDP is not installed", hint='pip install "casemate[private]"') from error
-    if not limits:
-        raise ConfigError(
-            f"nothing is declared about {name!r}", hint="[data.columns] min and max, or categories: they must not be computed from private rows"
-        )
+    require_declared(name, limits)
     dp.enable_features("contrib")
     kept = np.arange(len(values)) if owners is None else np.unique(np.asarray(owners), return_index=True)[1]
     column = values.combine_chunks().take(pa.array(kept))

@@ -7,7 +7,7 @@ from typing import Any
 
 from scipy.stats import binomtest
 
-from casemate.config import QUALITY, AssessTable
+from casemate.config import AssessTable
 from casemate.core.models import Model
 from casemate.core.types import Interval, Schema
 from casemate.stages.assess.quality import statistics
@@ -28,10 +28,10 @@ def measure(
     labels, probabilities = model.predict(holdout.frame)
     others, other = previous.predict(holdout.frame)
     arrays = [holdout.codes, labels.ravel(), checked(probabilities), others.ravel(), checked(other)]
-    found = {}
-    for name, statistic in statistics(len(shapes[0].classes)).items():
-        if name in QUALITY:
-            found[name] = interval(lambda y, c, p, d, q, of=statistic: of(y, c, p) - of(y, d, q), arrays, options.bootstrap, seed)
+    found = {
+        name: interval(lambda y, c, p, d, q, of=statistic: of(y, c, p) - of(y, d, q), arrays, options.bootstrap, seed)
+        for name, statistic in statistics(len(shapes[0].classes)).items()
+    }
     right, before = labels.ravel() == holdout.codes, others.ravel() == holdout.codes
     gained, lost = int((right & ~before).sum()), int((~right & before).sum())
     p = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0

@@ -84,6 +84,6 @@ def interval(statistic: Callable[..., float], arrays: list[np.ndarray[Any, Any]]
     values = np.asarray(drawn)[np.isfinite(drawn)] if drawn else np.asarray([])
     value = float(statistic(*arrays))
     if len(values) < LEAST // 2:
-        return Interval(value=value, low=value, high=value)
+        return Interval.exact(value)
     low, high = np.percentile(values, [2.5, 97.5])
     return Interval(value=value, low=float(low), high=float(high))

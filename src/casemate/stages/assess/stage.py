@@ -21,8 +21,8 @@ class Previous:
 
     reference: str
     inputs: Schema
-    files: dict[str, str]
-    """Object digests by file name."""
+    files: dict[str, bytes]
+    """Its verified files by name."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def measure(
     if model.baseline:
         inputs[models.PLAIN] = tools.objects.get(model.baseline)
     if tools.previous:
-        inputs |= {f"previous/{name}": tools.objects.get(digest) for name, digest in tools.previous.files.items() if name in models.FILES}
+        inputs |= {f"previous/{name}": content for name, content in tools.previous.files.items() if name in models.FILES}
     try:
         with scratch_folder(tools.scratch) as scratch:
             outcome = tools.worker.run(

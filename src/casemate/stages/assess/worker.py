@@ -13,7 +13,7 @@ import onnxruntime  # noqa: F401 - loaded while the parent works
 import skops.io  # noqa: F401 - same
 from sklearn import config_context
 
-from casemate.config import QUALITY, AssessTable, RobustnessTable
+from casemate.config import AssessTable, RobustnessTable
 from casemate.core import models
 from casemate.core.frame import codes_of, features_of, open_table
 from casemate.core.sandbox.child import Channel, Watch
@@ -121,7 +121,7 @@ def measure_comparison(work: Work) -> None:
     schema = msgspec.convert(work.job["previous"]["schema"], Schema)
     other = models.load_trained(_files(Path(work.job["inputs"]) / PREVIOUS), schema)
     differences, counts = compare.measure(work.model, other, (work.schema, schema), work.holdout, work.options, work.seed)
-    work.found["compared"] = {name: figure for name, figure in differences.items() if name in QUALITY}
+    work.found["compared"] = differences
     work.found["previous"] = work.job["previous"]["reference"]
     work.found["mcnemar"] = counts
 
@@ -150,7 +150,7 @@ def measure_behaviour(work: Work) -> None:
     found = behaviour.measure(work.model, work.schema, work.holdout, work.options.behaviour)
     work.found["behaviour"] = found
     broken = float(sum(not test["passed"] for test in found))
-    work.figures["behaviour_failures"] = Interval(value=broken, low=broken, high=broken)
+    work.figures["behaviour_failures"] = Interval.exact(broken)
 
 
 def measure_importance(work: Work) -> None:

@@ -56,12 +56,12 @@ def judge(config: Config, dataset: SealedDataset, model: TrainedModel, assessmen
 
 def figures(dataset: SealedDataset, model: TrainedModel, assessment: Assessment) -> dict[str, Interval]:
     """Every figure that was measured, by the name that gates give it; `robust_accuracy@EPS` for those at an attack size."""
-    found = {name: _exact(value) for name, value in dataset.figures.items()}
+    found = {name: Interval.exact(value) for name, value in dataset.figures.items()}
     found |= assessment.metrics | assessment.figures
     if "auc" in assessment.membership:
         found["membership_auc"] = _interval(assessment.membership["auc"])
     if "epsilon" in model.privacy:
-        found["epsilon"] = _exact(model.privacy["epsilon"])
+        found["epsilon"] = Interval.exact(model.privacy["epsilon"])
     if len(model.nested) > 1:
         found["nested_cv"] = Interval(value=sum(model.nested) / len(model.nested), low=min(model.nested), high=max(model.nested))
     if "inconclusive" not in assessment.robustness:
@@ -71,10 +71,6 @@ def figures(dataset: SealedDataset, model: TrainedModel, assessment: Assessment)
                     value = point[name]
                     found[f"{name}@{point['eps']:g}"] = _interval(point.get(f"{name}_interval", {"value": value, "low": value, "high": value}))
     return found
-
-
-def _exact(value: float) -> Interval:
-    return Interval(value=value, low=value, high=value)
 
 
 def _interval(value: dict[str, float]) -> Interval:

@@ -105,6 +105,10 @@ class Registry:
             )
         return passed[0]
 
+    def card(self, release: Release) -> bundle.Card:
+        """What the release's `model.json` says; signed only if `verify` holds too."""
+        return decode(self.objects.get(release.files[bundle.CARD]), bundle.Card)
+
     def verify(self, reference: str) -> bundle.VerifiedModel:
         """Read every file and check it against the signed bundle.
 

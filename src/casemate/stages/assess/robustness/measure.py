@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from casemate.config import AssessTable, RobustnessTable
@@ -93,7 +94,7 @@ def _point(target: Target, eps: float, best: Array, margins: Array, clean: Array
     return {
         "eps": eps,
         "robust_accuracy": robust.value,
-        "robust_accuracy_interval": {"value": robust.value, "low": robust.low, "high": robust.high},
+        "robust_accuracy_interval": msgspec.to_builtins(robust),
         "changed": float(np.mean(margins < clean)),
         "distance": float(moved.max(axis=1).mean()) if target.width else 0.0,
         "noise_accuracy": float(np.mean(target.margin(noisy, np.arange(count)) > 0)),
@@ -109,5 +110,5 @@ def _certify(target: Target, eps: float, point: dict[str, Any], limits: Robustne
     keeps = keeps & (margins[: len(keeps)] > 0)
     figure = share(int(keeps.sum()), len(keeps))
     point["certified_accuracy"] = figure.value
-    point["certified_accuracy_interval"] = {"value": figure.value, "low": figure.low, "high": figure.high}
+    point["certified_accuracy_interval"] = msgspec.to_builtins(figure)
     point["certified_by"] = method
