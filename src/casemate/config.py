@@ -732,6 +732,8 @@ def _impossible_training(config: Config) -> list[str]:
         problems.append("[train] search: every candidate of a search spends privacy; set the parameters in train.py, or search on public data")
     if config.train.mode == "private" and config.train.nested:
         problems.append("[train] nested: every outer fold would spend privacy")
+    if config.train.model is not None and config.train.mode != "plain":
+        problems.append(f"[train] model: an imported model is not trained here, so mode cannot be {config.train.mode!r}")
     for behaviour in config.assess.behaviour:
         if (behaviour.add is None) == (behaviour.to is None):
             problems.append(f"[[assess.behaviour]] {behaviour.name}: give add (a number) or to (categories)")

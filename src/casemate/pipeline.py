@@ -21,7 +21,7 @@ from casemate.controls.keys.objects import ObjectStore
 from casemate.controls.privacy.budget import Ledger, Limit, Spending, spend
 from casemate.core.digest import sha256_file, sha256_record
 from casemate.core.engine import Engine, Run
-from casemate.core.errors import ConfigError, VerificationError
+from casemate.core.errors import CompromisedSigner, ConfigError, VerificationError
 from casemate.core.files import write_atomic
 from casemate.core.frame import GROUP, drawn
 from casemate.core.learn.accountant import Gaussians
@@ -133,6 +133,7 @@ def data_tools(shop: Workshop) -> Any:
         shop.keys,
         shop.identifiers,
         shop.signer,
+        shop.engine.clock.now(),
         shop.reporter.progress,
         shop.engine.newest_step("data", SealedDataset),
         _reference(shop),
@@ -229,13 +230,15 @@ def further_tables(root: Path, config: Config, dataset: SealedDataset) -> dict[s
 
 
 def _previous(shop: Workshop, assess: Any) -> Any:
-    """The newest model that passed, verified, to compare with."""
-    name = shop.config.project.name
-    passed = next((model for model in shop.registry.list() if model.release.model == name and model.release.bundle), None)
-    if passed is None:
-        return None
-    verified = shop.registry.verify(passed.reference)
-    return assess.Previous(passed.reference, verified.card.inputs, verified.files)
+    """The newest model that passed and is still trusted, verified, to compare with."""
+    for model in shop.registry.list():
+        if model.release.model == shop.config.project.name and model.release.bundle:
+            try:
+                verified = shop.registry.verify(model.reference)
+            except CompromisedSigner:  # a run is how the project gets trusted models again
+                continue
+            return assess.Previous(model.reference, verified.card.inputs, verified.files)
+    return None
 
 
 def _earlier(shop: Workshop, work: Run) -> tuple[str, Release, Assessment]:
@@ -336,25 +339,32 @@ class Rows:
         return table.select(names).append_column(GROUP, codes)
 
     @cached_property
-    def _masks(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    def _split(self) -> dict[str, np.ndarray[Any, Any]]:
         split = pa.ipc.open_stream(self.shop.objects.get(self.dataset.split)).read_all()
-        holdout, excluded = (split[name].to_numpy() for name in ("holdout", "excluded"))
-        return holdout & ~excluded, ~holdout & ~excluded
+        return {name: split[name].to_numpy() for name in split.column_names}
+
+    @property
+    def _members(self) -> np.ndarray[Any, Any]:
+        """Numbers of the training rows."""
+        return np.flatnonzero(~self._split["holdout"] & ~self._split["excluded"])
 
     @property
     def training(self) -> pa.Table:
-        """What the training code sees."""
-        return self._table.filter(pa.array(self._masks[1]))
+        """What the training code sees; in order of time where the split is."""
+        rows = self._members
+        if self.shop.config.train.split == "ordered":
+            rows = rows[np.argsort(self._split["order"][rows])]
+        return self._table.take(pa.array(rows))
 
     @property
     def holdout(self) -> pa.Table:
         """What the training code never sees."""
-        return self._table.filter(pa.array(self._masks[0]))
+        return self._table.filter(pa.array(self._split["holdout"] & ~self._split["excluded"]))
 
     @property
     def members(self) -> pa.Table:
         """A sample of the training rows, for the membership test and feature spreads."""
-        rows = np.flatnonzero(self._masks[1])
+        rows = self._members
         return self._table.take(pa.array(rows[drawn(len(rows), MEMBERS, self.shop.config.train.seed)]))
 
 

@@ -104,13 +104,14 @@ def test_a_clock_that_leaps_while_a_run_goes_on_changes_nothing(pristine, tmp_pa
     root = copy(pristine, tmp_path / "p")
     environment = faked("+0")
     clock = Path(environment["FAKETIME_TIMESTAMP_FILE"])
-    process = subprocess.Popen(command("run"), cwd=root, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command("run"), cwd=root, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
     for setting in ("+1d", "-1d", "+400d", "+0") * 10:
         if process.poll() is not None:
             break
         clock.write_text(setting)
         time.sleep(0.3)
-    assert process.wait(120) == 0
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 0, told
     assert examine(casemate.open(root)).outcome == "intact"
 
 

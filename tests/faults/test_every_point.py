@@ -77,7 +77,7 @@ def pristine(home, tmp_path_factory):
 
     generator = np.random.default_rng(5)
     values = generator.standard_normal((200, 2))
-    table = pa.table({"a": values[:, 0], "b": values[:, 1], "y": (values[:, 0] > 0).astype(int)})
+    table = pa.table({"a": values[:, 0], "b": values[:, 1], "y": (values.sum(axis=1) > 0).astype(int)})
     root = tmp_path_factory.mktemp("points") / "p"
     root.mkdir()
     scaffold.create(root, scaffold.from_table(root, write_csv(root / "t.csv", table), "y"))

@@ -198,3 +198,24 @@ def test_a_range_unit_needs_pinned_ranges(tumours):
     model = SkopsModel(LogisticRegression(max_iter=20, tol=1.0).fit(members.frame, members.codes))
     found = robustness.measure(model, open_ended, holdout, members, AssessTable(), RobustnessTable(unit="range"), [], 0, lambda *_: None)
     assert "pinned range" in found["inconclusive"]
+
+
+def test_a_number_that_is_encoded_as_a_category_is_not_certified(clinic_rows):
+    """Between the ends of its ball lie values with codes of their own, which no corner shows."""
+    schema, frame, codes = clinic_rows
+    numbers = ["dose", "age"]
+    columns = make_column_transformer((OneHotEncoder(handle_unknown="ignore", sparse_output=False), ["ward", "visits"]), (StandardScaler(), numbers))
+    model = SkopsModel(make_pipeline(columns, LogisticRegression()).fit(frame, codes))
+    rows = (frame[:10].reset_index(drop=True), codes[:10])
+    assert certified(aim(model, schema, rows, frame, RobustnessTable()), 0.1, 10) is None
+    still = RobustnessTable(features={"visits": FeatureTable(change="none")})
+    assert certified(aim(model, schema, rows, frame, still), 0.1, 10) is not None
+
+
+def test_one_against_one_coefficients_are_not_taken_for_scores(clinic_rows):
+    from sklearn.svm import NuSVC
+
+    schema, frame, codes = clinic_rows
+    three = codes + (frame["ward"] == "A").to_numpy().astype(int)
+    model = model_of(NuSVC(kernel="linear", nu=0.1), frame, three)
+    assert certified(aim(model, schema, (frame[:5], three[:5]), frame, RobustnessTable()), 0.1, 5) is None

@@ -1,5 +1,7 @@
 """Is this the table that it should be: rules, units, drift, leakage, order."""
 
+import dataclasses
+import datetime
 import operator
 
 import numpy as np
@@ -30,6 +32,9 @@ STAY = pa.table(
         "a name": [1.0, 2.0, 3.0, 4.0],
     }
 )
+
+
+NOW = datetime.datetime(2026, 1, 3, tzinfo=datetime.UTC)
 
 
 def broken(check, when=None, **more):
@@ -113,7 +118,7 @@ def subject_of(frame: pd.DataFrame, extra: str = "", target="y") -> Subject:
     findings: list = []
     table = pa.table({name: source._typed(table[name], name, options, findings) for name in table.column_names})
     pinned, _ = schemas.infer(table, options)
-    return Subject(table, features_of(table, pinned), codes_of(table, pinned), None, pinned, config)
+    return Subject(table, features_of(table, pinned), codes_of(table, pinned), None, pinned, config, NOW)
 
 
 def patients(count=600, seed=0):
@@ -192,10 +197,30 @@ def test_a_table_in_which_rows_follow_their_neighbours_must_not_be_cut_at_random
     assert [(finding.id, finding.severity) for finding in found] == [("data.order", "high")]
     assert split.check(subject_of(frame, "[train.network]\n".replace("[train.network]\n", "")), np.zeros(1000, bool), np.zeros(1000, bool)).findings
     ordered = configuration.parse(LEAST, ['train.split="ordered"'])
-    calm = Subject(*(getattr(subject_of(frame), name) for name in ("table", "frame", "codes", "groups", "schema")), ordered)
+    calm = Subject(*(getattr(subject_of(frame), name) for name in ("table", "frame", "codes", "groups", "schema")), ordered, NOW)
     assert split.check(calm, np.zeros(1000, bool), np.zeros(1000, bool)).findings == []
     sorted_rows = frame.sort_values("y", ignore_index=True)
     assert split.check(subject_of(sorted_rows), np.zeros(1000, bool), np.zeros(1000, bool)).findings == []
+
+
+def test_rows_that_stand_beside_others_of_their_person_are_no_order():
+    frame = patients(300).loc[np.repeat(np.arange(300), 3)].reset_index(drop=True)
+    labels = np.random.default_rng(0).integers(0, 2, 300)
+    frame["y"] = np.repeat(labels, 3).astype(str)
+    subject = subject_of(frame)
+    nobody = np.zeros(900, bool)
+    assert "data.order" in [finding.id for finding in split.check(subject, nobody, nobody).findings]
+    grouped = dataclasses.replace(subject, groups=np.repeat(np.arange(300), 3))
+    assert split.check(grouped, nobody, nobody).findings == []
+
+
+def test_what_lies_ahead_of_the_clock_is_told():
+    frame = patients(200)
+    frame["seen"] = np.datetime64("2026-01-01") + np.arange(200) * np.timedelta64(1, "h")
+    subject = subject_of(frame, 'time = "seen"\n')
+    assert [f.message[:8] for f in balance.check(subject).findings if f.id == "data.time-future"] == ["151 rows"]
+    later = dataclasses.replace(subject, now=NOW + datetime.timedelta(days=30))
+    assert not [f for f in balance.check(later).findings if f.id == "data.time-future"]
 
 
 def test_shared_identifiers_without_a_subject_are_told():

@@ -107,3 +107,7 @@ def test_any_search_space_is_accepted_or_explained(space):
         config.parse(TOML.replace("[gates]", "[train.search]\n" + "\n".join(lines) + "\n[gates]"))
     except ConfigError as error:
         assert error.message
+
+
+def test_an_imported_model_is_not_trained():
+    assert "an imported model is not trained here" in refused(TOML.replace("[gates]", 'model = "imported/x.skops"\nmode = "private"\n[gates]'))

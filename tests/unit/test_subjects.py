@@ -167,7 +167,8 @@ def test_a_backup_of_the_data_holds_no_subjects_key(ward, cli, monkeypatch, tmp_
     assert back.code == 0, back.err
     assert dataset.to_arrow()["person"].to_pylist()[:3] == [None, None, "person-1"]
     (tmp_path / "again" / "t.csv").write_bytes((ward / "t.csv").read_bytes())
-    assert casemate.open(tmp_path / "again").run().verdict.outcome == "passed"
+    result = casemate.open(tmp_path / "again").run()
+    assert result.verdict.outcome == "passed", result.verdict.reasons
 
 
 def test_an_old_copy_of_the_keys_does_not_bring_a_shredded_subject_back(ward, cli, monkeypatch, tmp_path):

@@ -1,11 +1,17 @@
 """Versions of a table: one that only adds rows shares the files of the one before."""
 
+import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
+from tests.conftest import lighten, write_csv
 
 import casemate
-from casemate import rotation
+from casemate import pipeline, rotation, scaffold
+from casemate.config import TrainTable
 from casemate.controls.keys import tables
 from casemate.fsck import examine
+from casemate.stages.train import search
 
 
 def sealed(project, folder):
@@ -83,3 +89,30 @@ def test_a_table_in_many_files_is_written_anew(own, lines, monkeypatch):
     _, grown = seal(own)
     assert len(list(grown.folder.glob("*.parquet"))) == 1
     assert tables.check(grown.folder, casemate.open(own).signer.verifier)["rows"] == grown.record.rows
+
+
+def test_an_ordered_split_trains_in_order_of_time_on_what_is_older_than_the_hold_out(home, tmp_path):
+    generator = np.random.default_rng(4)
+    times = generator.permutation(300).astype(float)
+    table = pa.table({"when": times, "a": generator.standard_normal(300), "y": generator.integers(0, 2, 300)})
+    scaffold.create(tmp_path, scaffold.from_table(tmp_path, write_csv(tmp_path / "t.csv", table), "y"))
+    lighten(tmp_path)
+    project = casemate.open(tmp_path, ['train.split="ordered"', 'data.time="when"'])
+    project.run()
+    rows = pipeline.Rows(project.workshop(), project.datasets["t"].record)
+    trained, held = rows.training["when"].to_pylist(), rows.holdout["when"].to_pylist()
+    assert trained == sorted(trained)
+    assert max(trained) < min(held)
+    assert sorted(trained + held) == sorted(times)
+
+
+def test_folds_that_go_forward_in_time_know_nobody_they_are_tested_on():
+    options = TrainTable(entry="train.py:build", split="ordered")
+    frame, codes = pd.DataFrame({"a": np.arange(60.0)}), np.arange(60) % 2
+    folds = search._splits(frame, codes, np.arange(60) // 7, options, 3, 0)
+    assert len(folds) == 3
+    for train, test in folds:
+        assert train.max() < test.min()
+        assert not set(train // 7) & set(test // 7)
+    with pytest.raises(search.BadSearch, match="lower folds"):
+        search._splits(frame, codes, np.zeros(60), options, 3, 0)

@@ -22,7 +22,10 @@ def run(arguments: Any) -> int:
     project = enter(arguments)
     if arguments.reference == "data":
         from casemate.cli.data import check
+        from casemate.core.errors import ConfigError
 
+        if arguments.only:
+            raise ConfigError("--only names measurements of a model; the table is looked at as a whole", hint="[screen] switches detectors")
         return check(arguments, project)
     lines = Lines(quiet=arguments.format == "json")
     try:

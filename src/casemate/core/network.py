@@ -93,6 +93,7 @@ def load_network(description: bytes, weights: bytes, schema: Schema) -> NetworkM
         BackendError: torch is not installed.
     """
     torch_or_refuse()
+    from safetensors import SafetensorError
     from safetensors.torch import load
 
     from casemate.core.learn.layers import build
@@ -104,12 +105,8 @@ def load_network(description: bytes, weights: bytes, schema: Schema) -> NetworkM
         network = build([list(layer) for layer in told.layers])
         values = load(weights)
         network.load_state_dict(values, strict=True)
-    except (msgspec.MsgspecError, RuntimeError, ValueError, OSError, KeyError) as error:
+    except (msgspec.MsgspecError, SafetensorError, RuntimeError, ValueError, OSError, KeyError) as error:
         raise VerificationError(f"the network files are malformed: {str(error)[:300]}") from error
-    except Exception as error:
-        if type(error).__name__ == "SafetensorError":
-            raise VerificationError(f"model.safetensors is malformed: {str(error)[:300]}") from error
-        raise
     features = [column.name for column in schema.features]
     if sorted(name for name, *_ in [*told.numbers, *told.categories]) != sorted(features) or told.classes != len(schema.classes):
         raise VerificationError("the network does not take the features and classes of the schema")

@@ -135,7 +135,7 @@ class SealedDataset(Record, frozen=True, kw_only=True):
     excluded: int
     """Rows left out of training and assessment (only with `quarantine = "exclude"`)."""
     split: str
-    """Object digest of the split: an Arrow stream with the boolean columns `holdout` and `excluded`."""
+    """Object digest of the split: an Arrow stream with the boolean columns `holdout` and `excluded`, and `order`, each row's place in time."""
     holdout: int
     """Hold-out rows: the training code never sees them."""
     statistics: dict[str, dict[str, float]]

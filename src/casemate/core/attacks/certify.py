@@ -15,11 +15,12 @@ from scipy.stats import binomtest, norm
 
 from casemate.core.attacks.interface import Array, Target
 
-MONOTONE = {
-    "StandardScaler", "MinMaxScaler", "MaxAbsScaler", "RobustScaler", "SimpleImputer", "OneHotEncoder", "OrdinalEncoder",
-    "QuantileTransformer", "PowerTransformer",
-}  # fmt: skip
-"""Transformers whose outputs each depend on one feature, monotonically (categories are not moved here)."""
+MONOTONE = {"StandardScaler", "MinMaxScaler", "MaxAbsScaler", "RobustScaler", "SimpleImputer", "QuantileTransformer", "PowerTransformer"}
+"""Transformers whose outputs each depend on one feature, monotonically."""
+CATEGORIES = {"OneHotEncoder", "OrdinalEncoder"}
+"""Encoders that are looked through for what does not move: between two values of a number lie others, with codes of their own."""
+ONE_AGAINST_ONE = {"SVC", "NuSVC"}
+"""Their coefficients separate pairs of classes."""
 ALPHA = 0.001
 
 
@@ -31,7 +32,7 @@ class _Parts:
 
 def certified(target: Target, eps: float, rows: int) -> tuple[Array, str] | None:
     """(whether each of the first `rows` rows keeps its class for every change within eps, method), or None for other models."""
-    parts = _parts(getattr(target.model, "estimator", None))
+    parts = _parts(getattr(target.model, "estimator", None), set(target.names))
     if parts is None or target.choices:
         return None
     at = np.arange(min(rows, len(target.codes)))
@@ -46,7 +47,7 @@ def certified(target: Target, eps: float, rows: int) -> tuple[Array, str] | None
     low, high = np.minimum(*frames), np.maximum(*frames)
     codes = target.codes[at]
     name = type(parts.final).__name__
-    if hasattr(parts.final, "coef_") and hasattr(parts.final, "decision_function") and name != "SVC":
+    if hasattr(parts.final, "coef_") and hasattr(parts.final, "decision_function") and name not in ONE_AGAINST_ONE:
         return _linear(parts.final, low, high, codes), "exact worst corner of a linear model"
     trees = _trees(parts.final)
     if trees is None:
@@ -58,26 +59,40 @@ def certified(target: Target, eps: float, rows: int) -> tuple[Array, str] | None
     return _sound(least, most, codes), "worst reachable leaf of every tree"
 
 
-def _parts(estimator: Any) -> _Parts | None:
+def _parts(estimator: Any, moved: set[str]) -> _Parts | None:
     """The preprocessing and the final model, if all before it is monotone feature by feature."""
     if estimator is None:
         return None
     if not hasattr(estimator, "steps"):
         return _Parts(None, estimator)
     before = estimator[:-1]
-    return _Parts(before if len(before.steps) else None, estimator.steps[-1][1]) if _monotone(before) else None
+    return _Parts(before if len(before.steps) else None, estimator.steps[-1][1]) if _monotone(before, moved) else None
 
 
-def _monotone(step: Any) -> bool:
+def _monotone(step: Any, moved: set[str]) -> bool:
+    """Whether a step maps feature by feature and monotonically, where the features `moved` are among its inputs."""
+    name = type(step).__name__
     if step is None or isinstance(step, str):
         return step is None or step in {"passthrough", "drop"}
     if hasattr(step, "steps"):
-        return all(_monotone(inner) for _, inner in step.steps)
+        return all(_monotone(inner, moved) for _, inner in step.steps)
     if hasattr(step, "transformers_"):
-        return all(_monotone(inner) for _, inner, _ in step.transformers_)
-    if type(step).__name__ == "FunctionTransformer":
+        return all(_monotone(inner, moved & _names(columns, step, moved)) for _, inner, columns in step.transformers_)
+    if name == "FunctionTransformer":
         return step.func is None
-    return type(step).__name__ in MONOTONE and not getattr(step, "add_indicator", False)
+    if name in CATEGORIES:
+        return not moved
+    return name in MONOTONE and not getattr(step, "add_indicator", False)
+
+
+def _names(columns: Any, step: Any, moved: set[str]) -> set[str]:
+    """The names of a transformer's columns; where they are not given by name, all that move."""
+    known = getattr(step, "feature_names_in_", None)
+    if isinstance(columns, str):
+        return {columns}
+    if all(isinstance(column, str) for column in columns):
+        return set(columns)
+    return moved if known is None else {str(name) for name in np.asarray(known)[columns]}
 
 
 def _through(before: Any, frame: Any) -> Array:

@@ -61,7 +61,8 @@ class Decision:
         def nearest(point: Array) -> Array:
             for _ in range(2):
                 path = start + np.linspace(0, 1, GRID)[1:, None] * (point - start)
-                point = path[np.flatnonzero(wrong(path))[0]] if wrong(path).any() else point
+                crossed = np.flatnonzero(wrong(path))
+                point = path[crossed[0]] if len(crossed) else point
             return point
 
         far = limits[0] + generator.random((STARTS, target.width)) * (limits[1] - limits[0])

@@ -38,16 +38,15 @@ def encoder(numbers: dict[str, tuple[float, float]], categories: dict[str, list[
     parts: list[tuple[str, Any, list[str]]] = []
     square = 0.0
     for name, (low, high) in numbers.items():
-        middle = np.array([[low], [high]])
-        fill = SimpleImputer(strategy="constant", fill_value=(low + high) / 2, keep_empty_features=True)
-        frame = pd.DataFrame(middle.astype(np.float64), columns=[name])
-        scale = make_pipeline(fill, MinMaxScaler((0, 1), clip=True)).fit(frame)
+        frame = pd.DataFrame({name: np.array([low, high], dtype=np.float64)})
+        middle = SimpleImputer(strategy="constant", fill_value=(low + high) / 2, keep_empty_features=True)
+        scale = make_pipeline(middle, MinMaxScaler((0, 1), clip=True)).fit(frame)
         parts.append((f"scaled-{name}", scale, [name]))
         square += 1.0
         if bins and high > low:
             cut = edges(low, high, bins)
             binned = KBinsDiscretizer(len(cut) - 1, encode="onehot-dense", strategy="uniform", subsample=None)
-            pipeline = make_pipeline(SimpleImputer(strategy="constant", fill_value=(low + high) / 2, keep_empty_features=True), binned).fit(frame)
+            pipeline = make_pipeline(middle, binned).fit(frame)
             binned.bin_edges_[0] = cut
             parts.append((f"binned-{name}", pipeline, [name]))
             square += 1.0
@@ -61,8 +60,7 @@ def encoder(numbers: dict[str, tuple[float, float]], categories: dict[str, list[
         name: np.array([values[0], values[-1]], dtype=object) for name, values in categories.items()
     }
     transformer.fit(pd.DataFrame(rows))
-    for (name, own, columns), place in zip(parts, range(len(parts)), strict=True):  # keep what was fitted on the declared limits
-        transformer.transformers_[place] = (name, own, columns)
+    transformer.transformers_[: len(parts)] = parts  # what was fitted on the declared limits
     return transformer, float(np.sqrt(square))
 
 

@@ -153,14 +153,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 optimizer.step()
 
     def _private(self, network: Any, rows: Any, codes: Any) -> Any:
-        from torch import nn
-
-        trained = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
-        last = len(network) - 1
-        alone = {f"{last}.weight", f"{last}.bias"}
-        if isinstance(network[last], nn.Linear) and set(trained) == alone and not any(isinstance(layer, nn.Dropout) for layer in network):
-            return self._private_head(network, rows, codes)
-        return self._private_network(network, rows, codes)
+        train = self._private_head if head_only(self.layers, self.frozen) else self._private_network
+        return train(network, rows, codes)
 
     def _private_head(self, network: Any, rows: Any, codes: Any) -> Any:
         """Only the last layer is trained: noisy full-batch steps on what comes before it."""
@@ -226,13 +220,18 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return Gaussians(sigma=self.sigma, steps=self.steps_, rate=self.sample_rate_)
 
 
-def planned(layers: Any, frozen: dict[str, Array] | None, rows: int, epochs: int, batch: int) -> Gaussians:
-    """Steps and sampling rate of a private training before it starts (sigma 1)."""
+def head_only(layers: Any, frozen: dict[str, Array] | None) -> bool:
+    """Whether only the last layer, a linear one, is trained, and what comes before it answers always alike."""
     from casemate.core.learn.layers import build
 
-    names = {name for name, _ in build(list(layers)).named_parameters()} - set(frozen or {})
+    trained = {name for name, _ in build(list(layers)).named_parameters()} - set(frozen or {})
     last = len(layers) - 1
-    if layers[-1][0] == "Linear" and names == {f"{last}.weight", f"{last}.bias"} and not any(name == "Dropout" for name, _ in layers):
+    return layers[-1][0] == "Linear" and trained == {f"{last}.weight", f"{last}.bias"} and not any(name == "Dropout" for name, _ in layers)
+
+
+def planned(layers: Any, frozen: dict[str, Array] | None, rows: int, epochs: int, batch: int) -> Gaussians:
+    """Steps and sampling rate of a private training before it starts (sigma 1)."""
+    if head_only(layers, frozen):
         return Gaussians(sigma=1.0, steps=epochs)
     per_epoch = -(-rows // min(batch, rows))
     return Gaussians(sigma=1.0, steps=epochs * per_epoch, rate=1.0 / per_epoch)

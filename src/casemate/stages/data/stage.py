@@ -1,6 +1,7 @@
 """The data stage: read, check against the pinned schema, screen, split, seal."""
 
 import dataclasses
+import datetime
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,6 @@ DETECTORS: dict[str, type[Detector]] = {
     "spectral": Spectral,
 }
 """Switch in `[screen]` -> detector, in the order in which they run."""
-"""Detector by its switch in `[screen]`."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ class Tools:
     keys: KeyProvider
     identifiers: Identifiers
     signer: Signer
+    now: datetime.datetime
     progress: Progress
     previous: SealedDataset | None
     """The newest sealed version, whose files are shared when this one only adds rows."""
@@ -83,6 +84,7 @@ class Examined:
     suspects: list[Quarantined]
     excluded: np.ndarray[Any, np.dtype[np.bool_]]
     holdout: np.ndarray[Any, np.dtype[np.bool_]]
+    order: np.ndarray[Any, np.dtype[np.int32]]
     statistics: dict[str, dict[str, float]]
     findings: list[Finding]
     figures: dict[str, float]
@@ -114,10 +116,10 @@ def examine(tools: Tools) -> Examined:
     _check_splits(codes[~excluded], None if groups is None else groups[~excluded], config, len(schema.classes))
     holdout, excluded = _holdout(rows, excluded, config)
     findings += _judged(suspicion, decided)
-    profiles, checked, told = _checks(tools, Subject(table, frame, codes, groups, schema, config), holdout, excluded)
+    profiles, checked, told = _checks(tools, Subject(table, frame, codes, groups, schema, config, tools.now), holdout, excluded)
     findings += checked.findings
     figures = suspicion.figures | checked.figures
-    return Examined(table, schema, suspicion.rows, excluded, holdout, _statistics(rows), findings, figures, profiles, told)
+    return Examined(table, schema, suspicion.rows, excluded, holdout, _order(rows), _statistics(rows), findings, figures, profiles, told)
 
 
 def seal(tools: Tools) -> SealedDataset:
@@ -128,7 +130,7 @@ def seal(tools: Tools) -> SealedDataset:
     found = examine(tools)
     table, schema = found.table, found.schema
     tools.progress("sealing", 5, 6)
-    parts = pa.table({"holdout": pa.array(found.holdout), "excluded": pa.array(found.excluded)})
+    parts = {"holdout": found.holdout, "excluded": found.excluded, "order": found.order}
     source_digest = sha256_file(path)
     if _stamp(path) != before:
         raise DataError(f"{path} was changed while it was read", hint="run again when nobody writes it")
@@ -152,7 +154,7 @@ def seal(tools: Tools) -> SealedDataset:
         quarantined=per_detector(found.suspects),
         quarantine=tools.objects.put(msgspec.json.encode(found.suspects)),
         excluded=int(found.excluded.sum()),
-        split=tools.objects.put(_arrow(parts)),
+        split=tools.objects.put(_arrow(pa.table(parts))),
         holdout=int(found.holdout.sum()),
         statistics=found.statistics,
         findings=found.findings,
@@ -344,7 +346,7 @@ def _holdout(
 
 def _newest(rows: Rows, kept: Any, excluded: Any, config: Config) -> tuple[Any, Any]:
     """The newest rows; those of people who are among the older rows too belong to neither side."""
-    order = np.arange(len(rows.codes)) if rows.time is None else np.argsort(np.argsort(rows.time, kind="stable"), kind="stable")
+    order = _order(rows)
     late = np.zeros(len(rows.codes), dtype=bool)
     late[kept[np.argsort(order[kept], kind="stable")][-max(1, round(len(kept) * config.train.test_share)) :]] = True
     if rows.groups is not None:
@@ -355,6 +357,14 @@ def _newest(rows: Rows, kept: Any, excluded: Any, config: Config) -> tuple[Any, 
     if missing:
         raise DataError(f"the newest {config.train.test_share:.0%} of the rows have no row of class {missing[0]!r}", hint="raise [train] test_share")
     return late, excluded
+
+
+def _order(rows: Rows) -> np.ndarray[Any, np.dtype[np.int32]]:
+    """Each row's place in time; equal times keep the table's order."""
+    place = np.arange(len(rows.codes), dtype=np.int32)
+    if rows.time is not None:
+        place[np.argsort(rows.time, kind="stable")] = place.copy()
+    return place
 
 
 def _statistics(rows: Rows) -> dict[str, dict[str, float]]:

@@ -14,7 +14,7 @@ SOURCES = {
     "lira": "lira",
     "attribute": "attribute inference",
     "inversion": "inversion",
-    "memorised": "memorised rows",
+    "memorised": "lira",
     "demographic": "fairness",
     "equalized": "fairness",
     "shift": "shift",

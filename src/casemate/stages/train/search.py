@@ -102,9 +102,19 @@ def _best(history: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _splits(frame: pd.DataFrame, codes: Array, groups: Array | None, options: TrainTable, folds: int, seed: int) -> list[tuple[Array, Array]]:
     if options.split == "ordered":
-        return list(TimeSeriesSplit(folds).split(frame))
+        return [_forward(train, test, codes, groups) for train, test in TimeSeriesSplit(folds).split(frame)]
     splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
     return list(splitter(folds, shuffle=True, random_state=seed).split(frame, codes, groups))
+
+
+def _forward(train: Array, test: Array, codes: Array, groups: Array | None) -> tuple[Array, Array]:
+    """A fold that goes forward in time, without the later rows of people who are known already."""
+    if groups is not None:
+        test = test[~np.isin(groups[test], groups[train])]
+    if any(len(np.unique(codes[side])) <= codes.max() for side in (train, test)):
+        text = f"[train] folds: cut in order of time, {len(train)} older rows and {len(test)} newer ones do not hold every class both"
+        raise BadSearch(text + ": lower folds, or use more rows")
+    return train, test
 
 
 def _scorer(estimator: BaseEstimator, frame: pd.DataFrame, codes: Array, groups: Array | None, options: TrainTable, metric: str) -> Score:

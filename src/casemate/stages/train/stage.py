@@ -103,9 +103,12 @@ def _imported(root: Path, name: str) -> dict[str, bytes]:
 
 def code_digest(root: Path, config: Config) -> str:
     """SHA-256 over the names and contents of the training code, or of the imported model."""
-    if config.train.model is not None:
-        return _digest_of(_imported(root, config.train.model))
-    return _digest_of(code_files(root, config))
+    return _digest_of(_code(root, config))
+
+
+def _code(root: Path, config: Config) -> dict[str, bytes]:
+    """What the confined process gets: the training code, or the imported model in its place."""
+    return code_files(root, config) if config.train.model is None else _imported(root, config.train.model)
 
 
 def _digest_of(code: dict[str, bytes]) -> str:
@@ -120,12 +123,10 @@ def fit(tools: Tools, dataset: SealedDataset, rows: pa.Table) -> TrainedModel:
         SandboxError: the kernel cannot confine the code and `[sandbox] mode` is "require".
     """
     config = tools.config
-    code = code_files(tools.root, config)
+    code = _code(tools.root, config)
     make_folder(tools.study)
     for lock in tools.study.glob("*.lock"):  # a killed process leaves it; this process holds the project's lock
         lock.unlink()
-    if config.train.model is not None:
-        code = _imported(tools.root, config.train.model)
     job: dict[str, Any] = {
         "entry": config.train.entry,
         "schema": msgspec.to_builtins(dataset.schema),

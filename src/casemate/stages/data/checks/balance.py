@@ -59,7 +59,7 @@ def _time(subject: Subject, answer: Answer) -> None:
         answer.say("data.time-order", "low", f"{backwards} rows are older than the row before them in {name!r}; they are sorted for the split", name)
     values = subject.table[name]
     if pa.types.is_temporal(values.type):
-        now = pa.scalar(np.datetime64("now"), pa.timestamp("us"))
+        now = pa.scalar(subject.now.replace(tzinfo=None), pa.timestamp("us"))
         ahead = int(pc.sum(pc.greater(pc.cast(values, pa.timestamp("us")), now)).as_py() or 0)
         if ahead:
             answer.say("data.time-future", "medium", f"{ahead} rows lie in the future by {name!r}", name)

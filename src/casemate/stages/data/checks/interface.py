@@ -1,5 +1,6 @@
 """What a check gets and gives."""
 
+import datetime
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +29,8 @@ class Subject:
     """The pinned schema."""
     config: Config
     """The whole configuration."""
+    now: datetime.datetime
+    """Aware, in UTC."""
 
     def sample(self, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
         """At most `count` row numbers, the same for the same seed."""

@@ -47,11 +47,11 @@ def _people(subject: Subject, answer: Answer) -> None:
 
 def _order(subject: Subject, answer: Answer) -> None:
     """Rows that depend on their neighbours in the table's order, cut at random."""
-    if subject.config.train.split == "ordered" or len(subject.codes) < LEAST_ROWS:
+    if subject.config.train.split == "ordered":
         return
-    codes = subject.codes
-    if subject.config.data.time is not None:
-        codes = codes[np.argsort(order_of(subject), kind="stable")]
+    codes = subject.codes[_one_a_group(subject)]
+    if len(codes) < LEAST_ROWS:
+        return
     runs = 1 + int(np.sum(codes[1:] != codes[:-1]))
     counts = np.bincount(codes)
     if runs <= 5 * len(counts):  # sorted by class: the order says nothing of time
@@ -63,6 +63,15 @@ def _order(subject: Subject, answer: Answer) -> None:
         severity = "high" if dependence >= STRONG else "medium"
         text = f"a row mostly has the target of the row before it (dependence {dependence:.2f}): a random split leaks what comes next"
         answer.say("data.order", severity, text + '; set [train] split = "ordered"')
+
+
+def _one_a_group(subject: Subject) -> Array:
+    """Row numbers in order of time, the first of each run of one subject's rows: those are never cut apart."""
+    order = np.argsort(order_of(subject), kind="stable")
+    if subject.groups is None:
+        return order
+    groups = subject.groups[order]
+    return order[np.append(True, groups[1:] != groups[:-1])]
 
 
 def order_of(subject: Subject) -> Array:
