@@ -71,7 +71,7 @@ def _one_a_group(subject: Subject) -> Array:
     if subject.groups is None:
         return order
     groups = subject.groups[order]
-    return order[np.append(True, groups[1:] != groups[:-1])]
+    return np.asarray(order[np.append(True, groups[1:] != groups[:-1])])
 
 
 def order_of(subject: Subject) -> Array:
