@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from msgspec import structs
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine, make_classification
 from sklearn.ensemble import HistGradientBoostingClassifier
 
@@ -99,6 +100,15 @@ def test_clean_tables_raise_no_alarm(name):
     for detector in (LabelNoise(), Neighbours(), Outliers()):
         found = detector(rows, ScreenTable())
         assert len(found.rows) <= 0.02 * len(codes) + 2, detector.id
+
+
+def test_a_trigger_in_a_sensitive_column_is_told_without_the_value():
+    frame, codes, _ = poisoned({"x3": 1.7})
+    rows = rows_of(frame, codes)
+    rows.schema.columns[:] = [structs.replace(c, column_class="sensitive") if c.name == "x3" else c for c in rows.schema.columns]
+    found = Triggers()(rows, ScreenTable())
+    assert "a certain x3" in found.findings[0].message
+    assert not [text for text in [*(f.message for f in found.findings), *(s.detail for s in found.rows)] if "1.7" in text]
 
 
 def test_a_legitimate_rare_value_that_decides_is_not_called_a_trigger():

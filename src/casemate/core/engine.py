@@ -211,8 +211,7 @@ class Engine:
         """The oldest record of finished steps of this name that `wanted` accepts."""
         query = sa.select(STEPS.c.record, STEPS.c.digest).where(STEPS.c.name == step).order_by(STEPS.c.finished)
         with self.store.reading() as tx:
-            rows = tx.execute(query).all()
-        return next((record for row in rows if wanted(record := decode(row.record, kind, row.digest))), None)
+            return next((record for row in tx.execute(query) if wanted(record := decode(row.record, kind, row.digest))), None)
 
     def runs(self) -> list[dict[str, Any]]:
         """Every run with its finished steps, newest first; one whose process is gone is `interrupted`."""

@@ -92,17 +92,19 @@ def _items(rows: Rows) -> _Items:
     text: list[str] = []
     members: list[Array] = []
     numbers = set(rows.numbers)
+    sensitive = {column.name for column in rows.schema.features if column.column_class == "sensitive"}
     for place, name in enumerate(rows.frame.columns):
         codes, kinds = pd.factorize(rows.frame[name])
         sizes = np.bincount(codes[codes >= 0], minlength=len(kinds)) if len(kinds) else np.array([], dtype=int)
         found = [
-            (f"{name} = {kinds[int(kind)]}", False, np.flatnonzero(codes == kind))
+            (f"a certain {name}" if name in sensitive else f"{name} = {kinds[int(kind)]}", False, np.flatnonzero(codes == kind))
             for kind in np.flatnonzero((sizes >= least) & (sizes <= ITEM_SHARE * count))
         ]
         if name in numbers and len(kinds) > 2:
             number = rows.frame[name].to_numpy(dtype=np.float64)
             low, high = np.nanquantile(number, [0.01, 0.99])
-            found += [(f"{name} < {low:.6g}", True, np.flatnonzero(number < low)), (f"{name} > {high:.6g}", True, np.flatnonzero(number > high))]
+            words = (f"a very low {name}", f"a very high {name}") if name in sensitive else (f"{name} < {low:.6g}", f"{name} > {high:.6g}")
+            found += [(words[0], True, np.flatnonzero(number < low)), (words[1], True, np.flatnonzero(number > high))]
         for what, beyond, at in found:
             if len(at) >= LEAST:
                 feature.append(place)
