@@ -4,8 +4,10 @@ A fitted classifier predicts class numbers 0..k-1. `Model.predict` takes a featu
 (labels int64 [n], probabilities float [n, k]).
 """
 
+import importlib
 import io
 import json
+import sys
 import zipfile
 from typing import Any, Protocol
 
@@ -129,10 +131,20 @@ class OnnxModel:
         return labels, probabilities
 
 
+def skops_io() -> Any:
+    """The module `skops.io`. Its import walks through all of scikit-learn, whose adapter to torch would load torch (2.6 s)."""
+    hidden = "skops.io" not in sys.modules and "torch" not in sys.modules
+    if hidden:
+        sys.modules["torch"] = None  # type: ignore[assignment]
+    try:
+        return importlib.import_module("skops.io")
+    finally:
+        if hidden:
+            del sys.modules["torch"]
+
+
 def dump_skops(estimator: Any) -> bytes:
     """The estimator as a skops file that is the same for equal estimators: ids renumbered, no times, compressed."""
-    import skops.io
-
     renumbered: dict[str, str] = {}
 
     def number(value: Any) -> str:
@@ -151,7 +163,7 @@ def dump_skops(estimator: Any) -> bytes:
             changed["file"] = number(stem) + dot + ending
         return changed
 
-    source = zipfile.ZipFile(io.BytesIO(skops.io.dumps(estimator)))
+    source = zipfile.ZipFile(io.BytesIO(skops_io().dumps(estimator)))
     schema = walk(json.loads(source.read("schema.json")))
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
@@ -166,26 +178,22 @@ def dump_skops(estimator: Any) -> bytes:
 
 def untrusted_types(content: bytes) -> list[str]:
     """Types in a skops file that are neither skops' defaults nor in `ALLOWED_TYPES`; nothing is constructed."""
-    import skops.io
-
     _check_unpacked(content)
     try:
-        return sorted(set(skops.io.get_untrusted_types(data=content)) - set(ALLOWED_TYPES))
+        return sorted(set(skops_io().get_untrusted_types(data=content)) - set(ALLOWED_TYPES))
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError, zipfile.BadZipFile, OSError, ImportError) as error:
         raise VerificationError(f"the model file is malformed: {type(error).__name__}") from error
 
 
 def load_skops(content: bytes) -> SkopsModel:
     """The estimator in a skops file; VerificationError when it holds a type that is not allowed."""
-    import skops.io
-
     unknown = untrusted_types(content)
     if unknown:
         raise VerificationError(
             f"the model file holds types that are not allowed: {', '.join(unknown[:5])}",
             hint="use estimators of scikit-learn; classes from train.py cannot be stored safely",
         )
-    return SkopsModel(skops.io.loads(content, trusted=list(ALLOWED_TYPES)))
+    return SkopsModel(skops_io().loads(content, trusted=list(ALLOWED_TYPES)))
 
 
 def _check_unpacked(content: bytes) -> None:

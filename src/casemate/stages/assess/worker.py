@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import onnxruntime  # noqa: F401 - loaded while the parent works
-import skops.io  # noqa: F401 - same
 from sklearn import config_context
 
 from casemate.config import AssessTable, RobustnessTable
@@ -22,6 +21,7 @@ from casemate.stages.assess import behaviour, compare, fairness, importance, par
 from casemate.stages.assess.leakage import attribute, inversion, lira, membership, memorised
 from casemate.stages.assess.sample import Sample, share
 
+models.skops_io()  # same
 PREVIOUS = "previous"
 """Folder of the model that passed last, among the inputs."""
 

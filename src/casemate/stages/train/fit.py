@@ -9,17 +9,17 @@ from typing import Any
 import msgspec
 import numpy as np
 import pandas as pd
-import skops.io  # noqa: F401 - loaded while the parent works, not when the model is written
 from sklearn.base import BaseEstimator, clone, is_classifier
 
 from casemate.config import RobustnessTable, TrainTable
 from casemate.core.frame import GROUP, codes_of, features_of, open_table
-from casemate.core.models import NETWORK, ONNX, PLAIN, SKOPS, WEIGHTS, OnnxModel, dump_skops, load_skops
+from casemate.core.models import NETWORK, ONNX, PLAIN, SKOPS, WEIGHTS, OnnxModel, dump_skops, load_skops, skops_io
 from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.types import Schema
 from casemate.stages.train import export
 from casemate.stages.train.search import metric_of, nested, search
 
+skops_io()  # loaded while the parent works, not when the model is written
 LINEAR = ("LogisticRegression", "PrivateClassifier", "SGDClassifier", "LogisticRegressionCV", "LinearSVC", "RidgeClassifier")
 Array = np.ndarray[Any, Any]
 
