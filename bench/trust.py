@@ -178,46 +178,64 @@ def private(line: Line) -> None:
         line(f"Adult at epsilon {epsilon:g} (delta 1e-5, {took:.1f} s): accuracy", float(np.mean(model.predict(later) == truth)), limit)
 
 
+MNIST = [f"px{i}" for i in range(784)]
+
+
+def digits_of(side: str) -> tuple[pd.DataFrame, np.ndarray]:
+    """Pictures of MNIST as rows, and their digits."""
+    content = np.load(CASES / "mnist" / "mnist.npz")
+    return pd.DataFrame(content[f"x_{side}"].reshape(-1, 784).astype(np.float32), columns=MNIST), content[f"y_{side}"].astype(np.int64)
+
+
 def pictures(line: Line) -> None:
     """MNIST with torch."""
+    private_pictures(line)
+    hardened(line)
+    frame, codes = digits_of("train")
+    corner(line, frame[:10_000], codes[:10_000])
+
+
+def private_pictures(line: Line) -> None:
+    """MNIST by epsilon: a linear layer on wavelets."""
     from torch import nn
 
     from casemate.core.learn import accountant, layers, network
     from casemate.core.learn.layers import Wavelets2d
     from casemate.core.learn.network import NetworkClassifier
-    from casemate.core.network import NetworkModel
-    from casemate.stages.assess import robustness
-    from casemate.stages.assess.sample import Sample
 
-    content = np.load(CASES / "mnist" / "mnist.npz")
-    names = [f"px{i}" for i in range(784)]
-    (frame, codes), (later, truth) = (
-        (pd.DataFrame(content[f"x_{side}"].reshape(-1, 784).astype(np.float32), columns=names), content[f"y_{side}"].astype(np.int64))
-        for side in ("train", "test")
-    )
-    limits = dict.fromkeys(names, (0.0, 255.0))
+    (frame, codes), (later, truth) = digits_of("train"), digits_of("test")
     linear = nn.Sequential(nn.Unflatten(1, (1, 28, 28)), Wavelets2d((1, 2), 8, 4), nn.Flatten(), nn.Linear(17 * 49, 10))
     for epsilon, target in ((1.2, ">=0.95"), (3.0, ">=0.968")):
-        steps = 150
+        steps, limits = 150, dict.fromkeys(MNIST, (0.0, 255.0))
         model = NetworkClassifier(layers=layers.describe(linear), numbers=limits, mode="private", epochs=steps, rate=400.0, clip=0.1)
         plan = network.planned(model.layers, None, len(codes), steps, 128)
         began = time.perf_counter()
         model.set_params(sigma=network.noise_for(plan, epsilon, 1e-5)).fit(frame, codes)
         took, spent = time.perf_counter() - began, accountant.epsilon([model.spent()], 1e-5)
-        line(
-            f"MNIST at epsilon {spent:.2f} (delta 1e-5, {took:.0f} s), wavelets and a linear layer: accuracy",
-            float(np.mean(model.predict(later) == truth)),
-            target,
-        )
+        right = float(np.mean(model.predict(later) == truth))
+        line(f"MNIST at epsilon {spent:.2f} (delta 1e-5, {took:.0f} s), wavelets and a linear layer: accuracy", right, target)
+
+
+def hardened(line: Line) -> None:
+    """A convolutional network, plain and hardened: accuracy, and what is left of it under every attack."""
+    from torch import nn
+
+    from casemate.core.learn import layers
+    from casemate.core.learn.network import NetworkClassifier
+    from casemate.core.network import NetworkModel
+    from casemate.stages.assess import robustness
+    from casemate.stages.assess.sample import Sample
+
+    (frame, codes), (later, truth) = digits_of("train"), digits_of("test")
     schema = Schema(
         target="y", classes=[str(i) for i in range(10)],
-        columns=[*(ColumnSchema(name=name, type="number", min=0.0, max=255.0) for name in names), ColumnSchema(name="y", type="category", use=False)],
+        columns=[*(ColumnSchema(name=name, type="number", min=0.0, max=255.0) for name in MNIST), ColumnSchema(name="y", type="category", use=False)],
     )  # fmt: skip
     convolutional = nn.Sequential(
         nn.Unflatten(1, (1, 28, 28)), nn.Conv2d(1, 16, 5, stride=2, padding=2), nn.ReLU(), nn.Conv2d(16, 32, 5, stride=2, padding=2), nn.ReLU(),
         nn.Flatten(), nn.Linear(1568, 100), nn.ReLU(), nn.Linear(100, 10),
     )  # fmt: skip
-    few = slice(0, 20_000)
+    limits, few = dict.fromkeys(MNIST, (0.0, 255.0)), slice(0, 20_000)
     for what, mode, epochs in (("plain", "plain", 3), ("hardened", "adversarial", 5)):
         model = NetworkClassifier(
             layers=layers.describe(convolutional), numbers=limits, mode=mode, epochs=epochs, eps=0.1, attack_steps=5, rate=0.001
@@ -225,14 +243,13 @@ def pictures(line: Line) -> None:
         began = time.perf_counter()
         model.fit(frame[few], codes[few])
         took = time.perf_counter() - began
-        table_ = AssessTable(eps=[0.1], attack_rows=200, attack_steps=40)
+        options = AssessTable(eps=[0.1], attack_rows=200, attack_steps=40)
         sides = Sample(later, truth), Sample(frame[:2000], codes[:2000])
         found = robustness.measure(
-            NetworkModel(model), schema, *sides, table_, RobustnessTable(unit="range", decision_rows=20), [], 0, lambda *_: None
+            NetworkModel(model), schema, *sides, options, RobustnessTable(unit="range", decision_rows=20), [], 0, lambda *_: None
         )
         line(f"MNIST CNN, {what} ({took:.0f} s): accuracy", float(np.mean(model.predict(later) == truth)), "")
         line(f"MNIST CNN, {what}: robust accuracy at 0.1 (all attacks, worst)", found["curve"][0]["robust_accuracy"], "")
-    corner(line, frame[:10_000], codes[:10_000])
 
 
 def corner(line: Line, frame: pd.DataFrame, codes: np.ndarray) -> None:

@@ -89,6 +89,14 @@ class TooSlow(RequestError):
     http_status = 408
 
 
+class WaiverEnded(RequestError):
+    """The model passed by a waiver, and that has ended while it was served."""
+
+    code = "CM-WAIVER"
+    http_status = 503
+    who = "the model's owner"
+
+
 class Gateway:
     """The application."""
 
@@ -173,6 +181,8 @@ class Gateway:
         endpoint = self.newest.get(name) if version is None else self.by_version.get((name, version))
         if endpoint is None:
             raise NotFound("no such model or path")
+        if endpoint.ends <= time.time():
+            raise WaiverEnded("the waiver by which this model passed has ended")
         if route.name == "infer":
             return "infer", 200, _JSON, await self._infer(endpoint, scope, receive, caller)
         body = {"name": name, "ready": True} if route.name == "model-ready" else oip.metadata(endpoint)

@@ -1,5 +1,7 @@
 """A model behind the gateway; it can only be built from a `VerifiedModel`."""
 
+import datetime
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +21,15 @@ class Endpoint:
     card: Card
     model: Model
     fingerprint: str
+    ends: float = math.inf
+    """When the first waiver ends that the model passed by, in seconds since 1970."""
 
     @classmethod
     def load(cls, verified: VerifiedModel) -> "Endpoint":
         """Build the model that the signed card names."""
         card = verified.card
-        return cls(card, models.load(verified.files, card.serve_format, card.inputs), verified.fingerprint)
+        ends = [datetime.datetime.fromisoformat(until).timestamp() for until in card.waived.values()]
+        return cls(card, models.load(verified.files, card.serve_format, card.inputs), verified.fingerprint, min(ends, default=math.inf))
 
     @property
     def schema(self) -> Schema:
