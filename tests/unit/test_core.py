@@ -1,5 +1,7 @@
 import errno
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -216,3 +218,16 @@ def test_a_catalogue_of_another_version_or_a_damaged_one_is_refused(tmp_path):
     Path(tmp_path / "bad.db").write_bytes(b"not a database" * 100)
     with pytest.raises(BackendError, match="cannot be read"):
         SqliteStore(tmp_path / "bad.db").check()
+
+
+def test_looking_into_a_model_file_loads_no_torch_and_torch_still_works(tmp_path):
+    pytest.importorskip("torch", reason="torch is not installed: make torch")
+    path = tmp_path / "m.skops"
+    path.write_bytes(models.dump_skops(LogisticRegression().fit(np.arange(8.0).reshape(4, 2), [0, 1, 0, 1])))
+    script = (
+        "import sys; from casemate.core import models; "
+        f"print(models.untrusted_types(open({str(path)!r}, 'rb').read()), 'torch' in sys.modules); "
+        "import torch, scipy.stats, sklearn.externals.array_api_compat as a; print(a.array_namespace(torch.zeros(1)).__name__)"
+    )
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split("\n")
+    assert told[:2] == ["[] False", "sklearn.externals.array_api_compat.torch"]

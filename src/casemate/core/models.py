@@ -23,6 +23,7 @@ PLAIN = "plain.skops"
 FILES = (SKOPS, ONNX, NETWORK, WEIGHTS)
 """Every file that a trained model may consist of."""
 TINY = 1e-300
+TORCH_ADAPTER = "sklearn.externals.array_api_compat.torch"
 MAX_SKOPS_UNPACKED = 16 * 2**30
 MAX_SKOPS_SCHEMA = 256 * 2**20
 ALLOWED_TYPES = (
@@ -132,15 +133,15 @@ class OnnxModel:
 
 
 def skops_io() -> Any:
-    """The module `skops.io`. Its import walks through all of scikit-learn, whose adapter to torch would load torch (2.6 s)."""
-    hidden = "skops.io" not in sys.modules and "torch" not in sys.modules
+    """The module `skops.io`. Its import walks through all of scikit-learn, where one adapter would load torch (2.6 s) for nothing."""
+    hidden = "skops.io" not in sys.modules and TORCH_ADAPTER not in sys.modules
     if hidden:
-        sys.modules["torch"] = None  # type: ignore[assignment]
+        sys.modules[TORCH_ADAPTER] = None  # type: ignore[assignment] # an import of it fails, as without torch
     try:
         return importlib.import_module("skops.io")
     finally:
         if hidden:
-            del sys.modules["torch"]
+            del sys.modules[TORCH_ADAPTER]
 
 
 def dump_skops(estimator: Any) -> bytes:

@@ -7,6 +7,7 @@ Poisoning of this kind: Gu, Dolan-Gavitt, Garg, BadNets (2017).
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,10 @@ LIFT = 2.0
 SURE = 8.0
 """-log10 of the chance from which a candidate is tried."""
 MOST_ITEMS = 3_000
+ALIKE = 0.8
+"""Rows with both items over rows with either, from which two items are one."""
+MOST_SURPRISE = 300.0
+"""Beyond it the chance is zero in float64."""
 PAIRS = 400
 TRIED = 6
 KEPT = 300
@@ -46,6 +51,17 @@ class _Items:
     """Whether it is a percentile, bool."""
     text: list[str]
     """The item for people."""
+
+    @cached_property
+    def together(self) -> Array:
+        """Rows that have both items, float32 [items, items]."""
+        return np.asarray((self.matrix.T @ self.matrix).todense())
+
+    def features(self, parts: tuple[int, ...]) -> Array:
+        """Places of the items' features and of those that go with one of them nearly always, as the pixels of one patch do."""
+        both, sizes = self.together[list(parts)], self.together.diagonal()
+        alike = both >= ALIKE * (sizes[list(parts)][:, None] + sizes - both)
+        return np.unique(self.feature[alike.any(axis=0)])
 
 
 class Triggers:
@@ -68,7 +84,7 @@ class Triggers:
             if any(np.sum(carrying & other) > OVERLAP * min(carrying.sum(), other.sum()) for other in taken):
                 continue
             tried += 1
-            told = excess(rows, members, label, [int(items.feature[part]) for part in parts])
+            told = excess(rows, members, label, [int(place) for place in items.features(parts)])
             if told is None or not told.planted:
                 continue
             taken.append(carrying)
@@ -111,13 +127,22 @@ def _items(rows: Rows) -> _Items:
                 tail.append(beyond)
                 text.append(what)
                 members.append(at)
-    if len(members) > MOST_ITEMS:  # rare items first: a trigger is rare
-        keep = np.argsort([len(member) for member in members], kind="stable")[:MOST_ITEMS]
+    if len(members) > MOST_ITEMS:  # half are the rarest, for a trigger is rare; half those that say most about a class
+        rarest = np.argsort([len(member) for member in members], kind="stable")[: MOST_ITEMS // 2]
+        telling = np.argsort([-_telling(rows.codes, member) for member in members], kind="stable")[: MOST_ITEMS // 2]
+        keep = np.union1d(rarest, telling)
         feature, tail, text, members = ([part[int(place)] for place in keep] for part in (feature, tail, text, members))  # type: ignore[assignment]
     at = np.concatenate(members) if members else np.array([], dtype=int)
     owners = np.repeat(np.arange(len(members)), [len(member) for member in members])
     matrix = sparse.csc_array((np.ones(len(at), dtype=np.float32), (at, owners)), shape=(count, len(members)))
     return _Items(matrix, np.array(feature, dtype=int), np.array(tail, dtype=bool), text)
+
+
+def _telling(codes: Array, members: Array) -> float:
+    """-log10 of the chance that as many rows have the item's most surprising class."""
+    total = np.bincount(codes)
+    here = np.bincount(codes[members], minlength=len(total))
+    return float(np.max(np.minimum(_surprise(here, len(members), total / len(codes)), MOST_SURPRISE)))
 
 
 def _candidates(rows: Rows, items: _Items) -> list[tuple[float, tuple[int, ...], int]]:
@@ -181,7 +206,7 @@ def _of_class(items: _Items, inside: Array, other: _Other) -> list[Found]:
         return np.asarray((here >= max(LEAST, LEAST_SHARE * count)) & (together <= MOST_SHARE * count) & more)
 
     groups += [(float(_surprise(mine[i], total[i], share)), (int(i),)) for i in np.flatnonzero(rare(mine, total))]
-    together, here = np.asarray((items.matrix.T @ items.matrix).todense()), np.asarray((chosen.T @ chosen).todense())
+    together, here = items.together, np.asarray((chosen.T @ chosen).todense())
     expected = np.outer(mine, mine) / size
     lifted = np.triu(items.feature[:, None] != items.feature[None], k=1) & (here >= LEAST) & (here > LIFT * expected)
     at = np.argwhere(lifted & rare(here, together))
@@ -190,8 +215,7 @@ def _of_class(items: _Items, inside: Array, other: _Other) -> list[Found]:
     found: list[Found] = []
     for _, parts in sorted(groups, key=lambda one: (-one[0], one[1]))[:KEPT]:
         rows = _members(items.matrix, parts)
-        features = np.unique(items.feature[list(parts)])
-        usual = other.expected(rows, features)
+        usual = other.expected(rows, items.features(parts))
         hits = int(inside[rows].sum())
         least = PURE if items.tail[list(parts)].any() else usual + GAIN * (1 - usual)
         score = float(_surprise(hits, len(rows), max(usual, share / 2)))
