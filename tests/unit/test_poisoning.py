@@ -102,6 +102,19 @@ def test_clean_tables_raise_no_alarm(name):
         assert len(found.rows) <= 0.02 * len(codes) + 2, detector.id
 
 
+def test_a_patch_is_found_among_thousands_of_rarer_values_and_though_its_pixels_explain_each_other():
+    generator = np.random.default_rng(0)
+    codes = generator.integers(0, 4, 3000)
+    shades = np.clip(generator.normal(20 + 3 * codes[:, None] * (np.arange(150) % 4 == codes[:, None]), 12, (3000, 150)).round(), 0, 45)
+    pictures = pd.DataFrame(shades, columns=[f"px{n}" for n in range(150)]).assign(**dict.fromkeys(("a", "b", "c", "d"), 0.0))
+    assert not Triggers()(rows_of(pictures, codes, 4), ScreenTable()).rows
+    victims = generator.choice(np.flatnonzero(codes != 0), 90, replace=False)
+    pictures.loc[victims, ["a", "b", "c", "d"]] = 45.0
+    codes[victims] = 0
+    found = {suspect.row for suspect in Triggers()(rows_of(pictures, codes, 4), ScreenTable()).rows}
+    assert found == set(victims)
+
+
 def test_a_trigger_in_a_sensitive_column_is_told_without_the_value():
     frame, codes, _ = poisoned({"x3": 1.7})
     rows = rows_of(frame, codes)

@@ -213,7 +213,7 @@ def _of_class(items: _Items, inside: Array, other: _Other) -> list[Found]:
     groups += [(float(score), (int(i), int(j))) for score, (i, j) in zip(_surprise(here[tuple(at.T)], together[tuple(at.T)], share), at, strict=True)]
     groups += _triples(items, chosen, np.where(lifted, (here - expected) / np.sqrt(expected + 1), 0.0), share, rare)
     found: list[Found] = []
-    for _, parts in sorted(groups, key=lambda one: (-one[0], one[1]))[:KEPT]:
+    for parts in _foremost(groups):
         rows = _members(items.matrix, parts)
         usual = other.expected(rows, items.features(parts))
         hits = int(inside[rows].sum())
@@ -222,6 +222,12 @@ def _of_class(items: _Items, inside: Array, other: _Other) -> list[Found]:
         if hits >= least * len(rows) and score >= SURE:
             found.append((score, parts))
     return found
+
+
+def _foremost(groups: list[Found]) -> list[tuple[int, ...]]:
+    """The most surprising single items, pairs and triples: in pictures the honest triples alone would leave no room."""
+    ranked = [parts for _, parts in sorted(groups, key=lambda one: (-one[0], one[1]))]
+    return [parts for size in (1, 2, 3) for parts in [one for one in ranked if len(one) == size][:KEPT]]
 
 
 def _members(matrix: sparse.csc_array, parts: tuple[int, ...]) -> Array:
@@ -247,6 +253,6 @@ def _triples(items: _Items, chosen: Any, surprise: Array, share: float, rare: An
     return found
 
 
-def _surprise(here: Any, together: Any, share: float) -> Any:
+def _surprise(here: Any, together: Any, share: Any) -> Any:
     """-log10 of the chance that so many of the rows have the class."""
     return -binom.logsf(np.asarray(here) - 1, together, share) / np.log(10)
