@@ -7,10 +7,10 @@ a lease. On the owner's own machine the kernel knows sooner: a process that is n
 Every write of the owner carries (owner, token) in its UPDATE's WHERE, so that one which slept past its lease writes nothing.
 """
 
-import _thread
 import os
 import platform
 import secrets
+import signal
 import threading
 import time
 from pathlib import Path
@@ -223,4 +223,4 @@ class Lease:
         self.lost = why
         with self._guard:
             if self._interrupts and not self._stop.is_set():
-                _thread.interrupt_main()
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # ends a system call that waits, too
