@@ -36,7 +36,7 @@ test: $(DEV) ## every test that this machine can run; what it skips is listed wi
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 faults: $(DEV) ## every fault test at full length: each point, each trial (hours)
-	$(BIN)/python -m pytest -n 2 --dist worksteal --full tests/faults tests/contract tests/unit/test_log.py tests/unit/test_backup_fsck.py
+	$(BIN)/python -m pytest -n 2 --dist worksteal --full tests/faults tests/contract tests/unit/test_log.py tests/unit/test_backup_fsck.py tests/unit/test_policy.py
 
 lint: $(DEV) ## format, rules, types, layers, docstrings
 	$(BIN)/ruff format --check .

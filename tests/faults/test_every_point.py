@@ -192,7 +192,7 @@ def test_a_whole_run_survives_a_kill_at_every_point(injector, pristine, tmp_path
     status, _, points = injector.run("whole", root)
     assert status == 0
     check_complete(root, effects=None)
-    for at in range(1, points + 1, scale(67, 1)):
+    for at in range(1, points + 1, scale(131, 1)):
         copy(pristine, root)
         status, acks, _ = injector.run("whole", root, at, "kill")
         check_acknowledged(root, acks)
