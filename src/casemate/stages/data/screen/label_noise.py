@@ -27,6 +27,8 @@ MAX_BINS = 255
 RARE = 0.1
 DECISIVE = 0.1
 NOISY, VERY_NOISY = 0.02, 0.1
+FEW = 0.02
+"""Share of the rows that is named at most where no notable noise is seen: what is left then is chance that the features cannot tell."""
 WIDE = 200
 """From this many features on, randomised trees are as good and many times faster."""
 
@@ -56,7 +58,9 @@ class LabelNoise:
         given = probabilities[np.arange(len(rows.codes)), rows.codes]
         likely = probabilities.argmax(axis=1)
         noise = self._noise(probabilities, rows.codes)
-        suspicious = (likely != rows.codes) & (given < min(noise + RARE, 0.45))
+        suspicious = np.flatnonzero((likely != rows.codes) & (given < min(noise + RARE, 0.45)))
+        if noise < NOISY:
+            suspicious = np.sort(suspicious[np.argsort(given[suspicious], kind="stable")][: int(FEW * len(rows.codes))])
         found = [
             Quarantined(
                 row=int(row),
@@ -64,7 +68,7 @@ class LabelNoise:
                 detail=f"given {rows.schema.classes[rows.codes[row]]!r}, probably {rows.schema.classes[likely[row]]!r}",
                 score=float(1.0 - given[row]),
             )
-            for row in np.flatnonzero(suspicious)
+            for row in suspicious
         ]
         figures |= {"label_issues": float(np.sum(issues)), "label_noise": noise}
         findings = []
