@@ -290,7 +290,9 @@ class RobustnessTable(Table, frozen=True, kw_only=True):
     ] = "deviation"
     decision_rows: Annotated[int, Meta(description="Rows of the attack that sees labels only (HopSkipJump); 0: none.", ge=0)] = 5
     restarts: Annotated[int, Meta(description="Random starts of the gradient attack.", ge=1, le=100)] = 2
-    certify_rows: Annotated[int, Meta(description="Rows with a certified bound; 0: none.", ge=0)] = 50
+    certify_rows: Annotated[
+        int, Meta(description="Rows that smoothing certifies (exact bounds of linear models and trees cover every attacked row); 0: no bounds.", ge=0)
+    ] = 50
     smoothing: Annotated[
         float,
         Meta(description="Standard deviation, in units of eps, of the noise of the smoothed model that certifies a general model; 0: none.", ge=0),

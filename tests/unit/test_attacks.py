@@ -219,3 +219,14 @@ def test_one_against_one_coefficients_are_not_taken_for_scores(clinic_rows):
     three = codes + (frame["ward"] == "A").to_numpy().astype(int)
     model = model_of(NuSVC(kernel="linear", nu=0.1), frame, three)
     assert certified(aim(model, schema, (frame[:5], three[:5]), frame, RobustnessTable()), 0.1, 5) is None
+
+
+def test_certified_accuracy_is_never_above_what_the_attacks_leave(clinic_rows):
+    schema, frame, codes = clinic_rows
+    model = SkopsModel(make_pipeline(make_column_transformer((StandardScaler(), ["dose", "age"])), LogisticRegression()).fit(frame, codes))
+    order = np.argsort(-np.abs(model.predict(frame)[1][:, 1] - 0.5))  # the surest rows first
+    sides = Sample(frame.iloc[order].reset_index(drop=True), codes[order]), Sample(frame, codes)
+    options = AssessTable(eps=[0.05, 0.1, 0.2], attack_rows=600, attack_steps=10)
+    curve = robustness.measure(model, schema, *sides, options, RobustnessTable(decision_rows=0), [], 0, lambda *_: None)["curve"]
+    assert all(point["certified_accuracy"] <= point["robust_accuracy"] for point in curve)
+    assert curve[0]["certified_accuracy"] > 0.5

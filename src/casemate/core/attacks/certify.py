@@ -137,32 +137,37 @@ def _forest(trees: list[Any], low: Array, high: Array) -> tuple[Array, Array]:
     With two classes the bound is exact per tree, because the difference of two probabilities is bounded by one of them.
     """
     least = most = None
+    low, high = low.astype(np.float32), high.astype(np.float32)  # scikit-learn compares float32 inputs with thresholds
     for tree in trees:
         inner = tree.tree_
         values = inner.value[:, 0, :] / inner.value[:, 0, :].sum(axis=1, keepdims=True)
-        # scikit-learn compares float32 inputs with thresholds; a box end is widened to the next float32.
-        reach = _reached(inner.children_left, inner.children_right, inner.feature, inner.threshold, low.astype(np.float32), high.astype(np.float32))
-        leaves = inner.children_left < 0
-        masked = reach & leaves[None]
-        lows = np.where(masked[..., None], values[None], np.inf).min(axis=1)
-        highs = np.where(masked[..., None], values[None], -np.inf).max(axis=1)
+        reach = _reached(inner.children_left, inner.children_right, inner.feature, inner.threshold, low, high)
+        lows, highs = _ends(reach, inner.children_left < 0, values)
         least, most = (lows, highs) if least is None else (least + lows, most + highs)
     assert least is not None and most is not None  # noqa: S101 - a forest has trees
     return least / len(trees), most / len(trees)
 
 
 def _reached(left: Array, right: Array, feature: Array, threshold: Array, low: Array, high: Array) -> Array:
-    """Which nodes the box [low, high] of each row reaches, bool [n, nodes]; a missing number reaches both sides."""
-    reach = np.zeros((len(low), len(left)), dtype=bool)
-    reach[:, 0] = True
-    for node in range(len(left)):  # children come after their parents
-        if left[node] < 0:
-            continue
-        name, cut = feature[node], threshold[node]
-        with np.errstate(invalid="ignore"):
-            reach[:, left[node]] |= reach[:, node] & ~(low[:, name] > cut)
-            reach[:, right[node]] |= reach[:, node] & ~(high[:, name] <= cut)
+    """Which nodes the box [low, high] of each row reaches, bool [nodes, n]; a missing number reaches both sides."""
+    reach = np.zeros((len(left), len(low)), dtype=bool)
+    reach[0] = True
+    inner = np.flatnonzero(left >= 0)
+    with np.errstate(invalid="ignore"):
+        down = ~(low.T[feature[inner]] > threshold[inner, None])
+        up = ~(high.T[feature[inner]] <= threshold[inner, None])
+    for place, node in enumerate(inner):  # children come after their parents
+        np.logical_and(reach[node], down[place], out=reach[left[node]])
+        np.logical_and(reach[node], up[place], out=reach[right[node]])
     return reach
+
+
+def _ends(reach: Array, leaves: Array, values: Array) -> tuple[Array, Array]:
+    """Least and greatest of `values` [nodes, k] over the leaves that each row reaches, [n, k] each."""
+    reached, values = reach[leaves], values[leaves]
+    lows = [np.where(reached, column[:, None], np.inf).min(axis=0) for column in values.T]
+    highs = [np.where(reached, column[:, None], -np.inf).max(axis=0) for column in values.T]
+    return np.stack(lows, axis=1), np.stack(highs, axis=1)
 
 
 def _boosted(model: Any, low: Array, high: Array) -> tuple[Array, Array] | None:
@@ -178,9 +183,9 @@ def _boosted(model: Any, low: Array, high: Array) -> tuple[Array, Array] | None:
             left = np.where(nodes["is_leaf"], -1, nodes["left"].astype(np.int64))
             right = nodes["right"].astype(np.int64)
             reach = _reached(left, right, nodes["feature_idx"].astype(np.int64), nodes["num_threshold"], low, high)
-            masked = reach & (nodes["is_leaf"] == 1)[None]
-            least[:, number] += np.where(masked, nodes["value"][None], np.inf).min(axis=1)
-            most[:, number] += np.where(masked, nodes["value"][None], -np.inf).max(axis=1)
+            lows, highs = _ends(reach, nodes["is_leaf"] == 1, nodes["value"][:, None])
+            least[:, number] += lows[:, 0]
+            most[:, number] += highs[:, 0]
     if classes == 1:
         return np.hstack([-most, least]) / 2, np.hstack([-least, most]) / 2
     return least, most

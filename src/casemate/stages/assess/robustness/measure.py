@@ -102,12 +102,12 @@ def _point(target: Target, eps: float, best: Array, margins: Array, clean: Array
 
 
 def _certify(target: Target, eps: float, point: dict[str, Any], limits: RobustnessTable, margins: Array) -> None:
-    found = certified(target, eps, limits.certify_rows) if limits.certify_rows else None
+    found = certified(target, eps, len(margins)) if limits.certify_rows else None
     if found is None:
         return
     keeps, method = found
     # What was broken cannot be certified: rounding in the model's arithmetic may differ from the bound's in the last bit.
-    keeps = keeps & (margins[: len(keeps)] > 0)
+    keeps = keeps & (margins > 0)
     figure = share(int(keeps.sum()), len(keeps))
     point["certified_accuracy"] = figure.value
     point["certified_accuracy_interval"] = msgspec.to_builtins(figure)
