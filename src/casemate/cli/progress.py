@@ -81,8 +81,10 @@ def _summary(name: str, record: Any) -> str:
         if not record.cv:
             spent = f"epsilon {record.privacy['epsilon']:.3g} spent" if record.privacy else "taken over"
             return f"{record.mode} model, {spent}; confined by {', '.join(record.isolation)}"
-        best = max(candidate["mean"] for candidate in record.cv)
-        return f"{record.metric} {best:.4f} in cross-validation of {len(record.cv)} candidates; confined by {', '.join(record.isolation)}"
+        best, count = max(candidate["mean"] for candidate in record.cv), len(record.cv)
+        hardened = "hardened; " if record.mode == "adversarial" else ""
+        tried = f"{count} candidates" if count > 1 else "one candidate"
+        return f"{hardened}{record.metric} {best:.4f} in cross-validation of {tried}; confined by {', '.join(record.isolation)}"
     if name == "assess":
         auc = record.metrics.get("roc_auc")
         text = f"roc_auc {auc.value:.4f} ({auc.low:.4f}–{auc.high:.4f}) on {record.rows} held-out rows" if auc else "not measured"
