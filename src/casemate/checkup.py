@@ -1,11 +1,13 @@
 """Parts of the pipeline on their own: measure a registered model again, look at the table, bring a model in from outside."""
 
+import dataclasses
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from casemate import pipeline
 from casemate.core import models
@@ -36,9 +38,7 @@ def assess(project: Project, reference: str, only: list[str] | None = None, repo
     from casemate.stages.assess import stage
     from casemate.stages.assess.names import PARTS
 
-    unknown = [name for name in only or [] if name not in PARTS]
-    if unknown:
-        raise ConfigError(f"there is no measurement {unknown[0]!r}", hint="measurements: " + ", ".join(PARTS))
+    _known(only, PARTS)
     release = project.registry.get(reference).release
     principal = project.access.permitted("run:start")[0].principal
     dataset = project.engine.record(release.lineage.run, "data", SealedDataset)
@@ -54,14 +54,32 @@ def assess(project: Project, reference: str, only: list[str] | None = None, repo
     return found
 
 
-def assess_data(project: Project, reporter: pipeline.Reporter | None = None) -> Examined:
+def assess_data(project: Project, only: list[str] | None = None, reporter: pipeline.Reporter | None = None) -> Examined:
     """Check and screen the table of `[data] source` as it is now; nothing is sealed.
 
+    Args:
+        project: its project.
+        only: switches of `[screen]` to turn on, the others off; none: as configured.
+        reporter: hears how it goes.
+
     Raises:
-        AccessDenied: policy does not permit runs. DataError, ConfigError: as in a run.
+        AccessDenied: policy does not permit runs. DataError, ConfigError: as in a run, and ConfigError for an unknown switch.
     """
+    from casemate.stages.assess.names import SCREENS
+
+    _known(only, SCREENS)
     project.access.permitted("run:start")
-    return examine(pipeline.data_tools(project.workshop(reporter)))
+    tools = pipeline.data_tools(project.workshop(reporter))
+    if only:
+        screen = structs.replace(tools.config.screen, **{name: name in only for name in SCREENS})
+        tools = dataclasses.replace(tools, config=structs.replace(tools.config, screen=screen))
+    return examine(tools)
+
+
+def _known(only: list[str] | None, names: tuple[str, ...]) -> None:
+    unknown = [name for name in only or [] if name not in names]
+    if unknown:
+        raise ConfigError(f"there is no measurement {unknown[0]!r}", hint="measurements: " + ", ".join(names))
 
 
 @dataclass(frozen=True)

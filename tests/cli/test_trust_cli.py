@@ -9,10 +9,12 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from msgspec import structs
 from tests.conftest import lighten
 
 import casemate
 from casemate import scaffold
+from casemate.config import ScreenTable
 from casemate.controls.audit.log import GroupCommit
 from casemate.core.errors import RefusedError
 from casemate.core.types import Assessment, SealedDataset
@@ -216,6 +218,10 @@ def test_assess_measures_a_part_and_names_the_parts_it_knows(own, cli, monkeypat
     assert answer.code == 0, answer.err
     assert answer.value["robustness"]["curve"] and not answer.value["metrics"]
     assert cli("data", "check", "--format", "json").value["figures"]["suspicious_share"] < 0.1
+    alone = cli("data", "check", "--only", "duplicates", "--only", "outliers", "--format", "json").value
+    assert "duplicates" in alone["figures"] and "label_screen_auc" not in alone["figures"]
+    assert cli("assess", "data", "--only", "label_noise", "--format", "json").value["figures"].keys() >= {"label_noise", "leakage_auc"}
+    assert "no measurement 'quality'" in cli("assess", "data", "--only", "quality").err
     from casemate.checkup import assess
     from casemate.core.errors import ConfigError
 
@@ -228,6 +234,13 @@ def test_the_names_of_the_measurements_are_those_of_the_worker():
     from casemate.stages.assess.worker import PARTS as WORK
 
     assert (*WORK, "tables") == PARTS
+
+
+def test_the_names_of_the_screens_are_the_switches_of_the_configuration():
+    from casemate.stages.assess.names import SCREENS
+
+    switches = [field.name for field in structs.fields(ScreenTable) if field.default is True]
+    assert sorted(SCREENS) == sorted(switches)
 
 
 PRIVATE = """

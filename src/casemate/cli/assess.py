@@ -4,13 +4,15 @@ import argparse
 from typing import Any
 
 from casemate.cli.doors import enter
-from casemate.stages.assess.names import PARTS
+from casemate.stages.assess.names import PARTS, SCREENS
+
+HELP = f"may be given several times; of a model: {', '.join(PARTS)}; of the table: {', '.join(SCREENS)}"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
     parser.add_argument("reference", nargs="?", help="NAME or NAME@VERSION (default: the newest model that passed), or `data`: the table")
-    parser.add_argument("--only", metavar="PART", action="append", choices=PARTS, help="may be given several times: " + ", ".join(PARTS))
+    parser.add_argument("--only", metavar="PART", action="append", choices=[*PARTS, *SCREENS], help=HELP)
 
 
 def run(arguments: Any) -> int:
@@ -22,10 +24,7 @@ def run(arguments: Any) -> int:
     project = enter(arguments)
     if arguments.reference == "data":
         from casemate.cli.data import check
-        from casemate.core.errors import ConfigError
 
-        if arguments.only:
-            raise ConfigError("--only names measurements of a model; the table is looked at as a whole", hint="[screen] switches detectors")
         return check(arguments, project)
     lines = Lines(quiet=arguments.format == "json")
     try:

@@ -5,6 +5,7 @@ from typing import Any
 
 from casemate.cli.doors import enter
 from casemate.cli.options import common
+from casemate.stages.assess.names import SCREENS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     diff = actions.add_parser("diff", help="what differs between two sealed versions, without a value", parents=[common(nested=True)])
     diff.add_argument("old", help="NAME@VERSION")
     diff.add_argument("new", nargs="?", help="NAME@VERSION (default: the newest of that name)")
-    actions.add_parser("check", help="check and screen the source as it is now; nothing is sealed", parents=[common(nested=True)])
+    looked = actions.add_parser("check", help="check and screen the source as it is now; nothing is sealed", parents=[common(nested=True)])
+    looked.add_argument("--only", metavar="SCREEN", action="append", choices=SCREENS, help="may be given several times: " + ", ".join(SCREENS))
     noisy = actions.add_parser(
         "statistics", help="a private histogram (and mean) of one column, paid from the privacy budget", parents=[common(nested=True)]
     )
@@ -102,7 +104,7 @@ def check(arguments: Any, project: Any) -> int:
 
     lines = Lines(quiet=arguments.format == "json")
     try:
-        found = assess_data(project, lines)
+        found = assess_data(project, arguments.only, lines)
     finally:
         lines.close()
     counts = per_detector(found.suspects)

@@ -5,3 +5,5 @@ PARTS = (
     "attribute inference", "inversion", "memorised rows", "parity", "tables",
 )  # fmt: skip
 """In the order in which they run."""
+SCREENS = ("duplicates", "floods", "outliers", "neighbours", "label_noise", "triggers", "spectral", "provenance", "influence")
+"""What screens a table: the switches of `[screen]`. Its checks always run."""
