@@ -1,18 +1,25 @@
 """The gateway under hostile and malformed requests: uniform refusals, bounded input, everything recorded."""
 
 import datetime
+import gzip
 import http.client
 import json
 import socket
 import ssl
 import time
+import zlib
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from tests.conftest import serving
 
 from casemate.controls.access.identity.tokens import Limits
 from casemate.controls.access.policy import actions
+from casemate.core.errors import RequestError
+from casemate.serve import oip
 from casemate.serve.app import ROUTES
 
 
@@ -194,10 +201,104 @@ def test_paths_and_methods_answer_by_the_protocol(client, method, path, status):
     assert client(method, path)[0] == status
 
 
-def test_compressed_and_binary_bodies_are_refused_plainly(client, rows):
-    body = infer(rows[0])
-    assert b"binary_data=False" in client("POST", "/v2/models/wdbc/infer", body, Content_Encoding="gzip")[1]
-    assert client("POST", "/v2/models/wdbc/infer", body, Inference_Header_Content_Length="10")[0] == 400
+def in_bytes(values, **header):
+    """(body, length of its JSON) of a request whose one tensor is bytes."""
+    content = np.asarray(values, "<f8").tobytes()
+    tensor = {"name": "x", "shape": [len(values), 30], "datatype": "FP64", "parameters": {"binary_data_size": len(content)}}
+    told = json.dumps({"inputs": [tensor], **header}).encode()
+    return told + content, len(told)
+
+
+def test_tensors_as_bytes_say_the_same_as_json(client, rows):
+    values, labels = rows
+    plain = json.loads(client("POST", "/v2/models/wdbc/infer", infer(values))[1])["outputs"]
+    body, told = in_bytes(values)
+    status, answer, _ = client("POST", "/v2/models/wdbc/infer", body, Inference_Header_Content_Length=str(told))
+    assert (status, json.loads(answer)["outputs"]) == (200, plain)
+    body, told = in_bytes(values, parameters={"binary_data_output": True})
+    status, answer, found = client("POST", "/v2/models/wdbc/infer", body, Inference_Header_Content_Length=str(told))
+    length = int(found["inference-header-content-length"])
+    label, probabilities = json.loads(answer[:length])["outputs"]
+    sizes = [output["parameters"]["binary_data_size"] for output in (label, probabilities)]
+    assert (status, found["content-type"], length + sum(sizes)) == (200, "application/octet-stream", len(answer))
+    assert answer[length : length + sizes[0]] == b"".join(len(text).to_bytes(4, "little") + text.encode() for text in labels)
+    assert np.frombuffer(answer[length + sizes[0] :], "<f4").tolist() == np.float32(plain[1]["data"]).tolist()
+
+
+JSON = st.recursive(st.none() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3), max_leaves=5)
+FIELDS = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": st.just("x") | JSON,
+        "shape": st.just([1, 1]) | JSON,
+        "datatype": st.sampled_from([*oip.DTYPES, "BYTES", "BF16"]),
+        "data": JSON,
+        "parameters": st.fixed_dictionaries({}, optional={"binary_data_size": st.integers(-1, 9) | JSON}),
+    },
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(inputs=st.lists(FIELDS, max_size=3), rest=st.binary(max_size=12), header=st.none() | st.integers(0, 200))
+def test_any_header_and_bytes_are_a_request_or_refused(inputs, rest, header):
+    told = json.dumps({"inputs": inputs}).encode()
+    try:
+        request = oip.decode(told + rest, len(told) if header is None else header)
+    except RequestError:
+        return
+    assert sum(len(tensor.data) for tensor in request.inputs if tensor.binary) in (len(rest), 0)
+
+
+@settings(max_examples=100, deadline=None)
+@given(values=st.lists(st.text(max_size=8), max_size=6), cut=st.integers(0, 40))
+def test_texts_in_bytes_come_back_or_are_refused(values, cut):
+    packed = oip._packed(values)
+    tensor = oip.Tensor("x", [len(values)], "BYTES", packed, binary=True)
+    assert oip._unpacked(tensor, len(values)) == values
+    try:
+        found = oip._unpacked(oip.Tensor("x", [9], "BYTES", packed[:cut], binary=True), 9)
+    except RequestError:
+        return
+    assert found == values[: len(found)]
+
+
+def test_a_length_of_the_header_from_an_earlier_call_is_forgiven(client, rows):
+    status, answer, _ = client("POST", "/v2/models/wdbc/infer", infer(rows[0]), Inference_Header_Content_Length="87")
+    assert (status, len(json.loads(answer)["outputs"])) == (200, 2)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_bodies_are_inflated_within_the_limit_and_replies_are_compressed_when_asked(client, rows, coding):
+    pack, unpack = {"gzip": (gzip.compress, gzip.decompress), "deflate": (zlib.compress, zlib.decompress)}[coding]
+    path, many = "/v2/models/wdbc/infer", infer(rows[0] * 200)
+    plain = client("POST", path, many)[1]
+    status, answer, found = client("POST", path, pack(json.dumps(many).encode()), Content_Encoding=coding, Accept_Encoding=f"br, {coding}")
+    assert (status, found["content-encoding"], unpack(answer)) == (200, coding, plain)
+    assert "content-encoding" not in client("POST", path, many, Accept_Encoding=f"{coding};q=0")[2]
+    assert "content-encoding" not in client("POST", path, infer(rows[0]), Accept_Encoding=coding)[2]
+    bomb = pack(b" " * (100 * 2**20))
+    assert len(bomb) < 200_000
+    assert client("POST", path, bomb, Content_Encoding=coding)[0] == 413
+    whole = pack(json.dumps(many).encode())
+    for wrong in (whole[:-3], whole + b"x", whole + whole, b"", json.dumps(many).encode()):
+        assert client("POST", path, wrong, Content_Encoding=coding)[0] == 400
+
+
+def test_other_codings_and_sizes_that_do_not_add_up_are_refused_plainly(client, rows):
+    path = "/v2/models/wdbc/infer"
+    assert b"gzip, deflate" in client("POST", path, infer(rows[0]), Content_Encoding="br")[1]
+    body, told = in_bytes(rows[0])
+    for length in (told - 1, told + 1, len(body) + 1, 0, 10**11):
+        assert client("POST", path, body, Inference_Header_Content_Length=str(length))[0] == 400
+    for length in ("-1", "1e2", "", "9" * 13):
+        assert client("POST", path, body, Inference_Header_Content_Length=length)[0] == 400
+    for wrong in (body[:-1], body + b"x"):
+        assert client("POST", path, wrong, Inference_Header_Content_Length=str(told))[0] == 400
+    for value in (np.inf, -np.inf):
+        body, told = in_bytes([[value] * 30])
+        assert b"infinite" in client("POST", path, body, Inference_Header_Content_Length=str(told))[1]
+    body, told = in_bytes([[np.nan] * 30])
+    assert b"missing" in client("POST", path, body, Inference_Header_Content_Length=str(told))[1]
 
 
 def test_a_service_may_only_ask_its_own_models(gateway):

@@ -161,11 +161,17 @@ assert client.get_server_metadata(headers=headers)["name"] == "casemate"
 described = client.get_model_metadata("wdbc", headers=headers)
 assert len(described["inputs"]) == 30
 for dtype, name in ((np.float32, "FP32"), (np.float64, "FP64")):
-    tensor = http.InferInput("x", [2, 30], name)
-    tensor.set_data_from_numpy(np.ones((2, 30), dtype), binary_data=False)
-    outputs = [http.InferRequestedOutput("probabilities", binary_data=False)]
-    result = client.infer("wdbc", [tensor], outputs=outputs, headers=dict(headers))
-    assert result.as_numpy("probabilities").shape == (2, 2)
+    for coding in (None, "gzip", "deflate"):
+        kept = dict(headers)  # the client writes the length of its JSON into it and leaves it there for the next call
+        for given in (True, False):
+            for wanted in (True, False, None):
+                tensor = http.InferInput("x", [200, 30], name)
+                tensor.set_data_from_numpy(np.ones((200, 30), dtype), binary_data=given)
+                outputs = wanted is not None and [http.InferRequestedOutput(one, binary_data=wanted) for one in ("probabilities", "label")]
+                result = client.infer("wdbc", [tensor], outputs=outputs or None, headers=kept,
+                    request_compression_algorithm=coding, response_compression_algorithm=coding)
+                assert result.as_numpy("probabilities").shape == (200, 2), (name, given, wanted, coding)
+                assert set(result.as_numpy("label")) <= {b"0", b"1", "0", "1"}, result.as_numpy("label")
 try:
     client.get_model_metadata("wdbc")
 except Exception as error:

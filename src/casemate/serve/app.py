@@ -6,6 +6,8 @@ door is a Cedar decision (`guard`), and a prediction is only sent once its audit
 
 import asyncio
 import time
+import zlib
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +30,11 @@ Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 _JSON = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+_BINARY = [(b"content-type", b"application/octet-stream"), (b"cache-control", b"no-store")]
+LEAST_DEFLATED = 1024
+"""Bytes from which a reply is compressed for a caller who takes it."""
+CODINGS = {b"gzip": 31, b"deflate": 15}
+"""Content codings (RFC 9110 section 8.4.1) and zlib's `wbits` of each."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +191,7 @@ class Gateway:
         if endpoint.ends <= time.time():
             raise WaiverEnded("the waiver by which this model passed has ended")
         if route.name == "infer":
-            return "infer", 200, _JSON, await self._infer(endpoint, scope, receive, caller)
+            return "infer", 200, *await self._infer(endpoint, scope, receive, caller)
         body = {"name": name, "ready": True} if route.name == "model-ready" else oip.metadata(endpoint)
         return "model", 200, _JSON, _json(body)
 
@@ -198,27 +205,28 @@ class Gateway:
         ready = self.audit.fault is None
         return "health", 200 if ready else 503, _JSON, _json({"ready": ready})
 
-    async def _infer(self, endpoint: Endpoint, scope: Scope, receive: Receive, caller: Caller) -> bytes:
+    async def _infer(self, endpoint: Endpoint, scope: Scope, receive: Receive, caller: Caller) -> tuple[list[tuple[bytes, bytes]], bytes]:
         headers = dict(scope["headers"])
-        if headers.get(b"content-encoding", b"identity") != b"identity" or b"inference-header-content-length" in headers:
-            raise RequestError("only JSON tensors without compression are offered; with tritonclient use binary_data=False")
-        body = await self._body(headers, receive, self.max_body)
-        request = oip.decode(body)
+        body = _inflated(headers.get(b"content-encoding", b"identity"), await self._body(headers, receive, self.max_body), self.max_body)
+        request = oip.decode(body, _length(headers.get(b"inference-header-content-length")))
         if len(body) > INLINE_BYTES:
-            reply, rows = await asyncio.to_thread(oip.infer, endpoint, request, self.max_rows)
+            answer = await asyncio.to_thread(oip.infer, endpoint, request, self.max_rows)
         else:
-            reply, rows = oip.infer(endpoint, request, self.max_rows)
+            answer = oip.infer(endpoint, request, self.max_rows)
         resource = f'Model::"{endpoint.reference}"'
-        detail = {"rows": rows, "token": caller.token, "signer": endpoint.fingerprint[:16]}
+        detail = {"rows": len(answer.labels), "token": caller.token, "signer": endpoint.fingerprint[:16]}
         durable = self.audit.append(caller.principal.uid, "model:infer", resource, "allowed", detail)
         await asyncio.wrap_future(durable)
         version = str(endpoint.card.model_version)
-        self.metrics.rows.labels(endpoint.card.name, version).inc(rows)
-        for output in reply["outputs"]:
-            if output["name"] == "label":
-                for label in output["data"]:
-                    self.metrics.labels.labels(endpoint.card.name, version, label).inc()
-        return _json(reply)
+        self.metrics.rows.labels(endpoint.card.name, version).inc(len(answer.labels))
+        for label, count in Counter(answer.labels).items():
+            self.metrics.labels.labels(endpoint.card.name, version, label).inc(count)
+        content, told = oip.encode(endpoint, answer)
+        reply = _JSON if told is None else [*_BINARY, (b"inference-header-content-length", str(told).encode())]
+        coding = _accepted(headers.get(b"accept-encoding", b"")) if len(content) >= LEAST_DEFLATED else None
+        if coding is None:
+            return reply, content
+        return [*reply, (b"content-encoding", coding)], _deflated(coding, content)
 
     async def _own_login(self, route: Route, scope: Scope, receive: Receive) -> bytes:
         headers = dict(scope["headers"])
@@ -253,6 +261,46 @@ def _find(parts: tuple[str, ...]) -> tuple[Route, dict[str, str]] | None:
         if len(route.path) == len(parts) and all(want == have or want.startswith("{") for want, have in zip(route.path, parts, strict=True)):
             return route, {want[1:-1]: have for want, have in zip(route.path, parts, strict=True) if want.startswith("{")}
     return None
+
+
+def _length(header: bytes | None) -> int | None:
+    if header is None:
+        return None
+    if not header.isdigit() or len(header) > 12:
+        raise RequestError("Inference-Header-Content-Length is no number")
+    return int(header)
+
+
+def _inflated(coding: bytes, body: bytes, most: int) -> bytes:
+    """The body without its content coding; never more than `most` bytes of it are made."""
+    if coding == b"identity":
+        return body
+    if coding not in CODINGS:
+        raise RequestError("content codings that are read: gzip, deflate")
+    inflater = zlib.decompressobj(CODINGS[coding])
+    try:
+        found = inflater.decompress(body, most)
+    except zlib.error as error:
+        raise RequestError(f"the body is no {coding.decode()}") from error
+    if inflater.unconsumed_tail:
+        raise TooLarge(f"the body inflates to more than {most} bytes")
+    if not inflater.eof or inflater.unused_data:
+        raise RequestError(f"the body is not one whole {coding.decode()} stream")
+    return found
+
+
+def _accepted(header: bytes) -> bytes | None:
+    """The first coding of ours that the caller takes (`q=0` refuses it)."""
+    for item in header.lower().split(b","):
+        coding, _, weight = item.partition(b";")
+        if coding.strip() in CODINGS and weight.replace(b" ", b"") not in {b"q=0", b"q=0.0", b"q=0.00", b"q=0.000"}:
+            return coding.strip()
+    return None
+
+
+def _deflated(coding: bytes, body: bytes) -> bytes:
+    deflater = zlib.compressobj(1, wbits=CODINGS[coding])
+    return deflater.compress(body) + deflater.flush()
 
 
 def _json(value: Any) -> bytes:

@@ -1,11 +1,13 @@
-"""Open Inference Protocol V2, REST with JSON tensors.
+"""Open Inference Protocol V2, REST with tensors in JSON or, by the binary tensor extension, as bytes behind the JSON.
 
-Spec: https://github.com/kserve/open-inference-protocol. A request holds either one numeric tensor [n, d] with the
-features in the schema's order, or one tensor [n] or [n, 1] a feature by name. JSON null is a missing value. The reply
-holds `label` (BYTES, class names) and `probabilities` (FP32 [n, k]).
+Spec: https://github.com/kserve/open-inference-protocol, extension_binary_data of the V2 dialect that Triton speaks. A request
+holds either one numeric tensor [n, d] with the features in the schema's order, or one tensor [n] or [n, 1] a feature by name.
+JSON null, or NaN in bytes, is a missing value. The reply holds `label` (BYTES, class names) and `probabilities` (FP32 [n, k]).
 """
 
 import difflib
+import struct
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -16,34 +18,83 @@ from casemate.core.errors import RequestError
 from casemate.core.types import MISSING_CATEGORY, ColumnSchema
 from casemate.serve.endpoint import Endpoint
 
-NUMERIC = frozenset({"BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64"})
+DTYPES = {
+    "BOOL": "?", "UINT8": "u1", "UINT16": "<u2", "UINT32": "<u4", "UINT64": "<u8", "INT8": "i1", "INT16": "<i2", "INT32": "<i4",
+    "INT64": "<i8", "FP16": "<f2", "FP32": "<f4", "FP64": "<f8",
+}  # fmt: skip
+"""NumPy's name of each numeric datatype on the wire: little-endian, row by row."""
 OUTPUTS = ("label", "probabilities")
+Array = np.ndarray[Any, Any]
 
 
-class Tensor(msgspec.Struct, frozen=True):
+class _Size(msgspec.Struct, frozen=True):
+    binary_data_size: int | None = None
+
+
+class _Binary(msgspec.Struct, frozen=True):
+    binary_data: bool | None = None
+
+
+class _Outputs(msgspec.Struct, frozen=True):
+    binary_data_output: bool = False
+
+
+class _Tensor(msgspec.Struct, frozen=True):
+    name: str
+    shape: list[int]
+    datatype: str
+    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    parameters: _Size = _Size()
+
+
+class _Wanted(msgspec.Struct, frozen=True):
+    name: str
+    parameters: _Binary = _Binary()
+
+
+class _Request(msgspec.Struct, frozen=True):
+    """The JSON part of a call to `infer`; unknown fields (parameters) are allowed by the protocol."""
+
+    inputs: list[_Tensor]
+    id: str | None = None
+    outputs: list[_Wanted] | None = None
+    parameters: _Outputs = _Outputs()
+
+
+@dataclass(frozen=True)
+class Tensor:
     """One tensor of a request."""
 
     name: str
     shape: list[int]
     datatype: str
-    data: msgspec.Raw
+    data: bytes | memoryview
+    """JSON, or what the binary extension put behind the JSON."""
+    binary: bool
 
 
-class Wanted(msgspec.Struct, frozen=True):
-    """One output that the caller asks for."""
-
-    name: str
-
-
-class InferRequest(msgspec.Struct, frozen=True):
-    """The body of a call to `infer`; unknown fields (parameters) are allowed by the protocol."""
+@dataclass(frozen=True)
+class InferRequest:
+    """A call to `infer`."""
 
     inputs: list[Tensor]
-    id: str | None = None
-    outputs: list[Wanted] | None = None
+    id: str | None
+    outputs: list[tuple[str, bool]]
+    """Name of each output that the caller asks for, and whether it is to be bytes."""
 
 
-_REQUEST = msgspec.json.Decoder(InferRequest)
+@dataclass(frozen=True)
+class Answer:
+    """What the model says."""
+
+    request: InferRequest
+    labels: list[str]
+    """Class names [n]."""
+    probabilities: Array
+    """float32 [n, k]."""
+
+
+_REQUEST = msgspec.json.Decoder(_Request)
 _FLAT = msgspec.json.Decoder(list[float | None])
 _COLUMN = msgspec.json.Decoder(list[tuple[float | None]])
 _NESTED = msgspec.json.Decoder(list[list[float | None]])
@@ -52,8 +103,32 @@ _TEXTS = msgspec.json.Decoder(list[str | None])
 _TEXT_COLUMN = msgspec.json.Decoder(list[tuple[str | None]])
 
 
-def decode(body: bytes) -> InferRequest:
-    """The request in `body`; RequestError when it is not JSON of the right shape, has NaN, or nests too deep."""
+def decode(body: bytes, header: int | None = None) -> InferRequest:
+    """The request in `body`.
+
+    Args:
+        body: JSON, and behind it the tensors that are bytes.
+        header: length of the JSON, when the caller says that there is more.
+
+    Raises:
+        RequestError: it is not JSON of the right shape, has NaN, nests too deep, or the sizes do not add up.
+    """
+    if header is None:
+        return _filled(_parsed(body), memoryview(b""))
+    try:
+        if not 0 <= header <= len(body):
+            raise RequestError(f"Inference-Header-Content-Length is {header}, the body has {len(body)} bytes")
+        return _filled(_parsed(body[:header]), memoryview(body)[header:])
+    except RequestError:
+        # tritonclient keeps the header of an earlier call when the caller uses its dict of headers again.
+        try:
+            return _filled(_parsed(body), memoryview(b""))
+        except RequestError:
+            pass
+        raise
+
+
+def _parsed(body: bytes) -> _Request:
     try:
         return _REQUEST.decode(body)
     except (msgspec.MsgspecError, ValueError) as error:
@@ -62,38 +137,81 @@ def decode(body: bytes) -> InferRequest:
         raise RequestError("the body is nested too deep") from error
 
 
-def infer(endpoint: Endpoint, request: InferRequest, max_rows: int) -> tuple[dict[str, Any], int]:
-    """(reply, rows) for a decoded request; RequestError when it does not fit the model's inputs."""
-    wanted = [output.name for output in request.outputs] if request.outputs else list(OUTPUTS)
-    unknown = [name for name in wanted if name not in OUTPUTS]
+def _filled(request: _Request, rest: memoryview) -> InferRequest:
+    """The request with the bytes of its tensors, which follow in the order of the inputs."""
+    inputs = []
+    for tensor in request.inputs:
+        size = tensor.parameters.binary_data_size
+        if (size is None) == (tensor.data is msgspec.UNSET):
+            raise RequestError(f"input {tensor.name[:100]!r}: give data or binary_data_size")
+        if size is None:
+            inputs.append(Tensor(tensor.name, tensor.shape, tensor.datatype, bytes(tensor.data), binary=False))  # type: ignore[arg-type]
+            continue
+        if not 0 <= size <= len(rest):
+            raise RequestError(f"input {tensor.name[:100]!r}: binary_data_size is {size}, {len(rest)} bytes are left")
+        inputs.append(Tensor(tensor.name, tensor.shape, tensor.datatype, rest[:size], binary=True))
+        rest = rest[size:]
+    if len(rest):
+        raise RequestError(f"{len(rest)} bytes are left over behind the tensors")
+    usual = request.parameters.binary_data_output
+    if not request.outputs:
+        return InferRequest(inputs, request.id, [(name, usual) for name in OUTPUTS])
+    wanted = [(one.name, usual if one.parameters.binary_data is None else one.parameters.binary_data) for one in request.outputs]
+    return InferRequest(inputs, request.id, wanted)
+
+
+def infer(endpoint: Endpoint, request: InferRequest, max_rows: int) -> Answer:
+    """The model's answer to a decoded request; RequestError when it does not fit the model's inputs."""
+    unknown = [name for name, _ in request.outputs if name not in OUTPUTS]
     if unknown:
-        raise RequestError(f"no output called {unknown[0]!r}; outputs: {', '.join(OUTPUTS)}")
+        raise RequestError(f"no output called {unknown[0][:100]!r}; outputs: {', '.join(OUTPUTS)}")
     features = endpoint.schema.features
     if not request.inputs:
         raise RequestError("the request has no inputs")
     first = request.inputs[0]
     if len(request.inputs) == 1 and len(first.shape) == 2 and (len(features) > 1 or first.name != features[0].name):
-        labels, probabilities = endpoint.predict_matrix(_matrix(endpoint, first, max_rows))
-    else:
-        labels, probabilities = endpoint.predict_frame(_frame(endpoint, request.inputs, max_rows))
-    rows = len(labels)
-    tensors = {
-        "label": {"name": "label", "shape": [rows], "datatype": "BYTES", "data": labels},
-        "probabilities": {
-            "name": "probabilities",
-            "shape": list(probabilities.shape),
-            "datatype": "FP32",
-            "data": probabilities.ravel().tolist(),
-        },
-    }
-    reply: dict[str, Any] = {
-        "model_name": endpoint.card.name,
-        "model_version": str(endpoint.card.model_version),
-        "outputs": [tensors[name] for name in wanted],
-    }
-    if request.id is not None:
-        reply["id"] = request.id
-    return reply, rows
+        return Answer(request, *endpoint.predict_matrix(_matrix(endpoint, first, max_rows)))
+    return Answer(request, *endpoint.predict_frame(_frame(endpoint, request.inputs, max_rows)))
+
+
+def encode(endpoint: Endpoint, answer: Answer) -> tuple[bytes, int | None]:
+    """(body of the reply, length of its JSON when bytes follow it)."""
+    outputs, parts = [], []
+    for name, binary in answer.request.outputs:
+        values: Any = answer.labels if name == "label" else answer.probabilities
+        shape, datatype = ([len(values)], "BYTES") if name == "label" else (list(values.shape), "FP32")
+        output: dict[str, Any] = {"name": name, "shape": shape, "datatype": datatype}
+        if binary:
+            parts.append(_packed(values) if name == "label" else values.astype("<f4").tobytes())
+            output["parameters"] = {"binary_data_size": len(parts[-1])}
+        else:
+            output["data"] = values if name == "label" else values.ravel().tolist()
+        outputs.append(output)
+    reply: dict[str, Any] = {"model_name": endpoint.card.name, "model_version": str(endpoint.card.model_version), "outputs": outputs}
+    if answer.request.id is not None:
+        reply["id"] = answer.request.id
+    told = msgspec.json.encode(reply)
+    return (b"".join([told, *parts]), len(told)) if parts else (told, None)
+
+
+def _packed(texts: list[str]) -> bytes:
+    return b"".join(struct.pack("<I", len(text)) + text for text in (value.encode() for value in texts))
+
+
+def _unpacked(tensor: Tensor, count: int) -> list[str | None]:
+    """BYTES of the binary extension: four bytes of length before each value."""
+    found: list[str | None] = []
+    data, at = memoryview(tensor.data), 0
+    try:
+        while at < len(data) and len(found) <= count:
+            (size,) = struct.unpack_from("<I", data, at)
+            if at + 4 + size > len(data):
+                raise RequestError(f"input {tensor.name!r}: a value ends behind the tensor")
+            found.append(bytes(data[at + 4 : at + 4 + size]).decode())
+            at += 4 + size
+    except (struct.error, UnicodeDecodeError) as error:
+        raise RequestError(f"input {tensor.name!r}: the bytes are no list of UTF-8 texts") from error
+    return found
 
 
 def metadata(endpoint: Endpoint) -> dict[str, Any]:
@@ -121,7 +239,7 @@ def _rows(tensor: Tensor, max_rows: int) -> int:
     return tensor.shape[0]
 
 
-def _matrix(endpoint: Endpoint, tensor: Tensor, max_rows: int) -> np.ndarray[Any, Any]:
+def _matrix(endpoint: Endpoint, tensor: Tensor, max_rows: int) -> Array:
     features = endpoint.schema.features
     if not endpoint.takes_matrix:
         raise RequestError("this model has categories: send one tensor a feature, by name")
@@ -171,9 +289,14 @@ def _refuse_missing(column: ColumnSchema) -> None:
         raise RequestError(f"input {column.name!r} is missing in a row; it was never missing in training")
 
 
-def _numbers(tensor: Tensor, count: int) -> np.ndarray[Any, Any]:
-    if tensor.datatype not in NUMERIC:
+def _numbers(tensor: Tensor, count: int) -> Array:
+    dtype = DTYPES.get(tensor.datatype)
+    if dtype is None:
         raise RequestError(f"input {tensor.name!r}: datatype {tensor.datatype[:20]!r}, expected a numeric one such as FP64")
+    if tensor.binary:
+        if len(tensor.data) != count * np.dtype(dtype).itemsize:
+            raise RequestError(f"input {tensor.name!r}: {len(tensor.data)} bytes, the shape needs {count * np.dtype(dtype).itemsize}")
+        return _finite(tensor, np.frombuffer(tensor.data, dtype).astype(np.float64))
     decoders = (_BOOLS,) if tensor.datatype == "BOOL" else (_FLAT, _NESTED if len(tensor.shape) > 1 else _COLUMN)
     values = _decode(tensor, decoders)
     try:
@@ -182,13 +305,22 @@ def _numbers(tensor: Tensor, count: int) -> np.ndarray[Any, Any]:
         raise RequestError(f"input {tensor.name!r}: the rows of data have different lengths") from error
     if len(array) != count:
         raise RequestError(f"input {tensor.name!r}: {len(array)} values, the shape needs {count}")
+    return _finite(tensor, array)
+
+
+def _finite(tensor: Tensor, array: Array) -> Array:
+    if np.isinf(array).any():
+        raise RequestError(f"input {tensor.name!r} has an infinite value")
     return array
 
 
 def _texts(tensor: Tensor, count: int) -> list[str | None]:
     if tensor.datatype != "BYTES":
         raise RequestError(f"input {tensor.name!r}: datatype {tensor.datatype[:20]!r}, expected BYTES")
-    values = [value[0] if isinstance(value, tuple) else value for value in _decode(tensor, (_TEXTS, _TEXT_COLUMN))]
+    if tensor.binary:
+        values = _unpacked(tensor, count)
+    else:
+        values = [value[0] if isinstance(value, tuple) else value for value in _decode(tensor, (_TEXTS, _TEXT_COLUMN))]
     if len(values) != count:
         raise RequestError(f"input {tensor.name!r}: {len(values)} values, the shape needs {count}")
     return values
