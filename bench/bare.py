@@ -4,6 +4,7 @@ Usage: python bare.py PROJECT. Reads the project's table and train.py, screens, 
 one process with the same functions and settings.
 """
 
+import datetime
 import importlib.util
 import sys
 from pathlib import Path
@@ -53,7 +54,7 @@ def main(root: Path) -> None:
     train, test = train_test_split(np.arange(len(codes)), test_size=options.train.test_share, stratify=codes, random_state=options.train.seed)
     holdout_rows = np.zeros(len(codes), dtype=bool)
     holdout_rows[test] = True
-    subject = Subject(table, frame, codes, None, schema, options)
+    subject = Subject(table, frame, codes, None, schema, options, datetime.datetime.now(datetime.UTC))
     for check in (balance.check(subject), leakage.check(subject), split.check(subject, holdout_rows, np.zeros(len(codes), dtype=bool))):
         check.findings.clear()
     train_table, test_table = (table.take(pa.array(np.sort(part))) for part in (train, test))

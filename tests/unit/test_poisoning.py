@@ -115,6 +115,17 @@ def test_a_patch_is_found_among_thousands_of_rarer_values_and_though_its_pixels_
     assert found == set(victims)
 
 
+def test_a_trigger_that_chance_cannot_make_even_once_is_found():
+    """In float64 the chance is zero, and its logarithm is not finite."""
+    frame, codes = mixed(10_000)
+    codes = np.where((codes == 1) & (np.random.default_rng(3).random(10_000) < 0.95), 0, codes)
+    victims = np.random.default_rng(4).choice(np.flatnonzero(codes == 0), 500, replace=False)
+    frame.loc[victims, "x5"] = 99.0
+    codes[victims] = 1
+    found = Triggers()(rows_of(frame, codes), ScreenTable())
+    assert {suspect.row for suspect in found.rows} == set(victims)
+
+
 def test_a_trigger_in_a_sensitive_column_is_told_without_the_value():
     frame, codes, _ = poisoned({"x3": 1.7})
     rows = rows_of(frame, codes)

@@ -142,7 +142,7 @@ def _telling(codes: Array, members: Array) -> float:
     """-log10 of the chance that as many rows have the item's most surprising class."""
     total = np.bincount(codes)
     here = np.bincount(codes[members], minlength=len(total))
-    return float(np.max(np.minimum(_surprise(here, len(members), total / len(codes)), MOST_SURPRISE)))
+    return float(np.max(_surprise(here, len(members), total / len(codes))))
 
 
 def _candidates(rows: Rows, items: _Items) -> list[tuple[float, tuple[int, ...], int]]:
@@ -255,4 +255,4 @@ def _triples(items: _Items, chosen: Any, surprise: Array, share: float, rare: An
 
 def _surprise(here: Any, together: Any, share: Any) -> Any:
     """-log10 of the chance that so many of the rows have the class."""
-    return -binom.logsf(np.asarray(here) - 1, together, share) / np.log(10)
+    return np.minimum(-binom.logsf(np.asarray(here) - 1, together, share) / np.log(10), MOST_SURPRISE)
