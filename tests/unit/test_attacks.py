@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_breast_cancer
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier, RandomForestClassifier
@@ -17,6 +18,7 @@ from casemate.core.attacks.certify import certified, smoothed
 from casemate.core.attacks.decision import Decision
 from casemate.core.attacks.gradient import Gradient
 from casemate.core.attacks.search import Search
+from casemate.core.learn.harden import harden
 from casemate.core.models import SkopsModel
 from casemate.core.types import ColumnSchema, Schema
 from casemate.stages.assess import robustness
@@ -230,3 +232,22 @@ def test_certified_accuracy_is_never_above_what_the_attacks_leave(clinic_rows):
     curve = robustness.measure(model, schema, *sides, options, RobustnessTable(decision_rows=0), [], 0, lambda *_: None)["curve"]
     assert all(point["certified_accuracy"] <= point["robust_accuracy"] for point in curve)
     assert curve[0]["certified_accuracy"] > 0.5
+
+
+def test_hardening_stops_where_it_would_cost_robustness():
+    """A forest that is trained on rows from beyond its own border withstands less, not more."""
+    generator = np.random.default_rng(0)
+    frame = pd.DataFrame(generator.normal(size=(1500, 5)), columns=list("abcde"))
+    codes = (generator.random(1500) < 1 / (1 + np.exp(1.5 - frame.sum(axis=1)))).astype(int).to_numpy()
+    columns = [ColumnSchema(name=name, type="number", min=-6.0, max=6.0) for name in frame]
+    schema = Schema(target="y", classes=["0", "1"], columns=[*columns, ColumnSchema(name="y", type="category", use=False)])
+    forest = RandomForestClassifier(20, min_samples_leaf=5, random_state=0)
+    known, later = (frame[:1000], codes[:1000]), (frame[1000:].reset_index(drop=True), codes[1000:])
+
+    def withstood(model):
+        keeps, _ = certified(aim(SkopsModel(model), schema, later, known[0], RobustnessTable()), 0.2, 500)
+        return keeps.mean()
+
+    plain = withstood(clone(forest).fit(*known))
+    hardened = withstood(harden(forest, known, schema, RobustnessTable(), (0.2, 10, 3), 0, lambda *_: None))
+    assert hardened >= plain - 0.03
