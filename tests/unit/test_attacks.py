@@ -103,7 +103,7 @@ def test_no_attack_does_what_the_attacker_cannot_do(clinic_rows, estimator):
 def test_what_is_certified_withstands_every_attack(clinic_rows, estimator, eps):
     schema, frame, codes = clinic_rows
     target = aim(model_of(estimator, frame, codes), schema, (frame[:60].reset_index(drop=True), codes[:60]), frame, RobustnessTable())
-    keeps, method = certified(target, eps, 60)
+    keeps, method = certified(target, eps)
     _, margins = attacked(target, eps)
     assert method
     assert not np.any(keeps & (margins <= 0))
@@ -116,7 +116,7 @@ def test_one_tree_and_a_linear_model_are_certified_exactly(clinic_rows):
     schema, frame, codes = clinic_rows
     for estimator in ESTIMATORS[:2]:
         target = aim(model_of(estimator, frame, codes), schema, (frame[:60].reset_index(drop=True), codes[:60]), frame, RobustnessTable())
-        keeps, _ = certified(target, 0.2, 60)
+        keeps, _ = certified(target, 0.2)
         _, margins = attacked(target, 0.2)
         assert np.mean(keeps) == pytest.approx(np.mean(margins > 0), abs=0.05)
 
@@ -126,7 +126,7 @@ def test_a_model_that_nothing_is_known_of_gets_no_certificate(clinic_rows):
     from sklearn.svm import SVC
 
     target = aim(model_of(SVC(probability=False), frame, codes), schema, (frame[:5], codes[:5]), frame, RobustnessTable())
-    assert certified(target, 0.1, 5) is None
+    assert certified(target, 0.1) is None
 
 
 @pytest.fixture(scope="module")
@@ -209,9 +209,9 @@ def test_a_number_that_is_encoded_as_a_category_is_not_certified(clinic_rows):
     columns = make_column_transformer((OneHotEncoder(handle_unknown="ignore", sparse_output=False), ["ward", "visits"]), (StandardScaler(), numbers))
     model = SkopsModel(make_pipeline(columns, LogisticRegression()).fit(frame, codes))
     rows = (frame[:10].reset_index(drop=True), codes[:10])
-    assert certified(aim(model, schema, rows, frame, RobustnessTable()), 0.1, 10) is None
+    assert certified(aim(model, schema, rows, frame, RobustnessTable()), 0.1) is None
     still = RobustnessTable(features={"visits": FeatureTable(change="none")})
-    assert certified(aim(model, schema, rows, frame, still), 0.1, 10) is not None
+    assert certified(aim(model, schema, rows, frame, still), 0.1) is not None
 
 
 def test_one_against_one_coefficients_are_not_taken_for_scores(clinic_rows):
@@ -220,7 +220,7 @@ def test_one_against_one_coefficients_are_not_taken_for_scores(clinic_rows):
     schema, frame, codes = clinic_rows
     three = codes + (frame["ward"] == "A").to_numpy().astype(int)
     model = model_of(NuSVC(kernel="linear", nu=0.1), frame, three)
-    assert certified(aim(model, schema, (frame[:5], three[:5]), frame, RobustnessTable()), 0.1, 5) is None
+    assert certified(aim(model, schema, (frame[:5], three[:5]), frame, RobustnessTable()), 0.1) is None
 
 
 def test_certified_accuracy_is_never_above_what_the_attacks_leave(clinic_rows):
@@ -245,7 +245,7 @@ def test_hardening_stops_where_it_would_cost_robustness():
     known, later = (frame[:1000], codes[:1000]), (frame[1000:].reset_index(drop=True), codes[1000:])
 
     def withstood(model):
-        keeps, _ = certified(aim(SkopsModel(model), schema, later, known[0], RobustnessTable()), 0.2, 500)
+        keeps, _ = certified(aim(SkopsModel(model), schema, later, known[0], RobustnessTable()), 0.2)
         return keeps.mean()
 
     plain = withstood(clone(forest).fit(*known))

@@ -30,25 +30,20 @@ class _Parts:
     final: Any
 
 
-def certified(target: Target, eps: float, rows: int) -> tuple[Array, str] | None:
-    """(whether each of the first `rows` rows keeps its class for every change within eps, method), or None for other models."""
+def certified(target: Target, eps: float) -> tuple[Array, str] | None:
+    """(whether each row keeps its class for every change within eps, method), or None for other models."""
     parts = _parts(getattr(target.model, "estimator", None), set(target.names))
-    if parts is None or target.choices:
+    if parts is None or target.choices or not target.width:
         return None
-    at = np.arange(min(rows, len(target.codes)))
-    if not target.width:
-        return None
-    lower, upper = (limit[at] for limit in target.ball(eps))
     frames = []
-    for limit in (lower, upper):
-        frame = target.frame.iloc[at].copy()
+    for limit in target.ball(eps):
+        frame = target.frame.copy()
         frame[target.names] = limit
         frames.append(_through(parts.before, frame))
     low, high = np.minimum(*frames), np.maximum(*frames)
-    codes = target.codes[at]
     name = type(parts.final).__name__
     if hasattr(parts.final, "coef_") and hasattr(parts.final, "decision_function") and name not in ONE_AGAINST_ONE:
-        return _linear(parts.final, low, high, codes), "exact worst corner of a linear model"
+        return _linear(parts.final, low, high, target.codes), "exact worst corner of a linear model"
     trees = _trees(parts.final)
     if trees is None:
         return None
@@ -56,7 +51,7 @@ def certified(target: Target, eps: float, rows: int) -> tuple[Array, str] | None
     if bounds is None:
         return None
     least, most = bounds
-    return _sound(least, most, codes), "worst reachable leaf of every tree"
+    return _sound(least, most, target.codes), "worst reachable leaf of every tree"
 
 
 def _parts(estimator: Any, moved: set[str]) -> _Parts | None:

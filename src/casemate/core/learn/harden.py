@@ -14,6 +14,7 @@ from sklearn.base import clone
 from casemate.core.attacks.aim import aim
 from casemate.core.attacks.certify import certified
 from casemate.core.attacks.gradient import Gradient
+from casemate.core.attacks.interface import Target
 from casemate.core.attacks.search import Search
 from casemate.core.models import SkopsModel
 from casemate.core.types import Limits, Schema
@@ -52,8 +53,8 @@ def harden(
     judged, kept = np.sort(order[:count]), np.sort(order[count:])
     inner, own = frame.iloc[kept].reset_index(drop=True), codes[kept]
 
-    def attacked(model: Any, at: Array, number: int) -> tuple[pd.DataFrame, float] | None:
-        """(the rows at their worst, share of them that withstood, by a bound where there is one); None when nothing can be changed."""
+    def attacked(model: Any, at: Array, number: int) -> tuple[Target, Array, Array] | None:
+        """(what was attacked, its rows at their worst, their margins); None when nothing can be changed."""
         target = aim(SkopsModel(model), schema, (frame.iloc[at].reset_index(drop=True), codes[at]), frame, limits)
         if not target.width and not target.choices:
             return None
@@ -62,9 +63,7 @@ def harden(
         for attack in (Gradient(1), Search()):
             if attack.applies(target):
                 attack.improve(target, best, margins, eps, steps, seed + number)
-        bound = certified(target, eps, len(at))
-        withstood = margins > 0 if bound is None else bound[0] & (margins > 0)
-        return target.rows(best, every), float(np.mean(withstood))
+        return target, best, margins
 
     model = clone(estimator).fit(inner, own)
     extra: list[pd.DataFrame] = []
@@ -73,15 +72,21 @@ def harden(
     for number in range(rounds + 1):
         progress("hardening", number, rounds)
         told = attacked(model, judged, number) if count else None
-        robust.append(told[1] if told else float(number))
+        robust.append(_withstood(told[0], told[2], eps) if told else float(number))
         if number == rounds:
             break
         at = np.sort(generator.choice(kept, min(ROWS, len(kept)), replace=False))
         found = attacked(model, at, number)
         if found is None:
             break
-        extra.append(found[0])
+        extra.append(found[0].rows(found[1], np.arange(len(at))))
         labels.append(codes[at])
         model = clone(estimator).fit(pd.concat([inner, *extra], ignore_index=True), np.concatenate([own, *labels]))
     best = int(np.argmax(robust))
     return clone(estimator).fit(pd.concat([frame, *extra[:best]], ignore_index=True), np.concatenate([codes, *labels[:best]]))
+
+
+def _withstood(target: Target, margins: Array, eps: float) -> float:
+    """Share of the rows that withstood the attack, by a bound where there is one."""
+    bound = certified(target, eps)
+    return float(np.mean(margins > 0 if bound is None else bound[0] & (margins > 0)))

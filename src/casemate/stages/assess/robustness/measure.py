@@ -102,7 +102,7 @@ def _point(target: Target, eps: float, best: Array, margins: Array, clean: Array
 
 
 def _certify(target: Target, eps: float, point: dict[str, Any], limits: RobustnessTable, margins: Array) -> None:
-    found = certified(target, eps, len(margins)) if limits.certify_rows else None
+    found = certified(target, eps) if limits.certify_rows else None
     if found is None:
         return
     keeps, method = found

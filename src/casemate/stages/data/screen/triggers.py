@@ -84,7 +84,7 @@ class Triggers:
             if any(np.sum(carrying & other) > OVERLAP * min(carrying.sum(), other.sum()) for other in taken):
                 continue
             tried += 1
-            told = excess(rows, members, label, [int(place) for place in items.features(parts)])
+            told = excess(rows, members, label, items.features(parts).tolist())
             if told is None or not told.planted:
                 continue
             taken.append(carrying)
@@ -129,7 +129,8 @@ def _items(rows: Rows) -> _Items:
                 members.append(at)
     if len(members) > MOST_ITEMS:  # half are the rarest, for a trigger is rare; half those that say most about a class
         rarest = np.argsort([len(member) for member in members], kind="stable")[: MOST_ITEMS // 2]
-        telling = np.argsort([-_telling(rows.codes, member) for member in members], kind="stable")[: MOST_ITEMS // 2]
+        usual = np.bincount(rows.codes) / count
+        telling = np.argsort([-_telling(rows.codes[member], usual) for member in members], kind="stable")[: MOST_ITEMS // 2]
         keep = np.union1d(rarest, telling)
         feature, tail, text, members = ([part[int(place)] for place in keep] for part in (feature, tail, text, members))  # type: ignore[assignment]
     at = np.concatenate(members) if members else np.array([], dtype=int)
@@ -138,11 +139,9 @@ def _items(rows: Rows) -> _Items:
     return _Items(matrix, np.array(feature, dtype=int), np.array(tail, dtype=bool), text)
 
 
-def _telling(codes: Array, members: Array) -> float:
-    """-log10 of the chance that as many rows have the item's most surprising class."""
-    total = np.bincount(codes)
-    here = np.bincount(codes[members], minlength=len(total))
-    return float(np.max(_surprise(here, len(members), total / len(codes))))
+def _telling(codes: Array, usual: Array) -> float:
+    """-log10 of the chance that as many of the item's rows have its most surprising class, where `usual` is each class's share."""
+    return float(np.max(_surprise(np.bincount(codes, minlength=len(usual)), len(codes), usual)))
 
 
 def _candidates(rows: Rows, items: _Items) -> list[tuple[float, tuple[int, ...], int]]:
