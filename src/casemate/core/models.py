@@ -97,39 +97,55 @@ class SkopsModel:
 
 
 class OnnxModel:
-    """An ONNX graph with one float32 input `x` [n, d], or one input [n, 1] a feature."""
+    """An ONNX graph with one input `x` [n, d] of float64 or float32, or one input [n, 1] a feature."""
 
     def __init__(self, content: bytes, schema: Schema) -> None:
-        import onnxruntime as ort
-
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
-        self.session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        self.names = [item.name for item in self.session.get_inputs()]
+        self.session = onnx_session(content)
+        inputs = self.session.get_inputs()
+        self.names = [item.name for item in inputs]
         self.single = self.names == ["x"]
+        kinds = {"tensor(double)": np.float64, "tensor(float)": np.float32, "tensor(string)": object}
+        try:
+            self.kinds: list[Any] = [kinds[item.type] for item in inputs]
+        except KeyError as error:
+            raise VerificationError(f"the ONNX graph takes a {error.args[0]}", hint="its inputs must be float64, float32 or string") from error
         # The converter keeps the order of the features and may change their names ("a-b" becomes "a_b").
-        self.columns = [(column.name, object if column.type == "category" else np.float32) for column in schema.features]
+        self.columns = [column.name for column in schema.features]
         if not self.single and len(self.names) != len(self.columns):
             raise VerificationError("the ONNX graph does not take the features of the schema")
+
+    @property
+    def dtype(self) -> Any:
+        """What `predict_array` takes."""
+        return self.kinds[0]
 
     def predict(self, frame: pd.DataFrame) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """See `Model.predict`."""
         if self.single:
-            return self.predict_array(frame.to_numpy(dtype=np.float32))
-        feeds = {given: frame[name].to_numpy(dtype=kind).reshape(-1, 1) for given, (name, kind) in zip(self.names, self.columns, strict=True)}
-        labels, probabilities = self.session.run(None, feeds)[:2]
+            return self.predict_array(frame.to_numpy(dtype=self.dtype))
+        named = zip(self.names, self.columns, self.kinds, strict=True)
+        labels, probabilities = self.session.run(None, {given: frame[name].to_numpy(dtype=kind).reshape(-1, 1) for given, name, kind in named})[:2]
         return labels, probabilities
 
     def scores(self, frame: pd.DataFrame) -> np.ndarray[Any, Any]:
         """Logarithms of the probabilities, [n, k]."""
         return np.log(np.maximum(np.asarray(self.predict(frame)[1], dtype=np.float64), TINY))
 
-    def predict_array(self, array: np.ndarray[Any, np.dtype[np.float32]]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """The same for a float32 array [n, d] when all features are numeric."""
+    def predict_array(self, array: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """The same for an array [n, d] of `dtype` when all features are numeric."""
         labels, probabilities = self.session.run(None, {"x": array})[:2]
         return labels, probabilities
+
+
+def onnx_session(content: bytes) -> Any:
+    """The graph, ready to run on one thread that does not spin."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def skops_io() -> Any:

@@ -49,7 +49,7 @@ class Endpoint:
     def predict_matrix(self, matrix: np.ndarray[Any, Any]) -> tuple[list[str], np.ndarray[Any, Any]]:
         """(class names [n], probabilities [n, k]) for numbers [n, d] in the schema's order."""
         if isinstance(self.model, OnnxModel) and self.model.single:
-            return self._named(*self.model.predict_array(np.ascontiguousarray(matrix, dtype=np.float32)))
+            return self._named(*self.model.predict_array(np.ascontiguousarray(matrix, dtype=self.model.dtype)))
         names = [column.name for column in self.schema.features]
         return self._named(*self.model.predict(pd.DataFrame(matrix, columns=names)))
 
