@@ -213,7 +213,7 @@ def audit(entries: int = 40_000, writers: int = 64) -> None:
     import threading
 
     from casemate.controls.audit import tiles
-    from casemate.controls.audit.log import GroupCommit
+    from casemate.controls.audit.commit import GroupCommit
     from casemate.controls.audit.merkle import inclusion_proof
     from casemate.controls.audit.verify import verify_log
 
@@ -311,7 +311,7 @@ def access(policies: int = 100, calls: int = 20_000) -> None:
     from casemate import scaffold
     from casemate.controls.access.identity.accounts import Accounts
     from casemate.controls.access.policy import Resource
-    from casemate.controls.audit.log import GroupCommit
+    from casemate.controls.audit.commit import GroupCommit
     from casemate.serve.guard import Guard
 
     def each(work: Callable[[], object], count: int) -> float:

@@ -419,6 +419,50 @@ class ReleaseTable(Table, frozen=True, kw_only=True):
     ] = msgspec.field(default_factory=lambda: ["trainer", "steward"])
 
 
+Digits = Annotated[int, Meta(ge=1, le=7)]
+Reaction = Literal["flag", "refuse"]
+
+
+class GuardTable(Table, frozen=True, kw_only=True):
+    """What happens to rows that are not like the training data; what is flagged is answered, counted and recorded."""
+
+    outside: Annotated[Reaction, Meta(description="A number beyond `min` or `max` of the pinned schema.")] = "flag"
+    unknown: Annotated[Reaction, Meta(description="A category that the pinned schema does not list.")] = "refuse"
+    unusual: Annotated[Reaction, Meta(description="A row farther from the training rows than all but one in a thousand of them.")] = "flag"
+
+
+class OutputsTable(Table, frozen=True, kw_only=True):
+    """How much of an answer callers see; policy may show them less: who may only `model:infer-label` sees the class."""
+
+    show: Annotated[Literal["all", "top", "label"], Meta(description="All probabilities, those of the likeliest classes, or the class alone.")] = (
+        "all"
+    )
+    top: Annotated[int, Meta(description="How many classes `top` shows.", ge=1)] = 3
+    digits: Annotated[Digits | None, Meta(description="Decimal places of probabilities; default: as computed.")] = None
+
+
+class LimitsTable(Table, frozen=True, kw_only=True):
+    """What each caller may use of a model; kept in the catalogue, so a restart or another gateway forgives nothing."""
+
+    requests_per_minute: Annotated[Count | None, Meta(description="Per caller; a token may be narrower.")] = None
+    concurrent: Annotated[int, Meta(description="Requests of one caller that are being answered at the same time.", ge=1)] = 256
+    rows: Annotated[Count | None, Meta(description="Rows that a caller may ask a model about within `days`; to copy one takes more.")] = None
+    days: Annotated[int, Meta(description="Length of that window.", ge=1, le=366)] = 30
+    probing: Annotated[
+        float, Meta(description="A caller with more than this share of rows that look like probing becomes a finding (`model-probing`).", gt=0, le=1)
+    ] = 0.5
+
+
+class CanaryTable(Table, frozen=True, kw_only=True):
+    """When a canary is rolled back by itself."""
+
+    errors: Annotated[float, Meta(description="Share of failed answers.", ge=0, le=1)] = 0.01
+    refusals: Annotated[float, Meta(description="Share of rows that guards refuse, beyond that of the live version.", ge=0, le=1)] = 0.05
+    latency: Annotated[float, Meta(description="Mean time of its answers, as a multiple of the live version's.", ge=1)] = 3.0
+    drift: Annotated[float, Meta(description="Largest difference in the share of any class, beyond chance, from the live version.", ge=0, le=1)] = 0.1
+    requests: Annotated[int, Meta(description="Answers before it is judged.", ge=10)] = 50
+
+
 class ServeTable(Table, frozen=True, kw_only=True):
     """The prediction gateway."""
 
@@ -427,13 +471,35 @@ class ServeTable(Table, frozen=True, kw_only=True):
     names: Annotated[list[str], Meta(description="DNS names and addresses in the server certificate.")] = msgspec.field(
         default_factory=lambda: ["localhost", "127.0.0.1"]
     )
-    models: Annotated[list[str], Meta(description="Models to serve (`NAME` or `NAME@VERSION`); default: the project's.")] = []
+    models: Annotated[
+        dict[Name, str],
+        Meta(description="Per name that callers use, `NAME` (what was promoted, or the newest) or `NAME@VERSION`; default: the project's."),
+    ] = {}
     stage: Annotated[Name, Meta(description="Only models signed for this stage are served.")] = "production"
     client_certificates: Annotated[
         Literal["none", "require"], Meta(description="`require`: only clients with a valid certificate of the project's own authority may connect.")
     ] = "none"
     max_body_mb: Annotated[float, Meta(description="Largest request body in MiB.", gt=0)] = 8.0
     max_rows: Annotated[Count, Meta(description="Most rows in one request.")] = 10_000
+    tls: Annotated[
+        Literal["own", "proxy"],
+        Meta(description="`proxy`: plain HTTP, for a TLS proxy or a platform in front that nobody can go around."),
+    ] = "own"
+    workers: Annotated[int, Meta(description="Processes that share the port.", ge=1, le=64)] = 1
+    audit: Annotated[
+        Literal["durable", "batched"],
+        Meta(description="`durable`: an answer leaves when its record is on disk; `batched`: records follow within 50 ms, which a crash can lose."),
+    ] = "durable"
+    inputs: Annotated[Literal["digest", "sealed"], Meta(description="What is kept of the rows that were asked about.")] = "digest"
+    keep_days: Annotated[int, Meta(description="Days that records of predictions are kept.", ge=1)] = 400
+    inputs_days: Annotated[int, Meta(description="Days that sealed rows are kept.", ge=1)] = 30
+    deadline: Annotated[float, Meta(description="Seconds after which an answer is not given any more.", gt=0)] = 10.0
+    max_waiting: Annotated[int, Meta(description="Requests that a worker holds at once; what comes on top is told to come again.", ge=1)] = 1000
+    verify_minutes: Annotated[float, Meta(description="How often served models are verified again.", gt=0)] = 10.0
+    guard: GuardTable = GuardTable()
+    outputs: OutputsTable = OutputsTable()
+    limits: LimitsTable = LimitsTable()
+    canary: CanaryTable = CanaryTable()
 
 
 class ProviderTable(Table, frozen=True, kw_only=True):

@@ -23,6 +23,7 @@ from casemate.controls.access.policy import Policy, Resource
 from casemate.controls.access.types import Principal, principal_of
 from casemate.controls.audit.bodies import Bodies
 from casemate.controls.audit.checkpoint import CheckpointSigner
+from casemate.controls.audit.decisions import Decisions
 from casemate.controls.audit.keyuse import AuditedKeys
 from casemate.controls.audit.log import AuditLog
 from casemate.controls.audit.outside import Outside
@@ -52,6 +53,7 @@ from casemate.stages.data.review import Reviews
 from casemate.stages.release.approval import Approval, Approvals
 from casemate.stages.release.bundle import VerifiedModel
 from casemate.stages.release.registry import Registered, Registry
+from casemate.stages.release.rollout import Part, Rollouts
 from casemate.stages.release.waiver import Waivers
 
 if TYPE_CHECKING:
@@ -126,6 +128,31 @@ class Model:
     def approvals(self) -> list[Approval]:
         """Who has approved it, verified."""
         return self.project.approvals.of(self.registered.release)
+
+    def promote(self, part: Part = "live", *, share: float = 0.1, principals: list[str] | None = None, reason: str = "") -> None:
+        """Let gateways serve this version; those that run take it within a second, without losing a request.
+
+        Args:
+            part: `live`; `canary`: to a share of requests and to some principals; `shadow`: asked too, and nobody hears the answer.
+            share: of a canary, 0 to 1.
+            principals: of a canary, who always gets it (`Service::"ward-7"`).
+            reason: why, for the record.
+
+        Raises:
+            AccessDenied: policy does not permit it. RefusedError: it is not signed or approvals are missing.
+        """
+        project, release = self.project, self.registered.release
+        if not 0 <= share <= 1:
+            raise ConfigError(f"a share of {share} is not possible", hint="0 to 1")
+        principal = project.authorise("model:promote", "Model", release.model, version=release.model_version, part=part)
+        self.verify()
+        project.require_approved(self.reference)
+        shown = {"share": share, "principals": principals or []} if part == "canary" else {"share": 1.0, "principals": []}
+        with project.store.transaction() as tx:
+            project.rollouts.promote(tx, release.model, release.model_version, part, **shown, who=principal.uid, now=project.clock.now())  # type: ignore[arg-type]
+            detail = {"version": release.model_version, "part": part, **shown, "reason": reason}
+            project.audit.append(tx, principal.uid, "model:promoted", f'Model::"{release.model}"', "done", detail)
+        project.audit.publish()
 
     def verify(self) -> VerifiedModel:
         """The model's files, after checking both signatures and every digest."""
@@ -340,6 +367,41 @@ class Project:
     def registry(self) -> Registry:
         """The model registry."""
         return Registry(self.store, self.objects, self.signer.verifier, self.signatures.prove)
+
+    @property
+    def rollouts(self) -> Rollouts:
+        """Which versions are served to whom."""
+        return Rollouts(self.store)
+
+    @property
+    def decisions(self) -> Decisions:
+        """What served models answered."""
+        return Decisions(self.audit)
+
+    def rollback(self, model: str, reason: str = "") -> tuple[str, str | None]:
+        """Take back what was promoted last of a model: its canary, its shadow, else the live version.
+
+        Args:
+            model: its name.
+            reason: why, for the record.
+
+        Returns:
+            What is gone, and what is live instead if that changed (`NAME@VERSION`).
+        """
+        principal = self.authorise("model:promote", "Model", model, part="rollback")
+        return self.taken_back(model, principal.uid, reason)
+
+    def taken_back(self, model: str, who: str, reason: str, part: Part | None = None) -> tuple[str, str | None]:
+        """The same on somebody's behalf: of a gateway whose canary fails."""
+        with self.store.transaction() as tx:
+            gone, live = self.rollouts.rollback(tx, model, who, self.clock.now(), part=part)
+            detail = {"version": gone.version, "part": gone.part, "live": live, "reason": reason}
+            self.audit.append(tx, who, "model:rolled-back", f'Model::"{model}"', "done", detail)
+            self.outbox.enqueue(
+                tx, "model:rolled-back", f"{gone.reference}/{gone.since}", {"model": gone.reference, "part": gone.part, "reason": reason}
+            )
+        self.audit.publish()
+        return gone.reference, None if live is None else f"{model}@{live}"
 
     @property
     def approvals(self) -> Approvals:

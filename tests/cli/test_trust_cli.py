@@ -15,7 +15,7 @@ from tests.conftest import lighten
 import casemate
 from casemate import scaffold
 from casemate.config import ScreenTable
-from casemate.controls.audit.log import GroupCommit
+from casemate.controls.audit.commit import GroupCommit
 from casemate.core.errors import RefusedError
 from casemate.core.types import Assessment, SealedDataset
 from casemate.serve.app import Gateway

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from casemate.controls.audit.bodies import Bodies
 from casemate.controls.audit.checkpoint import CheckpointSigner, verify_checkpoint
-from casemate.controls.audit.log import AuditLog, GroupCommit
+from casemate.controls.audit.commit import GroupCommit
+from casemate.controls.audit.log import AuditLog
 from casemate.controls.audit.merkle import Frontier, leaf_hash
 from casemate.controls.audit.tiles import bundle, tile_path, unbundle
 from casemate.controls.audit.verify import verify_log

@@ -61,6 +61,7 @@ def answer(principal, action, policy=SHIPPED, situation=USUAL, **context):
     return policy.decide(principal, action, resource, situation, **{**EXTRA.get(action, {}), **context})
 
 
+CLIENT_MAY = ("model:infer", "model:infer-label", "model:feedback", "model:read")
 MAY = {
     "owner": set(actions()),
     "steward": {
@@ -87,16 +88,16 @@ MAY = {
     "approver": {"model:approve", "gate:waive", "model:list", "model:read", "run:read", "dataset:list", "access:delegate"},
     "operator": {
         *("gateway:start", "gateway:read", "metrics:read", "run:read", "run:cancel", "model:list", "model:read", "dataset:list"),
-        *("outbox:read", "outbox:send", "store:read", "store:upgrade", "backup:create", "project:check", "project:repair", "keys:read"),
+        *("model:promote", "outbox:read", "outbox:send", "store:read", "store:upgrade", "backup:create", "project:check", "project:repair", "keys:read"),
         *("certificate:issue", "certificate:revoke", "audit:publish", "access:session", "access:break-glass", "access:delegate"),
     },
     "auditor": {
         *("run:read", "audit:read", "model:list", "model:read", "dataset:list", "metrics:read", "access:read", "access:review", "keys:read"),
-        *("outbox:read", "store:read", "project:check", "gateway:read", "access:delegate", "budget:read"),
+        *("outbox:read", "store:read", "project:check", "gateway:read", "access:delegate", "budget:read", "model:explain"),
     },
     "privacy-officer": {
         *("keys:shred", "dataset:read", "dataset:list", "run:read", "model:list", "model:read", "audit:read", "access:read", "access:review"),
-        *("access:delegate", "dataset:statistics", "budget:read"),
+        *("access:delegate", "dataset:statistics", "budget:read", "model:explain"),
     },
     "custodian": {
         *("keys:read", "keys:rotate", "keys:disable", "keys:enable", "keys:protect", "keys:migrate", "keys:backup", "keys:signer"),
@@ -316,9 +317,9 @@ def oracle(principal, roles, action, resource, situation, context):
     def allowed_by_role(role):
         if (role, action) == ("steward", "dataset:read-masked"):
             return context["column_class"] == "identifier"
-        if action not in MAY.get(role, set()) and not (role == "client" and action in ("model:infer", "model:read")):
+        if action not in MAY.get(role, set()) and not (role == "client" and action in CLIENT_MAY):
             return False
-        if role == "client" and action in ("model:infer", "model:read"):
+        if role == "client" and action in CLIENT_MAY:
             return principal.kind == "Service" and ("*" in principal.models or resource.name in principal.models)
         if action == "access:break-glass" and role in ("operator", "steward"):
             return principal.kind == "User"

@@ -7,12 +7,17 @@ A feature frame is a pandas DataFrame: float64 for numbers (missing = NaN), `obj
 import mmap
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from casemate.core.errors import VerificationError
 from casemate.core.types import MISSING_CATEGORY, Schema
+
+Rows = np.ndarray[Any, Any] | dict[str, np.ndarray[Any, Any]]
+"""Features of rows as a model server holds them: float64 [n, d], or one array [n] a feature (float64, or `object` holding `str`)."""
 
 GROUP = "__group__"
 """The column that carries the subject's number beside features and target, where rows are grouped."""
@@ -63,3 +68,28 @@ def numeric(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
 def open_table(descriptor: int) -> pa.Table:
     """The table in an inherited memory file, without copying."""
     return pa.ipc.open_stream(pa.py_buffer(mmap.mmap(descriptor, 0, prot=mmap.PROT_READ))).read_all()
+
+
+def rows_bytes(rows: Rows) -> bytes:
+    """Rows as bytes that `rows_from` reads back bit for bit."""
+    if isinstance(rows, dict):
+        columns = {name: values.tolist() if values.dtype == object else values.astype("<f8").tobytes() for name, values in rows.items()}
+        return b"C" + msgspec.json.encode(columns)
+    return b"M" + rows.shape[1].to_bytes(4, "little") + rows.astype("<f8", copy=False).tobytes()
+
+
+def rows_from(content: bytes, schema: Schema) -> Rows:
+    """What `rows_bytes` was given; VerificationError when `content` is nothing of the kind for `schema`."""
+    try:
+        if content[:1] == b"M":
+            return np.frombuffer(content[5:], "<f8").reshape(-1, int.from_bytes(content[1:5], "little")).astype(np.float64)
+        texts = {column.name for column in schema.categories}
+        columns = msgspec.json.decode(content[1:], type=dict[str, Any])
+        return {
+            column.name: np.array(msgspec.convert(columns[column.name], list[str]), dtype=object)
+            if column.name in texts
+            else np.frombuffer(msgspec.convert(columns[column.name], bytes), "<f8").astype(np.float64)
+            for column in schema.features
+        }
+    except (msgspec.MsgspecError, ValueError, LookupError) as error:
+        raise VerificationError(f"the rows are damaged: {error}") from error

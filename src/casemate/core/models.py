@@ -123,8 +123,12 @@ class OnnxModel:
         """See `Model.predict`."""
         if self.single:
             return self.predict_array(frame.to_numpy(dtype=self.dtype))
+        return self.predict_columns({name: frame[name].to_numpy() for name in self.columns})
+
+    def predict_columns(self, columns: dict[str, np.ndarray[Any, Any]]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """The same for one array [n] a feature, where the graph takes them one by one."""
         named = zip(self.names, self.columns, self.kinds, strict=True)
-        labels, probabilities = self.session.run(None, {given: frame[name].to_numpy(dtype=kind).reshape(-1, 1) for given, name, kind in named})[:2]
+        labels, probabilities = self.session.run(None, {given: columns[name].astype(kind).reshape(-1, 1) for given, name, kind in named})[:2]
         return labels, probabilities
 
     def scores(self, frame: pd.DataFrame) -> np.ndarray[Any, Any]:

@@ -196,6 +196,19 @@ class Interval(Record, frozen=True, kw_only=True):
         return cls(value=value, low=value, high=value)
 
 
+class Profile(Record, frozen=True, kw_only=True):
+    """What the numbers of training rows are like, so that a server can tell a row that is not."""
+
+    mean: list[float]
+    """[d], of the numeric features in the schema's order; missing values count as this."""
+    scale: list[float]
+    """One over the standard deviation, [d]; 0 for a constant."""
+    whiten: list[list[float]]
+    """[d, d]: the squared length of (row - mean) * scale times this is the squared Mahalanobis distance."""
+    limit: float
+    """The squared distance that all but one in a thousand rows keep to; 0 when it could not be measured."""
+
+
 class Assessment(Record, frozen=True, kw_only=True):
     """Result of the assess stage, measured on rows that the training code never saw."""
 
@@ -227,6 +240,8 @@ class Assessment(Record, frozen=True, kw_only=True):
     """Per figure of quality, how much better this model is than the one that passed last, on the same rows (paired)."""
     previous: str = ""
     """That model's reference."""
+    profile: Profile | None = None
+    """What training rows are like; signed with the model."""
     mcnemar: dict[str, float] = {}
     """Rows that only this model gets right (`gained`), that only the other one does (`lost`), and the exact p-value."""
     leakage: dict[str, Any] = {}

@@ -1,71 +1,41 @@
-"""The gateway as a bare ASGI application: authenticate, decide, answer, record.
+"""The gateway: who calls, may they, what do they ask, what does the model say, what is recorded; a request is bytes, so is its reply.
 
-Every request needs a valid token before anything is said, unknown paths and health included. What is behind a
-door is a Cedar decision (`guard`), and a prediction is only sent once its audit entry is durable.
+`infer` is the hot path, and reads as the list of its layers; `python bench/run.py layers` prints what each of them costs. Every
+request needs valid credentials before anything is said, unknown paths and health included.
 """
 
 import asyncio
+import secrets
 import time
-import zlib
-from collections import Counter
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from casemate import __version__
+from casemate.config import Config, OutputsTable
 from casemate.controls.access.policy import Resource
-from casemate.controls.audit.log import GroupCommit
-from casemate.core.errors import AccessDenied, Error, RequestError
-from casemate.serve import oip
+from casemate.controls.audit.commit import GroupCommit
+from casemate.controls.audit.decisions import Prediction
+from casemate.core.digest import sha256
+from casemate.core.errors import AccessDenied, ConfigError, Error, RequestError
+from casemate.core.frame import rows_bytes
+from casemate.project import Project
+from casemate.serve import bodies, openapi, outputs
+from casemate.serve.batch import Job
 from casemate.serve.endpoint import Endpoint
-from casemate.serve.guard import Caller, Guard, TooMany, Unauthenticated
+from casemate.serve.guard import Caller, Guard, Unauthenticated
 from casemate.serve.login import MAX_BODY, Login
 from casemate.serve.metrics import CONTENT_TYPE, Metrics
+from casemate.serve.protocols import invocations, oip
+from casemate.serve.quota import Quota, TooMany
+from casemate.serve.routes import Found, Router
+from casemate.serve.shelf import Shelf, Version
+from casemate.serve.types import JSON, Answer, Array, Asked, Reply
 
-BODY_SECONDS = 30.0
-INLINE_BYTES = 64 * 1024
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-_JSON = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
-_BINARY = [(b"content-type", b"application/octet-stream"), (b"cache-control", b"no-store")]
-LEAST_DEFLATED = 1024
-"""Bytes from which a reply is compressed for a caller who takes it."""
-CODINGS = {b"gzip": 31, b"deflate": 15}
-"""Content codings (RFC 9110 section 8.4.1) and zlib's `wbits` of each."""
-
-
-@dataclass(frozen=True)
-class Route:
-    """A door: what it is called in the metrics, its path with `{names}`, its method and the action that policy decides on."""
-
-    name: str
-    path: tuple[str, ...]
-    method: str
-    action: str
-
-
-_MODEL = ("v2", "models", "{name}")
-_VERSION = (*_MODEL, "versions", "{version}")
-ROUTES = (
-    Route("metrics", ("metrics",), "GET", "metrics:read"),
-    Route("server", ("v2",), "GET", "gateway:read"),
-    Route("live", ("v2", "health", "live"), "GET", "gateway:read"),
-    Route("ready", ("v2", "health", "ready"), "GET", "gateway:read"),
-    *(Route("model", path, "GET", "model:read") for path in (_MODEL, _VERSION)),
-    *(Route("model-ready", (*path, "ready"), "GET", "model:read") for path in (_MODEL, _VERSION)),
-    *(Route("infer", (*path, "infer"), "POST", "model:infer") for path in (_MODEL, _VERSION)),
-    Route("login-session", ("access", "session"), "GET", "access:self"),
-    Route("login-renew", ("access", "session", "renew"), "POST", "access:self"),
-    Route("login-end", ("access", "session", "end"), "POST", "access:self"),
-    Route("login-passkey-options", ("access", "passkey", "options"), "POST", "access:self"),
-    Route("login-passkey", ("access", "passkey"), "POST", "access:self"),
-    Route("login-step-up-options", ("access", "step-up", "options"), "POST", "access:self"),
-    Route("login-step-up", ("access", "step-up"), "POST", "access:self"),
-)
-"""Every door of the gateway; what is not here is not there."""
+Scope, Receive = bodies.Scope, bodies.Receive
+EXTENSIONS = ["binary_tensor_data"]
+MOST_TRACE = 64
 
 
 class NotFound(RequestError):
@@ -82,20 +52,6 @@ class WrongMethod(RequestError):
     http_status = 405
 
 
-class TooLarge(RequestError):
-    """The body is larger than allowed."""
-
-    code = "CM-TOO-LARGE"
-    http_status = 413
-
-
-class TooSlow(RequestError):
-    """The body did not arrive in time."""
-
-    code = "CM-TOO-SLOW"
-    http_status = 408
-
-
 class WaiverEnded(RequestError):
     """The model passed by a waiver, and that has ended while it was served."""
 
@@ -104,163 +60,370 @@ class WaiverEnded(RequestError):
     who = "the model's owner"
 
 
+class Withdrawn(RequestError):
+    """The model is not served any more, because it does not verify."""
+
+    code = "CM-WITHDRAWN"
+    http_status = 503
+    who = "the model's owner"
+
+
+class Busy(RequestError):
+    """The gateway holds as many requests as it can."""
+
+    code = "CM-BUSY"
+    http_status = 503
+    who = "the gateway's operator, if it happens often"
+
+
+@dataclass(slots=True)
+class _Asking:
+    """Whose a job is, until it is answered."""
+
+    caller: Caller
+    number: int
+    trace: str
+    shown: OutputsTable
+    version: Version
+    future: asyncio.Future[Reply] | None
+    """None for a shadow: nobody waits for its answer."""
+
+
 class Gateway:
     """The application."""
 
-    def __init__(
-        self,
-        endpoints: list[Endpoint],
-        guard: Guard,
-        audit: GroupCommit,
-        *,
-        max_body: int,
-        max_rows: int,
-    ) -> None:
-        self.by_version = {(e.card.name, str(e.card.model_version)): e for e in endpoints}
-        self.newest: dict[str, Endpoint] = {}
-        for endpoint in sorted(endpoints, key=lambda e: e.card.model_version):
-            self.newest[endpoint.card.name] = endpoint
-        self.guard = guard
+    def __init__(self, project: Project, config: Config, guard: Guard, quota: Quota, metrics: Metrics) -> None:
+        """Wire it; `start` gives it what it serves and writes to."""
+        self.table = config.serve
+        self.guard, self.quota, self.metrics = guard, quota, metrics
         self.login = Login(guard.point)
-        self.audit = audit
-        self.max_body = max_body
-        self.max_rows = max_rows
-        self.metrics = Metrics()
-        for endpoint in endpoints:
-            self.metrics.models.labels(endpoint.card.name, str(endpoint.card.model_version)).set(1)
+        self.decisions = project.decisions
+        self.writer = secrets.token_hex(6)
+        self.max_body = int(self.table.max_body_mb * 2**20)
+        self.draining = False
+        self._shown = {"model:infer": self.table.outputs, "model:infer-label": outputs.LABEL_ONLY}
+        self._keeps_rows = self.table.inputs == "sealed"
+        self._durable = self.table.audit == "durable"
+        self._find = Router()
+        self._number = 0
+        self._in_flight = 0
         self._refused_since = 0
         self._refused_told = 0.0
+        self.shelf: Shelf
+        self.audit: GroupCommit
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI entry."""
-        if scope["type"] == "lifespan":
-            await _lifespan(receive, send)
-            return
-        if scope["type"] != "http":
-            return
+    def start(self, shelf: Shelf, audit: GroupCommit) -> None:
+        """Take what is served, and the log."""
+        self.shelf, self.audit = shelf, audit
+
+    async def handle(self, scope: Scope, receive: Receive) -> Reply:
+        """The reply to one HTTP request (an ASGI scope); never raises."""
         began = time.perf_counter()
-        route = "refused"
+        self._number = number = self._number + 1
+        self._in_flight += 1
+        name = "refused"
         try:
             caller = self.guard.authenticate(scope)
-            route, status, headers, body = await self._route(scope, receive, caller)
+            found = self._find(scope["path"])
+            if found is None:
+                raise NotFound("no such path")
+            name = found.route.name
+            if name in ("infer", "invocations"):
+                reply = await self.infer(scope, receive, caller, found, number, began)
+            else:
+                reply = await self._other(scope, receive, caller, found)
         except Error as error:
-            status, headers, body = error.http_status, _JSON, _fault(error)
-            if isinstance(error, TooMany):
-                headers = [*_JSON, (b"retry-after", b"1")]
-            if isinstance(error, AccessDenied):
-                status, headers, body = await self._denied(error)
+            reply = self._refusal(error)
+            name = "refused" if isinstance(error, AccessDenied | NotFound) else name
         except Exception:  # noqa: BLE001 - the HTTP edge: nothing about the inside leaves
-            status, headers, body = 500, _JSON, b'{"error":"internal error"}'
-        self.metrics.requests.labels(route, str(status)).inc()
-        self.metrics.seconds.labels(route).observe(time.perf_counter() - began)
-        length = (b"content-length", str(len(body)).encode())
-        await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+            reply = Reply(500, JSON, b'{"error":"internal error"}')
+        self._in_flight -= 1
+        self.metrics.count("casemate_requests", name, str(reply.status))
+        self.metrics.observe(name, time.perf_counter() - began)
+        if reply.status == 401:  # one answer for all strangers, to the last header
+            return reply
+        return Reply(reply.status, [*reply.headers, (b"x-request-id", b"%s-%x" % (self.writer.encode(), number))], reply.body)
 
-    async def _denied(self, error: AccessDenied) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-        if not isinstance(error, Unauthenticated):
-            self.metrics.denied.labels("policy").inc()
-            return 403, _JSON, b'{"error":"not permitted"}'
-        self.metrics.denied.labels("identity").inc()
+    async def infer(self, scope: Scope, receive: Receive, caller: Caller, found: Found, number: int, began: float) -> Reply:
+        """A prediction: from bytes to bytes."""
+        headers = dict(scope["headers"])
+        alias = self._alias(found)
+        shown = self._permitted(caller, alias)
+        self._require_method(scope, found)
+        version = self._chosen(alias, found.version, caller)
+        body = await bodies.read(scope, headers, receive, self.max_body)
+        body = bodies.inflated(headers.get(b"content-encoding", b"identity"), body, self.max_body)
+        asked = self._understood(version.endpoint, alias, found, headers, body)
+        self._admitted(caller, version.endpoint.name, asked.count)
+        try:
+            reply = await self._asked(caller, alias, version, asked, number, began, _trace(headers), shown)
+        finally:
+            self.quota.leave(caller.principal.uid)
+        return bodies.deflated(reply, headers.get(b"accept-encoding", b"")) if len(reply.body) >= bodies.LEAST_DEFLATED else reply
+
+    def _alias(self, found: Found) -> str:
+        if found.model:
+            return found.model
+        if len(self.shelf.served) != 1:
+            raise NotFound("several models are served here: ask /v2/models/NAME/invocations")
+        return next(iter(self.shelf.served))
+
+    def _permitted(self, caller: Caller, alias: str) -> OutputsTable:
+        """How much of an answer policy lets the caller see; AccessDenied when it is nothing."""
+        served = self.shelf.served.get(alias)
+        resource = Resource("Model", served.model if served is not None else alias)
+        if self.guard.allows(caller, "model:infer", resource):
+            return self._shown["model:infer"]
+        if self.guard.allows(caller, "model:infer-label", resource):
+            return self._shown["model:infer-label"]
+        self.guard.require(caller, "model:infer", resource)
+        raise AssertionError("a decision changed within one turn")
+
+    def _require_method(self, scope: Scope, found: Found) -> None:
+        method = scope["method"]
+        if method != found.route.method and not (method == "HEAD" and found.route.method == "GET"):
+            raise WrongMethod(f"{found.route.method} is offered here")
+
+    def _chosen(self, alias: str, number: str | None, caller: Caller) -> Version:
+        served = self.shelf.served.get(alias)
+        version = None
+        if served is not None:
+            version = served.choose(caller.principal.uid) if number is None else served.version(number)
+        if version is None:
+            raise NotFound("no such model or path")
+        self._require_fit(version.endpoint)
+        return version
+
+    def _require_fit(self, endpoint: Endpoint) -> None:
+        if endpoint.withdrawn:
+            raise Withdrawn("the model is withdrawn, because it does not verify any more")
+        if endpoint.ends <= time.time():
+            raise WaiverEnded("the waiver by which this model passed has ended")
+
+    def _understood(self, endpoint: Endpoint, alias: str, found: Found, headers: dict[bytes, bytes], body: bytes) -> Asked:
+        if found.route.name == "infer":
+            return oip.read(endpoint, alias, body, _length(headers.get(b"inference-header-content-length")), self.table.max_rows)
+        return invocations.read(endpoint, body, headers.get(b"content-type", b"application/json"), self.table.max_rows)
+
+    def _admitted(self, caller: Caller, model: str, rows: int) -> None:
+        if self._in_flight > self.table.max_waiting or self.draining:
+            raise Busy("the gateway holds as many requests as it can")
+        self.quota.enter(caller.principal.uid, model, rows)
+
+    async def _asked(
+        self, caller: Caller, alias: str, version: Version, asked: Asked, number: int, began: float, trace: str, shown: OutputsTable
+    ) -> Reply:
+        """Queue the rows before the model, and those for a shadow too; the reply comes once it may leave."""
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        version.batcher.submit(Job(asked, began, _Asking(caller, number, trace, shown, version, future), future))
+        shadow = self.shelf.served[alias].shadow
+        if shadow is not None and not shadow.endpoint.withdrawn:
+            unheard: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            shadow.batcher.submit(Job(asked, began, _Asking(caller, number, trace, shown, shadow, None), unheard))
+        return await future
+
+    def answered(self, endpoint: Endpoint, job: Job, codes: list[int], probabilities: Array, noticed: dict[str, int]) -> None:
+        """The model has spoken: encode, record, and let go what may leave."""
+        asking: _Asking = job.context
+        told = outputs.shown(endpoint.classes, codes, probabilities, asking.shown)
+        headers, body = job.asked.encode(endpoint, Answer(probabilities, told, noticed))
+        seconds = time.perf_counter() - job.began
+        self._counted(endpoint, asking, job.asked.count, codes, noticed, seconds)
+        labels = msgspec_codes(codes)
+        self._record(endpoint, job, labels, probabilities.astype("<f4", copy=False).tobytes(), noticed, "", seconds, Reply(200, headers, body))
+
+    def failed(self, endpoint: Endpoint, job: Job, fault: Exception, noticed: dict[str, int]) -> None:
+        """A guard refused the rows, or the model raised: that is recorded too, before it is told."""
+        asking: _Asking = job.context
+        code = fault.code if isinstance(fault, Error) else "CM-MODEL"
+        self.metrics.count("casemate_failed", endpoint.name, endpoint.version, code)
+        seen = asking.version.seen
+        if isinstance(fault, RequestError) and fault.http_status < 500:
+            seen.refused += job.asked.count
+        else:
+            seen.failures += 1
+        self._notice(endpoint, noticed)
+        if asking.future is not None:
+            self.quota.served(asking.caller.principal.uid, endpoint.name, job.asked.rows, job.asked.count, sum(noticed.values()))
+        self._record(endpoint, job, b"", b"", noticed, code, time.perf_counter() - job.began, self._refusal(fault))
+
+    def _counted(self, endpoint: Endpoint, asking: _Asking, count: int, codes: list[int], noticed: dict[str, int], seconds: float) -> None:
+        seen, metrics = asking.version.seen, self.metrics
+        seen.answers += 1
+        seen.rows += count
+        seen.seconds += seconds
+        for code in codes:
+            seen.labels[code] = seen.labels.get(code, 0) + 1
+            if asking.future is not None:
+                metrics.count("casemate_labels", endpoint.name, endpoint.version, endpoint.classes[code])
+        metrics.count("casemate_rows", endpoint.name, endpoint.version, asking.version.part, by=count)
+        metrics.count("casemate_answers", endpoint.name, endpoint.version)
+        metrics.count("casemate_model_seconds", endpoint.name, endpoint.version, by=seconds)
+        self._notice(endpoint, noticed)
+
+    def _notice(self, endpoint: Endpoint, noticed: dict[str, int]) -> None:
+        for guard, rows in noticed.items():
+            self.metrics.count("casemate_guarded", endpoint.name, endpoint.version, guard, by=rows)
+
+    def _record(
+        self, endpoint: Endpoint, job: Job, labels: bytes, probabilities: bytes, noticed: dict[str, int], refused: str, seconds: float, reply: Reply
+    ) -> None:
+        asking: _Asking = job.context
+        if asking.future is not None and not refused:
+            self.quota.served(asking.caller.principal.uid, endpoint.name, job.asked.rows, job.asked.count, sum(noticed.values()))
+        rows = rows_bytes(job.asked.rows)
+        prediction = Prediction(
+            id=f"{self.writer}-{asking.number:x}",
+            time=round(time.time(), 3),
+            principal=asking.caller.principal.uid,
+            token=asking.caller.token,
+            model=endpoint.reference,
+            part=asking.version.part,
+            rows=job.asked.count,
+            input=sha256(rows),
+            labels=labels,
+            probabilities=probabilities,
+            shown=asking.shown.show,
+            guards=noticed,
+            refused=refused,
+            micros=int(seconds * 1e6),
+            trace=asking.trace,
+        )
+        waiting = (asking.future, reply)
+        self.audit.predicted(asking.number, _ENCODER.encode(prediction), rows if self._keeps_rows else None, waiting if self._durable else None)
+        if not self._durable:
+            if self.audit.fault is not None:
+                reply = self._refusal(self.audit.fault)
+            _give(asking.future, reply)
+
+    def release(self, waiting: list[tuple[asyncio.Future[Reply] | None, Reply] | None], fault: Exception | None) -> None:
+        """Records are durable, or could not be made so: let the answers go, or say so. Called in the event loop."""
+        for one in waiting:
+            if one is not None:
+                _give(one[0], one[1] if fault is None else self._refusal(fault))
+
+    def _refusal(self, error: Exception) -> Reply:
+        if not isinstance(error, Error):
+            return Reply(500, JSON, b'{"error":"the model could not answer these rows"}')
+        if isinstance(error, Unauthenticated):
+            return self._stranger()
+        if isinstance(error, AccessDenied):
+            self.metrics.count("casemate_denied", "policy")
+            return Reply(403, JSON, b'{"error":"not permitted"}')
+        headers = JSON
+        if isinstance(error, TooMany):
+            self.metrics.count("casemate_limited", error.limit)
+            headers = [*JSON, (b"retry-after", b"%d" % error.wait)]
+        elif error.http_status == 503:
+            self.metrics.count("casemate_limited", error.code)
+            headers = [*JSON, (b"retry-after", b"1")]
+        if isinstance(error, RequestError):
+            return Reply(error.http_status, headers, _json({"error": error.message, "code": error.code}))
+        return Reply(error.http_status, headers, b'{"error":"the gateway cannot answer now"}')
+
+    def _stranger(self) -> Reply:
+        self.metrics.count("casemate_denied", "identity")
         self._refused_since += 1
         now = time.monotonic()
         if now - self._refused_told >= 1.0:  # one entry a second at most, so that strangers cannot fill the log
             count, self._refused_since, self._refused_told = self._refused_since, 0, now
             self.audit.append("anonymous", "access:authenticate", "Gateway", "denied", {"requests": count})
-        return 401, [*_JSON, (b"www-authenticate", b"Bearer")], b'{"error":"authentication required"}'
+        return Reply(401, [*JSON, (b"www-authenticate", b"Bearer")], b'{"error":"authentication required"}')
 
-    async def _route(self, scope: Scope, receive: Receive, caller: Caller) -> tuple[str, int, list[tuple[bytes, bytes]], bytes]:
-        parts = tuple(part for part in scope["path"].split("/") if part)
-        method = "GET" if scope["method"] == "HEAD" else scope["method"]
-        found = _find(parts)
-        if found is None:
-            raise NotFound("no such path")
-        route, named = found
-        name = named.get("name", "")[:200]
-        self.guard.require(caller, route.action, Resource("Model", name) if name else Resource())
-        if method != route.method:
-            raise WrongMethod(f"{route.method} is offered here")
+    async def _other(self, scope: Scope, receive: Receive, caller: Caller, found: Found) -> Reply:
+        route, name = found.route, found.model
+        served = self.shelf.served.get(name)
+        self.guard.require(caller, route.action, Resource("Model", served.model if served is not None else name) if name else Resource())
+        self._require_method(scope, found)
         if route.name.startswith("login"):
-            return "login", 200, _JSON, await self._own_login(route, scope, receive)
+            return Reply(200, JSON, await self._own_login(route.name, route.method, scope, receive))
         if not name:
-            return self._about_the_gateway(route)
-        version = named.get("version")
-        endpoint = self.newest.get(name) if version is None else self.by_version.get((name, version))
-        if endpoint is None:
+            return self._about_the_gateway(route.name)
+        if route.name == "feedback":
+            return await self._feedback(scope, receive, caller, served.model if served is not None else name)
+        if served is None or (version := served.live if found.version is None else served.version(found.version)) is None:
             raise NotFound("no such model or path")
-        if endpoint.ends <= time.time():
-            raise WaiverEnded("the waiver by which this model passed has ended")
-        if route.name == "infer":
-            return "infer", 200, *await self._infer(endpoint, scope, receive, caller)
-        body = {"name": name, "ready": True} if route.name == "model-ready" else oip.metadata(endpoint)
-        return "model", 200, _JSON, _json(body)
+        self._require_fit(version.endpoint)
+        if route.name == "model-ready":
+            return Reply(200, JSON, _json({"name": name, "ready": True}))
+        return Reply(
+            200, JSON, _json(oip.metadata(version.endpoint, name, [one.endpoint.version for one in served.versions() if one.part != "shadow"]))
+        )
 
-    def _about_the_gateway(self, route: Route) -> tuple[str, int, list[tuple[bytes, bytes]], bytes]:
-        if route.name == "metrics":
-            return "metrics", 200, [(b"content-type", CONTENT_TYPE.encode())], self.metrics.render()
-        if route.name == "server":
-            return "server", 200, _JSON, _json({"name": "casemate", "version": __version__, "extensions": []})
-        if route.name == "live":
-            return "health", 200, _JSON, b'{"live":true}'
-        ready = self.audit.fault is None
-        return "health", 200 if ready else 503, _JSON, _json({"ready": ready})
+    def _about_the_gateway(self, route: str) -> Reply:
+        if route == "metrics":
+            self.metrics.gauges[("casemate_in_flight",)] = self._in_flight
+            self.metrics.gauges[("casemate_unwritten",)] = self.audit.waiting
+            return Reply(200, [(b"content-type", CONTENT_TYPE.encode())], self.metrics.render())
+        if route == "openapi":
+            return Reply(200, JSON, openapi.document())
+        if route == "server":
+            return Reply(200, JSON, _json({"name": "casemate", "version": __version__, "extensions": EXTENSIONS}))
+        if route == "mlflow-version":
+            return Reply(200, [(b"content-type", b"text/plain; charset=utf-8")], __version__.encode())
+        if route == "live":
+            return Reply(200, JSON, b'{"live":true}')
+        ready = self.ready()
+        return Reply(200 if ready else 503, JSON, _json({"ready": ready}))
 
-    async def _infer(self, endpoint: Endpoint, scope: Scope, receive: Receive, caller: Caller) -> tuple[list[tuple[bytes, bytes]], bytes]:
-        headers = dict(scope["headers"])
-        body = _inflated(headers.get(b"content-encoding", b"identity"), await self._body(headers, receive, self.max_body), self.max_body)
-        request = oip.decode(body, _length(headers.get(b"inference-header-content-length")))
-        if len(body) > INLINE_BYTES:
-            answer = await asyncio.to_thread(oip.infer, endpoint, request, self.max_rows)
-        else:
-            answer = oip.infer(endpoint, request, self.max_rows)
-        resource = f'Model::"{endpoint.reference}"'
-        detail = {"rows": len(answer.labels), "token": caller.token, "signer": endpoint.fingerprint[:16]}
-        durable = self.audit.append(caller.principal.uid, "model:infer", resource, "allowed", detail)
-        await asyncio.wrap_future(durable)
-        version = str(endpoint.card.model_version)
-        self.metrics.rows.labels(endpoint.card.name, version).inc(len(answer.labels))
-        for label, count in Counter(answer.labels).items():
-            self.metrics.labels.labels(endpoint.card.name, version, label).inc(count)
-        content, told = oip.encode(endpoint, answer)
-        reply = _JSON if told is None else [*_BINARY, (b"inference-header-content-length", str(told).encode())]
-        coding = _accepted(headers.get(b"accept-encoding", b"")) if len(content) >= LEAST_DEFLATED else None
-        if coding is None:
-            return reply, content
-        return [*reply, (b"content-encoding", coding)], _deflated(coding, content)
+    def ready(self) -> bool:
+        """Whether answers can be given: records can be written, every model verifies, and the gateway is not ending."""
+        live = all(served.live is not None and not served.live.endpoint.withdrawn for served in self.shelf.served.values())
+        return self.audit.fault is None and live and not self.draining
 
-    async def _own_login(self, route: Route, scope: Scope, receive: Receive) -> bytes:
-        headers = dict(scope["headers"])
-        body = await self._body(headers, receive, MAX_BODY) if route.method == "POST" else b""
-        bearer = headers.get(b"authorization", b"")[7:].decode("ascii", "replace")
-        return _json(await asyncio.to_thread(self.login.answer, route.name, bearer, scope.get("certificate"), body))
-
-    async def _body(self, headers: dict[bytes, bytes], receive: Receive, most: int) -> bytes:
-        declared = headers.get(b"content-length", b"0")
-        if not declared.isdigit() or int(declared) > most:
-            raise TooLarge(f"the body is larger than {most} bytes")
-        chunks, size = [], 0
+    async def _feedback(self, scope: Scope, receive: Receive, caller: Caller, model: str) -> Reply:
+        """What really was, for an earlier request of the same caller."""
         try:
-            async with asyncio.timeout(BODY_SECONDS):
-                while True:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise RequestError("the caller hung up")
-                    chunks.append(message.get("body", b""))
-                    size += len(chunks[-1])
-                    if size > most:
-                        raise TooLarge(f"the body is larger than {most} bytes")
-                    if not message.get("more_body"):
-                        return b"".join(chunks)
-        except TimeoutError as error:
-            raise TooSlow(f"the body did not arrive within {BODY_SECONDS:g} s") from error
+            said = msgspec.json.decode(await bodies.read(scope, dict(scope["headers"]), receive, self.max_body), type=_Feedback)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            raise RequestError(f"the body is not as expected: {error}") from error
+        uid = caller.principal.uid
+
+        def attach() -> None:
+            found, _ = self.decisions.find(said.id)
+            if found.principal != uid or found.model.partition("@")[0] != model:
+                raise ConfigError(f"no prediction {said.id[:100]!r} of this caller")
+            self.decisions.feedback(uid, said.id, [said.outcome] if isinstance(said.outcome, str) else said.outcome)
+
+        try:
+            await asyncio.to_thread(attach)
+        except ConfigError as error:
+            raise RequestError(error.message) from error
+        return Reply(200, JSON, _json({"id": said.id, "recorded": True}))
+
+    async def _own_login(self, route: str, method: str, scope: Scope, receive: Receive) -> bytes:
+        headers = dict(scope["headers"])
+        body = await bodies.read(scope, headers, receive, MAX_BODY) if method == "POST" else b""
+        bearer = headers.get(b"authorization", b"")[7:].decode("ascii", "replace")
+        return _json(await asyncio.to_thread(self.login.answer, route, bearer, scope.get("certificate"), body))
 
 
-def _find(parts: tuple[str, ...]) -> tuple[Route, dict[str, str]] | None:
-    """The route of a path, and what stands for its `{names}`."""
-    for route in ROUTES:
-        if len(route.path) == len(parts) and all(want == have or want.startswith("{") for want, have in zip(route.path, parts, strict=True)):
-            return route, {want[1:-1]: have for want, have in zip(route.path, parts, strict=True) if want.startswith("{")}
-    return None
+class _Feedback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    id: str
+    outcome: str | list[str]
+
+
+_ENCODER = msgspec.json.Encoder()
+
+
+def msgspec_codes(codes: list[int]) -> bytes:
+    """Class numbers as uint16, little-endian."""
+    return b"".join(code.to_bytes(2, "little") for code in codes)
+
+
+def _give(future: asyncio.Future[Reply] | None, reply: Reply) -> None:
+    if future is not None and not future.done():
+        future.set_result(reply)
+
+
+def _trace(headers: dict[bytes, bytes]) -> str:
+    """The trace id of W3C Trace Context, else the request id that the caller sent."""
+    given = headers.get(b"traceparent")
+    if given is not None:
+        parts = given.split(b"-")
+        return parts[1].decode("ascii", "replace") if len(parts) >= 4 and len(parts[1]) == 32 else ""
+    given = headers.get(b"x-request-id")
+    return "" if given is None else given[:MOST_TRACE].decode("ascii", "replace")
 
 
 def _length(header: bytes | None) -> int | None:
@@ -271,51 +434,5 @@ def _length(header: bytes | None) -> int | None:
     return int(header)
 
 
-def _inflated(coding: bytes, body: bytes, most: int) -> bytes:
-    """The body without its content coding; never more than `most` bytes of it are made."""
-    if coding == b"identity":
-        return body
-    if coding not in CODINGS:
-        raise RequestError("content codings that are read: gzip, deflate")
-    inflater = zlib.decompressobj(CODINGS[coding])
-    try:
-        found = inflater.decompress(body, most)
-    except zlib.error as error:
-        raise RequestError(f"the body is no {coding.decode()}") from error
-    if inflater.unconsumed_tail:
-        raise TooLarge(f"the body inflates to more than {most} bytes")
-    if not inflater.eof or inflater.unused_data:
-        raise RequestError(f"the body is not one whole {coding.decode()} stream")
-    return found
-
-
-def _accepted(header: bytes) -> bytes | None:
-    """The first coding of ours that the caller takes (`q=0` refuses it)."""
-    for item in header.lower().split(b","):
-        coding, _, weight = item.partition(b";")
-        if coding.strip() in CODINGS and weight.replace(b" ", b"") not in {b"q=0", b"q=0.0", b"q=0.00", b"q=0.000"}:
-            return coding.strip()
-    return None
-
-
-def _deflated(coding: bytes, body: bytes) -> bytes:
-    deflater = zlib.compressobj(1, wbits=CODINGS[coding])
-    return deflater.compress(body) + deflater.flush()
-
-
 def _json(value: Any) -> bytes:
-    return msgspec.json.encode(value)
-
-
-def _fault(error: Error) -> bytes:
-    return _json({"error": error.message if isinstance(error, RequestError) else "the gateway cannot answer now"})
-
-
-async def _lifespan(receive: Receive, send: Send) -> None:
-    while True:
-        message = await receive()
-        if message["type"] == "lifespan.startup":
-            await send({"type": "lifespan.startup.complete"})
-        else:
-            await send({"type": "lifespan.shutdown.complete"})
-            return
+    return _ENCODER.encode(value)

@@ -18,8 +18,9 @@ from casemate.controls.access.identity.tokens import Limits
 from casemate.controls.access.point import Identity, PolicyPoint
 from casemate.controls.access.policy import Decision, Resource
 from casemate.controls.access.types import Principal
-from casemate.controls.audit.log import GroupCommit
-from casemate.core.errors import AccessDenied, BackendError, RequestError
+from casemate.controls.audit.commit import GroupCommit
+from casemate.core.errors import AccessDenied, BackendError
+from casemate.serve.quota import Quota
 
 CACHE_SECONDS = 0.5
 WATCH_SECONDS = 0.25
@@ -39,13 +40,6 @@ class Unauthenticated(AccessDenied):
     http_status = 401
 
 
-class TooMany(RequestError):
-    """The token's rate is used up."""
-
-    code = "CM-RATE"
-    http_status = 429
-
-
 @dataclass(frozen=True)
 class Caller:
     """Whose call it is; made by `Guard.authenticate` only."""
@@ -61,16 +55,16 @@ class Caller:
 class Guard:
     """Authenticates and decides."""
 
-    def __init__(self, point: PolicyPoint, audit: GroupCommit) -> None:
+    def __init__(self, point: PolicyPoint, audit: GroupCommit, quota: Quota) -> None:
         self.point = point
         self.audit = audit
+        self.quota = quota
         self.policy = point.in_force()
         self.epoch = point.directory.epoch()
         self.lifetime = CACHE_SECONDS
         """Seconds that what was verified or decided is kept, unless the epoch moves earlier."""
         self._callers: dict[tuple[bytes, str | None, str | None, str | None], tuple[float, Caller]] = {}
         self._decisions: dict[tuple[str, str | None, str, Resource], tuple[float, Decision]] = {}
-        self._allowance: dict[str, tuple[float, float]] = {}
         self._denials: Counter[str] = Counter()
         self._blind_since: float | None = None
         self.workloads = point.options.workloads()
@@ -96,7 +90,9 @@ class Guard:
             cached = self._callers[key] = (now + self.lifetime, self._verified(*key))
         caller = cached[1]
         if caller.limits.rate is not None:
-            self._spend(caller.token, caller.limits.rate, now)
+            self.quota.rate(caller.token, caller.limits.rate)
+        if self.quota.table.requests_per_minute is not None:
+            self.quota.rate(caller.principal.uid, self.quota.table.requests_per_minute)
         return caller
 
     def _verified(self, header: bytes, network: str | None, certificate: str | None, service: str | None) -> Caller:
@@ -132,17 +128,19 @@ class Guard:
             raise AccessDenied("the token is bound to another place")
         return Caller(service.principal, service.token_id, service.limits, network, None)
 
-    def _spend(self, token: str, rate: int, now: float) -> None:
-        """Token bucket: a minute's allowance at most, refilled evenly."""
-        left, since = self._allowance.get(token, (float(rate), now))
-        left = min(float(rate), left + (now - since) * rate / 60.0)
-        if left < 1.0:
-            self._allowance[token] = (left, now)
-            raise TooMany("more requests than this token allows")
-        self._allowance[token] = (left - 1.0, now)
-
     def require(self, caller: Caller, action: str, resource: Resource) -> None:
         """AccessDenied, recorded, when policy or the token does not permit it."""
+        decision = self._decision(caller, action, resource)
+        if not decision.allowed:
+            self._denials[caller.principal.uid] += 1
+            self.audit.append(caller.principal.uid, action, self.point.resource(resource), "denied", {"policies": list(decision.reasons)})
+            raise AccessDenied(f"{action} is not permitted")
+
+    def allows(self, caller: Caller, action: str, resource: Resource) -> bool:
+        """Whether policy and the token permit it."""
+        return self._decision(caller, action, resource).allowed
+
+    def _decision(self, caller: Caller, action: str, resource: Resource) -> Decision:
         key = (caller.token, caller.network, action, resource)
         now = time.monotonic()
         cached = self._decisions.get(key)
@@ -150,10 +148,7 @@ class Guard:
             if len(self._decisions) >= CACHE_SIZE:
                 self._decisions.clear()
             cached = self._decisions[key] = (now + self.lifetime, self._decided(caller, action, resource))
-        if not cached[1].allowed:
-            self._denials[caller.principal.uid] += 1
-            self.audit.append(caller.principal.uid, action, self.point.resource(resource), "denied", {"policies": list(cached[1].reasons)})
-            raise AccessDenied(f"{action} is not permitted")
+        return cached[1]
 
     def _decided(self, caller: Caller, action: str, resource: Resource) -> Decision:
         if caller.limits.actions and action not in caller.limits.actions:

@@ -1,31 +1,113 @@
-"""What the gateway counts, in OpenMetrics (https://prometheus.io/docs/specs/om/open_metrics_spec/)."""
+"""What the gateway counts, in OpenMetrics (https://prometheus.io/docs/specs/om/open_metrics_spec/).
 
+Counting is a dictionary's; prometheus-client writes the page. Where several workers share a port each of them leaves its counts
+in a file, and whichever is asked adds them up.
+"""
+
+import bisect
+import os
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+import msgspec
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.utils import floatToGoString
 
 from casemate import __version__
+from casemate.core.files import write_atomic
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "casemate_requests": ("HTTP requests by route and status.", ("route", "status")),
+    "casemate_rows": ("Rows predicted.", ("model", "version", "part")),
+    "casemate_labels": ("Predictions by class.", ("model", "version", "label")),
+    "casemate_guarded": ("Rows that a guard noticed.", ("model", "version", "guard")),
+    "casemate_failed": ("Requests to a model that were not answered, by code.", ("model", "version", "code")),
+    "casemate_model_seconds": ("Time from request to answer, summed.", ("model", "version")),
+    "casemate_answers": ("Requests to a model that were answered.", ("model", "version")),
+    "casemate_denied": ("Requests refused by identity or policy.", ("reason",)),
+    "casemate_limited": ("Requests refused by a limit.", ("limit",)),
+}
+GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "casemate_in_flight": ("Requests being answered.", ()),
+    "casemate_unwritten": ("Records of predictions that are not on disk yet.", ()),
+    "casemate_model": ("Models being served; 0 when withdrawn.", ("model", "version", "part")),
+}
 
 
 class Metrics:
-    """The registry of one gateway."""
+    """The counts of one gateway."""
 
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self.requests = Counter("casemate_requests", "HTTP requests by route and status.", ["route", "status"], registry=self.registry)
-        self.seconds = Histogram("casemate_request_seconds", "Time from request to reply.", ["route"], registry=self.registry, buckets=BUCKETS)
-        self.rows = Counter("casemate_rows", "Rows predicted.", ["model", "version"], registry=self.registry)
-        self.labels = Counter("casemate_labels", "Predictions by class.", ["model", "version", "label"], registry=self.registry)
-        self.denied = Counter("casemate_denied", "Requests refused by identity or policy.", ["reason"], registry=self.registry)
-        self.models = Gauge("casemate_model", "Models being served.", ["model", "version"], registry=self.registry)
-        build = Gauge("casemate_build", "The running version.", ["version"], registry=self.registry)
-        build.labels(__version__).set(1)
+    def __init__(self, folder: Path | None = None) -> None:
+        """Start at zero.
+
+        Args:
+            folder: where the workers of one gateway leave their counts for one another.
+        """
+        self.counts: dict[tuple[str, ...], float] = {}
+        self.times: dict[str, list[float]] = {}
+        """Per route: requests per bucket, above the last, and the sum of seconds."""
+        self.gauges: dict[tuple[str, ...], float] = {}
+        self._file = None if folder is None else folder / f"{os.getpid()}.json"
+        self._registry = CollectorRegistry()
+        self._registry.register(self)  # type: ignore[arg-type] # anything with `collect`
+
+    def count(self, *key: str, by: float = 1) -> None:
+        """Add to a counter: its name and the values of its labels."""
+        self.counts[key] = self.counts.get(key, 0) + by
+
+    def observe(self, route: str, seconds: float) -> None:
+        """A request was answered."""
+        row = self.times.get(route)
+        if row is None:
+            row = self.times[route] = [0.0] * (len(BUCKETS) + 2)
+        row[bisect.bisect_left(BUCKETS, seconds)] += 1
+        row[-1] += seconds
+
+    def share(self) -> None:
+        """Leave the counts for the other workers."""
+        if self._file is not None:
+            content = {"counts": list(self.counts.items()), "times": self.times, "gauges": list(self.gauges.items())}
+            write_atomic(self._file, msgspec.json.encode(content))
+
+    def _others(self) -> list[dict[str, Any]]:
+        files = [] if self._file is None else [file for file in self._file.parent.glob("*.json") if file != self._file]
+        return [msgspec.json.decode(file.read_bytes()) for file in files]
+
+    def collect(self) -> Iterator[Metric]:
+        """For prometheus-client."""
+        counts, gauges, times = dict(self.counts), dict(self.gauges), {route: list(row) for route, row in self.times.items()}
+        for other in self._others():
+            for told, mine in ((other["counts"], counts), (other["gauges"], gauges)):
+                for key, value in told:
+                    name = tuple(key)
+                    mine[name] = max(mine.get(name, 0), value) if name[0] == "casemate_model" else mine.get(name, 0) + value
+            for route, row in other["times"].items():
+                times[route] = [one + another for one, another in zip(times.get(route, [0.0] * len(row)), row, strict=True)]
+        for families, kind, values in ((COUNTERS, CounterMetricFamily, counts), (GAUGES, GaugeMetricFamily, gauges)):
+            for name, (text, labels) in families.items():
+                family: Any = kind(name, text, labels=labels)  # type: ignore[operator]
+                for key, value in values.items():
+                    if key[0] == name:
+                        family.add_metric(list(key[1:]), value)
+                yield family
+        seconds = HistogramMetricFamily("casemate_request_seconds", "Time from request to reply.", labels=["route"])
+        for route, row in times.items():
+            total, buckets = 0.0, []
+            for limit, value in zip((*BUCKETS, float("inf")), row, strict=False):
+                total += value
+                buckets.append((floatToGoString(limit), total))
+            seconds.add_metric([route], buckets, row[-1])
+        yield seconds
+        build = GaugeMetricFamily("casemate_build", "The running version.", labels=["version"])
+        build.add_metric([__version__], 1)
+        yield build
 
     def render(self) -> bytes:
         """The page."""
         render: Any = generate_latest
-        return bytes(render(self.registry))
+        return bytes(render(self._registry))

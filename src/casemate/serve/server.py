@@ -1,4 +1,4 @@
-"""Starting the gateway: verify and load the models, issue a certificate, listen with TLS 1.3 only."""
+"""Starting the gateway: verify and load the models, issue a certificate, listen with TLS 1.3 only, end without losing a request."""
 
 import asyncio
 import contextlib
@@ -7,44 +7,36 @@ import signal
 import socket
 import ssl
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
 import uvicorn
-from cryptography import x509
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from casemate.controls.audit.log import GroupCommit
-from casemate.controls.keys.pki import SERVER_DAYS, Authority, client_of
-from casemate.core.digest import sha256
-from casemate.core.errors import BackendError, ConfigError, RefusedError
+from casemate.controls.audit.commit import GroupCommit
+from casemate.controls.keys.pki import SERVER_DAYS, Authority
+from casemate.core.errors import BackendError
+from casemate.core.files import make_folder
 from casemate.project import Project
 from casemate.serve.app import Gateway
+from casemate.serve.batch import Job
 from casemate.serve.endpoint import Endpoint
 from casemate.serve.guard import Guard
-from casemate.stages.release.bundle import VerifiedModel
-from casemate.stages.release.registry import Registry
+from casemate.serve.http import App, Bounded, Revocations, settings, sweep
+from casemate.serve.metrics import Metrics
+from casemate.serve.quota import Quota
+from casemate.serve.shelf import Shelf
+from casemate.serve.types import Array
 
 RENEW_SECONDS = SERVER_DAYS * 24 * 3600 * 2 / 3
 RENEW_RETRY_SECONDS = 3600.0
 MAX_CONNECTIONS = 1000
-MAX_HEAD = 64 * 1024
-HEAD_SECONDS = 10.0
+DRAIN_SECONDS = 10
+FORGET_SECONDS = 3600.0
+Announce = Callable[[str, list[str]], None]
 
 
-def _signed_for(stage: str, registry: Registry, reference: str) -> VerifiedModel:
-    found = registry.get(reference).reference
-    model = registry.verify(found)
-    if model.card.stage != stage:
-        raise RefusedError(
-            f"{found} is signed for the stage {model.card.stage!r}, this gateway serves {stage!r}",
-            hint="set [release] stage and run, or [serve] stage",
-        )
-    return model
-
-
-def serve(project: Project, announce: Callable[[str, list[str]], None]) -> None:
+def serve(project: Project, announce: Announce) -> None:
     """Serve until SIGTERM or SIGINT; every model is verified before the port is opened.
 
     Args:
@@ -55,48 +47,48 @@ def serve(project: Project, announce: Callable[[str, list[str]], None]) -> None:
         RefusedError: a named model was never signed. VerificationError: it was changed.
         BackendError: the port is taken.
     """
-    options = project.config.serve
-    references = options.models or [project.config.project.name]
-    for reference in references:
-        project.require_approved(reference)
-    endpoints = [Endpoint.load(_signed_for(options.stage, project.registry, reference)) for reference in references]
-    names = [endpoint.reference for endpoint in endpoints]
-    if len(set(names)) != len(names):
-        raise ConfigError(f"[serve] models names one model twice: {names}", hint="list each once")
-    principal = project.authorise("gateway:start", models=names)
-    context = tls_context(project.keys.authority, options.names, project.keys.folder, clients=options.client_certificates == "require")
-    listener = listen(options.host, options.port)
-    audit = GroupCommit(project.audit)
-    revocations = Revocations(project.certificates.revoked, audit) if options.client_certificates == "require" else None
-    guard = Guard(project.access, audit)
-    gateway = Gateway(
-        endpoints,
-        guard,
-        audit,
-        max_body=int(options.max_body_mb * 2**20),
-        max_rows=options.max_rows,
-    )
-    config = uvicorn.Config(
-        gateway,
-        http=type("Guarded", (Bounded,), {"revocations": revocations}),
-        ws="none",
-        loop="uvloop",
-        interface="asgi3",
-        access_log=False,
-        log_level="error",
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=5,
-        timeout_graceful_shutdown=10,
+    table = project.config.serve
+    folder = make_folder(project.state / "gateway") if table.workers > 1 else None
+    metrics = Metrics(folder)
+    ends = _Ends()
+    shelf = Shelf(project, metrics, ends, lambda *told: _incident(project, *told))
+    shelf.load()
+    principal = project.authorise("gateway:start", models=shelf.references)
+    context = None
+    if table.tls == "own":
+        context = tls_context(project.keys.authority, table.names, project.keys.folder, clients=table.client_certificates == "require")
+    listener = listen(table.host, table.port, shared=table.workers > 1)
+    quota = Quota(project.store, project.clock, table.limits, project.access.anomalies.probing)
+    audit = GroupCommit(project.audit, lazy=table.audit == "batched", release=ends.release)
+    gateway = Gateway(project, project.config, Guard(project.access, audit, quota), quota, metrics)
+    audit.writer = gateway.writer
+    gateway.start(shelf, audit)
+    ends.gateway = gateway
+    revocations = Revocations(project.certificates.revoked, audit) if table.client_certificates == "require" else None
+    config = settings(
+        App(gateway),
+        type("Guarded", (Bounded,), {"revocations": revocations}),
+        timeout_graceful_shutdown=DRAIN_SECONDS,
         limit_concurrency=MAX_CONNECTIONS,
-        ssl_context_factory=lambda _config, _default: context,
+        backlog=2048,
+        **({"ssl_context_factory": lambda _config, _default: context} if context is not None else {}),
     )
-    url = f"https://{options.host}:{listener.getsockname()[1]}"
-    renew = lambda: _load(context, project.keys.authority, options.names, project.keys.folder)  # noqa: E731
+    url = f"{'https' if context is not None else 'http'}://{table.host}:{listener.getsockname()[1]}"
     # uvicorn stops on these signals and then raises them again: what must still be written needs a quiet handler.
     before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
+    server = _Server(config, lambda: announce(url, shelf.references), gateway, ends)
+    server.watches = lambda: [
+        gateway.guard.watch(),
+        quota.watch(),
+        shelf.watch(),
+        sweep(server.server_state.connections),
+        _share(metrics, gateway),
+        _forget(project),
+        *([_renew(context, project)] if context is not None else []),
+        *([revocations.watch(server.server_state.connections)] if revocations is not None else []),
+    ]
     try:
-        _Server(config, lambda: announce(url, names), renew, guard, revocations).run(sockets=[listener])
+        server.run(sockets=[listener])
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -105,131 +97,94 @@ def serve(project: Project, announce: Callable[[str, list[str]], None]) -> None:
         project.audit.record(principal.uid, "gateway:stop", f'Project::"{project.config.project.id}"', "done")
 
 
-class Revocations:
-    """Which client certificates are no longer good; looked up twice a second."""
+class _Ends:
+    """Stands for the gateway where something is wired before it: the queues of models, and the log's thread."""
 
-    LOOK_SECONDS = 0.5
-    BLIND_SECONDS = 10.0
-    """After so long without a list, every new connection is refused."""
+    gateway: Gateway
+    loop: asyncio.AbstractEventLoop | None = None
 
-    def __init__(self, look: Callable[[], frozenset[int]], audit: GroupCommit) -> None:
-        self._look = look
-        self._audit = audit
-        self._serials = look()
-        self._blind = 0
+    def answered(self, endpoint: Endpoint, job: Job, codes: list[int], probabilities: Array, noticed: dict[str, int]) -> None:
+        """See `Gateway.answered`."""
+        self.gateway.answered(endpoint, job, codes, probabilities, noticed)
 
-    def refuses(self, serial: int | None) -> bool:
-        """Whether a connection with this certificate must end; the refusal is recorded."""
-        if serial is not None and serial not in self._serials and self._blind * self.LOOK_SECONDS < self.BLIND_SECONDS:
-            return False
-        shown = "none" if serial is None else format(serial, "x")
-        self._audit.append(f'Certificate::"{shown}"', "gateway:connect", 'Project::"gateway"', "denied", {"reason": "revoked"})
-        return True
+    def failed(self, endpoint: Endpoint, job: Job, fault: Exception, noticed: dict[str, int]) -> None:
+        """See `Gateway.failed`."""
+        self.gateway.failed(endpoint, job, fault, noticed)
 
-    async def watch(self, connections: Any) -> None:
-        """Keep the list fresh, and end open connections whose certificate was revoked."""
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(self.LOOK_SECONDS)
-            try:
-                found = await loop.run_in_executor(None, self._look)
-            except Exception:  # noqa: BLE001 - whatever it was: without a list nobody new gets in
-                self._blind += 1
-                continue
-            self._blind = 0
-            fresh, self._serials = found - self._serials, found
-            for connection in [connection for connection in connections if getattr(connection, "serial", None) in fresh]:
-                self.refuses(connection.serial)
-                connection.transport.abort()
+    def release(self, waiting: list[Any], fault: Exception | None) -> None:
+        """Called from the log's thread."""
+        if self.loop is not None and not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(self.gateway.release, waiting, fault)
 
 
-class Bounded(HttpToolsProtocol):
-    """uvicorn's protocol with a limit on the size of a request's head and on the time that it may take."""
+def _incident(project: Project, model: str, event: str, message: str) -> None:
+    """Tell people, in the log and through the outbox, that a model needs them."""
+    with project.store.transaction() as tx:
+        project.audit.append(tx, "casemate", event, f'Model::"{model}"', "failed", {"reason": message})
+        project.outbox.enqueue(tx, event, f"{model}/{event}/{project.clock.now().isoformat()}", {"model": model, "reason": message})
+    project.audit.publish()
+    project.outbox.send()
 
-    revocations: Revocations | None = None
-    serial: int | None = None
-    """Serial number of the client's certificate."""
-    thumbprint: str | None = None
-    """SHA-256 of the client's certificate."""
-    service: str | None = None
-    """The name that the certificate gives its client."""
 
-    def connection_made(self, transport: Any) -> None:
-        """Start the clock for the first head; a client whose certificate was revoked goes no further."""
-        super().connection_made(transport)
-        if self.revocations is not None:
-            presented = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
-            if presented:
-                certificate = x509.load_der_x509_certificate(presented)
-                self.serial, self.thumbprint, self.service = certificate.serial_number, sha256(presented), client_of(certificate)
-            if self.revocations.refuses(self.serial):
-                transport.abort()
-        self._head_bytes, self._heads, self._in_head = 0, 0, True
-        self._head_timer = self.loop.call_later(HEAD_SECONDS, transport.abort)
+async def _share(metrics: Metrics, gateway: Gateway) -> None:
+    """Leave the counts where the other workers find them."""
+    while True:
+        await asyncio.sleep(1.0)
+        metrics.gauges[("casemate_unwritten",)] = gateway.audit.waiting
+        await asyncio.to_thread(metrics.share)
 
-    def data_received(self, data: bytes) -> None:
-        """Count the bytes of a head that is still not complete."""
-        heads, in_head = self._heads, self._in_head
-        super().data_received(data)
-        if in_head and self._heads == heads:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD:
-                self.transport.abort()
 
-    def on_message_begin(self) -> None:
-        """Start the clock for a further head."""
-        self._head_timer.cancel()
-        self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
-        super().on_message_begin()
-        self.scope["certificate"] = self.thumbprint  # type: ignore[typeddict-unknown-key] # what the application binds tokens to
-        self.scope["service"] = self.service  # type: ignore[typeddict-unknown-key]
+async def _forget(project: Project) -> None:
+    """Delete records of predictions when their time is over."""
+    while True:
+        await asyncio.to_thread(forget, project)
+        await asyncio.sleep(FORGET_SECONDS)
 
-    def on_headers_complete(self) -> None:
-        """Stop counting: what follows is the body, which the application bounds."""
-        self._head_timer.cancel()
-        self._head_bytes, self._heads, self._in_head = 0, self._heads + 1, False
-        super().on_headers_complete()
 
-    def on_message_complete(self) -> None:
-        """The next bytes are a head again."""
-        super().on_message_complete()
-        self._in_head = True
+def forget(project: Project) -> int:
+    """Delete what `[serve] keep_days` and `inputs_days` no longer allow; returns how many groups of predictions changed."""
+    import datetime
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock."""
-        self._head_timer.cancel()
-        super().connection_lost(exc)
+    now, table = project.clock.now(), project.config.serve
+    old, older = (now - datetime.timedelta(days=days) for days in (table.inputs_days, table.keep_days))
+    return project.decisions.forget(older.isoformat(), old.isoformat())
+
+
+async def _renew(context: ssl.SSLContext, project: Project) -> None:
+    """Keep the server's certificate young."""
+    wait = RENEW_SECONDS
+    while True:
+        await asyncio.sleep(wait)
+        try:
+            _load(context, project.keys.authority, project.config.serve.names, project.keys.folder)
+            wait = RENEW_SECONDS
+        except Exception:  # noqa: BLE001 - a third of its life is left to try again
+            wait = RENEW_RETRY_SECONDS
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server that says when it answers and renews its certificate."""
+    """uvicorn's server that says when it answers, watches over what changes, and stops taking requests before it ends."""
 
-    def __init__(
-        self, config: uvicorn.Config, started: Callable[[], None], renew: Callable[[], None], guard: Guard, revocations: "Revocations | None"
-    ) -> None:
+    watches: Callable[[], list[Coroutine[Any, Any, None]]]
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None], gateway: Gateway, ends: _Ends) -> None:
         super().__init__(config)
-        self._guard = guard
-        self._revocations = revocations
-        self._watches: list[asyncio.Task[None]] = []
+        self._ends = ends
         self._announce = started
-        self._renew = renew
+        self._gateway = gateway
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._ends.loop = asyncio.get_running_loop()
         await super().startup(sockets)
-        self._watches = [asyncio.create_task(self._keep_fresh()), asyncio.create_task(self._guard.watch())]
-        if self._revocations is not None:
-            self._watches.append(asyncio.create_task(self._revocations.watch(self.server_state.connections)))
+        self._tasks = [asyncio.create_task(watch) for watch in self.watches()]
         self._announce()
 
-    async def _keep_fresh(self) -> None:
-        wait = RENEW_SECONDS
-        while True:
-            await asyncio.sleep(wait)
-            try:
-                self._renew()
-                wait = RENEW_SECONDS
-            except Exception:  # noqa: BLE001 - a third of its life is left to try again
-                wait = RENEW_RETRY_SECONDS
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._gateway.draining = True
+        await super().shutdown(sockets)
+        for task in self._tasks:
+            task.cancel()
 
 
 def tls_context(authority: Authority, names: list[str], folder: Path, *, clients: bool = False) -> ssl.SSLContext:
@@ -268,10 +223,10 @@ def _moment(folder: Path, content: bytes) -> Iterator[str]:
         yield file.name
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; BackendError when the port is taken."""
+def listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """A listening socket, one of several on the same port when it is shared; BackendError when the port is taken."""
     family: Any = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        return socket.create_server((host, port), family=family, backlog=2048, reuse_port=shared)
     except OSError as error:
         raise BackendError(f"cannot listen on {host}:{port}: {error.strerror}", hint="stop the other server or set [serve] port") from error

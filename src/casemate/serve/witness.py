@@ -9,7 +9,8 @@ import uvicorn
 
 from casemate.controls.audit.witness import MAX_REQUEST, PUBLIC, Answer, Witness
 from casemate.core.errors import Error
-from casemate.serve.server import Bounded, listen
+from casemate.serve.http import Bounded
+from casemate.serve.server import listen
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]

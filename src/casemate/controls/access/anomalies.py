@@ -1,4 +1,4 @@
-"""Access that is not as usual: new networks, travel that nobody can make, reading in bulk, storms of failures.
+"""Access that is not as usual: new networks, travel that nobody can make, reading in bulk, probing of models, storms of failures.
 
 What is seen becomes a finding about a principal, with a risk from 0 to 100 that every decision knows (`context.risk`) until
 the finding ends or is closed by a reviewer. Shipped policy asks for a second factor from 50 on and lets nothing through from
@@ -69,6 +69,7 @@ KINDS = {
     "failed-storm": (0, _DAY),
     "guessed-secret": (FACTOR_RISK, _DAY),
     "denied-storm": (FACTOR_RISK, _HOUR),
+    "model-probing": (FACTOR_RISK, _DAY),
 }
 """Kind -> risk, and for how long it counts."""
 HERE = ("bulk-reading", "denied-storm")
@@ -151,6 +152,11 @@ class Anomalies:
             total = self._total(tx, uid, kind, window - 1)
             if total >= STORM[kind]:
                 self._found(tx, uid, f"{kind}-storm", f"{total} times {kind} within {2 * WINDOW // 60} minutes")
+
+    def probing(self, uid: str, message: str) -> None:
+        """Somebody asks a model as one does who wants to copy it or to turn it inside out."""
+        with self._store.transaction() as tx:
+            self._found(tx, uid, "model-probing", message)
 
     def entered(self, uid: str, *, second_factor: bool) -> None:
         """Somebody logged in; after a storm of failures that looks like a guessed secret.

@@ -1,7 +1,8 @@
 """Entry bodies at rest: salt and body sealed together, so that the catalogue alone does not even allow guessing.
 
 Format (version 1): byte 1, 4-byte big-endian id of the data key, 12-byte random nonce, AES-256-GCM of salt || body with
-the entry's index as associated data. The data keys lie in the catalogue, wrapped under the key store's `audit` key.
+the entry's index as associated data, and behind it the kind of what belongs to the entry. The data keys lie in the catalogue,
+wrapped under the key store's `audit` key.
 """
 
 import os
@@ -63,23 +64,23 @@ class Bodies:
             self._opened[identifier] = AESGCM(self.keys.unwrap(KEK, wrapped))
         return self._opened[identifier]
 
-    def seal(self, tx: sa.Connection, rows: list[tuple[int, bytes, bytes]]) -> list[bytes]:
-        """Seal (index, salt, body) rows under the newest data key."""
+    def seal(self, tx: sa.Connection, rows: list[tuple[int, bytes, bytes]], kind: bytes = b"") -> list[bytes]:
+        """Seal (index, salt, body) rows under the newest data key; `kind` tells what belongs to an entry from the entry itself."""
         newest = int(tx.execute(sa.select(sa.func.max(KEYS.c.id))).scalar() or 0) or self.add_key(tx)
         encrypt, head = self._key(tx, newest).encrypt, struct.pack(">BI", FORMAT, newest)
         sealed = []
         for index, salt, body in rows:
             nonce = os.urandom(12)
-            sealed.append(head + nonce + encrypt(nonce, salt + body, struct.pack(">Q", index)))
+            sealed.append(head + nonce + encrypt(nonce, salt + body, struct.pack(">Q", index) + kind))
         return sealed
 
-    def open(self, tx: sa.Connection, index: int, sealed: bytes) -> tuple[bytes, bytes]:
+    def open(self, tx: sa.Connection, index: int, sealed: bytes, kind: bytes = b"") -> tuple[bytes, bytes]:
         """(salt, body) of entry `index`; VerificationError when it was changed."""
         try:
             version, identifier = struct.unpack_from(">BI", sealed)
             if version != FORMAT:
                 raise ValueError("format")
-            opened = self._key(tx, identifier).decrypt(sealed[5:HEADER], sealed[HEADER:], struct.pack(">Q", index))
+            opened = self._key(tx, identifier).decrypt(sealed[5:HEADER], sealed[HEADER:], struct.pack(">Q", index) + kind)
         except (struct.error, ValueError, InvalidTag) as error:
             raise VerificationError(f"the body of audit entry {index} was changed after it was written", hint=_HINT) from error
         return opened[:SALT_SIZE], opened[SALT_SIZE:]

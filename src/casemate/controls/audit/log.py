@@ -7,11 +7,7 @@ published by the next append or by `publish()`.
 
 import base64
 import os
-import queue
-import threading
-import time
 from collections.abc import Iterator
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -323,71 +319,3 @@ class AuditLog:
             self.append(tx, principal, "subject:shred", f'Subject::"{pseudonym}"', "done", {})
         self.publish()
         return pseudonym
-
-
-class GroupCommit:
-    """Appends from many threads in few transactions: an append is acknowledged only when it is durable."""
-
-    MAX_GROUP = 512
-    PUBLISH_SECONDS = 1.0
-
-    def __init__(self, log: AuditLog) -> None:
-        self.log = log
-        self.fault: Exception | None = None
-        self._queue: queue.SimpleQueue[tuple[tuple[str, str, str, str, dict[str, Any]], Future[int]] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._drain, name="casemate-audit", daemon=True)
-        self._thread.start()
-
-    def append(self, principal: str, action: str, resource: str, outcome: str, detail: dict[str, Any]) -> Future[int]:
-        """Queue an entry; the future resolves to its index once durable, or to the fault."""
-        future: Future[int] = Future()
-        self._queue.put(((principal, action, resource, outcome, detail), future))
-        return future
-
-    def close(self) -> None:
-        """Write what is queued and stop."""
-        self._queue.put(None)
-        self._thread.join()
-
-    def _drain(self) -> None:
-        open_, published, pending = True, time.monotonic(), False
-        while open_:
-            group = self._next(published + self.PUBLISH_SECONDS - time.monotonic() if pending else None)
-            while group and len(group) < self.MAX_GROUP and not self._queue.empty():
-                group.append(self._queue.get())
-            queued = [item for item in group if item is not None]
-            open_ = len(queued) == len(group)
-            # A caller that gave up still gets its entry written; its future takes no answer any more.
-            waiting = [(entry, future if future.set_running_or_notify_cancel() else Future()) for entry, future in queued]
-            if waiting:
-                self._commit(waiting)
-                pending = True
-            if self.fault is None and pending and (not open_ or time.monotonic() - published >= self.PUBLISH_SECONDS):
-                self._publish()
-                published, pending = time.monotonic(), False
-
-    def _next(self, seconds: float | None) -> list[tuple[tuple[str, str, str, str, dict[str, Any]], Future[int]] | None]:
-        """The first of what is queued; nothing when `seconds` passed, for then it is time to publish."""
-        try:
-            return [self._queue.get(timeout=None if seconds is None else max(0.0, seconds))]
-        except queue.Empty:
-            return []
-
-    def _publish(self) -> None:
-        try:
-            self.log.publish()
-        except Exception as error:  # noqa: BLE001 - the thread has no caller: every later append raises this fault
-            self.fault = error
-
-    def _commit(self, waiting: list[tuple[tuple[str, str, str, str, dict[str, Any]], Future[int]]]) -> None:
-        try:
-            if self.fault is not None:
-                raise self.fault
-            with self.log.store.transaction() as tx:
-                indexes = self.log.append_many(tx, [entry for entry, _ in waiting])
-        except Exception as error:  # noqa: BLE001 - every waiter must learn that its entry is not durable
-            for _, future in waiting:
-                future.set_exception(error)
-            return
-        for (_, future), index in zip(waiting, indexes, strict=True):
-            future.set_result(index)

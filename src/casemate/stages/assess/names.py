@@ -2,7 +2,7 @@
 
 PARTS = (
     "quality", "comparison", "fairness", "shift", "behaviour", "importance", "robustness", "trade-off", "membership", "lira",
-    "attribute inference", "inversion", "memorised rows", "parity", "tables",
+    "attribute inference", "inversion", "memorised rows", "parity", "profile", "tables",
 )  # fmt: skip
 """In the order in which they run."""
 SCREENS = ("duplicates", "floods", "outliers", "neighbours", "label_noise", "triggers", "spectral", "provenance", "influence")

@@ -17,7 +17,7 @@ from casemate.core import models
 from casemate.core.frame import codes_of, features_of, open_table
 from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.types import Assessment, Finding, Interval, Schema
-from casemate.stages.assess import behaviour, compare, fairness, importance, parity, quality, robustness, shift
+from casemate.stages.assess import behaviour, compare, fairness, importance, parity, quality, robustness, shift, usual
 from casemate.stages.assess.leakage import attribute, inversion, lira, membership, memorised
 from casemate.stages.assess.sample import Sample, share
 
@@ -258,6 +258,11 @@ def _unequal(text: str) -> Finding:
     return Finding(id="model.parity", severity="low", confidence="high", message=f"the ONNX export is not used, scikit-learn will serve: {text}")
 
 
+def measure_profile(work: Work) -> None:
+    """What training rows are like."""
+    work.found["profile"] = usual.measure(work.members.frame, work.holdout.frame, work.schema)
+
+
 PARTS: dict[str, Callable[[Work], None]] = {
     "quality": measure_quality,
     "comparison": measure_comparison,
@@ -273,6 +278,7 @@ PARTS: dict[str, Callable[[Work], None]] = {
     "inversion": measure_inversion,
     "memorised rows": measure_memorised,
     "parity": measure_parity,
+    "profile": measure_profile,
 }
 """Every measurement by its name; further tables are measured one by one, as `table NAME`."""
 
@@ -289,7 +295,7 @@ def main(job: dict[str, Any], channel: Channel, _watch: Watch) -> dict[str, Any]
         _attempt(work, name, part)
     if job["further"] and (not job["only"] or "tables" in job["only"]):
         _attempt(work, "tables", measure_tables)
-    equal = bool(work.found.get("parity", {}).get("equal"))
+    compared = work.found.get("parity", {})
     if models.ONNX in work.files and "parity" not in work.found and "parity" in wanted:
         work.findings.append(_unequal(next(text for text in work.inconclusive if text.startswith("parity"))))
     empty: dict[str, Any] = {"metrics": {}, "calibration": {}, "roc": {}, "slices": [], "robustness": {}, "membership": {}, "parity": {}}
@@ -298,7 +304,7 @@ def main(job: dict[str, Any], channel: Channel, _watch: Watch) -> dict[str, Any]
         msgspec.to_builtins(
             Assessment(
                 rows=len(work.holdout.codes),
-                serve_format="onnx" if equal else "skops",
+                serve_format="onnx" if compared.get("equal") and (compared["faster"] or models.SKOPS not in work.files) else "skops",
                 findings=work.findings,
                 inconclusive=work.inconclusive,
                 figures=work.figures,

@@ -21,7 +21,7 @@ from casemate.core.types import FORMAT, Record, Schema
 
 PREDICATE = "https://model_signing/signature/v1.0"
 MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
-CARD = "model.json"
+CARD, PROFILE = "model.json", "profile.json"
 MODEL_FOLDER, BUNDLE = "model", "model.sig"
 PUBLIC_KEYS = ("signer.pub", "signer-mldsa65.pub")
 PROOF = "signature.proof"

@@ -74,6 +74,8 @@ def decide(
         card.PAGE: page,
         "mlbom.cdx.json": mlbom.build(name, version, lineage, dataset, model, assessment, model.files),
     }
+    if assessment.profile is not None:
+        documents[bundle.PROFILE] = assessment.profile.to_json()
     signature = None
     if verdict.outcome == "passed":
         tools.progress("signing", 1, 2)

@@ -6,17 +6,20 @@ JSON null, or NaN in bytes, is a missing value. The reply holds `label` (BYTES, 
 """
 
 import difflib
+import math
 import struct
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import numpy as np
-import pandas as pd
 
 from casemate.core.errors import RequestError
+from casemate.core.frame import Rows
 from casemate.core.types import MISSING_CATEGORY, ColumnSchema
 from casemate.serve.endpoint import Endpoint
+from casemate.serve.outputs import NAMES
+from casemate.serve.types import BINARY, JSON, Answer, Array, Asked, Headers
 
 DTYPES = {
     "BOOL": "?", "UINT8": "u1", "UINT16": "<u2", "UINT32": "<u4", "UINT64": "<u8", "INT8": "i1", "INT16": "<i2", "INT32": "<i4",
@@ -24,7 +27,7 @@ DTYPES = {
 }  # fmt: skip
 """NumPy's name of each numeric datatype on the wire: little-endian, row by row."""
 OUTPUTS = ("label", "probabilities")
-Array = np.ndarray[Any, Any]
+"""What is sent to a caller who names no outputs; what is hidden from them is left out."""
 
 
 class _Size(msgspec.Struct, frozen=True):
@@ -83,21 +86,11 @@ class InferRequest:
     """Name of each output that the caller asks for, and whether it is to be bytes."""
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What the model says."""
-
-    request: InferRequest
-    labels: list[str]
-    """Class names [n]."""
-    probabilities: Array
-    """float32 [n, k]."""
-
-
 _REQUEST = msgspec.json.Decoder(_Request)
 _FLAT = msgspec.json.Decoder(list[float | None])
 _COLUMN = msgspec.json.Decoder(list[tuple[float | None]])
 _NESTED = msgspec.json.Decoder(list[list[float | None]])
+_PICTURES = msgspec.json.Decoder(list[list[list[float | None]]])
 _BOOLS = msgspec.json.Decoder(list[bool | None])
 _TEXTS = msgspec.json.Decoder(list[str | None])
 _TEXT_COLUMN = msgspec.json.Decoder(list[tuple[str | None]])
@@ -160,38 +153,48 @@ def _filled(request: _Request, rest: memoryview) -> InferRequest:
     return InferRequest(inputs, request.id, wanted)
 
 
-def infer(endpoint: Endpoint, request: InferRequest, max_rows: int) -> Answer:
-    """The model's answer to a decoded request; RequestError when it does not fit the model's inputs."""
-    unknown = [name for name, _ in request.outputs if name not in OUTPUTS]
+def read(endpoint: Endpoint, name: str, body: bytes, header: int | None, max_rows: int) -> Asked:
+    """A call to `infer` of the model that callers know as `name`; RequestError when it does not fit the model's inputs."""
+    request = decode(body, header)
+    unknown = [output for output, _ in request.outputs if output not in NAMES]
     if unknown:
-        raise RequestError(f"no output called {unknown[0][:100]!r}; outputs: {', '.join(OUTPUTS)}")
+        raise RequestError(f"no output called {unknown[0][:100]!r}; outputs: {', '.join(NAMES)}")
     features = endpoint.schema.features
     if not request.inputs:
         raise RequestError("the request has no inputs")
     first = request.inputs[0]
-    if len(request.inputs) == 1 and len(first.shape) == 2 and (len(features) > 1 or first.name != features[0].name):
-        return Answer(request, *endpoint.predict_matrix(_matrix(endpoint, first, max_rows)))
-    return Answer(request, *endpoint.predict_frame(_frame(endpoint, request.inputs, max_rows)))
+    rows: Rows
+    if len(request.inputs) == 1 and len(first.shape) >= 2 and (len(features) > 1 or first.name != features[0].name):
+        rows = _matrix(endpoint, first, max_rows)
+    else:
+        rows = _columns(endpoint, request.inputs, max_rows)
+    return Asked(rows, first.shape[0], lambda endpoint, answer: encode(endpoint, name, answer, request))
 
 
-def encode(endpoint: Endpoint, answer: Answer) -> tuple[bytes, int | None]:
-    """(body of the reply, length of its JSON when bytes follow it)."""
+def encode(endpoint: Endpoint, called: str, answer: Answer, request: InferRequest) -> tuple[Headers, bytes]:
+    """(headers, body of the reply)."""
     outputs, parts = [], []
-    for name, binary in answer.request.outputs:
-        values: Any = answer.labels if name == "label" else answer.probabilities
-        shape, datatype = ([len(values)], "BYTES") if name == "label" else (list(values.shape), "FP32")
-        output: dict[str, Any] = {"name": name, "shape": shape, "datatype": datatype}
+    for name, binary in request.outputs:
+        values = answer.outputs.get(name)
+        if values is None:
+            continue
+        text = isinstance(values, list)
+        output: dict[str, Any] = {"name": name, "shape": [len(values)] if text else list(values.shape), "datatype": "BYTES" if text else "FP32"}
         if binary:
-            parts.append(_packed(values) if name == "label" else values.astype("<f4").tobytes())
+            parts.append(_packed(values) if text else values.astype("<f4").tobytes())
             output["parameters"] = {"binary_data_size": len(parts[-1])}
         else:
-            output["data"] = values if name == "label" else values.ravel().tolist()
+            output["data"] = values if text else values.ravel().tolist()
         outputs.append(output)
-    reply: dict[str, Any] = {"model_name": endpoint.card.name, "model_version": str(endpoint.card.model_version), "outputs": outputs}
-    if answer.request.id is not None:
-        reply["id"] = answer.request.id
+    reply: dict[str, Any] = {"model_name": called, "model_version": endpoint.version, "outputs": outputs}
+    if request.id is not None:
+        reply["id"] = request.id
+    if answer.noticed:
+        reply["parameters"] = answer.noticed
     told = msgspec.json.encode(reply)
-    return (b"".join([told, *parts]), len(told)) if parts else (told, None)
+    if not parts:
+        return JSON, told
+    return [*BINARY, (b"inference-header-content-length", b"%d" % len(told))], b"".join([told, *parts])
 
 
 def _packed(texts: list[str]) -> bytes:
@@ -214,11 +217,11 @@ def _unpacked(tensor: Tensor, count: int) -> list[str | None]:
     return found
 
 
-def metadata(endpoint: Endpoint) -> dict[str, Any]:
-    """The model's metadata: one input a feature, two outputs."""
+def metadata(endpoint: Endpoint, name: str, versions: list[str]) -> dict[str, Any]:
+    """The metadata of a model under the name that callers use: one input a feature, two outputs."""
     return {
-        "name": endpoint.card.name,
-        "versions": [str(endpoint.card.model_version)],
+        "name": name,
+        "versions": versions,
         "platform": f"casemate_{endpoint.card.serve_format}",
         "inputs": [
             {"name": column.name, "datatype": "BYTES" if column.type == "category" else "FP64", "shape": [-1]} for column in endpoint.schema.features
@@ -244,16 +247,12 @@ def _matrix(endpoint: Endpoint, tensor: Tensor, max_rows: int) -> Array:
     if not endpoint.takes_matrix:
         raise RequestError("this model has categories: send one tensor a feature, by name")
     rows = _rows(tensor, max_rows)
-    if tensor.shape != [rows, len(features)]:
-        raise RequestError(f"input {tensor.name!r}: shape {tensor.shape}, expected [n, {len(features)}]")
-    matrix = _numbers(tensor, rows * len(features)).reshape(rows, len(features))
-    missing = np.isnan(matrix).any(axis=0)
-    for column in np.flatnonzero(missing):
-        _refuse_missing(features[column])
-    return matrix
+    if math.prod(tensor.shape[1:]) != len(features):
+        raise RequestError(f"input {tensor.name!r}: shape {tensor.shape}, expected [n, {len(features)}], or a picture of as many values a row")
+    return _numbers(tensor, rows * len(features)).reshape(rows, len(features))
 
 
-def _frame(endpoint: Endpoint, tensors: list[Tensor], max_rows: int) -> pd.DataFrame:
+def _columns(endpoint: Endpoint, tensors: list[Tensor], max_rows: int) -> Rows:
     features = {column.name: column for column in endpoint.schema.features}
     given = {tensor.name: tensor for tensor in tensors}
     if len(given) != len(tensors):
@@ -269,24 +268,14 @@ def _frame(endpoint: Endpoint, tensors: list[Tensor], max_rows: int) -> pd.DataF
     if len(rows) != 1 or any(tensor.shape[1:] not in ([], [1]) for tensor in tensors):
         raise RequestError("every input must have the shape [n] or [n, 1] with the same n")
     count = rows.pop()
-    return pd.DataFrame({name: _column(column, given[name], count) for name, column in features.items()})
+    columns = {name: _column(column, given[name], count) for name, column in features.items()}
+    return np.column_stack(list(columns.values())) if endpoint.takes_matrix else columns
 
 
-def _column(column: ColumnSchema, tensor: Tensor, count: int) -> Any:
-    if column.type == "category":
-        values = _texts(tensor, count)
-        if None in values:
-            _refuse_missing(column)
-        return pd.Series([MISSING_CATEGORY if value is None else value for value in values], dtype=object)
-    numbers = _numbers(tensor, count)
-    if np.isnan(numbers).any():
-        _refuse_missing(column)
-    return numbers
-
-
-def _refuse_missing(column: ColumnSchema) -> None:
-    if not column.nullable:
-        raise RequestError(f"input {column.name!r} is missing in a row; it was never missing in training")
+def _column(column: ColumnSchema, tensor: Tensor, count: int) -> Array:
+    if column.type != "category":
+        return _numbers(tensor, count)
+    return np.array([MISSING_CATEGORY if value is None else value for value in _texts(tensor, count)], dtype=object)
 
 
 def _numbers(tensor: Tensor, count: int) -> Array:
@@ -296,8 +285,8 @@ def _numbers(tensor: Tensor, count: int) -> Array:
     if tensor.binary:
         if len(tensor.data) != count * np.dtype(dtype).itemsize:
             raise RequestError(f"input {tensor.name!r}: {len(tensor.data)} bytes, the shape needs {count * np.dtype(dtype).itemsize}")
-        return _finite(tensor, np.frombuffer(tensor.data, dtype).astype(np.float64))
-    decoders = (_BOOLS,) if tensor.datatype == "BOOL" else (_FLAT, _NESTED if len(tensor.shape) > 1 else _COLUMN)
+        return np.frombuffer(tensor.data, dtype).astype(np.float64)
+    decoders = (_BOOLS,) if tensor.datatype == "BOOL" else (_FLAT, _NESTED if len(tensor.shape) > 1 else _COLUMN, _PICTURES)
     values = _decode(tensor, decoders)
     try:
         array = np.array(values, dtype=np.float64).ravel()
@@ -305,12 +294,6 @@ def _numbers(tensor: Tensor, count: int) -> Array:
         raise RequestError(f"input {tensor.name!r}: the rows of data have different lengths") from error
     if len(array) != count:
         raise RequestError(f"input {tensor.name!r}: {len(array)} values, the shape needs {count}")
-    return _finite(tensor, array)
-
-
-def _finite(tensor: Tensor, array: Array) -> Array:
-    if np.isinf(array).any():
-        raise RequestError(f"input {tensor.name!r} has an infinite value")
     return array
 
 

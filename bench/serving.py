@@ -1,0 +1,301 @@
+"""The gateway beside the servers that people use today: requests per second, latency and CPU per request, in one run.
+
+The peers have no security at all and their default settings; each is installed once into an environment of its own below
+`~/.cache/casemate-bench`. CPU is user and system time of the server's whole process tree, over the requests it answered.
+"""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "casemate-bench"
+SKLEARN = "scikit-learn==1.9.1"
+PEERS = {
+    "fastapi": ["fastapi==0.165.0", "uvicorn[standard]==0.54.0", SKLEARN, "onnxruntime==1.32.0", "skl2onnx==1.20.0", "joblib"],
+    "litserve": ["litserve==0.2.19", SKLEARN],
+    "bentoml": ["bentoml==1.4.39", SKLEARN],
+    "mlserver": ["mlserver==1.7.1", "mlserver-sklearn==1.7.1", "uvloop==0.21.0", SKLEARN],
+    "mlflow": ["mlflow==3.17.2", SKLEARN],
+}
+MODELS = {"forest": "RandomForestClassifier(n_estimators=100, max_depth=12, random_state=0)", "logistic": "LogisticRegression(max_iter=2000)"}
+TRAIN = """from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+def build():
+    return Pipeline([("scale", StandardScaler()), ("clf", {model})])
+"""
+FIT = """import joblib, sys
+from sklearn.datasets import load_breast_cancer
+sys.path.insert(0, ".")
+from train import build
+rows, classes = load_breast_cancer(return_X_y=True)
+joblib.dump(build().fit(rows, classes), "model.joblib")
+"""
+FASTAPI = """import joblib, numpy as np
+from fastapi import FastAPI
+from pydantic import BaseModel
+model = joblib.load("model.joblib")
+app = FastAPI()
+class Body(BaseModel):
+    rows: list[list[float]]
+@app.post("/predict")
+def predict(body: Body):
+    found = model.predict_proba(np.array(body.rows))
+    return {"label": found.argmax(1).tolist(), "probabilities": found.tolist()}
+"""
+FASTAPI_ONNX = """import joblib, numpy as np, onnxruntime as ort
+from fastapi import FastAPI
+from pydantic import BaseModel
+from skl2onnx import convert_sklearn
+from skl2onnx.common.data_types import FloatTensorType
+model = joblib.load("model.joblib")
+graph = convert_sklearn(model, initial_types=[("x", FloatTensorType([None, 30]))], options={id(model): {"zipmap": False}}, target_opset={"": 18, "ai.onnx.ml": 3})
+options = ort.SessionOptions()
+options.intra_op_num_threads = options.inter_op_num_threads = 1
+session = ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
+app = FastAPI()
+class Body(BaseModel):
+    rows: list[list[float]]
+@app.post("/predict")
+async def predict(body: Body):
+    label, found = session.run(None, {"x": np.array(body.rows, dtype=np.float32)})
+    return {"label": label.tolist(), "probabilities": found.tolist()}
+"""
+LITSERVE = """import joblib, numpy as np, litserve as ls
+class Api(ls.LitAPI):
+    def setup(self, device):
+        self.model = joblib.load("model.joblib")
+    def decode_request(self, request):
+        return np.array(request["rows"])
+    def predict(self, x):
+        return self.model.predict_proba(x)
+    def encode_response(self, output):
+        return {"label": output.argmax(1).tolist(), "probabilities": output.tolist()}
+if __name__ == "__main__":
+    ls.LitServer(Api(), accelerator="cpu").run(port=PORT, host="127.0.0.1", generate_client_file=False)
+"""
+BENTOML = """import bentoml, joblib, numpy as np
+@bentoml.service(workers=1)
+class Peer:
+    def __init__(self):
+        self.model = joblib.load("model.joblib")
+    @bentoml.api
+    def predict(self, rows: list[list[float]]) -> dict:
+        found = self.model.predict_proba(np.array(rows))
+        return {"label": found.argmax(1).tolist(), "probabilities": found.tolist()}
+"""
+MLFLOW = """import joblib, mlflow
+mlflow.sklearn.save_model(joblib.load("model.joblib"), "mlmodel", serialization_format="cloudpickle")
+"""
+LUA = """wrk.method = "POST"
+wrk.path = "{path}"
+local f = io.open("{body}", "rb"); wrk.body = f:read("*a"); f:close()
+{headers}
+"""
+
+
+@dataclass
+class Target:
+    """A server under load."""
+
+    url: str
+    path: str
+    body: bytes
+    headers: dict[str, str]
+    pid: int
+
+
+@dataclass
+class Load:
+    """What a load did."""
+
+    rate: float
+    """Requests per second."""
+    p50: float
+    """Milliseconds."""
+    p99: float
+    cpu: float
+    """Microseconds of CPU per request."""
+    failed: int
+
+
+def tree(pid: int) -> list[int]:
+    """The process and all its descendants."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, ValueError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
+    found = [pid]
+    for one in found:
+        found += children.get(one, [])
+    return found
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process tree, the dead children of its members included."""
+    total = 0
+    for one in tree(pid):
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+            total += sum(map(int, fields[11:15]))
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+def memory_mb(pid: int) -> float:
+    """Proportional share of memory of a process tree."""
+    total = 0
+    for one in tree(pid):
+        with contextlib.suppress(OSError):
+            total += int(re.findall(r"^Pss:\s+(\d+)", Path(f"/proc/{one}/smaps_rollup").read_text(), re.M)[0])
+    return total / 1024
+
+
+def load(target: Target, connections: int, seconds: float, folder: Path) -> Load:
+    """wrk, closed loop."""
+    body, script = folder / "body", folder / "load.lua"
+    body.write_bytes(target.body)
+    headers = "\n".join(f'wrk.headers["{name}"] = "{value}"' for name, value in {"Content-Type": "application/json", **target.headers}.items())
+    script.write_text(LUA.format(path=target.path, body=body, headers=headers))
+    before = cpu_seconds(target.pid)
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--latency", "--timeout", "30s", "-s", str(script), target.url]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    used = cpu_seconds(target.pid) - before
+    count = int(re.findall(r"(\d+) requests in", told)[0])
+    failed = sum(int(n) for n in re.findall(r"Non-2xx or 3xx responses: (\d+)", told))
+    failed += sum(map(int, (re.findall(r"connect (\d+), read (\d+), write (\d+), timeout (\d+)", told) or [()])[0]))
+    scale = {"us": 0.001, "ms": 1.0, "s": 1000.0}
+
+    def quantile(name: str) -> float:
+        value, unit = re.findall(rf"{name}%\s+([\d.]+)(us|ms|s)", told)[0]
+        return float(value) * scale[unit]
+
+    return Load(float(re.findall(r"Requests/sec:\s+([\d.]+)", told)[0]), quantile("50"), quantile("99"), used / max(count, 1) * 1e6, failed)
+
+
+def environment(name: str) -> Path:
+    """The peer's own environment."""
+    home = CACHE / name
+    if not (home / "installed").exists():
+        print(f"# installing {name}", file=sys.stderr, flush=True)
+        shutil.rmtree(home, ignore_errors=True)
+        subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
+        subprocess.run([home / "bin/pip", "install", "--quiet", "--disable-pip-version-check", *PEERS[name]], check=True)
+        (home / "installed").touch()
+    return home / "bin"
+
+
+@contextlib.contextmanager
+def started(command: list[Any], folder: Path, url: str, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A server process that answers at `url`."""
+    settings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", **variables}
+    with (folder / "server.log").open("wb") as log:
+        process = subprocess.Popen([str(part) for part in command], cwd=folder, stdout=log, stderr=log, env=settings, start_new_session=True)
+        try:
+            for _ in range(600):
+                with contextlib.suppress(OSError):
+                    urllib.request.urlopen(url, timeout=1).close()
+                    break
+                if process.poll() is not None:
+                    raise SystemExit(f"{command[0]} ended: {(folder / 'server.log').read_text()[-2000:]}")
+                time.sleep(0.1)
+            yield process
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(15)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def _bodies(rows: int) -> tuple[list[list[float]], dict[str, bytes]]:
+    from sklearn.datasets import load_breast_cancer
+
+    values = load_breast_cancer().data[:rows].tolist()
+    tensor = {"name": "x", "shape": [rows, 30], "datatype": "FP64", "data": [value for row in values for value in row]}
+    return values, {"rows": json.dumps({"rows": values}).encode(), "v2": json.dumps({"inputs": [tensor]}).encode(), "mlflow": json.dumps({"inputs": values}).encode()}
+
+
+@contextlib.contextmanager
+def peer(name: str, model: str, folder: Path, port: int) -> Iterator[tuple[Target, str]]:
+    """A running peer and the kind of body that it takes."""
+    home = environment(name.partition("+")[0])
+    work = folder / f"{name}-{model}"
+    if not work.exists():
+        work.mkdir()
+        (work / "train.py").write_text(TRAIN.format(model=MODELS[model]))
+        subprocess.run([home / "python", "-c", FIT], cwd=work, check=True)
+    ping, path, kind = f"http://127.0.0.1:{port}/docs", "/predict", "rows"
+    if name.startswith("fastapi"):
+        (work / "app.py").write_text(FASTAPI_ONNX if name.endswith("onnx") else FASTAPI)
+        command: list[Any] = [home / "uvicorn", "app:app", "--port", port, "--log-level", "warning", "--no-access-log"]
+    elif name == "litserve":
+        (work / "app.py").write_text(LITSERVE.replace("PORT", str(port)))
+        command, ping = [home / "python", "app.py"], f"http://127.0.0.1:{port}/health"
+    elif name == "bentoml":
+        (work / "service.py").write_text(BENTOML)
+        command, ping = [home / "bentoml", "serve", "service:Peer", "--port", port, "--host", "127.0.0.1"], f"http://127.0.0.1:{port}/livez"
+    elif name == "mlserver":
+        (work / "model-settings.json").write_text(json.dumps({"name": "m", "implementation": "mlserver_sklearn.SKLearnModel", "parameters": {"uri": "model.joblib"}}))
+        (work / "settings.json").write_text(json.dumps({"http_port": port, "grpc_port": port + 1, "metrics_port": port + 2, "parallel_workers": 0, "debug": False}))
+        command, ping, path, kind = [home / "mlserver", "start", "."], f"http://127.0.0.1:{port}/v2/models/m/ready", "/v2/models/m/infer", "v2"
+    else:
+        if not (work / "mlmodel").exists():
+            subprocess.run([home / "python", "-c", MLFLOW], cwd=work, check=True, capture_output=True)
+        command = [home / "mlflow", "models", "serve", "-m", "mlmodel", "-p", port, "--env-manager", "local", "-w", "1"]
+        ping, path, kind = f"http://127.0.0.1:{port}/ping", "/invocations", "mlflow"
+    with started(command, work, ping, PATH=f"{home}:{os.environ['PATH']}") as process:
+        yield Target(f"http://127.0.0.1:{port}", path, b"", {}, process.pid), kind
+
+
+def project(model: str, folder: Path, *, skops: bool = False) -> Path:
+    """A project with a signed model."""
+    root = folder / f"casemate-{model}{'-skops' if skops else ''}"
+    if root.exists():
+        return root
+    casemate = [sys.executable, "-m", "casemate"]
+    subprocess.run([*casemate, "init", str(root), "--example", "clinical"], check=True, capture_output=True)
+    wrapped = MODELS[model]
+    (root / "train.py").write_text(TRAIN.format(model=wrapped))
+    toml = (root / "casemate.toml").read_text()
+    toml = re.sub(r"(?m)^search.*\n", "", toml).partition("[gates]")[0] + '[gates]\nroc_auc = { min = 0.9 }\n[serve]\nport = 8443\n'
+    (root / "casemate.toml").write_text(toml)
+    done = subprocess.run([*casemate, "run"], cwd=root, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stdout + done.stderr)
+    subprocess.run([*casemate, "access", "token", "create", "bench", "--model", "*", "--days", "1", "--out", "token"], cwd=root, check=True, capture_output=True)
+    return root
+
+
+@contextlib.contextmanager
+def gateway(root: Path, port: int, **settings: str) -> Iterator[tuple[Target, float]]:
+    """A running gateway, and the seconds from its start to its first answer."""
+    options = [word for name, value in {"serve.port": str(port), **settings}.items() for word in ("-s", f"{name}={value}")]
+    secure = settings.get("serve.tls") != '"proxy"'
+    with (root / "server.log").open("w") as log:
+        began = time.perf_counter()
+        process = subprocess.Popen([sys.executable, "-m", "casemate", "serve", *options], cwd=root, stdout=subprocess.PIPE, stderr=log, text=True)
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            ready = time.perf_counter() - began
+            if "serving" not in line:
+                raise SystemExit(line + (root / "server.log").read_text())
+            token = (root / "token").read_text().strip()
+            target = Target(f"http{'s' if secure else ''}://127.0.0.1:{port}", "/v2/models/wdbc/infer", b"", {"Authorization": f"Bearer {token}"}, process.pid)
+            yield target, ready
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)

@@ -1,0 +1,141 @@
+"""Appending from a busy process: many entries and predictions in few transactions."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from casemate.controls.audit import decisions
+from casemate.controls.audit.log import AuditLog
+
+Entry = tuple[str, str, str, str, dict[str, Any]]
+Release = Callable[[list[Any], Exception | None], None]
+
+
+class GroupCommit:
+    """A thread that appends what has gathered: an append is acknowledged only when it is durable.
+
+    Predictions may be lazy: they wait up to `LINGER_SECONDS` for company, and whoever asked does not wait for them.
+    """
+
+    MAX_GROUP = 512
+    PUBLISH_SECONDS = 1.0
+    LINGER_SECONDS = 0.05
+
+    def __init__(self, log: AuditLog, writer: str = "", *, lazy: bool = False, release: Release = lambda _waiting, _fault: None) -> None:
+        """Start the thread.
+
+        Args:
+            log: the log.
+            writer: who numbers the predictions' requests.
+            lazy: predictions wait for company.
+            release: called from the thread with what waits for a group of predictions, and with the fault that kept it from becoming durable.
+        """
+        self.log = log
+        self.writer = writer
+        self.fault: Exception | None = None
+        self._lazy = lazy
+        self._release = release
+        self._entries: deque[tuple[Entry, Future[int]]] = deque()
+        self._predictions: deque[tuple[int, bytes, bytes | None, Any]] = deque()
+        self._open = True
+        self._wake = threading.Event()
+        self._hurry = threading.Event()
+        self._thread = threading.Thread(target=self._drain, name="casemate-audit", daemon=True)
+        self._thread.start()
+
+    def append(self, principal: str, action: str, resource: str, outcome: str, detail: dict[str, Any]) -> Future[int]:
+        """Queue an entry; the future resolves to its index once durable, or to the fault."""
+        future: Future[int] = Future()
+        self._entries.append(((principal, action, resource, outcome, detail), future))
+        self._hurry.set()
+        self._wake.set()
+        return future
+
+    def predicted(self, number: int, body: bytes, rows: bytes | None, waiting: Any) -> None:
+        """Queue a prediction.
+
+        Args:
+            number: the request's number; ascending.
+            body: `decisions.Prediction` as JSON.
+            rows: what it was made from, where that is kept.
+            waiting: what `release` gets once it is durable, or failed.
+        """
+        self._predictions.append((number, body, rows, waiting))
+        if not self._lazy:
+            self._hurry.set()
+        if not self._wake.is_set():
+            self._wake.set()
+
+    @property
+    def waiting(self) -> int:
+        """Predictions that are not durable yet."""
+        return len(self._predictions)
+
+    def close(self) -> None:
+        """Write what is queued and stop."""
+        self._open = False
+        self._hurry.set()
+        self._wake.set()
+        self._thread.join()
+
+    def _drain(self) -> None:
+        published, pending = time.monotonic(), False
+        while True:
+            self._wake.wait(None if not pending else max(0.0, published + self.PUBLISH_SECONDS - time.monotonic()))
+            self._wake.clear()
+            if self._predictions and not self._entries and self._open:
+                self._hurry.wait(self.LINGER_SECONDS)
+            self._hurry.clear()
+            going_on = self._open
+            entries, predictions = self._taken(self._entries), self._taken(self._predictions)
+            if entries or predictions:
+                self._commit(entries, predictions)
+                pending = True
+            if self.MAX_GROUP in (len(entries), len(predictions)) or not going_on:
+                self._wake.set()
+            if self.fault is None and pending and (not going_on or time.monotonic() - published >= self.PUBLISH_SECONDS):
+                self._publish()
+                published, pending = time.monotonic(), False
+            if not going_on and not self._entries and not self._predictions:
+                return
+
+    def _taken(self, queue: deque[Any]) -> list[Any]:
+        return [queue.popleft() for _ in range(min(len(queue), self.MAX_GROUP))]
+
+    def _publish(self) -> None:
+        try:
+            self.log.publish()
+        except Exception as error:  # noqa: BLE001 - the thread has no caller: every later append raises this fault
+            self.fault = error
+
+    def _commit(self, entries: list[tuple[Entry, Future[int]]], predictions: list[tuple[int, bytes, bytes | None, Any]]) -> None:
+        # A caller that gave up still gets its entry written; its future takes no answer any more.
+        waiting = [(entry, future if future.set_running_or_notify_cancel() else Future[int]()) for entry, future in entries]
+        indexes: list[int] = []
+        try:
+            if self.fault is not None:
+                raise self.fault
+            with self.log.store.transaction() as tx:
+                if waiting:
+                    indexes = self.log.append_many(tx, [entry for entry, _ in waiting])
+                if predictions:
+                    predictions.sort(key=lambda one: one[0])
+                    numbers, bodies, rows, _ = zip(*predictions, strict=True)
+                    kept = [row or b"" for row in rows] if any(rows) else None
+                    decisions.append(self.log, tx, self.writer, list(numbers), list(bodies), kept)
+        except Exception as error:  # noqa: BLE001 - every waiter must learn that its entry is not durable
+            self._tell(waiting, [], predictions, error)
+            return
+        self._tell(waiting, indexes, predictions, None)
+
+    def _tell(self, waiting: list[tuple[Entry, Future[int]]], indexes: list[int], predictions: list[Any], fault: Exception | None) -> None:
+        if fault is not None:
+            for _, future in waiting:
+                future.set_exception(fault)
+        for (_, future), index in zip(waiting, indexes, strict=False):
+            future.set_result(index)
+        if predictions:
+            self._release([one for _, _, _, one in predictions], fault)

@@ -1,0 +1,243 @@
+"""What a served model answered, to whom: one log entry a group of predictions, which commits to each of them by itself.
+
+The entry holds the SHA-256 of the group's commitments; a commitment is SHA-256(salt || prediction). The predictions lie sealed
+beside it, so one of them can be shown to somebody without the others, and deleted after its time while the log still verifies.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+import sqlalchemy as sa
+
+from casemate.controls.audit.entry import SALT_SIZE
+from casemate.controls.audit.log import INDEX, AuditLog
+from casemate.core.digest import sha256
+from casemate.core.errors import ConfigError, VerificationError
+from casemate.core.store import METADATA
+from casemate.core.types import Record
+
+GROUPS = sa.Table(
+    "decision_group",
+    METADATA,
+    sa.Column("index", INDEX, primary_key=True, autoincrement=False),
+    sa.Column("writer", sa.String, nullable=False),
+    sa.Column("first", INDEX, nullable=False),
+    sa.Column("last", INDEX, nullable=False),
+    sa.Column("time", sa.String, nullable=False),
+    sa.Column("commitments", sa.LargeBinary, nullable=False),
+    sa.Column("sealed", sa.LargeBinary),
+    sa.Column("inputs", sa.LargeBinary),
+    sa.Index("decision_group_writer", "writer", "first"),
+)
+OUTCOMES = sa.Table(
+    "decision_outcome",
+    METADATA,
+    sa.Column("request", sa.String, primary_key=True),
+    sa.Column("index", INDEX, nullable=False),
+)
+ACTION = "model:predictions"
+HASH = 32
+PREDICTIONS, INPUTS = b"predictions", b"inputs"
+_BATCH = 200
+
+
+class Prediction(Record, frozen=True, kw_only=True):
+    """One answer, or one refusal by a guard."""
+
+    id: str
+    """Request id, as the caller got it in `x-request-id`."""
+    time: float
+    """When it was answered, in seconds since 1970."""
+    principal: str
+    """Who asked."""
+    token: str
+    """Id of the token or session."""
+    model: str
+    """`NAME@VERSION`."""
+    part: Literal["live", "canary", "shadow"]
+    """Why this version was asked."""
+    rows: int
+    """How many rows."""
+    input: str
+    """SHA-256 of the rows as the model saw them (`core.frame.rows_bytes`)."""
+    labels: bytes
+    """Class numbers, uint16 little-endian [rows]; empty when refused."""
+    probabilities: bytes
+    """float32 little-endian [rows, classes]; empty when refused."""
+    shown: str
+    """What the caller was told of it: `all`, or what `[serve.outputs]` or policy left."""
+    guards: dict[str, int]
+    """Rows that each guard noticed."""
+    refused: str = ""
+    """Code of the refusal."""
+    micros: int
+    """Microseconds from request to answer, without the time that it took to make this record durable."""
+    trace: str = ""
+    """Trace id of the caller (W3C Trace Context), or the request id that it sent."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Predictions that became durable together."""
+
+    index: int
+    """The log entry that commits to them."""
+    predictions: list[tuple[bytes, bytes]]
+    """(salt, prediction as JSON), in the order of the commitments; empty when their time is over."""
+    commitments: bytes
+
+
+def numbered(identifier: str) -> tuple[str, int]:
+    """(writer, number) of a request id; ConfigError when it is none."""
+    writer, _, number = identifier.partition("-")
+    try:
+        if len(writer) != 12 or len(number) > 12:
+            raise ValueError
+        return writer, int(number, 16)
+    except ValueError as error:
+        raise ConfigError(f"{identifier[:100]!r} is no request id", hint="it stands in the header x-request-id of the answer") from error
+
+
+def append(log: AuditLog, tx: sa.Connection, writer: str, numbers: list[int], bodies: list[bytes], inputs: list[bytes] | None) -> int:
+    """Append a group within the caller's transaction; returns the index of its entry.
+
+    Args:
+        log: the log.
+        tx: a write transaction.
+        writer: who numbered the requests.
+        numbers: number of each request, ascending.
+        bodies: each `Prediction` as JSON.
+        inputs: the rows of each request, when they are kept.
+    """
+    salts = os.urandom(SALT_SIZE * len(bodies))
+    salted = [(salts[i * SALT_SIZE : (i + 1) * SALT_SIZE], body) for i, body in enumerate(bodies)]
+    commitments = b"".join(bytes.fromhex(sha256(salt + body)) for salt, body in salted)
+    detail = {"writer": writer, "first": numbers[0], "count": len(bodies), "commitments": sha256(commitments)}
+    (index,) = log.append_many(tx, [("casemate", ACTION, "Gateway", "done", detail)])
+
+    def seal(content: Any, kind: bytes) -> bytes:
+        return log.bodies.seal(tx, [(index, os.urandom(SALT_SIZE), msgspec.msgpack.encode(content))], kind)[0]
+
+    row = {"index": index, "writer": writer, "first": numbers[0], "last": numbers[-1], "time": log.clock.now().isoformat()}
+    sealed = {"sealed": seal(salted, PREDICTIONS), "inputs": None if inputs is None else seal(inputs, INPUTS)}
+    tx.execute(GROUPS.insert().values(**row, commitments=commitments, **sealed))
+    return index
+
+
+class Decisions:
+    """Reading predictions back, and forgetting them."""
+
+    def __init__(self, log: AuditLog) -> None:
+        self.log = log
+
+    def find(self, identifier: str) -> tuple[Prediction, bytes | None]:
+        """(prediction, its rows where they were kept) of a request id.
+
+        Raises:
+            ConfigError: there is none, or its time is over. VerificationError: it is not what the log committed to.
+        """
+        writer, number = numbered(identifier)
+        near = (GROUPS.c.writer == writer, GROUPS.c.first <= number, GROUPS.c.last >= number)
+        with self.log.store.reading() as tx:
+            over = False
+            for row in tx.execute(sa.select(GROUPS).where(*near)).all():
+                group = self._opened(tx, row)
+                over |= not group.predictions
+                for place, (_, body) in enumerate(group.predictions):
+                    prediction = msgspec.json.decode(body, type=Prediction)
+                    if prediction.id == identifier:
+                        self._require_committed(group)
+                        return prediction, self._inputs(tx, row, place)
+        raise ConfigError(
+            f"no prediction {identifier!r}" + (" is kept any more" if over else ""),
+            hint="[serve] keep_days says how long they are kept" if over else "only calls to infer have one; see x-request-id",
+        )
+
+    def newest(self, count: int) -> Iterator[Prediction]:
+        """The last predictions, newest first."""
+        query = sa.select(GROUPS).where(GROUPS.c.sealed.is_not(None)).order_by(GROUPS.c.index.desc())
+        start = None
+        while count > 0:
+            with self.log.store.reading() as tx:
+                rows = tx.execute((query if start is None else query.where(GROUPS.c.index < start)).limit(_BATCH)).all()
+                groups = [self._opened(tx, row) for row in rows]
+            for group in groups:
+                for _, body in reversed(group.predictions):
+                    yield msgspec.json.decode(body, type=Prediction)
+                    count -= 1
+                    if not count:
+                        return
+            if not rows:
+                return
+            start = rows[-1].index
+
+    def check(self) -> int:
+        """Verify every group against the log; returns how many predictions there are.
+
+        Raises:
+            VerificationError: a prediction was changed or removed before its time.
+        """
+        count, start = 0, -1
+        while True:
+            with self.log.store.reading() as tx:
+                rows = tx.execute(sa.select(GROUPS).where(GROUPS.c.index > start).order_by(GROUPS.c.index).limit(_BATCH)).all()
+                groups = [self._opened(tx, row) for row in rows]
+            for group in groups:
+                self._require_committed(group)
+                count += len(group.commitments) // HASH
+            if not rows:
+                return count
+            start = rows[-1].index
+
+    def forget(self, predictions_before: str, inputs_before: str) -> int:
+        """Delete predictions, and the rows kept with them, that are older than these times (ISO 8601); returns how many groups changed.
+
+        The commitments stay, so that the log still verifies.
+        """
+        with self.log.store.transaction() as tx:
+            old = (GROUPS.c.time < inputs_before, GROUPS.c.inputs.is_not(None))
+            changed = tx.execute(GROUPS.update().where(*old).values(inputs=None)).rowcount
+            old = (GROUPS.c.time < predictions_before, GROUPS.c.sealed.is_not(None))
+            return int(changed + tx.execute(GROUPS.update().where(*old).values(sealed=None, inputs=None)).rowcount)
+
+    def outcome(self, identifier: str) -> Any | None:
+        """What really was, as `feedback` told; None when nobody has."""
+        with self.log.store.reading() as tx:
+            index = tx.execute(sa.select(OUTCOMES.c.index).where(OUTCOMES.c.request == identifier)).scalar()
+        return None if index is None else next(self.log.entries(index)).detail["outcome"]
+
+    def feedback(self, principal: str, identifier: str, outcome: list[str]) -> Prediction:
+        """Attach what really was to a request; ConfigError when it has that already or the number of rows is another."""
+        prediction, _ = self.find(identifier)
+        if len(outcome) != prediction.rows:
+            raise ConfigError(f"the request had {prediction.rows} rows, {len(outcome)} outcomes are given", hint="one a row, in order")
+        with self.log.store.transaction() as tx:
+            if tx.execute(sa.select(OUTCOMES.c.index).where(OUTCOMES.c.request == identifier)).first():
+                raise ConfigError(f"{identifier} has its outcome already", hint="an outcome is told once")
+            detail = {"request": identifier, "outcome": outcome}
+            index = self.log.append(tx, principal, "model:feedback", f'Model::"{prediction.model}"', "done", detail)
+            tx.execute(OUTCOMES.insert().values(request=identifier, index=index))
+        return prediction
+
+    def _opened(self, tx: sa.Connection, row: Any) -> Group:
+        if row.sealed is None:
+            return Group(row.index, [], row.commitments)
+        _, content = self.log.bodies.open(tx, row.index, row.sealed, PREDICTIONS)
+        group = Group(row.index, msgspec.msgpack.decode(content, type=list[tuple[bytes, bytes]]), row.commitments)
+        if b"".join(bytes.fromhex(sha256(salt + body)) for salt, body in group.predictions) != row.commitments:
+            raise VerificationError(f"predictions of log entry {row.index} were changed after they were written", hint="restore a backup")
+        return group
+
+    def _inputs(self, tx: sa.Connection, row: Any, place: int) -> bytes | None:
+        if row.inputs is None:
+            return None
+        _, content = self.log.bodies.open(tx, row.index, row.inputs, INPUTS)
+        return msgspec.msgpack.decode(content, type=list[bytes])[place]
+
+    def _require_committed(self, group: Group) -> None:
+        entry = next(self.log.entries(group.index), None)
+        if entry is None or entry.action != ACTION or entry.detail["commitments"] != sha256(group.commitments):
+            raise VerificationError(f"log entry {group.index} does not commit to the predictions beside it", hint="restore a backup")

@@ -1,0 +1,169 @@
+"""Same-turn micro-batching: requests that arrive in one turn of the event loop share one run of the model.
+
+There is no timer, so a request that is alone waits for nobody. A model that takes long runs in a thread; what arrives
+meanwhile is the next batch.
+"""
+
+import asyncio
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from casemate.core.errors import RequestError
+from casemate.serve.endpoint import Endpoint, joined
+from casemate.serve.screen import Unfit
+from casemate.serve.types import Array, Asked
+
+MOST_ROWS = 1024
+"""Rows from which a batch takes no further request."""
+
+
+class TooLate(RequestError):
+    """The answer was not ready by the deadline."""
+
+    code = "CM-DEADLINE"
+    http_status = 503
+    who = "the gateway's operator, if it happens often"
+
+
+@dataclass(slots=True)
+class Job:
+    """One request on its way through a model."""
+
+    asked: Asked
+    began: float
+    """`time.perf_counter()` when the request came."""
+    context: Any
+    """Whose it is; the batcher only hands it on."""
+    done: asyncio.Future[Any]
+
+
+class Ears(Protocol):
+    """Hears how jobs ended."""
+
+    def answered(self, endpoint: Endpoint, job: Job, codes: list[int], probabilities: Array, noticed: dict[str, int]) -> None:
+        """The model has spoken: class numbers [n], probabilities float32 [n, k], and rows that each guard noticed."""
+
+    def failed(self, endpoint: Endpoint, job: Job, fault: Exception, noticed: dict[str, int]) -> None:
+        """The job was refused or could not be done."""
+
+
+class Batcher:
+    """The queue before one model version."""
+
+    def __init__(self, endpoint: Endpoint, deadline: float, ears: Ears) -> None:
+        """Wait for work.
+
+        Args:
+            endpoint: the model.
+            deadline: seconds from a request's arrival after which it is not worth an answer.
+            ears: hears how each job ended.
+        """
+        self.endpoint = endpoint
+        self._deadline = deadline
+        self._answered, self._failed = ears.answered, ears.failed
+        self._queue: deque[Job] = deque()
+        self._busy = False
+
+    def submit(self, job: Job) -> None:
+        """Take a job; `ears` will hear of it."""
+        if not self._queue and not self._busy:
+            # Two hops: one more look at the sockets gets the requests in that have arrived by now.
+            loop = asyncio.get_running_loop()
+            loop.call_soon(loop.call_soon, self._drain)
+        self._queue.append(job)
+
+    def _drain(self) -> None:
+        if self._busy:
+            return
+        while self._queue:
+            jobs, count, late = [], 0, time.perf_counter() - self._deadline
+            while self._queue and (not jobs or count + self._queue[0].asked.count <= MOST_ROWS):
+                job = self._queue.popleft()
+                if job.done.done():
+                    continue
+                if job.began < late:
+                    self._failed(self.endpoint, job, TooLate("the answer was not ready in time"), {})
+                    continue
+                jobs.append(job)
+                count += job.asked.count
+            if not jobs:
+                continue
+            if self.endpoint.in_thread(count):
+                self._busy = True
+                running = asyncio.get_running_loop().run_in_executor(None, self._run, jobs)
+                running.add_done_callback(lambda future, jobs=jobs: self._finished(jobs, future))  # type: ignore[misc]
+                return
+            try:
+                found = self._run(jobs)
+            except Exception as error:  # noqa: BLE001 - a model may raise anything; its callers must hear of it
+                self._one_by_one(jobs, error)
+                continue
+            self._tell(jobs, *found)
+
+    def _finished(self, jobs: list[Job], future: Any) -> None:
+        self._busy = False
+        if future.exception() is not None:
+            self._one_by_one(jobs, future.exception())
+        else:
+            self._tell(jobs, *future.result())
+        self._drain()
+
+    def _one_by_one(self, jobs: list[Job], error: Exception) -> None:
+        """What fails a whole batch may be one request's rows: the others are asked about alone."""
+        for job in jobs:
+            try:
+                if len(jobs) == 1:
+                    raise error
+                found = self._run([job])
+            except Exception as fault:  # noqa: BLE001 - as above
+                self._failed(self.endpoint, job, fault, {})
+                continue
+            self._tell([job], *found)
+
+    def _run(self, jobs: list[Job]) -> tuple[dict[int, tuple[str, dict[str, int]]], dict[int, dict[str, int]], list[int], Array]:
+        """(per refused job why and what was noticed, per other job what was noticed, class numbers, probabilities)."""
+        rows = joined([job.asked.rows for job in jobs])
+        marks, words = self.endpoint.screen(rows)
+        if not marks:
+            codes, probabilities = self.endpoint.predict(rows)
+            return {}, {}, codes.tolist(), probabilities
+        refused, noticed, start = {}, {}, 0
+        for place, job in enumerate(jobs):
+            end = start + job.asked.count
+            counts = {name: int(mark[start:end].sum()) for name, mark in marks.items()}
+            counts = {name: count for name, count in counts.items() if count}
+            if self.endpoint.screen.refuses(counts) is None:
+                noticed[place] = counts
+            else:
+                refused[place] = (words(start, end), counts)
+            start = end
+        good = [job.asked.rows for place, job in enumerate(jobs) if place not in refused]
+        if not good:
+            return refused, noticed, [], np.empty((0, 0), np.float32)
+        codes, probabilities = self.endpoint.predict(joined(good))
+        return refused, noticed, codes.tolist(), probabilities
+
+    def _tell(
+        self,
+        jobs: list[Job],
+        refused: dict[int, tuple[str, dict[str, int]]],
+        noticed: dict[int, dict[str, int]],
+        codes: list[int],
+        probabilities: Array,
+    ) -> None:
+        start = 0
+        for place, job in enumerate(jobs):
+            if place in refused:
+                why, counts = refused[place]
+                self._failed(self.endpoint, job, Unfit(why), counts)
+                continue
+            end = start + job.asked.count
+            try:
+                self._answered(self.endpoint, job, codes[start:end], probabilities[start:end], noticed.get(place, {}))
+            except Exception as error:  # noqa: BLE001 - one answer that cannot be written must not fail its neighbours
+                self._failed(self.endpoint, job, error, {})
+            start = end

@@ -1,0 +1,168 @@
+"""The HTTP edge: uvicorn's protocol with limits on heads, client certificates told to the application, and the ASGI adapter."""
+
+import asyncio
+import time
+from typing import Any
+
+import uvicorn
+from cryptography import x509
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from casemate.controls.audit.commit import GroupCommit
+from casemate.controls.keys.pki import client_of
+from casemate.core.digest import sha256
+from casemate.serve.app import Gateway
+from casemate.serve.bodies import BODY_SECONDS, Receive, Scope
+
+MAX_HEAD = 64 * 1024
+HEAD_SECONDS = 10.0
+IDLE_SECONDS = 5
+SWEEP_SECONDS = 1.0
+Send = Any
+
+
+class App:
+    """The gateway as an ASGI application."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, or the start and the end of the server."""
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await _lifespan(receive, send)
+            return
+        reply = await self.gateway.handle(scope, receive)
+        headers = [*reply.headers, (b"content-length", b"%d" % len(reply.body))]
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else reply.body})
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        else:
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+
+
+class Revocations:
+    """Which client certificates are no longer good; looked up twice a second."""
+
+    LOOK_SECONDS = 0.5
+    BLIND_SECONDS = 10.0
+    """After so long without a list, every new connection is refused."""
+
+    def __init__(self, look: Any, audit: GroupCommit) -> None:
+        self._look = look
+        self._audit = audit
+        self._serials: frozenset[int] = look()
+        self._blind = 0
+
+    def refuses(self, serial: int | None) -> bool:
+        """Whether a connection with this certificate must end; the refusal is recorded."""
+        if serial is not None and serial not in self._serials and self._blind * self.LOOK_SECONDS < self.BLIND_SECONDS:
+            return False
+        shown = "none" if serial is None else format(serial, "x")
+        self._audit.append(f'Certificate::"{shown}"', "gateway:connect", 'Project::"gateway"', "denied", {"reason": "revoked"})
+        return True
+
+    async def watch(self, connections: Any) -> None:
+        """Keep the list fresh, and end open connections whose certificate was revoked."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self.LOOK_SECONDS)
+            try:
+                found = await loop.run_in_executor(None, self._look)
+            except Exception:  # noqa: BLE001 - whatever it was: without a list nobody new gets in
+                self._blind += 1
+                continue
+            self._blind = 0
+            fresh, self._serials = found - self._serials, found
+            for connection in [connection for connection in connections if getattr(connection, "serial", None) in fresh]:
+                self.refuses(connection.serial)
+                connection.transport.abort()
+
+
+class Bounded(HttpToolsProtocol):
+    """uvicorn's protocol with a limit on the size of a request's head and on the time that head and body may take."""
+
+    revocations: Revocations | None = None
+    serial: int | None = None
+    """Serial number of the client's certificate."""
+    thumbprint: str | None = None
+    """SHA-256 of the client's certificate."""
+    service: str | None = None
+    """The name that the certificate gives its client."""
+    late: float = 0.0
+    """`time.monotonic()` from which `sweep` ends the connection; 0 while nothing is due."""
+
+    def connection_made(self, transport: Any) -> None:
+        """Start the clock for the first head; a client whose certificate was revoked goes no further."""
+        super().connection_made(transport)
+        if self.revocations is not None:
+            presented = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
+            if presented:
+                certificate = x509.load_der_x509_certificate(presented)
+                self.serial, self.thumbprint, self.service = certificate.serial_number, sha256(presented), client_of(certificate)
+            if self.revocations.refuses(self.serial):
+                transport.abort()
+        self._head_bytes, self._heads, self._in_head = 0, 0, True
+        self.late = time.monotonic() + HEAD_SECONDS
+
+    def data_received(self, data: bytes) -> None:
+        """Count the bytes of a head that is still not complete."""
+        heads, in_head = self._heads, self._in_head
+        super().data_received(data)
+        if in_head and self._heads == heads:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD:
+                self.transport.abort()
+
+    def on_message_begin(self) -> None:
+        """Start the clock for a further head."""
+        self.late = time.monotonic() + HEAD_SECONDS
+        super().on_message_begin()
+        self.scope["certificate"] = self.thumbprint  # type: ignore[typeddict-unknown-key] # what the application binds tokens to
+        self.scope["service"] = self.service  # type: ignore[typeddict-unknown-key]
+
+    def on_headers_complete(self) -> None:
+        """Stop counting: what follows is the body, whose size the application bounds."""
+        self.late = time.monotonic() + BODY_SECONDS + HEAD_SECONDS
+        self._head_bytes, self._heads, self._in_head = 0, self._heads + 1, False
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The next bytes are a head again."""
+        self.scope["whole"] = True  # type: ignore[typeddict-unknown-key] # the application needs no clock for this body
+        super().on_message_complete()
+        self._in_head, self.late = True, 0.0
+
+
+async def sweep(connections: Any) -> None:
+    """End connections whose head or body takes too long, for ever. One look a second costs less than a timer a request."""
+    while True:
+        await asyncio.sleep(SWEEP_SECONDS)
+        now = time.monotonic()
+        for connection in [connection for connection in connections if connection.late and connection.late < now]:
+            connection.transport.abort()
+
+
+def settings(app: Any, protocol: type[Bounded], **more: Any) -> uvicorn.Config:
+    """What every server of casemate tells uvicorn."""
+    return uvicorn.Config(
+        app,
+        http=protocol,
+        ws="none",
+        loop="uvloop",
+        interface="asgi3",
+        access_log=False,
+        log_level="error",
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=IDLE_SECONDS,
+        **more,
+    )

@@ -1,0 +1,37 @@
+"""What a caller is told of an answer: all of it, the best classes, or the class alone; rounded if so configured.
+
+The less a caller sees, the more questions it takes to copy the model or to tell who was in the training data
+(Tramèr et al., Stealing Machine Learning Models via Prediction APIs, USENIX Security 2016).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from casemate.config import OutputsTable
+from casemate.serve.types import Array
+
+NAMES = ("label", "probabilities", "top", "top_probabilities")
+LABEL_ONLY = OutputsTable(show="label")
+
+
+def shown(classes: Sequence[str], codes: list[int], probabilities: Array, table: OutputsTable) -> dict[str, Any]:
+    """The outputs by name.
+
+    Args:
+        classes: names of the classes.
+        codes: class numbers [n].
+        probabilities: float32 [n, k].
+        table: what may be seen.
+    """
+    labels = [classes[code] for code in codes]
+    if table.show == "label":
+        return {"label": labels}
+    if table.digits is not None:
+        probabilities = np.round(probabilities, table.digits)
+    if table.show == "all":
+        return {"label": labels, "probabilities": probabilities}
+    best = np.argsort(-probabilities, axis=1, kind="stable")[:, : table.top]
+    names = [classes[code] for code in best.ravel()]
+    return {"label": labels, "top": names, "top_probabilities": np.take_along_axis(probabilities, best, axis=1)}

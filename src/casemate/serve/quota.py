@@ -1,0 +1,205 @@
+"""What callers may use: requests a minute, requests at once, rows over days; and whether their rows look like probing.
+
+Workers and gateways on one catalogue write down what they served twice a second and read what the others did, so a limit holds
+for all of them together but for that half second, and no restart forgives anything. The rate is a sliding window: the share
+of the last minute that still counts, and this minute.
+
+Probing is how models are copied or turned inside out: rows unlike the training data, and rows that differ from the one before in
+a single feature (Juuti et al., PRADA: Protecting Against DNN Model Stealing Attacks, EuroS&P 2019).
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import sqlalchemy as sa
+
+from casemate.config import LimitsTable
+from casemate.core.clock import Clock
+from casemate.core.errors import RequestError
+from casemate.core.frame import Rows
+from casemate.core.store import METADATA, Store
+from casemate.serve.types import Array
+
+USE = sa.Table(
+    "serving_use",
+    METADATA,
+    sa.Column("principal", sa.String, primary_key=True),
+    sa.Column("model", sa.String, primary_key=True),
+    sa.Column("span", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("window", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("requests", sa.BigInteger, nullable=False),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("odd", sa.BigInteger, nullable=False),
+)
+MINUTE, DAY = 60, 86400
+FLUSH_SECONDS = 0.5
+LEAST_ROWS = 200
+"""Rows in a day before anything is called probing."""
+Key = tuple[str, str, int]
+"""Principal or token, model (empty for a rate), span in seconds."""
+
+
+class TooMany(RequestError):
+    """A limit of the caller is used up."""
+
+    code = "CM-RATE"
+    http_status = 429
+
+    def __init__(self, message: str, *, limit: str, wait: int) -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.wait = wait
+
+
+@dataclass(slots=True)
+class _Counted:
+    window: int
+    known: int
+    """Of everybody, in this window, when last read."""
+    before: int
+    """Of everybody, in the windows before it that still count."""
+    own: int = 0
+    """Since then, here."""
+
+
+class Quota:
+    """Counts what callers use."""
+
+    def __init__(self, store: Store, clock: Clock, table: LimitsTable, alarm: Callable[[str, str], None]) -> None:
+        """Start with what the catalogue knows.
+
+        Args:
+            store: the catalogue.
+            clock: for the windows.
+            table: the limits.
+            alarm: hears (principal, message) of probing; may block.
+        """
+        self.store, self.clock, self.table = store, clock, table
+        self._alarm = alarm
+        self._busy: Counter[str] = Counter()
+        self._counted: dict[Key, _Counted] = {}
+        self._unwritten: dict[tuple[str, str, int, int], list[int]] = {}
+        self._last: dict[tuple[str, str], Array] = {}
+
+    def rate(self, key: str, limit: int) -> None:
+        """One more request of a token or principal; TooMany when that is more than `limit` a minute."""
+        now = self.clock.now().timestamp()
+        counted = self._of((key, "", MINUTE), now)
+        used = counted.before * (1 - now % MINUTE / MINUTE) + counted.known + counted.own
+        if used >= limit:
+            raise TooMany("more requests than this caller may make in a minute", limit="rate", wait=1)
+        self._add((key, "", MINUTE), counted, 1, 0, 0)
+
+    def enter(self, uid: str, model: str, rows: int) -> None:
+        """A request to a model begins; TooMany when the caller has too many at once or no rows left. `leave` must follow."""
+        if self._busy[uid] >= self.table.concurrent:
+            raise TooMany("too many requests of this caller at the same time", limit="concurrent", wait=1)
+        if self.table.rows is not None:
+            counted = self._of((uid, model, DAY), self.clock.now().timestamp())
+            if counted.before + counted.known + counted.own + rows > self.table.rows:
+                raise TooMany(
+                    f"this caller's {self.table.rows} rows in {self.table.days} days are used up; the model's owner can raise [serve.limits] rows",
+                    limit="rows",
+                    wait=3600,
+                )
+        self._busy[uid] += 1
+
+    def leave(self, uid: str) -> None:
+        """A request has ended."""
+        self._busy[uid] -= 1
+        if not self._busy[uid]:
+            del self._busy[uid]
+
+    def served(self, uid: str, model: str, rows: Rows, count: int, noticed: int) -> None:
+        """Rows were answered, of which guards noticed some."""
+        odd = noticed
+        if not isinstance(rows, dict):
+            last = self._last.get((uid, model))
+            if len(self._last) > 10_000:
+                self._last.clear()
+            self._last[uid, model] = rows[-1]
+            if last is not None and len(last) > 1 and np.count_nonzero(rows[0] != last) == 1:
+                odd += 1
+            if count > 1 and len(rows[0]) > 1:
+                odd += int(((rows[1:] != rows[:-1]).sum(axis=1) == 1).sum())
+        key = (uid, model, DAY)
+        self._add(key, self._of(key, self.clock.now().timestamp()), 1, count, min(odd, count))
+
+    def _add(self, key: Key, counted: _Counted, requests: int, rows: int, odd: int) -> None:
+        counted.own += rows if key[2] == DAY else requests
+        row = self._unwritten.setdefault((*key, counted.window), [0, 0, 0])
+        row[0] += requests
+        row[1] += rows
+        row[2] += odd
+
+    def _of(self, key: Key, now: float) -> _Counted:
+        window = int(now) // key[2]
+        found = self._counted.get(key)
+        if found is not None and found.window == window:
+            return found
+        if len(self._counted) > 10_000:
+            self._counted.clear()
+        with self.store.reading() as tx:
+            found = self._counted[key] = self._read(tx, key, window)
+        found.own = sum(row[1 if key[2] == DAY else 0] for (*name, _), row in self._unwritten.items() if tuple(name) == key)
+        return found
+
+    def _read(self, tx: sa.Connection, key: Key, window: int) -> _Counted:
+        amount = USE.c.rows if key[2] == DAY else USE.c.requests
+        kept = self.table.days if key[2] == DAY else 2
+        where = (USE.c.principal == key[0], USE.c.model == key[1], USE.c.span == key[2], USE.c.window > window - kept)
+        found: dict[int, int] = {row.window: int(row[1]) for row in tx.execute(sa.select(USE.c.window, amount).where(*where))}
+        return _Counted(window, found.pop(window, 0), sum(found.values()))
+
+    async def watch(self) -> None:
+        """Write down and read, for ever."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            try:
+                await self.flush(loop)
+            except Exception:  # noqa: BLE001, S112 - what could not be written is kept and counts here; the next turn tries again
+                continue
+
+    async def flush(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Write down what was served, and read what all have served."""
+        if not self._unwritten:
+            return
+        taken, self._unwritten = self._unwritten, {}
+        try:
+            totals = await loop.run_in_executor(None, self._write, taken)
+        except BaseException:
+            for name, row in taken.items():
+                kept = self._unwritten.setdefault(name, [0, 0, 0])
+                for place, value in enumerate(row):
+                    kept[place] += value
+            raise
+        for key, counted in totals.items():
+            here = self._counted.get(key)
+            if here is not None and here.window == counted.window:
+                here.known, here.before = counted.known, counted.before
+                row = self._unwritten.get((*key, here.window), [0, 0, 0])
+                here.own = row[1 if key[2] == DAY else 0]
+
+    def _write(self, taken: dict[tuple[str, str, int, int], list[int]]) -> dict[Key, _Counted]:
+        suspects: dict[str, str] = {}
+        with self.store.transaction() as tx:
+            for (principal, model, span, window), (requests, rows, odd) in taken.items():
+                where = (USE.c.principal == principal, USE.c.model == model, USE.c.span == span, USE.c.window == window)
+                added = {"requests": USE.c.requests + requests, "rows": USE.c.rows + rows, "odd": USE.c.odd + odd}
+                if tx.execute(USE.update().where(*where).values(**added)).rowcount == 0:
+                    new = {"principal": principal, "model": model, "span": span, "window": window}
+                    tx.execute(USE.insert().values(**new, requests=requests, rows=rows, odd=odd))
+                    oldest = window - (367 if span == DAY else 2)
+                    tx.execute(USE.delete().where(*where[:3], USE.c.window < oldest))
+                if span == DAY:
+                    total = tx.execute(sa.select(USE.c.rows, USE.c.odd).where(*where)).one()
+                    if total.rows >= LEAST_ROWS and total.odd > self.table.probing * total.rows:
+                        suspects[principal] = f"{total.odd} of {total.rows} rows that were asked of {model} today look like probing"
+            totals = {(*key, span): self._read(tx, (*key, span), window) for (*key, span, window) in taken}  # type: ignore[misc]
+        for principal, message in suspects.items():
+            self._alarm(principal, message)
+        return totals

@@ -1,0 +1,104 @@
+"""The guard on inputs: what the pinned schema does not allow, and rows unlike those that the model was trained on.
+
+`unusual` is the Mahalanobis distance to the training rows under a shrunk covariance, measured when the model was assessed and
+signed with it (P. C. Mahalanobis, On the generalised distance in statistics, 1936; Ledoit and Wolf, 2004).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from casemate.config import GuardTable
+from casemate.core.errors import RequestError
+from casemate.core.frame import Rows
+from casemate.core.types import MISSING_CATEGORY, Profile, Schema
+from casemate.serve.types import Array
+
+
+class Unfit(RequestError):
+    """The values are not what the model may be asked about."""
+
+    code = "CM-INPUT"
+    http_status = 422
+
+
+class Screen:
+    """Looks at the rows of several requests at once."""
+
+    def __init__(self, schema: Schema, profile: Profile | None, table: GuardTable) -> None:
+        """Prepare the limits.
+
+        Args:
+            schema: pinned with the model.
+            profile: what training rows are like; without it nothing is unusual.
+            table: what happens to what is noticed.
+        """
+        self.table = table
+        self.features = schema.features
+        numbers = [column for column in self.features if column.type != "category"]
+        self.names = [column.name for column in numbers]
+        self.lows = np.array([-np.inf if column.min is None else column.min for column in numbers])
+        self.highs = np.array([np.inf if column.max is None else column.max for column in numbers])
+        self.required = np.array([not column.nullable for column in numbers], dtype=bool)
+        self.known = {column.name: {*(column.categories or []), *([MISSING_CATEGORY] if column.nullable else [])} for column in schema.categories}
+        self.profile = profile if profile is not None and profile.limit > 0 and numbers else None
+        if self.profile is not None:
+            self.mean, self.scale = np.array(self.profile.mean), np.array(self.profile.scale)
+            self.whiten = np.array(self.profile.whiten)
+
+    def __call__(self, rows: Rows) -> tuple[dict[str, Array], Callable[[int, int], str]]:
+        """(per guard the rows that it noticed, bool [n]; what is wrong with rows `start` to `end`, in words).
+
+        Guards: `missing` and `infinite` (always refused), `unknown` category, `outside` the schema's limits, `unusual`.
+        """
+        noticed: dict[str, Array] = {}
+        if self.names:
+            matrix = np.column_stack([rows[name] for name in self.names]) if isinstance(rows, dict) else rows
+            inside = (matrix >= self.lows) & (matrix <= self.highs)
+            if not inside.all():  # a missing value is not inside either
+                missing = np.isnan(matrix)
+                for name, wrong in (("missing", missing & self.required), ("infinite", np.isinf(matrix)), ("outside", ~inside & ~missing)):
+                    if wrong.any():
+                        noticed[name] = wrong.any(axis=1)
+                if missing.any():
+                    matrix = np.where(missing, self.mean, matrix) if self.profile is not None else matrix
+            if self.profile is not None and "infinite" not in noticed:
+                scaled = (matrix - self.mean) * self.scale
+                scaled = scaled @ self.whiten if len(self.whiten) else scaled
+                distance = np.einsum("ij,ij->i", scaled, scaled)
+                if distance.max() > self.profile.limit:
+                    noticed["unusual"] = distance > self.profile.limit
+        if isinstance(rows, dict):
+            for name, known in self.known.items():
+                wrong = np.fromiter((value not in known for value in rows[name]), dtype=bool, count=len(rows[name]))
+                if wrong.any():
+                    kind = "missing" if all(value == MISSING_CATEGORY for value in rows[name][wrong]) else "unknown"
+                    noticed[kind] = noticed.get(kind, False) | wrong
+        return noticed, lambda start, end: self._words(rows, start, end)
+
+    def refuses(self, noticed: dict[str, int]) -> str | None:
+        """The first guard for which these rows are refused."""
+        for name in noticed:
+            if name in ("missing", "infinite") or getattr(self.table, name) == "refuse":
+                return name
+        return None
+
+    def _words(self, rows: Rows, start: int, end: int) -> str:
+        """Which input is wrong in a request's rows, and how; no value is quoted."""
+        for place, column in enumerate(self.features):
+            values: Any = (rows[column.name] if isinstance(rows, dict) else rows[:, place])[start:end]
+            if column.type == "category":
+                known = self.known[column.name]
+                for value in values:
+                    if value not in known:
+                        return f"input {column.name!r} " + ("is missing in a row" if value == MISSING_CATEGORY else "has an unknown category")
+                continue
+            if np.isinf(values).any():
+                return f"input {column.name!r} has an infinite value"
+            if not column.nullable and np.isnan(values).any():
+                return f"input {column.name!r} is missing in a row; it was never missing in training"
+            low, high = (-np.inf if column.min is None else column.min), (np.inf if column.max is None else column.max)
+            if self.table.outside == "refuse" and ((values < low) | (values > high)).any():
+                return f"input {column.name!r} is outside what the schema allows ({low:g} to {high:g})"
+        return "a row is unlike those that the model was trained on"

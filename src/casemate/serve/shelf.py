@@ -1,0 +1,254 @@
+"""What is served under which name: models by alias, their live version, canary and shadow; kept up to date while requests go on.
+
+Nothing gets here that was not verified, and what is here is verified again and again: a model that turns bad is withdrawn, the
+others go on. A change swaps whole endpoints, so a request that has begun ends on the version that it began on.
+"""
+
+import asyncio
+import functools
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from casemate.core.errors import ConfigError, Error, RefusedError, VerificationError
+from casemate.project import Project
+from casemate.serve.batch import Batcher, Ears
+from casemate.serve.endpoint import Endpoint
+from casemate.serve.metrics import Metrics
+from casemate.stages.release.rollout import Part, Released
+
+LOOK_SECONDS = 0.25
+JUDGE_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class Statistics:
+    """What one version did since it was put here."""
+
+    answers: int = 0
+    failures: int = 0
+    rows: int = 0
+    refused: int = 0
+    """Rows in requests that guards refused."""
+    seconds: float = 0.0
+    labels: dict[int, int] = field(default_factory=dict)
+
+
+class Version:
+    """One version with its queue."""
+
+    def __init__(self, endpoint: Endpoint, part: Part, deadline: float, ears: Ears) -> None:
+        self.endpoint = endpoint
+        self.part: Part = part
+        self.batcher = Batcher(endpoint, deadline, ears)
+        self.seen = Statistics()
+
+
+@dataclass
+class Served:
+    """What stands under one name."""
+
+    alias: str
+    model: str
+    """The model's own name: what policy decides on."""
+    pinned: int | None
+    """The version that configuration names."""
+    live: Version | None = None
+    canary: Version | None = None
+    shadow: Version | None = None
+    share: float = 0.0
+    principals: frozenset[str] = frozenset()
+    turn: float = 0.0
+    """Adds up the canary's share; each time it passes 1 the canary answers."""
+
+    def choose(self, uid: str) -> Version | None:
+        """The version that answers this caller now."""
+        if self.canary is not None:
+            if uid in self.principals:
+                return self.canary
+            self.turn += self.share
+            if self.turn >= 1.0:
+                self.turn -= 1.0
+                return self.canary
+        return self.live
+
+    def version(self, number: str) -> Version | None:
+        """A version by its number, if callers may ask for it."""
+        for version in (self.live, self.canary):
+            if version is not None and version.endpoint.version == number:
+                return version
+        return None
+
+    def versions(self) -> list[Version]:
+        """All of them."""
+        return [version for version in (self.live, self.canary, self.shadow) if version is not None]
+
+
+class Shelf:
+    """The names that a gateway serves."""
+
+    def __init__(self, project: Project, metrics: Metrics, ears: Ears, incident: Callable[[str, str, str], None]) -> None:
+        """Nothing is loaded yet.
+
+        Args:
+            project: whose models.
+            metrics: where versions are counted.
+            ears: hears how requests end.
+            incident: hears (model, event, message) of what a person must look at; may block.
+        """
+        self.project = project
+        self.table = project.config.serve
+        self._metrics, self._ears, self._incident = metrics, ears, incident
+        named = self.table.models or {project.config.project.name: project.config.project.name}
+        self.served: dict[str, Served] = {}
+        for alias, reference in named.items():
+            model, _, version = reference.partition("@")
+            if version and not version.isdigit():
+                raise ConfigError(f"[serve.models] {alias}: {reference!r} is no NAME or NAME@VERSION", hint="such as wdbc@3")
+            self.served[alias] = Served(alias, model, int(version) if version else None)
+        self._releases: list[Released] = []
+        self._looked = -math.inf
+
+    def load(self) -> None:
+        """Verify and load everything; raises what is wrong with the first model that cannot be served."""
+        releases = self.project.rollouts.all()
+        for served in self.served.values():
+            self._apply(served, {part: self._endpoint(reference) for part, reference in self._wanted(served, releases).items()}, releases)
+        self._releases, self._looked = releases, time.monotonic()
+
+    @property
+    def references(self) -> list[str]:
+        """What is live, as `NAME@VERSION`."""
+        return [served.live.endpoint.reference for served in self.served.values() if served.live is not None]
+
+    def _wanted(self, served: Served, releases: list[Released]) -> dict[Part, str]:
+        if served.pinned is not None:
+            return {"live": f"{served.model}@{served.pinned}"}
+        wanted: dict[Part, str] = {released.part: released.reference for released in releases if released.model == served.model}
+        if "live" not in wanted:
+            kept = served.live.endpoint.reference if served.live is not None else served.model
+            wanted["live"] = self.project.registry.get(kept).reference
+        return wanted
+
+    def _endpoint(self, reference: str) -> Endpoint:
+        """A model from the registry: approved, verified, signed for this stage, loaded."""
+        self.project.require_approved(reference)
+        verified = self.project.registry.verify(reference)
+        if verified.card.stage != self.table.stage:
+            raise RefusedError(
+                f"{reference} is signed for the stage {verified.card.stage!r}, this gateway serves {self.table.stage!r}",
+                hint="set [release] stage and run, or [serve] stage",
+            )
+        return Endpoint.load(verified, self.table)
+
+    def _apply(self, served: Served, endpoints: dict[Part, Endpoint], releases: list[Released]) -> None:
+        """Swap in what is new; what stays keeps its queue and its counts."""
+        before = {version.endpoint.reference: version for version in served.versions()}
+        for part in ("live", "canary", "shadow"):
+            endpoint = endpoints.get(part)
+            version = None
+            if endpoint is not None:
+                version = before.get(endpoint.reference)
+                if version is None or version.endpoint is not endpoint:
+                    version = Version(endpoint, part, self.table.deadline, self._ears)
+                version.part = part
+            setattr(served, part, version)
+        canary = next((one for one in releases if one.model == served.model and one.part == "canary"), None)
+        served.share = canary.share if canary is not None else 0.0
+        served.principals = frozenset(canary.principals) if canary is not None else frozenset()
+        for version in before.values():
+            self._metrics.gauges.pop(("casemate_model", served.model, version.endpoint.version, version.part), None)
+        for version in served.versions():
+            self._metrics.gauges["casemate_model", served.model, version.endpoint.version, version.part] = 0 if version.endpoint.withdrawn else 1
+
+    async def watch(self) -> None:
+        """Follow what is released, verify what is served, judge canaries; for ever."""
+        judged = time.monotonic()
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                releases = await self._aside(self.project.rollouts.all)
+                if releases != self._releases:
+                    await self._follow(releases)
+                if time.monotonic() - self._looked >= self.table.verify_minutes * 60:
+                    self._looked = time.monotonic()
+                    await self.verify()
+                if time.monotonic() - judged >= JUDGE_SECONDS:
+                    judged = time.monotonic()
+                    await self._judge()
+            except Exception:  # noqa: BLE001, S112 - the catalogue may be away for a moment; what is served goes on and the next turn looks again
+                continue
+
+    async def _aside(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(None, functools.partial(work, *arguments))
+
+    async def _follow(self, releases: list[Released]) -> None:
+        for served in self.served.values():
+            here = {version.endpoint.reference: version.endpoint for version in served.versions()}
+            endpoints: dict[Part, Endpoint] = {}
+            wanted = await self._aside(self._wanted, served, releases)
+            for part, reference in wanted.items():
+                try:
+                    endpoints[part] = here.get(reference) or await self._aside(self._endpoint, reference)
+                except Error as error:
+                    await self._aside(self._incident, reference, "model:not-loaded", error.message)
+                    if part == "live" and served.live is not None:
+                        endpoints["live"] = served.live.endpoint
+            self._apply(served, endpoints, releases)
+        self._releases = releases
+
+    async def verify(self) -> None:
+        """Look at the signatures and digests of everything that is served again, and withdraw what does not hold."""
+        for served in self.served.values():
+            for version in served.versions():
+                endpoint = version.endpoint
+                fault = await self._aside(self._fault, endpoint)
+                if fault and not endpoint.withdrawn:
+                    await self._aside(self._incident, endpoint.reference, "model:withdrawn", fault)
+                endpoint.withdrawn = fault
+                self._metrics.gauges["casemate_model", served.model, endpoint.version, version.part] = 0 if fault else 1
+
+    def _fault(self, endpoint: Endpoint) -> str:
+        try:
+            verified = self.project.registry.verify(endpoint.reference)
+        except (VerificationError, RefusedError, ConfigError) as error:
+            return error.message
+        return "" if verified.fingerprint == endpoint.fingerprint else "it is signed by somebody else now"
+
+    async def _judge(self) -> None:
+        """Take a canary back that does worse than the live version."""
+        for served in self.served.values():
+            canary = served.canary
+            if canary is None or served.pinned is not None:
+                continue
+            why = self._worse(canary.seen, served.live.seen if served.live is not None else Statistics())
+            if why:
+                served.canary = None  # at once here; the catalogue tells the others
+                await self._aside(self.project.taken_back, served.model, "casemate", why, "canary")
+                await self._aside(self._incident, canary.endpoint.reference, "model:canary-failed", why)
+
+    def _worse(self, canary: Statistics, live: Statistics) -> str:
+        limits = self.table.canary
+        asked = canary.answers + canary.failures
+        if asked < limits.requests:
+            return ""
+        if canary.failures > limits.errors * asked:
+            return f"{canary.failures} of {asked} requests failed, at most {limits.errors:.1%} may"
+        refused = canary.refused / max(canary.rows + canary.refused, 1)
+        usual = live.refused / max(live.rows + live.refused, 1)
+        if refused > usual + limits.refusals:
+            return f"guards refuse {refused:.1%} of its rows, {usual:.1%} of the live version's"
+        if live.answers < limits.requests or not canary.answers:
+            return ""
+        slow, fast = canary.seconds / canary.answers, live.seconds / live.answers
+        if slow > limits.latency * fast:
+            return f"an answer takes {slow * 1000:.2f} ms, {fast * 1000:.2f} ms on the live version"
+        for code in {*canary.labels, *live.labels}:
+            here, there = canary.labels.get(code, 0) / canary.rows, live.labels.get(code, 0) / live.rows
+            both = (canary.labels.get(code, 0) + live.labels.get(code, 0)) / (canary.rows + live.rows)
+            chance = 3 * math.sqrt(both * (1 - both) * (1 / canary.rows + 1 / live.rows))
+            if abs(here - there) > limits.drift + chance:
+                return f"it says class {code} to {here:.1%} of rows, the live version to {there:.1%}"
+        return ""

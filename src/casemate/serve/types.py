@@ -1,0 +1,58 @@
+"""What passes between the gateway's parts."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from casemate.core.frame import Rows
+
+if TYPE_CHECKING:
+    from casemate.serve.endpoint import Endpoint
+
+Array = np.ndarray[Any, Any]
+Headers = list[tuple[bytes, bytes]]
+JSON: Headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+BINARY: Headers = [(b"content-type", b"application/octet-stream"), (b"cache-control", b"no-store")]
+
+
+class Reply(NamedTuple):
+    """What goes back to a caller."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+class Answer(NamedTuple):
+    """What a model says about rows, as far as this caller is told."""
+
+    codes: Array
+    """Class numbers, int64 [n]."""
+    outputs: dict[str, Any]
+    """By name: `label` (list of class names [n]) and, unless hidden, `probabilities` (float32 [n, k]) or the best of them."""
+    noticed: dict[str, int]
+    """Rows that each guard noticed."""
+
+
+class Asked(NamedTuple):
+    """A request to a model, understood."""
+
+    rows: Rows
+    count: int
+    """Rows."""
+    encode: Callable[["Endpoint", Answer], tuple[Headers, bytes]]
+    """The answer in the caller's protocol."""
+
+
+@dataclass(slots=True)
+class Usage:
+    """What one caller did to one model since it was last written down."""
+
+    requests: int = 0
+    rows: int = 0
+    odd: int = 0
+    """Rows that look like probing."""
+    last: Any = field(default=None, repr=False)
+    """The row asked last, to see whether the next one differs in one feature only."""
