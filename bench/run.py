@@ -313,6 +313,7 @@ def access(policies: int = 100, calls: int = 20_000) -> None:
     from casemate.controls.access.policy import Resource
     from casemate.controls.audit.commit import GroupCommit
     from casemate.serve.guard import Guard
+    from casemate.serve.quota import Quota
 
     def each(work: Callable[[], object], count: int) -> float:
         """Microseconds a call, best of five."""
@@ -331,7 +332,7 @@ def access(policies: int = 100, calls: int = 20_000) -> None:
             took = each(lambda p=policy: p.decide(service, "model:infer", resource, point.situation()), calls // 20)
             line(f"decision with {policies} policies of the project, {name}, not cached, us", took, limit)
         group = GroupCommit(project.audit)
-        guard = Guard(point, group)
+        guard = Guard(point, group, Quota(project.store, project.clock, project.config.serve.limits, lambda *_: None))
         guard.lifetime = 3600.0
         scope = {"headers": [(b"host", b"x"), (b"authorization", b"Bearer " + token.encode())], "client": ("127.0.0.1", 1)}
         line("session check, us", each(lambda: guard.authenticate(scope), calls), "<=2")

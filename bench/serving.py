@@ -225,7 +225,11 @@ def _bodies(rows: int) -> tuple[list[list[float]], dict[str, bytes]]:
 
     values = load_breast_cancer().data[:rows].tolist()
     tensor = {"name": "x", "shape": [rows, 30], "datatype": "FP64", "data": [value for row in values for value in row]}
-    return values, {"rows": json.dumps({"rows": values}).encode(), "v2": json.dumps({"inputs": [tensor]}).encode(), "mlflow": json.dumps({"inputs": values}).encode()}
+    return values, {
+        "rows": json.dumps({"rows": values}).encode(),
+        "v2": json.dumps({"inputs": [tensor]}).encode(),
+        "mlflow": json.dumps({"inputs": values}).encode(),
+    }
 
 
 @contextlib.contextmanager
@@ -248,8 +252,12 @@ def peer(name: str, model: str, folder: Path, port: int) -> Iterator[tuple[Targe
         (work / "service.py").write_text(BENTOML)
         command, ping = [home / "bentoml", "serve", "service:Peer", "--port", port, "--host", "127.0.0.1"], f"http://127.0.0.1:{port}/livez"
     elif name == "mlserver":
-        (work / "model-settings.json").write_text(json.dumps({"name": "m", "implementation": "mlserver_sklearn.SKLearnModel", "parameters": {"uri": "model.joblib"}}))
-        (work / "settings.json").write_text(json.dumps({"http_port": port, "grpc_port": port + 1, "metrics_port": port + 2, "parallel_workers": 0, "debug": False}))
+        (work / "model-settings.json").write_text(
+            json.dumps({"name": "m", "implementation": "mlserver_sklearn.SKLearnModel", "parameters": {"uri": "model.joblib"}})
+        )
+        (work / "settings.json").write_text(
+            json.dumps({"http_port": port, "grpc_port": port + 1, "metrics_port": port + 2, "parallel_workers": 0, "debug": False})
+        )
         command, ping, path, kind = [home / "mlserver", "start", "."], f"http://127.0.0.1:{port}/v2/models/m/ready", "/v2/models/m/infer", "v2"
     else:
         if not (work / "mlmodel").exists():
@@ -270,12 +278,14 @@ def project(model: str, folder: Path, *, skops: bool = False) -> Path:
     wrapped = MODELS[model]
     (root / "train.py").write_text(TRAIN.format(model=wrapped))
     toml = (root / "casemate.toml").read_text()
-    toml = re.sub(r"(?m)^search.*\n", "", toml).partition("[gates]")[0] + '[gates]\nroc_auc = { min = 0.9 }\n[serve]\nport = 8443\n'
+    toml = re.sub(r"(?m)^search.*\n", "", toml).partition("[gates]")[0] + "[gates]\nroc_auc = { min = 0.9 }\n[serve]\nport = 8443\n"
     (root / "casemate.toml").write_text(toml)
     done = subprocess.run([*casemate, "run"], cwd=root, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stdout + done.stderr)
-    subprocess.run([*casemate, "access", "token", "create", "bench", "--model", "*", "--days", "1", "--out", "token"], cwd=root, check=True, capture_output=True)
+    subprocess.run(
+        [*casemate, "access", "token", "create", "bench", "--model", "*", "--days", "1", "--out", "token"], cwd=root, check=True, capture_output=True
+    )
     return root
 
 
@@ -294,7 +304,9 @@ def gateway(root: Path, port: int, **settings: str) -> Iterator[tuple[Target, fl
             if "serving" not in line:
                 raise SystemExit(line + (root / "server.log").read_text())
             token = (root / "token").read_text().strip()
-            target = Target(f"http{'s' if secure else ''}://127.0.0.1:{port}", "/v2/models/wdbc/infer", b"", {"Authorization": f"Bearer {token}"}, process.pid)
+            target = Target(
+                f"http{'s' if secure else ''}://127.0.0.1:{port}", "/v2/models/wdbc/infer", b"", {"Authorization": f"Bearer {token}"}, process.pid
+            )
             yield target, ready
         finally:
             process.send_signal(signal.SIGTERM)

@@ -488,7 +488,7 @@ class ServeTable(Table, frozen=True, kw_only=True):
     workers: Annotated[int, Meta(description="Processes that share the port.", ge=1, le=64)] = 1
     audit: Annotated[
         Literal["durable", "batched"],
-        Meta(description="`durable`: an answer leaves when its record is on disk; `batched`: records follow within 50 ms, which a crash can lose."),
+        Meta(description="`durable`: an answer leaves when its record is on disk; `batched`: records follow within 0.2 s, which a crash can lose."),
     ] = "durable"
     inputs: Annotated[Literal["digest", "sealed"], Meta(description="What is kept of the rows that were asked about.")] = "digest"
     keep_days: Annotated[int, Meta(description="Days that records of predictions are kept.", ge=1)] = 400
@@ -496,10 +496,10 @@ class ServeTable(Table, frozen=True, kw_only=True):
     deadline: Annotated[float, Meta(description="Seconds after which an answer is not given any more.", gt=0)] = 10.0
     max_waiting: Annotated[int, Meta(description="Requests that a worker holds at once; what comes on top is told to come again.", ge=1)] = 1000
     verify_minutes: Annotated[float, Meta(description="How often served models are verified again.", gt=0)] = 10.0
-    guard: GuardTable = GuardTable()
-    outputs: OutputsTable = OutputsTable()
-    limits: LimitsTable = LimitsTable()
-    canary: CanaryTable = CanaryTable()
+    guard: Annotated[GuardTable, Meta(description="How inputs are guarded.")] = GuardTable()
+    outputs: Annotated[OutputsTable, Meta(description="What callers are told.")] = OutputsTable()
+    limits: Annotated[LimitsTable, Meta(description="What callers may use.")] = LimitsTable()
+    canary: Annotated[CanaryTable, Meta(description="When a canary is taken back.")] = CanaryTable()
 
 
 class ProviderTable(Table, frozen=True, kw_only=True):

@@ -22,7 +22,7 @@ import casemate
 from casemate.controls.keys import certificates
 from casemate.controls.keys.pki import Authority, create_authority
 from casemate.core.errors import ConfigError, RefusedError
-from casemate.serve.server import Revocations
+from casemate.serve.http import Revocations
 
 REFUSED = (ssl.SSLError, ConnectionError, http.client.HTTPException, OSError)
 

@@ -70,6 +70,7 @@ WORDS = {
     "assess": ["wdbc"],
     "data show": ["wdbc"],
     "model show": ["wdbc"],
+    "model promote": ["wdbc"],
     "model export": ["wdbc", "out"],
     "model approve": ["wdbc", "--reason", "r"],
     "predict": ["data/wdbc.csv"],

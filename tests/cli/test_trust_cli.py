@@ -1,7 +1,6 @@
 """From a poisoned table to a waived gate: what a person does on the command line, and what is refused."""
 
 import asyncio
-import dataclasses
 import datetime
 import json
 import time
@@ -15,12 +14,10 @@ from tests.conftest import lighten
 import casemate
 from casemate import scaffold
 from casemate.config import ScreenTable
-from casemate.controls.audit.commit import GroupCommit
 from casemate.core.errors import RefusedError
 from casemate.core.types import Assessment, SealedDataset
-from casemate.serve.app import Gateway
 from casemate.serve.endpoint import Endpoint
-from casemate.serve.guard import Guard
+from casemate.serve.server import assemble
 
 
 def table(count=1500, seed=0):
@@ -141,21 +138,17 @@ def test_a_model_that_is_worse_than_the_one_before_is_refused_and_the_same_one_i
     assert "differs from study@2" in worse.verdict.reasons[0] or "roc_auc" in worse.verdict.reasons[0]
 
 
-def asked(project, endpoint, token):
-    """What a gateway with this one model answers to the question whether it is ready."""
-    audit = GroupCommit(project.audit)
-    gateway = Gateway([endpoint], Guard(project.access, audit), audit, max_body=1000, max_rows=10)
-    sent = []
-
-    async def send(message):
-        sent.append(message)
-
+def asked(project, token, ends=None):
+    """What a gateway answers to the question whether its one model is ready."""
+    parts = assemble(project)
+    endpoint = parts.shelf.served["wdbc"].live.endpoint
+    endpoint.ends = endpoint.ends if ends is None else ends
     scope = {"type": "http", "method": "GET", "path": "/v2/models/wdbc/ready", "headers": [(b"authorization", f"Bearer {token}".encode())]}
     try:
-        asyncio.run(gateway(scope, None, send))
+        reply = asyncio.run(parts.gateway.handle(scope, None))
     finally:
-        audit.close()
-    return sent[0]["status"], json.loads(sent[1]["body"])
+        parts.audit.close()
+    return reply.status, json.loads(reply.body)
 
 
 def test_a_waiver_counts_for_others_for_a_time_and_in_the_open(own, cli, monkeypatch):
@@ -190,11 +183,11 @@ def test_a_waiver_counts_for_others_for_a_time_and_in_the_open(own, cli, monkeyp
     late.clock = Later()
     with pytest.raises(RefusedError, match="waiver that has ended"):
         late.require_approved(theirs.model.reference)
-    endpoint = Endpoint.load(theirs.model.verify())
+    endpoint = Endpoint.load(theirs.model.verify(), project.config.serve)
     assert endpoint.ends == end.timestamp()
     token, _ = project.access.admin.create_token("ward", ["client"], ["*"], datetime.timedelta(days=1))
-    assert asked(project, endpoint, token) == (200, {"name": "wdbc", "ready": True})
-    status, answer = asked(project, dataclasses.replace(endpoint, ends=time.time() - 1), token)
+    assert asked(project, token) == (200, {"name": "wdbc", "ready": True})
+    status, answer = asked(project, token, ends=time.time() - 1)
     assert (status, answer["error"]) == (503, "the waiver by which this model passed has ended")
 
 

@@ -13,7 +13,7 @@ import casemate
 from casemate.config import DataTable
 from casemate.core.errors import DataError, RequestError, VerificationError
 from casemate.core.signatures import Signer, pae
-from casemate.serve import oip
+from casemate.serve.protocols import oip
 from casemate.stages.data import source
 from casemate.stages.release import bundle
 
@@ -232,9 +232,10 @@ def test_the_invalid_datatype_of_mlservers_fixtures_is_refused(case, clinic):
     found = next(Path(case("vectors/mlserver")).rglob("inference-request-invalid-datatype.json"))
     from casemate.serve.endpoint import Endpoint
 
-    endpoint = Endpoint.load(casemate.open(clinic).models["wdbc"].verify())
+    project = casemate.open(clinic)
+    endpoint = Endpoint.load(project.models["wdbc"].verify(), project.config.serve)
     with pytest.raises(RequestError):
-        oip.infer(endpoint, oip.decode(found.read_bytes()), 10)
+        oip.read(endpoint, "wdbc", found.read_bytes(), None, 10)
 
 
 def test_malformed_parquet_files_are_data_errors(case):

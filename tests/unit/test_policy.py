@@ -88,7 +88,17 @@ MAY = {
     "approver": {"model:approve", "gate:waive", "model:list", "model:read", "run:read", "dataset:list", "access:delegate"},
     "operator": {
         *("gateway:start", "gateway:read", "metrics:read", "run:read", "run:cancel", "model:list", "model:read", "dataset:list"),
-        *("model:promote", "outbox:read", "outbox:send", "store:read", "store:upgrade", "backup:create", "project:check", "project:repair", "keys:read"),
+        *(
+            "model:promote",
+            "outbox:read",
+            "outbox:send",
+            "store:read",
+            "store:upgrade",
+            "backup:create",
+            "project:check",
+            "project:repair",
+            "keys:read",
+        ),
         *("certificate:issue", "certificate:revoke", "audit:publish", "access:session", "access:break-glass", "access:delegate"),
     },
     "auditor": {

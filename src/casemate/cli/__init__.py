@@ -24,6 +24,7 @@ VERBS = {
     "privacy": "what was spent of the privacy budgets",
     "verify": "check a model, evidence, table or log offline",
     "serve": "answer predictions over TLS",
+    "explain": "look at one prediction again: who asked, what counted, and the same answer bit for bit",
     "predict": "ask the running gateway",
     "access": "principals, tokens and decisions",
     "audit": "read and check the audit log",

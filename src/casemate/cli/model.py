@@ -17,6 +17,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     approve.add_argument("reference", help="NAME or NAME@VERSION")
     approve.add_argument("--reason", required=True, help="why, for the record")
     approve.add_argument("--stage", help="what for (default: [release] stage)")
+    promote = actions.add_parser(
+        "promote", help="let gateways serve a version: live, to a part of the callers, or unseen", parents=[common(nested=True)]
+    )
+    promote.add_argument("reference", help="NAME@VERSION")
+    how = promote.add_mutually_exclusive_group()
+    how.add_argument("--canary", type=float, metavar="SHARE", help="to this share of requests (0 to 1), until promoted or rolled back")
+    how.add_argument("--shadow", action="store_true", help="asked about everything, heard by nobody")
+    promote.add_argument("--principal", action="append", default=[], help="of a canary: always to this caller; may be given several times")
+    promote.add_argument("--reason", default="", help="why, for the record")
+    rollback = actions.add_parser("rollback", help="take back the canary, the shadow, else the live version", parents=[common(nested=True)])
+    rollback.add_argument("name", help="NAME")
+    rollback.add_argument("--reason", default="", help="why, for the record")
     waive = actions.add_parser("waive", help="let the project's model pass without one gate, for a time", parents=[common(nested=True)])
     waive.add_argument("gate", help="as in [gates], or `findings`")
     waive.add_argument("--until", required=True, help="when it ends, such as 2027-01-31")
@@ -35,7 +47,9 @@ def run(arguments: Any) -> int:
     """Show, approve or export models."""
     from casemate.cli.output import emit, table
     from casemate.controls.access.policy import Resource
+    from casemate.core.errors import ConfigError
     from casemate.project import Model
+    from casemate.stages.release.rollout import Part
 
     project = enter(arguments)
     if arguments.action == "list":
@@ -54,6 +68,10 @@ def run(arguments: Any) -> int:
         return 0
     if arguments.action in ("waive", "unwaive"):
         return _waive(arguments, project)
+    if arguments.action == "rollback":
+        gone, live = project.rollback(arguments.name, arguments.reason)
+        emit(arguments, {"gone": gone, "live": live}, f"{gone} is taken back" + (f"; {live} is live" if live else ""))
+        return 0
     if arguments.action == "import":
         return _import(arguments, project)
     model = Model(project, project.registry.get(arguments.reference))
@@ -65,6 +83,17 @@ def run(arguments: Any) -> int:
             f"or:       model_signing verify key {arguments.dir}/model --signature {arguments.dir}/model.sig --public_key {arguments.dir}/signer.pub",
         ]
         emit(arguments, {"model": model.reference, "folder": str(arguments.dir), "signer": verified.fingerprint}, "\n".join(text))
+        return 0
+    if arguments.action == "promote":
+        part: Part = "live" if arguments.canary is None and not arguments.shadow else "shadow" if arguments.shadow else "canary"
+        if arguments.principal and part != "canary":
+            raise ConfigError("--principal is for a canary", hint="add --canary 0 to let these callers alone have it")
+        model.promote(part, share=arguments.canary or 0.0, principals=arguments.principal, reason=arguments.reason)
+        emit(
+            arguments,
+            {"promoted": model.reference, "part": part},
+            f"{model.reference} is released ({part}); gateways that run take it within a second",
+        )
         return 0
     if arguments.action == "approve":
         model.approve(arguments.reason, arguments.stage)

@@ -75,7 +75,7 @@ def rows_bytes(rows: Rows) -> bytes:
     if isinstance(rows, dict):
         columns = {name: values.tolist() if values.dtype == object else values.astype("<f8").tobytes() for name, values in rows.items()}
         return b"C" + msgspec.json.encode(columns)
-    return b"M" + rows.shape[1].to_bytes(4, "little") + rows.astype("<f8", copy=False).tobytes()
+    return b"M" + int(rows.shape[1]).to_bytes(4, "little") + bytes(rows.astype("<f8", copy=False).tobytes())
 
 
 def rows_from(content: bytes, schema: Schema) -> Rows:

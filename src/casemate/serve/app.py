@@ -5,7 +5,7 @@ request needs valid credentials before anything is said, unknown paths and healt
 """
 
 import asyncio
-import secrets
+import struct
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -13,16 +13,16 @@ from typing import Any
 import msgspec
 
 from casemate import __version__
-from casemate.config import Config, OutputsTable
+from casemate.config import OutputsTable, ServeTable
 from casemate.controls.access.policy import Resource
 from casemate.controls.audit.commit import GroupCommit
-from casemate.controls.audit.decisions import Prediction
+from casemate.controls.audit.decisions import Decisions, Prediction
 from casemate.core.digest import sha256
 from casemate.core.errors import AccessDenied, ConfigError, Error, RequestError
 from casemate.core.frame import rows_bytes
-from casemate.project import Project
 from casemate.serve import bodies, openapi, outputs
 from casemate.serve.batch import Job
+from casemate.serve.bodies import Receive, Scope
 from casemate.serve.endpoint import Endpoint
 from casemate.serve.guard import Caller, Guard, Unauthenticated
 from casemate.serve.login import MAX_BODY, Login
@@ -33,7 +33,6 @@ from casemate.serve.routes import Found, Router
 from casemate.serve.shelf import Shelf, Version
 from casemate.serve.types import JSON, Answer, Array, Asked, Reply
 
-Scope, Receive = bodies.Scope, bodies.Receive
 EXTENSIONS = ["binary_tensor_data"]
 MOST_TRACE = 64
 
@@ -92,15 +91,27 @@ class _Asking:
 class Gateway:
     """The application."""
 
-    def __init__(self, project: Project, config: Config, guard: Guard, quota: Quota, metrics: Metrics) -> None:
-        """Wire it; `start` gives it what it serves and writes to."""
-        self.table = config.serve
-        self.guard, self.quota, self.metrics = guard, quota, metrics
+    def __init__(
+        self, table: ServeTable, guard: Guard, quota: Quota, metrics: Metrics, shelf: Shelf, audit: GroupCommit, decisions: Decisions
+    ) -> None:
+        """Wire it.
+
+        Args:
+            table: the `[serve]` table.
+            guard: who calls, and what they may.
+            quota: what callers may use.
+            metrics: what is counted.
+            shelf: what is served.
+            audit: where predictions and refusals are recorded.
+            decisions: finds earlier predictions.
+        """
+        self.table = table
+        self.guard, self.quota, self.metrics, self.shelf, self.audit = guard, quota, metrics, shelf, audit
+        self.decisions = decisions
         self.login = Login(guard.point)
-        self.decisions = project.decisions
-        self.writer = secrets.token_hex(6)
         self.max_body = int(self.table.max_body_mb * 2**20)
         self.draining = False
+        self._writer = audit.writer.encode()
         self._shown = {"model:infer": self.table.outputs, "model:infer-label": outputs.LABEL_ONLY}
         self._keeps_rows = self.table.inputs == "sealed"
         self._durable = self.table.audit == "durable"
@@ -109,12 +120,6 @@ class Gateway:
         self._in_flight = 0
         self._refused_since = 0
         self._refused_told = 0.0
-        self.shelf: Shelf
-        self.audit: GroupCommit
-
-    def start(self, shelf: Shelf, audit: GroupCommit) -> None:
-        """Take what is served, and the log."""
-        self.shelf, self.audit = shelf, audit
 
     async def handle(self, scope: Scope, receive: Receive) -> Reply:
         """The reply to one HTTP request (an ASGI scope); never raises."""
@@ -142,7 +147,7 @@ class Gateway:
         self.metrics.observe(name, time.perf_counter() - began)
         if reply.status == 401:  # one answer for all strangers, to the last header
             return reply
-        return Reply(reply.status, [*reply.headers, (b"x-request-id", b"%s-%x" % (self.writer.encode(), number))], reply.body)
+        return Reply(reply.status, [*reply.headers, (b"x-request-id", b"%s-%x" % (self._writer, number))], reply.body)
 
     async def infer(self, scope: Scope, receive: Receive, caller: Caller, found: Found, number: int, began: float) -> Reply:
         """A prediction: from bytes to bytes."""
@@ -229,7 +234,7 @@ class Gateway:
         headers, body = job.asked.encode(endpoint, Answer(probabilities, told, noticed))
         seconds = time.perf_counter() - job.began
         self._counted(endpoint, asking, job.asked.count, codes, noticed, seconds)
-        labels = msgspec_codes(codes)
+        labels = struct.pack(f"<{len(codes)}H", *codes)
         self._record(endpoint, job, labels, probabilities.astype("<f4", copy=False).tobytes(), noticed, "", seconds, Reply(200, headers, body))
 
     def failed(self, endpoint: Endpoint, job: Job, fault: Exception, noticed: dict[str, int]) -> None:
@@ -243,8 +248,6 @@ class Gateway:
         else:
             seen.failures += 1
         self._notice(endpoint, noticed)
-        if asking.future is not None:
-            self.quota.served(asking.caller.principal.uid, endpoint.name, job.asked.rows, job.asked.count, sum(noticed.values()))
         self._record(endpoint, job, b"", b"", noticed, code, time.perf_counter() - job.began, self._refusal(fault))
 
     def _counted(self, endpoint: Endpoint, asking: _Asking, count: int, codes: list[int], noticed: dict[str, int], seconds: float) -> None:
@@ -269,12 +272,13 @@ class Gateway:
         self, endpoint: Endpoint, job: Job, labels: bytes, probabilities: bytes, noticed: dict[str, int], refused: str, seconds: float, reply: Reply
     ) -> None:
         asking: _Asking = job.context
-        if asking.future is not None and not refused:
-            self.quota.served(asking.caller.principal.uid, endpoint.name, job.asked.rows, job.asked.count, sum(noticed.values()))
+        now = time.time()
+        if asking.future is not None:
+            self.quota.served(asking.caller.principal.uid, endpoint.name, job.asked.rows, job.asked.count, sum(noticed.values()), now)
         rows = rows_bytes(job.asked.rows)
         prediction = Prediction(
-            id=f"{self.writer}-{asking.number:x}",
-            time=round(time.time(), 3),
+            id=f"{self.audit.writer}-{asking.number:x}",
+            time=round(now, 3),
             principal=asking.caller.principal.uid,
             token=asking.caller.token,
             model=endpoint.reference,
@@ -352,8 +356,7 @@ class Gateway:
 
     def _about_the_gateway(self, route: str) -> Reply:
         if route == "metrics":
-            self.metrics.gauges[("casemate_in_flight",)] = self._in_flight
-            self.metrics.gauges[("casemate_unwritten",)] = self.audit.waiting
+            self.gauge()
             return Reply(200, [(b"content-type", CONTENT_TYPE.encode())], self.metrics.render())
         if route == "openapi":
             return Reply(200, JSON, openapi.document())
@@ -365,6 +368,11 @@ class Gateway:
             return Reply(200, JSON, b'{"live":true}')
         ready = self.ready()
         return Reply(200 if ready else 503, JSON, _json({"ready": ready}))
+
+    def gauge(self) -> None:
+        """Put what changes all the time where the metrics show it."""
+        self.metrics.gauges[("casemate_in_flight",)] = self._in_flight
+        self.metrics.gauges[("casemate_unwritten",)] = self.audit.waiting
 
     def ready(self) -> bool:
         """Whether answers can be given: records can be written, every model verifies, and the gateway is not ending."""
@@ -404,11 +412,6 @@ class _Feedback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 _ENCODER = msgspec.json.Encoder()
-
-
-def msgspec_codes(codes: list[int]) -> bytes:
-    """Class numbers as uint16, little-endian."""
-    return b"".join(code.to_bytes(2, "little") for code in codes)
 
 
 def _give(future: asyncio.Future[Reply] | None, reply: Reply) -> None:

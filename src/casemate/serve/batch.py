@@ -80,8 +80,9 @@ class Batcher:
         if self._busy:
             return
         while self._queue:
-            jobs, count, late = [], 0, time.perf_counter() - self._deadline
-            while self._queue and (not jobs or count + self._queue[0].asked.count <= MOST_ROWS):
+            jobs: list[Job] = []
+            count, late = 0, time.perf_counter() - self._deadline
+            while self._queue and (not jobs or (self.endpoint.steady and count + self._queue[0].asked.count <= MOST_ROWS)):
                 job = self._queue.popleft()
                 if job.done.done():
                     continue

@@ -20,6 +20,8 @@ from casemate.stages.release.bundle import PROFILE, Card, VerifiedModel
 
 SLOW = 0.001
 """Seconds for one row from which a model runs in a thread, so that its callers do not hold up the others."""
+SIZES = (2, 5, 16)
+"""Batches on which it is seen whether an answer depends on company."""
 INLINE_SECONDS = 0.005
 """The same for all rows of a batch, by what a row of a large one takes."""
 
@@ -35,6 +37,7 @@ class Endpoint:
         self.name, self.version = card.name, str(card.model_version)
         self.reference = f"{card.name}@{card.model_version}"
         self.schema: Schema = card.inputs
+        self.features = self.schema.features
         self.classes = self.schema.classes
         self.takes_matrix = not self.schema.categories
         """Whether all features are numeric, so that one tensor [n, d] is enough."""
@@ -47,6 +50,8 @@ class Endpoint:
         self.row_seconds = math.inf
         """Time of one row in a batch."""
         self.slow = True
+        self.steady = False
+        """Whether a row gets the same answer, to the last bit, whatever rows are asked about with it."""
 
     @classmethod
     def load(cls, verified: VerifiedModel, table: ServeTable) -> "Endpoint":
@@ -58,7 +63,7 @@ class Endpoint:
         return made
 
     def _measure(self) -> None:
-        """Time one row and many, on rows in the middle of what is allowed; they also warm the model up."""
+        """Time one row and many, which also warms the model up, and see whether rows may share a batch and be replayed alone."""
         times = {}
         for count in (1, 1, 100):
             rows = example(self.schema, count)
@@ -66,6 +71,9 @@ class Endpoint:
             self.predict(rows)
             times[count] = time.perf_counter() - began
         self.slow, self.row_seconds = times[1] > SLOW, times[100] / 100
+        rows = example(self.schema, max(SIZES), np.random.default_rng(0))
+        alone = [self.predict(_cut(rows, place, place + 1))[1][0] for place in range(max(SIZES))]
+        self.steady = all(np.array_equal(self.predict(_cut(rows, 0, size))[1], np.array(alone[:size]), equal_nan=True) for size in SIZES)
 
     def in_thread(self, count: int) -> bool:
         """Whether so many rows would hold up the event loop."""
@@ -77,7 +85,7 @@ class Endpoint:
         if isinstance(model, OnnxModel) and model.single and isinstance(rows, np.ndarray):
             codes, probabilities = model.predict_array(rows if rows.dtype == model.dtype else rows.astype(model.dtype))
         elif isinstance(model, OnnxModel) and not model.single:
-            names = [column.name for column in self.schema.features]
+            names = [column.name for column in self.features]
             codes, probabilities = model.predict_columns(rows if isinstance(rows, dict) else dict(zip(names, rows.T, strict=True)))
         else:
             codes, probabilities = model.predict(self._frame(rows))
@@ -86,17 +94,25 @@ class Endpoint:
     def _frame(self, rows: Rows) -> pd.DataFrame:
         if isinstance(rows, dict):
             return pd.DataFrame({name: pd.Series(values, dtype=values.dtype) for name, values in rows.items()})
-        return pd.DataFrame(rows, columns=[column.name for column in self.schema.features])
+        return pd.DataFrame(rows, columns=[column.name for column in self.features])
 
 
-def example(schema: Schema, count: int) -> Rows:
-    """Rows that the schema allows, all alike."""
+def _cut(rows: Rows, start: int, end: int) -> Rows:
+    return {name: values[start:end] for name, values in rows.items()} if isinstance(rows, dict) else rows[start:end]
+
+
+def example(schema: Schema, count: int, drawn: np.random.Generator | None = None) -> Rows:
+    """Rows that the schema allows: the middle of everything, or drawn evenly."""
     values: dict[str, Any] = {}
     for column in schema.features:
         if column.type == "category":
-            values[column.name] = np.array([(column.categories or [""])[0]] * count, dtype=object)
+            known = column.categories or [""]
+            values[column.name] = np.array(
+                [known[0]] * count if drawn is None else [known[i] for i in drawn.integers(len(known), size=count)], dtype=object
+            )
         else:
-            values[column.name] = np.full(count, ((column.min or 0.0) + (column.max or 0.0)) / 2)
+            low, high = column.min or 0.0, column.max or 0.0
+            values[column.name] = np.full(count, (low + high) / 2) if drawn is None else drawn.uniform(low, max(low, high), count)
     return values if schema.categories else np.column_stack(list(values.values()))
 
 
@@ -105,5 +121,5 @@ def joined(parts: list[Rows]) -> Rows:
     if len(parts) == 1:
         return parts[0]
     if isinstance(parts[0], dict):
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}  # type: ignore[index]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return np.concatenate(parts)  # type: ignore[arg-type]

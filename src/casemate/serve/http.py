@@ -87,6 +87,40 @@ class Revocations:
                 connection.transport.abort()
 
 
+class OneWrite:
+    """A transport that sends the head of an answer together with what follows it: one system call less an answer."""
+
+    __slots__ = ("_held", "_transport")
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+        self._held: bytes | None = None
+
+    def write(self, data: bytes) -> None:
+        """Send, or keep the head until the body comes."""
+        if self._held is not None:
+            held, self._held = self._held, None
+            self._transport.write(held + data)
+        elif data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 100"):
+            self._held = data
+        else:
+            self._transport.write(data)
+
+    def flush(self) -> None:
+        """Send a head that no body follows."""
+        if self._held is not None:
+            held, self._held = self._held, None
+            self._transport.write(held)
+
+    def close(self) -> None:
+        """Send what is kept, then close."""
+        self.flush()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class Bounded(HttpToolsProtocol):
     """uvicorn's protocol with a limit on the size of a request's head and on the time that head and body may take."""
 
@@ -102,7 +136,7 @@ class Bounded(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         """Start the clock for the first head; a client whose certificate was revoked goes no further."""
-        super().connection_made(transport)
+        super().connection_made(OneWrite(transport))  # type: ignore[arg-type] # it has all that uvicorn asks a transport for
         if self.revocations is not None:
             presented = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
             if presented:
@@ -140,6 +174,11 @@ class Bounded(HttpToolsProtocol):
         self.scope["whole"] = True  # type: ignore[typeddict-unknown-key] # the application needs no clock for this body
         super().on_message_complete()
         self._in_head, self.late = True, 0.0
+
+    def on_response_complete(self) -> None:
+        """Nothing more belongs to this answer."""
+        self.transport.flush()  # type: ignore[attr-defined] # `OneWrite`
+        super().on_response_complete()
 
 
 async def sweep(connections: Any) -> None:

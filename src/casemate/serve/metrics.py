@@ -14,7 +14,6 @@ import msgspec
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
-from prometheus_client.utils import floatToGoString
 
 from casemate import __version__
 from casemate.core.files import write_atomic
@@ -54,7 +53,7 @@ class Metrics:
         self.gauges: dict[tuple[str, ...], float] = {}
         self._file = None if folder is None else folder / f"{os.getpid()}.json"
         self._registry = CollectorRegistry()
-        self._registry.register(self)  # type: ignore[arg-type] # anything with `collect`
+        self._registry.register(self)
 
     def count(self, *key: str, by: float = 1) -> None:
         """Add to a counter: its name and the values of its labels."""
@@ -75,8 +74,13 @@ class Metrics:
             write_atomic(self._file, msgspec.json.encode(content))
 
     def _others(self) -> list[dict[str, Any]]:
-        files = [] if self._file is None else [file for file in self._file.parent.glob("*.json") if file != self._file]
-        return [msgspec.json.decode(file.read_bytes()) for file in files]
+        found = []
+        for file in [] if self._file is None else self._file.parent.glob("*.json"):
+            if file != self._file:
+                found.append(msgspec.json.decode(file.read_bytes()))
+                if not Path(f"/proc/{file.stem}").exists():
+                    found[-1]["gauges"] = []  # of a worker that ended only its counts are left
+        return found
 
     def collect(self) -> Iterator[Metric]:
         """For prometheus-client."""
@@ -88,19 +92,14 @@ class Metrics:
                     mine[name] = max(mine.get(name, 0), value) if name[0] == "casemate_model" else mine.get(name, 0) + value
             for route, row in other["times"].items():
                 times[route] = [one + another for one, another in zip(times.get(route, [0.0] * len(row)), row, strict=True)]
-        for families, kind, values in ((COUNTERS, CounterMetricFamily, counts), (GAUGES, GaugeMetricFamily, gauges)):
-            for name, (text, labels) in families.items():
-                family: Any = kind(name, text, labels=labels)  # type: ignore[operator]
-                for key, value in values.items():
-                    if key[0] == name:
-                        family.add_metric(list(key[1:]), value)
-                yield family
+        yield from _families(COUNTERS, CounterMetricFamily, counts)
+        yield from _families(GAUGES, GaugeMetricFamily, gauges)
         seconds = HistogramMetricFamily("casemate_request_seconds", "Time from request to reply.", labels=["route"])
         for route, row in times.items():
             total, buckets = 0.0, []
             for limit, value in zip((*BUCKETS, float("inf")), row, strict=False):
                 total += value
-                buckets.append((floatToGoString(limit), total))
+                buckets.append((str(limit) if limit < float("inf") else "+Inf", total))
             seconds.add_metric([route], buckets, row[-1])
         yield seconds
         build = GaugeMetricFamily("casemate_build", "The running version.", labels=["version"])
@@ -111,3 +110,12 @@ class Metrics:
         """The page."""
         render: Any = generate_latest
         return bytes(render(self._registry))
+
+
+def _families(told: dict[str, tuple[str, tuple[str, ...]]], kind: Any, values: dict[tuple[str, ...], float]) -> Iterator[Metric]:
+    for name, (text, labels) in told.items():
+        family = kind(name, text, labels=labels)
+        for key, value in values.items():
+            if key[0] == name:
+                family.add_metric(list(key[1:]), value)
+        yield family

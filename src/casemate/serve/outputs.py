@@ -33,5 +33,5 @@ def shown(classes: Sequence[str], codes: list[int], probabilities: Array, table:
     if table.show == "all":
         return {"label": labels, "probabilities": probabilities}
     best = np.argsort(-probabilities, axis=1, kind="stable")[:, : table.top]
-    names = [classes[code] for code in best.ravel()]
+    names = [classes[code] for code in best.ravel().tolist()]
     return {"label": labels, "top": names, "top_probabilities": np.take_along_axis(probabilities, best, axis=1)}

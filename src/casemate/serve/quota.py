@@ -113,8 +113,8 @@ class Quota:
         if not self._busy[uid]:
             del self._busy[uid]
 
-    def served(self, uid: str, model: str, rows: Rows, count: int, noticed: int) -> None:
-        """Rows were answered, of which guards noticed some."""
+    def served(self, uid: str, model: str, rows: Rows, count: int, noticed: int, now: float) -> None:
+        """Rows were answered at `now` (seconds since 1970), of which guards noticed some."""
         odd = noticed
         if not isinstance(rows, dict):
             last = self._last.get((uid, model))
@@ -126,7 +126,7 @@ class Quota:
             if count > 1 and len(rows[0]) > 1:
                 odd += int(((rows[1:] != rows[:-1]).sum(axis=1) == 1).sum())
         key = (uid, model, DAY)
-        self._add(key, self._of(key, self.clock.now().timestamp()), 1, count, min(odd, count))
+        self._add(key, self._of(key, now), 1, count, min(odd, count))
 
     def _add(self, key: Key, counted: _Counted, requests: int, rows: int, odd: int) -> None:
         counted.own += rows if key[2] == DAY else requests
@@ -199,7 +199,7 @@ class Quota:
                     total = tx.execute(sa.select(USE.c.rows, USE.c.odd).where(*where)).one()
                     if total.rows >= LEAST_ROWS and total.odd > self.table.probing * total.rows:
                         suspects[principal] = f"{total.odd} of {total.rows} rows that were asked of {model} today look like probing"
-            totals = {(*key, span): self._read(tx, (*key, span), window) for (*key, span, window) in taken}  # type: ignore[misc]
+            totals = {(principal, model, span): self._read(tx, (principal, model, span), window) for principal, model, span, window in taken}
         for principal, message in suspects.items():
             self._alarm(principal, message)
         return totals

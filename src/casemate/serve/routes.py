@@ -24,7 +24,7 @@ ROUTES = (
     Route("health", ("health",), "GET", "gateway:read"),
     Route("mlflow-version", ("version",), "GET", "gateway:read"),
     Route("ping", ("ping",), "GET", "gateway:read"),
-    Route("invocations", ("invocations",), "POST", "model:infer"),
+    Route("invocations", ("invocations",), "POST", "model:infer"),  # of the one model that is served
     *(Route("model", path, "GET", "model:read") for path in (_MODEL, _VERSION)),
     *(Route("model-ready", (*path, "ready"), "GET", "model:read") for path in (_MODEL, _VERSION)),
     *(Route("infer", (*path, "infer"), "POST", "model:infer") for path in (_MODEL, _VERSION)),

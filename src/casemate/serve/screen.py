@@ -60,9 +60,9 @@ class Screen:
                 missing = np.isnan(matrix)
                 for name, wrong in (("missing", missing & self.required), ("infinite", np.isinf(matrix)), ("outside", ~inside & ~missing)):
                     if wrong.any():
-                        noticed[name] = wrong.any(axis=1)
+                        noticed[name] = np.asarray(wrong.any(axis=1))
                 if missing.any():
-                    matrix = np.where(missing, self.mean, matrix) if self.profile is not None else matrix
+                    matrix = np.asarray(np.where(missing, self.mean, matrix)) if self.profile is not None else matrix
             if self.profile is not None and "infinite" not in noticed:
                 scaled = (matrix - self.mean) * self.scale
                 scaled = scaled @ self.whiten if len(self.whiten) else scaled

@@ -2,12 +2,16 @@
 
 import asyncio
 import contextlib
+import gc
 import os
+import secrets
 import signal
 import socket
 import ssl
+import sys
 import tempfile
 from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +20,6 @@ import uvicorn
 from casemate.controls.audit.commit import GroupCommit
 from casemate.controls.keys.pki import SERVER_DAYS, Authority
 from casemate.core.errors import BackendError
-from casemate.core.files import make_folder
 from casemate.project import Project
 from casemate.serve.app import Gateway
 from casemate.serve.batch import Job
@@ -27,13 +30,15 @@ from casemate.serve.metrics import Metrics
 from casemate.serve.quota import Quota
 from casemate.serve.shelf import Shelf
 from casemate.serve.types import Array
+from casemate.serve.workers import FOLDER, Announce, serve_many
 
 RENEW_SECONDS = SERVER_DAYS * 24 * 3600 * 2 / 3
 RENEW_RETRY_SECONDS = 3600.0
 MAX_CONNECTIONS = 1000
 DRAIN_SECONDS = 10
+SWITCH_SECONDS = 0.001
+"""How long another thread may keep Python to itself while a request waits; five milliseconds, the default, is seen in the 99th percentile."""
 FORGET_SECONDS = 3600.0
-Announce = Callable[[str, list[str]], None]
 
 
 def serve(project: Project, announce: Announce) -> None:
@@ -48,56 +53,101 @@ def serve(project: Project, announce: Announce) -> None:
         BackendError: the port is taken.
     """
     table = project.config.serve
-    folder = make_folder(project.state / "gateway") if table.workers > 1 else None
-    metrics = Metrics(folder)
-    ends = _Ends()
+    if table.workers > 1:
+        serve_many(project, announce, work)
+        return
+    parts = assemble(project)
+    try:
+        principal = project.authorise("gateway:start", models=parts.shelf.references)
+        with contextlib.closing(listen(table.host, table.port)) as listener:
+            _run(project, parts, listener, announce)
+    finally:
+        parts.audit.close()
+    project.audit.record(principal.uid, "gateway:stop", f'Project::"{project.config.project.id}"', "done")
+
+
+def work(project: Project, port: int, announce: Announce) -> None:
+    """Serve as one of several processes on a port that is ours already."""
+    parts = assemble(project, shared=True)
+    try:
+        with contextlib.closing(listen(project.config.serve.host, port, shared=True)) as listener:
+            _run(project, parts, listener, announce)
+    finally:
+        parts.audit.close()
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A gateway and what it is made of."""
+
+    gateway: Gateway
+    shelf: Shelf
+    quota: Quota
+    metrics: Metrics
+    audit: GroupCommit
+    ends: "Ends"
+
+
+def assemble(project: Project, *, shared: bool = False) -> Parts:
+    """Verify and load what is served, and wire a gateway around it; `audit` must be closed.
+
+    Args:
+        project: whose models.
+        shared: counts are left where other workers find them.
+    """
+    table, ends = project.config.serve, Ends()
+    metrics = Metrics(project.state / FOLDER if shared else None)
     shelf = Shelf(project, metrics, ends, lambda *told: _incident(project, *told))
     shelf.load()
-    principal = project.authorise("gateway:start", models=shelf.references)
-    context = None
+    quota = Quota(project.store, project.clock, table.limits, project.access.anomalies.probing)
+    audit = GroupCommit(project.audit, secrets.token_hex(6), lazy=table.audit == "batched", release=ends.release)
+    try:
+        ends.gateway = Gateway(table, Guard(project.access, audit, quota), quota, metrics, shelf, audit, project.decisions)
+    except BaseException:
+        audit.close()
+        raise
+    return Parts(ends.gateway, shelf, quota, metrics, audit, ends)
+
+
+def _run(project: Project, parts: Parts, listener: socket.socket, announce: Announce) -> None:
+    table, context, revocations = project.config.serve, None, None
     if table.tls == "own":
         context = tls_context(project.keys.authority, table.names, project.keys.folder, clients=table.client_certificates == "require")
-    listener = listen(table.host, table.port, shared=table.workers > 1)
-    quota = Quota(project.store, project.clock, table.limits, project.access.anomalies.probing)
-    audit = GroupCommit(project.audit, lazy=table.audit == "batched", release=ends.release)
-    gateway = Gateway(project, project.config, Guard(project.access, audit, quota), quota, metrics)
-    audit.writer = gateway.writer
-    gateway.start(shelf, audit)
-    ends.gateway = gateway
-    revocations = Revocations(project.certificates.revoked, audit) if table.client_certificates == "require" else None
+    if context is not None and table.client_certificates == "require":
+        revocations = Revocations(project.certificates.revoked, parts.audit)
     config = settings(
-        App(gateway),
+        App(parts.gateway),
         type("Guarded", (Bounded,), {"revocations": revocations}),
         timeout_graceful_shutdown=DRAIN_SECONDS,
-        limit_concurrency=MAX_CONNECTIONS,
+        limit_concurrency=max(MAX_CONNECTIONS, 2 * table.max_waiting),
         backlog=2048,
         **({"ssl_context_factory": lambda _config, _default: context} if context is not None else {}),
     )
-    url = f"{'https' if context is not None else 'http'}://{table.host}:{listener.getsockname()[1]}"
-    # uvicorn stops on these signals and then raises them again: what must still be written needs a quiet handler.
-    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
-    server = _Server(config, lambda: announce(url, shelf.references), gateway, ends)
+    url = f"{'http' if context is None else 'https'}://{table.host}:{listener.getsockname()[1]}"
+    server = _Server(config, lambda: announce(url, parts.shelf.references), parts)
     server.watches = lambda: [
-        gateway.guard.watch(),
-        quota.watch(),
-        shelf.watch(),
+        parts.gateway.guard.watch(),
+        parts.quota.watch(),
+        parts.shelf.watch(),
         sweep(server.server_state.connections),
-        _share(metrics, gateway),
+        _share(parts),
         _forget(project),
         *([_renew(context, project)] if context is not None else []),
         *([revocations.watch(server.server_state.connections)] if revocations is not None else []),
     ]
+    # uvicorn stops on these signals and then raises them again: what must still be written needs a quiet handler.
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
+    sys.setswitchinterval(SWITCH_SECONDS)
+    gc.collect()
+    gc.freeze()  # what is loaded stays: no collection looks through it again (50 ms in the middle of a request)
     try:
         server.run(sockets=[listener])
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        listener.close()
-        audit.close()
-        project.audit.record(principal.uid, "gateway:stop", f'Project::"{project.config.project.id}"', "done")
 
 
-class _Ends:
+class Ends:
     """Stands for the gateway where something is wired before it: the queues of models, and the log's thread."""
 
     gateway: Gateway
@@ -126,12 +176,12 @@ def _incident(project: Project, model: str, event: str, message: str) -> None:
     project.outbox.send()
 
 
-async def _share(metrics: Metrics, gateway: Gateway) -> None:
+async def _share(parts: Parts) -> None:
     """Leave the counts where the other workers find them."""
     while True:
         await asyncio.sleep(1.0)
-        metrics.gauges[("casemate_unwritten",)] = gateway.audit.waiting
-        await asyncio.to_thread(metrics.share)
+        parts.gateway.gauge()
+        parts.metrics.share()
 
 
 async def _forget(project: Project) -> None:
@@ -167,21 +217,20 @@ class _Server(uvicorn.Server):
 
     watches: Callable[[], list[Coroutine[Any, Any, None]]]
 
-    def __init__(self, config: uvicorn.Config, started: Callable[[], None], gateway: Gateway, ends: _Ends) -> None:
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None], parts: Parts) -> None:
         super().__init__(config)
-        self._ends = ends
         self._announce = started
-        self._gateway = gateway
+        self._parts = parts
         self._tasks: list[asyncio.Task[None]] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        self._ends.loop = asyncio.get_running_loop()
+        self._parts.ends.loop = asyncio.get_running_loop()
         await super().startup(sockets)
         self._tasks = [asyncio.create_task(watch) for watch in self.watches()]
         self._announce()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._gateway.draining = True
+        self._parts.gateway.draining = True
         await super().shutdown(sockets)
         for task in self._tasks:
             task.cancel()

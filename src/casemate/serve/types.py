@@ -36,7 +36,8 @@ class Answer(NamedTuple):
     """Rows that each guard noticed."""
 
 
-class Asked(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Asked:
     """A request to a model, understood."""
 
     rows: Rows

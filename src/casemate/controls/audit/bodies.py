@@ -24,6 +24,7 @@ KEYS = sa.Table(
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("wrapped", sa.LargeBinary, nullable=False),
 )
+_NEWEST = sa.select(sa.func.max(KEYS.c.id))
 KEK = "audit"
 FORMAT = 1
 HEADER = 17
@@ -39,7 +40,7 @@ class Bodies:
 
     def add_key(self, tx: sa.Connection) -> int:
         """A new data key for the entries to come; returns its id."""
-        identifier = int(tx.execute(sa.select(sa.func.max(KEYS.c.id))).scalar() or 0) + 1
+        identifier = int(tx.execute(_NEWEST).scalar() or 0) + 1
         tx.execute(KEYS.insert().values(id=identifier, wrapped=self.keys.wrap(KEK, secrets.token_bytes(32))))
         return identifier
 
@@ -66,7 +67,7 @@ class Bodies:
 
     def seal(self, tx: sa.Connection, rows: list[tuple[int, bytes, bytes]], kind: bytes = b"") -> list[bytes]:
         """Seal (index, salt, body) rows under the newest data key; `kind` tells what belongs to an entry from the entry itself."""
-        newest = int(tx.execute(sa.select(sa.func.max(KEYS.c.id))).scalar() or 0) or self.add_key(tx)
+        newest = int(tx.execute(_NEWEST).scalar() or 0) or self.add_key(tx)
         encrypt, head = self._key(tx, newest).encrypt, struct.pack(">BI", FORMAT, newest)
         sealed = []
         for index, salt, body in rows:

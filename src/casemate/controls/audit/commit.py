@@ -1,7 +1,6 @@
 """Appending from a busy process: many entries and predictions in few transactions."""
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -15,14 +14,14 @@ Release = Callable[[list[Any], Exception | None], None]
 
 
 class GroupCommit:
-    """A thread that appends what has gathered: an append is acknowledged only when it is durable.
+    """A thread that appends what has gathered, and one that publishes it: an append is acknowledged only when it is durable.
 
     Predictions may be lazy: they wait up to `LINGER_SECONDS` for company, and whoever asked does not wait for them.
     """
 
-    MAX_GROUP = 512
+    MAX_GROUP = 2048
     PUBLISH_SECONDS = 1.0
-    LINGER_SECONDS = 0.05
+    LINGER_SECONDS = 0.2
 
     def __init__(self, log: AuditLog, writer: str = "", *, lazy: bool = False, release: Release = lambda _waiting, _fault: None) -> None:
         """Start the thread.
@@ -39,12 +38,17 @@ class GroupCommit:
         self._lazy = lazy
         self._release = release
         self._entries: deque[tuple[Entry, Future[int]]] = deque()
-        self._predictions: deque[tuple[int, bytes, bytes | None, Any]] = deque()
+        self._predictions: deque[tuple[decisions.Committed, Any]] = deque()
+        self._commits = decisions.Committer()
         self._open = True
         self._wake = threading.Event()
         self._hurry = threading.Event()
-        self._thread = threading.Thread(target=self._drain, name="casemate-audit", daemon=True)
-        self._thread.start()
+        self._pending = False
+        self._ended = threading.Event()
+        works = (("casemate-audit", self._drain), ("casemate-publish", self._publish))
+        self._threads = [threading.Thread(target=work, name=name, daemon=True) for name, work in works]
+        for thread in self._threads:
+            thread.start()
 
     def append(self, principal: str, action: str, resource: str, outcome: str, detail: dict[str, Any]) -> Future[int]:
         """Queue an entry; the future resolves to its index once durable, or to the fault."""
@@ -63,7 +67,7 @@ class GroupCommit:
             rows: what it was made from, where that is kept.
             waiting: what `release` gets once it is durable, or failed.
         """
-        self._predictions.append((number, body, rows, waiting))
+        self._predictions.append((self._commits(number, body, rows), waiting))
         if not self._lazy:
             self._hurry.set()
         if not self._wake.is_set():
@@ -79,12 +83,13 @@ class GroupCommit:
         self._open = False
         self._hurry.set()
         self._wake.set()
-        self._thread.join()
+        self._threads[0].join()
+        self._ended.set()
+        self._threads[1].join()
 
     def _drain(self) -> None:
-        published, pending = time.monotonic(), False
         while True:
-            self._wake.wait(None if not pending else max(0.0, published + self.PUBLISH_SECONDS - time.monotonic()))
+            self._wake.wait()
             self._wake.clear()
             if self._predictions and not self._entries and self._open:
                 self._hurry.wait(self.LINGER_SECONDS)
@@ -93,25 +98,28 @@ class GroupCommit:
             entries, predictions = self._taken(self._entries), self._taken(self._predictions)
             if entries or predictions:
                 self._commit(entries, predictions)
-                pending = True
+                self._pending = True
+            elif not going_on:
+                return
             if self.MAX_GROUP in (len(entries), len(predictions)) or not going_on:
                 self._wake.set()
-            if self.fault is None and pending and (not going_on or time.monotonic() - published >= self.PUBLISH_SECONDS):
-                self._publish()
-                published, pending = time.monotonic(), False
-            if not going_on and not self._entries and not self._predictions:
-                return
 
     def _taken(self, queue: deque[Any]) -> list[Any]:
         return [queue.popleft() for _ in range(min(len(queue), self.MAX_GROUP))]
 
     def _publish(self) -> None:
-        try:
-            self.log.publish()
-        except Exception as error:  # noqa: BLE001 - the thread has no caller: every later append raises this fault
-            self.fault = error
+        """Derive the public log once a second, and at the end; whoever waits for a commit does not wait for this."""
+        ended = False
+        while not ended:
+            ended = self._ended.wait(self.PUBLISH_SECONDS)
+            if self._pending and self.fault is None:
+                self._pending = False
+                try:
+                    self.log.publish()
+                except Exception as error:  # noqa: BLE001 - the thread has no caller: every later append raises this fault
+                    self.fault = error
 
-    def _commit(self, entries: list[tuple[Entry, Future[int]]], predictions: list[tuple[int, bytes, bytes | None, Any]]) -> None:
+    def _commit(self, entries: list[tuple[Entry, Future[int]]], predictions: list[tuple[decisions.Committed, Any]]) -> None:
         # A caller that gave up still gets its entry written; its future takes no answer any more.
         waiting = [(entry, future if future.set_running_or_notify_cancel() else Future[int]()) for entry, future in entries]
         indexes: list[int] = []
@@ -122,10 +130,7 @@ class GroupCommit:
                 if waiting:
                     indexes = self.log.append_many(tx, [entry for entry, _ in waiting])
                 if predictions:
-                    predictions.sort(key=lambda one: one[0])
-                    numbers, bodies, rows, _ = zip(*predictions, strict=True)
-                    kept = [row or b"" for row in rows] if any(rows) else None
-                    decisions.append(self.log, tx, self.writer, list(numbers), list(bodies), kept)
+                    decisions.append(self.log, tx, self.writer, sorted([one for one, _ in predictions]))
         except Exception as error:  # noqa: BLE001 - every waiter must learn that its entry is not durable
             self._tell(waiting, [], predictions, error)
             return
@@ -138,4 +143,4 @@ class GroupCommit:
         for (_, future), index in zip(waiting, indexes, strict=False):
             future.set_result(index)
         if predictions:
-            self._release([one for _, _, _, one in predictions], fault)
+            self._release([one for _, one in predictions], fault)

@@ -4,10 +4,11 @@ The entry holds the SHA-256 of the group's commitments; a commitment is SHA-256(
 beside it, so one of them can be shown to somebody without the others, and deleted after its time while the log still verifies.
 """
 
+import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -38,6 +39,7 @@ OUTCOMES = sa.Table(
     sa.Column("request", sa.String, primary_key=True),
     sa.Column("index", INDEX, nullable=False),
 )
+_ADD = GROUPS.insert()
 ACTION = "model:predictions"
 HASH = 32
 PREDICTIONS, INPUTS = b"predictions", b"inputs"
@@ -101,29 +103,63 @@ def numbered(identifier: str) -> tuple[str, int]:
         raise ConfigError(f"{identifier[:100]!r} is no request id", hint="it stands in the header x-request-id of the answer") from error
 
 
-def append(log: AuditLog, tx: sa.Connection, writer: str, numbers: list[int], bodies: list[bytes], inputs: list[bytes] | None) -> int:
+class Committed(NamedTuple):
+    """A prediction, ready for the log."""
+
+    number: int
+    """Of its request; ascending within a writer."""
+    salt: bytes
+    body: bytes
+    """`Prediction` as JSON."""
+    commitment: bytes
+    rows: bytes | None
+    """What it was made from, where that is kept."""
+
+
+class Committer:
+    """Commits to predictions one by one, so that the group needs no work for each."""
+
+    DRAWN = 256
+
+    def __init__(self) -> None:
+        self._salts = b""
+        self._at = 0
+
+    def __call__(self, number: int, body: bytes, rows: bytes | None) -> Committed:
+        """The prediction with a salt of its own and its commitment."""
+        if self._at >= len(self._salts):
+            self._salts, self._at = os.urandom(SALT_SIZE * self.DRAWN), 0
+        salt = self._salts[self._at : self._at + SALT_SIZE]
+        self._at += SALT_SIZE
+        return Committed(number, salt, body, commitment(salt, body), rows)
+
+
+def commitment(salt: bytes, body: bytes) -> bytes:
+    """SHA-256 of salt and prediction, 32 bytes."""
+    return hashlib.sha256(salt + body).digest()
+
+
+def append(log: AuditLog, tx: sa.Connection, writer: str, group: list[Committed]) -> int:
     """Append a group within the caller's transaction; returns the index of its entry.
 
     Args:
         log: the log.
         tx: a write transaction.
         writer: who numbered the requests.
-        numbers: number of each request, ascending.
-        bodies: each `Prediction` as JSON.
-        inputs: the rows of each request, when they are kept.
+        group: the predictions, ascending by number.
     """
-    salts = os.urandom(SALT_SIZE * len(bodies))
-    salted = [(salts[i * SALT_SIZE : (i + 1) * SALT_SIZE], body) for i, body in enumerate(bodies)]
-    commitments = b"".join(bytes.fromhex(sha256(salt + body)) for salt, body in salted)
-    detail = {"writer": writer, "first": numbers[0], "count": len(bodies), "commitments": sha256(commitments)}
+    commitments = b"".join([one.commitment for one in group])
+    first, last = group[0].number, group[-1].number
+    detail = {"writer": writer, "first": first, "count": len(group), "commitments": sha256(commitments)}
     (index,) = log.append_many(tx, [("casemate", ACTION, "Gateway", "done", detail)])
 
     def seal(content: Any, kind: bytes) -> bytes:
         return log.bodies.seal(tx, [(index, os.urandom(SALT_SIZE), msgspec.msgpack.encode(content))], kind)[0]
 
-    row = {"index": index, "writer": writer, "first": numbers[0], "last": numbers[-1], "time": log.clock.now().isoformat()}
-    sealed = {"sealed": seal(salted, PREDICTIONS), "inputs": None if inputs is None else seal(inputs, INPUTS)}
-    tx.execute(GROUPS.insert().values(**row, commitments=commitments, **sealed))
+    inputs = seal([one.rows or b"" for one in group], INPUTS) if any(one.rows for one in group) else None
+    sealed = seal([(one.salt, one.body) for one in group], PREDICTIONS)
+    row = {"index": index, "writer": writer, "first": first, "last": last, "time": log.clock.now().isoformat()}
+    tx.execute(_ADD, {**row, "commitments": commitments, "sealed": sealed, "inputs": inputs})
     return index
 
 
@@ -143,7 +179,7 @@ class Decisions:
         near = (GROUPS.c.writer == writer, GROUPS.c.first <= number, GROUPS.c.last >= number)
         with self.log.store.reading() as tx:
             over = False
-            for row in tx.execute(sa.select(GROUPS).where(*near)).all():
+            for row in tx.execute(sa.select(GROUPS).where(*near)).mappings().all():
                 group = self._opened(tx, row)
                 over |= not group.predictions
                 for place, (_, body) in enumerate(group.predictions):
@@ -162,7 +198,7 @@ class Decisions:
         start = None
         while count > 0:
             with self.log.store.reading() as tx:
-                rows = tx.execute((query if start is None else query.where(GROUPS.c.index < start)).limit(_BATCH)).all()
+                rows = tx.execute((query if start is None else query.where(GROUPS.c.index < start)).limit(_BATCH)).mappings().all()
                 groups = [self._opened(tx, row) for row in rows]
             for group in groups:
                 for _, body in reversed(group.predictions):
@@ -172,7 +208,7 @@ class Decisions:
                         return
             if not rows:
                 return
-            start = rows[-1].index
+            start = int(rows[-1]["index"])
 
     def check(self) -> int:
         """Verify every group against the log; returns how many predictions there are.
@@ -183,14 +219,14 @@ class Decisions:
         count, start = 0, -1
         while True:
             with self.log.store.reading() as tx:
-                rows = tx.execute(sa.select(GROUPS).where(GROUPS.c.index > start).order_by(GROUPS.c.index).limit(_BATCH)).all()
+                rows = tx.execute(sa.select(GROUPS).where(GROUPS.c.index > start).order_by(GROUPS.c.index).limit(_BATCH)).mappings().all()
                 groups = [self._opened(tx, row) for row in rows]
             for group in groups:
                 self._require_committed(group)
                 count += len(group.commitments) // HASH
             if not rows:
                 return count
-            start = rows[-1].index
+            start = int(rows[-1]["index"])
 
     def forget(self, predictions_before: str, inputs_before: str) -> int:
         """Delete predictions, and the rows kept with them, that are older than these times (ISO 8601); returns how many groups changed.
@@ -223,18 +259,18 @@ class Decisions:
         return prediction
 
     def _opened(self, tx: sa.Connection, row: Any) -> Group:
-        if row.sealed is None:
-            return Group(row.index, [], row.commitments)
-        _, content = self.log.bodies.open(tx, row.index, row.sealed, PREDICTIONS)
-        group = Group(row.index, msgspec.msgpack.decode(content, type=list[tuple[bytes, bytes]]), row.commitments)
-        if b"".join(bytes.fromhex(sha256(salt + body)) for salt, body in group.predictions) != row.commitments:
-            raise VerificationError(f"predictions of log entry {row.index} were changed after they were written", hint="restore a backup")
+        if row["sealed"] is None:
+            return Group(row["index"], [], row["commitments"])
+        _, content = self.log.bodies.open(tx, row["index"], row["sealed"], PREDICTIONS)
+        group = Group(row["index"], msgspec.msgpack.decode(content, type=list[tuple[bytes, bytes]]), row["commitments"])
+        if b"".join(commitment(salt, body) for salt, body in group.predictions) != row["commitments"]:
+            raise VerificationError(f"predictions of log entry {row['index']} were changed after they were written", hint="restore a backup")
         return group
 
     def _inputs(self, tx: sa.Connection, row: Any, place: int) -> bytes | None:
-        if row.inputs is None:
+        if row["inputs"] is None:
             return None
-        _, content = self.log.bodies.open(tx, row.index, row.inputs, INPUTS)
+        _, content = self.log.bodies.open(tx, row["index"], row["inputs"], INPUTS)
         return msgspec.msgpack.decode(content, type=list[bytes])[place]
 
     def _require_committed(self, group: Group) -> None:

@@ -43,6 +43,9 @@ HEAD = sa.Table(
     sa.Column("size", INDEX, nullable=False),
     sa.Column("roots", sa.LargeBinary, nullable=False),
 )
+_HEAD = sa.select(HEAD.c.size, HEAD.c.roots)
+_MOVE_HEAD = HEAD.update().values(size=sa.bindparam("new_size"), roots=sa.bindparam("new_roots"))
+_ADD = ENTRIES.insert()
 MAX_BODY = 32 * 1024
 BATCH = 4 * tiles.WIDTH
 ERASED = "(erased)"
@@ -110,12 +113,12 @@ class AuditLog:
             frontier.append(leaves[-1])
         sealed = self.bodies.seal(tx, rows)
         values = [{"index": first + i, "leaf": leaf, "sealed": body} for i, (leaf, body) in enumerate(zip(leaves, sealed, strict=True))]
-        tx.execute(ENTRIES.insert(), values)
-        tx.execute(HEAD.update().values(size=frontier.size, roots=b"".join(frontier.roots)))
+        tx.execute(_ADD, values)
+        tx.execute(_MOVE_HEAD, {"new_size": frontier.size, "new_roots": b"".join(frontier.roots)})
         return list(range(first, frontier.size))
 
     def _frontier(self, tx: sa.Connection) -> Frontier:
-        row = tx.execute(sa.select(HEAD.c.size, HEAD.c.roots)).first()
+        row = tx.execute(_HEAD).first()
         if row is None:
             raise BackendError(f"{self.store.name} was moved to another database", hint="set [store] url in casemate.toml, then start again")
         return Frontier(row.size, tiles.split_hashes(row.roots))

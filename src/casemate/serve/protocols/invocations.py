@@ -118,7 +118,7 @@ def _csv(endpoint: Endpoint, body: bytes, max_rows: int) -> Rows:
                 _bounded(len(lines) - 1, max_rows)
     except csv.Error as error:
         raise RequestError(f"the body is no CSV: {error}") from error
-    known = {column.name for column in endpoint.schema.features}
+    known = {column.name for column in endpoint.features}
     names = [cell.strip() for cell in lines[0]] if lines else []
     titled = bool(known & set(names))
     rows = lines[1:] if titled else lines
@@ -128,7 +128,7 @@ def _csv(endpoint: Endpoint, body: bytes, max_rows: int) -> Rows:
 
 
 def _by_position(endpoint: Endpoint, columns: list[str] | None, raw: msgspec.Raw, max_rows: int) -> Rows:
-    features = endpoint.schema.features
+    features = endpoint.features
     if endpoint.takes_matrix and (columns is None or columns == [column.name for column in features]):
         try:
             matrix = np.array(_NUMBERS.decode(raw), dtype=np.float64)
@@ -146,7 +146,7 @@ def _by_position(endpoint: Endpoint, columns: list[str] | None, raw: msgspec.Raw
 
 
 def _table(endpoint: Endpoint, names: list[str] | None, rows: list[Any], *, text: bool) -> Rows:
-    features = endpoint.schema.features
+    features = endpoint.features
     width = len(features) if names is None else len(names)
     if names is None and not text and isinstance(rows[0], list) and rows[0] and isinstance(rows[0][0], list):
         try:
@@ -163,7 +163,7 @@ def _table(endpoint: Endpoint, names: list[str] | None, rows: list[Any], *, text
 
 
 def _by_name(endpoint: Endpoint, columns: dict[Any, Any], max_rows: int, *, text: bool = False, given: int | None = None) -> Rows:
-    features = {column.name: column for column in endpoint.schema.features}
+    features = {column.name: column for column in endpoint.features}
     if given is not None and given != len(columns):
         raise RequestError("two columns have the same name")
     for name in columns:

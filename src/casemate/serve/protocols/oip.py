@@ -159,7 +159,7 @@ def read(endpoint: Endpoint, name: str, body: bytes, header: int | None, max_row
     unknown = [output for output, _ in request.outputs if output not in NAMES]
     if unknown:
         raise RequestError(f"no output called {unknown[0][:100]!r}; outputs: {', '.join(NAMES)}")
-    features = endpoint.schema.features
+    features = endpoint.features
     if not request.inputs:
         raise RequestError("the request has no inputs")
     first = request.inputs[0]
@@ -224,7 +224,7 @@ def metadata(endpoint: Endpoint, name: str, versions: list[str]) -> dict[str, An
         "versions": versions,
         "platform": f"casemate_{endpoint.card.serve_format}",
         "inputs": [
-            {"name": column.name, "datatype": "BYTES" if column.type == "category" else "FP64", "shape": [-1]} for column in endpoint.schema.features
+            {"name": column.name, "datatype": "BYTES" if column.type == "category" else "FP64", "shape": [-1]} for column in endpoint.features
         ],
         "outputs": [
             {"name": "label", "datatype": "BYTES", "shape": [-1]},
@@ -243,7 +243,7 @@ def _rows(tensor: Tensor, max_rows: int) -> int:
 
 
 def _matrix(endpoint: Endpoint, tensor: Tensor, max_rows: int) -> Array:
-    features = endpoint.schema.features
+    features = endpoint.features
     if not endpoint.takes_matrix:
         raise RequestError("this model has categories: send one tensor a feature, by name")
     rows = _rows(tensor, max_rows)
@@ -253,7 +253,7 @@ def _matrix(endpoint: Endpoint, tensor: Tensor, max_rows: int) -> Array:
 
 
 def _columns(endpoint: Endpoint, tensors: list[Tensor], max_rows: int) -> Rows:
-    features = {column.name: column for column in endpoint.schema.features}
+    features = {column.name: column for column in endpoint.features}
     given = {tensor.name: tensor for tensor in tensors}
     if len(given) != len(tensors):
         raise RequestError("two inputs have the same name")

@@ -1,5 +1,7 @@
 """What training rows are like: the centre, the spread and how far rows lie from it, for the guard of a model server."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from sklearn.covariance import LedoitWolf
@@ -29,8 +31,8 @@ def measure(members: pd.DataFrame, holdout: pd.DataFrame, schema: Schema) -> Pro
     mean = np.where(np.isfinite(mean), mean, 0.0)
     scale = np.divide(1.0, spread, out=np.zeros_like(spread), where=np.isfinite(spread) & (spread > 0))
 
-    def scaled(rows: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
-        return (np.where(np.isnan(rows), mean, rows) - mean) * scale
+    def scaled(rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return np.asarray((np.where(np.isnan(rows), mean, rows) - mean) * scale)
 
     whiten = np.empty((0, 0))
     if len(names) <= MOST_FEATURES:

@@ -102,7 +102,7 @@ class Rollouts:
             raise ConfigError(f"{gone.reference} is the first that was promoted: there is nothing to go back to", hint="promote another version")
         tx.execute(RELEASES.delete().where(RELEASES.c.model == model, RELEASES.c.version == gone.version))
         if gone.part == "live":
-            former = {"model": model, "version": gone.former, "part": "live", "share": 1.0, "principals": []}
+            former: dict[str, Any] = {"model": model, "version": gone.former, "part": "live", "share": 1.0, "principals": []}
             tx.execute(RELEASES.insert().values(**former, since=now.isoformat(), principal=who, former=None))
         return gone, gone.former
 

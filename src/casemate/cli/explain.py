@@ -1,0 +1,71 @@
+"""`casemate explain`."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from casemate.cli.doors import enter
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb."""
+    parser.add_argument("request", help="request id: x-request-id of the answer")
+    parser.add_argument("--body", type=Path, help="the request as it was sent, where `[serve] inputs` does not keep rows")
+    parser.add_argument("--row", type=int, default=0, help="which of its rows to say what counted for (default: 0)")
+    parser.add_argument("--features", type=int, default=10, help="how many features to show (default: 10)")
+
+
+def run(arguments: Any) -> int:
+    """Look at a prediction again."""
+    import msgspec
+
+    from casemate.cli.output import emit, table
+    from casemate.core.errors import ConfigError
+    from casemate.serve.explain import explain
+
+    project = enter(arguments)
+    try:
+        body = None if arguments.body is None else arguments.body.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{arguments.body} cannot be read: {error.strerror}", hint="the body of the request") from error
+    found = explain(project, arguments.request, body=body, row=arguments.row, most=arguments.features)
+    said = found.prediction
+    lines = [
+        f"{said.id}, {found.time}: {said.principal} ({said.token}) asked {said.model} ({said.part}) about {said.rows} rows, {said.micros / 1000:.2f} ms",
+        f"input  SHA-256 {said.input}" + (f", trace {said.trace}" if said.trace else ""),
+    ]
+    if said.guards:
+        lines.append("guards " + ", ".join(f"{name}: {count} rows" for name, count in said.guards.items()))
+    if said.refused:
+        lines.append(f"answer refused, {said.refused}")
+    else:
+        shown = [f"{label} ({probability:.4f})" for label, probability in found.answers[:5]]
+        lines.append("answer " + ", ".join(shown) + (" …" if len(found.answers) > 5 else "") + f"; shown: {said.shown}")
+    if found.outcome is not None:
+        lines.append("in fact " + ", ".join(found.outcome[:5]) + (" …" if len(found.outcome) > 5 else ""))
+    if found.replayed is None:
+        lines.append("replay not possible without the rows: give --body" if not said.refused else "replay of a refusal is not possible")
+    else:
+        lines.append(
+            "replay the signed model gives the same answer, bit for bit"
+            if found.replayed
+            else "REPLAY DIFFERS: the signed model gives another answer here"
+        )
+    if found.counted:
+        rows = [[one.feature, _text(one.value), _text(one.usual), f"{one.change:+.4f}"] for one in found.counted]
+        lines += [
+            "",
+            f"what counted for row {arguments.row}: change of the probability, were the feature as usual",
+            table(["feature", "value", "usual", "change"], rows),
+        ]
+    value = (
+        msgspec.to_builtins(found, builtin_types=())
+        if not hasattr(found, "__dict__")
+        else {**vars(found), "counted": [vars(one) for one in found.counted]}
+    )
+    emit(arguments, msgspec.to_builtins(value), "\n".join(lines))
+    return 0 if found.replayed is not False else 1
+
+
+def _text(value: float | str | None) -> str:
+    return "missing" if value is None else value if isinstance(value, str) else f"{value:.6g}"

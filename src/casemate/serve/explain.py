@@ -1,0 +1,143 @@
+"""One prediction looked at again: who asked, what was answered, whether the model still answers that bit for bit, and what counted.
+
+What counted: each feature in turn becomes what it usually is, and the probability of the answer is compared (occlusion; Zeiler
+and Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014). It speaks of one feature at a time.
+"""
+
+import datetime
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from casemate.controls.access.policy import Resource
+from casemate.controls.audit.decisions import Prediction
+from casemate.core.digest import sha256
+from casemate.core.errors import ConfigError, RequestError
+from casemate.core.frame import Rows, rows_bytes, rows_from
+from casemate.core.types import Profile
+from casemate.project import Project
+from casemate.serve.endpoint import Endpoint
+from casemate.serve.protocols import invocations, oip
+from casemate.serve.types import Array
+from casemate.stages.release.bundle import PROFILE
+
+MOST_FEATURES = 2000
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What one feature did to the probability of the answer."""
+
+    feature: str
+    value: float | str | None
+    usual: float | str
+    change: float
+    """Probability as answered, less the probability with the usual value."""
+
+
+@dataclass(frozen=True)
+class Explained:
+    """A prediction looked at again."""
+
+    prediction: Prediction
+    time: str
+    """ISO 8601."""
+    answers: list[tuple[str, float]]
+    """Per row the class and its probability, as recorded."""
+    outcome: Any | None
+    """What really was, per row, if anybody told."""
+    replayed: bool | None
+    """Whether the signed model gives the same answer, bit for bit; None without the rows."""
+    counted: list[Counted]
+    """For the row that was asked about, greatest first."""
+
+
+def explain(project: Project, identifier: str, *, body: bytes | None = None, row: int = 0, most: int = 10) -> Explained:
+    """Look at the prediction of a request again.
+
+    Args:
+        project: whose.
+        identifier: request id, `x-request-id` of the answer.
+        body: the request as it was sent, where the rows were not kept; their digest must be the recorded one.
+        row: which of its rows to say what counted for.
+        most: so many features.
+
+    Raises:
+        AccessDenied: policy does not permit it. ConfigError: there is no such prediction, or `body` is another request's.
+        VerificationError: the record or the model was changed.
+    """
+    project.access.permitted("model:explain", Resource("Project"))
+    prediction, kept = project.decisions.find(identifier)
+    name = prediction.model.partition("@")[0]
+    project.authorise("model:explain", "Model", name, request=identifier)
+    verified = project.registry.verify(prediction.model)
+    endpoint = Endpoint.load(verified, project.config.serve)
+    rows = rows_from(kept, endpoint.schema) if kept else None if body is None else _given(endpoint, name, body)
+    if rows is not None and sha256(rows_bytes(rows)) != prediction.input:
+        raise ConfigError("these are not the rows of that request", hint="give the body as it was sent, to the last digit")
+    profile = msgspec.json.decode(verified.files[PROFILE], type=Profile) if PROFILE in verified.files else None
+    codes = np.frombuffer(prediction.labels, "<u2")
+    probabilities = np.frombuffer(prediction.probabilities, "<f4").reshape(len(codes), -1) if len(codes) else np.empty((0, 0), np.float32)
+    if not 0 <= row < max(prediction.rows, 1):
+        raise ConfigError(f"the request has {prediction.rows} rows, there is no row {row}", hint="rows are numbered from 0")
+    answered = rows is not None and not prediction.refused
+    return Explained(
+        prediction=prediction,
+        time=datetime.datetime.fromtimestamp(prediction.time, datetime.UTC).isoformat(timespec="milliseconds"),
+        answers=[(endpoint.classes[code], float(probabilities[place, code])) for place, code in enumerate(codes.tolist())],
+        outcome=project.decisions.outcome(identifier),
+        replayed=_same(endpoint, rows, codes, probabilities) if answered and rows is not None else None,
+        counted=_counted(endpoint, _one(rows, row), profile, most) if answered and rows is not None else [],
+    )
+
+
+def _given(endpoint: Endpoint, name: str, body: bytes) -> Rows:
+    try:
+        return oip.read(endpoint, name, body, None, 10**9).rows
+    except RequestError:
+        kind = b"application/json" if body.lstrip()[:1] in (b"{", b"[") else b"text/csv"
+        return invocations.read(endpoint, body, kind, 10**9).rows
+
+
+def _same(endpoint: Endpoint, rows: Rows, codes: Array, probabilities: Array) -> bool:
+    again, other = endpoint.predict(rows)
+    return again.tolist() == codes.tolist() and other.astype("<f4").tobytes() == probabilities.tobytes()
+
+
+def _one(rows: Rows, row: int) -> Rows:
+    return {name: values[row : row + 1] for name, values in rows.items()} if isinstance(rows, dict) else rows[row : row + 1]
+
+
+def _counted(endpoint: Endpoint, rows: Rows, profile: Profile | None, most: int) -> list[Counted]:
+    """Per feature how the probability of the class changes when it becomes usual: the training mean, or the mean over all categories."""
+    if profile is None or len(endpoint.features) > MOST_FEATURES:
+        return []
+    codes, probabilities = endpoint.predict(rows)
+    code, told = int(codes[0]), float(probabilities[0, int(codes[0])])
+    means = iter(profile.mean)
+    found = []
+    for place, column in enumerate(endpoint.features):
+        value = (rows[column.name] if isinstance(rows, dict) else rows[:, place])[0]
+        if column.type == "category":
+            usual: Any = "any other"
+            others: list[Any] = [category for category in column.categories or [] if category != value]
+        else:
+            usual = next(means)
+            others = [usual]
+        if not others:
+            continue
+        without = np.mean([endpoint.predict(_changed(rows, place, column.name, other))[1][0, code] for other in others])
+        found.append(
+            Counted(column.name, value if isinstance(value, str) else None if np.isnan(value) else float(value), usual, told - float(without))
+        )
+    return sorted(found, key=lambda one: -abs(one.change))[:most]
+
+
+def _changed(rows: Rows, place: int, name: str, value: Any) -> Rows:
+    if isinstance(rows, dict):
+        return {**rows, name: np.array([value], dtype=rows[name].dtype)}
+    changed = rows.copy()
+    changed[:, place] = value
+    return changed

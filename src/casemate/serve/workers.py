@@ -1,0 +1,158 @@
+"""Several processes that serve one port (SO_REUSEPORT), and the one that watches over them.
+
+Workers share nothing but the catalogue: limits, revocations and releases are the same for all of them within half a second. Each
+appends to the log by itself. A worker that dies is replaced; what it had acknowledged is in the log.
+"""
+
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from casemate.core.errors import BackendError, Error
+from casemate.core.files import make_folder
+from casemate.project import Project
+
+FOLDER = "gateway"
+"""In the project's state: where workers leave their counts."""
+START_SECONDS = 60.0
+RESTARTS, RESTART_SECONDS = 10, 60.0
+"""So many deaths within this time end the gateway: something is wrong that a new worker does not cure."""
+STOP_SECONDS = 30.0
+Announce = Callable[[str, list[str]], None]
+Work = Callable[[Project, int, Announce], None]
+
+
+def serve_many(project: Project, announce: Announce, work: Work) -> None:
+    """Run `[serve] workers` processes until SIGTERM or SIGINT.
+
+    Args:
+        project: whose models.
+        announce: called with (URL, model references) once every worker answers.
+        work: what a worker does, given the project, the port and whom to tell that it answers.
+
+    Raises:
+        BackendError: the port is taken, or workers end again and again.
+    """
+    table = project.config.serve
+    folder = make_folder(project.state / FOLDER)
+    for stale in folder.glob("*.json"):
+        stale.unlink()
+    principal = project.authorise("gateway:start", workers=table.workers)
+    with _reserved(table.host, table.port) as port:
+        team = _Team(project, port.getsockname()[1], work)
+        try:
+            url, references = team.start(table.workers)
+            announce(url, references)
+            team.watch()
+        finally:
+            team.stop()
+    project.audit.record(principal.uid, "gateway:stop", f'Project::"{project.config.project.id}"', "done")
+
+
+def _reserved(host: str, port: int) -> socket.socket:
+    """A socket that keeps the port for this user's workers without taking connections."""
+    family: Any = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.create_server((host, port), family=family) as alone:  # refused when anybody listens there
+            port = alone.getsockname()[1]
+        kept = socket.socket(family)
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        kept.bind((host, port))
+    except OSError as error:
+        raise BackendError(f"cannot listen on {host}:{port}: {error.strerror}", hint="stop the other server or set [serve] port") from error
+    return kept
+
+
+class _Team:
+    """The processes."""
+
+    def __init__(self, project: Project, port: int, work: Work) -> None:
+        self._project, self._port, self._work = project, port, work
+        self._workers: dict[int, int] = {}
+        """Process id -> the pipe's end on which it says that it answers."""
+        self._ended = False
+
+    def start(self, count: int) -> tuple[str, list[str]]:
+        """Start all; returns what the first of them announces."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop_wanted)
+        told = b""
+        for _ in range(count):
+            pid = self._spawn()
+            told = self._heard(pid)
+            if not told:
+                raise BackendError("a worker ended while it started", hint="its message stands above; `casemate doctor` looks for the rest")
+        url, *references = told.decode().split("\n")
+        return url, references
+
+    def _stop_wanted(self, *_: Any) -> None:
+        self._ended = True
+
+    def _spawn(self) -> int:
+        readable, writable = os.pipe()
+        pid = os.fork()
+        if pid:
+            os.close(writable)
+            self._workers[pid] = readable
+            return pid
+        status = 1
+        try:
+            os.close(readable)
+            self._project.store.engine.dispose(close=False)  # the parent's connections are not ours
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.SIG_DFL)
+            self._work(self._project, self._port, lambda url, references: _tell(writable, url, references))
+            status = 0
+        except Error as error:
+            print(error.diagnostics(), file=sys.stderr, flush=True)
+        except BaseException:  # noqa: BLE001 - the process ends here, whatever it was
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+
+    def _heard(self, pid: int) -> bytes:
+        """What a worker announces; empty when it ended without."""
+        with os.fdopen(self._workers[pid], "rb") as pipe:
+            self._workers[pid] = -1
+            return pipe.read()
+
+    def watch(self) -> None:
+        """Replace workers that die, until told to stop."""
+        deaths: list[float] = []
+        while not self._ended:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                pid, status = 0, 0
+            if pid not in self._workers:
+                time.sleep(0.05)
+                continue
+            del self._workers[pid]
+            deaths = [*(death for death in deaths if death > time.monotonic() - RESTART_SECONDS), time.monotonic()]
+            how = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"exit code {os.WEXITSTATUS(status)}"
+            self._project.audit.record("casemate", "gateway:worker", f'Project::"{self._project.config.project.id}"', "failed", ended=how)
+            if len(deaths) > RESTARTS:
+                raise BackendError(f"workers end again and again ({how})", hint="look at their messages above")
+            self._heard(self._spawn())
+
+    def stop(self) -> None:
+        """End all: first politely."""
+        for number, wait in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, 5.0)):
+            for pid in self._workers:
+                os.kill(pid, number)
+            end = time.monotonic() + wait
+            while self._workers and time.monotonic() < end:
+                for pid in list(self._workers):
+                    if os.waitpid(pid, os.WNOHANG)[0]:
+                        del self._workers[pid]
+                time.sleep(0.02)
+
+
+def _tell(pipe: int, url: str, references: list[str]) -> None:
+    with os.fdopen(pipe, "wb") as file:
+        file.write("\n".join([url, *references]).encode())
