@@ -485,6 +485,10 @@ class ServeTable(Table, frozen=True, kw_only=True):
         Literal["own", "proxy"],
         Meta(description="`proxy`: plain HTTP, for a TLS proxy or a platform in front that nobody can go around."),
     ] = "own"
+    platform: Annotated[
+        Literal["none", "sagemaker"],
+        Meta(description="`sagemaker`: also its contract, as `casemate serve --sagemaker` sets it; see docs/how-to/serve.md."),
+    ] = "none"
     workers: Annotated[int, Meta(description="Processes that share the port.", ge=1, le=64)] = 1
     audit: Annotated[
         Literal["durable", "batched"],

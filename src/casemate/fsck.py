@@ -138,6 +138,7 @@ class _Examination:
             raise  # what was published disagrees: to sign anew would hide it
         except VerificationError as error:
             self._rebuild("audit log's tiles or checkpoint", error.message, partial(audit.publish, anew=True))
+        self._guarded("predictions", self.project.decisions.check)
         self._guarded("audit log seen from outside", self.project.outside.check, "see `casemate audit verify`; never sign anew over it")
         return size
 

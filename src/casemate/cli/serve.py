@@ -10,17 +10,23 @@ from casemate.cli.doors import enter
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
     parser.add_argument("--port", type=int, help="instead of [serve] port; 0 takes a free one")
+    parser.add_argument("--sagemaker", action="store_true", help="as a container of SageMaker: plain HTTP on port 8080 of every address")
 
 
 def run(arguments: Any) -> int:
     """Serve until stopped."""
     from casemate.serve.server import serve
 
-    overrides = arguments.overrides + ([f"serve.port={arguments.port}"] if arguments.port is not None else [])
+    overrides = list(arguments.overrides)
+    if arguments.sagemaker:
+        overrides += ['serve.platform="sagemaker"', 'serve.tls="proxy"', 'serve.host="0.0.0.0"', "serve.port=8080"]
+    if arguments.port is not None:
+        overrides.append(f"serve.port={arguments.port}")
     project = enter(arguments, overrides=overrides)
 
     def announce(url: str, models: list[str]) -> None:
-        print(f"serving {', '.join(models)} at {url} (TLS 1.3, CA {project.keys.folder / 'public' / 'ca.pem'})", flush=True)
+        how = f"TLS 1.3, CA {project.keys.folder / 'public' / 'ca.pem'}" if url.startswith("https") else "plain HTTP: something in front must do TLS"
+        print(f"serving {', '.join(models)} at {url} ({how})", flush=True)
         print("stop with Ctrl-C; ask with `casemate predict FILE.csv`", file=sys.stderr, flush=True)
 
     serve(project, announce)

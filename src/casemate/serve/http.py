@@ -18,6 +18,7 @@ MAX_HEAD = 64 * 1024
 HEAD_SECONDS = 10.0
 IDLE_SECONDS = 5
 SWEEP_SECONDS = 1.0
+SAGEMAKER, SAGEMAKER_ATTRIBUTES = "sagemaker", b"x-amzn-sagemaker-custom-attributes"
 Send = Any
 
 
@@ -37,6 +38,29 @@ class App:
         headers = [*reply.headers, (b"content-length", b"%d" % len(reply.body))]
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else reply.body})
+
+
+class SageMakerApp(App):
+    """The same behind SageMaker, which authenticates callers itself, probes without credentials and drops most of their headers.
+
+    A token may come as the caller's custom attributes (`CustomAttributes` of InvokeEndpoint); without one a call is that of the
+    service that has the client certificate name `sagemaker`, if the project knows it.
+    Contract: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, or the start and the end of the server."""
+        if scope["type"] == "http":
+            if scope["path"] == "/ping" and scope["method"] == "GET":
+                status = 200 if self.gateway.ready() else 503
+                await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
+                await send({"type": "http.response.body", "body": b""})
+                return
+            given = [value for name, value in scope["headers"] if name == SAGEMAKER_ATTRIBUTES and value[:7].lower() == b"bearer "]
+            if given and not any(name == b"authorization" for name, _ in scope["headers"]):
+                scope["headers"] = [*scope["headers"], (b"authorization", given[0])]
+            scope["service"] = SAGEMAKER
+        await super().__call__(scope, receive, send)
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

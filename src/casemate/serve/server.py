@@ -19,13 +19,13 @@ import uvicorn
 
 from casemate.controls.audit.commit import GroupCommit
 from casemate.controls.keys.pki import SERVER_DAYS, Authority
-from casemate.core.errors import BackendError
+from casemate.core.errors import BackendError, ConfigError
 from casemate.project import Project
 from casemate.serve.app import Gateway
 from casemate.serve.batch import Job
 from casemate.serve.endpoint import Endpoint
 from casemate.serve.guard import Guard
-from casemate.serve.http import App, Bounded, Revocations, settings, sweep
+from casemate.serve.http import App, Bounded, Revocations, SageMakerApp, settings, sweep
 from casemate.serve.metrics import Metrics
 from casemate.serve.quota import Quota
 from casemate.serve.shelf import Shelf
@@ -53,6 +53,8 @@ def serve(project: Project, announce: Announce) -> None:
         BackendError: the port is taken.
     """
     table = project.config.serve
+    if table.client_certificates == "require" and table.tls == "proxy":
+        raise ConfigError('[serve] client_certificates = "require" needs tls = "own"', hint="behind a proxy nobody shows us a certificate")
     if table.workers > 1:
         serve_many(project, announce, work)
         return
@@ -116,7 +118,7 @@ def _run(project: Project, parts: Parts, listener: socket.socket, announce: Anno
     if context is not None and table.client_certificates == "require":
         revocations = Revocations(project.certificates.revoked, parts.audit)
     config = settings(
-        App(parts.gateway),
+        (SageMakerApp if table.platform == "sagemaker" else App)(parts.gateway),
         type("Guarded", (Bounded,), {"revocations": revocations}),
         timeout_graceful_shutdown=DRAIN_SECONDS,
         limit_concurrency=max(MAX_CONNECTIONS, 2 * table.max_waiting),
