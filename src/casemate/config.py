@@ -737,6 +737,9 @@ def _explain(text: str, type_: Any, value: Any) -> str:
     if not unknown:
         return text
     known: set[str] = set()
+    for part in (match[1] if (match := re.search(r"at `([\w.]+)`", text)) else "").split("."):
+        inner = {field.encode_name: field.type for field in msgspec.structs.fields(type_)}.get(part) if isinstance(type_, type) else None
+        type_ = getattr(inner, "__origin__", inner) if isinstance(getattr(inner, "__origin__", inner), type) else type_
     for table in (type_, ColumnTable, GateTable):
         if isinstance(table, type) and issubclass(table, Table) and (table is type_ or isinstance(value, dict)):
             known |= {field.encode_name for field in msgspec.structs.fields(table)}

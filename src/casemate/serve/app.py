@@ -244,6 +244,7 @@ class Gateway:
         self.metrics.count("casemate_failed", endpoint.name, endpoint.version, code)
         seen = asking.version.seen
         if isinstance(fault, RequestError) and fault.http_status < 500:
+            seen.refusals += 1
             seen.refused += job.asked.count
         else:
             seen.failures += 1

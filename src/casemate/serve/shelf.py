@@ -29,9 +29,11 @@ class Statistics:
 
     answers: int = 0
     failures: int = 0
+    refusals: int = 0
+    """Requests that guards refused."""
     rows: int = 0
     refused: int = 0
-    """Rows in requests that guards refused."""
+    """Their rows."""
     seconds: float = 0.0
     labels: dict[int, int] = field(default_factory=dict)
 
@@ -232,7 +234,7 @@ class Shelf:
     def _worse(self, canary: Statistics, live: Statistics) -> str:
         limits = self.table.canary
         asked = canary.answers + canary.failures
-        if asked < limits.requests:
+        if asked + canary.refusals < limits.requests:
             return ""
         if canary.failures > limits.errors * asked:
             return f"{canary.failures} of {asked} requests failed, at most {limits.errors:.1%} may"

@@ -32,7 +32,7 @@ class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dataframe_records: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     inputs: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     instances: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    params: msgspec.Raw | None = None
+    params: Any = None
     """Of the caller's making; a classifier has none."""
 
 

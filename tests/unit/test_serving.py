@@ -1,0 +1,433 @@
+"""The gateway's parts one by one: guards, outputs, quotas, batches, releases, the forms of `invocations`."""
+
+import asyncio
+import datetime
+import time
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from casemate.config import GuardTable, LimitsTable, OutputsTable
+from casemate.core.clock import SystemClock
+from casemate.core.errors import ConfigError, RequestError, VerificationError
+from casemate.core.frame import rows_bytes, rows_from
+from casemate.core.store.sqlite import SqliteStore
+from casemate.core.types import ColumnSchema, Profile, Schema
+from casemate.serve import outputs
+from casemate.serve.batch import Batcher, Job, TooLate
+from casemate.serve.endpoint import joined
+from casemate.serve.protocols import invocations
+from casemate.serve.quota import Quota, TooMany
+from casemate.serve.screen import Screen
+from casemate.serve.types import Answer, Asked
+from casemate.stages.release.rollout import Rollouts
+
+NUMBERS = Schema(
+    target="y",
+    classes=["no", "yes"],
+    columns=[ColumnSchema(name="a", type="number", min=0.0, max=1.0), ColumnSchema(name="b", type="number", nullable=True)],
+)
+MIXED = Schema(
+    target="y",
+    classes=["no", "yes"],
+    columns=[*NUMBERS.columns, ColumnSchema(name="c", type="category", categories=["red", "green"])],
+)
+PROFILE = Profile(mean=[0.5, 0.0], scale=[2.0, 1.0], whiten=[], limit=9.0)
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self):
+        self.time = datetime.datetime(2026, 11, 25, 12, 0, 0, tzinfo=datetime.UTC)
+
+    def now(self):
+        return self.time
+
+
+@pytest.fixture
+def store(tmp_path):
+    found = SqliteStore(tmp_path / "catalog.db")
+    found.upgrade()
+    yield found
+    found.close()
+
+
+def noticed(screen, rows):
+    marks, _ = screen(rows)
+    return {name: mark.tolist() for name, mark in marks.items()}
+
+
+def test_rows_within_the_schema_and_like_the_training_data_are_not_noticed():
+    assert noticed(Screen(NUMBERS, PROFILE, GuardTable()), np.array([[0.5, 0.0], [1.0, 1.0]])) == {}
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ([np.nan, 0.0], {"missing"}),
+        ([np.inf, 0.0], {"outside", "infinite"}),
+        ([1.5, 0.0], {"outside"}),
+        ([0.5, np.nan], set()),
+        ([0.5, 9.0], {"unusual"}),
+        ([-3.0, np.nan], {"outside", "unusual"}),
+    ],
+)
+def test_a_guard_notices_the_row_that_is_wrong_and_no_other(row, expected):
+    found = noticed(Screen(NUMBERS, PROFILE, GuardTable()), np.array([[0.5, 0.0], row, [0.4, 0.1]]))
+    assert set(found) == expected
+    assert all(mark == [False, True, False] for mark in found.values())
+
+
+def test_categories_that_the_schema_does_not_list_are_refused_and_no_value_is_quoted():
+    screen = Screen(MIXED, None, GuardTable())
+    rows = {"a": np.array([0.5, 0.5]), "b": np.array([0.0, 0.0]), "c": np.array(["red", "secret"], dtype=object)}
+    marks, words = screen(rows)
+    assert marks["unknown"].tolist() == [False, True]
+    assert screen.refuses({"unknown": 1}) == "unknown"
+    assert "unknown category" in words(0, 2) and "secret" not in words(0, 2)
+
+
+@pytest.mark.parametrize("reaction", ["flag", "refuse"])
+def test_what_is_noticed_is_refused_only_where_the_project_says_so(reaction):
+    screen = Screen(NUMBERS, PROFILE, GuardTable(outside=reaction, unusual=reaction))
+    assert (screen.refuses({"outside": 1}) is not None) is (reaction == "refuse")
+    assert screen.refuses({"missing": 1}) == "missing"
+
+
+def test_outputs_show_no_more_than_they_may():
+    probabilities = np.array([[0.123456, 0.6, 0.276544]], dtype=np.float32)
+    names = ["a", "b", "c"]
+    assert outputs.shown(names, [1], probabilities, OutputsTable())["probabilities"] is probabilities
+    assert outputs.shown(names, [1], probabilities, outputs.LABEL_ONLY) == {"label": ["b"]}
+    top = outputs.shown(names, [1], probabilities, OutputsTable(show="top", top=2, digits=2))
+    assert top["top"] == ["b", "c"]
+    assert top["top_probabilities"].round(6).tolist() == [[pytest.approx(0.6), pytest.approx(0.28)]]
+
+
+def test_a_rate_holds_across_gateways_and_restarts_and_comes_back_with_time(store):
+    clock = Clock()
+    one, other = (Quota(store, clock, LimitsTable(), lambda *_: None) for _ in range(2))
+    for _ in range(3):
+        one.rate("token", 5)
+    asyncio.run(flushed(one))
+    for quota in (other, Quota(store, clock, LimitsTable(), lambda *_: None)):
+        quota.rate("token", 5)
+        quota.rate("token", 5)
+        with pytest.raises(TooMany):
+            quota.rate("token", 5)
+    clock.time += datetime.timedelta(seconds=121)
+    one.rate("token", 5)
+
+
+async def flushed(quota):
+    await quota.flush(asyncio.get_running_loop())
+
+
+def test_rows_over_days_are_counted_for_ever_and_for_each_model_alone(store):
+    clock, table = Clock(), LimitsTable(rows=10, days=2)
+    quota = Quota(store, clock, table, lambda *_: None)
+    rows = np.zeros((8, 2))
+    quota.enter("uid", "m", 8)
+    quota.served("uid", "m", rows, 8, 0, clock.time.timestamp())
+    quota.leave("uid")
+    asyncio.run(flushed(quota))
+    for again in (quota, Quota(store, clock, table, lambda *_: None)):
+        with pytest.raises(TooMany, match="used up"):
+            again.enter("uid", "m", 3)
+        again.enter("uid", "n", 3)
+        again.leave("uid")
+    clock.time += datetime.timedelta(days=3)
+    quota.enter("uid", "m", 10)
+
+
+def test_requests_at_once_are_bounded_for_each_caller(store):
+    quota = Quota(store, SystemClock(), LimitsTable(concurrent=2), lambda *_: None)
+    quota.enter("a", "m", 1)
+    quota.enter("a", "m", 1)
+    with pytest.raises(TooMany):
+        quota.enter("a", "m", 1)
+    quota.enter("b", "m", 1)
+    quota.leave("a")
+    quota.enter("a", "m", 1)
+
+
+@pytest.mark.parametrize("probing", [True, False])
+def test_asking_for_one_feature_after_the_other_is_told_and_ordinary_rows_are_not(store, probing):
+    alarms, generator = [], np.random.default_rng(0)
+    clock = Clock()
+    quota = Quota(store, clock, LimitsTable(), lambda *told: alarms.append(told))
+    row = generator.normal(size=5)
+    for step in range(300):
+        row = row.copy() if probing else generator.normal(size=5)
+        row[step % 5] += 0.01
+        quota.served("uid", "m", row[None], 1, 0, clock.time.timestamp())
+    asyncio.run(flushed(quota))
+    assert bool(alarms) is probing
+
+
+def test_what_could_not_be_written_down_still_counts(store, monkeypatch):
+    clock = Clock()
+    quota = Quota(store, clock, LimitsTable(), lambda *_: None)
+    for _ in range(5):
+        quota.rate("token", 5)
+
+    def away(*_):
+        raise OSError("the catalogue is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(quota, "_write", away)
+        with pytest.raises(OSError, match="away"):
+            asyncio.run(flushed(quota))
+    with pytest.raises(TooMany):
+        quota.rate("token", 5)
+    asyncio.run(flushed(quota))
+    with pytest.raises(TooMany):
+        Quota(store, clock, LimitsTable(), lambda *_: None).rate("token", 5)
+
+
+class Summing:
+    """A model whose probability is the sum of the row; a row of 13 breaks it."""
+
+    slow, steady = False, True
+
+    def __init__(self, screen=None):
+        self.screen = screen or Screen(NUMBERS, None, GuardTable(outside="refuse"))
+        self.runs = []
+
+    def in_thread(self, _):
+        return self.slow
+
+    def predict(self, rows):
+        if (rows == 13).any():
+            raise ValueError("13")
+        if self.slow:
+            time.sleep(0.02)
+        self.runs.append(len(rows))
+        total = rows.sum(axis=1).astype(np.float32)
+        return (total > 1).astype(np.int64), np.column_stack([1 - total, total])
+
+
+class Ears:
+    def answered(self, _endpoint, job, codes, probabilities, noticed):
+        job.done.set_result((codes, probabilities, noticed))
+
+    def failed(self, _endpoint, job, fault, noticed):
+        job.done.set_result((fault, noticed))
+
+
+def ask(endpoint, parts, deadline=10.0, before=0.0):
+    async def work():
+        batcher, loop = Batcher(endpoint, deadline, Ears()), asyncio.get_running_loop()
+        jobs = [Job(Asked(np.array(rows, dtype=float), len(rows), None), time.perf_counter() - before, None, loop.create_future()) for rows in parts]
+        for job in jobs:
+            batcher.submit(job)
+        return await asyncio.gather(*(job.done for job in jobs))
+
+    return asyncio.run(work())
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_requests_of_one_turn_share_one_run_and_each_gets_its_own_rows(slow):
+    endpoint = Summing()
+    endpoint.slow = slow
+    found = ask(endpoint, [[[0.1, 0.2]], [[0.5, 0.6], [0.0, 0.0]], [[0.9, 0.9]]])
+    assert endpoint.runs == [4]
+    assert [codes for codes, _, _ in found] == [[0], [1, 0], [1]]
+    assert found[1][1][:, 1].tolist() == pytest.approx([1.1, 0.0])
+
+
+def test_a_bad_request_fails_alone_whether_a_guard_or_the_model_refuses_it():
+    found = ask(Summing(), [[[0.1, 0.2]], [[7.0, 0.0]], [[0.5, 13.0]], [[0.9, 0.9]]])
+    assert [type(one[0]).__name__ for one in found] == ["list", "Unfit", "ValueError", "list"]
+
+
+def test_an_answer_after_the_deadline_is_not_computed():
+    endpoint = Summing()
+    found = ask(endpoint, [[[0.1, 0.2]]], deadline=1.0, before=2.0)
+    assert isinstance(found[0][0], TooLate)
+    assert endpoint.runs == []
+
+
+def test_a_model_whose_answers_depend_on_company_is_asked_one_by_one():
+    endpoint = Summing()
+    endpoint.steady = False
+    ask(endpoint, [[[0.1, 0.2]], [[0.5, 0.6]]])
+    assert endpoint.runs == [1, 1]
+
+
+NAMES = st.sampled_from(["red", "green", "(missing)", "ünïcode"])
+FLOATS = st.floats(allow_nan=True, allow_infinity=True, width=64)
+
+
+@given(st.lists(st.tuples(FLOATS, FLOATS, NAMES), min_size=1, max_size=8))
+def test_rows_come_back_from_their_bytes_bit_for_bit(values):
+    matrix = np.array([value[:2] for value in values])
+    assert rows_from(rows_bytes(matrix), NUMBERS).tobytes() == matrix.tobytes()
+    columns = {"a": matrix[:, 0], "b": matrix[:, 1], "c": np.array([value[2] for value in values], dtype=object)}
+    back = rows_from(rows_bytes(columns), MIXED)
+    assert {name: one.tolist() if one.dtype == object else one.tobytes() for name, one in back.items()} == {
+        name: one.tolist() if one.dtype == object else one.tobytes() for name, one in columns.items()
+    }
+    assert joined([columns, columns])["c"].tolist() == columns["c"].tolist() * 2
+
+
+@given(st.binary(max_size=60))
+def test_damaged_rows_are_told_from_rows(content):
+    for schema in (NUMBERS, MIXED):
+        try:
+            rows_from(content, schema)
+        except VerificationError:
+            pass
+
+
+class Shape:
+    """As much of an endpoint as a protocol looks at."""
+
+    def __init__(self, schema):
+        self.schema, self.features, self.takes_matrix = schema, schema.features, not schema.categories
+
+
+def invoke(schema, body, kind=b"application/json", most=100):
+    content = body if isinstance(body, bytes) else msgspec.json.encode(body)
+    return invocations.read(Shape(schema), content, kind, most)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"dataframe_split": {"columns": ["a", "b"], "data": [[0.5, 2], [1, None]]}},
+        {"dataframe_split": {"columns": ["b", "a"], "index": [0, 1], "data": [[2, 0.5], [None, 1]]}},
+        {"dataframe_split": {"data": [[0.5, 2], [True, None]]}},
+        {"dataframe_records": [{"a": 0.5, "b": 2}, {"b": None, "a": 1}]},
+        {"inputs": [[0.5, 2], [1, None]]},
+        {"inputs": {"b": [2, None], "a": [0.5, 1]}},
+        {"inputs": {"b": [[2], [None]], "a": [[0.5], [1]]}},
+        {"instances": [[0.5, 2], [1, None]], "params": {"x": 1}},
+        {"instances": [{"a": 0.5, "b": 2}, {"a": 1, "b": None}]},
+        b"a,b\n0.5,2\n1,\n",
+        b"b,a\r\n2,0.5\r\n,true\r\n",
+        b"0.5,2\n1,\n",
+        b'\xef\xbb\xbf"a","b"\n0.5,2\n1,\n',
+    ],
+)
+def test_every_form_of_a_body_says_the_same(body):
+    asked = invoke(NUMBERS, body, b"text/csv" if isinstance(body, bytes) else b"application/json; charset=utf-8")
+    assert asked.count == 2
+    assert np.array_equal(asked.rows, [[0.5, 2], [1, np.nan]], equal_nan=True)
+
+
+def test_categories_and_missing_ones_come_by_name():
+    for body, kind in (
+        ({"dataframe_records": [{"a": 1, "b": 2, "c": "red"}, {"a": 1, "b": 2, "c": None}]}, b"application/json"),
+        (b"c,a,b\nred,1,2\n,1,2\n", b"text/csv"),
+    ):
+        asked = invoke(MIXED, body, kind)
+        assert asked.rows["c"].tolist() == ["red", "(missing)"]
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({}, "exactly one"),
+        ({"inputs": [[1, 2]], "instances": [[1, 2]]}, "exactly one"),
+        ({"rows": [[1, 2]]}, "unknown field"),
+        ({"inputs": []}, "no rows"),
+        ({"inputs": 3}, "no rows"),
+        ({"inputs": [[1]]}, "list of 2 values"),
+        ({"inputs": [[1, 2], [1]]}, "list of 2 values"),
+        ({"inputs": [["x", 2]]}, "is a number"),
+        ({"inputs": [[{"x": 1}, 2]]}, "is a number"),
+        ({"inputs": {"a": [1], "c": [2]}}, "no input called"),
+        ({"inputs": {"a": [1]}}, "is missing"),
+        ({"inputs": {"a": [1], "b": [1, 2]}}, "same number of rows"),
+        ({"inputs": {"a": [], "b": []}}, "same number of rows"),
+        ({"instances": {"a": 1}}, "must be a list"),
+        ({"dataframe_records": [[1, 2]]}, "list of records"),
+        ({"dataframe_records": [{"a": 1, "b": 2}, {"a": 1, "c": 2}]}, "same names"),
+        ({"dataframe_split": {"columns": ["a", "a"], "data": [[1, 2]]}}, "same name"),
+        ({"dataframe_split": {"columns": ["a", "b"]}}, "data"),
+        ({"inputs": [[1, 2]] * 101}, "more than 100 rows"),
+        ({"instances": [[[1, 2, 3]]]}, "the model takes 2"),
+        (b"[" * 100_000, "not as expected"),
+        (b"\xff", "not as expected"),
+    ],
+)
+def test_a_malformed_body_is_explained(body, expected):
+    with pytest.raises(RequestError, match=expected):
+        invoke(NUMBERS, body)
+
+
+@pytest.mark.parametrize("body", [b"", b"a,b\n", b"a,b\n1\n", b'"a,b\n1,2', b"a,b\nx,2\n", b"\xff\xfe", b"a\x00,b\n1,2\n"])
+def test_malformed_csv_is_refused(body):
+    with pytest.raises(RequestError):
+        invoke(NUMBERS, body, b"text/csv")
+
+
+def test_other_content_types_are_refused():
+    with pytest.raises(RequestError, match="content types"):
+        invoke(NUMBERS, b"x", b"application/x-npy")
+
+
+@settings(max_examples=200)
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(max_size=3),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.sampled_from(["a", "b", "c", "inputs", "instances", "columns", "data"]), inner, max_size=3)
+        ),
+    )
+)
+def test_anything_in_json_is_rows_or_refused(value):
+    for form in invocations.FORMS:
+        try:
+            asked = invoke(MIXED, {form: value})
+        except RequestError:
+            continue
+        assert asked.count >= 1
+
+
+def test_the_reply_shows_the_best_classes_by_name():
+    answer = Answer(None, {"label": ["b"], "top": ["b", "c"], "top_probabilities": np.array([[0.5, 0.25]], dtype=np.float32)}, {})
+    assert msgspec.json.decode(invocations.encode(None, answer)[1]) == {"predictions": ["b"], "probabilities": [{"b": 0.5, "c": 0.25}]}
+
+
+NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+
+
+def test_a_rollback_takes_back_what_is_most_daring_first(store):
+    rollouts = Rollouts(store)
+
+    def do(work):
+        with store.transaction() as tx:
+            return work(tx)
+
+    def released():
+        return {one.part: one.version for one in rollouts.all()}
+
+    def promote(version, part="live"):
+        do(lambda tx: rollouts.promote(tx, "m", version, part, 0.1, [], "ana", NOW))
+
+    with pytest.raises(ConfigError, match="nothing of"):
+        do(lambda tx: rollouts.rollback(tx, "m", "ana", NOW))
+    promote(1)
+    promote(2)
+    promote(3, "canary")
+    promote(4, "shadow")
+    assert released() == {"live": 2, "canary": 3, "shadow": 4}
+    promote(5, "canary")
+    assert released() == {"live": 2, "canary": 5, "shadow": 4}
+    with pytest.raises(ConfigError, match="live already"):
+        promote(2, "canary")
+    for expected in ({"live": 2, "shadow": 4}, {"live": 2}, {"live": 1}):
+        do(lambda tx: rollouts.rollback(tx, "m", "ana", NOW))
+        assert released() == expected
+    with pytest.raises(ConfigError, match="nothing to go back to"):
+        do(lambda tx: rollouts.rollback(tx, "m", "ana", NOW))
+    promote(6, "canary")
+    promote(6)
+    assert released() == {"live": 6}
