@@ -368,6 +368,20 @@ def images() -> None:
     figures.pictures(line)
 
 
+def serving() -> None:
+    """The gateway beside other servers (each installed once, some minutes; needs wrk)."""
+    import serving as servers
+
+    servers.compare()
+
+
+def soak() -> None:
+    """A quarter of an hour at half capacity (needs wrk)."""
+    import serving as servers
+
+    servers.soak()
+
+
 def main() -> None:
     """Run all comparisons, or those named."""
     known = {
@@ -380,6 +394,8 @@ def main() -> None:
         "access": access,
         "trust": trust,
         "images": images,
+        "serving": serving,
+        "soak": soak,
         "million": None,
     }
     parser = argparse.ArgumentParser(description=__doc__)

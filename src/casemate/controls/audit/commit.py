@@ -1,6 +1,7 @@
 """Appending from a busy process: many entries and predictions in few transactions."""
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -22,6 +23,8 @@ class GroupCommit:
     MAX_GROUP = 2048
     PUBLISH_SECONDS = 1.0
     LINGER_SECONDS = 0.2
+    GATHER_SECONDS = 0.002
+    """Where several predictions came together, the next ones gather as long as their commit took, at most this: larger groups cost less each."""
 
     def __init__(self, log: AuditLog, writer: str = "", *, lazy: bool = False, release: Release = lambda _waiting, _fault: None) -> None:
         """Start the thread.
@@ -68,8 +71,6 @@ class GroupCommit:
             waiting: what `release` gets once it is durable, or failed.
         """
         self._predictions.append((self._commits(number, body, rows), waiting))
-        if not self._lazy:
-            self._hurry.set()
         if not self._wake.is_set():
             self._wake.set()
 
@@ -88,16 +89,22 @@ class GroupCommit:
         self._threads[1].join()
 
     def _drain(self) -> None:
+        gather = 0.0
         while True:
             self._wake.wait()
             self._wake.clear()
             if self._predictions and not self._entries and self._open:
-                self._hurry.wait(self.LINGER_SECONDS)
+                if self._lazy:
+                    self._hurry.wait(self.LINGER_SECONDS)
+                elif gather:
+                    time.sleep(gather)
             self._hurry.clear()
             going_on = self._open
             entries, predictions = self._taken(self._entries), self._taken(self._predictions)
             if entries or predictions:
+                began = time.monotonic()
                 self._commit(entries, predictions)
+                gather = min(time.monotonic() - began, self.GATHER_SECONDS) if len(predictions) > 1 else 0.0
                 self._pending = True
             elif not going_on:
                 return

@@ -2,6 +2,8 @@
 
 import contextlib
 import sqlite3
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,16 @@ class SqliteStore(Store):
     def __init__(self, path: Path) -> None:
         self.path = path
         self.name = f"the catalogue {path}"
+        self._writing = threading.Lock()
         self.engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30.0, "check_same_thread": False})
         sa.event.listen(self.engine, "connect", _configure)
         sa.event.listen(self.engine, "begin", _begin)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """See `Store.transaction`; threads of this process queue up here, because SQLite would let them poll with growing pauses."""
+        with self._writing, super().transaction() as tx:
+            yield tx
 
     def _unstamped(self, tx: sa.Connection) -> str | None:
         """Casemate 0.1 stamped the file with `user_version`."""
