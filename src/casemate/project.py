@@ -21,6 +21,7 @@ from casemate.config import FILE_NAME, Config, NoticeTable, StoreTable
 from casemate.controls.access.point import Options, PolicyPoint
 from casemate.controls.access.policy import Policy, Resource
 from casemate.controls.access.types import Principal, principal_of
+from casemate.controls.access.usage import Usage
 from casemate.controls.audit.bodies import Bodies
 from casemate.controls.audit.checkpoint import CheckpointSigner
 from casemate.controls.audit.decisions import Decisions
@@ -372,6 +373,11 @@ class Project:
     def rollouts(self) -> Rollouts:
         """Which versions are served to whom."""
         return Rollouts(self.store)
+
+    @property
+    def usage(self) -> Usage:
+        """What callers have used of models."""
+        return Usage(self.store)
 
     @property
     def decisions(self) -> Decisions:

@@ -14,26 +14,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import sqlalchemy as sa
 
 from casemate.config import LimitsTable
+from casemate.controls.access.usage import Usage, Used, Window
 from casemate.core.clock import Clock
 from casemate.core.errors import RequestError
 from casemate.core.frame import Rows
-from casemate.core.store import METADATA, Store
+from casemate.core.store import Store
 from casemate.serve.types import Array
 
-USE = sa.Table(
-    "serving_use",
-    METADATA,
-    sa.Column("principal", sa.String, primary_key=True),
-    sa.Column("model", sa.String, primary_key=True),
-    sa.Column("span", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("window", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("requests", sa.BigInteger, nullable=False),
-    sa.Column("rows", sa.BigInteger, nullable=False),
-    sa.Column("odd", sa.BigInteger, nullable=False),
-)
 MINUTE, DAY = 60, 86400
 FLUSH_SECONDS = 0.5
 LEAST_ROWS = 200
@@ -77,11 +66,11 @@ class Quota:
             table: the limits.
             alarm: hears (principal, message) of probing; may block.
         """
-        self.store, self.clock, self.table = store, clock, table
+        self.usage, self.clock, self.table = Usage(store), clock, table
         self._alarm = alarm
         self._busy: Counter[str] = Counter()
         self._counted: dict[Key, _Counted] = {}
-        self._unwritten: dict[tuple[str, str, int, int], list[int]] = {}
+        self._unwritten: dict[Window, list[int]] = {}
         self._last: dict[tuple[str, str], Array] = {}
 
     def rate(self, key: str, limit: int) -> None:
@@ -142,17 +131,17 @@ class Quota:
             return found
         if len(self._counted) > 10_000:
             self._counted.clear()
-        with self.store.reading() as tx:
-            found = self._counted[key] = self._read(tx, key, window)
+        found = self._counted[key] = self._counting(key, window, self.usage.of(*key, window - self._windows(key)))
         found.own = sum(row[1 if key[2] == DAY else 0] for (*name, _), row in self._unwritten.items() if tuple(name) == key)
         return found
 
-    def _read(self, tx: sa.Connection, key: Key, window: int) -> _Counted:
-        amount = USE.c.rows if key[2] == DAY else USE.c.requests
-        kept = self.table.days if key[2] == DAY else 2
-        where = (USE.c.principal == key[0], USE.c.model == key[1], USE.c.span == key[2], USE.c.window > window - kept)
-        found: dict[int, int] = {row.window: int(row[1]) for row in tx.execute(sa.select(USE.c.window, amount).where(*where))}
-        return _Counted(window, found.pop(window, 0), sum(found.values()))
+    def _windows(self, key: Key) -> int:
+        """How many windows before this one count."""
+        return self.table.days - 1 if key[2] == DAY else 1
+
+    def _counting(self, key: Key, window: int, used: dict[int, Used]) -> _Counted:
+        amounts = {number: one.rows if key[2] == DAY else one.requests for number, one in used.items() if number >= window - self._windows(key)}
+        return _Counted(window, amounts.pop(window, 0), sum(amounts.values()))
 
     async def watch(self) -> None:
         """Write down and read, for ever."""
@@ -184,22 +173,13 @@ class Quota:
                 row = self._unwritten.get((*key, here.window), [0, 0, 0])
                 here.own = row[1 if key[2] == DAY else 0]
 
-    def _write(self, taken: dict[tuple[str, str, int, int], list[int]]) -> dict[Key, _Counted]:
-        suspects: dict[str, str] = {}
-        with self.store.transaction() as tx:
-            for (principal, model, span, window), (requests, rows, odd) in taken.items():
-                where = (USE.c.principal == principal, USE.c.model == model, USE.c.span == span, USE.c.window == window)
-                added = {"requests": USE.c.requests + requests, "rows": USE.c.rows + rows, "odd": USE.c.odd + odd}
-                if tx.execute(USE.update().where(*where).values(**added)).rowcount == 0:
-                    new = {"principal": principal, "model": model, "span": span, "window": window}
-                    tx.execute(USE.insert().values(**new, requests=requests, rows=rows, odd=odd))
-                    oldest = window - (367 if span == DAY else 2)
-                    tx.execute(USE.delete().where(*where[:3], USE.c.window < oldest))
-                if span == DAY:
-                    total = tx.execute(sa.select(USE.c.rows, USE.c.odd).where(*where)).one()
-                    if total.rows >= LEAST_ROWS and total.odd > self.table.probing * total.rows:
-                        suspects[principal] = f"{total.odd} of {total.rows} rows that were asked of {model} today look like probing"
-            totals = {(principal, model, span): self._read(tx, (principal, model, span), window) for principal, model, span, window in taken}
-        for principal, message in suspects.items():
-            self._alarm(principal, message)
-        return totals
+    def _write(self, taken: dict[Window, list[int]]) -> dict[Key, _Counted]:
+        totals = self.usage.add([(window, Used(*row)) for window, row in taken.items()], max(self.table.days - 1, 1))
+        for (principal, model, span, window), used in totals.items():
+            today = used[window]
+            if span == DAY and today.rows >= LEAST_ROWS and today.odd > self.table.probing * today.rows:
+                self._alarm(principal, f"{today.odd} of {today.rows} rows that were asked of {model} today look like probing")
+        return {
+            (principal, model, span): self._counting((principal, model, span), window, used)
+            for (principal, model, span, window), used in totals.items()
+        }
