@@ -375,6 +375,13 @@ def serving() -> None:
     servers.compare()
 
 
+def layers() -> None:
+    """The gateway's layers one by one."""
+    import serving as servers
+
+    servers.layers()
+
+
 def soak() -> None:
     """A quarter of an hour at half capacity (needs wrk)."""
     import serving as servers
@@ -394,6 +401,7 @@ def main() -> None:
         "access": access,
         "trust": trust,
         "images": images,
+        "layers": layers,
         "serving": serving,
         "soak": soak,
         "million": None,

@@ -465,3 +465,77 @@ def _revoked(project: Any, target: Target) -> float:
     while time.monotonic() - began < 10 and paced(other, 200, 0.02, 1)[0]:
         pass
     return time.monotonic() - began
+
+
+def layers(calls: int = 20_000) -> None:
+    """What each layer of `Gateway.infer` costs by itself, in the order in which a request passes them."""
+    import asyncio
+
+    import numpy as np
+    from run import line
+
+    import casemate
+    from casemate.serve import outputs
+    from casemate.serve.batch import Job
+    from casemate.serve.protocols import oip
+    from casemate.serve.server import assemble
+    from casemate.serve.types import Answer
+
+    def each(work: Any, count: int = calls) -> float:
+        work()
+        began = time.perf_counter()
+        for _ in range(count):
+            work()
+        return (time.perf_counter() - began) / count * 1e6
+
+    with tempfile.TemporaryDirectory() as name:
+        root = project("forest", Path(name))
+        parts = assemble(casemate.open(root, ['serve.audit="batched"']))
+        gateway, body = parts.gateway, _bodies(1)[1]["v2"]
+        token = (root / "token").read_text().strip().encode()
+        scope = {
+            "method": "POST",
+            "path": "/v2/models/wdbc/infer",
+            "headers": [(b"host", b"x"), (b"authorization", b"Bearer " + token)],
+            "client": ("127.0.0.1", 1),
+        }
+        parts.gateway.guard.lifetime = 3600.0
+        caller, found = gateway.guard.authenticate(scope), gateway._find(scope["path"])
+        version = parts.shelf.served["wdbc"].live
+        endpoint = version.endpoint
+        asked = oip.read(endpoint, "wdbc", body, None, 100)
+        many = np.repeat(asked.rows, 32, axis=0)
+        codes, probabilities = endpoint.predict(asked.rows)
+        told = outputs.shown(endpoint.classes, codes.tolist(), probabilities, gateway.table.outputs)
+        alone = {
+            "identity: token to caller, remembered, us": (lambda: gateway.guard.authenticate(scope), 1),
+            "route: path to door, remembered, us": (lambda: gateway._find(scope["path"]), 1),
+            "decision: Cedar, remembered, us": (lambda: gateway._permitted(caller, "wdbc"), 1),
+            "choice of version, canary and waiver, us": (lambda: gateway._chosen("wdbc", None, caller), 1),
+            "protocol: bytes to rows, us": (lambda: gateway._understood(endpoint, "wdbc", found, {}, body), 1),
+            "limits: enter and leave, us": (lambda: (gateway._admitted(caller, "wdbc", 1), gateway.quota.leave(caller.principal.uid)), 1),
+            "guards, one row alone, us": (lambda: endpoint.screen(asked.rows), 1),
+            "guards, a row of 32, us": (lambda: endpoint.screen(many), 32),
+            "model, one row alone, us": (lambda: endpoint.predict(asked.rows), 1),
+            "model, a row of 32, us": (lambda: endpoint.predict(many), 32),
+            "outputs that may be seen, us": (lambda: outputs.shown(endpoint.classes, codes.tolist(), probabilities, gateway.table.outputs), 1),
+            "protocol: answer to bytes, us": (lambda: asked.encode(endpoint, Answer(codes, told, {})), 1),
+        }
+        for layer, (work, rows) in alone.items():
+            line(layer, each(work, calls // rows) / rows, "")
+
+        async def answered() -> None:
+            future = asyncio.get_running_loop().create_future()
+            from casemate.serve.app import _Asking
+
+            numbers = iter(range(1, 10**9))
+            job = Job(asked, time.perf_counter(), None, future)
+
+            def one() -> None:
+                job.context = _Asking(caller, next(numbers), "", gateway.table.outputs, version, asyncio.get_running_loop().create_future())
+                gateway.answered(endpoint, job, codes.tolist(), probabilities, {})
+
+            line("all after the model: outputs, bytes, counts, quota, record with its commitment, us", each(one, calls // 2), "")
+
+        asyncio.run(answered())
+        parts.audit.close()
