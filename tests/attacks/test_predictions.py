@@ -150,3 +150,25 @@ def test_batched_records_follow_and_are_there_when_the_gateway_has_ended(own):
     assert found == set(ids)
     assert project.decisions.check() == 50
     assert np.frombuffer(project.decisions.find(ids[0])[0].probabilities, "<f4").shape == (2,)
+
+
+def test_a_model_with_categories_is_served_by_either_protocol_and_explained(tiny_project):
+    configured(tiny_project, 'inputs = "sealed"\n')
+    project = casemate.open(tiny_project)
+    assert project.run().verdict.outcome == "passed"
+    caller = Caller(None, new_token(project, "ward")[0])
+    with serving(tiny_project) as running:
+        caller.running = running
+        named = {"a": ("FP64", [0.5, -2.0]), "b": ("FP64", [0.1, 0.0]), "c": ("BYTES", ["red", "blue"])}
+        body = {"inputs": [{"name": name, "shape": [2], "datatype": kind, "data": data} for name, (kind, data) in named.items()]}
+        status, answer, headers = caller("POST", f"/v2/models/{project.config.project.name}/infer", body)
+        assert status == 200, answer
+        records = {"dataframe_records": [{"c": "red", "b": 0.1, "a": 0.5}, {"c": "blue", "b": 0, "a": -2}]}
+        other = json.loads(caller("POST", "/invocations", records, Content_Type="application/json")[1])
+        assert other["predictions"] == json.loads(answer)["outputs"][0]["data"]
+        records["dataframe_records"][1]["c"] = "mauve"
+        status, refused, _ = caller("POST", "/invocations", records)
+        assert (status, json.loads(refused)["code"]) == (422, "CM-INPUT") and b"mauve" not in refused
+    found = explain(project, headers["x-request-id"], row=1)
+    assert found.replayed is True
+    assert {one.feature for one in found.counted} == {"a", "b", "c"}

@@ -111,12 +111,16 @@ def _one(rows: Rows, row: int) -> Rows:
 
 
 def _counted(endpoint: Endpoint, rows: Rows, profile: Profile | None, most: int) -> list[Counted]:
-    """Per feature how the probability of the class changes when it becomes usual: the training mean, or the mean over all categories."""
-    if profile is None or len(endpoint.features) > MOST_FEATURES:
+    """Per feature how the probability of the class changes when it becomes usual.
+
+    Usual is the training mean (without a profile the middle of what the schema allows), or the mean over all other categories.
+    """
+    if len(endpoint.features) > MOST_FEATURES:
         return []
     codes, probabilities = endpoint.predict(rows)
     code, told = int(codes[0]), float(probabilities[0, int(codes[0])])
-    means = iter(profile.mean)
+    middles = [((column.min or 0.0) + (column.max or 0.0)) / 2 for column in endpoint.features if column.type != "category"]
+    means = iter(middles if profile is None else profile.mean)
     found = []
     for place, column in enumerate(endpoint.features):
         value = (rows[column.name] if isinstance(rows, dict) else rows[:, place])[0]

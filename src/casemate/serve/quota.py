@@ -109,7 +109,7 @@ class Quota:
             last = self._last.get((uid, model))
             if len(self._last) > 10_000:
                 self._last.clear()
-            self._last[uid, model] = rows[-1]
+            self._last[uid, model] = rows[-1].copy()  # a view would keep the whole request
             if last is not None and len(last) > 1 and np.count_nonzero(rows[0] != last) == 1:
                 odd += 1
             if count > 1 and len(rows[0]) > 1:
