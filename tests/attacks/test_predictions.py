@@ -67,6 +67,7 @@ def test_a_prediction_is_found_replayed_and_explained(asked, cli, monkeypatch):
     assert answer.code == 0 and "bit for bit" in answer.out and "in fact 1, 1, 0" in answer.out
     assert cli("explain", ids["fine"][0], "--format", "json").value["replayed"] is True
     assert cli("explain", "000000000000-1").code == 2
+    assert {one["request"] for one in cli("explain", "--format", "json").value} == {one[0] for one in ids.values()}
     assert cli("explain", ids["fine"][0], "--row", "3").code == 2
 
 

@@ -9,7 +9,8 @@ from casemate.cli.doors import enter
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
-    parser.add_argument("request", help="request id: x-request-id of the answer")
+    parser.add_argument("request", nargs="?", help="request id: x-request-id of the answer (default: list the newest)")
+    parser.add_argument("--last", type=int, default=20, help="how many to list (default: 20)")
     parser.add_argument("--body", type=Path, help="the request as it was sent, where `[serve] inputs` does not keep rows")
     parser.add_argument("--row", type=int, default=0, help="which of its rows to say what counted for (default: 0)")
     parser.add_argument("--features", type=int, default=10, help="how many features to show (default: 10)")
@@ -24,6 +25,8 @@ def run(arguments: Any) -> int:
     from casemate.serve.explain import explain
 
     project = enter(arguments)
+    if arguments.request is None:
+        return _newest(arguments, project)
     try:
         body = None if arguments.body is None else arguments.body.read_bytes()
     except OSError as error:
@@ -69,3 +72,27 @@ def run(arguments: Any) -> int:
 
 def _text(value: float | str | None) -> str:
     return "missing" if value is None else value if isinstance(value, str) else f"{value:.6g}"
+
+
+def _newest(arguments: Any, project: Any) -> int:
+    import datetime
+
+    from casemate.cli.output import emit, table
+    from casemate.controls.access.policy import Resource
+
+    project.access.permitted("model:explain", Resource("Project"))
+    found = [
+        {
+            "request": one.id,
+            "time": datetime.datetime.fromtimestamp(one.time, datetime.UTC).isoformat(timespec="seconds"),
+            "principal": one.principal,
+            "model": one.model,
+            "part": one.part,
+            "rows": one.rows,
+            "refused": one.refused,
+        }
+        for one in project.decisions.newest(max(arguments.last, 0))
+    ]
+    rows = [[str(value) for value in one.values()] for one in found]
+    emit(arguments, found, table(["request", "time", "who", "model", "part", "rows", "refused"], rows))
+    return 0
