@@ -361,7 +361,7 @@ class _Rotation:
                 self.progress("objects", number, len(digests))
             done["objects"] = len(digests)
         if AUDIT in self.newest:
-            done["audit log entries"] = self.project.audit.seal_anew()
+            done["audit log entries"] = self.project.audit.seal_anew(self.project.decisions.seal_anew)
         return done
 
     def _records(self) -> list[SealedDataset]:

@@ -105,6 +105,17 @@ def test_records_end_with_their_time_and_the_log_still_verifies(asked):
     project.audit.check()
 
 
+def test_after_a_compromise_predictions_lie_under_a_new_key_and_say_the_same(asked, cli, monkeypatch):
+    root, project, ids, *_ = asked
+    before = project.decisions.find(ids["fine"][0])
+    monkeypatch.chdir(root)
+    done = cli("keys", "rotate", "audit", "--compromised")
+    assert done.code == 0, done.err
+    again = casemate.open(root)
+    assert again.decisions.find(ids["fine"][0]) == before
+    assert again.decisions.check() == 4
+
+
 @pytest.mark.parametrize("what", ["commitments", "sealed", "gone", "swapped"])
 def test_a_changed_prediction_is_noticed(asked, what):
     _, project, ids, *_ = asked

@@ -67,10 +67,10 @@ class Withdrawn(RequestError):
     who = "the model's owner"
 
 
-class Busy(RequestError):
+class Overloaded(RequestError):
     """The gateway holds as many requests as it can."""
 
-    code = "CM-BUSY"
+    code = "CM-OVERLOAD"
     http_status = 503
     who = "the gateway's operator, if it happens often"
 
@@ -212,7 +212,7 @@ class Gateway:
 
     def _admitted(self, caller: Caller, model: str, rows: int) -> None:
         if self._in_flight > self.table.max_waiting or self.draining:
-            raise Busy("the gateway holds as many requests as it can")
+            raise Overloaded("the gateway holds as many requests as it can")
         self.quota.enter(caller.principal.uid, model, rows)
 
     async def _asked(

@@ -67,11 +67,14 @@ class Metrics:
         row[bisect.bisect_left(BUCKETS, seconds)] += 1
         row[-1] += seconds
 
-    def share(self) -> None:
-        """Leave the counts for the other workers."""
+    def snapshot(self) -> bytes:
+        """The counts, for the other workers."""
+        return msgspec.json.encode({"counts": list(self.counts.items()), "times": self.times, "gauges": list(self.gauges.items())})
+
+    def share(self, snapshot: bytes) -> None:
+        """Leave a snapshot where the other workers find it; waits for the disk."""
         if self._file is not None:
-            content = {"counts": list(self.counts.items()), "times": self.times, "gauges": list(self.gauges.items())}
-            write_atomic(self._file, msgspec.json.encode(content))
+            write_atomic(self._file, snapshot)
 
     def _others(self) -> list[dict[str, Any]]:
         found = []

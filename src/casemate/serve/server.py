@@ -183,7 +183,7 @@ async def _share(parts: Parts) -> None:
     while True:
         await asyncio.sleep(1.0)
         parts.gateway.gauge()
-        parts.metrics.share()
+        await asyncio.to_thread(parts.metrics.share, parts.metrics.snapshot())
 
 
 async def _forget(project: Project) -> None:

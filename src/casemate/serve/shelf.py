@@ -228,7 +228,12 @@ class Shelf:
             why = self._worse(canary.seen, served.live.seen if served.live is not None else Statistics())
             if why:
                 served.canary = None  # at once here; the catalogue tells the others
-                await self._aside(self.project.taken_back, served.model, "casemate", why, "canary")
+                try:
+                    await self._aside(self.project.taken_back, served.model, "casemate", why, "canary")
+                except Error as error:
+                    if not isinstance(error, ConfigError):  # otherwise another gateway was faster
+                        served.canary = canary
+                    raise
                 await self._aside(self._incident, canary.endpoint.reference, "model:canary-failed", why)
 
     def _worse(self, canary: Statistics, live: Statistics) -> str:

@@ -9,7 +9,7 @@ import uvicorn
 
 from casemate.controls.audit.witness import MAX_REQUEST, PUBLIC, Answer, Witness
 from casemate.core.errors import Error
-from casemate.serve.http import Bounded
+from casemate.serve.http import Bounded, sweep
 from casemate.serve.server import listen
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -106,4 +106,5 @@ class _Announcing(uvicorn.Server):
 
     async def startup(self, sockets: list[Any] | None = None) -> None:
         await super().startup(sockets)
+        self._sweep = asyncio.create_task(sweep(self.server_state.connections))
         self._started_now()

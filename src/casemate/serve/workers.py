@@ -95,6 +95,7 @@ class _Team:
 
     def _spawn(self) -> int:
         readable, writable = os.pipe()
+        self._project.store.close()  # no connection of ours is to be inherited
         pid = os.fork()
         if pid:
             os.close(writable)
@@ -103,7 +104,6 @@ class _Team:
         status = 1
         try:
             os.close(readable)
-            self._project.store.engine.dispose(close=False)  # the parent's connections are not ours
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
             self._work(self._project, self._port, lambda url, references: _tell(writable, url, references))

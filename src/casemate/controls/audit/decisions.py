@@ -239,6 +239,25 @@ class Decisions:
             old = (GROUPS.c.time < predictions_before, GROUPS.c.sealed.is_not(None))
             return int(changed + tx.execute(GROUPS.update().where(*old).values(sealed=None, inputs=None)).rowcount)
 
+    def seal_anew(self) -> None:
+        """Seal everything again under the newest data key."""
+        start = -1
+        while True:
+            with self.log.store.transaction() as tx:
+                rows = tx.execute(sa.select(GROUPS).where(GROUPS.c.index > start).order_by(GROUPS.c.index).limit(_BATCH)).mappings().all()
+                for row in rows:
+                    kinds = {"sealed": PREDICTIONS, "inputs": INPUTS}
+                    anew = {name: self._sealed_anew(tx, row["index"], row[name], kind) for name, kind in kinds.items() if row[name] is not None}
+                    if anew:
+                        tx.execute(GROUPS.update().where(GROUPS.c.index == row["index"]).values(**anew))
+            if not rows:
+                return
+            start = int(rows[-1]["index"])
+
+    def _sealed_anew(self, tx: sa.Connection, index: int, sealed: bytes, kind: bytes) -> bytes:
+        salt, content = self.log.bodies.open(tx, index, sealed, kind)
+        return self.log.bodies.seal(tx, [(index, salt, content)], kind)[0]
+
     def outcome(self, identifier: str) -> Any | None:
         """What really was, as `feedback` told; None when nobody has."""
         with self.log.store.reading() as tx:

@@ -7,7 +7,7 @@ published by the next append or by `publish()`.
 
 import base64
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -296,10 +296,13 @@ class AuditLog:
             ((_, salt, body, _),) = self._opened(tx, index, 1)
         return write_proof(index, salt, body, hashes, checkpoint)
 
-    def seal_anew(self) -> int:
+    def seal_anew(self, beside: Callable[[], object] = lambda: None) -> int:
         """Seal every body under a new data key, for when the old ones may be known; returns how many.
 
         Personal parts stay under their subjects' keys: the tree commits to those bytes.
+
+        Args:
+            beside: seals what lies beside entries (`Decisions.seal_anew`), before the old keys are forgotten.
         """
         with self.store.transaction() as tx:
             old = [identifier for identifier, _ in self.bodies.wrapped(tx)]
@@ -310,6 +313,7 @@ class AuditLog:
                 rows = [(index, salt, body) for index, salt, body, _ in self._opened(tx, start, BATCH)]
                 for (index, _, _), sealed in zip(rows, self.bodies.seal(tx, rows), strict=True):
                     tx.execute(ENTRIES.update().where(ENTRIES.c.index == index).values(sealed=sealed))
+        beside()
         with self.store.transaction() as tx:
             for identifier in old:
                 self.bodies.remove_key(tx, identifier)
