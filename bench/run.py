@@ -332,7 +332,7 @@ def access(policies: int = 100, calls: int = 20_000) -> None:
             took = each(lambda p=policy: p.decide(service, "model:infer", resource, point.situation()), calls // 20)
             line(f"decision with {policies} policies of the project, {name}, not cached, us", took, limit)
         group = GroupCommit(project.audit)
-        guard = Guard(point, group, Quota(project.store, project.clock, project.config.serve.limits, lambda *_: None))
+        guard = Guard(point, group, Quota(project.usage, project.clock, project.config.serve.limits, lambda *_: None))
         guard.lifetime = 3600.0
         scope = {"headers": [(b"host", b"x"), (b"authorization", b"Bearer " + token.encode())], "client": ("127.0.0.1", 1)}
         line("session check, us", each(lambda: guard.authenticate(scope), calls), "<=2")

@@ -519,7 +519,7 @@ def layers(calls: int = 20_000) -> None:
             "model, one row alone, us": (lambda: endpoint.predict(asked.rows), 1),
             "model, a row of 32, us": (lambda: endpoint.predict(many), 32),
             "outputs that may be seen, us": (lambda: outputs.shown(endpoint.classes, codes.tolist(), probabilities, gateway.table.outputs), 1),
-            "protocol: answer to bytes, us": (lambda: asked.encode(endpoint, Answer(codes, told, {})), 1),
+            "protocol: answer to bytes, us": (lambda: asked.encode(endpoint, Answer(told, {})), 1),
         }
         for layer, (work, rows) in alone.items():
             line(layer, each(work, calls // rows) / rows, "")

@@ -148,10 +148,10 @@ class Model:
         principal = project.authorise("model:promote", "Model", release.model, version=release.model_version, part=part)
         self.verify()
         project.require_approved(self.reference)
-        shown = {"share": share, "principals": principals or []} if part == "canary" else {"share": 1.0, "principals": []}
+        share, to = (share, principals or []) if part == "canary" else (1.0, [])
         with project.store.transaction() as tx:
-            project.rollouts.promote(tx, release.model, release.model_version, part, **shown, who=principal.uid, now=project.clock.now())  # type: ignore[arg-type]
-            detail = {"version": release.model_version, "part": part, **shown, "reason": reason}
+            project.rollouts.promote(tx, release.model, release.model_version, part, share, to, principal.uid, project.clock.now())
+            detail = {"version": release.model_version, "part": part, "share": share, "principals": to, "reason": reason}
             project.audit.append(tx, principal.uid, "model:promoted", f'Model::"{release.model}"', "done", detail)
         project.audit.publish()
 

@@ -114,6 +114,7 @@ def test_a_canary_answers_its_share_and_its_principals_and_a_shadow_nobody(two):
         assert other("POST", "/v2/models/wdbc/versions/2/infer", BODY)[0] == 404
     said = list(project.decisions.newest(16))
     assert sorted((one.model, one.part) for one in said) == [("wdbc@1", "live")] * 8 + [("wdbc@2", "shadow")] * 8
+    assert {project.decisions.find(one.id)[0].part for one in said} == {"live"}
 
 
 def test_a_canary_that_guards_refuse_more_is_rolled_back_by_itself(two):

@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from casemate.config import GuardTable, LimitsTable, OutputsTable
+from casemate.controls.access.usage import Usage
 from casemate.core.clock import SystemClock
 from casemate.core.errors import ConfigError, RequestError, VerificationError
-from casemate.core.frame import rows_bytes, rows_from
+from casemate.core.frame import joined, rows_bytes, rows_from
 from casemate.core.store.sqlite import SqliteStore
 from casemate.core.types import ColumnSchema, Profile, Schema
 from casemate.serve import outputs
 from casemate.serve.batch import Batcher, Job, TooLate
-from casemate.serve.endpoint import joined
 from casemate.serve.protocols import invocations
 from casemate.serve.quota import Quota, TooMany
 from casemate.serve.screen import Screen
@@ -110,11 +110,11 @@ def test_outputs_show_no_more_than_they_may():
 
 def test_a_rate_holds_across_gateways_and_restarts_and_comes_back_with_time(store):
     clock = Clock()
-    one, other = (Quota(store, clock, LimitsTable(), lambda *_: None) for _ in range(2))
+    one, other = (Quota(Usage(store), clock, LimitsTable(), lambda *_: None) for _ in range(2))
     for _ in range(3):
         one.rate("token", 5)
     asyncio.run(flushed(one))
-    for quota in (other, Quota(store, clock, LimitsTable(), lambda *_: None)):
+    for quota in (other, Quota(Usage(store), clock, LimitsTable(), lambda *_: None)):
         quota.rate("token", 5)
         quota.rate("token", 5)
         with pytest.raises(TooMany):
@@ -129,13 +129,13 @@ async def flushed(quota):
 
 def test_rows_over_days_are_counted_for_ever_and_for_each_model_alone(store):
     clock, table = Clock(), LimitsTable(rows=10, days=2)
-    quota = Quota(store, clock, table, lambda *_: None)
+    quota = Quota(Usage(store), clock, table, lambda *_: None)
     rows = np.zeros((8, 2))
     quota.enter("uid", "m", 8)
     quota.served("uid", "m", rows, 8, 0, clock.time.timestamp())
     quota.leave("uid")
     asyncio.run(flushed(quota))
-    for again in (quota, Quota(store, clock, table, lambda *_: None)):
+    for again in (quota, Quota(Usage(store), clock, table, lambda *_: None)):
         with pytest.raises(TooMany, match="used up"):
             again.enter("uid", "m", 3)
         again.enter("uid", "n", 3)
@@ -145,7 +145,7 @@ def test_rows_over_days_are_counted_for_ever_and_for_each_model_alone(store):
 
 
 def test_requests_at_once_are_bounded_for_each_caller(store):
-    quota = Quota(store, SystemClock(), LimitsTable(concurrent=2), lambda *_: None)
+    quota = Quota(Usage(store), SystemClock(), LimitsTable(concurrent=2), lambda *_: None)
     quota.enter("a", "m", 1)
     quota.enter("a", "m", 1)
     with pytest.raises(TooMany):
@@ -159,7 +159,7 @@ def test_requests_at_once_are_bounded_for_each_caller(store):
 def test_asking_for_one_feature_after_the_other_is_told_and_ordinary_rows_are_not(store, probing):
     alarms, generator = [], np.random.default_rng(0)
     clock = Clock()
-    quota = Quota(store, clock, LimitsTable(), lambda *told: alarms.append(told))
+    quota = Quota(Usage(store), clock, LimitsTable(), lambda *told: alarms.append(told))
     row = generator.normal(size=5)
     for step in range(300):
         row = row.copy() if probing else generator.normal(size=5)
@@ -171,7 +171,7 @@ def test_asking_for_one_feature_after_the_other_is_told_and_ordinary_rows_are_no
 
 def test_what_could_not_be_written_down_still_counts(store, monkeypatch):
     clock = Clock()
-    quota = Quota(store, clock, LimitsTable(), lambda *_: None)
+    quota = Quota(Usage(store), clock, LimitsTable(), lambda *_: None)
     for _ in range(5):
         quota.rate("token", 5)
 
@@ -186,7 +186,7 @@ def test_what_could_not_be_written_down_still_counts(store, monkeypatch):
         quota.rate("token", 5)
     asyncio.run(flushed(quota))
     with pytest.raises(TooMany):
-        Quota(store, clock, LimitsTable(), lambda *_: None).rate("token", 5)
+        Quota(Usage(store), clock, LimitsTable(), lambda *_: None).rate("token", 5)
 
 
 class Summing:
@@ -392,7 +392,7 @@ def test_anything_in_json_is_rows_or_refused(value):
 
 
 def test_the_reply_shows_the_best_classes_by_name():
-    answer = Answer(None, {"label": ["b"], "top": ["b", "c"], "top_probabilities": np.array([[0.5, 0.25]], dtype=np.float32)}, {})
+    answer = Answer({"label": ["b"], "top": ["b", "c"], "top_probabilities": np.array([[0.5, 0.25]], dtype=np.float32)}, {})
     assert msgspec.json.decode(invocations.encode(None, answer)[1]) == {"predictions": ["b"], "probabilities": [{"b": 0.5, "c": 0.25}]}
 
 

@@ -61,12 +61,7 @@ def run(arguments: Any) -> int:
             f"what counted for row {arguments.row}: change of the probability, were the feature as usual",
             table(["feature", "value", "usual", "change"], rows),
         ]
-    value = (
-        msgspec.to_builtins(found, builtin_types=())
-        if not hasattr(found, "__dict__")
-        else {**vars(found), "counted": [vars(one) for one in found.counted]}
-    )
-    emit(arguments, msgspec.to_builtins(value), "\n".join(lines))
+    emit(arguments, msgspec.to_builtins(found), "\n".join(lines))
     return 0 if found.replayed is not False else 1
 
 
@@ -75,8 +70,6 @@ def _text(value: float | str | None) -> str:
 
 
 def _newest(arguments: Any, project: Any) -> int:
-    import datetime
-
     from casemate.cli.output import emit, table
     from casemate.controls.access.policy import Resource
 
@@ -84,7 +77,7 @@ def _newest(arguments: Any, project: Any) -> int:
     found = [
         {
             "request": one.id,
-            "time": datetime.datetime.fromtimestamp(one.time, datetime.UTC).isoformat(timespec="seconds"),
+            "time": one.moment.isoformat(timespec="seconds"),
             "principal": one.principal,
             "model": one.model,
             "part": one.part,

@@ -93,3 +93,17 @@ def rows_from(content: bytes, schema: Schema) -> Rows:
         }
     except (msgspec.MsgspecError, ValueError, LookupError) as error:
         raise VerificationError(f"the rows are damaged: {error}") from error
+
+
+def part_of(rows: Rows, start: int, end: int) -> Rows:
+    """Rows `start` to `end`."""
+    return {name: values[start:end] for name, values in rows.items()} if isinstance(rows, dict) else rows[start:end]
+
+
+def joined(parts: list[Rows]) -> Rows:
+    """Rows of the same features below one another."""
+    if len(parts) == 1:
+        return parts[0]
+    if isinstance(parts[0], dict):
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return np.concatenate(parts)  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from casemate import __version__
 from casemate.config import OutputsTable, ServeTable
 from casemate.controls.access.policy import Resource
 from casemate.controls.audit.commit import GroupCommit
-from casemate.controls.audit.decisions import Decisions, Prediction
+from casemate.controls.audit.decisions import Decisions, Prediction, request_id
 from casemate.core.digest import sha256
 from casemate.core.errors import AccessDenied, ConfigError, Error, RequestError
 from casemate.core.frame import rows_bytes
@@ -111,7 +111,7 @@ class Gateway:
         self.login = Login(guard.point)
         self.max_body = int(self.table.max_body_mb * 2**20)
         self.draining = False
-        self._writer = audit.writer.encode()
+        # What policy is asked, best first, and what each of them shows.
         self._shown = {"model:infer": self.table.outputs, "model:infer-label": outputs.LABEL_ONLY}
         self._keeps_rows = self.table.inputs == "sealed"
         self._durable = self.table.audit == "durable"
@@ -147,7 +147,7 @@ class Gateway:
         self.metrics.observe(name, time.perf_counter() - began)
         if reply.status == 401:  # one answer for all strangers, to the last header
             return reply
-        return Reply(reply.status, [*reply.headers, (b"x-request-id", b"%s-%x" % (self._writer, number))], reply.body)
+        return Reply(reply.status, [*reply.headers, (b"x-request-id", request_id(self.audit.writer, number).encode())], reply.body)
 
     async def infer(self, scope: Scope, receive: Receive, caller: Caller, found: Found, number: int, began: float) -> Reply:
         """A prediction: from bytes to bytes."""
@@ -164,7 +164,7 @@ class Gateway:
             reply = await self._asked(caller, alias, version, asked, number, began, _trace(headers), shown)
         finally:
             self.quota.leave(caller.principal.uid)
-        return bodies.deflated(reply, headers.get(b"accept-encoding", b"")) if len(reply.body) >= bodies.LEAST_DEFLATED else reply
+        return bodies.deflated(reply, headers.get(b"accept-encoding", b""))
 
     def _alias(self, found: Found) -> str:
         if found.model:
@@ -177,12 +177,10 @@ class Gateway:
         """How much of an answer policy lets the caller see; AccessDenied when it is nothing."""
         served = self.shelf.served.get(alias)
         resource = Resource("Model", served.model if served is not None else alias)
-        if self.guard.allows(caller, "model:infer", resource):
-            return self._shown["model:infer"]
-        if self.guard.allows(caller, "model:infer-label", resource):
-            return self._shown["model:infer-label"]
-        self.guard.require(caller, "model:infer", resource)
-        raise AssertionError("a decision changed within one turn")
+        for action, shown in self._shown.items():
+            if self.guard.allows(caller, action, resource):
+                return shown
+        raise self.guard.denied(caller, "model:infer", resource)
 
     def _require_method(self, scope: Scope, found: Found) -> None:
         method = scope["method"]
@@ -231,7 +229,7 @@ class Gateway:
         """The model has spoken: encode, record, and let go what may leave."""
         asking: _Asking = job.context
         told = outputs.shown(endpoint.classes, codes, probabilities, asking.shown)
-        headers, body = job.asked.encode(endpoint, Answer(probabilities, told, noticed))
+        headers, body = job.asked.encode(endpoint, Answer(told, noticed))
         seconds = time.perf_counter() - job.began
         self._counted(endpoint, asking, job.asked.count, codes, noticed, seconds)
         labels = struct.pack(f"<{len(codes)}H", *codes)
@@ -278,7 +276,7 @@ class Gateway:
             self.quota.served(asking.caller.principal.uid, endpoint.name, job.asked.rows, job.asked.count, sum(noticed.values()), now)
         rows = rows_bytes(job.asked.rows)
         prediction = Prediction(
-            id=f"{self.audit.writer}-{asking.number:x}",
+            id=request_id(self.audit.writer, asking.number),
             time=round(now, 3),
             principal=asking.caller.principal.uid,
             token=asking.caller.token,

@@ -13,7 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from casemate.core.errors import RequestError
-from casemate.serve.endpoint import Endpoint, joined
+from casemate.core.frame import joined
+from casemate.serve.endpoint import Endpoint
 from casemate.serve.screen import Unfit
 from casemate.serve.types import Array, Asked
 

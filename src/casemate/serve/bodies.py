@@ -37,32 +37,25 @@ async def read(scope: Scope, headers: dict[bytes, bytes], receive: Receive, most
     if not declared.isdigit() or int(declared[:20]) > most:
         raise TooLarge(f"the body is larger than {most} bytes")
     if scope.get("whole"):  # it came with its head: no clock is needed
+        return await _gathered(receive, most)
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await _gathered(receive, most)
+    except TimeoutError as error:
+        raise TooSlow(f"the body did not arrive within {BODY_SECONDS:g} s") from error
+
+
+async def _gathered(receive: Receive, most: int) -> bytes:
+    body = bytearray()
+    while True:
         message = await receive()
-        if message["type"] != "http.request":
+        if message["type"] == "http.disconnect":
             raise RequestError("the caller hung up")
-        body = bytes(message["body"])
+        body += message.get("body", b"")
         if len(body) > most:
             raise TooLarge(f"the body is larger than {most} bytes")
         if not message.get("more_body"):
-            return body
-        chunks = [body]
-    else:
-        chunks = []
-    size = sum(map(len, chunks))
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise RequestError("the caller hung up")
-                chunks.append(message.get("body", b""))
-                size += len(chunks[-1])
-                if size > most:
-                    raise TooLarge(f"the body is larger than {most} bytes")
-                if not message.get("more_body"):
-                    return b"".join(chunks)
-    except TimeoutError as error:
-        raise TooSlow(f"the body did not arrive within {BODY_SECONDS:g} s") from error
+            return bytes(body)
 
 
 def inflated(coding: bytes, body: bytes, most: int) -> bytes:

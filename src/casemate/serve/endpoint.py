@@ -11,7 +11,7 @@ import pandas as pd
 
 from casemate.config import ServeTable
 from casemate.core import models
-from casemate.core.frame import Rows
+from casemate.core.frame import Rows, part_of
 from casemate.core.models import Model, OnnxModel
 from casemate.core.types import Profile, Schema
 from casemate.serve.screen import Screen
@@ -72,8 +72,8 @@ class Endpoint:
             times[count] = time.perf_counter() - began
         self.slow, self.row_seconds = times[1] > SLOW, times[100] / 100
         rows = example(self.schema, max(SIZES), np.random.default_rng(0))
-        alone = [self.predict(_cut(rows, place, place + 1))[1][0] for place in range(max(SIZES))]
-        self.steady = all(np.array_equal(self.predict(_cut(rows, 0, size))[1], np.array(alone[:size]), equal_nan=True) for size in SIZES)
+        alone = [self.predict(part_of(rows, place, place + 1))[1][0] for place in range(max(SIZES))]
+        self.steady = all(np.array_equal(self.predict(part_of(rows, 0, size))[1], np.array(alone[:size]), equal_nan=True) for size in SIZES)
 
     def in_thread(self, count: int) -> bool:
         """Whether so many rows would hold up the event loop."""
@@ -97,10 +97,6 @@ class Endpoint:
         return pd.DataFrame(rows, columns=[column.name for column in self.features])
 
 
-def _cut(rows: Rows, start: int, end: int) -> Rows:
-    return {name: values[start:end] for name, values in rows.items()} if isinstance(rows, dict) else rows[start:end]
-
-
 def example(schema: Schema, count: int, drawn: np.random.Generator | None = None) -> Rows:
     """Rows that the schema allows: the middle of everything, or drawn evenly."""
     values: dict[str, Any] = {}
@@ -114,12 +110,3 @@ def example(schema: Schema, count: int, drawn: np.random.Generator | None = None
             low, high = column.min or 0.0, column.max or 0.0
             values[column.name] = np.full(count, (low + high) / 2) if drawn is None else drawn.uniform(low, max(low, high), count)
     return values if schema.categories else np.column_stack(list(values.values()))
-
-
-def joined(parts: list[Rows]) -> Rows:
-    """The rows of several requests to one model, below one another."""
-    if len(parts) == 1:
-        return parts[0]
-    if isinstance(parts[0], dict):
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return np.concatenate(parts)  # type: ignore[arg-type]

@@ -4,7 +4,6 @@ What counted: each feature in turn becomes what it usually is, and the probabili
 and Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014). It speaks of one feature at a time.
 """
 
-import datetime
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,7 @@ from casemate.controls.access.policy import Resource
 from casemate.controls.audit.decisions import Prediction
 from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError, RequestError
-from casemate.core.frame import Rows, rows_bytes, rows_from
+from casemate.core.frame import Rows, part_of, rows_bytes, rows_from
 from casemate.core.types import Profile
 from casemate.project import Project
 from casemate.serve.endpoint import Endpoint
@@ -85,11 +84,11 @@ def explain(project: Project, identifier: str, *, body: bytes | None = None, row
     answered = rows is not None and not prediction.refused
     return Explained(
         prediction=prediction,
-        time=datetime.datetime.fromtimestamp(prediction.time, datetime.UTC).isoformat(timespec="milliseconds"),
+        time=prediction.moment.isoformat(timespec="milliseconds"),
         answers=[(endpoint.classes[code], float(probabilities[place, code])) for place, code in enumerate(codes.tolist())],
         outcome=project.decisions.outcome(identifier),
         replayed=_same(endpoint, rows, codes, probabilities) if answered and rows is not None else None,
-        counted=_counted(endpoint, _one(rows, row), profile, most) if answered and rows is not None else [],
+        counted=_counted(endpoint, part_of(rows, row, row + 1), profile, most) if answered and rows is not None else [],
     )
 
 
@@ -104,10 +103,6 @@ def _given(endpoint: Endpoint, name: str, body: bytes) -> Rows:
 def _same(endpoint: Endpoint, rows: Rows, codes: Array, probabilities: Array) -> bool:
     again, other = endpoint.predict(rows)
     return again.tolist() == codes.tolist() and other.astype("<f4").tobytes() == probabilities.tobytes()
-
-
-def _one(rows: Rows, row: int) -> Rows:
-    return {name: values[row : row + 1] for name, values in rows.items()} if isinstance(rows, dict) else rows[row : row + 1]
 
 
 def _counted(endpoint: Endpoint, rows: Rows, profile: Profile | None, most: int) -> list[Counted]:

@@ -130,11 +130,15 @@ class Guard:
 
     def require(self, caller: Caller, action: str, resource: Resource) -> None:
         """AccessDenied, recorded, when policy or the token does not permit it."""
-        decision = self._decision(caller, action, resource)
-        if not decision.allowed:
-            self._denials[caller.principal.uid] += 1
-            self.audit.append(caller.principal.uid, action, self.point.resource(resource), "denied", {"policies": list(decision.reasons)})
-            raise AccessDenied(f"{action} is not permitted")
+        if not self.allows(caller, action, resource):
+            raise self.denied(caller, action, resource)
+
+    def denied(self, caller: Caller, action: str, resource: Resource) -> AccessDenied:
+        """What to raise where it is not permitted; the refusal is counted and recorded."""
+        self._denials[caller.principal.uid] += 1
+        reasons = list(self._decision(caller, action, resource).reasons)
+        self.audit.append(caller.principal.uid, action, self.point.resource(resource), "denied", {"policies": reasons})
+        return AccessDenied(f"{action} is not permitted")
 
     def allows(self, caller: Caller, action: str, resource: Resource) -> bool:
         """Whether policy and the token permit it."""

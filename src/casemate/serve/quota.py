@@ -20,7 +20,6 @@ from casemate.controls.access.usage import Usage, Used, Window
 from casemate.core.clock import Clock
 from casemate.core.errors import RequestError
 from casemate.core.frame import Rows
-from casemate.core.store import Store
 from casemate.serve.types import Array
 
 MINUTE, DAY = 60, 86400
@@ -57,16 +56,16 @@ class _Counted:
 class Quota:
     """Counts what callers use."""
 
-    def __init__(self, store: Store, clock: Clock, table: LimitsTable, alarm: Callable[[str, str], None]) -> None:
+    def __init__(self, usage: Usage, clock: Clock, table: LimitsTable, alarm: Callable[[str, str], None]) -> None:
         """Start with what the catalogue knows.
 
         Args:
-            store: the catalogue.
+            usage: what the catalogue knows of all gateways.
             clock: for the windows.
             table: the limits.
             alarm: hears (principal, message) of probing; may block.
         """
-        self.usage, self.clock, self.table = Usage(store), clock, table
+        self.usage, self.clock, self.table = usage, clock, table
         self._alarm = alarm
         self._busy: Counter[str] = Counter()
         self._counted: dict[Key, _Counted] = {}
@@ -118,7 +117,7 @@ class Quota:
         self._add(key, self._of(key, now), 1, count, min(odd, count))
 
     def _add(self, key: Key, counted: _Counted, requests: int, rows: int, odd: int) -> None:
-        counted.own += rows if key[2] == DAY else requests
+        counted.own += _limited(key, Used(requests, rows, odd))
         row = self._unwritten.setdefault((*key, counted.window), [0, 0, 0])
         row[0] += requests
         row[1] += rows
@@ -132,7 +131,7 @@ class Quota:
         if len(self._counted) > 10_000:
             self._counted.clear()
         found = self._counted[key] = self._counting(key, window, self.usage.of(*key, window - self._windows(key)))
-        found.own = sum(row[1 if key[2] == DAY else 0] for (*name, _), row in self._unwritten.items() if tuple(name) == key)
+        found.own = sum(_limited(key, Used(*row)) for (*name, _), row in self._unwritten.items() if tuple(name) == key)
         return found
 
     def _windows(self, key: Key) -> int:
@@ -140,7 +139,7 @@ class Quota:
         return self.table.days - 1 if key[2] == DAY else 1
 
     def _counting(self, key: Key, window: int, used: dict[int, Used]) -> _Counted:
-        amounts = {number: one.rows if key[2] == DAY else one.requests for number, one in used.items() if number >= window - self._windows(key)}
+        amounts = {number: _limited(key, one) for number, one in used.items() if number >= window - self._windows(key)}
         return _Counted(window, amounts.pop(window, 0), sum(amounts.values()))
 
     async def watch(self) -> None:
@@ -170,8 +169,7 @@ class Quota:
             here = self._counted.get(key)
             if here is not None and here.window == counted.window:
                 here.known, here.before = counted.known, counted.before
-                row = self._unwritten.get((*key, here.window), [0, 0, 0])
-                here.own = row[1 if key[2] == DAY else 0]
+                here.own = _limited(key, Used(*self._unwritten.get((*key, here.window), ())))
 
     def _write(self, taken: dict[Window, list[int]]) -> dict[Key, _Counted]:
         totals = self.usage.add([(window, Used(*row)) for window, row in taken.items()], max(self.table.days - 1, 1))
@@ -183,3 +181,8 @@ class Quota:
             (principal, model, span): self._counting((principal, model, span), window, used)
             for (principal, model, span, window), used in totals.items()
         }
+
+
+def _limited(key: Key, used: Used) -> int:
+    """What the limit counts: rows in a day, requests in a minute."""
+    return used.rows if key[2] == DAY else used.requests

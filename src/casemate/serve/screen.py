@@ -38,8 +38,10 @@ class Screen:
         self.features = schema.features
         numbers = [column for column in self.features if column.type != "category"]
         self.names = [column.name for column in numbers]
-        self.lows = np.array([-np.inf if column.min is None else column.min for column in numbers])
-        self.highs = np.array([np.inf if column.max is None else column.max for column in numbers])
+        self.limits = {
+            column.name: (-np.inf if column.min is None else column.min, np.inf if column.max is None else column.max) for column in numbers
+        }
+        self.lows, self.highs = np.array(list(self.limits.values())).reshape(-1, 2).T
         self.required = np.array([not column.nullable for column in numbers], dtype=bool)
         self.known = {column.name: {*(column.categories or []), *([MISSING_CATEGORY] if column.nullable else [])} for column in schema.categories}
         self.profile = profile if profile is not None and profile.limit > 0 and numbers else None
@@ -61,8 +63,8 @@ class Screen:
                 for name, wrong in (("missing", missing & self.required), ("infinite", np.isinf(matrix)), ("outside", ~inside & ~missing)):
                     if wrong.any():
                         noticed[name] = np.asarray(wrong.any(axis=1))
-                if missing.any():
-                    matrix = np.asarray(np.where(missing, self.mean, matrix)) if self.profile is not None else matrix
+                if self.profile is not None:
+                    matrix = np.asarray(np.where(missing, self.mean, matrix))
             if self.profile is not None and "infinite" not in noticed:
                 scaled = (matrix - self.mean) * self.scale
                 scaled = scaled @ self.whiten if len(self.whiten) else scaled
@@ -98,7 +100,7 @@ class Screen:
                 return f"input {column.name!r} has an infinite value"
             if not column.nullable and np.isnan(values).any():
                 return f"input {column.name!r} is missing in a row; it was never missing in training"
-            low, high = (-np.inf if column.min is None else column.min), (np.inf if column.max is None else column.max)
+            low, high = self.limits[column.name]
             if self.table.outside == "refuse" and ((values < low) | (values > high)).any():
                 return f"input {column.name!r} is outside what the schema allows ({low:g} to {high:g})"
         return "a row is unlike those that the model was trained on"

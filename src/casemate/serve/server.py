@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
+import datetime
 import gc
 import os
-import secrets
 import signal
 import socket
 import ssl
@@ -18,8 +18,9 @@ from typing import Any
 import uvicorn
 
 from casemate.controls.audit.commit import GroupCommit
+from casemate.controls.audit.decisions import new_writer
 from casemate.controls.keys.pki import SERVER_DAYS, Authority
-from casemate.core.errors import BackendError, ConfigError
+from casemate.core.errors import ConfigError
 from casemate.project import Project
 from casemate.serve.app import Gateway
 from casemate.serve.batch import Job
@@ -27,6 +28,7 @@ from casemate.serve.endpoint import Endpoint
 from casemate.serve.guard import Guard
 from casemate.serve.http import App, Bounded, Revocations, SageMakerApp, settings, sweep
 from casemate.serve.metrics import Metrics
+from casemate.serve.ports import BACKLOG, listen
 from casemate.serve.quota import Quota
 from casemate.serve.shelf import Shelf
 from casemate.serve.types import Array
@@ -101,8 +103,8 @@ def assemble(project: Project, *, shared: bool = False) -> Parts:
     metrics = Metrics(project.state / FOLDER if shared else None)
     shelf = Shelf(project, metrics, ends, lambda *told: _incident(project, *told))
     shelf.load()
-    quota = Quota(project.store, project.clock, table.limits, project.access.anomalies.probing)
-    audit = GroupCommit(project.audit, secrets.token_hex(6), lazy=table.audit == "batched", release=ends.release)
+    quota = Quota(project.usage, project.clock, table.limits, project.access.anomalies.probing)
+    audit = GroupCommit(project.audit, new_writer(), lazy=table.audit == "batched", release=ends.release)
     try:
         ends.gateway = Gateway(table, Guard(project.access, audit, quota), quota, metrics, shelf, audit, project.decisions)
     except BaseException:
@@ -122,7 +124,7 @@ def _run(project: Project, parts: Parts, listener: socket.socket, announce: Anno
         type("Guarded", (Bounded,), {"revocations": revocations}),
         timeout_graceful_shutdown=DRAIN_SECONDS,
         limit_concurrency=max(MAX_CONNECTIONS, 2 * table.max_waiting),
-        backlog=2048,
+        backlog=BACKLOG,
         **({"ssl_context_factory": lambda _config, _default: context} if context is not None else {}),
     )
     url = f"{'http' if context is None else 'https'}://{table.host}:{listener.getsockname()[1]}"
@@ -195,8 +197,6 @@ async def _forget(project: Project) -> None:
 
 def forget(project: Project) -> int:
     """Delete what `[serve] keep_days` and `inputs_days` no longer allow; returns how many groups of predictions changed."""
-    import datetime
-
     now, table = project.clock.now(), project.config.serve
     old, older = (now - datetime.timedelta(days=days) for days in (table.inputs_days, table.keep_days))
     return project.decisions.forget(older.isoformat(), old.isoformat())
@@ -272,12 +272,3 @@ def _moment(folder: Path, content: bytes) -> Iterator[str]:
         file.write(content)
         file.flush()
         yield file.name
-
-
-def listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
-    """A listening socket, one of several on the same port when it is shared; BackendError when the port is taken."""
-    family: Any = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=2048, reuse_port=shared)
-    except OSError as error:
-        raise BackendError(f"cannot listen on {host}:{port}: {error.strerror}", hint="stop the other server or set [serve] port") from error

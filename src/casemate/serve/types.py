@@ -1,7 +1,7 @@
 """What passes between the gateway's parts."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -28,8 +28,6 @@ class Reply(NamedTuple):
 class Answer(NamedTuple):
     """What a model says about rows, as far as this caller is told."""
 
-    codes: Array
-    """Class numbers, int64 [n]."""
     outputs: dict[str, Any]
     """By name: `label` (list of class names [n]) and, unless hidden, `probabilities` (float32 [n, k]) or the best of them."""
     noticed: dict[str, int]
@@ -45,15 +43,3 @@ class Asked:
     """Rows."""
     encode: Callable[["Endpoint", Answer], tuple[Headers, bytes]]
     """The answer in the caller's protocol."""
-
-
-@dataclass(slots=True)
-class Usage:
-    """What one caller did to one model since it was last written down."""
-
-    requests: int = 0
-    rows: int = 0
-    odd: int = 0
-    """Rows that look like probing."""
-    last: Any = field(default=None, repr=False)
-    """The row asked last, to see whether the next one differs in one feature only."""

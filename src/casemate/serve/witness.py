@@ -9,8 +9,8 @@ import uvicorn
 
 from casemate.controls.audit.witness import MAX_REQUEST, PUBLIC, Answer, Witness
 from casemate.core.errors import Error
-from casemate.serve.http import Bounded, sweep
-from casemate.serve.server import listen
+from casemate.serve.http import Bounded, settings, sweep
+from casemate.serve.ports import listen
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -77,17 +77,10 @@ def serve(witness: Witness, host: str, port: int, certificate: tuple[Path, Path]
         BackendError: the port is taken.
     """
     listener = listen(host, port)
-    config = uvicorn.Config(
+    config = settings(
         WitnessApp(witness),
-        http=Bounded,
-        ws="none",
-        loop="uvloop",
-        interface="asgi3",
+        Bounded,
         lifespan="off",
-        access_log=False,
-        log_level="error",
-        server_header=False,
-        proxy_headers=False,
         limit_concurrency=100,
         ssl_certfile=certificate[0] if certificate else None,
         ssl_keyfile=certificate[1] if certificate else None,

@@ -6,7 +6,6 @@ appends to the log by itself. A worker that dies is replaced; what it had acknow
 
 import os
 import signal
-import socket
 import sys
 import time
 import traceback
@@ -16,6 +15,7 @@ from typing import Any
 from casemate.core.errors import BackendError, Error
 from casemate.core.files import make_folder
 from casemate.project import Project
+from casemate.serve.ports import reserve
 
 FOLDER = "gateway"
 """In the project's state: where workers leave their counts."""
@@ -43,7 +43,7 @@ def serve_many(project: Project, announce: Announce, work: Work) -> None:
     for stale in folder.glob("*.json"):
         stale.unlink()
     principal = project.authorise("gateway:start", workers=table.workers)
-    with _reserved(table.host, table.port) as port:
+    with reserve(table.host, table.port) as port:
         team = _Team(project, port.getsockname()[1], work)
         try:
             url, references = team.start(table.workers)
@@ -52,20 +52,6 @@ def serve_many(project: Project, announce: Announce, work: Work) -> None:
         finally:
             team.stop()
     project.audit.record(principal.uid, "gateway:stop", f'Project::"{project.config.project.id}"', "done")
-
-
-def _reserved(host: str, port: int) -> socket.socket:
-    """A socket that keeps the port for this user's workers without taking connections."""
-    family: Any = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        with socket.create_server((host, port), family=family) as alone:  # refused when anybody listens there
-            port = alone.getsockname()[1]
-        kept = socket.socket(family)
-        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        kept.bind((host, port))
-    except OSError as error:
-        raise BackendError(f"cannot listen on {host}:{port}: {error.strerror}", hint="stop the other server or set [serve] port") from error
-    return kept
 
 
 class _Team:

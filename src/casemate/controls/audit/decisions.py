@@ -4,8 +4,10 @@ The entry holds the SHA-256 of the group's commitments; a commitment is SHA-256(
 beside it, so one of them can be shown to somebody without the others, and deleted after its time while the log still verifies.
 """
 
+import datetime
 import hashlib
 import os
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -42,6 +44,8 @@ OUTCOMES = sa.Table(
 _ADD = GROUPS.insert()
 ACTION = "model:predictions"
 HASH = 32
+WRITER = 12
+"""Characters of a writer's name."""
 PREDICTIONS, INPUTS = b"predictions", b"inputs"
 _BATCH = 200
 
@@ -80,6 +84,11 @@ class Prediction(Record, frozen=True, kw_only=True):
     trace: str = ""
     """Trace id of the caller (W3C Trace Context), or the request id that it sent."""
 
+    @property
+    def moment(self) -> datetime.datetime:
+        """When it was answered."""
+        return datetime.datetime.fromtimestamp(self.time, datetime.UTC)
+
 
 @dataclass(frozen=True)
 class Group:
@@ -92,11 +101,21 @@ class Group:
     commitments: bytes
 
 
+def new_writer() -> str:
+    """A name for a process that numbers requests."""
+    return secrets.token_hex(WRITER // 2)
+
+
+def request_id(writer: str, number: int) -> str:
+    """What a caller gets as `x-request-id`; `numbered` reads it."""
+    return f"{writer}-{number:x}"
+
+
 def numbered(identifier: str) -> tuple[str, int]:
     """(writer, number) of a request id; ConfigError when it is none."""
     writer, _, number = identifier.partition("-")
     try:
-        if len(writer) != 12 or len(number) > 12:
+        if len(writer) != WRITER or len(number) > 12:
             raise ValueError
         return writer, int(number, 16)
     except ValueError as error:
@@ -170,7 +189,7 @@ class Decisions:
         self.log = log
 
     def find(self, identifier: str) -> tuple[Prediction, bytes | None]:
-        """(prediction, its rows where they were kept) of a request id.
+        """(prediction, its rows where they were kept) of a request id: what the caller was answered, not what a shadow said beside it.
 
         Raises:
             ConfigError: there is none, or its time is over. VerificationError: it is not what the log committed to.
@@ -184,7 +203,7 @@ class Decisions:
                 over |= not group.predictions
                 for place, (_, body) in enumerate(group.predictions):
                     prediction = msgspec.json.decode(body, type=Prediction)
-                    if prediction.id == identifier:
+                    if prediction.id == identifier and prediction.part != "shadow":
                         self._require_committed(group)
                         return prediction, self._inputs(tx, row, place)
         raise ConfigError(
@@ -219,7 +238,7 @@ class Decisions:
         count, start = 0, -1
         while True:
             with self.log.store.reading() as tx:
-                rows = tx.execute(sa.select(GROUPS).where(GROUPS.c.index > start).order_by(GROUPS.c.index).limit(_BATCH)).mappings().all()
+                rows = _after(tx, start)
                 groups = [self._opened(tx, row) for row in rows]
             for group in groups:
                 self._require_committed(group)
@@ -244,7 +263,7 @@ class Decisions:
         start = -1
         while True:
             with self.log.store.transaction() as tx:
-                rows = tx.execute(sa.select(GROUPS).where(GROUPS.c.index > start).order_by(GROUPS.c.index).limit(_BATCH)).mappings().all()
+                rows = _after(tx, start)
                 for row in rows:
                     kinds = {"sealed": PREDICTIONS, "inputs": INPUTS}
                     anew = {name: self._sealed_anew(tx, row["index"], row[name], kind) for name, kind in kinds.items() if row[name] is not None}
@@ -296,3 +315,8 @@ class Decisions:
         entry = next(self.log.entries(group.index), None)
         if entry is None or entry.action != ACTION or entry.detail["commitments"] != sha256(group.commitments):
             raise VerificationError(f"log entry {group.index} does not commit to the predictions beside it", hint="restore a backup")
+
+
+def _after(tx: sa.Connection, index: int) -> list[Any]:
+    """The next rows behind this entry."""
+    return list(tx.execute(sa.select(GROUPS).where(GROUPS.c.index > index).order_by(GROUPS.c.index).limit(_BATCH)).mappings())

@@ -7,7 +7,6 @@ Specs: https://mlflow.org/docs/latest/genai/deployment/deploy-model-locally, htt
 """
 
 import csv
-import difflib
 import io
 import math
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from casemate.core.errors import RequestError
 from casemate.core.frame import Rows
 from casemate.core.types import MISSING_CATEGORY, ColumnSchema
 from casemate.serve.endpoint import Endpoint
+from casemate.serve.protocols.columns import require_features, rows_of
 from casemate.serve.types import JSON, Answer, Array, Asked, Headers
 
 MOST_FIELD = 64 * 1024
@@ -166,20 +166,14 @@ def _by_name(endpoint: Endpoint, columns: dict[Any, Any], max_rows: int, *, text
     features = {column.name: column for column in endpoint.features}
     if given is not None and given != len(columns):
         raise RequestError("two columns have the same name")
-    for name in columns:
-        if name not in features:
-            close = difflib.get_close_matches(str(name)[:100], list(features), n=1)
-            raise RequestError(f"no input called {str(name)[:100]!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
-    absent = [name for name in features if name not in columns]
-    if absent:
-        raise RequestError(f"the input {absent[0]!r} is missing ({len(absent)} of {len(features)})")
+    require_features(endpoint, columns)
     values = {name: columns[name] if isinstance(columns[name], list) else [columns[name]] for name in features}
     counts = {len(value) for value in values.values()}
     if len(counts) != 1 or not counts - {0}:
         raise RequestError("every column must have the same number of rows, and one at least")
     _bounded(counts.pop(), max_rows)
     found = {name: _column(column, values[name], text) for name, column in features.items()}
-    return np.column_stack(list(found.values())) if endpoint.takes_matrix else found
+    return rows_of(endpoint, found)
 
 
 def _column(column: ColumnSchema, values: Sequence[Any], text: bool) -> Array:

@@ -5,7 +5,6 @@ holds either one numeric tensor [n, d] with the features in the schema's order, 
 JSON null, or NaN in bytes, is a missing value. The reply holds `label` (BYTES, class names) and `probabilities` (FP32 [n, k]).
 """
 
-import difflib
 import math
 import struct
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from casemate.core.frame import Rows
 from casemate.core.types import MISSING_CATEGORY, ColumnSchema
 from casemate.serve.endpoint import Endpoint
 from casemate.serve.outputs import NAMES
+from casemate.serve.protocols.columns import require_features, rows_of
 from casemate.serve.types import BINARY, JSON, Answer, Array, Asked, Headers
 
 DTYPES = {
@@ -257,19 +257,13 @@ def _columns(endpoint: Endpoint, tensors: list[Tensor], max_rows: int) -> Rows:
     given = {tensor.name: tensor for tensor in tensors}
     if len(given) != len(tensors):
         raise RequestError("two inputs have the same name")
-    for name in given:
-        if name not in features:
-            close = difflib.get_close_matches(name[:100], list(features), n=1)
-            raise RequestError(f"no input called {name[:100]!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
-    absent = [name for name in features if name not in given]
-    if absent:
-        raise RequestError(f"the input {absent[0]!r} is missing ({len(absent)} of {len(features)})")
+    require_features(endpoint, given)
     rows = {_rows(tensor, max_rows) for tensor in tensors}
     if len(rows) != 1 or any(tensor.shape[1:] not in ([], [1]) for tensor in tensors):
         raise RequestError("every input must have the shape [n] or [n, 1] with the same n")
     count = rows.pop()
     columns = {name: _column(column, given[name], count) for name, column in features.items()}
-    return np.column_stack(list(columns.values())) if endpoint.takes_matrix else columns
+    return rows_of(endpoint, columns)
 
 
 def _column(column: ColumnSchema, tensor: Tensor, count: int) -> Array:

@@ -70,10 +70,9 @@ class Rollouts:
         """Serve a version as `part` from now on; it replaces what was there. Going live ends its canary or shadow."""
         current = self.of(tx, model)
         live = current.get("live")
-        if live is not None and live.version == version and part != "live":
-            raise ConfigError(f"{live.reference} is live already", hint="a canary or shadow is another version")
         if live is not None and live.version == version:
-            raise ConfigError(f"{live.reference} is live already", hint="casemate model list")
+            hint = "casemate model list" if part == "live" else "a canary or shadow is another version"
+            raise ConfigError(f"{live.reference} is live already", hint=hint)
         former = live.version if live is not None and part == "live" else None
         gone = sa.or_(RELEASES.c.part == part, RELEASES.c.version == version)
         tx.execute(RELEASES.delete().where(RELEASES.c.model == model, gone))

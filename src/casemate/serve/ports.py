@@ -1,0 +1,39 @@
+"""Listening sockets; a port that is taken is one clear message."""
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+from casemate.core.errors import BackendError
+
+BACKLOG = 2048
+
+
+def listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """A listening socket, one of several on the same port when it is shared; BackendError when the port is taken."""
+    with _told(host, port):
+        return socket.create_server((host, port), family=_family(host), backlog=BACKLOG, reuse_port=shared)
+
+
+def reserve(host: str, port: int) -> socket.socket:
+    """A socket that keeps the port for this user's shared sockets without taking connections; BackendError when the port is taken."""
+    with _told(host, port):
+        with socket.create_server((host, port), family=_family(host)) as alone:  # refused when anybody listens there
+            port = alone.getsockname()[1]
+        kept = socket.socket(_family(host))
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        kept.bind((host, port))
+        return kept
+
+
+def _family(host: str) -> Any:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+@contextlib.contextmanager
+def _told(host: str, port: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise BackendError(f"cannot listen on {host}:{port}: {error.strerror}", hint="stop the other server or set [serve] port") from error
