@@ -193,7 +193,8 @@ class AuditLog:
                     tiles.write_level(self.folder, "entries", number, entries, width)
                     hashes = [leaf for _, _, _, leaf in rows]
                 else:
-                    hashes = [self._full_root(level - 1, number * tiles.WIDTH + child) for child in range(width)]
+                    hashes = self._written(level, number, below_old - number * tiles.WIDTH)
+                    hashes += [self._full_root(level - 1, number * tiles.WIDTH + child) for child in range(len(hashes), width)]
                 tiles.write_level(self.folder, level, number, b"".join(hashes), width)
             level, below_old, below_new = level + 1, below_old // tiles.WIDTH, below_new // tiles.WIDTH
 
@@ -205,6 +206,13 @@ class AuditLog:
             for name in (level, "entries") if level == 0 else (level,):
                 tiles.drop_partials(self.folder, name, number, width)
             level, old, new = level + 1, old // tiles.WIDTH, new // tiles.WIDTH
+
+    def _written(self, level: int, number: int, width: int) -> list[bytes]:
+        """The hashes of a tile as it was published; they need no second look at the tiles below."""
+        try:
+            return tiles.split_hashes(tiles.read_tile(self.folder, level, number, width)) if width > 0 else []
+        except VerificationError:
+            return []
 
     def _full_root(self, level: int, number: int) -> bytes:
         return full_root(tiles.split_hashes(tiles.read_tile(self.folder, level, number, tiles.WIDTH)))
