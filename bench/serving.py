@@ -538,4 +538,4 @@ def layers(calls: int = 20_000) -> None:
             line("all after the model: outputs, bytes, counts, quota, record with its commitment, us", each(one, calls // 2), "")
 
         asyncio.run(answered())
-        parts.audit.close()
+        parts.close()

@@ -500,6 +500,9 @@ class ServeTable(Table, frozen=True, kw_only=True):
     deadline: Annotated[float, Meta(description="Seconds after which an answer is not given any more.", gt=0)] = 10.0
     max_waiting: Annotated[int, Meta(description="Requests that a worker holds at once; what comes on top is told to come again.", ge=1)] = 1000
     verify_minutes: Annotated[float, Meta(description="How often served models are verified again.", gt=0)] = 10.0
+    request_log: Annotated[str, Meta(description="File that takes one line of JSON a request, without rows and answers; `-`: standard output.")] = ""
+    traces: Annotated[str, Meta(description="URL of an OpenTelemetry collector (OTLP over HTTP, `…/v1/traces`); needs `casemate[traces]`.")] = ""
+    traces_share: Annotated[float, Meta(description="Share of the requests that are traced, of those whose caller did not decide.", ge=0, le=1)] = 1.0
     guard: Annotated[GuardTable, Meta(description="How inputs are guarded.")] = GuardTable()
     outputs: Annotated[OutputsTable, Meta(description="What callers are told.")] = OutputsTable()
     limits: Annotated[LimitsTable, Meta(description="What callers may use.")] = LimitsTable()

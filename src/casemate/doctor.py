@@ -20,7 +20,11 @@ from casemate.core.types import Record
 from casemate.project import Project, open_project
 from casemate.serve.server import tls_context
 
-EXTRAS = {"torch": "adversarial and private training (not part of this version)"}
+EXTRAS = {
+    "torch": "adversarial and private training (not part of this version)",
+    "grpc": "the Open Inference Protocol over gRPC: pip install 'casemate[grpc]'",
+    "opentelemetry": "traces of requests: pip install 'casemate[traces]'",
+}
 
 
 class Check(Record, frozen=True, kw_only=True):

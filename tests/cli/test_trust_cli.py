@@ -147,7 +147,7 @@ def asked(project, token, ends=None):
     try:
         reply = asyncio.run(parts.gateway.handle(scope, None))
     finally:
-        parts.audit.close()
+        parts.close()
     return reply.status, json.loads(reply.body)
 
 

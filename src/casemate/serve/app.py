@@ -7,6 +7,7 @@ request needs valid credentials before anything is said, unknown paths and healt
 import asyncio
 import struct
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,7 @@ from casemate.serve.protocols import invocations, oip
 from casemate.serve.quota import Quota, TooMany
 from casemate.serve.routes import Found, Router
 from casemate.serve.shelf import Shelf, Version
+from casemate.serve.telemetry import Seen, Tell
 from casemate.serve.types import JSON, Answer, Array, Asked, Reply
 
 EXTENSIONS = ["binary_tensor_data"]
@@ -92,7 +94,15 @@ class Gateway:
     """The application."""
 
     def __init__(
-        self, table: ServeTable, guard: Guard, quota: Quota, metrics: Metrics, shelf: Shelf, audit: GroupCommit, decisions: Decisions
+        self,
+        table: ServeTable,
+        guard: Guard,
+        quota: Quota,
+        metrics: Metrics,
+        shelf: Shelf,
+        audit: GroupCommit,
+        decisions: Decisions,
+        observers: Sequence[Tell] = (),
     ) -> None:
         """Wire it.
 
@@ -104,10 +114,12 @@ class Gateway:
             shelf: what is served.
             audit: where predictions and refusals are recorded.
             decisions: finds earlier predictions.
+            observers: told of every request.
         """
         self.table = table
         self.guard, self.quota, self.metrics, self.shelf, self.audit = guard, quota, metrics, shelf, audit
         self.decisions = decisions
+        self._observers = observers
         self.login = Login(guard.point)
         self.max_body = int(self.table.max_body_mb * 2**20)
         self.draining = False
@@ -126,7 +138,7 @@ class Gateway:
         began = time.perf_counter()
         self._number = number = self._number + 1
         self._in_flight += 1
-        name = "refused"
+        name, caller, found = "refused", None, None
         try:
             caller = self.guard.authenticate(scope)
             found = self._find(scope["path"])
@@ -140,14 +152,36 @@ class Gateway:
         except Error as error:
             reply = self._refusal(error)
             name = "refused" if isinstance(error, AccessDenied | NotFound) else name
-        except Exception:  # noqa: BLE001 - the HTTP edge: nothing about the inside leaves
-            reply = Reply(500, JSON, b'{"error":"internal error"}')
+        except Exception as error:  # noqa: BLE001 - the HTTP edge: nothing about the inside leaves
+            reply = Reply(500, JSON, b'{"error":"internal error"}', type(error).__name__)
         self._in_flight -= 1
+        seconds = time.perf_counter() - began
         self.metrics.count("casemate_requests", name, str(reply.status))
-        self.metrics.observe(name, time.perf_counter() - began)
+        self.metrics.observe(name, seconds)
+        identifier = request_id(self.audit.writer, number)
+        if self._observers:
+            self._told(scope, identifier, caller, name, found, reply, seconds)
         if reply.status == 401:  # one answer for all strangers, to the last header
             return reply
-        return Reply(reply.status, [*reply.headers, (b"x-request-id", request_id(self.audit.writer, number).encode())], reply.body)
+        return reply._replace(headers=[*reply.headers, (b"x-request-id", identifier.encode())])
+
+    def _told(self, scope: Scope, identifier: str, caller: Caller | None, route: str, found: Found | None, reply: Reply, seconds: float) -> None:
+        trace = next((value for name, value in scope["headers"] if name == b"traceparent"), b"")
+        seen = Seen(
+            time=time.time() - seconds,
+            id=identifier,
+            trace=trace[:MOST_TRACE].decode("ascii", "replace"),
+            principal="" if caller is None else caller.principal.uid,
+            method=scope["method"],
+            route=route,
+            model="" if found is None else found.model,
+            status=reply.status,
+            code=reply.code,
+            micros=int(seconds * 1e6),
+            size=len(reply.body),
+        )
+        for tell in self._observers:
+            tell(seen)
 
     async def infer(self, scope: Scope, receive: Receive, caller: Caller, found: Found, number: int, began: float) -> Reply:
         """A prediction: from bytes to bytes."""
@@ -307,12 +341,12 @@ class Gateway:
 
     def _refusal(self, error: Exception) -> Reply:
         if not isinstance(error, Error):
-            return Reply(500, JSON, b'{"error":"the model could not answer these rows"}')
+            return Reply(500, JSON, b'{"error":"the model could not answer these rows"}', "CM-MODEL")
         if isinstance(error, Unauthenticated):
             return self._stranger()
         if isinstance(error, AccessDenied):
             self.metrics.count("casemate_denied", "policy")
-            return Reply(403, JSON, b'{"error":"not permitted"}')
+            return Reply(403, JSON, b'{"error":"not permitted"}', error.code)
         headers = JSON
         if isinstance(error, TooMany):
             self.metrics.count("casemate_limited", error.limit)
@@ -321,8 +355,8 @@ class Gateway:
             self.metrics.count("casemate_limited", error.code)
             headers = [*JSON, (b"retry-after", b"1")]
         if isinstance(error, RequestError):
-            return Reply(error.http_status, headers, _json({"error": error.message, "code": error.code}))
-        return Reply(error.http_status, headers, b'{"error":"the gateway cannot answer now"}')
+            return Reply(error.http_status, headers, _json({"error": error.message, "code": error.code}), error.code)
+        return Reply(error.http_status, headers, b'{"error":"the gateway cannot answer now"}', error.code)
 
     def _stranger(self) -> Reply:
         self.metrics.count("casemate_denied", "identity")
@@ -331,7 +365,7 @@ class Gateway:
         if now - self._refused_told >= 1.0:  # one entry a second at most, so that strangers cannot fill the log
             count, self._refused_since, self._refused_told = self._refused_since, 0, now
             self.audit.append("anonymous", "access:authenticate", "Gateway", "denied", {"requests": count})
-        return Reply(401, [*JSON, (b"www-authenticate", b"Bearer")], b'{"error":"authentication required"}')
+        return Reply(401, [*JSON, (b"www-authenticate", b"Bearer")], b'{"error":"authentication required"}', Unauthenticated.code)
 
     async def _other(self, scope: Scope, receive: Receive, caller: Caller, found: Found) -> Reply:
         route, name = found.route, found.model

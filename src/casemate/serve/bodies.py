@@ -86,5 +86,5 @@ def deflated(reply: Reply, accepted: bytes) -> Reply:
         if coding in CODINGS and weight.replace(b" ", b"") not in {b"q=0", b"q=0.0", b"q=0.00", b"q=0.000"}:
             deflater = zlib.compressobj(1, wbits=CODINGS[coding])
             body = deflater.compress(reply.body) + deflater.flush()
-            return Reply(reply.status, [*reply.headers, (b"content-encoding", coding)], body)
+            return reply._replace(headers=[*reply.headers, (b"content-encoding", coding)], body=body)
     return reply

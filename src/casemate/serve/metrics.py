@@ -29,6 +29,7 @@ COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "casemate_model_seconds": ("Time from request to answer, summed.", ("model", "version")),
     "casemate_answers": ("Requests to a model that were answered.", ("model", "version")),
     "casemate_denied": ("Requests refused by identity or policy.", ("reason",)),
+    "casemate_untold": ("Requests that a request log lost.", ("where",)),
     "casemate_limited": ("Requests refused by a limit.", ("limit",)),
 }
 GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {

@@ -31,6 +31,7 @@ from casemate.serve.metrics import Metrics
 from casemate.serve.ports import BACKLOG, listen
 from casemate.serve.quota import Quota
 from casemate.serve.shelf import Shelf
+from casemate.serve.telemetry import RequestLog, Traces, observers
 from casemate.serve.types import Array
 from casemate.serve.workers import FOLDER, Announce, serve_many
 
@@ -66,7 +67,7 @@ def serve(project: Project, announce: Announce) -> None:
         with contextlib.closing(listen(table.host, table.port)) as listener:
             _run(project, parts, listener, announce)
     finally:
-        parts.audit.close()
+        parts.close()
     project.audit.record(principal.uid, "gateway:stop", f'Project::"{project.config.project.id}"', "done")
 
 
@@ -77,7 +78,7 @@ def work(project: Project, port: int, announce: Announce) -> None:
         with contextlib.closing(listen(project.config.serve.host, port, shared=True)) as listener:
             _run(project, parts, listener, announce)
     finally:
-        parts.audit.close()
+        parts.close()
 
 
 @dataclass(frozen=True)
@@ -89,11 +90,18 @@ class Parts:
     quota: Quota
     metrics: Metrics
     audit: GroupCommit
+    observers: list[RequestLog | Traces]
     ends: "Ends"
+
+    def close(self) -> None:
+        """Write what is left."""
+        self.audit.close()
+        for observer in self.observers:
+            observer.close()
 
 
 def assemble(project: Project, *, shared: bool = False) -> Parts:
-    """Verify and load what is served, and wire a gateway around it; `audit` must be closed.
+    """Verify and load what is served, and wire a gateway around it; it must be closed.
 
     Args:
         project: whose models.
@@ -104,13 +112,14 @@ def assemble(project: Project, *, shared: bool = False) -> Parts:
     shelf = Shelf(project, metrics, ends, lambda *told: _incident(project, *told))
     shelf.load()
     quota = Quota(project.usage, project.clock, table.limits, project.access.anomalies.probing)
+    told = observers(table, project.root, metrics)
     audit = GroupCommit(project.audit, new_writer(), lazy=table.audit == "batched", release=ends.release)
     try:
-        ends.gateway = Gateway(table, Guard(project.access, audit, quota), quota, metrics, shelf, audit, project.decisions)
+        ends.gateway = Gateway(table, Guard(project.access, audit, quota), quota, metrics, shelf, audit, project.decisions, told)
     except BaseException:
         audit.close()
         raise
-    return Parts(ends.gateway, shelf, quota, metrics, audit, ends)
+    return Parts(ends.gateway, shelf, quota, metrics, audit, told, ends)
 
 
 def _run(project: Project, parts: Parts, listener: socket.socket, announce: Announce) -> None:
@@ -133,6 +142,7 @@ def _run(project: Project, parts: Parts, listener: socket.socket, announce: Anno
         parts.gateway.guard.watch(),
         parts.quota.watch(),
         parts.shelf.watch(),
+        *[observer.watch() for observer in parts.observers],
         sweep(server.server_state.connections),
         _share(parts),
         _forget(project),

@@ -23,6 +23,8 @@ class Reply(NamedTuple):
     status: int
     headers: Headers
     body: bytes
+    code: str = ""
+    """Code of a refusal."""
 
 
 class Answer(NamedTuple):
