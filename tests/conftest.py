@@ -200,6 +200,8 @@ class Gateway:
     port: int
     ca: Path
     process: subprocess.Popen[str]
+    grpc: str
+    """HOST:PORT of gRPC; empty when it is not served."""
 
 
 @pytest.fixture(scope="module")
@@ -224,7 +226,8 @@ class serving:
             raise AssertionError(self.process.stderr.read())
         url = next(word for word in line.split() if word.startswith("https://"))
         ca = Path(line.rsplit("CA ", 1)[1].strip().rstrip(")"))
-        return Gateway(url, int(url.rsplit(":", 1)[1]), ca, self.process)
+        grpc = next((word.partition("://")[2] for word in line.split() if word.startswith("grpc")), "")
+        return Gateway(url, int(url.rsplit(":", 1)[1]), ca, self.process, grpc)
 
     def __exit__(self, *_: object) -> None:
         self.process.send_signal(signal.SIGTERM)

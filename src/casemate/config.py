@@ -468,6 +468,9 @@ class ServeTable(Table, frozen=True, kw_only=True):
 
     host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Meta(description="TCP port.", ge=0, le=65535)] = 8443
+    grpc_port: Annotated[
+        Annotated[int, Meta(ge=0, le=65535)] | None, Meta(description="TCP port of the same protocol over gRPC; needs `casemate[grpc]`.")
+    ] = None
     names: Annotated[list[str], Meta(description="DNS names and addresses in the server certificate.")] = msgspec.field(
         default_factory=lambda: ["localhost", "127.0.0.1"]
     )

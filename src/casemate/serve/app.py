@@ -28,7 +28,7 @@ from casemate.serve.endpoint import Endpoint
 from casemate.serve.guard import Caller, Guard, Unauthenticated
 from casemate.serve.login import MAX_BODY, Login
 from casemate.serve.metrics import CONTENT_TYPE, Metrics
-from casemate.serve.protocols import invocations, oip
+from casemate.serve.protocols import invocations, oip, oip_grpc
 from casemate.serve.quota import Quota, TooMany
 from casemate.serve.routes import Found, Router
 from casemate.serve.shelf import Shelf, Version
@@ -134,14 +134,14 @@ class Gateway:
         self._refused_told = 0.0
 
     async def handle(self, scope: Scope, receive: Receive) -> Reply:
-        """The reply to one HTTP request (an ASGI scope); never raises."""
+        """The reply to one HTTP request (an ASGI scope), or to what `serve.grpc` makes look like one; never raises."""
         began = time.perf_counter()
         self._number = number = self._number + 1
         self._in_flight += 1
         name, caller, found = "refused", None, None
         try:
             caller = self.guard.authenticate(scope)
-            found = self._find(scope["path"])
+            found = scope["locate"]() if "locate" in scope else self._find(scope["path"])
             if found is None:
                 raise NotFound("no such path")
             name = found.route.name
@@ -154,7 +154,8 @@ class Gateway:
             name = "refused" if isinstance(error, AccessDenied | NotFound) else name
         except Exception as error:  # noqa: BLE001 - the HTTP edge: nothing about the inside leaves
             reply = Reply(500, JSON, b'{"error":"internal error"}', type(error).__name__)
-        self._in_flight -= 1
+        finally:  # a caller over gRPC who gives up cancels this
+            self._in_flight -= 1
         seconds = time.perf_counter() - began
         self.metrics.count("casemate_requests", name, str(reply.status))
         self.metrics.observe(name, seconds)
@@ -192,7 +193,7 @@ class Gateway:
         version = self._chosen(alias, found.version, caller)
         body = await bodies.read(scope, headers, receive, self.max_body)
         body = bodies.inflated(headers.get(b"content-encoding", b"identity"), body, self.max_body)
-        asked = self._understood(version.endpoint, alias, found, headers, body)
+        asked = self._understood(version.endpoint, alias, found, scope, headers, body)
         self._admitted(caller, version.endpoint.name, asked.count)
         try:
             reply = await self._asked(caller, alias, version, asked, number, began, _trace(headers), shown)
@@ -237,7 +238,9 @@ class Gateway:
         if endpoint.ends <= time.time():
             raise WaiverEnded("the waiver by which this model passed has ended")
 
-    def _understood(self, endpoint: Endpoint, alias: str, found: Found, headers: dict[bytes, bytes], body: bytes) -> Asked:
+    def _understood(self, endpoint: Endpoint, alias: str, found: Found, scope: Scope, headers: dict[bytes, bytes], body: bytes) -> Asked:
+        if "message" in scope:
+            return oip_grpc.read(endpoint, alias, scope["message"], self.table.max_rows)
         if found.route.name == "infer":
             return oip.read(endpoint, alias, body, _length(headers.get(b"inference-header-content-length")), self.table.max_rows)
         return invocations.read(endpoint, body, headers.get(b"content-type", b"application/json"), self.table.max_rows)

@@ -86,9 +86,13 @@ class Revocations:
         self._serials: frozenset[int] = look()
         self._blind = 0
 
+    def revoked(self, serial: int | None) -> bool:
+        """Whether this certificate is no longer good, or nobody can say."""
+        return serial is None or serial in self._serials or self._blind * self.LOOK_SECONDS >= self.BLIND_SECONDS
+
     def refuses(self, serial: int | None) -> bool:
         """Whether a connection with this certificate must end; the refusal is recorded."""
-        if serial is not None and serial not in self._serials and self._blind * self.LOOK_SECONDS < self.BLIND_SECONDS:
+        if not self.revoked(serial):
             return False
         shown = "none" if serial is None else format(serial, "x")
         self._audit.append(f'Certificate::"{shown}"', "gateway:connect", 'Project::"gateway"', "denied", {"reason": "revoked"})

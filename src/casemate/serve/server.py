@@ -65,18 +65,18 @@ def serve(project: Project, announce: Announce) -> None:
     try:
         principal = project.authorise("gateway:start", models=parts.shelf.references)
         with contextlib.closing(listen(table.host, table.port)) as listener:
-            _run(project, parts, listener, announce)
+            _run(project, parts, listener, table.grpc_port, announce)
     finally:
         parts.close()
     project.audit.record(principal.uid, "gateway:stop", f'Project::"{project.config.project.id}"', "done")
 
 
-def work(project: Project, port: int, announce: Announce) -> None:
-    """Serve as one of several processes on a port that is ours already."""
+def work(project: Project, port: int, grpc_port: int | None, announce: Announce) -> None:
+    """Serve as one of several processes on ports that are ours already."""
     parts = assemble(project, shared=True)
     try:
         with contextlib.closing(listen(project.config.serve.host, port, shared=True)) as listener:
-            _run(project, parts, listener, announce)
+            _run(project, parts, listener, grpc_port, announce)
     finally:
         parts.close()
 
@@ -122,7 +122,7 @@ def assemble(project: Project, *, shared: bool = False) -> Parts:
     return Parts(ends.gateway, shelf, quota, metrics, audit, told, ends)
 
 
-def _run(project: Project, parts: Parts, listener: socket.socket, announce: Announce) -> None:
+def _run(project: Project, parts: Parts, listener: socket.socket, grpc_port: int | None, announce: Announce) -> None:
     table, context, revocations = project.config.serve, None, None
     if table.tls == "own":
         context = tls_context(project.keys.authority, table.names, project.keys.folder, clients=table.client_certificates == "require")
@@ -137,7 +137,8 @@ def _run(project: Project, parts: Parts, listener: socket.socket, announce: Anno
         **({"ssl_context_factory": lambda _config, _default: context} if context is not None else {}),
     )
     url = f"{'http' if context is None else 'https'}://{table.host}:{listener.getsockname()[1]}"
-    server = _Server(config, lambda: announce(url, parts.shelf.references), parts)
+    beside = None if grpc_port is None else _grpc(project, parts, revocations, grpc_port)
+    server = _Server(config, lambda more: announce(url + more, parts.shelf.references), parts, beside)
     server.watches = lambda: [
         parts.gateway.guard.watch(),
         parts.quota.watch(),
@@ -146,7 +147,7 @@ def _run(project: Project, parts: Parts, listener: socket.socket, announce: Anno
         sweep(server.server_state.connections),
         _share(parts),
         _forget(project),
-        *([_renew(context, project)] if context is not None else []),
+        *([_renew(context, project, beside)] if context is not None else []),
         *([revocations.watch(server.server_state.connections)] if revocations is not None else []),
     ]
     # uvicorn stops on these signals and then raises them again: what must still be written needs a quiet handler.
@@ -159,6 +160,18 @@ def _run(project: Project, parts: Parts, listener: socket.socket, announce: Anno
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _grpc(project: Project, parts: Parts, revocations: Revocations | None, port: int) -> Any:
+    """The same protocol over gRPC (`serve.grpc.GrpcServer`); ConfigError when the extra is not installed."""
+    try:
+        from casemate.serve.grpc import Certificates, GrpcServer
+    except ImportError as error:
+        raise ConfigError("[serve] grpc_port needs gRPC", hint="pip install 'casemate[grpc]'") from error
+    table = project.config.serve
+    required = table.client_certificates == "require"
+    certificates = Certificates(project.keys.authority, table.names, clients=required) if table.tls == "own" else None
+    return GrpcServer(parts.gateway, table, port, certificates, revocations)
 
 
 class Ends:
@@ -212,13 +225,15 @@ def forget(project: Project) -> int:
     return project.decisions.forget(older.isoformat(), old.isoformat())
 
 
-async def _renew(context: ssl.SSLContext, project: Project) -> None:
-    """Keep the server's certificate young."""
+async def _renew(context: ssl.SSLContext, project: Project, beside: Any) -> None:
+    """Keep the server's certificates young."""
     wait = RENEW_SECONDS
     while True:
         await asyncio.sleep(wait)
         try:
             _load(context, project.keys.authority, project.config.serve.names, project.keys.folder)
+            if beside is not None:
+                beside.certificates.renew()
             wait = RENEW_SECONDS
         except Exception:  # noqa: BLE001 - a third of its life is left to try again
             wait = RENEW_RETRY_SECONDS
@@ -229,20 +244,32 @@ class _Server(uvicorn.Server):
 
     watches: Callable[[], list[Coroutine[Any, Any, None]]]
 
-    def __init__(self, config: uvicorn.Config, started: Callable[[], None], parts: Parts) -> None:
+    def __init__(self, config: uvicorn.Config, started: Callable[[str], None], parts: Parts, beside: Any) -> None:
+        """Wire it.
+
+        Args:
+            config: of uvicorn.
+            started: called with what else answers, once the port does.
+            parts: the gateway.
+            beside: the server of gRPC, if there is one.
+        """
         super().__init__(config)
         self._announce = started
         self._parts = parts
+        self._beside = beside
         self._tasks: list[asyncio.Task[None]] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._parts.ends.loop = asyncio.get_running_loop()
         await super().startup(sockets)
+        more = "" if self._beside is None else f" and {await self._beside.start()}"
         self._tasks = [asyncio.create_task(watch) for watch in self.watches()]
-        self._announce()
+        self._announce(more)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._parts.gateway.draining = True
+        if self._beside is not None:
+            await self._beside.stop(DRAIN_SECONDS)
         await super().shutdown(sockets)
         for task in self._tasks:
             task.cancel()

@@ -36,6 +36,9 @@ class Answer(NamedTuple):
     """Rows that each guard noticed."""
 
 
+Encode = Callable[["Endpoint", Answer], tuple[Headers, bytes]]
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A request to a model, understood."""
@@ -43,5 +46,5 @@ class Asked:
     rows: Rows
     count: int
     """Rows."""
-    encode: Callable[["Endpoint", Answer], tuple[Headers, bytes]]
+    encode: Encode
     """The answer in the caller's protocol."""

@@ -4,6 +4,7 @@ Workers share nothing but the catalogue: limits, revocations and releases are th
 appends to the log by itself. A worker that dies is replaced; what it had acknowledged is in the log.
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -24,7 +25,7 @@ RESTARTS, RESTART_SECONDS = 10, 60.0
 """So many deaths within this time end the gateway: something is wrong that a new worker does not cure."""
 STOP_SECONDS = 30.0
 Announce = Callable[[str, list[str]], None]
-Work = Callable[[Project, int, Announce], None]
+Work = Callable[[Project, int, int | None, Announce], None]
 
 
 def serve_many(project: Project, announce: Announce, work: Work) -> None:
@@ -33,7 +34,7 @@ def serve_many(project: Project, announce: Announce, work: Work) -> None:
     Args:
         project: whose models.
         announce: called with (URL, model references) once every worker answers.
-        work: what a worker does, given the project, the port and whom to tell that it answers.
+        work: what a worker does, given the project, the ports of HTTP and of gRPC, and whom to tell that it answers.
 
     Raises:
         BackendError: the port is taken, or workers end again and again.
@@ -43,8 +44,10 @@ def serve_many(project: Project, announce: Announce, work: Work) -> None:
     for stale in folder.glob("*.json"):
         stale.unlink()
     principal = project.authorise("gateway:start", workers=table.workers)
-    with reserve(table.host, table.port) as port:
-        team = _Team(project, port.getsockname()[1], work)
+    with contextlib.ExitStack() as kept:
+        port = kept.enter_context(reserve(table.host, table.port)).getsockname()[1]
+        grpc_port = None if table.grpc_port is None else kept.enter_context(reserve(table.host, table.grpc_port)).getsockname()[1]
+        team = _Team(project, port, grpc_port, work)
         try:
             url, references = team.start(table.workers)
             announce(url, references)
@@ -57,8 +60,8 @@ def serve_many(project: Project, announce: Announce, work: Work) -> None:
 class _Team:
     """The processes."""
 
-    def __init__(self, project: Project, port: int, work: Work) -> None:
-        self._project, self._port, self._work = project, port, work
+    def __init__(self, project: Project, port: int, grpc_port: int | None, work: Work) -> None:
+        self._project, self._port, self._grpc_port, self._work = project, port, grpc_port, work
         self._workers: dict[int, int] = {}
         """Process id -> the pipe's end on which it says that it answers."""
         self._ended = False
@@ -92,7 +95,7 @@ class _Team:
             os.close(readable)
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
-            self._work(self._project, self._port, lambda url, references: _tell(writable, url, references))
+            self._work(self._project, self._port, self._grpc_port, lambda url, references: _tell(writable, url, references))
             status = 0
         except Error as error:
             print(error.diagnostics(), file=sys.stderr, flush=True)

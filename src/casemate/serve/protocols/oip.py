@@ -19,7 +19,7 @@ from casemate.core.types import MISSING_CATEGORY, ColumnSchema
 from casemate.serve.endpoint import Endpoint
 from casemate.serve.outputs import NAMES
 from casemate.serve.protocols.columns import require_features, rows_of
-from casemate.serve.types import BINARY, JSON, Answer, Array, Asked, Headers
+from casemate.serve.types import BINARY, JSON, Answer, Array, Asked, Encode, Headers
 
 DTYPES = {
     "BOOL": "?", "UINT8": "u1", "UINT16": "<u2", "UINT32": "<u4", "UINT64": "<u8", "INT8": "i1", "INT16": "<i2", "INT32": "<i4",
@@ -156,6 +156,18 @@ def _filled(request: _Request, rest: memoryview) -> InferRequest:
 def read(endpoint: Endpoint, name: str, body: bytes, header: int | None, max_rows: int) -> Asked:
     """A call to `infer` of the model that callers know as `name`; RequestError when it does not fit the model's inputs."""
     request = decode(body, header)
+    return understood(endpoint, request, max_rows, lambda endpoint, answer: encode(endpoint, name, answer, request))
+
+
+def understood(endpoint: Endpoint, request: InferRequest, max_rows: int, encode: Encode) -> Asked:
+    """The rows of a request; RequestError when it does not fit the model's inputs.
+
+    Args:
+        endpoint: the model.
+        request: from JSON or gRPC.
+        max_rows: that one request may have.
+        encode: writes the answer.
+    """
     unknown = [output for output, _ in request.outputs if output not in NAMES]
     if unknown:
         raise RequestError(f"no output called {unknown[0][:100]!r}; outputs: {', '.join(NAMES)}")
@@ -168,7 +180,7 @@ def read(endpoint: Endpoint, name: str, body: bytes, header: int | None, max_row
         rows = _matrix(endpoint, first, max_rows)
     else:
         rows = _columns(endpoint, request.inputs, max_rows)
-    return Asked(rows, first.shape[0], lambda endpoint, answer: encode(endpoint, name, answer, request))
+    return Asked(rows, first.shape[0], encode)
 
 
 def encode(endpoint: Endpoint, called: str, answer: Answer, request: InferRequest) -> tuple[Headers, bytes]:
@@ -181,7 +193,7 @@ def encode(endpoint: Endpoint, called: str, answer: Answer, request: InferReques
         text = isinstance(values, list)
         output: dict[str, Any] = {"name": name, "shape": [len(values)] if text else list(values.shape), "datatype": "BYTES" if text else "FP32"}
         if binary:
-            parts.append(_packed(values) if text else values.astype("<f4").tobytes())
+            parts.append(packed(values) if text else values.astype("<f4").tobytes())
             output["parameters"] = {"binary_data_size": len(parts[-1])}
         else:
             output["data"] = values if text else values.ravel().tolist()
@@ -197,12 +209,13 @@ def encode(endpoint: Endpoint, called: str, answer: Answer, request: InferReques
     return [*BINARY, (b"inference-header-content-length", b"%d" % len(told))], b"".join([told, *parts])
 
 
-def _packed(texts: list[str]) -> bytes:
+def packed(texts: list[str]) -> bytes:
+    """BYTES of the binary extension: four bytes of length before each value."""
     return b"".join(struct.pack("<I", len(text)) + text for text in (value.encode() for value in texts))
 
 
 def _unpacked(tensor: Tensor, count: int) -> list[str | None]:
-    """BYTES of the binary extension: four bytes of length before each value."""
+    """What `packed` made."""
     found: list[str | None] = []
     data, at = memoryview(tensor.data), 0
     try:

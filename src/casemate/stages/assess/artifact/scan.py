@@ -164,7 +164,7 @@ def _safetensors(content: bytes) -> Scan:
 
 def _onnx(content: bytes) -> Scan:
     import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from google.protobuf.message import DecodeError
 
     try:
         model = onnx.load_model_from_string(content)

@@ -1,0 +1,195 @@
+"""The Open Inference Protocol over gRPC: an adapter that hands each call to `Gateway.handle`, so that every layer and limit is the same.
+
+gRPC's own library decides about TLS: 1.2 with forward secrecy is its least (docs/adr/0023).
+"""
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import quote, unquote
+
+import grpc
+import grpc.aio
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from google.protobuf import json_format
+
+from casemate.config import ServeTable
+from casemate.controls.keys.pki import Authority, client_of
+from casemate.core.digest import sha256
+from casemate.core.errors import BackendError
+from casemate.serve.app import Gateway
+from casemate.serve.bodies import Scope
+from casemate.serve.http import MAX_HEAD, Revocations
+from casemate.serve.protocols.oip_grpc import SERVICE, message, parsed
+from casemate.serve.routes import Found, find
+from casemate.serve.types import Reply
+
+HEADERS = ("authorization", "traceparent", "x-request-id")
+"""Metadata that mean here what they mean as HTTP headers."""
+MOST_CERTIFICATES = 1000
+MOST_STREAMS = 128
+"""Calls at once on one connection."""
+IDLE_MS, HANDSHAKE_MS = 300_000, 10_000
+_CODES = {
+    400: grpc.StatusCode.INVALID_ARGUMENT,
+    401: grpc.StatusCode.UNAUTHENTICATED,
+    403: grpc.StatusCode.PERMISSION_DENIED,
+    404: grpc.StatusCode.NOT_FOUND,
+    413: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    422: grpc.StatusCode.INVALID_ARGUMENT,
+    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    503: grpc.StatusCode.UNAVAILABLE,
+}
+_MODEL_CALLS = {"ModelReady": "/ready", "ModelMetadata": "", "ModelInfer": "/infer"}
+_SERVER_CALLS = {"ServerLive": "/v2/health/live", "ServerReady": "/v2/health/ready", "ServerMetadata": "/v2"}
+
+
+class Certificates:
+    """What gRPC shows to clients and demands of them."""
+
+    def __init__(self, authority: Authority, names: list[str], *, clients: bool) -> None:
+        """Issue the first certificate.
+
+        Args:
+            authority: issues it.
+            names: what clients call this server.
+            clients: demand a certificate of the same authority from every client.
+        """
+        self._authority, self._names = authority, names
+        self._clients = clients
+        self._fresh: Any = None
+        first = self._issued()
+        self.credentials = grpc.dynamic_ssl_server_credentials(first, self._newest, require_client_authentication=clients)
+
+    def _issued(self) -> Any:
+        chain, key = self._authority.issue_server(self._names)
+        return grpc.ssl_server_certificate_configuration([(key, chain)], root_certificates=self._authority.pem if self._clients else None)
+
+    def _newest(self) -> Any:
+        fresh, self._fresh = self._fresh, None
+        return fresh
+
+    def renew(self) -> None:
+        """Issue another one, for the connections to come."""
+        self._fresh = self._issued()
+
+
+class GrpcServer:
+    """The service."""
+
+    def __init__(self, gateway: Gateway, table: ServeTable, port: int, certificates: Certificates | None, revocations: Revocations | None) -> None:
+        """Wire it; `start` listens.
+
+        Args:
+            gateway: answers.
+            table: the `[serve]` table.
+            port: to listen on; 0 takes a free one.
+            certificates: None for plain HTTP/2 behind a proxy.
+            revocations: which clients' certificates are no longer good.
+        """
+        self.certificates = certificates
+        self._gateway, self._table, self._port, self._revocations = gateway, table, port, revocations
+        self._clients: dict[bytes, tuple[str, int, str | None]] = {}
+        self._server: Any = None
+
+    async def start(self) -> str:
+        """Listen; returns the URL. BackendError when the port is taken."""
+        self._server = grpc.aio.server(
+            maximum_concurrent_rpcs=2 * self._table.max_waiting,
+            options=(
+                ("grpc.max_receive_message_length", self._gateway.max_body),
+                ("grpc.max_metadata_size", MAX_HEAD),
+                ("grpc.max_concurrent_streams", MOST_STREAMS),
+                ("grpc.max_connection_idle_ms", IDLE_MS),
+                ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
+                ("grpc.so_reuseport", int(self._table.workers > 1)),
+            ),
+        )
+        calls = {name: grpc.unary_unary_rpc_method_handler(self._call(name)) for name in (*_SERVER_CALLS, *_MODEL_CALLS)}
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, calls),))
+        host = f"[{self._table.host}]" if ":" in self._table.host else self._table.host
+        try:
+            if self.certificates is None:
+                port = self._server.add_insecure_port(f"{host}:{self._port}")
+            else:
+                port = self._server.add_secure_port(f"{host}:{self._port}", self.certificates.credentials)
+        except RuntimeError as error:
+            raise BackendError(f"cannot listen on {host}:{self._port}", hint="stop the other server or set [serve] grpc_port") from error
+        await self._server.start()
+        return f"{'grpc' if self.certificates is None else 'grpcs'}://{host}:{port}"
+
+    async def stop(self, grace: float) -> None:
+        """Take no new calls, and give those that are open `grace` seconds."""
+        await self._server.stop(grace)
+
+    def _call(self, name: str) -> Callable[[bytes, Any], Awaitable[bytes]]:
+        kind, answers = message(f"{name}Request"), message(f"{name}Response")
+
+        async def call(body: bytes, context: Any) -> bytes:
+            scope = self._scope(context)
+            if name in _SERVER_CALLS:
+                scope |= {"method": "GET", "path": _SERVER_CALLS[name]}
+            else:
+                scope |= {"method": "POST" if name == "ModelInfer" else "GET", "locate": lambda: _located(scope, name, parsed(kind, body))}
+            reply = await self._gateway.handle(scope, _no_body)
+            told = tuple((key.decode(), value.decode()) for key, value in reply.headers if key in (b"x-request-id", b"retry-after"))
+            if name == "ServerReady" and reply.body.startswith(b'{"ready":'):
+                return bytes(answers(ready=reply.status == 200).SerializeToString())
+            if reply.status != 200:
+                await context.abort(_CODES.get(reply.status, grpc.StatusCode.INTERNAL), _text(reply), told)
+            context.set_trailing_metadata(told)
+            if name == "ModelInfer":
+                return reply.body
+            return bytes(json_format.Parse(reply.body, answers(), ignore_unknown_fields=True).SerializeToString())
+
+        return call
+
+    def _scope(self, context: Any) -> Scope:
+        """What `Gateway.handle` wants to know of a call."""
+        headers = [(key.encode(), _bytes(value)) for key, value in context.invocation_metadata() or () if key in HEADERS]
+        scope: Scope = {"headers": headers, "client": _address(context.peer()), "whole": True}
+        presented = context.auth_context().get("x509_pem_cert") if self.certificates is not None else None
+        if presented:
+            thumbprint, serial, service = self._client(presented[0])
+            if self._revocations is not None and self._revocations.revoked(serial):
+                scope["headers"] = []  # nobody, from now on
+            else:
+                scope["certificate"], scope["service"] = thumbprint, service
+        return scope
+
+    def _client(self, pem: bytes) -> tuple[str, int, str | None]:
+        found = self._clients.get(pem)
+        if found is None:
+            if len(self._clients) >= MOST_CERTIFICATES:
+                self._clients.clear()
+            certificate = x509.load_pem_x509_certificate(pem)
+            found = self._clients[pem] = (sha256(certificate.public_bytes(Encoding.DER)), certificate.serial_number, client_of(certificate))
+        return found
+
+
+async def _no_body() -> dict[str, Any]:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+def _located(scope: Scope, call: str, asked: Any) -> Found | None:
+    """The route of a call about a model; what it asks is kept for later."""
+    scope["message"] = asked
+    name, version = (asked.model_name, asked.model_version) if call == "ModelInfer" else (asked.name, asked.version)
+    versions = f"/versions/{quote(version, safe='')}" if version else ""
+    return find(f"/v2/models/{quote(name, safe='')}{versions}{_MODEL_CALLS[call]}") if name else None
+
+
+def _address(peer: str) -> tuple[str, int] | None:
+    """("127.0.0.1", 50000) of `ipv4:127.0.0.1:50000`."""
+    kind, _, rest = peer.partition(":")
+    host, _, port = unquote(rest).rpartition(":")
+    return (host.strip("[]"), int(port)) if kind in ("ipv4", "ipv6") else None
+
+
+def _bytes(value: str | bytes) -> bytes:
+    return value if isinstance(value, bytes) else value.encode("utf-8", "replace")
+
+
+def _text(reply: Reply) -> str:
+    return str(json.loads(reply.body)["error"])
