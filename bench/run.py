@@ -382,6 +382,13 @@ def layers() -> None:
     servers.layers()
 
 
+def overload() -> None:
+    """The gateway under ten times the load that it has room for."""
+    import serving as servers
+
+    servers.overload()
+
+
 def soak() -> None:
     """A quarter of an hour at half capacity (needs wrk)."""
     import serving as servers
@@ -403,6 +410,7 @@ def main() -> None:
         "images": images,
         "layers": layers,
         "serving": serving,
+        "overload": overload,
         "soak": soak,
         "million": None,
     }

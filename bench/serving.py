@@ -15,6 +15,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -419,8 +420,34 @@ def soak(minutes: float = 15.0) -> None:
             line("revocation in mid-soak, s", revoked, "<=1")
 
 
-def paced(target: Target, rate: float, seconds: float, connections: int = 16) -> tuple[int, int]:
-    """(answers, failures) of a load of so many requests per second."""
+def overload(seconds: float = 8.0) -> None:
+    """Ten times as many callers as the gateway has room for: what the answers that it gives take, beside those at its full load."""
+    from run import line
+
+    room = 50
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        root = project("forest", folder)
+        found: dict[int, float] = {}
+        floods: list[Load] = []
+        for times in (1, 10):
+            with gateway(root, PORT + 90, **{"serve.max_waiting": str(room), "serve.tls": '"proxy"'}) as (target, _):
+                target.body = _bodies(1)[1]["v2"]
+                flood = threading.Thread(target=lambda: floods.append(load(target, room * times - 16, seconds + 4, folder)))  # noqa: B023
+                flood.start()
+                time.sleep(2)
+                times_taken: list[float] = []
+                answered, refused = paced(target, 400, seconds, taken=times_taken)
+                flood.join()
+                found[times] = statistics.quantiles(times_taken, n=100)[98] * 1000
+                good = floods[-1].rate - floods[-1].failed / (seconds + 4)
+                text = f"{good:.0f} answers/s and {floods[-1].rate - good:.0f} refusals/s for all"
+                print(f"# {times} x {room} callers: p99 of {answered} answers {found[times]:.1f} ms, {refused} refused; {text}", flush=True)
+        line("p99 of what is answered, ten times too many callers / as many as there is room for", found[10] / found[1], "")
+
+
+def paced(target: Target, rate: float, seconds: float, connections: int = 16, taken: list[float] | None = None) -> tuple[int, int]:
+    """(answers, failures) of a load of so many requests per second; `taken` gets the seconds of each answer."""
     import asyncio
     import ssl
 
@@ -436,11 +463,15 @@ def paced(target: Target, rate: float, seconds: float, connections: int = 16) ->
         due = time.monotonic()
         while due < end:
             await asyncio.sleep(max(0.0, due - time.monotonic()))
+            began = time.monotonic()
             writer.write(request)
             answer = await reader.readuntil(b"\r\n\r\n")
             length = int(re.findall(rb"content-length: (\d+)", answer)[0])
             await reader.readexactly(length)
-            counts[0 if answer.startswith(b"HTTP/1.1 200") else 1] += 1
+            good = answer.startswith(b"HTTP/1.1 200")
+            counts[0 if good else 1] += 1
+            if good and taken is not None:
+                taken.append(time.monotonic() - began)
             due += connections / rate
         writer.close()
 
@@ -512,8 +543,11 @@ def layers(calls: int = 20_000) -> None:
             "route: path to door, remembered, us": (lambda: gateway._find(scope["path"]), 1),
             "decision: Cedar, remembered, us": (lambda: gateway._permitted(caller, "wdbc"), 1),
             "choice of version, canary and waiver, us": (lambda: gateway._chosen("wdbc", None, caller), 1),
-            "protocol: bytes to rows, us": (lambda: gateway._understood(endpoint, "wdbc", found, {}, body), 1),
-            "limits: enter and leave, us": (lambda: (gateway._admitted(caller, "wdbc", 1), gateway.quota.leave(caller.principal.uid)), 1),
+            "protocol: bytes to rows, us": (lambda: gateway._understood(endpoint, "wdbc", found, scope, {}, body), 1),
+            "limits: enter and leave, us": (
+                lambda: (gateway.quota.enter(caller.principal.uid, "wdbc", 1), gateway.quota.leave(caller.principal.uid)),
+                1,
+            ),
             "guards, one row alone, us": (lambda: endpoint.screen(asked.rows), 1),
             "guards, a row of 32, us": (lambda: endpoint.screen(many), 32),
             "model, one row alone, us": (lambda: endpoint.predict(asked.rows), 1),

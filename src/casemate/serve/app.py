@@ -37,6 +37,8 @@ from casemate.serve.types import JSON, Answer, Array, Asked, Reply
 
 EXTENSIONS = ["binary_tensor_data"]
 MOST_TRACE = 64
+TURN_AWAY_SECONDS = 0.25
+"""How long a caller waits to hear that there is no room."""
 
 
 class NotFound(RequestError):
@@ -129,7 +131,7 @@ class Gateway:
         self._durable = self.table.audit == "durable"
         self._find = Router()
         self._number = 0
-        self._in_flight = 0
+        self._in_flight = self._turned_away = 0
         self._refused_since = 0
         self._refused_told = 0.0
 
@@ -187,6 +189,7 @@ class Gateway:
     async def infer(self, scope: Scope, receive: Receive, caller: Caller, found: Found, number: int, began: float) -> Reply:
         """A prediction: from bytes to bytes."""
         headers = dict(scope["headers"])
+        await self._require_room()
         alias = self._alias(found)
         shown = self._permitted(caller, alias)
         self._require_method(scope, found)
@@ -194,12 +197,23 @@ class Gateway:
         body = await bodies.read(scope, headers, receive, self.max_body)
         body = bodies.inflated(headers.get(b"content-encoding", b"identity"), body, self.max_body)
         asked = self._understood(version.endpoint, alias, found, scope, headers, body)
-        self._admitted(caller, version.endpoint.name, asked.count)
+        self.quota.enter(caller.principal.uid, version.endpoint.name, asked.count)
         try:
             reply = await self._asked(caller, alias, version, asked, number, began, _trace(headers), shown)
         finally:
             self.quota.leave(caller.principal.uid)
         return bodies.deflated(reply, headers.get(b"accept-encoding", b""))
+
+    async def _require_room(self) -> None:
+        if self._in_flight - self._turned_away <= self.table.max_waiting and not self.draining:
+            return
+        if not self.draining:  # who asks again at once must not take the time of those who are in
+            self._turned_away += 1
+            try:
+                await asyncio.sleep(TURN_AWAY_SECONDS)
+            finally:
+                self._turned_away -= 1
+        raise Overloaded("the gateway holds as many requests as it can")
 
     def _alias(self, found: Found) -> str:
         if found.model:
@@ -244,11 +258,6 @@ class Gateway:
         if found.route.name == "infer":
             return oip.read(endpoint, alias, body, _length(headers.get(b"inference-header-content-length")), self.table.max_rows)
         return invocations.read(endpoint, body, headers.get(b"content-type", b"application/json"), self.table.max_rows)
-
-    def _admitted(self, caller: Caller, model: str, rows: int) -> None:
-        if self._in_flight > self.table.max_waiting or self.draining:
-            raise Overloaded("the gateway holds as many requests as it can")
-        self.quota.enter(caller.principal.uid, model, rows)
 
     async def _asked(
         self, caller: Caller, alias: str, version: Version, asked: Asked, number: int, began: float, trace: str, shown: OutputsTable
