@@ -531,7 +531,7 @@ def layers(calls: int = 20_000) -> None:
             "client": ("127.0.0.1", 1),
         }
         parts.gateway.guard.lifetime = 3600.0
-        caller, found = gateway.guard.authenticate(scope), gateway._find(scope["path"])
+        caller = gateway.guard.authenticate(scope)
         version = parts.shelf.served["wdbc"].live
         endpoint = version.endpoint
         asked = oip.read(endpoint, "wdbc", body, None, 100)
@@ -543,9 +543,13 @@ def layers(calls: int = 20_000) -> None:
             "route: path to door, remembered, us": (lambda: gateway._find(scope["path"]), 1),
             "decision: Cedar, remembered, us": (lambda: gateway._permitted(caller, "wdbc"), 1),
             "choice of version, canary and waiver, us": (lambda: gateway._chosen("wdbc", None, caller), 1),
-            "protocol: bytes to rows, us": (lambda: gateway._understood(endpoint, "wdbc", found, scope, {}, body), 1),
+            "protocol: bytes to rows, us": (lambda: oip.read(endpoint, "wdbc", body, None, 100), 1),
             "limits: enter and leave, us": (
-                lambda: (gateway.quota.enter(caller.principal.uid, "wdbc", 1), gateway.quota.leave(caller.principal.uid)),
+                lambda: (
+                    gateway.quota.enter(caller.principal.uid),
+                    gateway.quota.reserve(caller.principal.uid, "wdbc", 1),
+                    gateway.quota.leave(caller.principal.uid, "wdbc", 1),
+                ),
                 1,
             ),
             "guards, one row alone, us": (lambda: endpoint.screen(asked.rows), 1),

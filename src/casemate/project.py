@@ -397,10 +397,10 @@ class Project:
         principal = self.authorise("model:promote", "Model", model, part="rollback")
         return self.taken_back(model, principal.uid, reason)
 
-    def taken_back(self, model: str, who: str, reason: str, part: Part | None = None) -> tuple[str, str | None]:
-        """The same on somebody's behalf: of a gateway whose canary fails."""
+    def taken_back(self, model: str, who: str, reason: str, part: Part | None = None, version: int | None = None) -> tuple[str, str | None]:
+        """The same on somebody's behalf: of a gateway whose canary fails, and no other version that came in its place."""
         with self.store.transaction() as tx:
-            gone, live = self.rollouts.rollback(tx, model, who, self.clock.now(), part=part)
+            gone, live = self.rollouts.rollback(tx, model, who, self.clock.now(), part=part, version=version)
             detail = {"version": gone.version, "part": gone.part, "live": live, "reason": reason}
             self.audit.append(tx, who, "model:rolled-back", f'Model::"{model}"', "done", detail)
             self.outbox.enqueue(

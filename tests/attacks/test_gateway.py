@@ -1,5 +1,6 @@
 """The gateway under hostile and malformed requests: uniform refusals, bounded input, everything recorded."""
 
+import contextlib
 import datetime
 import gzip
 import http.client
@@ -253,7 +254,7 @@ def test_any_header_and_bytes_are_a_request_or_refused(inputs, rest, header):
 @settings(max_examples=100, deadline=None)
 @given(values=st.lists(st.text(max_size=8), max_size=6), cut=st.integers(0, 40))
 def test_texts_in_bytes_come_back_or_are_refused(values, cut):
-    packed = oip._packed(values)
+    packed = oip.packed(values)
     tensor = oip.Tensor("x", [len(values)], "BYTES", packed, binary=True)
     assert oip._unpacked(tensor, len(values)) == values
     try:
@@ -512,3 +513,45 @@ def test_a_taken_port_is_one_clear_message(clinic, cli):
         answer = cli("serve", "--config", clinic, "--port", taken.getsockname()[1])
     assert answer.code == 5
     assert "cannot listen" in answer.err
+
+
+WIDE = b'{"inputs":[{"name":"x","datatype":"FP64","data":[1],"shape":[1' + b",99" * 200_000 + b"]}]}"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        WIDE,
+        WIDE.replace(b",99", b"," + b"9" * 400, 1)[:1000] + b"]}]}",
+        {"inputs": infer([[1.0] * 30])["inputs"], "outputs": [{"name": "probabilities"}] * 300},
+    ],
+)
+def test_a_request_that_asks_for_more_work_than_it_is_worth_is_refused_at_once(client, body):
+    status, answer, _ = client("POST", "/v2/models/wdbc/infer", body.decode() if isinstance(body, bytes) else body)
+    assert status == 400
+    assert len(answer) < 1000
+
+
+def test_no_byte_keeps_a_silent_connection_open(gateway):
+    running, _ = gateway
+    with socket.create_connection(("127.0.0.1", running.port)) as raw, context(running.ca).wrap_socket(raw, server_hostname="localhost") as silent:
+        silent.sendall(b"GET /v2 HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"401" in silent.recv(4096)
+        silent.sendall(b"\r\n")
+        silent.settimeout(20)
+        with contextlib.suppress(ConnectionError):
+            assert silent.recv(1) == b""
+
+
+def test_a_revocation_holds_for_a_body_that_is_still_on_its_way(gateway):
+    running, project = gateway
+    token, identifier = new_token(project, "slow")
+    body = json.dumps(infer([[1.0] * 30])).encode()
+    with socket.create_connection(("127.0.0.1", running.port)) as raw, context(running.ca).wrap_socket(raw, server_hostname="localhost") as slow:
+        head = f"POST /v2/models/wdbc/infer HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: {len(body)}\r\n\r\n"
+        slow.sendall(head.encode() + body[:-1])
+        time.sleep(0.3)
+        project.access.admin.revoke_token(identifier)
+        time.sleep(1.2)
+        slow.sendall(body[-1:])
+        assert slow.recv(4096).startswith(b"HTTP/1.1 401")

@@ -116,6 +116,21 @@ def test_after_a_compromise_predictions_lie_under_a_new_key_and_say_the_same(ask
     assert again.decisions.check() == 4
 
 
+@pytest.mark.parametrize("what", ["row", "early", "writer"])
+def test_predictions_that_were_removed_or_moved_are_noticed(asked, what):
+    _, project, *_ = asked
+    with project.store.transaction() as tx:
+        first = GROUPS.c.index == tx.execute(sa.select(sa.func.min(GROUPS.c.index))).scalar()
+        if what == "row":
+            tx.execute(GROUPS.delete().where(first))
+        if what == "early":
+            tx.execute(GROUPS.update().where(first).values(sealed=None))
+        if what == "writer":
+            tx.execute(GROUPS.update().where(first).values(writer="0" * 12))
+    with pytest.raises(VerificationError):
+        project.decisions.check()
+
+
 @pytest.mark.parametrize("what", ["commitments", "sealed", "gone", "swapped"])
 def test_a_changed_prediction_is_noticed(asked, what):
     _, project, ids, *_ = asked

@@ -69,7 +69,7 @@ def test_rows_within_the_schema_and_like_the_training_data_are_not_noticed():
     ("row", "expected"),
     [
         ([np.nan, 0.0], {"missing"}),
-        ([np.inf, 0.0], {"outside", "infinite"}),
+        ([np.inf, 0.0], {"outside", "infinite", "unusual"}),
         ([1.5, 0.0], {"outside"}),
         ([0.5, np.nan], set()),
         ([0.5, 9.0], {"unusual"}),
@@ -80,6 +80,20 @@ def test_a_guard_notices_the_row_that_is_wrong_and_no_other(row, expected):
     found = noticed(Screen(NUMBERS, PROFILE, GuardTable()), np.array([[0.5, 0.0], row, [0.4, 0.1]]))
     assert set(found) == expected
     assert all(mark == [False, True, False] for mark in found.values())
+
+
+@pytest.mark.parametrize("neighbour", [[np.inf, 0.0], [1e308, 1e308], [np.nan, np.nan], [-np.inf, np.inf]])
+def test_no_neighbour_hides_what_a_guard_notices_in_a_row(neighbour):
+    profile = Profile(mean=[0.5, 0.0], scale=[2.0, 1.0], whiten=[[1.0, -0.5], [-0.5, 1.0]], limit=9.0)
+    marks = noticed(Screen(NUMBERS, profile, GuardTable()), np.array([neighbour, [0.5, 9.0], [0.5, 0.0]]))
+    assert marks["unusual"][1:] == [True, False]
+    if not np.isnan(neighbour).any():
+        assert marks["unusual"][0], "what has no distance is not usual"
+
+
+def test_a_missing_category_is_missing_whatever_its_neighbour_lacks():
+    rows = {"a": np.array([0.5, 0.5]), "b": np.array([0.0, 0.0]), "c": np.array(["(missing)", "mauve"], dtype=object)}
+    assert noticed(Screen(MIXED, None, GuardTable(unknown="flag")), rows) == {"missing": [True, False], "unknown": [False, True]}
 
 
 def test_categories_that_the_schema_does_not_list_are_refused_and_no_value_is_quoted():
@@ -131,28 +145,42 @@ def test_rows_over_days_are_counted_for_ever_and_for_each_model_alone(store):
     clock, table = Clock(), LimitsTable(rows=10, days=2)
     quota = Quota(Usage(store), clock, table, lambda *_: None)
     rows = np.zeros((8, 2))
-    quota.enter("uid", "m", 8)
+    quota.enter("uid")
+    quota.reserve("uid", "m", 8)
     quota.served("uid", "m", rows, 8, 0, clock.time.timestamp())
-    quota.leave("uid")
+    quota.leave("uid", "m", 8)
     asyncio.run(flushed(quota))
     for again in (quota, Quota(Usage(store), clock, table, lambda *_: None)):
         with pytest.raises(TooMany, match="used up"):
-            again.enter("uid", "m", 3)
-        again.enter("uid", "n", 3)
-        again.leave("uid")
+            again.reserve("uid", "m", 3)
+        again.reserve("uid", "n", 3)
     clock.time += datetime.timedelta(days=3)
-    quota.enter("uid", "m", 10)
+    quota.reserve("uid", "m", 10)
+    with pytest.raises(TooMany, match="used up"):
+        quota.reserve("uid", "m", 1)  # what is asked about just now counts already
 
 
 def test_requests_at_once_are_bounded_for_each_caller(store):
     quota = Quota(Usage(store), SystemClock(), LimitsTable(concurrent=2), lambda *_: None)
-    quota.enter("a", "m", 1)
-    quota.enter("a", "m", 1)
+    quota.enter("a")
+    quota.enter("a")
     with pytest.raises(TooMany):
-        quota.enter("a", "m", 1)
-    quota.enter("b", "m", 1)
-    quota.leave("a")
-    quota.enter("a", "m", 1)
+        quota.enter("a")
+    quota.enter("b")
+    quota.leave("a", "", 0)
+    quota.enter("a")
+
+
+def test_an_alarm_that_fails_does_not_count_anything_twice(store):
+    def broken(*_):
+        raise OSError("nobody hears")
+
+    clock = Clock()
+    quota = Quota(Usage(store), clock, LimitsTable(probing=0.1), broken)
+    quota.served("uid", "m", np.zeros((300, 2)), 300, 300, clock.time.timestamp())
+    for _ in range(3):
+        asyncio.run(flushed(quota))
+    assert [used.rows for used in Usage(store).of("uid", "m", 86400, 0).values()] == [300]
 
 
 @pytest.mark.parametrize("probing", [True, False])
@@ -243,6 +271,21 @@ def test_requests_of_one_turn_share_one_run_and_each_gets_its_own_rows(slow):
 def test_a_bad_request_fails_alone_whether_a_guard_or_the_model_refuses_it():
     found = ask(Summing(), [[[0.1, 0.2]], [[7.0, 0.0]], [[0.5, 13.0]], [[0.9, 0.9]]])
     assert [type(one[0]).__name__ for one in found] == ["list", "Unfit", "ValueError", "list"]
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_whoever_cannot_be_told_gets_the_fault_and_the_queue_goes_on(slow, monkeypatch):
+    def broken(*_):
+        raise OSError("no record can be made")
+
+    monkeypatch.setattr(Ears, "failed", broken)
+    monkeypatch.setattr(Ears, "answered", broken)
+    endpoint = Summing()
+    endpoint.slow = slow
+    with pytest.raises(OSError, match="no record"):
+        ask(endpoint, [[[0.1, 0.2]], [[0.5, 13.0]]])
+    monkeypatch.undo()
+    assert ask(endpoint, [[[0.1, 0.2]]])[0][0] == [0]
 
 
 def test_an_answer_after_the_deadline_is_not_computed():

@@ -20,7 +20,7 @@ def run(arguments: Any) -> int:
     """Look at a prediction again."""
     import msgspec
 
-    from casemate.cli.output import emit, table
+    from casemate.cli.output import emit, printable, table
     from casemate.core.errors import ConfigError
     from casemate.serve.explain import explain
 
@@ -54,6 +54,7 @@ def run(arguments: Any) -> int:
             if found.replayed
             else "REPLAY DIFFERS: the signed model gives another answer here"
         )
+    lines = [printable(line) for line in lines]
     if found.counted:
         rows = [[one.feature, _text(one.value), _text(one.usual), f"{one.change:+.4f}"] for one in found.counted]
         lines += [

@@ -30,7 +30,12 @@ def table(headers: list[str], rows: list[list[Any]]) -> str:
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
 
+def printable(text: str) -> str:
+    """One line of text that somebody else may have written, without what a terminal would obey."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
 def _plain(text: str) -> str:
     from rich.markup import escape
 
-    return escape("".join(character if character.isprintable() else "?" for character in text))
+    return escape(printable(text))

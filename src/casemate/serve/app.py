@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from casemate import __version__
 from casemate.config import OutputsTable, ServeTable
 from casemate.controls.access.policy import Resource
 from casemate.controls.audit.commit import GroupCommit
-from casemate.controls.audit.decisions import Decisions, Prediction, request_id
+from casemate.controls.audit.decisions import Decisions, Prediction, nobodys, request_id
 from casemate.core.digest import sha256
-from casemate.core.errors import AccessDenied, ConfigError, Error, RequestError
+from casemate.core.errors import AccessDenied, BackendError, ConfigError, Error, RequestError
 from casemate.core.frame import rows_bytes
 from casemate.serve import bodies, openapi, outputs
 from casemate.serve.batch import Job
@@ -31,12 +32,15 @@ from casemate.serve.metrics import CONTENT_TYPE, Metrics
 from casemate.serve.protocols import invocations, oip, oip_grpc
 from casemate.serve.quota import Quota, TooMany
 from casemate.serve.routes import Found, Router
-from casemate.serve.shelf import Shelf, Version
+from casemate.serve.screen import Unfit
+from casemate.serve.shelf import Shelf, Statistics, Version
 from casemate.serve.telemetry import Seen, Tell
 from casemate.serve.types import JSON, Answer, Array, Asked, Reply
 
 EXTENSIONS = ["binary_tensor_data"]
 MOST_TRACE = 64
+LARGE_BODY = 128 * 1024
+"""Bytes from which a body is read in a thread."""
 TURN_AWAY_SECONDS = 0.25
 """How long a caller waits to hear that there is no room."""
 
@@ -85,10 +89,14 @@ class _Asking:
 
     caller: Caller
     number: int
+    began: float
+    """`time.perf_counter()` when the request came."""
     trace: str
     shown: OutputsTable
     version: Version
-    future: asyncio.Future[Reply] | None
+    counts: bool
+    """Whether the version is judged by it: not by what its caller chose to ask of it."""
+    future: asyncio.Future[Reply] | None = None
     """None for a shadow: nobody waits for its answer."""
 
 
@@ -193,15 +201,21 @@ class Gateway:
         alias = self._alias(found)
         shown = self._permitted(caller, alias)
         self._require_method(scope, found)
-        version = self._chosen(alias, found.version, caller)
-        body = await bodies.read(scope, headers, receive, self.max_body)
-        body = bodies.inflated(headers.get(b"content-encoding", b"identity"), body, self.max_body)
-        asked = self._understood(version.endpoint, alias, found, scope, headers, body)
-        self.quota.enter(caller.principal.uid, version.endpoint.name, asked.count)
+        self.quota.enter(uid := caller.principal.uid)
+        model, rows = "", 0
         try:
-            reply = await self._asked(caller, alias, version, asked, number, began, _trace(headers), shown)
+            whole = scope.get("whole")
+            body = await bodies.read(scope, headers, receive, self.max_body)
+            if not whole:  # a body takes its time, and much may have changed meanwhile
+                caller = self.guard.authenticate(scope, counted=False)
+                shown = self._permitted(caller, alias)
+            version = self._chosen(alias, found.version, caller)
+            asked = await self._understood(version.endpoint, alias, found, scope, headers, body)
+            self.quota.reserve(uid, version.endpoint.name, asked.count)
+            model, rows = version.endpoint.name, asked.count
+            reply = await self._asked(_Asking(caller, number, began, _trace(headers), shown, version, found.version is None), alias, asked)
         finally:
-            self.quota.leave(caller.principal.uid)
+            self.quota.leave(uid, model, rows)
         return bodies.deflated(reply, headers.get(b"accept-encoding", b""))
 
     async def _require_room(self) -> None:
@@ -252,32 +266,42 @@ class Gateway:
         if endpoint.ends <= time.time():
             raise WaiverEnded("the waiver by which this model passed has ended")
 
-    def _understood(self, endpoint: Endpoint, alias: str, found: Found, scope: Scope, headers: dict[bytes, bytes], body: bytes) -> Asked:
+    async def _understood(self, endpoint: Endpoint, alias: str, found: Found, scope: Scope, headers: dict[bytes, bytes], body: bytes) -> Asked:
+        """The rows in a body; what takes long is read beside the other requests."""
         if "message" in scope:
             return oip_grpc.read(endpoint, alias, scope["message"], self.table.max_rows)
-        if found.route.name == "infer":
-            return oip.read(endpoint, alias, body, _length(headers.get(b"inference-header-content-length")), self.table.max_rows)
-        return invocations.read(endpoint, body, headers.get(b"content-type", b"application/json"), self.table.max_rows)
 
-    async def _asked(
-        self, caller: Caller, alias: str, version: Version, asked: Asked, number: int, began: float, trace: str, shown: OutputsTable
-    ) -> Reply:
+        def read() -> Asked:
+            plain = bodies.inflated(headers.get(b"content-encoding", b"identity"), body, self.max_body)
+            if found.route.name == "infer":
+                return oip.read(endpoint, alias, plain, _length(headers.get(b"inference-header-content-length")), self.table.max_rows)
+            return invocations.read(endpoint, plain, headers.get(b"content-type", b"application/json"), self.table.max_rows)
+
+        small = len(body) < LARGE_BODY and b"content-encoding" not in headers
+        return read() if small else await asyncio.to_thread(read)
+
+    async def _asked(self, asking: _Asking, alias: str, asked: Asked) -> Reply:
         """Queue the rows before the model, and those for a shadow too; the reply comes once it may leave."""
-        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        version.batcher.submit(Job(asked, began, _Asking(caller, number, trace, shown, version, future), future))
+        loop, now = asyncio.get_running_loop(), time.perf_counter()
+        future: asyncio.Future[Reply] = loop.create_future()
+        asking.future = future
+        asking.version.batcher.submit(Job(asked, now, asking, future))
         shadow = self.shelf.served[alias].shadow
-        if shadow is not None and not shadow.endpoint.withdrawn:
-            unheard: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-            shadow.batcher.submit(Job(asked, began, _Asking(caller, number, trace, shown, shadow, None), unheard))
+        if shadow is not None and not shadow.endpoint.withdrawn and shadow.batcher.waiting < self.table.max_waiting:
+            unheard = _Asking(asking.caller, asking.number, asking.began, asking.trace, asking.shown, shadow, counts=True)
+            shadow.batcher.submit(Job(asked, now, unheard, loop.create_future()))
         return await future
 
     def answered(self, endpoint: Endpoint, job: Job, codes: list[int], probabilities: Array, noticed: dict[str, int]) -> None:
         """The model has spoken: encode, record, and let go what may leave."""
         asking: _Asking = job.context
+        if not np.isfinite(probabilities).all():
+            raise Unfit("the model has no finite answer for these rows")
         told = outputs.shown(endpoint.classes, codes, probabilities, asking.shown)
         headers, body = job.asked.encode(endpoint, Answer(told, noticed))
-        seconds = time.perf_counter() - job.began
-        self._counted(endpoint, asking, job.asked.count, codes, noticed, seconds)
+        now = time.perf_counter()
+        seconds = now - asking.began
+        self._counted(endpoint, asking, job.asked.count, codes, noticed, now - job.began)
         labels = struct.pack(f"<{len(codes)}H", *codes)
         self._record(endpoint, job, labels, probabilities.astype("<f4", copy=False).tobytes(), noticed, "", seconds, Reply(200, headers, body))
 
@@ -286,17 +310,17 @@ class Gateway:
         asking: _Asking = job.context
         code = fault.code if isinstance(fault, Error) else "CM-MODEL"
         self.metrics.count("casemate_failed", endpoint.name, endpoint.version, code)
-        seen = asking.version.seen
+        seen = asking.version.seen if asking.counts else Statistics()
         if isinstance(fault, RequestError) and fault.http_status < 500:
             seen.refusals += 1
             seen.refused += job.asked.count
         else:
             seen.failures += 1
         self._notice(endpoint, noticed)
-        self._record(endpoint, job, b"", b"", noticed, code, time.perf_counter() - job.began, self._refusal(fault))
+        self._record(endpoint, job, b"", b"", noticed, code, time.perf_counter() - asking.began, self._refusal(fault))
 
     def _counted(self, endpoint: Endpoint, asking: _Asking, count: int, codes: list[int], noticed: dict[str, int], seconds: float) -> None:
-        seen, metrics = asking.version.seen, self.metrics
+        seen, metrics = asking.version.seen if asking.counts else Statistics(), self.metrics
         seen.answers += 1
         seen.rows += count
         seen.seconds += seconds
@@ -342,11 +366,13 @@ class Gateway:
         self.audit.predicted(asking.number, _ENCODER.encode(prediction), rows if self._keeps_rows else None, waiting if self._durable else None)
         if not self._durable:
             if self.audit.fault is not None:
-                reply = self._refusal(self.audit.fault)
+                reply = self._refusal(BackendError("predictions cannot be recorded"))
             _give(asking.future, reply)
 
     def release(self, waiting: list[tuple[asyncio.Future[Reply] | None, Reply] | None], fault: Exception | None) -> None:
         """Records are durable, or could not be made so: let the answers go, or say so. Called in the event loop."""
+        if fault is not None and not isinstance(fault, Error):
+            fault = BackendError(f"predictions cannot be recorded: {fault}")
         for one in waiting:
             if one is not None:
                 _give(one[0], one[1] if fault is None else self._refusal(fault))
@@ -427,7 +453,9 @@ class Gateway:
     async def _feedback(self, scope: Scope, receive: Receive, caller: Caller, model: str) -> Reply:
         """What really was, for an earlier request of the same caller."""
         try:
-            said = msgspec.json.decode(await bodies.read(scope, dict(scope["headers"]), receive, self.max_body), type=_Feedback)
+            headers = dict(scope["headers"])
+            body = await bodies.read(scope, headers, receive, self.max_body)
+            said = msgspec.json.decode(bodies.inflated(headers.get(b"content-encoding", b"identity"), body, self.max_body), type=_Feedback)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise RequestError(f"the body is not as expected: {error}") from error
         uid = caller.principal.uid
@@ -435,7 +463,7 @@ class Gateway:
         def attach() -> None:
             found, _ = self.decisions.find(said.id)
             if found.principal != uid or found.model.partition("@")[0] != model:
-                raise ConfigError(f"no prediction {said.id[:100]!r} of this caller")
+                raise ConfigError(nobodys(said.id))
             self.decisions.feedback(uid, said.id, [said.outcome] if isinstance(said.outcome, str) else said.outcome)
 
         try:

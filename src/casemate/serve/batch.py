@@ -36,10 +36,12 @@ class Job:
 
     asked: Asked
     began: float
-    """`time.perf_counter()` when the request came."""
+    """`time.perf_counter()` when the whole request was there."""
     context: Any
     """Whose it is; the batcher only hands it on."""
     done: asyncio.Future[Any]
+    alone: bool = False
+    """Whether it shares no batch, because one that it was in failed."""
 
 
 class Ears(Protocol):
@@ -60,7 +62,7 @@ class Batcher:
 
         Args:
             endpoint: the model.
-            deadline: seconds from a request's arrival after which it is not worth an answer.
+            deadline: seconds after a request is there from which on it is not worth an answer.
             ears: hears how each job ended.
         """
         self.endpoint = endpoint
@@ -68,6 +70,11 @@ class Batcher:
         self._answered, self._failed = ears.answered, ears.failed
         self._queue: deque[Job] = deque()
         self._busy = False
+
+    @property
+    def waiting(self) -> int:
+        """Jobs in the queue."""
+        return len(self._queue)
 
     def submit(self, job: Job) -> None:
         """Take a job; `ears` will hear of it."""
@@ -83,12 +90,12 @@ class Batcher:
         while self._queue:
             jobs: list[Job] = []
             count, late = 0, time.perf_counter() - self._deadline
-            while self._queue and (not jobs or (self.endpoint.steady and count + self._queue[0].asked.count <= MOST_ROWS)):
+            while self._queue and (not jobs or self._joins(jobs[0], self._queue[0], count)):
                 job = self._queue.popleft()
                 if job.done.done():
                     continue
                 if job.began < late:
-                    self._failed(self.endpoint, job, TooLate("the answer was not ready in time"), {})
+                    self._fail(job, TooLate("the answer was not ready in time"), {})
                     continue
                 jobs.append(job)
                 count += job.asked.count
@@ -102,29 +109,38 @@ class Batcher:
             try:
                 found = self._run(jobs)
             except Exception as error:  # noqa: BLE001 - a model may raise anything; its callers must hear of it
-                self._one_by_one(jobs, error)
+                self._retry(jobs, error)
                 continue
             self._tell(jobs, *found)
+
+    def _joins(self, first: Job, job: Job, count: int) -> bool:
+        """Whether a job goes into the batch of `first`, which has so many rows."""
+        return self.endpoint.steady and not first.alone and not job.alone and count + job.asked.count <= MOST_ROWS
 
     def _finished(self, jobs: list[Job], future: Any) -> None:
         self._busy = False
         if future.exception() is not None:
-            self._one_by_one(jobs, future.exception())
+            self._retry(jobs, future.exception())
         else:
             self._tell(jobs, *future.result())
         self._drain()
 
-    def _one_by_one(self, jobs: list[Job], error: Exception) -> None:
+    def _retry(self, jobs: list[Job], error: Exception) -> None:
         """What fails a whole batch may be one request's rows: the others are asked about alone."""
+        if len(jobs) == 1:
+            self._fail(jobs[0], error, {})
+            return
         for job in jobs:
-            try:
-                if len(jobs) == 1:
-                    raise error
-                found = self._run([job])
-            except Exception as fault:  # noqa: BLE001 - as above
-                self._failed(self.endpoint, job, fault, {})
-                continue
-            self._tell([job], *found)
+            job.alone = True
+        self._queue.extendleft(reversed(jobs))
+
+    def _fail(self, job: Job, fault: Exception, noticed: dict[str, int]) -> None:
+        try:
+            self._failed(self.endpoint, job, fault, noticed)
+        except Exception as error:  # noqa: BLE001 - whoever waits must hear of it, and the next job must be done
+            if not job.done.done():
+                job.done.set_exception(error)
+                job.done.exception()  # nobody waits for a shadow's
 
     def _run(self, jobs: list[Job]) -> tuple[dict[int, tuple[str, dict[str, int]]], dict[int, dict[str, int]], list[int], Array]:
         """(per refused job why and what was noticed, per other job what was noticed, class numbers, probabilities)."""
@@ -161,11 +177,11 @@ class Batcher:
         for place, job in enumerate(jobs):
             if place in refused:
                 why, counts = refused[place]
-                self._failed(self.endpoint, job, Unfit(why), counts)
+                self._fail(job, Unfit(why), counts)
                 continue
             end = start + job.asked.count
             try:
                 self._answered(self.endpoint, job, codes[start:end], probabilities[start:end], noticed.get(place, {}))
             except Exception as error:  # noqa: BLE001 - one answer that cannot be written must not fail its neighbours
-                self._failed(self.endpoint, job, error, {})
+                self._fail(job, error, {})
             start = end

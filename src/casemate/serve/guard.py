@@ -29,6 +29,7 @@ MAX_BEARER = 7 + MAX_TOKEN
 PERSON, SERVICE = "cs_", "cm_"
 BLIND_SECONDS = 10.0
 """After so long without a look at the catalogue nobody is let in."""
+TELL_SECONDS = 1.0
 TRUST_SECONDS = 5.0
 """How often keys of issuers are looked after."""
 
@@ -66,12 +67,20 @@ class Guard:
         self._callers: dict[tuple[bytes, str | None, str | None, str | None], tuple[float, Caller]] = {}
         self._decisions: dict[tuple[str, str | None, str, Resource], tuple[float, Decision]] = {}
         self._denials: Counter[str] = Counter()
+        self._told: dict[tuple[str, str, str], float] = {}
+        """When a refusal of (caller, action, resource) was recorded last."""
+        self._untold: Counter[tuple[str, str, str]] = Counter()
         self._blind_since: float | None = None
         self.workloads = point.options.workloads()
         self._trust()
 
-    def authenticate(self, scope: dict[str, Any]) -> Caller:
-        """The caller; Unauthenticated, with one text for every reason, when there is no good token from this address with this certificate."""
+    def authenticate(self, scope: dict[str, Any], *, counted: bool = True) -> Caller:
+        """The caller; Unauthenticated, with one text for every reason, when there is no good token from this address with this certificate.
+
+        Args:
+            scope: of the request.
+            counted: whether it is one more request of the caller, and not a second look at the same.
+        """
         if self._blind_since is not None and time.monotonic() - self._blind_since > BLIND_SECONDS:
             raise BackendError("changes of access cannot be seen", hint="see that the catalogue answers")
         given = [value for name, value in scope["headers"] if name == b"authorization"]
@@ -89,6 +98,8 @@ class Guard:
                 self._callers.clear()
             cached = self._callers[key] = (now + self.lifetime, self._verified(*key))
         caller = cached[1]
+        if not counted:
+            return caller
         if caller.limits.rate is not None:
             self.quota.rate(caller.token, caller.limits.rate)
         if self.quota.table.requests_per_minute is not None:
@@ -134,11 +145,24 @@ class Guard:
             raise self.denied(caller, action, resource)
 
     def denied(self, caller: Caller, action: str, resource: Resource) -> AccessDenied:
-        """What to raise where it is not permitted; the refusal is counted and recorded."""
+        """What to raise where it is not permitted; the refusal is counted and recorded, the same ones once a second so that nobody fills the log."""
         self._denials[caller.principal.uid] += 1
-        reasons = list(self._decision(caller, action, resource).reasons)
-        self.audit.append(caller.principal.uid, action, self.point.resource(resource), "denied", {"policies": reasons})
+        what, now = (caller.principal.uid, action, self.point.resource(resource)), time.monotonic()
+        if now - self._told.get(what, -TELL_SECONDS) < TELL_SECONDS:
+            self._untold[what] += 1
+        else:
+            self._told[what] = now
+            reasons = list(self._decision(caller, action, resource).reasons)
+            self.audit.append(*what, "denied", {"policies": reasons})
         return AccessDenied(f"{action} is not permitted")
+
+    def _tell(self) -> None:
+        """Record how many refusals were like one that is on record."""
+        untold, self._untold = self._untold, Counter()
+        for what, count in untold.items():
+            self.audit.append(*what, "denied", {"more": count})
+        now = time.monotonic()
+        self._told = {what: told for what, told in self._told.items() if now - told < TELL_SECONDS}
 
     def allows(self, caller: Caller, action: str, resource: Resource) -> bool:
         """Whether policy and the token permit it."""
@@ -162,9 +186,12 @@ class Guard:
 
     async def watch(self) -> None:
         """Look at the epoch for ever; forget everything when it moved. What takes time is done beside the requests."""
-        loop, looked = asyncio.get_running_loop(), time.monotonic()
+        loop, looked, told = asyncio.get_running_loop(), time.monotonic(), time.monotonic()
         while True:
             await asyncio.sleep(WATCH_SECONDS)
+            if time.monotonic() - told >= TELL_SECONDS:
+                told = time.monotonic()
+                self._tell()
             try:
                 await self._look()
                 self._blind_since = None

@@ -183,6 +183,8 @@ class Bounded(HttpToolsProtocol):
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD:
                 self.transport.abort()
+            if not self.late and (self.cycle is None or self.cycle.response_complete):
+                self.late = time.monotonic() + IDLE_SECONDS  # bytes that begin no request ended uvicorn's own clock
 
     def on_message_begin(self) -> None:
         """Start the clock for a further head."""

@@ -9,6 +9,7 @@ a single feature (Juuti et al., PRADA: Protecting Against DNN Model Stealing Att
 """
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -68,6 +69,7 @@ class Quota:
         self.usage, self.clock, self.table = usage, clock, table
         self._alarm = alarm
         self._busy: Counter[str] = Counter()
+        self._reserved: Counter[tuple[str, str]] = Counter()
         self._counted: dict[Key, _Counted] = {}
         self._unwritten: dict[Window, list[int]] = {}
         self._last: dict[tuple[str, str], Array] = {}
@@ -79,27 +81,34 @@ class Quota:
         used = counted.before * (1 - now % MINUTE / MINUTE) + counted.known + counted.own
         if used >= limit:
             raise TooMany("more requests than this caller may make in a minute", limit="rate", wait=1)
-        self._add((key, "", MINUTE), counted, 1, 0, 0)
+        self._add((key, "", MINUTE), counted.window, Used(1))
 
-    def enter(self, uid: str, model: str, rows: int) -> None:
-        """A request to a model begins; TooMany when the caller has too many at once or no rows left. `leave` must follow."""
+    def enter(self, uid: str) -> None:
+        """A request to a model begins; TooMany when the caller has too many at once. `leave` must follow."""
         if self._busy[uid] >= self.table.concurrent:
             raise TooMany("too many requests of this caller at the same time", limit="concurrent", wait=1)
+        self._busy[uid] += 1
+
+    def reserve(self, uid: str, model: str, rows: int) -> None:
+        """Rows are about to be asked about; TooMany when the caller has not so many left. `leave` gives them back, `served` counts them."""
         if self.table.rows is not None:
             counted = self._of((uid, model, DAY), self.clock.now().timestamp())
-            if counted.before + counted.known + counted.own + rows > self.table.rows:
+            if counted.before + counted.known + counted.own + self._reserved[uid, model] + rows > self.table.rows:
                 raise TooMany(
                     f"this caller's {self.table.rows} rows in {self.table.days} days are used up; the model's owner can raise [serve.limits] rows",
                     limit="rows",
                     wait=3600,
                 )
-        self._busy[uid] += 1
+        self._reserved[uid, model] += rows
 
-    def leave(self, uid: str) -> None:
-        """A request has ended."""
+    def leave(self, uid: str, model: str, rows: int) -> None:
+        """A request has ended that had reserved so many rows."""
         self._busy[uid] -= 1
         if not self._busy[uid]:
             del self._busy[uid]
+        self._reserved[uid, model] -= rows
+        if not self._reserved[uid, model]:
+            del self._reserved[uid, model]
 
     def served(self, uid: str, model: str, rows: Rows, count: int, noticed: int, now: float) -> None:
         """Rows were answered at `now` (seconds since 1970), of which guards noticed some."""
@@ -113,15 +122,17 @@ class Quota:
                 odd += 1
             if count > 1 and len(rows[0]) > 1:
                 odd += int(((rows[1:] != rows[:-1]).sum(axis=1) == 1).sum())
-        key = (uid, model, DAY)
-        self._add(key, self._of(key, now), 1, count, min(odd, count))
+        self._add((uid, model, DAY), int(now) // DAY, Used(1, count, min(odd, count)))
 
-    def _add(self, key: Key, counted: _Counted, requests: int, rows: int, odd: int) -> None:
-        counted.own += _limited(key, Used(requests, rows, odd))
-        row = self._unwritten.setdefault((*key, counted.window), [0, 0, 0])
-        row[0] += requests
-        row[1] += rows
-        row[2] += odd
+    def _add(self, key: Key, window: int, used: Used) -> None:
+        """Count; what is not known of the window yet is read when a limit is asked about, not here, where an answer is ready."""
+        counted = self._counted.get(key)
+        if counted is not None and counted.window == window:
+            counted.own += _limited(key, used)
+        row = self._unwritten.setdefault((*key, window), [0, 0, 0])
+        row[0] += used.requests
+        row[1] += used.rows
+        row[2] += used.odd
 
     def _of(self, key: Key, now: float) -> _Counted:
         window = int(now) // key[2]
@@ -131,7 +142,7 @@ class Quota:
         if len(self._counted) > 10_000:
             self._counted.clear()
         found = self._counted[key] = self._counting(key, window, self.usage.of(*key, window - self._windows(key)))
-        found.own = sum(_limited(key, Used(*row)) for (*name, _), row in self._unwritten.items() if tuple(name) == key)
+        found.own = _limited(key, Used(*self._unwritten.get((*key, window), ())))
         return found
 
     def _windows(self, key: Key) -> int:
@@ -176,7 +187,8 @@ class Quota:
         for (principal, model, span, window), used in totals.items():
             today = used[window]
             if span == DAY and today.rows >= LEAST_ROWS and today.odd > self.table.probing * today.rows:
-                self._alarm(principal, f"{today.odd} of {today.rows} rows that were asked of {model} today look like probing")
+                with contextlib.suppress(Exception):  # what was added must not be added again; more use raises the alarm again
+                    self._alarm(principal, f"{today.odd} of {today.rows} rows that were asked of {model} today look like probing")
         return {
             (principal, model, span): self._counting((principal, model, span), window, used)
             for (principal, model, span, window), used in totals.items()

@@ -65,18 +65,20 @@ class Screen:
                         noticed[name] = np.asarray(wrong.any(axis=1))
                 if self.profile is not None:
                     matrix = np.asarray(np.where(missing, self.mean, matrix))
-            if self.profile is not None and "infinite" not in noticed:
-                scaled = (matrix - self.mean) * self.scale
-                scaled = scaled @ self.whiten if len(self.whiten) else scaled
-                distance = np.einsum("ij,ij->i", scaled, scaled)
-                if distance.max() > self.profile.limit:
-                    noticed["unusual"] = distance > self.profile.limit
+            if self.profile is not None:
+                with np.errstate(over="ignore", invalid="ignore"):
+                    scaled = (matrix - self.mean) * self.scale
+                    scaled = scaled @ self.whiten if len(self.whiten) else scaled
+                    unusual = ~(np.einsum("ij,ij->i", scaled, scaled) <= self.profile.limit)  # no number is no usual distance either
+                if unusual.any():
+                    noticed["unusual"] = unusual
         if isinstance(rows, dict):
             for name, known in self.known.items():
                 wrong = np.fromiter((value not in known for value in rows[name]), dtype=bool, count=len(rows[name]))
-                if wrong.any():
-                    kind = "missing" if all(value == MISSING_CATEGORY for value in rows[name][wrong]) else "unknown"
-                    noticed[kind] = noticed.get(kind, False) | wrong
+                missing = wrong & (rows[name] == MISSING_CATEGORY)
+                for kind, mark in (("missing", missing), ("unknown", wrong & ~missing)):
+                    if mark.any():
+                        noticed[kind] = noticed.get(kind, False) | mark
         return noticed, lambda start, end: self._words(rows, start, end)
 
     def refuses(self, noticed: dict[str, int]) -> str | None:

@@ -41,7 +41,7 @@ MAX_CONNECTIONS = 1000
 DRAIN_SECONDS = 10
 SWITCH_SECONDS = 0.001
 """How long another thread may keep Python to itself while a request waits; five milliseconds, the default, is seen in the 99th percentile."""
-FORGET_SECONDS = 3600.0
+FORGET_SECONDS, FORGET_RETRY_SECONDS = 3600.0, 10.0
 
 
 def serve(project: Project, announce: Announce) -> None:
@@ -191,7 +191,8 @@ class Ends:
     def release(self, waiting: list[Any], fault: Exception | None) -> None:
         """Called from the log's thread."""
         if self.loop is not None and not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(self.gateway.release, waiting, fault)
+            with contextlib.suppress(RuntimeError):  # closed just now: nobody waits any more
+                self.loop.call_soon_threadsafe(self.gateway.release, waiting, fault)
 
 
 def _incident(project: Project, model: str, event: str, message: str) -> None:
@@ -208,14 +209,19 @@ async def _share(parts: Parts) -> None:
     while True:
         await asyncio.sleep(1.0)
         parts.gateway.gauge()
-        await asyncio.to_thread(parts.metrics.share, parts.metrics.snapshot())
+        with contextlib.suppress(OSError):  # the next turn tells the others the same and more
+            await asyncio.to_thread(parts.metrics.share, parts.metrics.snapshot())
 
 
 async def _forget(project: Project) -> None:
     """Delete records of predictions when their time is over."""
     while True:
-        await asyncio.to_thread(forget, project)
-        await asyncio.sleep(FORGET_SECONDS)
+        try:
+            await asyncio.to_thread(forget, project)
+            wait = FORGET_SECONDS
+        except Exception:  # noqa: BLE001 - the catalogue may be away for a moment; what is too old must go all the same
+            wait = FORGET_RETRY_SECONDS
+        await asyncio.sleep(wait)
 
 
 def forget(project: Project) -> int:
@@ -273,6 +279,8 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
         for task in self._tasks:
             task.cancel()
+        with contextlib.suppress(Exception):  # what cannot be written now is forgiven with the process
+            await self._parts.quota.flush(asyncio.get_running_loop())
 
 
 def tls_context(authority: Authority, names: list[str], folder: Path, *, clients: bool = False) -> ssl.SSLContext:

@@ -21,6 +21,8 @@ from casemate.stages.release.rollout import Part, Released
 
 LOOK_SECONDS = 0.25
 JUDGE_SECONDS = 1.0
+AGAIN_SECONDS = 30.0
+"""After which a version that could not be loaded is tried again."""
 
 
 @dataclass(slots=True)
@@ -111,6 +113,8 @@ class Shelf:
                 raise ConfigError(f"[serve.models] {alias}: {reference!r} is no NAME or NAME@VERSION", hint="such as wdbc@3")
             self.served[alias] = Served(alias, model, int(version) if version else None)
         self._releases: list[Released] = []
+        self._tried: tuple[list[Released], float] = ([], -math.inf)
+        """Releases of which a version could not be loaded, and when to try again."""
         self._looked = -math.inf
 
     def load(self) -> None:
@@ -148,6 +152,8 @@ class Shelf:
     def _apply(self, served: Served, endpoints: dict[Part, Endpoint], releases: list[Released]) -> None:
         """Swap in what is new; what stays keeps its queue and its counts."""
         before = {version.endpoint.reference: version for version in served.versions()}
+        for former in before.values():
+            self._metrics.gauges.pop(("casemate_model", served.model, former.endpoint.version, former.part), None)
         for part in ("live", "canary", "shadow"):
             endpoint = endpoints.get(part)
             version = None
@@ -155,13 +161,14 @@ class Shelf:
                 version = before.get(endpoint.reference)
                 if version is None or version.endpoint is not endpoint:
                     version = Version(endpoint, part, self.table.deadline, self._ears)
-                version.part = part
+                if version.part != part:
+                    version.part, version.seen = part, Statistics()
             setattr(served, part, version)
+        if served.live is not None and served.canary is not None and before.get(served.canary.endpoint.reference) is not served.canary:
+            served.live.seen = Statistics()  # both are judged by the same time
         canary = next((one for one in releases if one.model == served.model and one.part == "canary"), None)
         served.share = canary.share if canary is not None else 0.0
         served.principals = frozenset(canary.principals) if canary is not None else frozenset()
-        for version in before.values():
-            self._metrics.gauges.pop(("casemate_model", served.model, version.endpoint.version, version.part), None)
         for version in served.versions():
             self._metrics.gauges["casemate_model", served.model, version.endpoint.version, version.part] = 0 if version.endpoint.withdrawn else 1
 
@@ -172,7 +179,7 @@ class Shelf:
             await asyncio.sleep(LOOK_SECONDS)
             try:
                 releases = await self._aside(self.project.rollouts.all)
-                if releases != self._releases:
+                if releases != self._releases and (releases != self._tried[0] or time.monotonic() >= self._tried[1]):
                     await self._follow(releases)
                 if time.monotonic() - self._looked >= self.table.verify_minutes * 60:
                     self._looked = time.monotonic()
@@ -187,6 +194,7 @@ class Shelf:
         return await asyncio.get_running_loop().run_in_executor(None, functools.partial(work, *arguments))
 
     async def _follow(self, releases: list[Released]) -> None:
+        whole = True
         for served in self.served.values():
             here = {version.endpoint.reference: version.endpoint for version in served.versions()}
             endpoints: dict[Part, Endpoint] = {}
@@ -195,11 +203,15 @@ class Shelf:
                 try:
                     endpoints[part] = here.get(reference) or await self._aside(self._endpoint, reference)
                 except Error as error:
-                    await self._aside(self._incident, reference, "model:not-loaded", error.message)
+                    whole = False
+                    if releases != self._tried[0]:
+                        await self._aside(self._incident, reference, "model:not-loaded", error.message)
                     if part == "live" and served.live is not None:
                         endpoints["live"] = served.live.endpoint
             self._apply(served, endpoints, releases)
-        self._releases = releases
+        if whole:
+            self._releases = releases
+        self._tried = (releases, time.monotonic() + AGAIN_SECONDS)
 
     async def verify(self) -> None:
         """Look at the signatures and digests of everything that is served again, and withdraw what does not hold."""
@@ -217,6 +229,8 @@ class Shelf:
             verified = self.project.registry.verify(endpoint.reference)
         except (VerificationError, RefusedError, ConfigError) as error:
             return error.message
+        except Error:  # nobody can say just now: the next look will
+            return endpoint.withdrawn
         return "" if verified.fingerprint == endpoint.fingerprint else "it is signed by somebody else now"
 
     async def _judge(self) -> None:
@@ -229,7 +243,7 @@ class Shelf:
             if why:
                 served.canary = None  # at once here; the catalogue tells the others
                 try:
-                    await self._aside(self.project.taken_back, served.model, "casemate", why, "canary")
+                    await self._aside(self.project.taken_back, served.model, "casemate", why, "canary", int(canary.endpoint.version))
                 except Error as error:
                     if not isinstance(error, ConfigError):  # otherwise another gateway was faster
                         served.canary = canary

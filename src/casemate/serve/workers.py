@@ -6,6 +6,7 @@ appends to the log by itself. A worker that dies is replaced; what it had acknow
 
 import contextlib
 import os
+import select
 import signal
 import sys
 import time
@@ -106,9 +107,13 @@ class _Team:
 
     def _heard(self, pid: int) -> bytes:
         """What a worker announces; empty when it ended without."""
+        end = time.monotonic() + START_SECONDS
         with os.fdopen(self._workers[pid], "rb") as pipe:
             self._workers[pid] = -1
-            return pipe.read()
+            while not self._ended and time.monotonic() < end:
+                if select.select([pipe], [], [], 0.1)[0]:
+                    return pipe.read()  # a worker tells all at once, or ends
+        return b""
 
     def watch(self) -> None:
         """Replace workers that die, until told to stop."""

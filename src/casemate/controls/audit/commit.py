@@ -9,6 +9,7 @@ from typing import Any
 
 from casemate.controls.audit import decisions
 from casemate.controls.audit.log import AuditLog
+from casemate.core.errors import VerificationError
 
 Entry = tuple[str, str, str, str, dict[str, Any]]
 Release = Callable[[list[Any], Exception | None], None]
@@ -123,8 +124,10 @@ class GroupCommit:
                 self._pending = False
                 try:
                     self.log.publish()
-                except Exception as error:  # noqa: BLE001 - the thread has no caller: every later append raises this fault
-                    self.fault = error
+                except VerificationError as error:
+                    self.fault = error  # the thread has no caller: every later append raises it
+                except Exception:  # noqa: BLE001 - what is committed is safe; the disk may be back the next time
+                    self._pending = True
 
     def _commit(self, entries: list[tuple[Entry, Future[int]]], predictions: list[tuple[decisions.Committed, Any]]) -> None:
         # A caller that gave up still gets its entry written; its future takes no answer any more.

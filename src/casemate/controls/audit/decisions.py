@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from casemate.controls.audit.entry import SALT_SIZE
+from casemate.controls.audit.entry import SALT_SIZE, Entry
 from casemate.controls.audit.log import INDEX, AuditLog
 from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError, VerificationError
@@ -42,11 +42,13 @@ OUTCOMES = sa.Table(
     sa.Column("index", INDEX, nullable=False),
 )
 _ADD = GROUPS.insert()
-ACTION = "model:predictions"
+ACTION, FORGOTTEN = "model:predictions", "model:predictions-forgotten"
 HASH = 32
 WRITER = 12
 """Characters of a writer's name."""
 PREDICTIONS, INPUTS = b"predictions", b"inputs"
+MOST_OUTCOME = 24 * 1024
+"""Bytes that the outcomes of a request may take: they stand in one log entry."""
 _BATCH = 200
 
 
@@ -120,6 +122,11 @@ def numbered(identifier: str) -> tuple[str, int]:
         return writer, int(number, 16)
     except ValueError as error:
         raise ConfigError(f"{identifier[:100]!r} is no request id", hint="it stands in the header x-request-id of the answer") from error
+
+
+def nobodys(identifier: str) -> str:
+    """What is said of a request that is not there, or not the asker's: the same."""
+    return f"no prediction {identifier[:100]!r}"
 
 
 class Committed(NamedTuple):
@@ -204,10 +211,10 @@ class Decisions:
                 for place, (_, body) in enumerate(group.predictions):
                     prediction = msgspec.json.decode(body, type=Prediction)
                     if prediction.id == identifier and prediction.part != "shadow":
-                        self._require_committed(group)
+                        self._require_committed(row)
                         return prediction, self._inputs(tx, row, place)
         raise ConfigError(
-            f"no prediction {identifier!r}" + (" is kept any more" if over else ""),
+            nobodys(identifier) + (" is kept any more" if over else ""),
             hint="[serve] keep_days says how long they are kept" if over else "only calls to infer have one; see x-request-id",
         )
 
@@ -230,33 +237,59 @@ class Decisions:
             start = int(rows[-1]["index"])
 
     def check(self) -> int:
-        """Verify every group against the log; returns how many predictions there are.
+        """Verify the log's groups and what lies beside them; returns how many predictions there are.
 
         Raises:
-            VerificationError: a prediction was changed or removed before its time.
+            VerificationError: predictions were changed, or removed before anybody forgot them.
         """
-        count, start = 0, -1
-        while True:
-            with self.log.store.reading() as tx:
-                rows = _after(tx, start)
-                groups = [self._opened(tx, row) for row in rows]
-            for group in groups:
-                self._require_committed(group)
-                count += len(group.commitments) // HASH
-            if not rows:
-                return count
-            start = int(rows[-1]["index"])
+        count: int = 0
+        gone, forgotten = "", ""
+        told: list[Entry] = []
+        for entry in self.log.entries():
+            if entry.action == FORGOTTEN:
+                forgotten = max(forgotten, entry.detail["predictions"])
+            if entry.action == ACTION:
+                count += int(entry.detail["count"])
+                told.append(entry)
+            if len(told) == _BATCH:
+                gone, told = max(gone, self._beside(told)), []
+        gone = max(gone, self._beside(told))
+        if gone and gone >= forgotten:
+            raise VerificationError(f"predictions of {gone} are gone, and nobody has forgotten any so young", hint="restore a backup")
+        return count
+
+    def _beside(self, entries: list[Entry]) -> str:
+        """Verify the groups of these entries; returns the newest time of those whose predictions are gone."""
+        if not entries:
+            return ""
+        gone = ""
+        with self.log.store.reading() as tx:
+            near = GROUPS.c.index.between(entries[0].index, entries[-1].index)
+            rows = {row["index"]: row for row in tx.execute(sa.select(GROUPS).where(near)).mappings()}
+            for entry in entries:
+                row = rows.get(entry.index)
+                if row is None:
+                    raise VerificationError(f"the predictions of log entry {entry.index} are gone", hint="restore a backup")
+                group = self._opened(tx, row)
+                _require_told(entry, row)
+                if not group.predictions:
+                    gone = max(gone, row["time"])
+        return gone
 
     def forget(self, predictions_before: str, inputs_before: str) -> int:
         """Delete predictions, and the rows kept with them, that are older than these times (ISO 8601); returns how many groups changed.
 
-        The commitments stay, so that the log still verifies.
+        The commitments stay, so that the log still verifies, and it says that they were forgotten.
         """
         with self.log.store.transaction() as tx:
             old = (GROUPS.c.time < inputs_before, GROUPS.c.inputs.is_not(None))
             changed = tx.execute(GROUPS.update().where(*old).values(inputs=None)).rowcount
             old = (GROUPS.c.time < predictions_before, GROUPS.c.sealed.is_not(None))
-            return int(changed + tx.execute(GROUPS.update().where(*old).values(sealed=None, inputs=None)).rowcount)
+            changed += tx.execute(GROUPS.update().where(*old).values(sealed=None, inputs=None)).rowcount
+            if changed:
+                detail = {"predictions": predictions_before, "inputs": inputs_before, "groups": int(changed)}
+                self.log.append(tx, "casemate", FORGOTTEN, "Gateway", "done", detail)
+            return int(changed)
 
     def seal_anew(self) -> None:
         """Seal everything again under the newest data key."""
@@ -285,6 +318,8 @@ class Decisions:
 
     def feedback(self, principal: str, identifier: str, outcome: list[str]) -> Prediction:
         """Attach what really was to a request; ConfigError when it has that already or the number of rows is another."""
+        if not all(one.isprintable() for one in outcome) or len(msgspec.json.encode(outcome)) > MOST_OUTCOME:
+            raise ConfigError(f"outcomes are printable texts, together at most {MOST_OUTCOME} bytes of JSON", hint="ask about fewer rows at once")
         prediction, _ = self.find(identifier)
         if len(outcome) != prediction.rows:
             raise ConfigError(f"the request had {prediction.rows} rows, {len(outcome)} outcomes are given", hint="one a row, in order")
@@ -311,10 +346,19 @@ class Decisions:
         _, content = self.log.bodies.open(tx, row["index"], row["inputs"], INPUTS)
         return msgspec.msgpack.decode(content, type=list[bytes])[place]
 
-    def _require_committed(self, group: Group) -> None:
-        entry = next(self.log.entries(group.index), None)
-        if entry is None or entry.action != ACTION or entry.detail["commitments"] != sha256(group.commitments):
-            raise VerificationError(f"log entry {group.index} does not commit to the predictions beside it", hint="restore a backup")
+    def _require_committed(self, row: Any) -> None:
+        entry = next(self.log.entries(row["index"]), None)
+        if entry is None or entry.action != ACTION:
+            raise VerificationError(f"log entry {row['index']} does not commit to the predictions beside it", hint="restore a backup")
+        _require_told(entry, row)
+
+
+def _require_told(entry: Entry, row: Any) -> None:
+    """The entry commits to the row beside it, and to whose predictions it holds."""
+    told, here = entry.detail, row["commitments"]
+    count = len(here) // HASH
+    if (told["commitments"], told["writer"], told["first"], told["count"]) != (sha256(here), row["writer"], row["first"], count):
+        raise VerificationError(f"log entry {entry.index} does not commit to the predictions beside it", hint="restore a backup")
 
 
 def _after(tx: sa.Connection, index: int) -> list[Any]:

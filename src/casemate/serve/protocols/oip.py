@@ -26,6 +26,7 @@ DTYPES = {
     "INT64": "<i8", "FP16": "<f2", "FP32": "<f4", "FP64": "<f8",
 }  # fmt: skip
 """NumPy's name of each numeric datatype on the wire: little-endian, row by row."""
+MOST_DIMENSIONS, MOST_SIZE = 8, 2**31
 OUTPUTS = ("label", "probabilities")
 """What is sent to a caller who names no outputs; what is hidden from them is left out."""
 
@@ -171,6 +172,8 @@ def understood(endpoint: Endpoint, request: InferRequest, max_rows: int, encode:
     unknown = [output for output, _ in request.outputs if output not in NAMES]
     if unknown:
         raise RequestError(f"no output called {unknown[0][:100]!r}; outputs: {', '.join(NAMES)}")
+    if len({output for output, _ in request.outputs}) != len(request.outputs):
+        raise RequestError("an output is asked for twice")
     features = endpoint.features
     if not request.inputs:
         raise RequestError("the request has no inputs")
@@ -248,6 +251,8 @@ def metadata(endpoint: Endpoint, name: str, versions: list[str]) -> dict[str, An
 
 
 def _rows(tensor: Tensor, max_rows: int) -> int:
+    if len(tensor.shape) > MOST_DIMENSIONS or any(size > MOST_SIZE for size in tensor.shape):
+        raise RequestError(f"input {tensor.name[:100]!r}: a shape has at most {MOST_DIMENSIONS} dimensions of at most {MOST_SIZE}")
     if not tensor.shape or any(size < 1 for size in tensor.shape):
         raise RequestError(f"input {tensor.name!r}: the shape {tensor.shape} has no rows")
     if tensor.shape[0] > max_rows:

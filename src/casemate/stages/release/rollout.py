@@ -79,7 +79,9 @@ class Rollouts:
         row = {"part": part, "share": share, "principals": principals, "since": now.isoformat(), "principal": who, "former": former}
         tx.execute(RELEASES.insert().values(model=model, version=version, **row))
 
-    def rollback(self, tx: sa.Connection, model: str, who: str, now: datetime.datetime, *, part: Part | None = None) -> tuple[Released, int | None]:
+    def rollback(
+        self, tx: sa.Connection, model: str, who: str, now: datetime.datetime, *, part: Part | None = None, version: int | None = None
+    ) -> tuple[Released, int | None]:
         """Take the canary back, else the live version; returns (what is gone, the version that is live instead).
 
         Args:
@@ -88,6 +90,7 @@ class Rollouts:
             who: takes it back.
             now: when.
             part: what to take back; default: whatever is most daring.
+            version: only this one.
 
         Raises:
             ConfigError: there is nothing to take back, or nothing to go back to.
@@ -95,7 +98,7 @@ class Rollouts:
         current = self.of(tx, model)
         parts: tuple[Part, ...] = ("canary", "shadow", "live") if part is None else (part,)
         gone = next((current[one] for one in parts if one in current), None)
-        if gone is None:
+        if gone is None or version not in (None, gone.version):
             raise ConfigError(f"nothing of {model!r} is released", hint="casemate model promote NAME@VERSION")
         if gone.part == "live" and gone.former is None:
             raise ConfigError(f"{gone.reference} is the first that was promoted: there is nothing to go back to", hint="promote another version")
