@@ -14,6 +14,7 @@ from tests.attacks.test_predictions import configured
 from tests.conftest import command, serving
 
 import casemate
+from casemate.core.errors import ConfigError
 
 BODY = json.dumps({"inputs": [{"name": "x", "shape": [1, 30], "datatype": "FP64", "data": [1.0] * 30}]})
 INFER = "/v2/models/wdbc/infer"
@@ -136,6 +137,29 @@ def test_a_canary_that_guards_refuse_more_is_rolled_back_by_itself(two):
     assert [one.part for one in project.rollouts.all()] == ["live"]
     told = [entry for entry in project.audit.entries() if entry.action in ("model:rolled-back", "model:canary-failed")]
     assert len(told) == 2 and "guards refuse" in told[0].detail["reason"] and told[0].principal == "casemate"
+
+
+def test_nobody_rolls_a_canary_back_by_asking_it_by_its_number(two):
+    configured(two, "", "[serve.canary]\nrequests = 20\n")
+    project = casemate.open(two)
+    project.models["wdbc@1"].promote()
+    project.models["wdbc@2"].promote("canary", share=0.0, principals=['Service::"chosen"'])
+    other = Caller(None, new_token(project, "other")[0])
+    with serving(two) as running:
+        other.running = running
+        for _ in range(30):
+            assert other("POST", "/v2/models/wdbc/versions/2/infer", BODY.replace("1.0", "null", 1))[0] == 422
+        time.sleep(2.5)
+    assert [one.part for one in project.rollouts.all()] == ["live", "canary"]
+
+
+def test_a_gateway_takes_back_the_canary_that_it_judged_and_no_other(two):
+    project = casemate.open(two)
+    project.models["wdbc@1"].promote()
+    project.models["wdbc@2"].promote("canary", share=0.5)
+    with pytest.raises(ConfigError):
+        project.taken_back("wdbc", "casemate", "it was slow", "canary", 1)
+    assert project.taken_back("wdbc", "casemate", "it was slow", "canary", 2)[0] == "wdbc@2"
 
 
 def test_only_who_may_promotes_and_only_what_is_signed(two, cli, monkeypatch):

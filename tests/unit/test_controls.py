@@ -3,6 +3,7 @@ import os
 import random
 import shutil
 import threading
+import time
 
 import pyarrow as pa
 import pytest
@@ -25,7 +26,7 @@ from casemate.controls.keys.store import KeyStore
 from casemate.controls.keys.subjects import SubjectKeys
 from casemate.core.blobs import FileBlobs
 from casemate.core.clock import SystemClock
-from casemate.core.errors import BackendError, DataError, VerificationError
+from casemate.core.errors import BackendError, DataError, HistoryError, VerificationError
 from casemate.core.store.sqlite import SqliteStore
 
 
@@ -303,6 +304,40 @@ def test_an_append_that_cannot_be_made_durable_fails_for_its_waiter(log, monkeyp
     monkeypatch.setattr(log.store, "transaction", fail)
     with pytest.raises(BackendError, match="disk is full"):
         group.append("p", "a", "r", "done", {}).result(10)
+    group.close()
+
+
+def test_a_log_that_could_not_be_published_for_a_moment_is_published_later_and_takes_entries_meanwhile(log, monkeypatch):
+    monkeypatch.setattr(GroupCommit, "PUBLISH_SECONDS", 0.05)
+    tried, publish = threading.Event(), log.publish
+
+    def fail():
+        tried.set()
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(log, "publish", fail)
+    group = GroupCommit(log)
+    group.append("p", "a", "r", "done", {}).result(10)
+    assert tried.wait(10)
+    assert group.append("p", "b", "r", "done", {}).result(10) >= 0
+    monkeypatch.setattr(log, "publish", publish)
+    group.close()
+    assert (group.fault, verify_log(log.folder, log.signer.vkeys).checkpoint.size) == (None, log.size())
+
+
+def test_a_log_whose_history_was_changed_takes_no_further_entry(log, monkeypatch):
+    monkeypatch.setattr(GroupCommit, "PUBLISH_SECONDS", 0.05)
+
+    def fail():
+        raise HistoryError("another history", hint="restore")
+
+    monkeypatch.setattr(log, "publish", fail)
+    group = GroupCommit(log)
+    group.append("p", "a", "r", "done", {}).result(10)
+    with pytest.raises(HistoryError):
+        for _ in range(100):
+            group.append("p", "b", "r", "done", {}).result(10)
+            time.sleep(0.05)
     group.close()
 
 
