@@ -25,7 +25,8 @@ def run(arguments: Any) -> int:
     project = enter(arguments, overrides=overrides)
 
     def announce(url: str, models: list[str]) -> None:
-        how = f"TLS 1.3, CA {project.keys.folder / 'public' / 'ca.pem'}" if url.startswith("https") else "plain HTTP: something in front must do TLS"
+        least = "TLS 1.3 (gRPC: 1.2)" if "grpcs:" in url else "TLS 1.3"
+        how = f"{least}, CA {project.keys.folder / 'public' / 'ca.pem'}" if url.startswith("https") else "plain HTTP: something in front must do TLS"
         print(f"serving {', '.join(models)} at {url} ({how})", flush=True)
         print("stop with Ctrl-C; ask with `casemate predict FILE.csv`", file=sys.stderr, flush=True)
 

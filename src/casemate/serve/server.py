@@ -164,6 +164,7 @@ def _run(project: Project, parts: Parts, listener: socket.socket, grpc_port: int
 
 def _grpc(project: Project, parts: Parts, revocations: Revocations | None, port: int) -> Any:
     """The same protocol over gRPC (`serve.grpc.GrpcServer`); ConfigError when the extra is not installed."""
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else it writes a line for every stranger's handshake
     try:
         from casemate.serve.grpc import Certificates, GrpcServer
     except ImportError as error:
