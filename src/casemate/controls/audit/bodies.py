@@ -42,6 +42,7 @@ class Bodies:
         """A new data key for the entries to come; returns its id."""
         identifier = int(tx.execute(_NEWEST).scalar() or 0) + 1
         tx.execute(KEYS.insert().values(id=identifier, wrapped=self.keys.wrap(KEK, secrets.token_bytes(32))))
+        tx.info.pop(KEK, None)
         return identifier
 
     def wrapped(self, tx: sa.Connection) -> list[tuple[int, bytes]]:
@@ -67,13 +68,21 @@ class Bodies:
 
     def seal(self, tx: sa.Connection, rows: list[tuple[int, bytes, bytes]], kind: bytes = b"") -> list[bytes]:
         """Seal (index, salt, body) rows under the newest data key; `kind` tells what belongs to an entry from the entry itself."""
-        newest = int(tx.execute(_NEWEST).scalar() or 0) or self.add_key(tx)
+        newest = self._newest(tx)
         encrypt, head = self._key(tx, newest).encrypt, struct.pack(">BI", FORMAT, newest)
         sealed = []
         for index, salt, body in rows:
             nonce = os.urandom(12)
             sealed.append(head + nonce + encrypt(nonce, salt + body, struct.pack(">Q", index) + kind))
         return sealed
+
+    def _newest(self, tx: sa.Connection) -> int:
+        """The newest data key, looked up once a transaction."""
+        transaction, newest = tx.info.get(KEK, (None, 0))
+        if transaction is None or transaction is not tx.get_transaction():
+            newest = int(tx.execute(_NEWEST).scalar() or 0) or self.add_key(tx)
+            tx.info[KEK] = (tx.get_transaction(), newest)
+        return int(newest)
 
     def open(self, tx: sa.Connection, index: int, sealed: bytes, kind: bytes = b"") -> tuple[bytes, bytes]:
         """(salt, body) of entry `index`; VerificationError when it was changed."""

@@ -279,17 +279,26 @@ class Decisions:
     def forget(self, predictions_before: str, inputs_before: str) -> int:
         """Delete predictions, and the rows kept with them, that are older than these times (ISO 8601); returns how many groups changed.
 
-        The commitments stay, so that the log still verifies, and it says that they were forgotten.
+        The commitments stay, so that the log still verifies, and it says that they were forgotten. What is too old is looked for
+        without a lock and deleted in small steps, so that nobody's prediction waits for it.
         """
-        with self.log.store.transaction() as tx:
-            old = (GROUPS.c.time < inputs_before, GROUPS.c.inputs.is_not(None))
-            changed = tx.execute(GROUPS.update().where(*old).values(inputs=None)).rowcount
-            old = (GROUPS.c.time < predictions_before, GROUPS.c.sealed.is_not(None))
-            changed += tx.execute(GROUPS.update().where(*old).values(sealed=None, inputs=None)).rowcount
-            if changed:
-                detail = {"predictions": predictions_before, "inputs": inputs_before, "groups": int(changed)}
-                self.log.append(tx, "casemate", FORGOTTEN, "Gateway", "done", detail)
-            return int(changed)
+        changed = 0
+        for column, before in ((GROUPS.c.inputs, inputs_before), (GROUPS.c.sealed, predictions_before)):
+            last = -1
+            while True:
+                old = sa.select(GROUPS.c.index).where(GROUPS.c.index > last, GROUPS.c.time < before, column.is_not(None))
+                with self.log.store.reading() as tx:
+                    indexes = list(tx.execute(old.order_by(GROUPS.c.index).limit(_BATCH)).scalars())
+                if not indexes:
+                    break
+                with self.log.store.transaction() as tx:
+                    if not changed:  # first, so that nothing is ever gone without a word
+                        detail = {"predictions": predictions_before, "inputs": inputs_before}
+                        self.log.append(tx, "casemate", FORGOTTEN, "Gateway", "done", detail)
+                    gone = {"inputs": None} if column is GROUPS.c.inputs else {"inputs": None, "sealed": None}
+                    tx.execute(GROUPS.update().where(GROUPS.c.index.in_(indexes)).values(**gone))
+                changed, last = changed + len(indexes), indexes[-1]
+        return changed
 
     def seal_anew(self) -> None:
         """Seal everything again under the newest data key."""
