@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
-from tests.conftest import serving
+from tests.conftest import serving, wait_for
 
 from casemate.controls.access.identity.tokens import Limits
 from casemate.controls.access.policy import actions
@@ -555,3 +555,17 @@ def test_a_revocation_holds_for_a_body_that_is_still_on_its_way(gateway):
         time.sleep(1.2)
         slow.sendall(body[-1:])
         assert slow.recv(4096).startswith(b"HTTP/1.1 401")
+
+
+def test_whoever_is_denied_again_and_again_cannot_fill_the_log_and_every_refusal_is_counted(gateway):
+    running, project = gateway
+    denied = Caller(running, new_token(project, "insistent", models=("other",))[0])
+    start = project.audit.size()
+    assert {denied("POST", "/v2/models/wdbc/infer", infer([[1.0] * 30]))[0] for _ in range(60)} == {403}
+
+    def told():
+        entries = [one for one in project.audit.entries(start) if one.principal == 'Service::"insistent"' and one.outcome == "denied"]
+        return entries, sum(one.detail.get("more", 1) for one in entries)
+
+    wait_for(lambda: told()[1] == 60, 15)
+    assert len(told()[0]) < 20

@@ -1,5 +1,7 @@
 """Versions come and go while requests go on: promotion, canary, shadow, rollback, withdrawal, draining, several workers."""
 
+import asyncio
+import contextlib
 import http.client
 import json
 import os
@@ -14,7 +16,9 @@ from tests.attacks.test_predictions import configured
 from tests.conftest import command, serving
 
 import casemate
-from casemate.core.errors import ConfigError
+from casemate.core.errors import BackendError, ConfigError
+from casemate.serve import server
+from casemate.serve.server import assemble
 
 BODY = json.dumps({"inputs": [{"name": "x", "shape": [1, 30], "datatype": "FP64", "data": [1.0] * 30}]})
 INFER = "/v2/models/wdbc/infer"
@@ -291,3 +295,45 @@ def test_workers_end_together_and_a_taken_port_is_one_clear_message(many, own):
     assert running.process.wait(30) == 0
     assert not any(os.path.exists(f"/proc/{pid}") for pid in team)
     assert list(project.audit.entries())[-1].action == "gateway:stop"
+
+
+def test_a_version_that_could_not_be_loaded_is_told_once_and_tried_again(two, monkeypatch):
+    def away(_):
+        raise BackendError("the catalogue is away")
+
+    project = casemate.open(two)
+    project.models["wdbc@1"].promote()
+    parts = assemble(project)
+    try:
+        project.models["wdbc@2"].promote()
+        releases = project.rollouts.all()
+        with monkeypatch.context() as patch:
+            patch.setattr(parts.shelf, "_endpoint", away)
+            for _ in range(2):
+                asyncio.run(parts.shelf._follow(releases))
+        assert parts.shelf.references == ["wdbc@1"]
+        assert [entry.action for entry in project.audit.entries()].count("model:not-loaded") == 1
+        assert parts.shelf._releases != releases, "it is tried again"
+        asyncio.run(parts.shelf._follow(releases))
+        assert (parts.shelf.references, parts.shelf._releases) == (["wdbc@2"], releases)
+    finally:
+        parts.close()
+
+
+def test_retention_goes_on_after_an_error(monkeypatch):
+    tried = []
+
+    def forget(_):
+        tried.append(len(tried))
+        if len(tried) == 1:
+            raise OSError("the catalogue is away")
+
+    monkeypatch.setattr(server, "forget", forget)
+    monkeypatch.setattr(server, "FORGET_RETRY_SECONDS", 0.01)
+
+    async def for_a_while():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(server._forget(None), 0.5)
+
+    asyncio.run(for_a_while())
+    assert len(tried) == 2
