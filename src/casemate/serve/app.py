@@ -94,8 +94,8 @@ class _Asking:
     trace: str
     shown: OutputsTable
     version: Version
-    counts: bool
-    """Whether the version is judged by it: not by what its caller chose to ask of it."""
+    seen: Statistics
+    """Where it counts for the version; nowhere when the caller chose the version."""
     future: asyncio.Future[Reply] | None = None
     """None for a shadow: nobody waits for its answer."""
 
@@ -151,7 +151,7 @@ class Gateway:
         name, caller, found = "refused", None, None
         try:
             caller = self.guard.authenticate(scope)
-            found = scope["locate"]() if "locate" in scope else self._find(scope["path"])
+            found = self._find(scope["locate"]() if "locate" in scope else scope["path"])
             if found is None:
                 raise NotFound("no such path")
             name = found.route.name
@@ -213,7 +213,8 @@ class Gateway:
             asked = await self._understood(version.endpoint, alias, found, scope, headers, body)
             self.quota.reserve(uid, version.endpoint.name, asked.count)
             model, rows = version.endpoint.name, asked.count
-            reply = await self._asked(_Asking(caller, number, began, _trace(headers), shown, version, found.version is None), alias, asked)
+            seen = version.seen if found.version is None else Statistics()
+            reply = await self._asked(_Asking(caller, number, began, _trace(headers), shown, version, seen), alias, asked)
         finally:
             self.quota.leave(uid, model, rows)
         return bodies.deflated(reply, headers.get(b"accept-encoding", b""))
@@ -288,7 +289,7 @@ class Gateway:
         asking.version.batcher.submit(Job(asked, now, asking, future))
         shadow = self.shelf.served[alias].shadow
         if shadow is not None and not shadow.endpoint.withdrawn and shadow.batcher.waiting < self.table.max_waiting:
-            unheard = _Asking(asking.caller, asking.number, asking.began, asking.trace, asking.shown, shadow, counts=True)
+            unheard = _Asking(asking.caller, asking.number, asking.began, asking.trace, asking.shown, shadow, shadow.seen)
             shadow.batcher.submit(Job(asked, now, unheard, loop.create_future()))
         return await future
 
@@ -310,7 +311,7 @@ class Gateway:
         asking: _Asking = job.context
         code = fault.code if isinstance(fault, Error) else "CM-MODEL"
         self.metrics.count("casemate_failed", endpoint.name, endpoint.version, code)
-        seen = asking.version.seen if asking.counts else Statistics()
+        seen = asking.seen
         if isinstance(fault, RequestError) and fault.http_status < 500:
             seen.refusals += 1
             seen.refused += job.asked.count
@@ -320,7 +321,7 @@ class Gateway:
         self._record(endpoint, job, b"", b"", noticed, code, time.perf_counter() - asking.began, self._refusal(fault))
 
     def _counted(self, endpoint: Endpoint, asking: _Asking, count: int, codes: list[int], noticed: dict[str, int], seconds: float) -> None:
-        seen, metrics = asking.version.seen if asking.counts else Statistics(), self.metrics
+        seen, metrics = asking.seen, self.metrics
         seen.answers += 1
         seen.rows += count
         seen.seconds += seconds

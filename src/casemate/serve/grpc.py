@@ -22,7 +22,6 @@ from casemate.serve.app import Gateway
 from casemate.serve.bodies import Scope
 from casemate.serve.http import MAX_HEAD, Revocations
 from casemate.serve.protocols.oip_grpc import SERVICE, message, parsed
-from casemate.serve.routes import Found, find
 from casemate.serve.types import Reply
 
 HEADERS = ("authorization", "traceparent", "x-request-id")
@@ -172,12 +171,12 @@ async def _no_body() -> dict[str, Any]:
     return {"type": "http.request", "body": b"", "more_body": False}
 
 
-def _located(scope: Scope, call: str, asked: Any) -> Found | None:
-    """The route of a call about a model; what it asks is kept for later."""
+def _located(scope: Scope, call: str, asked: Any) -> str:
+    """The path of a call about a model; what it asks is kept for later."""
     scope["message"] = asked
     name, version = (asked.model_name, asked.model_version) if call == "ModelInfer" else (asked.name, asked.version)
     versions = f"/versions/{quote(version, safe='')}" if version else ""
-    return find(f"/v2/models/{quote(name, safe='')}{versions}{_MODEL_CALLS[call]}") if name else None
+    return f"/v2/models/{quote(name, safe='')}{versions}{_MODEL_CALLS[call]}" if name else ""
 
 
 def _address(peer: str) -> tuple[str, int] | None:

@@ -1,7 +1,7 @@
 """What operators see of every request besides the metrics: one line of JSON in a log, and a span at an OpenTelemetry collector.
 
-Neither holds rows or answers. Both are told after the reply is made, and neither can fail a request: what cannot be written is
-counted as `casemate_untold` and forgotten.
+Neither holds rows or answers. Both are told after the reply is made, and neither can fail a request: lines that cannot be
+written are counted as `casemate_untold` and forgotten, spans are what the SDK makes of them.
 """
 
 import asyncio

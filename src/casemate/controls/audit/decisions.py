@@ -9,7 +9,6 @@ import hashlib
 import os
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -90,17 +89,6 @@ class Prediction(Record, frozen=True, kw_only=True):
     def moment(self) -> datetime.datetime:
         """When it was answered."""
         return datetime.datetime.fromtimestamp(self.time, datetime.UTC)
-
-
-@dataclass(frozen=True)
-class Group:
-    """Predictions that became durable together."""
-
-    index: int
-    """The log entry that commits to them."""
-    predictions: list[tuple[bytes, bytes]]
-    """(salt, prediction as JSON), in the order of the commitments; empty when their time is over."""
-    commitments: bytes
 
 
 def new_writer() -> str:
@@ -206,9 +194,9 @@ class Decisions:
         with self.log.store.reading() as tx:
             over = False
             for row in tx.execute(sa.select(GROUPS).where(*near)).mappings().all():
-                group = self._opened(tx, row)
-                over |= not group.predictions
-                for place, (_, body) in enumerate(group.predictions):
+                predictions = self._opened(tx, row)
+                over |= not predictions
+                for place, (_, body) in enumerate(predictions):
                     prediction = msgspec.json.decode(body, type=Prediction)
                     if prediction.id == identifier and prediction.part != "shadow":
                         self._require_committed(row)
@@ -227,7 +215,7 @@ class Decisions:
                 rows = tx.execute((query if start is None else query.where(GROUPS.c.index < start)).limit(_BATCH)).mappings().all()
                 groups = [self._opened(tx, row) for row in rows]
             for group in groups:
-                for _, body in reversed(group.predictions):
+                for _, body in reversed(group):
                     yield msgspec.json.decode(body, type=Prediction)
                     count -= 1
                     if not count:
@@ -270,9 +258,9 @@ class Decisions:
                 row = rows.get(entry.index)
                 if row is None:
                     raise VerificationError(f"the predictions of log entry {entry.index} are gone", hint="restore a backup")
-                group = self._opened(tx, row)
+                predictions = self._opened(tx, row)
                 _require_told(entry, row)
-                if not group.predictions:
+                if not predictions:
                     gone = max(gone, row["time"])
         return gone
 
@@ -305,7 +293,7 @@ class Decisions:
         start = -1
         while True:
             with self.log.store.transaction() as tx:
-                rows = _after(tx, start)
+                rows = tx.execute(sa.select(GROUPS).where(GROUPS.c.index > start).order_by(GROUPS.c.index).limit(_BATCH)).mappings().all()
                 for row in rows:
                     kinds = {"sealed": PREDICTIONS, "inputs": INPUTS}
                     anew = {name: self._sealed_anew(tx, row["index"], row[name], kind) for name, kind in kinds.items() if row[name] is not None}
@@ -340,14 +328,15 @@ class Decisions:
             tx.execute(OUTCOMES.insert().values(request=identifier, index=index))
         return prediction
 
-    def _opened(self, tx: sa.Connection, row: Any) -> Group:
+    def _opened(self, tx: sa.Connection, row: Any) -> list[tuple[bytes, bytes]]:
+        """(salt, prediction as JSON), in the order of the commitments; empty when their time is over."""
         if row["sealed"] is None:
-            return Group(row["index"], [], row["commitments"])
+            return []
         _, content = self.log.bodies.open(tx, row["index"], row["sealed"], PREDICTIONS)
-        group = Group(row["index"], msgspec.msgpack.decode(content, type=list[tuple[bytes, bytes]]), row["commitments"])
-        if b"".join(commitment(salt, body) for salt, body in group.predictions) != row["commitments"]:
+        predictions = msgspec.msgpack.decode(content, type=list[tuple[bytes, bytes]])
+        if b"".join(commitment(salt, body) for salt, body in predictions) != row["commitments"]:
             raise VerificationError(f"predictions of log entry {row['index']} were changed after they were written", hint="restore a backup")
-        return group
+        return predictions
 
     def _inputs(self, tx: sa.Connection, row: Any, place: int) -> bytes | None:
         if row["inputs"] is None:
@@ -368,8 +357,3 @@ def _require_told(entry: Entry, row: Any) -> None:
     count = len(here) // HASH
     if (told["commitments"], told["writer"], told["first"], told["count"]) != (sha256(here), row["writer"], row["first"], count):
         raise VerificationError(f"log entry {entry.index} does not commit to the predictions beside it", hint="restore a backup")
-
-
-def _after(tx: sa.Connection, index: int) -> list[Any]:
-    """The next rows behind this entry."""
-    return list(tx.execute(sa.select(GROUPS).where(GROUPS.c.index > index).order_by(GROUPS.c.index).limit(_BATCH)).mappings())

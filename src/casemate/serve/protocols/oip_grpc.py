@@ -18,17 +18,24 @@ from casemate.serve.types import Answer, Asked, Headers
 
 PACKAGE, SERVICE = "inference", "inference.GRPCInferenceService"
 _TYPES = descriptor_pb2.FieldDescriptorProto
-_MANY = "repeated "
+_NAMED = {1: ("name", "string"), 2: ("version", "string")}
+_TENSOR = {
+    1: ("name", "string"),
+    2: ("datatype", "string"),
+    3: ("shape", "repeated int64"),
+    4: ("parameters", "map InferParameter"),
+    5: ("contents", "InferTensorContents"),
+}
 _MESSAGES: dict[str, dict[int, tuple[str, str]]] = {
     "ServerLiveRequest": {},
     "ServerLiveResponse": {1: ("live", "bool")},
     "ServerReadyRequest": {},
     "ServerReadyResponse": {1: ("ready", "bool")},
-    "ModelReadyRequest": {1: ("name", "string"), 2: ("version", "string")},
+    "ModelReadyRequest": _NAMED,
     "ModelReadyResponse": {1: ("ready", "bool")},
     "ServerMetadataRequest": {},
     "ServerMetadataResponse": {1: ("name", "string"), 2: ("version", "string"), 3: ("extensions", "repeated string")},
-    "ModelMetadataRequest": {1: ("name", "string"), 2: ("version", "string")},
+    "ModelMetadataRequest": _NAMED,
     "ModelMetadataResponse.TensorMetadata": {1: ("name", "string"), 2: ("datatype", "string"), 3: ("shape", "repeated int64")},
     "ModelMetadataResponse": {
         1: ("name", "string"),
@@ -54,13 +61,7 @@ _MESSAGES: dict[str, dict[int, tuple[str, str]]] = {
         7: ("fp64_contents", "repeated double"),
         8: ("bytes_contents", "repeated bytes"),
     },
-    "ModelInferRequest.InferInputTensor": {
-        1: ("name", "string"),
-        2: ("datatype", "string"),
-        3: ("shape", "repeated int64"),
-        4: ("parameters", "map InferParameter"),
-        5: ("contents", "InferTensorContents"),
-    },
+    "ModelInferRequest.InferInputTensor": _TENSOR,
     "ModelInferRequest.InferRequestedOutputTensor": {1: ("name", "string"), 2: ("parameters", "map InferParameter")},
     "ModelInferRequest": {
         1: ("model_name", "string"),
@@ -71,13 +72,7 @@ _MESSAGES: dict[str, dict[int, tuple[str, str]]] = {
         6: ("outputs", "repeated ModelInferRequest.InferRequestedOutputTensor"),
         7: ("raw_input_contents", "repeated bytes"),
     },
-    "ModelInferResponse.InferOutputTensor": {
-        1: ("name", "string"),
-        2: ("datatype", "string"),
-        3: ("shape", "repeated int64"),
-        4: ("parameters", "map InferParameter"),
-        5: ("contents", "InferTensorContents"),
-    },
+    "ModelInferResponse.InferOutputTensor": _TENSOR,
     "ModelInferResponse": {
         1: ("model_name", "string"),
         2: ("model_version", "string"),
