@@ -63,8 +63,8 @@ def main(root: Path) -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     estimator = module.build()
-    params, _, _ = search(estimator, members.frame, members.codes, None, options.train, root, Quiet())
-    model = SkopsModel(clone(estimator).set_params(**params).fit(members.frame, members.codes))
+    params, _, _ = search(estimator, members.frame, members.target, None, options.train, root, Quiet())
+    model = SkopsModel(clone(estimator).set_params(**params).fit(members.frame, members.target))
     measured = quality.measure(model, schema, holdout, options.assess, options.train.seed)
     sample = members.take(20_000, options.train.seed)
     seed, quiet = options.train.seed, Quiet().progress

@@ -537,7 +537,7 @@ def layers(calls: int = 20_000) -> None:
         asked = oip.read(endpoint, "wdbc", body, None, 100)
         many = np.repeat(asked.rows, 32, axis=0)
         codes, probabilities = endpoint.predict(asked.rows)
-        told = outputs.shown(endpoint.classes, codes.tolist(), probabilities, gateway.table.outputs)
+        told = outputs.shown(endpoint, codes.tolist(), probabilities, gateway.table.outputs)
         alone = {
             "identity: token to caller, remembered, us": (lambda: gateway.guard.authenticate(scope), 1),
             "route: path to door, remembered, us": (lambda: gateway._find(scope["path"]), 1),
@@ -556,7 +556,7 @@ def layers(calls: int = 20_000) -> None:
             "guards, a row of 32, us": (lambda: endpoint.screen(many), 32),
             "model, one row alone, us": (lambda: endpoint.predict(asked.rows), 1),
             "model, a row of 32, us": (lambda: endpoint.predict(many), 32),
-            "outputs that may be seen, us": (lambda: outputs.shown(endpoint.classes, codes.tolist(), probabilities, gateway.table.outputs), 1),
+            "outputs that may be seen, us": (lambda: outputs.shown(endpoint, codes.tolist(), probabilities, gateway.table.outputs), 1),
             "protocol: answer to bytes, us": (lambda: asked.encode(endpoint, Answer(told, {})), 1),
         }
         for layer, (work, rows) in alone.items():

@@ -6,14 +6,15 @@ overrides one value. Secrets are never values here, only references (`env:NAME`,
 >>> from casemate.config import parse
 >>> config = parse('[project]\\nname = "demo"\\nid = "demo-1"\\n[data]\\nsource = "t.csv"\\ntarget = "y"\\n'
 ...                '[train]\\nentry = "train.py:build"\\n')
->>> config.train.metric
-'roc_auc'
+>>> config.train.metric is None
+True
 """
 
 import difflib
 import fnmatch
 import ipaddress
 import json
+import math
 import re
 import tomllib
 from pathlib import Path
@@ -97,7 +98,13 @@ class DataTable(Table, frozen=True, kw_only=True):
     """The table to learn from."""
 
     source: Annotated[str, Meta(description="CSV or Parquet file, relative to the project.")]
-    target: Annotated[str, Meta(description="Column to predict (classification).")]
+    target: Annotated[
+        str | Annotated[list[str], Meta(min_length=1, max_length=100)], Meta(description="Column to predict; several for regression: a list.")
+    ]
+    task: Annotated[
+        Literal["classification", "regression"],
+        Meta(description="`classification`: the target is one of some classes; `regression`: a quantity, or several."),
+    ] = "classification"
     subject: Annotated[str | None, Meta(description="Column that identifies the person; its rows stay on one side of every split.")] = None
     name: Annotated[Name | None, Meta(description="Data set name; default: the project's name.")] = None
     positive: Annotated[str | None, Meta(description="Positive class of a binary target; default: the last one when sorted.")] = None
@@ -117,6 +124,11 @@ class DataTable(Table, frozen=True, kw_only=True):
         str | None,
         Meta(description="Version whose statistics later ones are compared with; default: the first one that was sealed under the pinned schema."),
     ] = None
+
+    @property
+    def targets(self) -> list[str]:
+        """The columns to predict."""
+        return [self.target] if isinstance(self.target, str) else self.target
 
     def column(self, name: str) -> ColumnTable:
         """What is known about a column: its own entry, else the first pattern that matches."""
@@ -170,7 +182,8 @@ class TrainTable(Table, frozen=True, kw_only=True):
     """How the model is made."""
 
     entry: Annotated[
-        str, Meta(description="`FILE.py:FUNCTION` that returns an unfitted scikit-learn classifier.", pattern=r"^[^:]+\.py:[A-Za-z_]\w*$")
+        str,
+        Meta(description="`FILE.py:FUNCTION` that returns an unfitted scikit-learn estimator.", pattern=r"^[^:]+\.py:[A-Za-z_]\w*$"),
     ]
     files: Annotated[list[str], Meta(description="Further code files that the entry imports, relative to the project.")] = []
     model: Annotated[
@@ -194,7 +207,9 @@ class TrainTable(Table, frozen=True, kw_only=True):
         Meta(description="Parameter -> list of values (grid), or `{low, high, log, int}` (Optuna); both may be mixed."),
     ] = {}
     trials: Annotated[Count, Meta(description="Optuna trials when a range is given.")] = 20
-    metric: Annotated[str, Meta(description="scikit-learn scorer that chooses among candidates.")] = "roc_auc"
+    metric: Annotated[
+        str | None, Meta(description="scikit-learn scorer that chooses among candidates; default: `roc_auc`, or `neg_root_mean_squared_error`.")
+    ] = None
     folds: Annotated[int, Meta(description="Cross-validation folds (stratified; grouped by subject).", ge=2, le=50)] = 5
     test_share: Annotated[float, Meta(description="Share of rows held out; the training code never sees them.", gt=0.0, lt=1.0)] = 0.25
     seed: Annotated[int, Meta(description="Seed of splits, search and NumPy.", ge=0, le=2**32 - 1)] = 0
@@ -237,7 +252,7 @@ class BehaviourTable(Table, frozen=True, kw_only=True):
     to: Annotated[list[str] | None, Meta(description="Categories that it is set to, one after the other.")] = None
     expect: Annotated[
         Literal["same", "up", "down"],
-        Meta(description="`same`: the label stays; `up`, `down`: the score of the positive class does not fall, or rise."),
+        Meta(description="`same`: the label stays; `up`, `down`: the score of the positive class, or the quantity, does not fall, or rise."),
     ] = "same"
     tolerate: Annotated[Share, Meta(description="Share of the rows that may break it.")] = 0.0
 
@@ -288,6 +303,9 @@ class RobustnessTable(Table, frozen=True, kw_only=True):
         Literal["deviation", "range"],
         Meta(description="What eps 1 is: a standard deviation of each feature, or its pinned range (images)."),
     ] = "deviation"
+    tolerance: Annotated[
+        float, Meta(description="Regression: how far a prediction may lie from the truth, in deviations of the target, and count as right.", gt=0)
+    ] = 1.0
     decision_rows: Annotated[int, Meta(description="Rows of the attack that sees labels only (HopSkipJump); 0: none.", ge=0)] = 5
     restarts: Annotated[int, Meta(description="Random starts of the gradient attack.", ge=1, le=100)] = 2
     certify_rows: Annotated[
@@ -613,7 +631,7 @@ class Config(Table, frozen=True, kw_only=True):
 
 
 _SHARE: tuple[float, float | None] = (0.0, 1.0)
-QUALITY: dict[str, tuple[float, float | None]] = {
+CLASSIFICATION: dict[str, tuple[float, float | None]] = {
     "accuracy": _SHARE,
     "balanced_accuracy": _SHARE,
     "f1": _SHARE,
@@ -624,8 +642,17 @@ QUALITY: dict[str, tuple[float, float | None]] = {
     "calibration_error": _SHARE,
     "worst_slice_accuracy": _SHARE,
 }
+REGRESSION: dict[str, tuple[float, float | None]] = {
+    "r2": (-math.inf, 1.0),
+    "rmse": (0.0, None),
+    "mae": (0.0, None),
+    "median_absolute_error": (0.0, None),
+    "worst_target_r2": (-math.inf, 1.0),
+    "worst_slice_mae": (0.0, None),
+}
+QUALITY = CLASSIFICATION | REGRESSION
 """Figures of quality with their possible range; `TABLE.FIGURE` names them on one of `[assess] tables`."""
-LESS_IS_BETTER = {"log_loss", "brier", "calibration_error"}
+LESS_IS_BETTER = {"log_loss", "brier", "calibration_error", "rmse", "mae", "median_absolute_error", "worst_slice_mae"}
 """Figures of quality that should be small."""
 AT_EPS = {"robust_accuracy", "certified_accuracy"}
 """Figures that belong to an attack size."""
@@ -642,8 +669,10 @@ FIGURES: dict[str, tuple[float, float | None]] = QUALITY | {
     "epsilon": (0.0, None),
     "demographic_parity_difference": _SHARE,
     "equalized_odds_difference": _SHARE,
-    "cv_gap": (-1.0, 1.0),
-    "nested_cv": (-1.0, 1.0),
+    "mean_prediction_difference": (0.0, None),
+    "absolute_error_difference": (0.0, None),
+    "cv_gap": (-math.inf, None),
+    "nested_cv": (-math.inf, None),
     "shift_auc": _SHARE,
     "behaviour_failures": (0.0, None),
     "rule_violations": (0.0, None),
@@ -655,6 +684,11 @@ FIGURES: dict[str, tuple[float, float | None]] = QUALITY | {
     "influence": (-1.0, 1.0),
 }
 """Every figure that a gate may name, with its possible range."""
+OF_CLASSES = {*CLASSIFICATION, "certified_accuracy", "demographic_parity_difference", "equalized_odds_difference", "inversion_correlation",
+              "memorised_share", "epsilon", "minority_share"}  # fmt: skip
+"""Figures that no regressor has."""
+OF_QUANTITIES = {*REGRESSION, "mean_prediction_difference", "absolute_error_difference"}
+"""Figures that no classifier has."""
 
 
 def load(path: Path, overrides: list[str] | None = None) -> Config:
@@ -756,9 +790,9 @@ def _impossible(config: Config) -> list[str]:
     problems = []
     for name, gate in config.gates.items():
         problems += _bad_gate(name, gate, config)
-    if config.data.target in config.data.columns and config.data.columns[config.data.target].column_class == "identifier":
+    if any(name in config.data.columns and config.data.columns[name].column_class == "identifier" for name in config.data.targets):
         problems.append("[data] the target cannot be an identifier")
-    if config.data.subject == config.data.target:
+    if config.data.subject in config.data.targets:
         problems.append("[data] subject and target are the same column")
     for parameter, space in config.train.search.items():
         problems += _bad_space(parameter, space)
@@ -776,6 +810,10 @@ def _bad_gate(name: str, gate: GateTable, config: Config) -> list[str]:
     if figure not in known:
         return [f"[gates] unknown figure {name!r}{_nearest(figure, known)}"]
     problems = []
+    foreign = OF_CLASSES if config.data.task == "regression" else OF_QUANTITIES
+    if figure in foreign:
+        ours = ", ".join(name for name in (REGRESSION if config.data.task == "regression" else CLASSIFICATION))
+        problems.append(f"[gates] {name}: no figure of {config.data.task}, which has {ours}")
     least, most = known[figure]
     if gate.min is None and gate.max is None and gate.no_worse_than is None:
         problems.append(f"[gates] {name}: give min, max or no_worse_than")
@@ -787,7 +825,7 @@ def _bad_gate(name: str, gate: GateTable, config: Config) -> list[str]:
         problems.append(f"[gates] {name}: eps belongs to {' and '.join(sorted(AT_EPS))} only")
     if gate.eps is None and name in AT_EPS:
         problems.append(f"[gates] {name}: give eps, the attack size in standard deviations")
-    if gate.no_worse_than and (dot or name not in QUALITY or name == "worst_slice_accuracy"):
+    if gate.no_worse_than and (dot or name not in QUALITY or name.startswith("worst_")):
         problems.append(f"[gates] {name}: no_worse_than compares figures of quality on the hold-out only")
     return problems
 
@@ -795,8 +833,14 @@ def _bad_gate(name: str, gate: GateTable, config: Config) -> list[str]:
 def _impossible_data(data: DataTable) -> list[str]:
     problems = []
     for key in ("time", "provenance"):
-        if getattr(data, key) == data.target:
+        if getattr(data, key) in data.targets:
             problems.append(f"[data] {key} and target are the same column")
+    if len(set(data.targets)) < len(data.targets):
+        problems.append("[data] target names a column twice")
+    if data.task == "classification" and len(data.targets) > 1:
+        problems.append('[data] target: several targets need task = "regression"')
+    if data.task == "regression" and data.positive is not None:
+        problems.append("[data] positive: a quantity has no positive class")
     for name, column in data.columns.items():
         if column.min is not None and column.max is not None and column.min > column.max:
             problems.append(f"[data.columns] {name}: min {column.min} is above max {column.max}")
@@ -813,6 +857,8 @@ def _impossible_training(config: Config) -> list[str]:
         problems.append("[train] search: every candidate of a search spends privacy; set the parameters in train.py, or search on public data")
     if config.train.mode == "private" and config.train.nested:
         problems.append("[train] nested: every outer fold would spend privacy")
+    if config.data.task == "regression" and config.train.mode != "plain":
+        problems.append(f"[train] mode: {config.train.mode!r} is for classifiers, [data] task is regression")
     if config.train.model is not None and config.train.mode != "plain":
         problems.append(f"[train] model: an imported model is not trained here, so mode cannot be {config.train.mode!r}")
     for behaviour in config.assess.behaviour:

@@ -26,7 +26,7 @@ from casemate.controls.privacy.budget import Ledger, Limit, Spending, spend
 from casemate.controls.privacy.statistics import Noisy, noisy, require_declared
 from casemate.core.engine import Engine
 from casemate.core.errors import AccessDenied, ConfigError
-from casemate.core.frame import codes_of, features_of
+from casemate.core.frame import features_of, target_of
 from casemate.core.signatures import Signer
 from casemate.core.store import Store
 from casemate.core.types import Quarantined, SealedDataset
@@ -217,10 +217,10 @@ class Dataset:
     def _digests(self, rows: "np.ndarray[Any, Any]") -> list[str]:
         """Keyed digests of rows; nothing of them is shown, so no right to read is needed beyond the caller's."""
         schema = self.record.schema
-        names = [*(column.name for column in schema.features), schema.target]
+        names = [*(column.name for column in schema.features), *schema.targets]
         table = tables.read(self.folder, self.project.provider, self.project.signer.verifier, names)
         key = self.project.identifiers.root(create=True).pseudonyms
-        return row_digests(features_of(table, schema), codes_of(table, schema), key, rows)
+        return row_digests(features_of(table, schema), target_of(table, schema), key, rows)
 
     def noisy(self, column: str, epsilon: float) -> Noisy:
         """A differentially private histogram of a column (and the mean of a number), paid from the data set's budget.

@@ -329,7 +329,7 @@ class Rows:
     @cached_property
     def _table(self) -> pa.Table:
         schema, subject = self.dataset.schema, PSEUDONYM if self.dataset.subject else self.shop.config.data.subject
-        names = [*(column.name for column in schema.features), schema.target]
+        names = [*(column.name for column in schema.features), *schema.targets]
         folder = self.shop.state / "datasets" / self.dataset.name / self.dataset.version
         wanted = names if subject is None or subject in names else [*names, subject]
         table = tables.read(folder, self.shop.keys, self.shop.signer.verifier, wanted)

@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from string import Template
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec import structs
 
 from casemate import config as configuration
 from casemate.config import FILE_NAME, ColumnTable, Config, DataTable
@@ -31,6 +33,12 @@ from casemate.project import CATALOG, STATE, Project
 CLINICAL_NAME = "wdbc"
 PATIENT_VISITS = 1.15
 LEAST_DISTINCT = 0.98
+MANY, MANY_FRACTIONS = 100, 20
+"""Different numbers, and different fractions, from which a target is taken for a quantity."""
+CLASS_GATES = "roc_auc = { min = 0.70 }\nmembership_auc = { max = 0.65 }\n# robust_accuracy = { min = 0.60, eps = 0.1 }"
+CLASS_SEARCH = 'search = { "clf__C" = [0.01, 0.1, 1.0, 10.0] }\nmetric = "roc_auc"'
+REGRESSION_SEARCH = 'search = { "reg__max_leaf_nodes" = [7, 15, 31] }\nmetric = "neg_root_mean_squared_error"'
+QUANTITY_GATES = "r2 = { min = 0.30 }\nmembership_auc = { max = 0.65 }\n# robust_accuracy = { min = 0.60, eps = 0.1 }"
 
 
 @dataclass
@@ -72,8 +80,23 @@ def clinical() -> Plan:
     )
 
 
-def from_table(root: Path, table: Path, target: str, subject: str | None = None, header: list[str] | None = None) -> Plan:
+def from_table(
+    root: Path,
+    table: Path,
+    target: str | list[str],
+    subject: str | None = None,
+    header: list[str] | None = None,
+    task: Literal["classification", "regression"] | None = None,
+) -> Plan:
     """Infer columns and classes of the user's own table, which stays where it is.
+
+    Args:
+        root: the new project's folder.
+        table: CSV or Parquet.
+        target: column to predict, or several quantities.
+        subject: column that identifies a person.
+        header: names for a CSV file without a header line.
+        task: default: regression where the target has many different numbers, or there are several targets.
 
     Raises:
         ConfigError, DataError: the table cannot be read, or has no such target.
@@ -84,19 +107,24 @@ def from_table(root: Path, table: Path, target: str, subject: str | None = None,
     columns: dict[str, ColumnTable] = {}
     place = table.resolve()
     relative = place.relative_to(root.resolve()) if place.is_relative_to(root.resolve()) else place
+    several = not isinstance(target, str)
     while True:
-        options = DataTable(source=str(relative), target=target, subject=subject, header=header, columns=columns)
+        kind = task or ("regression" if several else "classification")
+        options = DataTable(source=str(relative), target=target, task=kind, subject=subject, header=header, columns=columns)
         try:
             content, _ = source.read(table, options)
-            break
+            if task is not None or several or not _is_quantity(content[target]):
+                break
+            task = "regression"
+            notes.append(f"{target!r} has many different numbers, so a regressor is trained (--task classification: a classifier)")
         except source.MixedColumn as error:
             notes.append(f"{error.message}; casemate.toml reads them as missing (coerce = true)")
             columns[error.column] = ColumnTable(type="number", coerce=True)
     for name in content.column_names:
-        if name != target and _identifies(content[name], name):
+        if name not in options.targets and _identifies(content[name], name):
             columns[name] = ColumnTable(column_class="identifier")
             notes.append(f"column {name!r} identifies rows, so it is sealed under its own key and is no feature")
-    options = DataTable(source=str(relative), target=target, subject=subject, header=header, columns=columns)
+    options = structs.replace(options, columns=columns)
     inferred, findings = schema.infer(content, options)
     notes += [finding.message for finding in findings]
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", table.stem).strip("-._")[:48] or "project"
@@ -104,11 +132,22 @@ def from_table(root: Path, table: Path, target: str, subject: str | None = None,
         name=name,
         purpose="unspecified",
         data=options,
-        train="train_table.txt",
-        gates="roc_auc = { min = 0.70 }\nmembership_auc = { max = 0.65 }\n# robust_accuracy = { min = 0.60, eps = 0.1 }",
+        train="train_regression.txt" if options.task == "regression" else "train_table.txt",
+        gates=QUANTITY_GATES if options.task == "regression" else CLASS_GATES,
         inferred=inferred.columns,
         notes=notes,
     )
+
+
+def _is_quantity(values: pa.ChunkedArray) -> bool:
+    """Whether text holds numbers so different that they are no classes."""
+    found = pc.unique(values.drop_null())
+    try:
+        numbers = found.cast(pa.float64())
+    except pa.ArrowInvalid:
+        return False
+    fractions = pc.any(pc.not_equal(numbers, pc.floor(numbers))).as_py()
+    return len(found) > (MANY_FRACTIONS if fractions else MANY)
 
 
 def _identifies(values: pa.ChunkedArray, name: str) -> bool:
@@ -187,7 +226,8 @@ def _in_force(project: Project) -> None:
 
 def _toml(plan: Plan, identifier: str, passphrase: str | None) -> str:
     data = plan.data
-    extra = [f"subject = {json.dumps(data.subject)}"] if data.subject else []
+    extra = ['task = "regression"'] if data.task == "regression" else []
+    extra += [f"subject = {json.dumps(data.subject)}"] if data.subject else []
     if data.header:
         extra.append(f"header = {json.dumps(data.header)}")
     columns = ["[data.columns]"] if data.columns else []
@@ -204,6 +244,7 @@ def _toml(plan: Plan, identifier: str, passphrase: str | None) -> str:
         target=json.dumps(data.target),
         data="\n".join([*extra, ""]) if extra else "",
         columns="\n".join([*columns, ""]),
+        search=REGRESSION_SEARCH if data.task == "regression" else CLASS_SEARCH,
         cap=plan.cap,
         gates=plan.gates,
     ) + (f"\n[keys]\npassphrase = {json.dumps(passphrase)}\n" if passphrase else "")

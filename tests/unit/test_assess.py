@@ -29,7 +29,7 @@ def attacked(model, schema, holdout, members, **options):
 @pytest.mark.parametrize("estimator", [LogisticRegression(), DecisionTreeClassifier(max_depth=5, random_state=0)])
 def test_robust_accuracy_falls_with_eps_and_never_rises(problem, estimator):
     schema, members, holdout = problem
-    result = attacked(estimator.fit(members.frame, members.codes), schema, holdout, members, eps=[0.05, 0.2, 0.8])
+    result = attacked(estimator.fit(members.frame, members.target), schema, holdout, members, eps=[0.05, 0.2, 0.8])
     curve = [result["clean_accuracy"], *(point["robust_accuracy"] for point in result["curve"])]
     assert curve == sorted(curve, reverse=True)
     assert curve[-1] < curve[0] - 0.2
@@ -37,10 +37,10 @@ def test_robust_accuracy_falls_with_eps_and_never_rises(problem, estimator):
 
 def test_the_gradient_attack_reaches_the_exact_worst_case_of_a_linear_model(problem):
     schema, members, holdout = problem
-    model = LogisticRegression().fit(members.frame, members.codes)
+    model = LogisticRegression().fit(members.frame, members.target)
     result = attacked(model, schema, holdout, members, eps=[0.2], attack_rows=400)
     spread = members.frame.std(ddof=0).to_numpy()
-    margin = model.decision_function(holdout.frame) * np.where(holdout.codes == 1, 1, -1)
+    margin = model.decision_function(holdout.frame) * np.where(holdout.target == 1, 1, -1)
     exact = float(np.mean(margin > 0.2 * np.abs(model.coef_[0] * spread).sum()))
     assert result["attacks"] == ["pgd", "search", "hop-skip-jump"]
     assert result["curve"][0]["certified_accuracy"] == pytest.approx(exact, abs=0.1)
@@ -49,7 +49,7 @@ def test_the_gradient_attack_reaches_the_exact_worst_case_of_a_linear_model(prob
 
 def test_an_overconfident_model_is_not_taken_for_a_robust_one(problem):
     schema, members, holdout = problem
-    model = LogisticRegression().fit(members.frame, members.codes)
+    model = LogisticRegression().fit(members.frame, members.target)
     expected = attacked(model, schema, holdout, members, eps=[0.3])["curve"][0]["robust_accuracy"]
     model.coef_, model.intercept_ = model.coef_ * 1e4, model.intercept_ * 1e4
     assert attacked(model, schema, holdout, members, eps=[0.3])["curve"][0]["robust_accuracy"] == pytest.approx(expected, abs=0.011)
@@ -57,13 +57,13 @@ def test_an_overconfident_model_is_not_taken_for_a_robust_one(problem):
 
 def test_trees_are_attacked_without_gradients(problem):
     schema, members, holdout = problem
-    model = DecisionTreeClassifier(random_state=0).fit(members.frame, members.codes)
+    model = DecisionTreeClassifier(random_state=0).fit(members.frame, members.target)
     assert attacked(model, schema, holdout, members)["attacks"][-2:] == ["search", "hop-skip-jump"]
 
 
 def test_no_move_leaves_the_ball_or_the_pinned_range(problem):
     schema, members, holdout = problem
-    model = LogisticRegression().fit(members.frame, members.codes)
+    model = LogisticRegression().fit(members.frame, members.target)
     result = attacked(model, schema, holdout, members, eps=[0.3])
     assert 0 < result["curve"][0]["distance"] <= 0.3 + 1e-9
 
@@ -97,21 +97,21 @@ def test_a_memorising_model_is_caught_by_membership(problem):
 
 def test_membership_needs_rows_on_both_sides(problem):
     _, members, holdout = problem
-    model = SkopsModel(LogisticRegression().fit(members.frame, members.codes))
+    model = SkopsModel(LogisticRegression().fit(members.frame, members.target))
     with pytest.raises(membership.TooFewRows):
-        membership.measure(model, members, Sample(holdout.frame[:5], holdout.codes[:5]), AssessTable(), 0)
+        membership.measure(model, members, Sample(holdout.frame[:5], holdout.target[:5]), AssessTable(), 0)
 
 
 def test_quality_agrees_with_scikit_learn(problem):
     from sklearn.metrics import brier_score_loss, roc_auc_score
 
     schema, members, holdout = problem
-    model = LogisticRegression().fit(members.frame, members.codes)
+    model = LogisticRegression().fit(members.frame, members.target)
     found = quality.measure(SkopsModel(model), schema, holdout, AssessTable(slices=["a"]), 0)
     probability = model.predict_proba(holdout.frame)[:, 1]
-    assert found["metrics"]["roc_auc"]["value"] == pytest.approx(roc_auc_score(holdout.codes, probability))
-    assert found["metrics"]["brier"]["value"] == pytest.approx(brier_score_loss(holdout.codes, probability))
-    assert found["metrics"]["accuracy"]["value"] == pytest.approx(model.score(holdout.frame, holdout.codes))
+    assert found["metrics"]["roc_auc"]["value"] == pytest.approx(roc_auc_score(holdout.target, probability))
+    assert found["metrics"]["brier"]["value"] == pytest.approx(brier_score_loss(holdout.target, probability))
+    assert found["metrics"]["accuracy"]["value"] == pytest.approx(model.score(holdout.frame, holdout.target))
     assert [part["rows"] for part in found["slices"]] == [100] * 4
     worst = min(part["accuracy"] for part in found["slices"])
     assert found["metrics"]["worst_slice_accuracy"]["value"] == worst

@@ -149,11 +149,11 @@ def measured(model, tumours, **options):
 def test_rounding_the_inputs_hides_gradients_and_is_not_called_robust(tumours):
     """Gradient masking: coarse bins leave no slope for small steps, yet the model falls like the smooth one."""
     _, members, _ = tumours
-    smooth = SkopsModel(make_pipeline(StandardScaler(), LogisticRegression()).fit(members.frame, members.codes))
+    smooth = SkopsModel(make_pipeline(StandardScaler(), LogisticRegression()).fit(members.frame, members.target))
     coarse = make_pipeline(
         KBinsDiscretizer(12, encode="ordinal", strategy="quantile", quantile_method="averaged_inverted_cdf"), LogisticRegression(max_iter=2000)
     )
-    masked = SkopsModel(coarse.fit(members.frame, members.codes))
+    masked = SkopsModel(coarse.fit(members.frame, members.target))
     open_, hidden = (measured(model, tumours)["curve"][0] for model in (smooth, masked))
     assert hidden["robust_accuracy"] <= open_["robust_accuracy"] + 0.15
     assert hidden["robust_accuracy"] < hidden["noise_accuracy"] - 0.1
@@ -172,7 +172,7 @@ class Distilled(SkopsModel):
 
 def test_saturated_scores_are_broken_by_the_attack_that_sees_labels_only(tumours):
     _, members, _ = tumours
-    estimator = make_pipeline(StandardScaler(), LogisticRegression()).fit(members.frame, members.codes)
+    estimator = make_pipeline(StandardScaler(), LogisticRegression()).fit(members.frame, members.target)
     found = measured(Distilled(estimator), tumours, decision_rows=60)
     plain = measured(SkopsModel(estimator), tumours)
     assert "hop-skip-jump" in found["attacks"]
@@ -181,14 +181,14 @@ def test_saturated_scores_are_broken_by_the_attack_that_sees_labels_only(tumours
 
 def test_attacks_are_stronger_than_noise_of_the_same_size(tumours):
     _, members, _ = tumours
-    found = measured(SkopsModel(make_pipeline(StandardScaler(), LogisticRegression()).fit(members.frame, members.codes)), tumours)
+    found = measured(SkopsModel(make_pipeline(StandardScaler(), LogisticRegression()).fit(members.frame, members.target)), tumours)
     assert found["curve"][0]["robust_accuracy"] < found["curve"][0]["noise_accuracy"]
 
 
 def test_smoothing_certifies_less_at_larger_radii_and_nothing_beyond_what_the_noise_can_show(tumours):
     schema, members, holdout = tumours
-    model = SkopsModel(make_pipeline(StandardScaler(), LogisticRegression()).fit(members.frame, members.codes))
-    target = aim(model, schema, (holdout.frame[:20], holdout.codes[:20]), members.frame, RobustnessTable())
+    model = SkopsModel(make_pipeline(StandardScaler(), LogisticRegression()).fit(members.frame, members.target))
+    target = aim(model, schema, (holdout.frame[:20], holdout.target[:20]), members.frame, RobustnessTable())
     near, far, beyond = smoothed(target, 0.25, [0.05, 0.3, 5.0], 20, 300, 0)
     assert 1 >= near >= far >= beyond == 0.0
     assert near > 0.5
@@ -197,7 +197,7 @@ def test_smoothing_certifies_less_at_larger_radii_and_nothing_beyond_what_the_no
 def test_a_range_unit_needs_pinned_ranges(tumours):
     schema, members, holdout = tumours
     open_ended = Schema(target="y", classes=["0", "1"], columns=[ColumnSchema(name=c.name, type=c.type, use=c.use) for c in schema.columns])
-    model = SkopsModel(LogisticRegression(max_iter=20, tol=1.0).fit(members.frame, members.codes))
+    model = SkopsModel(LogisticRegression(max_iter=20, tol=1.0).fit(members.frame, members.target))
     found = robustness.measure(model, open_ended, holdout, members, AssessTable(), RobustnessTable(unit="range"), [], 0, lambda *_: None)
     assert "pinned range" in found["inconclusive"]
 

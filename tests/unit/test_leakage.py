@@ -30,7 +30,7 @@ def noisy_rows():
 
 def attacked(estimator, noisy_rows, shadows=8):
     members, others = noisy_rows
-    model = SkopsModel(estimator.fit(members.frame, members.codes))
+    model = SkopsModel(estimator.fit(members.frame, members.target))
     options = AssessTable(shadows=shadows, shadow_rows=500, bootstrap=50)
     return membership.measure(model, members, others, options, 0), lira.measure(model, estimator, members, others, options, 0, lambda *_: None)
 
@@ -58,7 +58,7 @@ def test_lira_sees_more_than_the_threshold_where_rows_are_hard_for_different_rea
 def test_a_private_model_leaks_less_than_its_bound(noisy_rows):
     members, others = noisy_rows
     estimator = PrivateClassifier(epsilon=1.0, delta=1e-4, bounds=(-8.0, 8.0))
-    model = SkopsModel(estimator.fit(members.frame, members.codes).model_)
+    model = SkopsModel(estimator.fit(members.frame, members.target).model_)
     options = AssessTable(shadows=8, shadow_rows=500, bootstrap=50)
     found = lira.measure(model, estimator, members, others, options, 0, lambda *_: None)
     assert found["tpr_at_1_fpr"]["low"] <= np.exp(1.0) * max(found["false_positive_rate"], 0.01) + 1e-4
@@ -67,7 +67,7 @@ def test_a_private_model_leaks_less_than_its_bound(noisy_rows):
 
 def test_too_few_rows_or_shadows_are_no_measurement(noisy_rows):
     members, others = noisy_rows
-    model = SkopsModel(LogisticRegression().fit(members.frame, members.codes))
+    model = SkopsModel(LogisticRegression().fit(members.frame, members.target))
     with pytest.raises(membership.TooFewRows, match="rows a side"):
         lira.measure(model, model.estimator, members.take(10, 0), others, AssessTable(), 0, lambda *_: None)
     with pytest.raises(membership.TooFewRows, match="shadow models"):
@@ -105,17 +105,17 @@ def test_models_that_store_rows_are_named_wherever_they_hide(noisy_rows):
     from sklearn.ensemble import VotingClassifier
 
     hidden = VotingClassifier([("lr", LogisticRegression()), ("knn", make_pipeline(StandardScaler(), KNeighborsClassifier()))], voting="soft")
-    found = memorised.findings(hidden.fit(members.frame, members.codes))
+    found = memorised.findings(hidden.fit(members.frame, members.target))
     assert [finding.id for finding in found] == ["model.stores-rows"]
     assert "KNeighborsClassifier keeps 1000 training rows" in found[0].message
-    assert memorised.findings(LogisticRegression().fit(members.frame, members.codes)) == []
-    assert "SVC keeps" in memorised.findings(SVC().fit(members.frame[:100], members.codes[:100]))[0].message
+    assert memorised.findings(LogisticRegression().fit(members.frame, members.target)) == []
+    assert "SVC keeps" in memorised.findings(SVC().fit(members.frame[:100], members.target[:100]))[0].message
 
 
 def test_near_copies_across_the_split_are_seen(noisy_rows):
     members, others = noisy_rows
     names = list(members.frame.columns)
-    copied = Sample(members.frame[:300] + 1e-9, members.codes[:300])
+    copied = Sample(members.frame[:300] + 1e-9, members.target[:300])
     assert memorised.nearest(members, copied, names)["near_copies"] > 0.9
     assert memorised.nearest(members, others, names)["near_copies"] < 0.05
 

@@ -114,7 +114,7 @@ def test_what_is_noticed_is_refused_only_where_the_project_says_so(reaction):
 
 def test_outputs_show_no_more_than_they_may():
     probabilities = np.array([[0.123456, 0.6, 0.276544]], dtype=np.float32)
-    names = ["a", "b", "c"]
+    names: Any = SimpleNamespace(classes=["a", "b", "c"], regression=False)
     assert outputs.shown(names, [1], probabilities, OutputsTable())["probabilities"] is probabilities
     assert outputs.shown(names, [1], probabilities, outputs.LABEL_ONLY) == {"label": ["b"]}
     top = outputs.shown(names, [1], probabilities, OutputsTable(show="top", top=2, digits=2))

@@ -50,7 +50,10 @@ def run(arguments: Any) -> int:
     project = enter(arguments)
     if arguments.action == "list":
         found = [project.datasets[name].record for name in project.datasets]
-        rows = [[f"{d.name}@{d.version}", d.rows, len(d.schema.features), d.schema.target, sum(d.quarantined.values()), d.excluded] for d in found]
+        rows = [
+            [f"{d.name}@{d.version}", d.rows, len(d.schema.features), ", ".join(d.schema.targets), sum(d.quarantined.values()), d.excluded]
+            for d in found
+        ]
         emit(arguments, found, table(["data set", "rows", "features", "target", "under suspicion", "excluded"], rows))
         return 0
     if arguments.action == "diff":

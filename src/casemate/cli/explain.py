@@ -59,7 +59,7 @@ def run(arguments: Any) -> int:
         rows = [[one.feature, _text(one.value), _text(one.usual), f"{one.change:+.4f}"] for one in found.counted]
         lines += [
             "",
-            f"what counted for row {arguments.row}: change of the probability, were the feature as usual",
+            f"what counted for row {arguments.row}: change of the answer, were the feature as usual",
             table(["feature", "value", "usual", "change"], rows),
         ]
     emit(arguments, msgspec.to_builtins(found), "\n".join(lines))

@@ -10,7 +10,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dir", nargs="?", default=".", help="the project's folder (default: here)")
     parser.add_argument("--example", choices=("clinical",), help="start with a real clinical table")
     parser.add_argument("--table", type=Path, help="your own CSV or Parquet file")
-    parser.add_argument("--target", help="the column to predict")
+    parser.add_argument("--target", action="append", help="the column to predict; give it again for several quantities")
+    parser.add_argument("--task", choices=("classification", "regression"), help="default: by what the target holds")
     parser.add_argument("--subject", help="the column that identifies a person")
     parser.add_argument("--passphrase", metavar="REF", help="put the keys under a passphrase: env:NAME, file:PATH or prompt")
     parser.add_argument("--header", help="comma-separated names for a CSV file without a header line")
@@ -27,7 +28,8 @@ def run(arguments: Any) -> int:
         plan = scaffold.clinical()
     elif arguments.table and arguments.target:
         header = [name.strip() for name in arguments.header.split(",")] if arguments.header else None
-        plan = scaffold.from_table(root, arguments.table, arguments.target, arguments.subject, header)
+        target = arguments.target[0] if len(arguments.target) == 1 else arguments.target
+        plan = scaffold.from_table(root, arguments.table, target, arguments.subject, header, arguments.task)
     else:
         raise ConfigError(
             "say what to start from: --example clinical, or --table FILE --target COLUMN",
@@ -37,7 +39,7 @@ def run(arguments: Any) -> int:
     lines = []
     if plan.inferred:
         rows = [
-            [c.name, c.type, c.column_class, "target" if c.name == plan.data.target else "feature" if c.use else "unused", _limits(c)]
+            [c.name, c.type, c.column_class, "target" if c.name in plan.data.targets else "feature" if c.use else "unused", _limits(c)]
             for c in plan.inferred
         ]
         lines += ["Inferred columns (pinned in schema.toml by the first run):", table(["column", "type", "class", "role", "values"], rows), ""]

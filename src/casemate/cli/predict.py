@@ -36,12 +36,12 @@ def run(arguments: Any) -> int:
     try:
         url = arguments.url or f"https://{options.host}:{options.port}"
         client = Client(url, token, project.keys.folder / "public" / "ca.pem", arguments.certificate)
-        classes = client.classes(model)
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(["label", *(f"p_{name}" for name in classes)])
-        for labels, probabilities in client.predict(model, rows):
-            writer.writerows([label, *(f"{p:.6f}" for p in row)] for label, row in zip(labels, probabilities, strict=True))
+        for number, (names, found) in enumerate(client.predict(model, rows)):
+            if number == 0:
+                writer.writerow(names)
+            writer.writerows([_cell(value, name) for name, value in zip(names, row, strict=True)] for row in found)
     finally:
         revoke()
     if arguments.out:
@@ -50,6 +50,10 @@ def run(arguments: Any) -> int:
     else:
         sys.stdout.write(buffer.getvalue())
     return 0
+
+
+def _cell(value: str | float, name: str) -> str:
+    return f"{value:.6f}" if name.startswith("p_") and isinstance(value, float) else str(value)
 
 
 def _token(reference: str | None, project: Any, model: str) -> tuple[str, Any]:

@@ -86,7 +86,8 @@ def _summary(name: str, record: Any) -> str:
         tried = f"{count} candidates" if count > 1 else "one candidate"
         return f"{hardened}{record.metric} {best:.4f} in cross-validation of {tried}; confined by {', '.join(record.isolation)}"
     if name == "assess":
-        auc = record.metrics.get("roc_auc")
-        text = f"roc_auc {auc.value:.4f} ({auc.low:.4f}–{auc.high:.4f}) on {record.rows} held-out rows" if auc else "not measured"
+        name = "r2" if "r2" in record.metrics else "roc_auc"
+        figure = record.metrics.get(name)
+        text = f"{name} {figure.value:.4f} ({figure.low:.4f}–{figure.high:.4f}) on {record.rows} held-out rows" if figure else "not measured"
         return text + f"; serves {record.serve_format}"
     return f"{record.verdict.outcome}: {record.model}@{record.model_version}" + (" signed" if record.bundle else " kept unsigned")

@@ -4,6 +4,7 @@ A feature frame is a pandas DataFrame: float64 for numbers (missing = NaN), `obj
 (missing = "(missing)"), columns in the schema's order.
 """
 
+import itertools
 import mmap
 from typing import Any
 
@@ -19,6 +20,7 @@ from casemate.core.types import MISSING_CATEGORY, Schema
 Rows = np.ndarray[Any, Any] | dict[str, np.ndarray[Any, Any]]
 """Features of rows as a model server holds them: float64 [n, d], or one array [n] a feature (float64, or `object` holding `str`)."""
 
+ROWS_A_RANGE, MOST_RANGES = 20, 10
 GROUP = "__group__"
 """The column that carries the subject's number beside features and target, where rows are grouped."""
 
@@ -43,6 +45,40 @@ def codes_of(table: pa.Table, schema: Schema) -> np.ndarray[Any, np.dtype[np.int
     return np.asarray(positions.to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
+def target_of(table: pa.Table, schema: Schema) -> np.ndarray[Any, Any]:
+    """What is to be predicted: class numbers int64 [n], or quantities float64 [n, m] in the order of `schema.targets`."""
+    if not schema.regression:
+        return codes_of(table, schema)
+    return np.column_stack([pc.cast(table[name], pa.float64()).to_numpy(zero_copy_only=False) for name in schema.targets])
+
+
+def wanted(target: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The target as scikit-learn takes it: one quantity is [n]."""
+    return target[:, 0] if target.ndim == 2 and target.shape[1] == 1 else target
+
+
+def strata_of(target: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Groups to share out evenly among the sides of a split, int64 [n]: the classes, or ranges of the first quantity with as many rows each."""
+    if target.ndim == 1:
+        return target
+    return np.searchsorted(edges_of(target[:, 0]), target[:, 0], side="left")
+
+
+def edges_of(values: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Upper ends of all ranges but the last, with about as many of `values` [n] in each of them; at most 9, ascending."""
+    ranges = int(np.clip(len(values) // ROWS_A_RANGE, 2, MOST_RANGES))
+    edges = np.unique(np.quantile(values, np.linspace(0, 1, ranges + 1)[1:-1], method="lower"))
+    return np.asarray(edges[edges < values.max()], dtype=np.float64)
+
+
+def range_names(edges: np.ndarray[Any, Any]) -> list[str]:
+    """What the ranges between `edges` are called."""
+    ends = [f"{edge:.4g}" for edge in edges]
+    if not ends:
+        return ["any"]
+    return [f"up to {ends[0]}", *(f"{low} to {high}" for low, high in itertools.pairwise(ends)), f"above {ends[-1]}"]
+
+
 def drawn(total: int, count: int, seed: int) -> np.ndarray[Any, np.dtype[np.int64]]:
     """At most `count` of `total` row numbers, ascending, drawn without replacement; the same for the same seed."""
     if total <= count:
@@ -50,9 +86,10 @@ def drawn(total: int, count: int, seed: int) -> np.ndarray[Any, np.dtype[np.int6
     return np.sort(np.random.default_rng(seed).choice(total, count, replace=False))
 
 
-def row_hashes(frame: pd.DataFrame, codes: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.uint64]]:
-    """A 64-bit hash a row, of every feature and the class."""
+def row_hashes(frame: pd.DataFrame, target: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    """A 64-bit hash a row, of every feature and the class, or the quantities."""
     hashes = pd.util.hash_pandas_object(frame, index=False, categorize=True).to_numpy()
+    codes = target if target.ndim == 1 else pd.util.hash_pandas_object(pd.DataFrame(target), index=False).to_numpy()
     return np.asarray(hashes ^ (codes.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)))
 
 

@@ -1,7 +1,7 @@
 """Model files: skops under our own allow-list, ONNX on one thread; no pickle in any form.
 
 A fitted classifier predicts class numbers 0..k-1. `Model.predict` takes a feature frame (see `core.frame`) and gives
-(labels int64 [n], probabilities float [n, k]).
+(labels int64 [n], probabilities float [n, k]); a regressor has no labels and gives (empty int64 [0], quantities float [n, m]).
 """
 
 import importlib
@@ -23,6 +23,7 @@ PLAIN = "plain.skops"
 FILES = (SKOPS, ONNX, NETWORK, WEIGHTS)
 """Every file that a trained model may consist of."""
 TINY = 1e-300
+NO_LABELS = np.empty(0, dtype=np.int64)
 TORCH_ADAPTER = "sklearn.externals.array_api_compat.torch"
 MAX_SKOPS_UNPACKED = 16 * 2**30
 MAX_SKOPS_SCHEMA = 256 * 2**20
@@ -32,10 +33,24 @@ ALLOWED_TYPES = (
     "collections.OrderedDict",
     "numpy.dtype",
     "sklearn._loss.link.Interval",
+    "sklearn._loss.link.IdentityLink",
+    "sklearn._loss.link.LogLink",
     "sklearn._loss.link.LogitLink",
     "sklearn._loss.link.MultinomialLogit",
     "sklearn._loss.loss.HalfBinomialLoss",
     "sklearn._loss.loss.HalfMultinomialLoss",
+    "sklearn._loss.loss.AbsoluteError",
+    "sklearn._loss.loss.HalfGammaLoss",
+    "sklearn._loss.loss.HalfPoissonLoss",
+    "sklearn._loss.loss.HalfSquaredError",
+    "sklearn._loss.loss.HuberLoss",
+    "sklearn._loss.loss.PinballLoss",
+    "sklearn._loss._loss.CyAbsoluteError",
+    "sklearn._loss._loss.CyHalfGammaLoss",
+    "sklearn._loss._loss.CyHalfPoissonLoss",
+    "sklearn._loss._loss.CyHalfSquaredError",
+    "sklearn._loss._loss.CyHuberLoss",
+    "sklearn._loss._loss.CyPinballLoss",
     "sklearn._loss._loss.CyHalfBinomialLoss",
     "sklearn._loss._loss.CyHalfMultinomialLoss",
     "sklearn.calibration._CalibratedClassifier",
@@ -61,14 +76,14 @@ class Model(Protocol):
     """Predicts."""
 
     def predict(self, frame: pd.DataFrame) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """(labels int64 [n], probabilities [n, k]) for a feature frame."""
+        """(labels int64 [n], probabilities [n, k]) for a feature frame, or (empty, quantities [n, m])."""
 
 
 class Scored(Model, Protocol):
     """Predicts, and shows scores whose largest is the predicted class."""
 
     def scores(self, frame: pd.DataFrame) -> np.ndarray[Any, Any]:
-        """Scores [n, k], without the saturation of probabilities."""
+        """Scores [n, k], without the saturation of probabilities; of a regressor its quantities [n, m]."""
 
 
 class SkopsModel:
@@ -76,9 +91,12 @@ class SkopsModel:
 
     def __init__(self, estimator: Any) -> None:
         self.estimator = estimator
+        self.regression = not hasattr(estimator, "classes_")
 
     def predict(self, frame: pd.DataFrame) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """See `Model.predict`."""
+        if self.regression:
+            return NO_LABELS, np.asarray(self.estimator.predict(frame), dtype=np.float64).reshape(len(frame), -1)
         probabilities = self.estimator.predict_proba(frame)
         return self.estimator.classes_[probabilities.argmax(axis=1)], probabilities
 
@@ -87,6 +105,8 @@ class SkopsModel:
 
         Probabilities of a confident model are 0 and 1 to the last bit, and an attack would see no slope there.
         """
+        if self.regression:
+            return self.predict(frame)[1]
         probabilities = self.estimator.predict_proba(frame)
         if hasattr(self.estimator, "decision_function"):
             decisions = np.asarray(self.estimator.decision_function(frame), dtype=np.float64)
@@ -103,6 +123,7 @@ class OnnxModel:
         self.session = onnx_session(content)
         inputs = self.session.get_inputs()
         self.names = [item.name for item in inputs]
+        self.regression = schema.regression
         self.single = self.names == ["x"]
         kinds = {"tensor(double)": np.float64, "tensor(float)": np.float32, "tensor(string)": object}
         try:
@@ -128,17 +149,23 @@ class OnnxModel:
     def predict_columns(self, columns: dict[str, np.ndarray[Any, Any]]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """The same for one array [n] a feature, where the graph takes them one by one."""
         named = zip(self.names, self.columns, self.kinds, strict=True)
-        labels, probabilities = self.session.run(None, {given: columns[name].astype(kind).reshape(-1, 1) for given, name, kind in named})[:2]
-        return labels, probabilities
+        return self._run({given: columns[name].astype(kind).reshape(-1, 1) for given, name, kind in named})
 
     def scores(self, frame: pd.DataFrame) -> np.ndarray[Any, Any]:
-        """Logarithms of the probabilities, [n, k]."""
+        """Logarithms of the probabilities, [n, k]; quantities as they are."""
+        if self.regression:
+            return self.predict(frame)[1]
         return np.log(np.maximum(np.asarray(self.predict(frame)[1], dtype=np.float64), TINY))
 
     def predict_array(self, array: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """The same for an array [n, d] of `dtype` when all features are numeric."""
-        labels, probabilities = self.session.run(None, {"x": array})[:2]
-        return labels, probabilities
+        return self._run({"x": array})
+
+    def _run(self, inputs: dict[str, np.ndarray[Any, Any]]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        found = self.session.run(None, inputs)
+        if self.regression:
+            return NO_LABELS, np.asarray(found[0], dtype=np.float64).reshape(len(next(iter(inputs.values()))), -1)
+        return found[0], found[1]
 
 
 def onnx_session(content: bytes) -> Any:

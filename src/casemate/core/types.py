@@ -76,18 +76,31 @@ class Schema(Record, frozen=True, kw_only=True):
     """The pinned shape of a table."""
 
     target: str
-    """Column to predict."""
+    """Column to predict, the first one where there are several."""
     classes: list[str]
-    """Target classes as text, in the order of the model's outputs."""
+    """Target classes as text, in the order of the model's outputs; none: the target is a quantity, and the model a regressor."""
     columns: list[ColumnSchema]
     """All columns in the table's order, the target included."""
+    further: list[str] = []
+    """Further columns to predict (regressors only)."""
     version: int = FORMAT
     """Version of this format."""
 
     @property
+    def regression(self) -> bool:
+        """Whether quantities are predicted."""
+        return not self.classes
+
+    @property
+    def targets(self) -> list[str]:
+        """Every column to predict, in the order of the model's outputs."""
+        return [self.target, *self.further]
+
+    @property
     def features(self) -> list[ColumnSchema]:
         """The columns that the estimator sees, in order."""
-        return [column for column in self.columns if column.use and column.name != self.target and column.column_class != "identifier"]
+        targets = self.targets
+        return [column for column in self.columns if column.use and column.name not in targets and column.column_class != "identifier"]
 
     @property
     def categories(self) -> list[ColumnSchema]:
@@ -207,6 +220,8 @@ class Profile(Record, frozen=True, kw_only=True):
     """[d, d]: the squared length of (row - mean) * scale times this is the squared Mahalanobis distance."""
     limit: float
     """The squared distance that all but one in a thousand rows keep to; 0 when it could not be measured."""
+    edges: list[float] = []
+    """Of a regressor: upper ends of the ranges that hold about as many of its answers each, but for the last one; see `frame.edges_of`."""
 
 
 class Assessment(Record, frozen=True, kw_only=True):
@@ -217,7 +232,7 @@ class Assessment(Record, frozen=True, kw_only=True):
     metrics: dict[str, Interval]
     """Quality on the hold-out."""
     calibration: dict[str, list[float]]
-    """Reliability curve: mean predicted probability and observed frequency per bin."""
+    """Reliability curve: mean predicted probability and observed frequency per bin; of a regressor mean quantities."""
     roc: dict[str, list[float]]
     """ROC curve (binary models)."""
     slices: list[dict[str, Any]]
@@ -247,7 +262,7 @@ class Assessment(Record, frozen=True, kw_only=True):
     leakage: dict[str, Any] = {}
     """Privacy attacks beyond the loss threshold: LiRA, attribute inference, inversion, memorised rows."""
     fairness: list[dict[str, Any]] = []
-    """Per protected attribute and group: rows, selection rate, accuracy, true and false positive rate."""
+    """Per protected attribute and group: rows, selection rate, accuracy, true and false positive rate; of a regressor means and error."""
     importance: list[dict[str, Any]] = []
     """Per feature: loss of the metric when it is shuffled, mean and standard deviation."""
     behaviour: list[dict[str, Any]] = []

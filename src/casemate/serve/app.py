@@ -276,7 +276,8 @@ class Gateway:
             plain = bodies.inflated(headers.get(b"content-encoding", b"identity"), body, self.max_body)
             if found.route.name == "infer":
                 return oip.read(endpoint, alias, plain, _length(headers.get(b"inference-header-content-length")), self.table.max_rows)
-            return invocations.read(endpoint, plain, headers.get(b"content-type", b"application/json"), self.table.max_rows)
+            kind, accept = headers.get(b"content-type", b"application/json"), headers.get(b"accept", b"")
+            return invocations.read(endpoint, plain, kind, self.table.max_rows, accept)
 
         small = len(body) < LARGE_BODY and b"content-encoding" not in headers
         return read() if small else await asyncio.to_thread(read)
@@ -298,13 +299,15 @@ class Gateway:
         asking: _Asking = job.context
         if not np.isfinite(probabilities).all():
             raise Unfit("the model has no finite answer for these rows")
-        told = outputs.shown(endpoint.classes, codes, probabilities, asking.shown)
+        told = outputs.shown(endpoint, codes, probabilities, asking.shown)
         headers, body = job.asked.encode(endpoint, Answer(told, noticed))
         now = time.perf_counter()
         seconds = now - asking.began
         self._counted(endpoint, asking, job.asked.count, codes, noticed, now - job.began)
-        labels = struct.pack(f"<{len(codes)}H", *codes)
-        self._record(endpoint, job, labels, probabilities.astype("<f4", copy=False).tobytes(), noticed, "", seconds, Reply(200, headers, body))
+        if endpoint.regression:
+            asking.seen.summed(probabilities[:, 0])
+        labels, recorded = struct.pack(f"<{len(codes)}H", *codes), probabilities.astype(endpoint.wire, copy=False).tobytes()
+        self._record(endpoint, job, labels, recorded, noticed, "", seconds, Reply(200, headers, body))
 
     def failed(self, endpoint: Endpoint, job: Job, fault: Exception, noticed: dict[str, int]) -> None:
         """A guard refused the rows, or the model raised: that is recorded too, before it is told."""

@@ -63,8 +63,11 @@ class Client:
             raise RequestError(f"the gateway answered {reply.status}: {answer[:300].decode(errors='replace')}")
         return msgspec.json.decode(answer)
 
-    def predict(self, model: str, table: pa.Table) -> Iterator[tuple[list[str], list[list[float]]]]:
-        """(labels, probabilities) for batches of `table`, whose columns are text as read by `read_rows`."""
+    def predict(self, model: str, table: pa.Table) -> Iterator[tuple[list[str], list[list[Any]]]]:
+        """(names, rows of values) for batches of `table`, whose columns are text as read by `read_rows`.
+
+        The label and `p_CLASS` for each probability that may be seen, or the quantities under their targets' names.
+        """
         described = self.call("GET", f"/v2/models/{model}")
         absent = [item["name"] for item in described["inputs"] if item["name"] not in table.column_names]
         if absent:
@@ -73,12 +76,7 @@ class Client:
             part = table.slice(start, BATCH)
             inputs = [_tensor(item, part) for item in described["inputs"]]
             outputs = {o["name"]: o for o in self.call("POST", f"/v2/models/{model}/infer", {"inputs": inputs})["outputs"]}
-            flat, width = outputs["probabilities"]["data"], outputs["probabilities"]["shape"][1]
-            yield outputs["label"]["data"], [flat[i : i + width] for i in range(0, len(flat), width)]
-
-    def classes(self, model: str) -> list[str]:
-        """Class names in the order of the probabilities."""
-        return list(self.call("GET", f"/v2/models/{model}")["parameters"]["classes"])
+            yield _named(described["parameters"], outputs, part.num_rows)
 
 
 def read_rows(path: Path, options: DataTable) -> pa.Table:
@@ -99,6 +97,17 @@ def read_rows(path: Path, options: DataTable) -> pa.Table:
     missing = pa.array(options.null_values, pa.string())
     trimmed = {name: pc.utf8_trim_whitespace(table[name]) for name in table.column_names}
     return pa.table({n: pc.if_else(pc.is_in(v, missing), pa.scalar(None, pa.string()), v) for n, v in trimmed.items()})
+
+
+def _named(known: dict[str, Any], outputs: dict[str, Any], count: int) -> tuple[list[str], list[list[Any]]]:
+    names = ["label"] if "label" in outputs else []
+    found = [[label] for label in outputs["label"]["data"]] if names else [[] for _ in range(count)]
+    for output, columns in (("probabilities", [f"p_{name}" for name in known.get("classes", [])]), ("prediction", known.get("targets", []))):
+        if output in outputs:
+            flat, width = outputs[output]["data"], len(columns)
+            names += columns
+            found = [row + flat[place * width : (place + 1) * width] for place, row in enumerate(found)]
+    return names, found
 
 
 def _tensor(item: dict[str, Any], part: pa.Table) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from casemate.config import ServeTable
 from casemate.core import models
-from casemate.core.frame import Rows, part_of
+from casemate.core.frame import Rows, part_of, range_names
 from casemate.core.models import Model, OnnxModel
 from casemate.core.types import Profile, Schema
 from casemate.serve.screen import Screen
@@ -38,7 +38,12 @@ class Endpoint:
         self.reference = f"{card.name}@{card.model_version}"
         self.schema: Schema = card.inputs
         self.features = self.schema.features
-        self.classes = self.schema.classes
+        self.regression = self.schema.regression
+        self._edges = np.array([] if profile is None else profile.edges)
+        self.classes = range_names(self._edges) if self.regression else self.schema.classes
+        """What a row can be said to be: a class, or the range that its first quantity lies in."""
+        self.wire = "<f8" if self.regression else "<f4"
+        """How answers are recorded."""
         self.takes_matrix = not self.schema.categories
         """Whether all features are numeric, so that one tensor [n, d] is enough."""
         self.screen = Screen(self.schema, profile, table.guard)
@@ -80,7 +85,10 @@ class Endpoint:
         return self.slow or self.row_seconds * count > INLINE_SECONDS
 
     def predict(self, rows: Rows) -> tuple[Array, Array]:
-        """(class numbers int64 [n], probabilities float32 [n, k]) for rows in the schema's order."""
+        """(class numbers int64 [n], probabilities float32 [n, k]) for rows in the schema's order.
+
+        Of a regressor: the numbers of the ranges that its first quantity lies in, and quantities float64 [n, m].
+        """
         model = self.model
         if isinstance(model, OnnxModel) and model.single and isinstance(rows, np.ndarray):
             codes, probabilities = model.predict_array(rows if rows.dtype == model.dtype else rows.astype(model.dtype))
@@ -89,6 +97,8 @@ class Endpoint:
             codes, probabilities = model.predict_columns(rows if isinstance(rows, dict) else dict(zip(names, rows.T, strict=True)))
         else:
             codes, probabilities = model.predict(self._frame(rows))
+        if self.regression:
+            return np.searchsorted(self._edges, probabilities[:, 0], side="left"), probabilities
         return np.ravel(codes), np.asarray(probabilities, dtype=np.float32)
 
     def _frame(self, rows: Rows) -> pd.DataFrame:

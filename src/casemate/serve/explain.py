@@ -1,7 +1,7 @@
 """One prediction looked at again: who asked, what was answered, whether the model still answers that bit for bit, and what counted.
 
-What counted: each feature in turn becomes what it usually is, and the probability of the answer is compared (occlusion; Zeiler
-and Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014). It speaks of one feature at a time.
+What counted: each feature in turn becomes what it usually is, and the probability of the answer, or the first quantity, is compared
+(occlusion; Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014). It speaks of one feature at a time.
 """
 
 from dataclasses import dataclass
@@ -27,13 +27,13 @@ MOST_FEATURES = 2000
 
 @dataclass(frozen=True)
 class Counted:
-    """What one feature did to the probability of the answer."""
+    """What one feature did to the probability of the answer, or to the first quantity."""
 
     feature: str
     value: float | str | None
     usual: float | str
     change: float
-    """Probability as answered, less the probability with the usual value."""
+    """As answered, less what it is with the usual value."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Explained:
     time: str
     """ISO 8601."""
     answers: list[tuple[str, float]]
-    """Per row the class and its probability, as recorded."""
+    """Per row the class and its probability, as recorded; of a regressor per row each target and its quantity."""
     outcome: Any | None
     """What really was, per row, if anybody told."""
     replayed: bool | None
@@ -78,14 +78,14 @@ def explain(project: Project, identifier: str, *, body: bytes | None = None, row
         raise ConfigError("these are not the rows of that request", hint="give the body as it was sent, to the last digit")
     profile = msgspec.json.decode(verified.files[PROFILE], type=Profile) if PROFILE in verified.files else None
     codes = np.frombuffer(prediction.labels, "<u2")
-    probabilities = np.frombuffer(prediction.probabilities, "<f4").reshape(len(codes), -1) if len(codes) else np.empty((0, 0), np.float32)
+    probabilities = np.frombuffer(prediction.probabilities, endpoint.wire).reshape(len(codes), -1) if len(codes) else np.empty((0, 0), np.float32)
     if not 0 <= row < max(prediction.rows, 1):
         raise ConfigError(f"the request has {prediction.rows} rows, there is no row {row}", hint="rows are numbered from 0")
     answered = rows is not None and not prediction.refused
     return Explained(
         prediction=prediction,
         time=prediction.moment.isoformat(timespec="milliseconds"),
-        answers=[(endpoint.classes[code], float(probabilities[place, code])) for place, code in enumerate(codes.tolist())],
+        answers=_answers(endpoint, codes, probabilities),
         outcome=project.decisions.outcome(identifier),
         replayed=_same(endpoint, rows, codes, probabilities) if answered and rows is not None else None,
         counted=_counted(endpoint, part_of(rows, row, row + 1), profile, most) if answered and rows is not None else [],
@@ -100,20 +100,27 @@ def _given(endpoint: Endpoint, name: str, body: bytes) -> Rows:
         return invocations.read(endpoint, body, kind, 10**9).rows
 
 
+def _answers(endpoint: Endpoint, codes: Array, probabilities: Array) -> list[tuple[str, float]]:
+    if endpoint.regression:
+        return [(name, float(value)) for row in probabilities for name, value in zip(endpoint.schema.targets, row, strict=True)]
+    return [(endpoint.classes[code], float(probabilities[place, code])) for place, code in enumerate(codes.tolist())]
+
+
 def _same(endpoint: Endpoint, rows: Rows, codes: Array, probabilities: Array) -> bool:
     again, other = endpoint.predict(rows)
-    return again.tolist() == codes.tolist() and other.astype("<f4").tobytes() == probabilities.tobytes()
+    return again.tolist() == codes.tolist() and other.astype(endpoint.wire).tobytes() == probabilities.tobytes()
 
 
 def _counted(endpoint: Endpoint, rows: Rows, profile: Profile | None, most: int) -> list[Counted]:
-    """Per feature how the probability of the class changes when it becomes usual.
+    """Per feature how the probability of the class, or the first quantity, changes when it becomes usual.
 
     Usual is the training mean (without a profile the middle of what the schema allows), or the mean over all other categories.
     """
     if len(endpoint.features) > MOST_FEATURES:
         return []
     codes, probabilities = endpoint.predict(rows)
-    code, told = int(codes[0]), float(probabilities[0, int(codes[0])])
+    code = 0 if endpoint.regression else int(codes[0])
+    told = float(probabilities[0, code])
     middles = [((column.min or 0.0) + (column.max or 0.0)) / 2 for column in endpoint.features if column.type != "category"]
     means = iter(middles if profile is None else profile.mean)
     found = []

@@ -2,34 +2,39 @@
 
 The less a caller sees, the more questions it takes to copy the model or to tell who was in the training data
 (Tramèr et al., Stealing Machine Learning Models via Prediction APIs, USENIX Security 2016).
+
+A regressor's answer is `prediction`, rounded if so configured; where only the label may be seen, the range that it lies in.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from casemate.config import OutputsTable
+from casemate.serve.endpoint import Endpoint
 from casemate.serve.types import Array
 
-NAMES = ("label", "probabilities", "top", "top_probabilities")
+NAMES = ("label", "probabilities", "top", "top_probabilities", "prediction")
 LABEL_ONLY = OutputsTable(show="label")
 
 
-def shown(classes: Sequence[str], codes: list[int], probabilities: Array, table: OutputsTable) -> dict[str, Any]:
+def shown(endpoint: Endpoint, codes: list[int], probabilities: Array, table: OutputsTable) -> dict[str, Any]:
     """The outputs by name.
 
     Args:
-        classes: names of the classes.
+        endpoint: whose answer it is.
         codes: class numbers [n].
-        probabilities: float32 [n, k].
+        probabilities: float32 [n, k], or quantities float64 [n, m].
         table: what may be seen.
     """
+    classes = endpoint.classes
     labels = [classes[code] for code in codes]
     if table.show == "label":
         return {"label": labels}
     if table.digits is not None:
         probabilities = np.round(probabilities, table.digits)
+    if endpoint.regression:
+        return {"prediction": probabilities[:, 0] if probabilities.shape[1] == 1 else probabilities}
     if table.show == "all":
         return {"label": labels, "probabilities": probabilities}
     best = np.argsort(-probabilities, axis=1, kind="stable")[:, : table.top]

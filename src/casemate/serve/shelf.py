@@ -17,6 +17,7 @@ from casemate.project import Project
 from casemate.serve.batch import Batcher, Ears
 from casemate.serve.endpoint import Endpoint
 from casemate.serve.metrics import Metrics
+from casemate.serve.types import Array
 from casemate.stages.release.rollout import Part, Released
 
 LOOK_SECONDS = 0.25
@@ -38,6 +39,25 @@ class Statistics:
     """Their rows."""
     seconds: float = 0.0
     labels: dict[int, int] = field(default_factory=dict)
+    total: float = 0.0
+    """Sum of a regressor's first quantity."""
+    squares: float = 0.0
+    """Sum of its squares."""
+
+    def summed(self, quantity: Array) -> None:
+        """Count a regressor's answers, float64 [n]."""
+        self.total += float(quantity.sum())
+        self.squares += float((quantity**2).sum())
+
+    @property
+    def mean(self) -> float:
+        """Of the first quantity."""
+        return self.total / max(self.rows, 1)
+
+    @property
+    def deviation(self) -> float:
+        """Its standard deviation."""
+        return math.sqrt(max(self.squares / max(self.rows, 1) - self.mean**2, 0.0))
 
 
 class Version:
@@ -266,7 +286,10 @@ class Shelf:
         slow, fast = canary.seconds / canary.answers, live.seconds / live.answers
         if slow > limits.latency * fast:
             return f"an answer takes {slow * 1000:.2f} ms, {fast * 1000:.2f} ms on the live version"
-        for code in {*canary.labels, *live.labels}:
+        moved = abs(canary.mean - live.mean)
+        if moved > limits.drift * live.deviation + 3 * math.hypot(*(one.deviation / math.sqrt(one.rows) for one in (canary, live))):
+            return f"its mean prediction is {canary.mean:.4g}, the live version's {live.mean:.4g}"
+        for code in {*canary.labels, *live.labels} if not live.squares else ():
             here, there = canary.labels.get(code, 0) / canary.rows, live.labels.get(code, 0) / live.rows
             both = (canary.labels.get(code, 0) + live.labels.get(code, 0)) / (canary.rows + live.rows)
             chance = 3 * math.sqrt(both * (1 - both) * (1 / canary.rows + 1 / live.rows))

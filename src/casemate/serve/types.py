@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 Headers = list[tuple[bytes, bytes]]
 JSON: Headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+CSV: Headers = [(b"content-type", b"text/csv; charset=utf-8"), (b"cache-control", b"no-store")]
 BINARY: Headers = [(b"content-type", b"application/octet-stream"), (b"cache-control", b"no-store")]
 
 
@@ -31,7 +32,8 @@ class Answer(NamedTuple):
     """What a model says about rows, as far as this caller is told."""
 
     outputs: dict[str, Any]
-    """By name: `label` (list of class names [n]) and, unless hidden, `probabilities` (float32 [n, k]) or the best of them."""
+    """By name: `label` (list of class names [n]) and, unless hidden, `probabilities` (float32 [n, k]) or the best of them; of a
+    regressor `prediction` (float64 [n], or [n, m])."""
     noticed: dict[str, int]
     """Rows that each guard noticed."""
 

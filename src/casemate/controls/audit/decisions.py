@@ -71,9 +71,9 @@ class Prediction(Record, frozen=True, kw_only=True):
     input: str
     """SHA-256 of the rows as the model saw them (`core.frame.rows_bytes`)."""
     labels: bytes
-    """Class numbers, uint16 little-endian [rows]; empty when refused."""
+    """Class numbers, uint16 little-endian [rows]; of a regressor the ranges of its first quantity; empty when refused."""
     probabilities: bytes
-    """float32 little-endian [rows, classes]; empty when refused."""
+    """float32 little-endian [rows, classes]; of a regressor quantities, float64 [rows, targets]; empty when refused."""
     shown: str
     """What the caller was told of it: `all`, or what `[serve.outputs]` or policy left."""
     guards: dict[str, int]

@@ -3,20 +3,23 @@
 import numpy as np
 import pandas as pd
 
-from casemate.core.attacks.interface import Array, Target
+from casemate.core.attacks.interface import Array, Quantity, Target
 from casemate.core.models import Scored
 from casemate.core.types import Limits, Schema
 
 
-def aim(model: Scored, schema: Schema, rows: tuple[pd.DataFrame, Array], members: pd.DataFrame, limits: Limits) -> Target:
+def aim(
+    model: Scored, schema: Schema, rows: tuple[pd.DataFrame, Array], members: pd.DataFrame, limits: Limits, tolerance: Array | None = None
+) -> Target:
     """The attack surface of some rows.
 
     Args:
         model: what is attacked.
         schema: names the features and their pinned ranges.
-        rows: feature frame [n] and class numbers [n].
+        rows: feature frame [n] and class numbers [n], or quantities [n, t].
         members: rows that deviations are measured on.
         limits: what an attacker can do.
+        tolerance: of quantities, how far an answer may lie from the truth, [t].
     """
     frame, codes = rows
     rules = {column.name: limits.feature(column.name) for column in schema.features}
@@ -34,4 +37,5 @@ def aim(model: Scored, schema: Schema, rows: tuple[pd.DataFrame, Array], members
     budgets = np.array([np.inf if rules[name].budget is None else rules[name].budget for name in names], dtype=np.float64)
     down, up = (np.where(np.array([rules[name].change == other for name in names], dtype=bool), 0.0, budgets) for other in ("up", "down"))
     integer = np.array([rules[name].integer for name in names], dtype=bool)
-    return Target(model, frame, codes, names, spread, low, high, down, up, integer, choices)
+    seen = (model, frame, codes, names, spread, low, high, down, up, integer, choices)
+    return Target(*seen) if tolerance is None else Quantity(*seen, tolerance)

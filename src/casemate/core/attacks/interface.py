@@ -23,6 +23,7 @@ class Target:
     model: Scored
     frame: pd.DataFrame
     codes: Array
+    """Class numbers, [n]."""
     names: list[str]
     """Movable numeric features, [m]."""
     spread: Array
@@ -103,6 +104,23 @@ class Target:
             numbers = np.where(self.integer, np.round(numbers), numbers)
         changed[:, : self.width] = np.clip(numbers, lower, upper)
         return changed
+
+
+@dataclass(frozen=True)
+class Quantity(Target):
+    """A regressor seen so: an answer is right while every quantity lies within `tolerance` of the truth, `codes` float64 [n, t]."""
+
+    tolerance: Array = field(default_factory=lambda: np.ones(1))
+    """Of each quantity, in its own unit, [t]."""
+
+    def margin(self, changed: Array, at: Array) -> Array:
+        """What is left of the tolerance, as a share of it; negative is wrong."""
+        errors = np.abs(self.model.scores(self.rows(changed, at)) - self.codes[at])
+        return np.asarray(1.0 - (errors / self.tolerance).max(axis=1))
+
+    def wrong(self, changed: Array, at: Array) -> Array:
+        """See `Target.wrong`."""
+        return self.margin(changed, at) < 0
 
 
 def margins_of(scores: Array, codes: Array) -> Array:

@@ -2,7 +2,7 @@
 
 JSON: one of `dataframe_split`, `dataframe_records`, `inputs` (rows, or lists by name), `instances` (rows, or records); CSV with or
 without a line of names. Columns are found by name where names are given. The reply holds `predictions` (class names [n]) and,
-unless hidden, `probabilities` [n, k]; `Accept: text/csv` gets one line a row.
+unless hidden, `probabilities` [n, k]; of a regressor `predictions` are quantities, [n] or [n, m]; `Accept: text/csv` gets one line a row.
 Specs: https://mlflow.org/docs/latest/genai/deployment/deploy-model-locally, https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
 """
 
@@ -20,7 +20,7 @@ from casemate.core.frame import Rows
 from casemate.core.types import MISSING_CATEGORY, ColumnSchema
 from casemate.serve.endpoint import Endpoint
 from casemate.serve.protocols.columns import require_features, rows_of
-from casemate.serve.types import JSON, Answer, Array, Asked, Headers
+from casemate.serve.types import CSV, JSON, Answer, Array, Asked, Headers
 
 MOST_FIELD = 64 * 1024
 """Characters of one cell of CSV."""
@@ -33,7 +33,7 @@ class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     inputs: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     instances: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     params: Any = None
-    """Of the caller's making; a classifier has none."""
+    """Of the caller's making; there are none."""
 
 
 class _Split(msgspec.Struct, frozen=True):
@@ -48,8 +48,16 @@ _ROWS = msgspec.json.Decoder(list[Any])
 _ANY = msgspec.json.Decoder()
 
 
-def read(endpoint: Endpoint, body: bytes, content_type: bytes, max_rows: int) -> Asked:
-    """The rows in a body; RequestError when they do not fit the model's inputs."""
+def read(endpoint: Endpoint, body: bytes, content_type: bytes, max_rows: int, accept: bytes = b"") -> Asked:
+    """The rows in a body; RequestError when they do not fit the model's inputs.
+
+    Args:
+        endpoint: the model.
+        body: plain, not compressed.
+        content_type: JSON or CSV.
+        max_rows: that one request may have.
+        accept: what the caller wants back: CSV, else JSON.
+    """
     kind = content_type.partition(b";")[0].strip().lower()
     try:
         if kind == b"text/csv":
@@ -61,13 +69,13 @@ def read(endpoint: Endpoint, body: bytes, content_type: bytes, max_rows: int) ->
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise RequestError(f"the body is not as expected: {error}") from error
     count = len(next(iter(rows.values()))) if isinstance(rows, dict) else len(rows)
-    return Asked(rows, count, encode)
+    return Asked(rows, count, encode_csv if accept.partition(b";")[0].strip().lower() == b"text/csv" else encode)
 
 
 def encode(_endpoint: Endpoint, answer: Answer) -> tuple[Headers, bytes]:
     """(headers, body of the reply)."""
     outputs = answer.outputs
-    reply: dict[str, Any] = {"predictions": outputs["label"]}
+    reply: dict[str, Any] = {"predictions": outputs["prediction"].tolist() if "prediction" in outputs else outputs["label"]}
     if "probabilities" in outputs:
         reply["probabilities"] = outputs["probabilities"].tolist()
     elif "top" in outputs:
@@ -76,6 +84,18 @@ def encode(_endpoint: Endpoint, answer: Answer) -> tuple[Headers, bytes]:
         pairs = zip(names, outputs["top_probabilities"].tolist(), strict=True)
         reply["probabilities"] = [dict(zip(classes, values, strict=True)) for classes, values in pairs]
     return JSON, msgspec.json.encode(reply)
+
+
+def encode_csv(_endpoint: Endpoint, answer: Answer) -> tuple[Headers, bytes]:
+    """(headers, a line a row): the class and its probabilities, or the quantities; no line of names."""
+    outputs = answer.outputs
+    columns: list[Any] = [outputs["label"]] if "label" in outputs else []
+    for name in ("probabilities", "top_probabilities", "prediction"):
+        if name in outputs:
+            columns += np.atleast_2d(outputs[name].T).tolist()
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows(zip(*columns, strict=True))
+    return CSV, buffer.getvalue().encode()
 
 
 def _json(endpoint: Endpoint, body: bytes, max_rows: int) -> Rows:

@@ -2,7 +2,8 @@
 
 Spec: https://github.com/kserve/open-inference-protocol, extension_binary_data of the V2 dialect that Triton speaks. A request
 holds either one numeric tensor [n, d] with the features in the schema's order, or one tensor [n] or [n, 1] a feature by name.
-JSON null, or NaN in bytes, is a missing value. The reply holds `label` (BYTES, class names) and `probabilities` (FP32 [n, k]).
+JSON null, or NaN in bytes, is a missing value. The reply holds `label` (BYTES, class names) and `probabilities` (FP32
+[n, k]), or of a regressor `prediction` (FP64 [n], of several targets [n, m]).
 """
 
 import math
@@ -27,7 +28,7 @@ DTYPES = {
 }  # fmt: skip
 """NumPy's name of each numeric datatype on the wire: little-endian, row by row."""
 MOST_DIMENSIONS, MOST_SIZE = 8, 2**31
-OUTPUTS = ("label", "probabilities")
+OUTPUTS = ("label", "probabilities", "prediction")
 """What is sent to a caller who names no outputs; what is hidden from them is left out."""
 
 
@@ -194,9 +195,9 @@ def encode(endpoint: Endpoint, called: str, answer: Answer, request: InferReques
         if values is None:
             continue
         text = isinstance(values, list)
-        output: dict[str, Any] = {"name": name, "shape": [len(values)] if text else list(values.shape), "datatype": "BYTES" if text else "FP32"}
+        output: dict[str, Any] = {"name": name, "shape": [len(values)] if text else list(values.shape), "datatype": datatype(values)}
         if binary:
-            parts.append(packed(values) if text else values.astype("<f4").tobytes())
+            parts.append(packed(values) if text else values.astype(endpoint.wire).tobytes())
             output["parameters"] = {"binary_data_size": len(parts[-1])}
         else:
             output["data"] = values if text else values.ravel().tolist()
@@ -210,6 +211,11 @@ def encode(endpoint: Endpoint, called: str, answer: Answer, request: InferReques
     if not parts:
         return JSON, told
     return [*BINARY, (b"inference-header-content-length", b"%d" % len(told))], b"".join([told, *parts])
+
+
+def datatype(values: list[str] | Array) -> str:
+    """Of an output."""
+    return "BYTES" if isinstance(values, list) else "FP64" if values.dtype == np.float64 else "FP32"
 
 
 def packed(texts: list[str]) -> bytes:
@@ -234,7 +240,14 @@ def _unpacked(tensor: Tensor, count: int) -> list[str | None]:
 
 
 def metadata(endpoint: Endpoint, name: str, versions: list[str]) -> dict[str, Any]:
-    """The metadata of a model under the name that callers use: one input a feature, two outputs."""
+    """The metadata of a model under the name that callers use: one input a feature; label and probabilities, or the prediction."""
+    targets = endpoint.schema.targets
+    outputs = [
+        {"name": "label", "datatype": "BYTES", "shape": [-1]},
+        {"name": "probabilities", "datatype": "FP32", "shape": [-1, len(endpoint.classes)]},
+    ]
+    if endpoint.regression:
+        outputs = [{"name": "prediction", "datatype": "FP64", "shape": [-1] if len(targets) == 1 else [-1, len(targets)]}]
     return {
         "name": name,
         "versions": versions,
@@ -242,11 +255,8 @@ def metadata(endpoint: Endpoint, name: str, versions: list[str]) -> dict[str, An
         "inputs": [
             {"name": column.name, "datatype": "BYTES" if column.type == "category" else "FP64", "shape": [-1]} for column in endpoint.features
         ],
-        "outputs": [
-            {"name": "label", "datatype": "BYTES", "shape": [-1]},
-            {"name": "probabilities", "datatype": "FP32", "shape": [-1, len(endpoint.schema.classes)]},
-        ],
-        "parameters": {"classes": endpoint.schema.classes, "signer": endpoint.fingerprint},
+        "outputs": outputs,
+        "parameters": ({"targets": targets} if endpoint.regression else {"classes": endpoint.classes}) | {"signer": endpoint.fingerprint},
     }
 
 

@@ -185,11 +185,11 @@ def encode(endpoint: Endpoint, called: str, answer: Answer, request: oip.InferRe
         if values is None:
             continue
         text = isinstance(values, list)
-        output = response.outputs.add(name=name, datatype="BYTES" if text else "FP32", shape=[len(values)] if text else values.shape)
+        output = response.outputs.add(name=name, datatype=oip.datatype(values), shape=[len(values)] if text else values.shape)
         if raw:
-            response.raw_output_contents.append(oip.packed(values) if text else values.astype("<f4", copy=False).tobytes())
+            response.raw_output_contents.append(oip.packed(values) if text else values.astype(endpoint.wire, copy=False).tobytes())
         elif text:
             output.contents.bytes_contents.extend(value.encode() for value in values)
         else:
-            output.contents.fp32_contents.extend(values.ravel())
+            getattr(output.contents, CONTENTS[output.datatype]).extend(values.ravel())
     return [], response.SerializeToString()

@@ -29,10 +29,10 @@ def _one(model: Model, schema: Schema, holdout: Sample, test: BehaviourTable) ->
     wanted = "number" if test.add is not None else "category"
     if known.get(test.feature) != wanted:
         raise BadTest(f"{test.name}: {test.feature!r} is no {wanted} among the features")
-    if test.expect != "same" and len(schema.classes) != 2:
-        raise BadTest(f"{test.name}: up and down are for binary targets")
+    if test.expect != "same" and (len(schema.further) if schema.regression else len(schema.classes) != 2):
+        raise BadTest(f"{test.name}: up and down are for binary targets, or one quantity")
     labels, before = model.predict(holdout.frame)
-    broken = np.zeros(len(holdout.codes), dtype=bool)
+    broken = np.zeros(len(holdout.target), dtype=bool)
     for change in [test.add] if test.to is None else test.to:
         frame = holdout.frame.copy()
         if isinstance(change, str):
@@ -41,9 +41,10 @@ def _one(model: Model, schema: Schema, holdout: Sample, test: BehaviourTable) ->
             frame[test.feature] = frame[test.feature].to_numpy(dtype=np.float64) + float(change or 0.0)
         other, after = model.predict(frame)
         if test.expect == "same":
-            broken |= np.asarray(other).ravel() != np.asarray(labels).ravel()
+            moved = np.abs(np.asarray(after) - np.asarray(before)).max(axis=1)
+            broken |= moved > SLACK if schema.regression else np.asarray(other).ravel() != np.asarray(labels).ravel()
         else:
-            moved = np.asarray(after)[:, 1] - np.asarray(before)[:, 1]
+            moved = np.asarray(after)[:, -1] - np.asarray(before)[:, -1]
             broken |= (moved < -SLACK) if test.expect == "up" else (moved > SLACK)
     count = int(broken.sum())
     return {

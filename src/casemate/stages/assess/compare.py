@@ -10,6 +10,7 @@ from scipy.stats import binomtest
 from casemate.config import AssessTable
 from casemate.core.models import Model
 from casemate.core.types import Interval, Schema
+from casemate.stages.assess import regression
 from casemate.stages.assess.quality import statistics
 from casemate.stages.assess.sample import Sample, checked, interval
 
@@ -21,18 +22,25 @@ class OtherShape(ValueError):
 def measure(
     model: Model, previous: Model, shapes: tuple[Schema, Schema], holdout: Sample, options: AssessTable, seed: int
 ) -> tuple[dict[str, Interval], dict[str, Any]]:
-    """(per figure this model's less the other's with paired interval, McNemar's counts and p-value)."""
+    """(per figure this model's less the other's with paired interval, McNemar's counts and p-value; no counts of regressors)."""
     ours, theirs = ([(column.name, column.type) for column in schema.features] for schema in shapes)
-    if shapes[0].classes != shapes[1].classes or ours != theirs:
+    if shapes[0].classes != shapes[1].classes or shapes[0].targets != shapes[1].targets or ours != theirs:
         raise OtherShape("its features or classes are others")
     labels, probabilities = model.predict(holdout.frame)
     others, other = previous.predict(holdout.frame)
-    arrays = [holdout.codes, labels.ravel(), checked(probabilities), others.ravel(), checked(other)]
+    if shapes[0].regression:
+        pair = [holdout.target, checked(probabilities), checked(other)]
+        better = {
+            name: interval(lambda y, f, g, of=statistic: of(y, f) - of(y, g), pair, options.bootstrap, seed)
+            for name, statistic in regression.statistics().items()
+        }
+        return better, {}
+    arrays = [holdout.target, labels.ravel(), checked(probabilities), others.ravel(), checked(other)]
     found = {
         name: interval(lambda y, c, p, d, q, of=statistic: of(y, c, p) - of(y, d, q), arrays, options.bootstrap, seed)
         for name, statistic in statistics(len(shapes[0].classes)).items()
     }
-    right, before = labels.ravel() == holdout.codes, others.ravel() == holdout.codes
+    right, before = labels.ravel() == holdout.target, others.ravel() == holdout.target
     gained, lost = int((right & ~before).sum()), int((~right & before).sum())
     p = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
     return found, {"gained": gained, "lost": lost, "p": p}

@@ -2,6 +2,9 @@
 
 Demographic parity difference and equalized odds difference (Hardt, Price, Srebro, Equality of Opportunity, NeurIPS 2016),
 as fairlearn defines them, for binary targets; groups below `LEAST_ROWS` are shown and not judged.
+
+Of quantities: the largest differences between two groups of the mean prediction, and of the mean absolute error (Agarwal, Dudík,
+Wu, Fair Regression, ICML 2019, ask for the same of the whole distribution and of the loss), in deviations of the target.
 """
 
 from typing import Any
@@ -10,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from casemate.core.types import Interval, Schema
-from casemate.stages.assess.sample import Sample, interval
+from casemate.stages.assess.sample import Sample, interval, spread_of
 
 LEAST_ROWS = 20
 Array = np.ndarray[Any, Any]
@@ -21,24 +24,28 @@ class NoGroups(ValueError):
 
 
 def measure(
-    labels: Array, holdout: Sample, schema: Schema, protected: list[str], most: int, seed: int
+    found: tuple[Array, Array], holdout: Sample, schema: Schema, protected: list[str], most: int, seed: int
 ) -> tuple[dict[str, Interval], list[dict[str, Any]]]:
     """(figures, groups): the largest difference over the protected attributes, and every group's rates."""
-    if len(schema.classes) != 2:
-        raise NoGroups("fairness is measured for binary targets")
+    if not schema.regression and len(schema.classes) != 2:
+        raise NoGroups("fairness is measured for binary targets, and quantities")
+    unit = spread_of(holdout.target) if schema.regression else 1.0
+    labels, truth = (found[1] / unit, holdout.target / unit) if schema.regression else (np.ravel(found[0]), holdout.target)
+    wanted = OF_QUANTITIES if schema.regression else OF_CLASSES
     groups: list[dict[str, Any]] = []
     figures: dict[str, Interval] = {}
     for name in protected:
         values = _values(holdout.frame[name], schema.column(name).type)
         kinds, places = np.unique(values, return_inverse=True)
         counts = np.bincount(places)
-        groups += [_group(name, str(kind), labels[places == at], holdout.codes[places == at]) for at, kind in enumerate(kinds)]
+        tell = _quantities if schema.regression else _group
+        groups += [tell(name, str(kind), labels[places == at], truth[places == at]) for at, kind in enumerate(kinds)]
         judged = np.flatnonzero(counts >= LEAST_ROWS)
         if len(judged) < 2:
             continue
         keep = np.isin(places, judged)
-        arrays = [places[keep], np.asarray(labels)[keep], holdout.codes[keep]]
-        for figure, statistic in (("demographic_parity_difference", demographic_parity), ("equalized_odds_difference", equalized_odds)):
+        arrays = [places[keep], labels[keep], truth[keep]]
+        for figure, statistic in wanted.items():
             value = interval(statistic, arrays, most, seed)
             if figure not in figures or value.value > figures[figure].value:
                 figures[figure] = value
@@ -57,6 +64,20 @@ def equalized_odds(places: Array, labels: Array, codes: Array) -> float:
     return max(_spread(places[codes == code], labels[codes == code] == 1) for code in (0, 1))
 
 
+def mean_prediction(places: Array, found: Array, _truth: Array) -> float:
+    """Largest difference of the mean prediction between two groups, over the quantities."""
+    return max(_spread(places, quantity) for quantity in found.T)
+
+
+def absolute_error(places: Array, found: Array, truth: Array) -> float:
+    """Largest difference of the mean absolute error between two groups, over the quantities."""
+    return max(_spread(places, error) for error in np.abs(found - truth).T)
+
+
+OF_CLASSES = {"demographic_parity_difference": demographic_parity, "equalized_odds_difference": equalized_odds}
+OF_QUANTITIES = {"mean_prediction_difference": mean_prediction, "absolute_error_difference": absolute_error}
+
+
 def _spread(places: Array, chosen: Array) -> float:
     counts = np.bincount(places)
     rates = np.bincount(places, chosen.astype(float))[counts > 0] / counts[counts > 0]
@@ -67,6 +88,12 @@ def _values(column: pd.Series, kind: str) -> Array:
     if kind == "number":
         column = pd.qcut(column, 4, duplicates="drop").astype(str)
     return np.asarray(column.astype(str))
+
+
+def _quantities(name: str, value: str, found: Array, truth: Array) -> dict[str, Any]:
+    """In deviations of the target."""
+    told = {"mean_prediction": float(found.mean()), "mean_observed": float(truth.mean()), "mean_absolute_error": float(np.abs(found - truth).mean())}
+    return {"column": name, "value": value, "rows": len(truth), **told}
 
 
 def _group(name: str, value: str, labels: Array, codes: Array) -> dict[str, Any]:

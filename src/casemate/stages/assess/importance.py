@@ -1,6 +1,7 @@
 """How much each feature matters: what the model loses when the feature's values are shuffled on the hold-out.
 
-Source: Breiman, Random Forests (2001), through scikit-learn's permutation_importance; the score is the negative log loss.
+Source: Breiman, Random Forests (2001), through scikit-learn's permutation_importance; the score is the negative log loss,
+or of a regressor the negative squared error in variances of the target.
 """
 
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 from sklearn.inspection import permutation_importance
 
 from casemate.core.models import Model
-from casemate.stages.assess.sample import Sample
+from casemate.stages.assess.sample import Sample, sureness
 
 ROWS = 1_000
 REPEATS = 3
@@ -30,9 +31,11 @@ class _Scorer:
     def fit(self, *_: Any) -> "_Scorer":
         return self
 
-    def __call__(self, _: Any, frame: Any, codes: Any) -> float:
-        probabilities = np.asarray(self.model.predict(frame)[1], dtype=np.float64)
-        return float(np.mean(np.log(np.maximum(probabilities[np.arange(len(codes)), codes], FLOOR))))
+    def __call__(self, _: Any, frame: Any, target: Any) -> float:
+        found = np.asarray(self.model.predict(frame)[1], dtype=np.float64)
+        if target.ndim == 2:
+            return float(np.mean(sureness(found, target)))
+        return float(np.mean(np.log(np.maximum(sureness(found, target), FLOOR))))
 
 
 def measure(model: Model, holdout: Sample, seed: int) -> list[dict[str, Any]]:
@@ -41,6 +44,6 @@ def measure(model: Model, holdout: Sample, seed: int) -> list[dict[str, Any]]:
         raise TooMany(f"{holdout.frame.shape[1]} features are not shuffled one by one (at most {MOST_FEATURES})")
     sample = holdout.take(ROWS, seed)
     scorer = _Scorer(model)
-    found = permutation_importance(scorer, sample.frame, sample.codes, scoring=scorer, n_repeats=REPEATS, random_state=seed)
+    found = permutation_importance(scorer, sample.frame, sample.target, scoring=scorer, n_repeats=REPEATS, random_state=seed)
     rows = zip(sample.frame.columns, found.importances_mean, found.importances_std, strict=True)
     return sorted(({"feature": name, "mean": float(mean), "std": float(std)} for name, mean, std in rows), key=lambda row: -row["mean"])

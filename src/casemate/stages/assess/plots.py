@@ -26,7 +26,16 @@ def draw(assessment: Assessment) -> dict[str, bytes]:
         )
         axes.legend(loc="lower right", frameon=False)
         figures["roc"] = figure
-    if assessment.calibration:
+    if assessment.calibration and "mae" in assessment.metrics:
+        error = assessment.metrics["mae"]
+        figure, axes = _axes("Predicted and observed on the hold-out, in tenths of the rows", "mean prediction", "mean observed")
+        ends = [min(assessment.calibration["predicted"]), max(assessment.calibration["predicted"])]
+        axes.plot(ends, ends, "--", color=INK, linewidth=1)
+        label = f"mean absolute error {error.value:.4g}"
+        axes.plot(assessment.calibration["predicted"], assessment.calibration["observed"], "o-", color=ACCENT, label=label)
+        axes.legend(loc="upper left", frameon=False)
+        figures["predicted"] = figure
+    elif assessment.calibration:
         error = assessment.metrics["calibration_error"]
         figure, axes = _axes("Calibration on the hold-out", "predicted probability", "observed frequency")
         axes.plot([0, 1], [0, 1], "--", color=INK, linewidth=1)

@@ -5,18 +5,16 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import pandas as pd
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score, roc_curve
 from sklearn.preprocessing import label_binarize
 
 from casemate.config import AssessTable
 from casemate.core.models import Model
 from casemate.core.types import Schema
-from casemate.stages.assess.sample import Sample, auc, checked, interval, share
+from casemate.stages.assess import regression
+from casemate.stages.assess.sample import LEAST_SLICE_ROWS, Sample, auc, checked, interval, share, sliced
 
 BINS = 10
-MAX_SLICE_VALUES = 12
-LEAST_SLICE_ROWS = 20
 ROC_POINTS = 200
 Array = np.ndarray[Any, Any]
 
@@ -25,7 +23,9 @@ def measure(model: Model, schema: Schema, holdout: Sample, options: AssessTable,
     """`metrics`, `calibration`, `roc`, `slices` for the hold-out."""
     labels, probabilities = model.predict(holdout.frame)
     checked(probabilities)
-    codes, classes = holdout.codes, len(schema.classes)
+    if schema.regression:
+        return regression.measure(schema, holdout, probabilities, options, seed)
+    codes, classes = holdout.target, len(schema.classes)
     metrics = {name: interval(statistic, [codes, labels, probabilities], options.bootstrap, seed) for name, statistic in statistics(classes).items()}
     slices = _slices(schema, holdout, labels, options.slices)
     rated = [part for part in slices if part["rows"] >= LEAST_SLICE_ROWS]
@@ -120,24 +120,18 @@ def _roc(codes: Array, probabilities: Array) -> dict[str, list[float]]:
 
 
 def _slices(schema: Schema, holdout: Sample, labels: Array, wanted: list[str]) -> list[dict[str, Any]]:
-    names = wanted or [c.name for c in schema.categories if len(c.categories or []) <= MAX_SLICE_VALUES]
     found = []
-    for name in names:
-        values = holdout.frame[name]
-        if schema.column(name).type == "number":
-            values = pd.qcut(values, 4, duplicates="drop").astype(str)
-        for value, rows in pd.Series(np.arange(len(values))).groupby(values.to_numpy(), observed=True):
-            at = rows.to_numpy()
-            right = share(int(np.sum(labels[at] == holdout.codes[at])), len(at))
-            found.append(
-                {
-                    "column": name,
-                    "value": str(value),
-                    "rows": len(at),
-                    "accuracy": right.value,
-                    "low": right.low,
-                    "high": right.high,
-                    "positive_rate": float(np.mean(labels[at] == 1)) if len(schema.classes) == 2 else None,
-                }
-            )
+    for name, value, at in sliced(schema, holdout, wanted):
+        right = share(int(np.sum(labels[at] == holdout.target[at])), len(at))
+        found.append(
+            {
+                "column": name,
+                "value": value,
+                "rows": len(at),
+                "accuracy": right.value,
+                "low": right.low,
+                "high": right.high,
+                "positive_rate": float(np.mean(labels[at] == 1)) if len(schema.classes) == 2 else None,
+            }
+        )
     return found

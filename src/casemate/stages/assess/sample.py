@@ -1,6 +1,6 @@
 """Rows with their classes, and the bootstrap that every interval uses."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,36 +8,75 @@ import numpy as np
 import pandas as pd
 
 from casemate.core.frame import drawn
-from casemate.core.types import Interval
+from casemate.core.types import Interval, Schema
 
 WORK = 2_000_000
 LEAST = 30
+MAX_SLICE_VALUES = 12
+LEAST_SLICE_ROWS = 20
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Feature frame [n] and class numbers [n]."""
+    """Feature frame [n], and what is to be predicted: class numbers int64 [n], or quantities float64 [n, m]."""
 
     frame: pd.DataFrame
-    codes: np.ndarray[Any, np.dtype[np.int64]]
+    target: np.ndarray[Any, Any]
 
     def take(self, count: int, seed: int) -> "Sample":
         """At most `count` rows, stratified by nothing, drawn without replacement."""
-        if len(self.codes) <= count:
+        if len(self.target) <= count:
             return self
-        rows = drawn(len(self.codes), count, seed)
-        return Sample(self.frame.iloc[rows], self.codes[rows])
+        rows = drawn(len(self.target), count, seed)
+        return Sample(self.frame.iloc[rows], self.target[rows])
+
+
+def sliced(schema: Schema, holdout: Sample, wanted: list[str]) -> Iterator[tuple[str, str, np.ndarray[Any, Any]]]:
+    """(column, value, row numbers) of every slice; numbers are cut at quartiles. Default: categories with few values."""
+    for name in wanted or [c.name for c in schema.categories if len(c.categories or []) <= MAX_SLICE_VALUES]:
+        values = holdout.frame[name]
+        if schema.column(name).type == "number":
+            values = pd.qcut(values, 4, duplicates="drop").astype(str)
+        for value, rows in pd.Series(np.arange(len(values))).groupby(values.to_numpy(), observed=True):
+            yield name, str(value), rows.to_numpy()
 
 
 class NotANumber(ValueError):
     """The model gives probabilities that are no numbers, so no figure means anything."""
 
 
+class OfClasses(ValueError):
+    """This is measured of classifiers only."""
+
+
 def checked(probabilities: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """The probabilities, if all are finite."""
+    """The probabilities or quantities, if all are finite."""
     if not np.isfinite(probabilities).all():
         raise NotANumber("the model gives probabilities that are no numbers; it may not take missing values")
     return probabilities
+
+
+def spread_of(target: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Standard deviation of each quantity, [m]; 1 where all rows are alike."""
+    deviation = np.std(target, axis=0)
+    return np.where(deviation > 0, deviation, 1.0)
+
+
+def sureness(found: np.ndarray[Any, Any], target: np.ndarray[Any, Any], spread: np.ndarray[Any, Any] | None = None) -> np.ndarray[Any, Any]:
+    """How well each row is told, larger is better, [n].
+
+    Args:
+        found: probabilities [n, k], or quantities [n, m].
+        target: class numbers [n], or quantities [n, m].
+        spread: unit of each quantity [m]; default: the deviation of `target`.
+
+    Returns:
+        The probability of the true class, or the squared error in those units, averaged over the quantities, negative.
+    """
+    if target.ndim == 1:
+        return np.asarray(found[np.arange(len(target)), target])
+    unit = spread_of(target) if spread is None else spread
+    return -np.asarray((((found - target) / unit) ** 2).mean(axis=1))
 
 
 def auc(positive: np.ndarray[Any, Any], score: np.ndarray[Any, Any]) -> float:

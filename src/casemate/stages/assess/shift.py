@@ -1,7 +1,8 @@
 """Is the hold-out like what was trained on, and is the model as good there as cross-validation promised.
 
 `shift_auc`: how well a classifier tells hold-out rows from training rows (0.5: not at all); Lopez-Paz and Oquab,
-Revisiting Classifier Two-Sample Tests (ICLR 2017). `cv_gap`: mean cross-validation score less the hold-out's figure.
+Revisiting Classifier Two-Sample Tests (ICLR 2017). `cv_gap`: mean cross-validation score less the hold-out's figure; of errors in the
+unit of the target a share of that score.
 """
 
 from typing import Any
@@ -20,7 +21,17 @@ ROWS = 5_000
 LEAST_ROWS = 20
 GAP = 0.05
 """A gap whose whole interval lies above this is a finding that blocks."""
-SCORERS = {"roc_auc": "roc_auc", "roc_auc_ovr": "roc_auc", "neg_log_loss": "log_loss", "neg_brier_score": "brier"}
+SCORERS = {
+    "roc_auc": "roc_auc",
+    "roc_auc_ovr": "roc_auc",
+    "neg_log_loss": "log_loss",
+    "neg_brier_score": "brier",
+    "neg_root_mean_squared_error": "rmse",
+    "neg_mean_absolute_error": "mae",
+    "neg_median_absolute_error": "median_absolute_error",
+}
+IN_UNITS = {"rmse", "mae", "median_absolute_error"}
+"""Figures in the unit of the target: their gap is a share of what cross-validation promised."""
 
 
 class TooFew(ValueError):
@@ -29,7 +40,7 @@ class TooFew(ValueError):
 
 def shift_auc(members: Sample, holdout: Sample, schema: Schema, most: int, seed: int) -> Interval:
     """AUC with interval of telling hold-out rows from training rows, out of fold."""
-    count = min(len(members.codes), len(holdout.codes), ROWS)
+    count = min(len(members.target), len(holdout.target), ROWS)
     if count < LEAST_ROWS:
         raise TooFew(f"{count} rows a side, at least {LEAST_ROWS} are needed")
     frame = numeric(pd.concat([members.take(count, seed).frame, holdout.take(count, seed).frame], ignore_index=True), schema)
@@ -49,8 +60,9 @@ def cv_gap(scores: list[float], metric: str, metrics: dict[str, Any]) -> Interva
     sign = -1.0 if metric.startswith("neg_") else 1.0
     expected = float(np.mean(scores)) * sign
     found = metrics[name]
-    ends = sorted(sign * (expected - found[end]) for end in ("low", "high"))
-    return Interval(value=sign * (expected - found["value"]), low=ends[0], high=ends[1])
+    unit = abs(expected) or 1.0 if name in IN_UNITS else 1.0
+    ends = sorted(sign * (expected - found[end]) / unit for end in ("low", "high"))
+    return Interval(value=sign * (expected - found["value"]) / unit, low=ends[0], high=ends[1])
 
 
 def findings(gap: Interval | None) -> list[Finding]:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from sklearn.covariance import LedoitWolf
 
+from casemate.core.frame import edges_of
 from casemate.core.types import Profile, Schema
 
 MOST_FEATURES = 200
@@ -14,11 +15,17 @@ LEAST_ROWS = 100
 SHARE = 0.999
 
 
-def measure(members: pd.DataFrame, holdout: pd.DataFrame, schema: Schema) -> Profile | None:
+def measure(members: pd.DataFrame, holdout: pd.DataFrame, schema: Schema, quantities: np.ndarray[Any, Any] | None = None) -> Profile | None:
     """The profile of training rows with a limit that all but one in a thousand of training and hold-out rows keep to.
 
     Shrunk covariance: Ledoit and Wolf, A well-conditioned estimator for large-dimensional covariance matrices, 2004. None when
     there are no numbers or fewer than `LEAST_ROWS` rows.
+
+    Args:
+        members: training rows.
+        holdout: rows that training never saw.
+        schema: names the features.
+        quantities: what a regressor says of the training rows, [n].
     """
     names = [column.name for column in schema.features if column.type != "category"]
     if not names or len(members) < LEAST_ROWS:
@@ -39,4 +46,5 @@ def measure(members: pd.DataFrame, holdout: pd.DataFrame, schema: Schema) -> Pro
         whiten = np.linalg.cholesky(np.linalg.inv(LedoitWolf(assume_centered=True).fit(scaled(clipped)).covariance_ + 1e-9 * np.eye(len(names))))
     rows = np.vstack([scaled(known), scaled(other)])
     distances = ((rows @ whiten if len(whiten) else rows) ** 2).sum(axis=1)
-    return Profile(mean=mean.tolist(), scale=scale.tolist(), whiten=whiten.tolist(), limit=float(np.quantile(distances, SHARE)))
+    edges = [] if quantities is None else edges_of(quantities).tolist()
+    return Profile(mean=mean.tolist(), scale=scale.tolist(), whiten=whiten.tolist(), limit=float(np.quantile(distances, SHARE)), edges=edges)

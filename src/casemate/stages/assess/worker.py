@@ -14,12 +14,12 @@ from sklearn import config_context
 
 from casemate.config import AssessTable, RobustnessTable
 from casemate.core import models
-from casemate.core.frame import codes_of, features_of, open_table
+from casemate.core.frame import features_of, open_table, target_of
 from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.types import Assessment, Finding, Interval, Schema
 from casemate.stages.assess import behaviour, compare, fairness, importance, parity, quality, robustness, shift, usual
 from casemate.stages.assess.leakage import attribute, inversion, lira, membership, memorised
-from casemate.stages.assess.sample import Sample, share
+from casemate.stages.assess.sample import OfClasses, Sample, share
 
 models.skops_io()  # same
 PREVIOUS = "previous"
@@ -65,7 +65,7 @@ class Work:
     @cached_property
     def samples(self) -> list[Sample]:
         """Hold-out, members and the further tables."""
-        return [Sample(features_of(table, self.schema), codes_of(table, self.schema)) for table in map(open_table, self.job["tables"])]
+        return [Sample(features_of(table, self.schema), target_of(table, self.schema)) for table in map(open_table, self.job["tables"])]
 
     @property
     def holdout(self) -> Sample:
@@ -106,10 +106,11 @@ def measure_tables(work: Work) -> None:
         told = quality.measure(work.model, work.schema, sample, work.options, work.seed)
         kept = finite(work, f"table {name}", told["metrics"], "this table")
         work.figures |= {f"{name}.{figure}": msgspec.convert(value, Interval) for figure, value in kept.items()}
-        found[name] = {"rows": len(sample.codes), "metrics": kept}
-        ours, theirs = work.found.get("metrics", {}).get("roc_auc"), kept.get("roc_auc")
+        found[name] = {"rows": len(sample.target), "metrics": kept}
+        figure = "r2" if work.schema.regression else "roc_auc"
+        ours, theirs = work.found.get("metrics", {}).get(figure), kept.get(figure)
         if ours and theirs and theirs["high"] < ours["low"] - shift.GAP:
-            text = f"on table {name} roc_auc is {theirs['value']:.3f}, on the hold-out {ours['value']:.3f}: the model does not carry over"
+            text = f"on table {name} {figure} is {theirs['value']:.3f}, on the hold-out {ours['value']:.3f}: the model does not carry over"
             work.findings.append(Finding(id="assess.foreign", severity="high", confidence="high", message=text))
     work.found["tables"] = found
 
@@ -130,8 +131,8 @@ def measure_fairness(work: Work) -> None:
     """By protected attribute."""
     if not work.job["protected"]:
         raise fairness.NoGroups("no column is declared as protected")
-    labels = np.asarray(work.model.predict(work.holdout.frame)[0]).ravel()
-    figures, groups = fairness.measure(labels, work.holdout, work.schema, work.job["protected"], work.options.bootstrap, work.seed)
+    found = work.model.predict(work.holdout.frame)
+    figures, groups = fairness.measure(found, work.holdout, work.schema, work.job["protected"], work.options.bootstrap, work.seed)
     work.figures |= figures
     work.found["fairness"] = groups
 
@@ -168,7 +169,7 @@ def measure_robustness(work: Work) -> None:
     work.found["robustness"] = found
     if found.get("inconclusive"):
         work.inconclusive.append(f"robustness: {found['inconclusive']}")
-    if found.get("curve") and "certified_accuracy" not in found["curve"][0]:
+    if found.get("curve") and "certified_accuracy" not in found["curve"][0] and not work.schema.regression:
         work.inconclusive.append("certification: no method gives a bound for this model (linear models and trees have one)")
     if found.get("masked", 0.0) >= robustness.HIDDEN:
         text = f"{found['masked']:.0%} of the rows withstand gradients and fall without them: the model hides its gradients, it is not robust"
@@ -185,7 +186,7 @@ def measure_tradeoff(work: Work) -> None:
     found = robustness.measure(
         plain, work.schema, work.holdout, work.members, work.options, limits, work.job["gate_eps"], work.seed, work.channel.progress
     )
-    accuracy = float(np.mean(np.asarray(plain.predict(work.holdout.frame)[0]).ravel() == work.holdout.codes))
+    accuracy = float(np.mean(np.asarray(plain.predict(work.holdout.frame)[0]).ravel() == work.holdout.target))
     work.found["tradeoff"] = {"plain_accuracy": accuracy, "plain_curve": found["curve"], "plain_clean_accuracy": found.get("clean_accuracy")}
 
 
@@ -206,7 +207,8 @@ def measure_lira(work: Work) -> None:
     found = lira.measure(work.model, estimator, work.members, work.holdout, work.options, work.seed, work.channel.progress)
     work.found.setdefault("leakage", {})["lira"] = found
     for name, key in (("lira_auc", "auc"), ("lira_tpr_at_1_fpr", "tpr_at_1_fpr"), ("memorised_share", "memorised_share")):
-        work.figures[name] = msgspec.convert(found[key], Interval)
+        if key in found:
+            work.figures[name] = msgspec.convert(found[key], Interval)
     promised = work.job["promised"]
     if promised:
         most = math.exp(promised["epsilon"]) * max(found["false_positive_rate"], membership.MAX_FALSE_POSITIVES) + promised["delta"]
@@ -225,6 +227,8 @@ def measure_attribute(work: Work) -> None:
 
 def measure_inversion(work: Work) -> None:
     """Typical members, where the features are an image."""
+    if work.schema.regression:
+        raise OfClasses("quantities have no typical member")
     if work.job["robustness"]["unit"] != "range":
         raise inversion.NoImage('the features are no image ([robustness] unit = "range" says that they are)')
     found = inversion.measure(work.model, work.schema, work.members)
@@ -250,7 +254,8 @@ def measure_parity(work: Work) -> None:
         text = "a network is served as ONNX only, and its export does not answer alike: " + (str(compared) if onnx else "there is none")
         work.findings.append(Finding(id="model.parity", severity="high", confidence="high", message=text[:500]))
     elif onnx and not compared["equal"]:
-        text = f"labels agree on {compared['label_agreement']:.4%}, probabilities differ by up to {compared['max_difference']:.2g}"
+        labels = f"labels agree on {compared['label_agreement']:.4%}, probabilities differ by up to {compared['max_difference']:.2g}"
+        text = f"quantities differ by up to {compared['max_difference']:.2g} deviations" if work.schema.regression else labels
         work.findings.append(_unequal(text))
 
 
@@ -260,7 +265,8 @@ def _unequal(text: str) -> Finding:
 
 def measure_profile(work: Work) -> None:
     """What training rows are like."""
-    work.found["profile"] = usual.measure(work.members.frame, work.holdout.frame, work.schema)
+    found = work.model.predict(work.members.frame)[1][:, 0] if work.schema.regression else None
+    work.found["profile"] = usual.measure(work.members.frame, work.holdout.frame, work.schema, found)
 
 
 PARTS: dict[str, Callable[[Work], None]] = {
@@ -303,7 +309,7 @@ def main(job: dict[str, Any], channel: Channel, _watch: Watch) -> dict[str, Any]
     return dict(
         msgspec.to_builtins(
             Assessment(
-                rows=len(work.holdout.codes),
+                rows=len(work.holdout.target),
                 serve_format="onnx" if compared.get("equal") and (compared["faster"] or models.SKOPS not in work.files) else "skops",
                 findings=work.findings,
                 inconclusive=work.inconclusive,

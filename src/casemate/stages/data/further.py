@@ -18,7 +18,7 @@ def read(path: Path, options: DataTable, schema: Schema) -> pa.Table:
         ConfigError: there is no such file. DataError: a column is missing or of another type, or a class is unknown.
     """
     table, _ = source.read(path, options)
-    wanted = [*(column.name for column in schema.features), schema.target]
+    wanted = [*(column.name for column in schema.features), *schema.targets]
     missing = [name for name in wanted if name not in table.column_names]
     if missing:
         raise DataError(f"{path.name} has no column {missing[0]!r}", hint="[assess] tables need every feature and the target")
@@ -26,6 +26,11 @@ def read(path: Path, options: DataTable, schema: Schema) -> pa.Table:
         number = pa.types.is_floating(table[column.name].type)
         if number != (column.type == "number"):
             raise DataError(f"{path.name}: column {column.name!r} is not of type {column.type}", hint="export it as the source was")
+    for name in schema.targets:
+        if table[name].null_count:
+            raise DataError(f"{path.name}: the target {name!r} is missing in {table[name].null_count} rows", hint="label them or leave them out")
+    if schema.regression:
+        return table.select(wanted)
     classes = pc.unique(table[schema.target]).to_pylist()
     unknown = [name for name in classes if name not in schema.classes]
     if unknown:

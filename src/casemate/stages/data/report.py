@@ -40,7 +40,9 @@ def draw(record: SealedDataset, profiles: bytes, before: bytes) -> dict[str, byt
     known = {column.name: column for column in older}
     charts = [_chart(column, known.get(column.name)) for column in shown[:MOST_PLOTS]]
     sections.append(Section("Columns", rest, ["column", "type", "rows", "missing", "mean", "deviation"], [_line(column) for column in shown], charts))
-    lead = f"{record.rows} rows, {len(record.schema.features)} features, target {record.schema.target}; {record.holdout} rows are held out."
+    lead = (
+        f"{record.rows} rows, {len(record.schema.features)} features, target {', '.join(record.schema.targets)}; {record.holdout} rows are held out."
+    )
     content = {
         "dataset": f"{record.name}@{record.version}",
         "reference": record.reference,

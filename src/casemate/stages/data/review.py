@@ -64,15 +64,15 @@ class Reviews:
         tx.execute(REVIEWS.insert(), [{**told, "row": row} for row in rows])
 
 
-def row_digests(frame: pd.DataFrame, codes: np.ndarray[Any, Any], key: bytes, rows: np.ndarray[Any, Any]) -> list[str]:
+def row_digests(frame: pd.DataFrame, target: np.ndarray[Any, Any], key: bytes, rows: np.ndarray[Any, Any]) -> list[str]:
     """Keyed digests of the given rows: of all features, the target, and how many equal rows come before.
 
     Args:
         frame: feature frame of the whole table.
-        codes: class numbers of the whole table.
+        target: class numbers, or quantities, of the whole table.
         key: secret of the project.
         rows: row numbers.
     """
-    hashes = row_hashes(frame, codes)
+    hashes = row_hashes(frame, target)
     copies = pd.Series(hashes).groupby(hashes).cumcount().to_numpy()
     return [hmac.new(key, hashes[row].tobytes() + copies[row].tobytes(), hashlib.sha256).hexdigest() for row in rows]

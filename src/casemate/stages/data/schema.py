@@ -23,22 +23,30 @@ def infer(table: pa.Table, options: DataTable) -> tuple[Schema, list[Finding]]:
     """The schema that `table` shows, with findings for columns that cannot be features.
 
     Raises:
-        DataError: the target is missing in some rows, has one class, or looks like a quantity.
+        DataError: the target is missing in some rows, has one class or value, or looks like a quantity where classes are expected.
     """
     findings: list[Finding] = []
     columns = [_infer_column(table[name], name, options, findings) for name in table.column_names]
-    return Schema(target=options.target, classes=_classes(table[options.target], options), columns=columns), findings
+    first, *further = options.targets
+    for name in options.targets:
+        if table[name].null_count:
+            rows = np.flatnonzero(pc.is_null(table[name]).to_numpy())
+            raise DataError(f"the target {name!r} is missing in {rows_text(rows)}", hint="label these rows or leave them out")
+        if options.task == "regression" and pc.count_distinct(table[name]).as_py() < 2:
+            raise DataError(f"the target {name!r} has one value only", hint="there is nothing to predict")
+    classes = _classes(table[first], options) if options.task == "classification" else []
+    return Schema(target=first, classes=classes, columns=columns, further=further), findings
 
 
 def _classes(target: pa.ChunkedArray, options: DataTable) -> list[str]:
-    if target.null_count:
-        rows = np.flatnonzero(pc.is_null(target).to_numpy())
-        raise DataError(f"the target {options.target!r} is missing in {rows_text(rows)}", hint="label these rows or leave them out")
     classes = sorted(pc.unique(target).to_pylist())
     if len(classes) < 2:
         raise DataError(f"the target {options.target!r} has one class only: {classes[0]!r}", hint="a classifier needs two")
     if len(classes) > MAX_CLASSES:
-        raise DataError(f"the target {options.target!r} has {len(classes)} different values", hint="casemate trains classifiers: bin the target")
+        raise DataError(
+            f"the target {options.target!r} has {len(classes)} different values",
+            hint='[data] task = "regression" predicts quantities',
+        )
     if options.positive is not None:
         if options.positive not in classes or len(classes) != 2:
             raise DataError(f"[data] positive: {options.positive!r} is not one of two classes {classes}", hint="correct positive")
@@ -50,9 +58,9 @@ def _infer_column(values: pa.ChunkedArray, name: str, options: DataTable, findin
     said = options.column(name)
     column_class = "identifier" if name == options.subject else said.column_class
     kind: ColumnType = said.type or _kind(values)
-    use = said.use and name not in (options.target, options.provenance) and column_class != "identifier"
+    use = said.use and name not in (*options.targets, options.provenance) and column_class != "identifier"
     categories: list[str] | None = None
-    if kind == "category" and name != options.target and column_class != "identifier":
+    if kind == "category" and name not in options.targets and column_class != "identifier":
         found = pc.unique(values.drop_null()).to_pylist()
         if len(found) > MAX_CATEGORIES:
             kind = "text"
@@ -69,7 +77,7 @@ def _infer_column(values: pa.ChunkedArray, name: str, options: DataTable, findin
                 location=name,
             )
         )
-    limits = pc.min_max(values).as_py() if kind == "number" else {"min": None, "max": None}
+    limits = pc.min_max(values).as_py() if kind == "number" and name not in options.targets else {"min": None, "max": None}
     return ColumnSchema(
         name=name,
         type=kind,
@@ -125,8 +133,10 @@ def check(table: pa.Table, schema: Schema, options: DataTable) -> None:
     known = [column.name for column in schema.columns]
     problems += [f"column {name!r} is missing" for name in known if name not in table.column_names]
     problems += [f"column {name!r} is new" for name in table.column_names if name not in known]
-    if schema.target != options.target:
-        problems.append(f"the pinned target is {schema.target!r}, [data] target is {options.target!r}")
+    if schema.targets != options.targets:
+        problems.append(f"the pinned target is {', '.join(schema.targets)}, [data] target is {', '.join(options.targets)}")
+    if schema.regression != (options.task == "regression"):
+        problems.append(f"the schema is pinned for {'regression' if schema.regression else 'classification'}, [data] task is {options.task}")
     if not problems:
         for column in schema.columns:
             problems += _check_column(table[column.name], column, schema)
@@ -140,7 +150,7 @@ def check(table: pa.Table, schema: Schema, options: DataTable) -> None:
 
 def _check_column(values: pa.ChunkedArray, column: ColumnSchema, schema: Schema) -> list[str]:
     name = column.name
-    if column.name == schema.target:
+    if column.name == schema.target and not schema.regression:
         return _outside(values, schema.classes, name, "class")
     found = _kind(values)
     if found != column.type and not (column.type in ("category", "text") and found == "category"):

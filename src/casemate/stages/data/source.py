@@ -101,7 +101,8 @@ def _read_csv(path: Path, options: DataTable) -> pa.Table:
 def _as_written(options: DataTable) -> set[str]:
     """Columns whose cells are kept letter by letter: 007 is not 7."""
     texts = {n for n, c in options.columns.items() if not is_pattern(n) and (c.type in ("category", "text") or c.column_class == "identifier")}
-    return texts | {options.target} | ({options.subject} if options.subject else set())
+    texts |= {options.subject} if options.subject else set()
+    return texts | set(options.targets) if options.task == "classification" else texts
 
 
 def _has_quotes(path: Path) -> bool:
@@ -122,7 +123,7 @@ def _check_names(table: pa.Table, path: Path, options: DataTable) -> None:
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise DataError(f"{path}: the column name {repeated[0]!r} appears twice", hint="rename one of them")
-    wanted = [(key, getattr(options, key)) for key in ("target", "subject", "time", "provenance")]
+    wanted = [("target", name) for name in options.targets] + [(key, getattr(options, key)) for key in ("subject", "time", "provenance")]
     wanted += [("columns", name) for name in options.columns if not is_pattern(name)]
     for key, name in wanted:
         if name is None or name in names:
@@ -144,8 +145,11 @@ def _typed(values: pa.ChunkedArray, name: str, options: DataTable, findings: lis
         raise DataError(f"column {name!r} holds bytes that are not UTF-8 text", hint="convert the file to UTF-8")
     if pa.types.is_nested(kind):
         raise DataError(f"column {name!r} is nested ({kind})", hint="flatten it before")
-    if name == options.target:
-        return _target(values, options)
+    if name in options.targets:
+        if options.task == "classification":
+            return _target(values, options)
+        if pa.types.is_temporal(kind) or column.type not in (None, "number"):
+            raise DataError(f"the target {name!r} is no number", hint='[data] task = "classification" predicts classes')
     if pa.types.is_temporal(kind):
         return values if column.type in (None, "time") else _text(values.cast(pa.string()), options)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
@@ -183,6 +187,8 @@ def _from_text(values: pa.ChunkedArray, name: str, column: ColumnTable, options:
     numeric = pc.fill_null(pc.match_substring_regex(text, NUMBER), False)
     count, total = pc.sum(numeric).as_py() or 0, pc.sum(written).as_py() or 0
     if column.type is None and (count == 0 or count < MOSTLY_NUMBERS * total):
+        if name in options.targets:
+            raise DataError(f"the target {name!r} is no number", hint='[data] task = "classification" predicts classes')
         return text
     # A cell of blanks is not the empty cell that `null_values` declares missing, nor is a word.
     declared = pc.fill_null(pc.and_(pc.is_null(text), pc.not_equal(pc.utf8_trim_whitespace(values), "")), True)

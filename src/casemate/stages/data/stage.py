@@ -19,7 +19,7 @@ from casemate.controls.keys.objects import ObjectStore
 from casemate.core.digest import sha256_file, sha256_record
 from casemate.core.errors import DataError, Error
 from casemate.core.files import write_atomic
-from casemate.core.frame import codes_of, features_of
+from casemate.core.frame import edges_of, features_of, range_names, strata_of, target_of
 from casemate.core.sandbox.run import Progress
 from casemate.core.signatures import Signer
 from casemate.core.types import FORMAT, Finding, Quarantined, Schema, SealedDataset
@@ -106,17 +106,17 @@ def examine(tools: Tools) -> Examined:
     findings += inferred
     if not schema.features:
         raise DataError("no column is left to learn from", hint="see [data.columns]: identifiers and text are not features")
-    frame, codes = features_of(table, schema), codes_of(table, schema)
-    groups = _groups(table, config)
-    rows = _rows(table, frame, codes, groups, schema, config)
-    _check_splits(codes, groups, config, len(schema.classes))
+    frame, groups = features_of(table, schema), _groups(table, config)
+    rows = _rows(table, frame, groups, schema, config)
+    codes, kinds = rows.codes, len(rows.schema.classes)
+    _check_splits(codes, groups, config, kinds)
     suspicion = _screen(tools, rows)
     decided = _decided(tools, rows)
     excluded = _excluded(config, suspicion.rows, decided, table.num_rows)
-    _check_splits(codes[~excluded], None if groups is None else groups[~excluded], config, len(schema.classes))
+    _check_splits(codes[~excluded], None if groups is None else groups[~excluded], config, kinds)
     holdout, excluded = _holdout(rows, excluded, config)
     findings += _judged(suspicion, decided)
-    profiles, checked, told = _checks(tools, Subject(table, frame, codes, groups, schema, config, tools.now), holdout, excluded)
+    profiles, checked, told = _checks(tools, Subject(table, frame, codes, groups, rows.schema, config, tools.now), holdout, excluded)
     findings += checked.findings
     figures = suspicion.figures | checked.figures
     return Examined(table, schema, suspicion.rows, excluded, holdout, _order(rows), _statistics(rows), findings, figures, profiles, told)
@@ -231,11 +231,16 @@ def _groups(table: pa.Table, config: Config) -> np.ndarray[Any, Any] | None:
     return np.asarray(subject.combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False))
 
 
-def _rows(table: pa.Table, frame: Any, codes: Any, groups: Any, schema: Schema, config: Config) -> Rows:
-    options = config.data
+def _rows(table: pa.Table, frame: Any, groups: Any, schema: Schema, config: Config) -> Rows:
+    """The table as detectors see it: quantities are cut into ranges, which stand for the classes that most detectors ask about."""
+    options, target = config.data, target_of(table, schema)
+    codes = strata_of(target)
+    quantities = target if schema.regression else None
+    if schema.regression:
+        schema = msgspec.structs.replace(schema, classes=range_names(edges_of(target[:, 0])))
     origin = None if options.provenance is None else np.asarray(table[options.provenance].cast(pa.string()).to_pylist(), dtype=str)
     time = None if options.time is None else split.time_of(table, options.time)
-    return Rows(frame, codes, groups, schema, config.train.seed, origin, time)
+    return Rows(frame, codes, groups, schema, config.train.seed, origin, time, quantities)
 
 
 def _screen(tools: Tools, rows: Rows) -> Suspicion:
@@ -262,7 +267,7 @@ def _decided(tools: Tools, rows: Rows) -> dict[int, str]:
     if not tools.reviews:
         return {}
     every = np.arange(len(rows.codes))
-    digests = row_digests(rows.frame, rows.codes, tools.identifiers.root(create=True).pseudonyms, every)
+    digests = row_digests(rows.frame, rows.target, tools.identifiers.root(create=True).pseudonyms, every)
     return {row: tools.reviews[digest].decision for row, digest in enumerate(digests) if digest in tools.reviews}
 
 
@@ -315,12 +320,13 @@ def _excluded(config: Config, suspects: list[Quarantined], decided: dict[int, st
 def _check_splits(codes: np.ndarray[Any, Any], groups: np.ndarray[Any, Any] | None, config: Config, classes: int) -> None:
     """Every class must reach the hold-out and every fold: by rows, or by subjects where rows are grouped."""
     unit = "rows" if groups is None else "subjects"
+    kind = "class" if config.data.task == "classification" else "range of the target"
     counts = [int(np.sum(codes == code)) if groups is None else len(np.unique(groups[codes == code])) for code in range(classes)]
     rarest, folds, share = min(counts), config.train.folds, config.train.test_share
     if int(rarest * (1 - share)) < folds or int(rarest * share + 0.5) < 1:
         raise DataError(
-            f"the rarest class has {rarest} {unit}, too few for {folds} folds and a hold-out of {share:.0%}",
-            hint="lower [train] folds, or collect more of that class" + ("" if groups is None else "; check [data] subject"),
+            f"the rarest {kind} has {rarest} {unit}, too few for {folds} folds and a hold-out of {share:.0%}",
+            hint=f"lower [train] folds, or collect more of that {kind}" + ("" if groups is None else "; check [data] subject"),
         )
 
 
@@ -354,7 +360,7 @@ def _newest(rows: Rows, kept: Any, excluded: Any, config: Config) -> tuple[Any, 
         excluded = excluded | (late & known)
         late &= ~known
     missing = [name for code, name in enumerate(rows.schema.classes) if not np.any(rows.codes[late] == code)]
-    if missing:
+    if missing and rows.quantities is None:
         raise DataError(f"the newest {config.train.test_share:.0%} of the rows have no row of class {missing[0]!r}", hint="raise [train] test_share")
     return late, excluded
 

@@ -29,7 +29,7 @@ def sections(
                 ["purpose", config.project.purpose],
                 ["estimator", model.estimator[:200]],
                 ["training", model.mode],
-                ["target", f"{dataset.schema.target}: {', '.join(dataset.schema.classes[:12])}"],
+                ["target", ", ".join(dataset.schema.targets) + (": " + ", ".join(dataset.schema.classes[:12]) if dataset.schema.classes else "")],
                 ["served as", assessment.serve_format],
                 ["run", lineage.run],
             ],
@@ -46,47 +46,64 @@ def sections(
         told = model.privacy
         text = f"epsilon {told['epsilon']:.3f} at delta {told['delta']:g} for each {told['unit']}; not covered: {told['not_covered']}."
         parts.append(Section("Differential privacy", text))
-    curve = assessment.robustness.get("curve", [])
-    if curve:
-        rows = [[point["eps"], point["robust_accuracy"], point.get("certified_accuracy", ""), point["noise_accuracy"]] for point in curve]
-        text = (
-            f"Attacks: {', '.join(assessment.robustness['attacks'])}; eps in {assessment.robustness['unit']}; {assessment.robustness['rows']} rows."
-        )
-        if assessment.tradeoff:
-            plain = {point["eps"]: point["robust_accuracy"] for point in assessment.tradeoff["plain_curve"]}
-            text += f" Without hardening: accuracy {assessment.tradeoff['plain_accuracy']:.3f}, robust accuracy "
-            text += ", ".join(f"{value:.3f} at {eps:g}" for eps, value in plain.items()) + "."
-        parts.append(Section("Robustness", text, ["eps", "robust accuracy", "certified", "under noise"], rows))
+    parts += _robustness(assessment)
     if assessment.compared:
         rows = [[name, _number(figure.value), _range(figure)] for name, figure in sorted(assessment.compared.items())]
         counts = assessment.mcnemar
         gained, lost, p = (counts.get(name, default) for name, default in (("gained", 0), ("lost", 0), ("p", 1)))
-        text = f"Against {assessment.previous} on the same rows: {gained:g} gained, {lost:g} lost, p {p:.3g}."
+        text = f"Against {assessment.previous} on the same rows"
+        text += f": {gained:g} gained, {lost:g} lost, p {p:.3g}." if counts else "."
         parts.append(Section("Compared with the model before", text, ["figure", "difference", "95 % interval"], rows))
+    parts += _parts_of(assessment, dataset.schema.regression)
+    seen = [*dataset.findings, *model.findings, *assessment.findings]
+    if seen:
+        parts.append(Section("Findings", "", ["", "what"], [[finding.severity, finding.message] for finding in seen[:MOST_ROWS]]))
+    if assessment.inconclusive:
+        parts.append(Section("What could not be told", "", ["measurement"], [[text] for text in assessment.inconclusive]))
+    about: list[list[Any]] = [["name", f"{dataset.name}@{dataset.version}"], ["rows", dataset.rows]]
+    about += [["held out", dataset.holdout], ["left out", dataset.excluded]]
+    parts.append(Section("Data", "", ["", ""], about))
+    return parts
+
+
+def _robustness(assessment: Assessment) -> list[Section]:
+    curve = assessment.robustness.get("curve", [])
+    if not curve:
+        return []
+    rows = [[point["eps"], point["robust_accuracy"], point.get("certified_accuracy", ""), point["noise_accuracy"]] for point in curve]
+    text = f"Attacks: {', '.join(assessment.robustness['attacks'])}; eps in {assessment.robustness['unit']}; {assessment.robustness['rows']} rows."
+    if "tolerance" in assessment.robustness:
+        text += f" Right is what lies within {assessment.robustness['tolerance']:g} deviations of the target."
+    if assessment.tradeoff:
+        plain = {point["eps"]: point["robust_accuracy"] for point in assessment.tradeoff["plain_curve"]}
+        text += f" Without hardening: accuracy {assessment.tradeoff['plain_accuracy']:.3f}, robust accuracy "
+        text += ", ".join(f"{value:.3f} at {eps:g}" for eps, value in plain.items()) + "."
+    return [Section("Robustness", text, ["eps", "robust accuracy", "certified", "under noise"], rows)]
+
+
+def _parts_of(assessment: Assessment, regression: bool) -> list[Section]:
+    """By group, feature, test and slice."""
+    parts = []
     if assessment.fairness:
-        heads = ["attribute", "group", "rows", "selection rate", "accuracy", "true positive rate", "false positive rate"]
-        keys = ("column", "value", "rows", "selection_rate", "accuracy", "true_positive_rate", "false_positive_rate")
-        parts.append(Section("Groups", "", heads, [[group[key] if group[key] is not None else "" for key in keys] for group in assessment.fairness]))
+        keys = list(assessment.fairness[0])
+        heads = ["attribute", "group", *(key.replace("_", " ") for key in keys[2:])]
+        text = "In deviations of the target." if regression else ""
+        parts.append(
+            Section("Groups", text, heads, [[group[key] if group[key] is not None else "" for key in keys] for group in assessment.fairness])
+        )
     if assessment.importance:
         rows = [[row["feature"], row["mean"], row["std"]] for row in assessment.importance[:MOST_ROWS]]
-        parts.append(Section("What matters", "Loss of log-likelihood when a feature is shuffled.", ["feature", "mean", "deviation"], rows))
+        loss = "Squared error in variances of the target" if regression else "Loss of log-likelihood"
+        parts.append(Section("What matters", f"{loss} when a feature is shuffled.", ["feature", "mean", "deviation"], rows))
     if assessment.behaviour:
         rows = [
             [test["name"], test["expect"], test["rows"], test["broken"], "passed" if test["passed"] else "refused"] for test in assessment.behaviour
         ]
         parts.append(Section("Behaviour", "", ["test", "expects", "rows", "broken", ""], rows))
     if assessment.slices:
-        worst = sorted(assessment.slices, key=lambda part: part["accuracy"])[:MOST_ROWS]
-        parts.append(
-            Section("Slices", "", ["column", "value", "rows", "accuracy"], [[s["column"], s["value"], s["rows"], s["accuracy"]] for s in worst])
-        )
-    seen = [*dataset.findings, *model.findings, *assessment.findings]
-    if seen:
-        parts.append(Section("Findings", "", ["", "what"], [[finding.severity, finding.message] for finding in seen[:MOST_ROWS]]))
-    if assessment.inconclusive:
-        parts.append(Section("What could not be told", "", ["measurement"], [[text] for text in assessment.inconclusive]))
-    rows = [["name", f"{dataset.name}@{dataset.version}"], ["rows", dataset.rows], ["held out", dataset.holdout], ["left out", dataset.excluded]]
-    parts.append(Section("Data", "", ["", ""], rows))
+        figure, sign = ("mae", -1) if regression else ("accuracy", 1)
+        worst = sorted(assessment.slices, key=lambda part: sign * part[figure])[:MOST_ROWS]
+        parts.append(Section("Slices", "", ["column", "value", "rows", figure], [[s["column"], s["value"], s["rows"], s[figure]] for s in worst]))
     return parts
 
 

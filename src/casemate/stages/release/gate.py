@@ -17,6 +17,8 @@ SOURCES = {
     "memorised": "lira",
     "demographic": "fairness",
     "equalized": "fairness",
+    "mean_prediction": "fairness",
+    "absolute_error": "fairness",
     "shift": "shift",
     "cv_gap": "shift",
     "behaviour": "behaviour",

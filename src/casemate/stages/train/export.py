@@ -30,7 +30,7 @@ def network_to_onnx(model: Any, schema: Schema) -> tuple[bytes, str]:
 def to_onnx(model: Any, schema: Schema) -> tuple[bytes, str]:
     """(ONNX bytes, "") or (b"", why not). All-numeric models get one input `x` [n, d] where that converts."""
     final = model.steps[-1][1] if hasattr(model, "steps") else model
-    options = {id(final): {"zipmap": False}}
+    options = None if schema.regression else {id(final): {"zipmap": False}}
     problem = ""
     for types in _attempts(schema):
         try:

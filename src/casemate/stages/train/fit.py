@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
 
 from casemate.config import RobustnessTable, TrainTable
-from casemate.core.frame import GROUP, codes_of, features_of, open_table
+from casemate.core.frame import GROUP, features_of, open_table, target_of, wanted
 from casemate.core.models import NETWORK, ONNX, PLAIN, SKOPS, WEIGHTS, OnnxModel, dump_skops, load_skops, skops_io
 from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.types import Schema
@@ -35,32 +35,32 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
     options = msgspec.convert(job["train"], TrainTable)
     schema = msgspec.convert(job["schema"], Schema)
     table = open_table(job["tables"][0])
-    frame, codes = features_of(table, schema), codes_of(table, schema)
+    frame, target = features_of(table, schema), target_of(table, schema)
     groups = table[GROUP].to_numpy() if job["grouped"] else None
     random.seed(options.seed)
     np.random.seed(options.seed)  # noqa: NPY002 - user code may draw from the global generator
 
     imported = next(Path(job["inputs"]).glob("imported.*"), None)
     if imported is not None:
-        return _take_over(imported, schema, codes, options, Path(job["outputs"]))
+        return _take_over(imported, schema, frame, target, options, Path(job["outputs"]))
     sys.addaudithook(watch)
-    estimator = _build(Path(job["inputs"]), job["entry"], job)
+    estimator = _build(Path(job["inputs"]), job["entry"], job, schema)
     private: dict[str, Any] = {}
     outer: list[float] = []
     plain: Any = None
     if options.mode == "private":
         channel.progress("private training", 0, 1)
-        model, private = _private(estimator, frame, codes, groups, job)
+        model, private = _private(estimator, frame, target, groups, job)
         params: dict[str, Any] = {}
         history: list[dict[str, Any]] = []
-        metric = metric_of(options, codes)
+        metric = metric_of(options, target)
     else:
-        params, history, metric = search(estimator, frame, codes, groups, options, Path(job["study"]), channel)
-        outer = nested(estimator, frame, codes, groups, options, channel) if options.nested > 1 else []
+        params, history, metric = search(estimator, frame, target, groups, options, Path(job["study"]), channel)
+        outer = nested(estimator, frame, target, groups, options, channel) if options.nested > 1 else []
         channel.progress("refitting on all training rows", len(history), len(history))
         chosen = clone(estimator).set_params(**params)
-        model = _refit(chosen, frame, codes, schema, options, job, channel)
-        plain = clone(chosen).fit(frame, codes) if options.mode == "adversarial" else None
+        model = _refit(chosen, frame, wanted(target), schema, options, job, channel)
+        plain = clone(chosen).fit(frame, target) if options.mode == "adversarial" else None
 
     outputs = Path(job["outputs"])
     channel.progress("exporting", len(history), len(history))
@@ -78,9 +78,9 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
     }
 
 
-def _take_over(file: Path, schema: Schema, codes: Array, options: TrainTable, outputs: Path) -> dict[str, Any]:
+def _take_over(file: Path, schema: Schema, frame: pd.DataFrame, target: Array, options: TrainTable, outputs: Path) -> dict[str, Any]:
     """A model that was trained elsewhere, exported like one of ours; it must know the same features and classes."""
-    told: dict[str, Any] = {"params": {}, "cv": [], "metric": metric_of(options, codes), "nested": [], "privacy": {}}
+    told: dict[str, Any] = {"params": {}, "cv": [], "metric": metric_of(options, target), "nested": [], "privacy": {}}
     if file.suffix == ".onnx":
         OnnxModel(file.read_bytes(), schema)
         (outputs / ONNX).write_bytes(file.read_bytes())
@@ -90,6 +90,13 @@ def _take_over(file: Path, schema: Schema, codes: Array, options: TrainTable, ou
     given = [str(name) for name in getattr(model, "feature_names_in_", [])]
     if given and given != names:
         raise BadEntry(f"the imported model takes the features {given[:8]}, the table has {names[:8]}")
+    if schema.regression:
+        found = load_skops(file.read_bytes())
+        if not found.regression or found.predict(frame[:1])[1].shape != (1, len(schema.targets)):
+            raise BadEntry(f"the imported model is no regressor with {len(schema.targets)} outputs")
+        return {**told, "export_problem": _write(model, schema, outputs), "estimator": " ".join(repr(model).split())}
+    if not hasattr(model, "classes_"):
+        raise BadEntry('the imported model is no classifier; [data] task = "regression" takes regressors')
     classes = [str(name) for name in model.classes_]
     if classes == schema.classes and not np.array_equal(model.classes_, np.arange(len(classes))):
         raise BadEntry("the imported model predicts class names; train it on class numbers 0..k-1 in the order of schema.toml's classes")
@@ -98,17 +105,17 @@ def _take_over(file: Path, schema: Schema, codes: Array, options: TrainTable, ou
     return {**told, "export_problem": _write(model, schema, outputs), "estimator": " ".join(repr(model).split())}
 
 
-def _refit(estimator: Any, frame: pd.DataFrame, codes: Array, schema: Schema, options: TrainTable, job: dict[str, Any], channel: Channel) -> Any:
+def _refit(estimator: Any, frame: pd.DataFrame, target: Array, schema: Schema, options: TrainTable, job: dict[str, Any], channel: Channel) -> Any:
     if options.mode != "adversarial":
-        return estimator.fit(frame, codes)
+        return estimator.fit(frame, target)
     limits = msgspec.convert(job["robustness"], RobustnessTable)
     settings = options.adversarial
     if _is_network(estimator):
         size = _sizes(estimator, frame, limits, settings.eps)
-        return estimator.set_params(mode="adversarial", eps=size, attack_steps=settings.steps).fit(frame, codes)
+        return estimator.set_params(mode="adversarial", eps=size, attack_steps=settings.steps).fit(frame, target)
     from casemate.core.learn.harden import harden
 
-    return harden(estimator, (frame, codes), schema, limits, (settings.eps, settings.steps, settings.rounds), options.seed, channel.progress)
+    return harden(estimator, (frame, target), schema, limits, (settings.eps, settings.steps, settings.rounds), options.seed, channel.progress)
 
 
 def _sizes(estimator: Any, frame: pd.DataFrame, limits: RobustnessTable, eps: float) -> Array:
@@ -176,7 +183,7 @@ def _is_network(estimator: Any) -> bool:
     return type(estimator).__name__ == "NetworkClassifier"
 
 
-def _build(folder: Path, entry: str, job: dict[str, Any]) -> Any:
+def _build(folder: Path, entry: str, job: dict[str, Any], schema: Schema) -> Any:
     file, _, name = entry.partition(":")
     path = folder / file
     sys.path[:0] = [str(path.parent), str(folder)]
@@ -191,7 +198,13 @@ def _build(folder: Path, entry: str, job: dict[str, Any]) -> Any:
         raise BadEntry(f"{file} has no function {name!r}")
     estimator = function()
     if "torch" in sys.modules and isinstance(estimator, sys.modules["torch"].nn.Module):
+        if schema.regression:
+            raise BadEntry(f"{name}() returned a torch network, which is trained as a classifier only: return a scikit-learn regressor")
         return _network(estimator, job)
+    if schema.regression:
+        if isinstance(estimator, type) or not isinstance(estimator, BaseEstimator) or not is_regressor(estimator):
+            raise BadEntry(f"{name}() returned {type(estimator).__name__}, expected an unfitted scikit-learn regressor ([data] task is regression)")
+        return estimator
     if isinstance(estimator, type) or not isinstance(estimator, BaseEstimator) or not is_classifier(estimator):
         raise BadEntry(f"{name}() returned {type(estimator).__name__}, expected an unfitted scikit-learn classifier or a torch.nn.Sequential")
     if not hasattr(estimator, "predict_proba") and job["train"]["mode"] != "private":

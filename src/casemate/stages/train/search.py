@@ -16,6 +16,7 @@ from sklearn.metrics import get_scorer, get_scorer_names
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, TimeSeriesSplit, cross_val_score
 
 from casemate.config import TrainTable
+from casemate.core.frame import strata_of, wanted
 from casemate.core.sandbox.child import Channel
 
 Array = np.ndarray[Any, Any]
@@ -32,7 +33,7 @@ class BadSearch(Exception):
 def search(
     estimator: BaseEstimator,
     frame: pd.DataFrame,
-    codes: Array,
+    target: Array,
     groups: Array | None,
     options: TrainTable,
     study: Path,
@@ -41,20 +42,20 @@ def search(
     """(best parameters, every candidate with its scores, metric).
 
     Args:
-        estimator: unfitted classifier.
+        estimator: unfitted classifier or regressor.
         frame: feature frame.
-        codes: class numbers.
+        target: class numbers [n], or quantities [n, m].
         groups: subject per row; keeps a subject's rows in one fold.
         options: the `[train]` table.
         study: folder for Optuna's journal.
         channel: gets progress.
     """
-    metric = metric_of(options, codes)
+    metric = metric_of(options, target)
     unknown = set(options.search) - set(estimator.get_params())
     if unknown:
         known = ", ".join(sorted(estimator.get_params()))[:300]
         raise BadSearch(f"[train] search names {sorted(unknown)[0]!r}, the estimator has: {known}")
-    score = _scorer(estimator, frame, codes, groups, options, metric)
+    score = _scorer(estimator, frame, target, groups, options, metric)
     candidates = _study(options, study, score) if _ranges(options) else _grid(options, score)
     total = options.trials if _ranges(options) else int(np.prod([len(values) for values in options.search.values()], dtype=int))
     history: list[dict[str, Any]] = []
@@ -67,24 +68,26 @@ def search(
     return _best(history)["params"], history, metric
 
 
-def nested(estimator: BaseEstimator, frame: pd.DataFrame, codes: Array, groups: Array | None, options: TrainTable, channel: Channel) -> list[float]:
+def nested(estimator: BaseEstimator, frame: pd.DataFrame, target: Array, groups: Array | None, options: TrainTable, channel: Channel) -> list[float]:
     """Score of the whole search on every outer fold."""
-    metric = metric_of(options, codes)
+    metric = metric_of(options, target)
     found = []
-    for number, (train, test) in enumerate(_splits(frame, codes, groups, options, options.nested, options.seed + 1)):
+    for number, (train, test) in enumerate(_splits(frame, target, groups, options, options.nested, options.seed + 1)):
         channel.progress("nested cross-validation", number, options.nested)
         inner = None if groups is None else groups[train]
-        score = _scorer(estimator, frame.iloc[train], codes[train], inner, options, metric)
+        score = _scorer(estimator, frame.iloc[train], target[train], inner, options, metric)
         candidates = _study(options, None, score) if _ranges(options) else _grid(options, score)
         history = [{"params": params, "mean": float(np.mean(scores)), "scores": scores} for params, scores in candidates]
-        model = clone(estimator).set_params(**_best(history)["params"]).fit(frame.iloc[train], codes[train])
-        found.append(float(get_scorer(metric)(model, frame.iloc[test], codes[test])))
+        model = clone(estimator).set_params(**_best(history)["params"]).fit(frame.iloc[train], wanted(target[train]))
+        found.append(float(get_scorer(metric)(model, frame.iloc[test], wanted(target[test]))))
     return found
 
 
-def metric_of(options: TrainTable, codes: Array) -> str:
+def metric_of(options: TrainTable, target: Array) -> str:
     """The scorer's name; BadSearch when scikit-learn has none of it."""
-    metric = "roc_auc_ovr" if options.metric == "roc_auc" and codes.max() > 1 else options.metric
+    metric = options.metric or ("roc_auc" if target.ndim == 1 else "neg_root_mean_squared_error")
+    if metric == "roc_auc" and target.ndim == 1 and target.max() > 1:
+        metric = "roc_auc_ovr"
     if metric not in get_scorer_names():
         raise BadSearch(f"[train] metric {metric!r} is no scikit-learn scorer")
     return metric
@@ -100,33 +103,35 @@ def _best(history: list[dict[str, Any]]) -> dict[str, Any]:
     return max((candidate for candidate in history if len(candidate["scores"]) == most), key=lambda candidate: candidate["mean"])
 
 
-def _splits(frame: pd.DataFrame, codes: Array, groups: Array | None, options: TrainTable, folds: int, seed: int) -> list[tuple[Array, Array]]:
+def _splits(frame: pd.DataFrame, target: Array, groups: Array | None, options: TrainTable, folds: int, seed: int) -> list[tuple[Array, Array]]:
+    codes = strata_of(target)
     if options.split == "ordered":
-        return [_forward(train, test, codes, groups) for train, test in TimeSeriesSplit(folds).split(frame)]
+        return [_forward(train, test, target, groups) for train, test in TimeSeriesSplit(folds).split(frame)]
     splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
     return list(splitter(folds, shuffle=True, random_state=seed).split(frame, codes, groups))
 
 
-def _forward(train: Array, test: Array, codes: Array, groups: Array | None) -> tuple[Array, Array]:
+def _forward(train: Array, test: Array, target: Array, groups: Array | None) -> tuple[Array, Array]:
     """A fold that goes forward in time, without the later rows of people who are known already."""
     if groups is not None:
         test = test[~np.isin(groups[test], groups[train])]
-    if any(len(np.unique(codes[side])) <= codes.max() for side in (train, test)):
+    if target.ndim == 1 and any(len(np.unique(target[side])) <= target.max() for side in (train, test)):
         text = f"[train] folds: cut in order of time, {len(train)} older rows and {len(test)} newer ones do not hold every class both"
         raise BadSearch(text + ": lower folds, or use more rows")
     return train, test
 
 
-def _scorer(estimator: BaseEstimator, frame: pd.DataFrame, codes: Array, groups: Array | None, options: TrainTable, metric: str) -> Score:
+def _scorer(estimator: BaseEstimator, frame: pd.DataFrame, target: Array, groups: Array | None, options: TrainTable, metric: str) -> Score:
     repeats = 1 if options.split == "ordered" else options.repeats
-    splits = [split for repeat in range(repeats) for split in _splits(frame, codes, groups, options, options.folds, options.seed + repeat)]
+    splits = [split for repeat in range(repeats) for split in _splits(frame, target, groups, options, options.folds, options.seed + repeat)]
 
     def score(params: dict[str, Any], stop: Callable[[list[float]], bool]) -> list[float]:
         model = clone(estimator).set_params(**params)
         found: list[float] = []
         step = options.jobs if options.prune and _ranges(options) else len(splits)
         for start in range(0, len(splits), step):
-            part = cross_val_score(model, frame, codes, cv=splits[start : start + step], scoring=metric, n_jobs=options.jobs, error_score="raise")
+            cut = splits[start : start + step]
+            part = cross_val_score(model, frame, wanted(target), cv=cut, scoring=metric, n_jobs=options.jobs, error_score="raise")
             found += [float(value) for value in part]
             if len(found) < len(splits) and stop(found):
                 break

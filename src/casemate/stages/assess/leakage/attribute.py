@@ -14,7 +14,7 @@ from casemate.config import AssessTable
 from casemate.core.models import Model
 from casemate.core.types import Schema
 from casemate.stages.assess.leakage.membership import LEAST_ROWS, TooFewRows
-from casemate.stages.assess.sample import Sample, checked, interval
+from casemate.stages.assess.sample import Sample, checked, interval, sureness
 
 MOST_VALUES = 12
 
@@ -35,7 +35,7 @@ def measure(model: Model, schema: Schema, members: Sample, holdout: Sample, opti
     names = columns(schema, protected)
     if not names:
         raise NothingToInfer("no category with at most 12 values")
-    count = min(len(members.codes), len(holdout.codes), options.attribute_rows)
+    count = min(len(members.target), len(holdout.target), options.attribute_rows)
     if count < LEAST_ROWS:
         raise TooFewRows(f"{count} rows a side, at least {LEAST_ROWS} are needed")
     sides = [members.take(count, seed), holdout.take(count, seed)]
@@ -55,7 +55,6 @@ def _guessed(model: Model, side: Sample, name: str, values: list[str]) -> np.nda
     for value in values:
         frame = side.frame.copy()
         frame[name] = np.array([value] * len(frame), dtype=object)
-        probabilities = checked(model.predict(frame)[1])
-        sure.append(probabilities[np.arange(len(side.codes)), side.codes])
+        sure.append(sureness(checked(model.predict(frame)[1]), side.target))
     guess = np.array(values, dtype=object)[np.argmax(np.array(sure), axis=0)]
     return np.asarray(guess == side.frame[name].to_numpy(), dtype=np.float64)

@@ -50,7 +50,7 @@ def measure(model: Scored, schema: Schema, members: Sample) -> dict[str, Any]:
         changed = np.clip(changed + 0.05 * (1 - step / STEPS) * span * momentum, low, high)
     found = []
     for code in range(kinds):
-        mean = pixels[members.codes == code].mean(axis=0)
+        mean = pixels[members.target == code].mean(axis=0)
         found.append(_correlation(changed[code] - everything, mean - everything))
     figure = Interval(value=float(np.mean(found)), low=float(np.min(found)), high=float(np.max(found)))
     return {"attack": "miface", "correlation": msgspec.to_builtins(figure), "classes": found}

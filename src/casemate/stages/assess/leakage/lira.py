@@ -4,7 +4,8 @@ Source: Carlini, Chien, Nasr, Song, Terzis, Tramèr, Membership Inference Attack
 online attack: every shadow model is trained on a random half of the pool of members and other rows; per row the logit of
 the true class is Gaussian among shadows with it and without it, and the ratio of both likelihoods at the target's logit is
 the score. Memorisation of a member is the target's probability of its label less the mean of the shadows without it
-(Feldman and Zhang, What Neural Networks Memorize and Why, NeurIPS 2020).
+(Feldman and Zhang, What Neural Networks Memorize and Why, NeurIPS 2020). Of a regressor the logarithm of the squared error takes the
+place of the logit, and memorisation is not measured.
 
 The attacker here knows the estimator, its parameters and rows of the same table: stronger than most real ones.
 """
@@ -20,9 +21,10 @@ from sklearn.base import clone
 from sklearn.metrics import roc_curve
 
 from casemate.config import AssessTable
-from casemate.core.models import Model
+from casemate.core.frame import wanted
+from casemate.core.models import Model, SkopsModel
 from casemate.stages.assess.leakage.membership import LEAST_ROWS, MAX_FALSE_POSITIVES, TooFewRows
-from casemate.stages.assess.sample import Sample, checked, interval, share
+from casemate.stages.assess.sample import Sample, checked, interval, share, sureness
 from casemate.stages.assess.sample import auc as area
 
 MEMORISED = 0.5
@@ -51,16 +53,16 @@ def measure(
     """
     if estimator is None:
         raise NoEstimator("the model cannot be trained anew, so it has no shadows")
-    count = min(len(members.codes), len(holdout.codes), options.shadow_rows)
+    count = min(len(members.target), len(holdout.target), options.shadow_rows)
     if count < LEAST_ROWS:
         raise TooFewRows(f"{count} rows a side, at least {LEAST_ROWS} are needed")
     if options.shadows < LEAST_SHADOWS:
         raise TooFewRows(f"{options.shadows} shadow models, at least {LEAST_SHADOWS} are needed")
     first, second = members.take(count, seed), holdout.take(count, seed)
-    pool = Sample(pd.concat([first.frame, second.frame], ignore_index=True), np.concatenate([first.codes, second.codes]))
+    pool = Sample(pd.concat([first.frame, second.frame], ignore_index=True), np.concatenate([first.target, second.target]))
     member = np.r_[np.ones(count), np.zeros(count)]
-    target = _logits(model.predict(pool.frame)[1], pool.codes)
-    inside = _halves(len(pool.codes), options.shadows, seed)
+    target = _statistic(model.predict(pool.frame)[1], pool.target)
+    inside = _halves(len(pool.target), options.shadows, seed)
     shadows = np.zeros(inside.shape)
     for number, half in enumerate(inside):
         progress("training shadow models", number, len(inside))
@@ -70,16 +72,18 @@ def measure(
     false, true, _ = roc_curve(member, score)
     last = int(np.flatnonzero(false <= MAX_FALSE_POSITIVES)[-1])
     caught = share(round(true[last] * count), count)
-    outside = np.where(~inside, shadows, np.nan)
-    without = np.nanmean(_probability(outside), axis=0)
-    memorised = (_probability(target) - without)[:count] > MEMORISED
-    held = share(int(np.nansum(memorised)), count)
+    held = {}
+    if pool.target.ndim == 1:
+        outside = np.where(~inside, shadows, np.nan)
+        without = np.nanmean(_probability(outside), axis=0)
+        memorised = (_probability(target) - without)[:count] > MEMORISED
+        held = {"memorised_share": msgspec.to_builtins(share(int(np.nansum(memorised)), count))}
     return {
         "attack": "lira-online",
         "auc": msgspec.to_builtins(auc),
         "tpr_at_1_fpr": msgspec.to_builtins(caught),
         "false_positive_rate": float(false[last]),
-        "memorised_share": msgspec.to_builtins(held),
+        **held,
         "shadows": len(inside),
         "rows_per_side": count,
     }
@@ -97,15 +101,22 @@ def _halves(count: int, shadows: int, seed: int) -> Array:
 
 
 def _shadow(estimator: Any, pool: Sample, half: Array) -> Array:
-    model = clone(estimator).fit(pool.frame[half], pool.codes[half])
-    probabilities = np.zeros((len(pool.codes), int(pool.codes.max()) + 1))
+    if pool.target.ndim == 2:
+        shadow = SkopsModel(clone(estimator).fit(pool.frame[half], wanted(pool.target[half])))
+        return _statistic(checked(shadow.predict(pool.frame)[1]), pool.target)
+    model = clone(estimator).fit(pool.frame[half], pool.target[half])
+    probabilities = np.zeros((len(pool.target), int(pool.target.max()) + 1))
     probabilities[:, np.asarray(model.classes_, dtype=int)] = model.predict_proba(pool.frame)
-    return _logits(checked(probabilities), pool.codes)
+    return _statistic(checked(probabilities), pool.target)
 
 
-def _logits(probabilities: Array, codes: Array) -> Array:
-    true = np.clip(np.asarray(probabilities, dtype=np.float64)[np.arange(len(codes)), codes], FLOOR, 1 - FLOOR)
-    return np.log(true) - np.log1p(-true)
+def _statistic(found: Array, target: Array) -> Array:
+    """What is about Gaussian among models: the logit of the true class, or the logarithm of the squared error, negative."""
+    sure = sureness(np.asarray(found, dtype=np.float64), target)
+    if target.ndim == 2:
+        return np.asarray(-np.log(np.maximum(-sure, FLOOR)))
+    true = np.clip(sure, FLOOR, 1 - FLOOR)
+    return np.asarray(np.log(true) - np.log1p(-true))
 
 
 def _probability(logits: Array) -> Array:

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_curve
 
 from casemate.config import AssessTable
 from casemate.core.models import Model
-from casemate.stages.assess.sample import Sample, checked, interval
+from casemate.stages.assess.sample import Sample, checked, interval, spread_of, sureness
 from casemate.stages.assess.sample import auc as area
 
 LEAST_ROWS = 20
@@ -25,13 +25,13 @@ class TooFewRows(ValueError):
 
 def measure(model: Model, members: Sample, holdout: Sample, options: AssessTable, seed: int) -> dict[str, Any]:
     """`auc` with interval, `tpr_at_1_fpr`, and the rows used on each side (equal numbers)."""
-    count = min(len(members.codes), len(holdout.codes), options.membership_rows)
+    count = min(len(members.target), len(holdout.target), options.membership_rows)
     if count < LEAST_ROWS:
         raise TooFewRows(f"{count} rows a side, at least {LEAST_ROWS} are needed")
     scores = []
+    spread = spread_of(members.target)
     for sample in (members.take(count, seed), holdout.take(count, seed)):
-        probabilities = checked(model.predict(sample.frame)[1])
-        scores.append(probabilities[np.arange(len(sample.codes)), sample.codes])
+        scores.append(sureness(checked(model.predict(sample.frame)[1]), sample.target, spread))
     confidence = np.concatenate(scores)
     member = np.r_[np.ones(count), np.zeros(count)]
     auc = interval(area, [member, confidence], options.bootstrap, seed)

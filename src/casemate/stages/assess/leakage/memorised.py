@@ -10,10 +10,13 @@ import numpy as np
 from casemate.core.types import Finding
 from casemate.stages.assess.sample import Sample
 
-STORES = {"KNeighborsClassifier", "RadiusNeighborsClassifier", "GaussianProcessClassifier", "LabelPropagation", "LabelSpreading", "SVC", "NuSVC"}
-"""Estimators that keep training rows as they are (SVC: its support vectors)."""
+STORES = {
+    "KNeighborsClassifier", "RadiusNeighborsClassifier", "GaussianProcessClassifier", "LabelPropagation", "LabelSpreading", "SVC", "NuSVC",
+    "KNeighborsRegressor", "RadiusNeighborsRegressor", "GaussianProcessRegressor", "KernelRidge", "SVR", "NuSVR",
+}  # fmt: skip
+"""Estimators that keep training rows as they are (SVC, SVR: its support vectors)."""
 MOST_DEPTH = 8
-KEPT = ("_fit_X", "support_vectors_", "X_train_", "X_")
+KEPT = ("_fit_X", "support_vectors_", "X_train_", "X_", "X_fit_")
 
 
 def findings(estimator: Any) -> list[Finding]:
@@ -70,7 +73,7 @@ def nearest(members: Sample, holdout: Sample, names: list[str]) -> dict[str, flo
     """
     from sklearn.neighbors import NearestNeighbors
 
-    if not names or len(members.codes) < 3 or not len(holdout.codes):
+    if not names or len(members.target) < 3 or not len(holdout.target):
         return {}
     inside, outside = (np.nan_to_num(side.frame[names].to_numpy(dtype=np.float64)) for side in (members, holdout))
     spread = inside.std(axis=0)

@@ -5,6 +5,8 @@ on training rows) or shares of its range, inside the pinned range and the limits
 one-way, whole or budgeted numbers, categories that can be chosen. For each eps every attack runs that the model allows
 and the worst outcome counts. Each larger eps starts from what the smaller one found, so more budget never helps the
 defender. Bounds that no attack can break stand beside them where a method gives some.
+
+A regressor is right where its quantities lie within `[robustness] tolerance` of the truth; no method here gives bounds for it.
 """
 
 from casemate.stages.assess.robustness.measure import HIDDEN as HIDDEN

@@ -11,11 +11,11 @@ from casemate.core.attacks.aim import aim
 from casemate.core.attacks.certify import certified, smoothed
 from casemate.core.attacks.decision import Decision
 from casemate.core.attacks.gradient import Gradient
-from casemate.core.attacks.interface import Array, Attack, Target
+from casemate.core.attacks.interface import Array, Attack, Quantity, Target
 from casemate.core.attacks.search import Search
 from casemate.core.models import Scored
 from casemate.core.types import Schema
-from casemate.stages.assess.sample import Sample, share
+from casemate.stages.assess.sample import Sample, share, spread_of
 
 HIDDEN = 0.1
 """Share of rows that only attacks without gradients break, from which gradients count as masked."""
@@ -42,12 +42,13 @@ def measure(
         `inconclusive` when the attack changed nothing, because then it has shown nothing.
     """
     sample = holdout.take(options.attack_rows, seed)
-    target = aim(model, schema, (sample.frame, sample.codes), members.frame, limits)
+    tolerance = limits.tolerance * spread_of(holdout.target) if schema.regression else None
+    target = aim(model, schema, (sample.frame, sample.target), members.frame, limits, tolerance)
     if not target.width and not target.choices:
         return {"inconclusive": "the attacker can change no feature", "curve": []}
     if limits.unit == "range" and target.width and not target.spread.any():
         return {"inconclusive": "no feature has a pinned range, and [robustness] unit is range", "curve": []}
-    rows = np.arange(len(sample.codes))
+    rows = np.arange(len(sample.target))
     start, best = target.start, target.start.copy()
     clean = target.margin(start, rows)
     margins = clean.copy()
@@ -73,9 +74,11 @@ def measure(
         "unit": "standard deviations of each feature" if limits.unit == "deviation" else "pinned range of each feature",
         "masked": masked,
     }
+    if schema.regression:
+        result["tolerance"] = limits.tolerance
     if not any(point["changed"] for point in curve):
         result["inconclusive"] = "the attack changed nothing"
-    if limits.smoothing:
+    if limits.smoothing and not schema.regression:
         values = smoothed(target, limits.smoothing, sizes, limits.certify_rows, limits.samples, seed)
         result["smoothed"] = {"sigma": limits.smoothing, "norm": "L2", "radii": sizes, "accuracy": values}
     return result
@@ -102,7 +105,7 @@ def _point(target: Target, eps: float, best: Array, margins: Array, clean: Array
 
 
 def _certify(target: Target, eps: float, point: dict[str, Any], limits: RobustnessTable, margins: Array) -> None:
-    found = certified(target, eps) if limits.certify_rows else None
+    found = certified(target, eps) if limits.certify_rows and not isinstance(target, Quantity) else None
     if found is None:
         return
     keeps, method = found

@@ -19,13 +19,14 @@ PROTECTED = re.compile(
 def check(subject: Subject) -> Answer:
     """Findings, and `minority_share`: the share of the rarest class."""
     answer = Answer()
-    counts = np.bincount(subject.codes, minlength=len(subject.schema.classes))
-    share = float(counts.min() / counts.sum())
-    answer.figures["minority_share"] = share
-    if share < RARE:
-        rare = subject.schema.classes[int(counts.argmin())]
-        text = f"class {rare!r} has {share:.2%} of the rows: accuracy misleads, gate average_precision, balanced_accuracy or roc_auc"
-        answer.say("data.imbalance", "low", text)
+    if subject.config.data.task == "classification":
+        counts = np.bincount(subject.codes, minlength=len(subject.schema.classes))
+        share = float(counts.min() / counts.sum())
+        answer.figures["minority_share"] = share
+        if share < RARE:
+            rare = subject.schema.classes[int(counts.argmin())]
+            text = f"class {rare!r} has {share:.2%} of the rows: accuracy misleads, gate average_precision, balanced_accuracy or roc_auc"
+            answer.say("data.imbalance", "low", text)
     empty, constant = [], []
     for column in subject.schema.features:
         values = subject.table[column.name]

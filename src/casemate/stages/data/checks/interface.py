@@ -22,11 +22,11 @@ class Subject:
     frame: pd.DataFrame
     """Feature frame, rows x features."""
     codes: np.ndarray[Any, np.dtype[np.int64]]
-    """Class numbers."""
+    """Class numbers; where quantities are predicted, the number of the range that the first one lies in."""
     groups: np.ndarray[Any, Any] | None
     """Subject per row, or None."""
     schema: Schema
-    """The pinned schema."""
+    """The pinned schema; where quantities are predicted, its classes are the names of the ranges."""
     config: Config
     """The whole configuration."""
     now: datetime.datetime

@@ -16,7 +16,7 @@ class Duplicates:
 
     def __call__(self, rows: Rows, options: ScreenTable) -> Suspicion:
         """See `Detector`."""
-        mixed = row_hashes(rows.frame, rows.codes)
+        mixed = row_hashes(rows.frame, rows.target)
         series = pd.Series(mixed)
         repeated = np.flatnonzero(series.duplicated().to_numpy())
         if not len(repeated):

@@ -22,17 +22,24 @@ class Rows:
     frame: pd.DataFrame
     """Feature frame, rows x features."""
     codes: np.ndarray[Any, np.dtype[np.int64]]
-    """Class numbers, one a row."""
+    """Class numbers, one a row; where quantities are predicted, the number of the range that the first one lies in."""
     groups: np.ndarray[Any, Any] | None
     """Subject per row, or None."""
     schema: Schema
-    """The pinned schema."""
+    """The pinned schema; where quantities are predicted, its classes are the names of the ranges."""
     seed: int
     """For whatever is random."""
     origin: np.ndarray[Any, Any] | None = None
     """Where each row came from, or None."""
     time: np.ndarray[Any, Any] | None = None
     """When each row arose, as numbers that grow, or None."""
+    quantities: np.ndarray[Any, np.dtype[np.float64]] | None = None
+    """What is to be predicted where that is no class, float64 [n, m]."""
+
+    @property
+    def target(self) -> Array:
+        """Class numbers int64 [n], or quantities float64 [n, m]."""
+        return self.codes if self.quantities is None else self.quantities
 
     @property
     def numbers(self) -> list[str]:

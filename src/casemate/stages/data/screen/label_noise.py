@@ -4,6 +4,10 @@ Source: Northcutt, Jiang, Chuang, Confident Learning (JAIR 2021), through cleanl
 that the features cannot tell apart (5 % of a clean Adult table), so a row is flagged only when its label is less probable
 than `RARE` above the noise that is seen where the features are decisive. A model that barely predicts the target would flag
 half of the table: below `WEAK_AUC` the screen says that it is inconclusive and flags nothing.
+
+A quantity is suspicious where it lies far from what a gradient-boosted model, which has not seen the row, expects: `FAR` robust
+deviations of all such distances (median absolute deviation, as Iglewicz and Hoaglin, How to Detect and Handle Outliers, 1993). Of
+several quantities the farthest counts; those that the features barely tell (robust R2 below `WEAK_R2`) do not.
 """
 
 from typing import Any
@@ -11,7 +15,7 @@ from typing import Any
 import numpy as np
 from cleanlab.filter import find_label_issues
 from sklearn.compose import make_column_transformer
-from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
+from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor, HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
@@ -22,7 +26,10 @@ from casemate.core.threads import fitting
 from casemate.core.types import Finding, Quarantined, Severity
 from casemate.stages.data.screen.interface import Array, Rows, Suspicion
 
-WEAK_AUC = 0.6
+WEAK_AUC, WEAK_R2 = 0.6, 0.1
+FAR = 8.0
+MAD = 1.4826
+"""Median absolute deviation -> standard deviation of a normal distribution."""
 MAX_BINS = 255
 RARE = 0.1
 DECISIVE = 0.1
@@ -45,6 +52,8 @@ class LabelNoise:
         if rarest < options.folds:
             unit = "rows" if rows.groups is None else "subjects"
             return self._inconclusive(f"a class has {rarest} {unit}, fewer than {options.folds} folds")
+        if rows.quantities is not None:
+            return self._far(rows, rows.quantities, options)
         probabilities = self.probabilities(rows, options)
         auc = float(
             roc_auc_score(rows.codes, probabilities[:, 1])
@@ -79,13 +88,53 @@ class LabelNoise:
         return Suspicion(rows=found, findings=findings, figures=figures)
 
     def scores(self, rows: Rows, options: ScreenTable) -> Array:
-        """How suspicious each row's label is: 1 - its out-of-fold probability, float64 [n]."""
+        """How suspicious each row's label is: 1 - its out-of-fold probability, or deviations from what is expected, float64 [n]."""
+        if rows.quantities is not None:
+            return self._distances(rows, rows.quantities, options)[0]
         probabilities = self.probabilities(rows, options)
         return np.asarray(1.0 - probabilities[np.arange(len(rows.codes)), rows.codes])
 
-    @staticmethod
-    def probabilities(rows: Rows, options: ScreenTable) -> Array:
+    def _far(self, rows: Rows, quantities: Array, options: ScreenTable) -> Suspicion:
+        """Rows whose quantity lies far from what the features let expect."""
+        distances, r2 = self._distances(rows, quantities, options)
+        figures = {"label_screen_r2": r2}
+        if r2 < WEAK_R2:
+            return self._inconclusive(f"the features barely predict the target (R2 {r2:.3f})", figures)
+        suspicious = np.flatnonzero(distances > FAR)
+        share = len(suspicious) / len(distances)
+        suspicious = np.sort(suspicious[np.argsort(-distances[suspicious], kind="stable")][: max(1, int(FEW * len(distances)))])
+        found = [
+            Quarantined(row=int(row), reason=self.id, detail=f"{distances[row]:.0f} deviations from what is expected", score=float(distances[row]))
+            for row in suspicious
+        ]
+        findings = []
+        if share >= NOISY:
+            severity: Severity = "high" if share >= VERY_NOISY else "medium"
+            text = f"{share:.1%} of the rows lie more than {FAR:g} deviations from what their features let expect: long tails, or wrong targets"
+            findings.append(Finding(id="data.label-noise", severity=severity, confidence="low", message=text))
+        return Suspicion(rows=found, findings=findings, figures=figures | {"label_noise": share})
+
+    @classmethod
+    def _distances(cls, rows: Rows, quantities: Array, options: ScreenTable) -> tuple[Array, float]:
+        """(robust deviations from the out-of-fold prediction, the greatest over the targets [n]; the best robust R2 of a target)."""
+        farthest, best = np.zeros(len(quantities)), -np.inf
+        for values in quantities.T:
+            errors = values - cls._out_of_fold(rows, values, options)
+            spread, usual = _spread(errors), _spread(values)
+            r2 = 1.0 - (spread / usual) ** 2 if usual > 0 else 0.0  # robust: one wild target must not hide itself
+            best = max(best, r2)
+            if r2 >= WEAK_R2 and spread > 0:
+                farthest = np.maximum(farthest, np.abs(errors - np.median(errors)) / spread)
+        return farthest, best
+
+    @classmethod
+    def probabilities(cls, rows: Rows, options: ScreenTable) -> Array:
         """Out-of-fold probabilities, float64 [n, k]; a subject's rows are in one fold."""
+        return cls._out_of_fold(rows, None, options)
+
+    @staticmethod
+    def _out_of_fold(rows: Rows, quantity: Array | None, options: ScreenTable) -> Array:
+        """What a model expects of rows that it has not seen: probabilities [n, k], or a quantity [n]."""
         categories = [column.name for column in rows.schema.categories]
         splitter = StratifiedKFold if rows.groups is None else StratifiedGroupKFold
         folds = splitter(options.folds, shuffle=True, random_state=rows.seed)
@@ -93,18 +142,24 @@ class LabelNoise:
         model: Any
         if rows.frame.shape[1] > WIDE:
             frame = np.nan_to_num(rows.coded.to_numpy(), nan=-1e6)
-            model = ExtraTreesClassifier(100, min_samples_leaf=2, random_state=rows.seed, n_jobs=-1)
+            trees: Any = ExtraTreesClassifier if quantity is None else ExtraTreesRegressor
+            model = trees(100, min_samples_leaf=2, random_state=rows.seed, n_jobs=-1)
         else:
             # HistGradientBoosting takes at most 255 categories natively; wider ones are treated as ordered codes.
             native = [name for name in categories if rows.frame[name].nunique() < MAX_BINS]
             encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan, dtype=np.float64)
             encoded = make_column_transformer((encoder, categories), remainder="passthrough", verbose_feature_names_out=False)
-            model = make_pipeline(
-                encoded.set_output(transform="pandas"),
-                HistGradientBoostingClassifier(random_state=rows.seed, categorical_features=native or None),
+            said: dict[str, Any] = {"random_state": rows.seed, "categorical_features": native or None}
+            boosting = (
+                HistGradientBoostingClassifier(**said)
+                if quantity is None
+                else HistGradientBoostingRegressor(loss="absolute_error", **said)  # a wild target must not pull its neighbours along
             )
+            model = make_pipeline(encoded.set_output(transform="pandas"), boosting)
+        splits = list(folds.split(frame, rows.codes, rows.groups))
+        wanted, method = (rows.codes, "predict_proba") if quantity is None else (quantity, "predict")
         with fitting(rows.frame.size):
-            return np.asarray(cross_val_predict(model, frame, rows.codes, groups=rows.groups, cv=folds, method="predict_proba"))
+            return np.asarray(cross_val_predict(model, frame, wanted, cv=splits, method=method))
 
     @staticmethod
     def _noise(probabilities: Array, codes: Array) -> float:
@@ -121,3 +176,8 @@ class LabelNoise:
             message=f"the label screen is inconclusive: {why}",
         )
         return Suspicion(findings=[finding], figures=figures or {})
+
+
+def _spread(values: Array) -> float:
+    """Robust standard deviation."""
+    return MAD * float(np.median(np.abs(values - np.median(values))))

@@ -23,6 +23,8 @@ class Neighbours:
 
     def __call__(self, rows: Rows, options: ScreenTable) -> Suspicion:
         """See `Detector`."""
+        if rows.quantities is not None:  # neighbours on both sides of a range's end contradict each other by nature
+            return Suspicion()
         at = rows.sample(options.rows)
         if len(at) <= NEIGHBOURS * 2 or rows.frame.shape[1] > MOST_FEATURES:
             return Suspicion()
