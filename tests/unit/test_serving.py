@@ -3,6 +3,8 @@
 import asyncio
 import datetime
 import time
+from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import numpy as np
