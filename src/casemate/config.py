@@ -450,13 +450,25 @@ class GuardTable(Table, frozen=True, kw_only=True):
 
 
 class OutputsTable(Table, frozen=True, kw_only=True):
-    """How much of an answer callers see; policy may show them less: who may only `model:infer-label` sees the class."""
+    """How much of an answer callers see; policy may show them less: who may only `model:infer-label` sees the class.
 
-    show: Annotated[Literal["all", "top", "label"], Meta(description="All probabilities, those of the likeliest classes, or the class alone.")] = (
-        "all"
-    )
+    Who may only `model:infer-aggregate` is told how many rows of the request get which class, with noise.
+    """
+
+    show: Annotated[
+        Literal["all", "top", "label", "aggregate"],
+        Meta(description="All probabilities, those of the likeliest classes, the class alone, or noisy counts of a request's classes."),
+    ] = "all"
     top: Annotated[int, Meta(description="How many classes `top` shows.", ge=1)] = 3
     digits: Annotated[Digits | None, Meta(description="Decimal places of probabilities; default: as computed.")] = None
+
+
+class AggregateTable(Table, frozen=True, kw_only=True):
+    """Noisy counts for callers who are told no more; see `[serve.outputs]`. Needs `casemate[private]`."""
+
+    epsilon: Annotated[float, Meta(description="Of one request: how well it hides what the model says of any one of its rows.", gt=0, le=100)] = 0.5
+    budget: Annotated[float, Meta(description="Epsilon of all requests of one caller to one model, for ever.", gt=0)] = 8.0
+    rows: Annotated[int, Meta(description="Least rows of a request, all of them different.", ge=2)] = 20
 
 
 class LimitsTable(Table, frozen=True, kw_only=True):
@@ -526,6 +538,7 @@ class ServeTable(Table, frozen=True, kw_only=True):
     traces_share: Annotated[float, Meta(description="Share of the requests that are traced, of those whose caller did not decide.", ge=0, le=1)] = 1.0
     guard: Annotated[GuardTable, Meta(description="How inputs are guarded.")] = GuardTable()
     outputs: Annotated[OutputsTable, Meta(description="What callers are told.")] = OutputsTable()
+    aggregates: Annotated[AggregateTable, Meta(description="What noisy counts give away.")] = AggregateTable()
     limits: Annotated[LimitsTable, Meta(description="What callers may use.")] = LimitsTable()
     canary: Annotated[CanaryTable, Meta(description="When a canary is taken back.")] = CanaryTable()
 

@@ -61,7 +61,7 @@ def answer(principal, action, policy=SHIPPED, situation=USUAL, **context):
     return policy.decide(principal, action, resource, situation, **{**EXTRA.get(action, {}), **context})
 
 
-CLIENT_MAY = ("model:infer", "model:infer-label", "model:feedback", "model:read")
+CLIENT_MAY = ("model:infer", "model:infer-label", "model:infer-aggregate", "model:feedback", "model:read")
 MAY = {
     "owner": set(actions()),
     "steward": {

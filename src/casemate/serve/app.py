@@ -23,6 +23,7 @@ from casemate.core.digest import sha256
 from casemate.core.errors import AccessDenied, BackendError, ConfigError, Error, RequestError
 from casemate.core.frame import rows_bytes
 from casemate.serve import bodies, openapi, outputs
+from casemate.serve.aggregates import Aggregates
 from casemate.serve.batch import Job
 from casemate.serve.bodies import Receive, Scope
 from casemate.serve.endpoint import Endpoint
@@ -112,6 +113,7 @@ class Gateway:
         shelf: Shelf,
         audit: GroupCommit,
         decisions: Decisions,
+        aggregates: Aggregates,
         observers: Sequence[Tell] = (),
     ) -> None:
         """Wire it.
@@ -124,17 +126,23 @@ class Gateway:
             shelf: what is served.
             audit: where predictions and refusals are recorded.
             decisions: finds earlier predictions.
+            aggregates: counts with noise for who may see no more.
             observers: told of every request.
         """
         self.table = table
         self.guard, self.quota, self.metrics, self.shelf, self.audit = guard, quota, metrics, shelf, audit
-        self.decisions = decisions
+        self.decisions, self.aggregates = decisions, aggregates
         self._observers = observers
         self.login = Login(guard.point)
         self.max_body = int(self.table.max_body_mb * 2**20)
         self.draining = False
         # What policy is asked, best first, and what each of them shows.
-        self._shown = {"model:infer": self.table.outputs, "model:infer-label": outputs.LABEL_ONLY}
+        own = self.table.outputs
+        self._shown = {
+            "model:infer": own,
+            "model:infer-label": outputs.LABEL_ONLY if own.show != "aggregate" else own,
+            "model:infer-aggregate": outputs.AGGREGATE,
+        }
         self._keeps_rows = self.table.inputs == "sealed"
         self._durable = self.table.audit == "durable"
         self._find = Router()
@@ -213,6 +221,8 @@ class Gateway:
             asked = await self._understood(version.endpoint, alias, found, scope, headers, body)
             self.quota.reserve(uid, version.endpoint.name, asked.count)
             model, rows = version.endpoint.name, asked.count
+            if shown.show == "aggregate":
+                await asyncio.to_thread(self.aggregates.pay, uid, version.endpoint, asked.rows, asked.count)
             seen = version.seen if found.version is None else Statistics()
             reply = await self._asked(_Asking(caller, number, began, _trace(headers), shown, version, seen), alias, asked)
         finally:
@@ -299,7 +309,7 @@ class Gateway:
         asking: _Asking = job.context
         if not np.isfinite(probabilities).all():
             raise Unfit("the model has no finite answer for these rows")
-        told = outputs.shown(endpoint, codes, probabilities, asking.shown)
+        told = self._told_of(endpoint, codes, probabilities, asking.shown)
         headers, body = job.asked.encode(endpoint, Answer(told, noticed))
         now = time.perf_counter()
         seconds = now - asking.began
@@ -308,6 +318,11 @@ class Gateway:
             asking.seen.summed(probabilities[:, 0])
         labels, recorded = struct.pack(f"<{len(codes)}H", *codes), probabilities.astype(endpoint.wire, copy=False).tobytes()
         self._record(endpoint, job, labels, recorded, noticed, "", seconds, Reply(200, headers, body))
+
+    def _told_of(self, endpoint: Endpoint, codes: list[int], probabilities: Array, shown: OutputsTable) -> dict[str, Any]:
+        if shown.show == "aggregate":
+            return {"label": endpoint.classes, "count": self.aggregates.counted(endpoint, codes)}
+        return outputs.shown(endpoint, codes, probabilities, shown)
 
     def failed(self, endpoint: Endpoint, job: Job, fault: Exception, noticed: dict[str, int]) -> None:
         """A guard refused the rows, or the model raised: that is recorded too, before it is told."""

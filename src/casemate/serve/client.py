@@ -102,7 +102,8 @@ def read_rows(path: Path, options: DataTable) -> pa.Table:
 def _named(known: dict[str, Any], outputs: dict[str, Any], count: int) -> tuple[list[str], list[list[Any]]]:
     names = ["label"] if "label" in outputs else []
     found = [[label] for label in outputs["label"]["data"]] if names else [[] for _ in range(count)]
-    for output, columns in (("probabilities", [f"p_{name}" for name in known.get("classes", [])]), ("prediction", known.get("targets", []))):
+    classes = [f"p_{name}" for name in known.get("classes", [])]
+    for output, columns in (("probabilities", classes), ("prediction", known.get("targets", [])), ("count", ["count"])):
         if output in outputs:
             flat, width = outputs[output]["data"], len(columns)
             names += columns

@@ -36,7 +36,7 @@ _FORMS = {
     "instances": _list(least=1),
 }
 _INVOKE = {"oneOf": [_object([name], closed=True, **{name: form}, params={}) for name, form in _FORMS.items()]}
-_INVOKED = _object(["predictions"], predictions=_list({"type": ["string", "number", "array"]}), probabilities=_list())
+_INVOKED = _object(["predictions"], predictions=_list({"type": ["string", "number", "array"]}), probabilities=_list(), counts=_list(NUMBER))
 _FEEDBACK = _object(["id", "outcome"], closed=True, id=TEXT, outcome={"oneOf": [TEXT, _list(TEXT)]})
 _SAID = _object([], closed=True, passkey=ANY_OBJECT, code=TEXT, refresh=TEXT)
 BODIES = {"infer": _INFER, "invocations": _INVOKE, "feedback": _FEEDBACK}

@@ -3,6 +3,8 @@
 The less a caller sees, the more questions it takes to copy the model or to tell who was in the training data
 (Tramèr et al., Stealing Machine Learning Models via Prediction APIs, USENIX Security 2016).
 
+Noisy counts (`serve.aggregates`) say how many rows of a request get which class, and nothing of any of them.
+
 A regressor's answer is `prediction`, rounded if so configured; where only the label may be seen, the range that it lies in.
 """
 
@@ -14,8 +16,8 @@ from casemate.config import OutputsTable
 from casemate.serve.endpoint import Endpoint
 from casemate.serve.types import Array
 
-NAMES = ("label", "probabilities", "top", "top_probabilities", "prediction")
-LABEL_ONLY = OutputsTable(show="label")
+NAMES = ("label", "probabilities", "top", "top_probabilities", "prediction", "count")
+LABEL_ONLY, AGGREGATE = OutputsTable(show="label"), OutputsTable(show="aggregate")
 
 
 def shown(endpoint: Endpoint, codes: list[int], probabilities: Array, table: OutputsTable) -> dict[str, Any]:

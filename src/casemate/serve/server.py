@@ -22,6 +22,7 @@ from casemate.controls.audit.decisions import new_writer
 from casemate.controls.keys.pki import SERVER_DAYS, Authority
 from casemate.core.errors import ConfigError
 from casemate.project import Project
+from casemate.serve.aggregates import Aggregates
 from casemate.serve.app import Gateway
 from casemate.serve.batch import Job
 from casemate.serve.endpoint import Endpoint
@@ -114,8 +115,9 @@ def assemble(project: Project, *, shared: bool = False) -> Parts:
     quota = Quota(project.usage, project.clock, table.limits, project.access.anomalies.probing)
     told = observers(table, project.root, metrics)
     audit = GroupCommit(project.audit, new_writer(), lazy=table.audit == "batched", release=ends.release)
+    aggregates = Aggregates(project.engine, project.ledger, table.aggregates)
     try:
-        ends.gateway = Gateway(table, Guard(project.access, audit, quota), quota, metrics, shelf, audit, project.decisions, told)
+        ends.gateway = Gateway(table, Guard(project.access, audit, quota), quota, metrics, shelf, audit, project.decisions, aggregates, told)
     except BaseException:
         audit.close()
         raise

@@ -33,6 +33,8 @@ SPENDINGS = sa.Table(
     sa.Column("time", sa.String, nullable=False),
 )
 SLACK = 1e-9
+LEDGER = "answers of "
+"""Comes before a model's name where a gateway's noisy counts are paid for: from a budget of the caller, who is the purpose."""
 
 
 class BudgetSpent(RefusedError):
@@ -123,7 +125,9 @@ class Engine(Protocol):
 
 def spend(engine: Engine, ledger: Ledger, wanted: Spending, limit: Limit) -> None:
     """Pay and record it in one transaction; a refusal is recorded too."""
-    resource, detail = f'Dataset::"{wanted.dataset}"', {"epsilon": wanted.epsilon, "delta": wanted.delta, "for": wanted.what, "run": wanted.run}
+    model = wanted.dataset.removeprefix(LEDGER)
+    resource = f'Dataset::"{model}"' if model == wanted.dataset else f'Model::"{model}"'
+    detail = {"epsilon": wanted.epsilon, "delta": wanted.delta, "for": wanted.what, "run": wanted.run}
     try:
         with engine.store.transaction() as tx:
             if ledger.spend(tx, wanted, limit):

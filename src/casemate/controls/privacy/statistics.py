@@ -54,12 +54,8 @@ def noisy(values: pa.ChunkedArray, name: str, limits: Any, epsilon: float, owner
     Raises:
         BackendError: OpenDP is not installed. ConfigError: nothing is declared about the column.
     """
-    try:
-        import opendp.prelude as dp
-    except ImportError as error:
-        raise BackendError("OpenDP is not installed", hint='pip install "casemate[private]"') from error
+    dp = _opendp()
     require_declared(name, limits)
-    dp.enable_features("contrib")
     kept = np.arange(len(values)) if owners is None else np.unique(np.asarray(owners), return_index=True)[1]
     column = values.combine_chunks().take(pa.array(kept))
     histogram = epsilon * 2 / 3 if isinstance(limits, tuple) else epsilon
@@ -78,9 +74,23 @@ def noisy(values: pa.ChunkedArray, name: str, limits: Any, epsilon: float, owner
         declared = [texts[label] for label in limits]
         exact = np.array([*declared, texts.total() - sum(declared)])
     scale = 1.0 / histogram
+    return Noisy(column=name, labels=labels, counts=noisy_counts([int(count) for count in exact], scale), mean=mean, epsilon=epsilon, scale=scale)
+
+
+def noisy_counts(exact: list[int], scale: float) -> list[int]:
+    """Counts with discrete Laplace noise of `scale` on each of them; BackendError when OpenDP is not installed."""
+    dp = _opendp()
     space = dp.vector_domain(dp.atom_domain(T=int)), dp.l1_distance(T=int)
-    counts = (space >> dp.m.then_laplace(scale))([int(count) for count in exact])
-    return Noisy(column=name, labels=labels, counts=list(counts), mean=mean, epsilon=epsilon, scale=scale)
+    return list((space >> dp.m.then_laplace(scale))(exact))
+
+
+def _opendp() -> Any:
+    try:
+        import opendp.prelude as dp
+    except ImportError as error:
+        raise BackendError("OpenDP is not installed", hint='pip install "casemate[private]"') from error
+    dp.enable_features("contrib")
+    return dp
 
 
 def _mean(dp: Any, numbers: Any, low: float, high: float, epsilon: float) -> float:

@@ -76,7 +76,9 @@ def encode(_endpoint: Endpoint, answer: Answer) -> tuple[Headers, bytes]:
     """(headers, body of the reply)."""
     outputs = answer.outputs
     reply: dict[str, Any] = {"predictions": outputs["prediction"].tolist() if "prediction" in outputs else outputs["label"]}
-    if "probabilities" in outputs:
+    if "count" in outputs:
+        reply["counts"] = outputs["count"].tolist()
+    elif "probabilities" in outputs:
         reply["probabilities"] = outputs["probabilities"].tolist()
     elif "top" in outputs:
         width = outputs["top_probabilities"].shape[1]
@@ -90,7 +92,7 @@ def encode_csv(_endpoint: Endpoint, answer: Answer) -> tuple[Headers, bytes]:
     """(headers, a line a row): the class and its probabilities, or the quantities; no line of names."""
     outputs = answer.outputs
     columns: list[Any] = [outputs["label"]] if "label" in outputs else []
-    for name in ("probabilities", "top_probabilities", "prediction"):
+    for name in ("probabilities", "top_probabilities", "prediction", "count"):
         if name in outputs:
             columns += np.atleast_2d(outputs[name].T).tolist()
     buffer = io.StringIO()

@@ -3,7 +3,7 @@
 Spec: https://github.com/kserve/open-inference-protocol, extension_binary_data of the V2 dialect that Triton speaks. A request
 holds either one numeric tensor [n, d] with the features in the schema's order, or one tensor [n] or [n, 1] a feature by name.
 JSON null, or NaN in bytes, is a missing value. The reply holds `label` (BYTES, class names) and `probabilities` (FP32
-[n, k]), or of a regressor `prediction` (FP64 [n], of several targets [n, m]).
+[n, k]), or of a regressor `prediction` (FP64 [n], of several targets [n, m]); noisy counts are `count` (INT64 [k]) beside all labels.
 """
 
 import math
@@ -27,8 +27,9 @@ DTYPES = {
     "INT64": "<i8", "FP16": "<f2", "FP32": "<f4", "FP64": "<f8",
 }  # fmt: skip
 """NumPy's name of each numeric datatype on the wire: little-endian, row by row."""
+KINDS = {"f4": "FP32", "f8": "FP64", "i8": "INT64"}
 MOST_DIMENSIONS, MOST_SIZE = 8, 2**31
-OUTPUTS = ("label", "probabilities", "prediction")
+OUTPUTS = ("label", "probabilities", "prediction", "count")
 """What is sent to a caller who names no outputs; what is hidden from them is left out."""
 
 
@@ -197,7 +198,7 @@ def encode(endpoint: Endpoint, called: str, answer: Answer, request: InferReques
         text = isinstance(values, list)
         output: dict[str, Any] = {"name": name, "shape": [len(values)] if text else list(values.shape), "datatype": datatype(values)}
         if binary:
-            parts.append(packed(values) if text else values.astype(endpoint.wire).tobytes())
+            parts.append(packed(values) if text else raw(values))
             output["parameters"] = {"binary_data_size": len(parts[-1])}
         else:
             output["data"] = values if text else values.ravel().tolist()
@@ -215,7 +216,12 @@ def encode(endpoint: Endpoint, called: str, answer: Answer, request: InferReques
 
 def datatype(values: list[str] | Array) -> str:
     """Of an output."""
-    return "BYTES" if isinstance(values, list) else "FP64" if values.dtype == np.float64 else "FP32"
+    return "BYTES" if isinstance(values, list) else KINDS[values.dtype.kind + str(values.dtype.itemsize)]
+
+
+def raw(values: Array) -> bytes:
+    """A numeric output as the binary tensor extension sends it."""
+    return values.astype(DTYPES[datatype(values)], copy=False).tobytes()
 
 
 def packed(texts: list[str]) -> bytes:

@@ -187,7 +187,7 @@ def encode(endpoint: Endpoint, called: str, answer: Answer, request: oip.InferRe
         text = isinstance(values, list)
         output = response.outputs.add(name=name, datatype=oip.datatype(values), shape=[len(values)] if text else values.shape)
         if raw:
-            response.raw_output_contents.append(oip.packed(values) if text else values.astype(endpoint.wire, copy=False).tobytes())
+            response.raw_output_contents.append(oip.packed(values) if text else oip.raw(values))
         elif text:
             output.contents.bytes_contents.extend(value.encode() for value in values)
         else:
