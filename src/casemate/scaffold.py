@@ -36,8 +36,13 @@ LEAST_DISTINCT = 0.98
 MANY, MANY_FRACTIONS = 100, 20
 """Different numbers, and different fractions, from which a target is taken for a quantity."""
 CLASS_GATES = "roc_auc = { min = 0.70 }\nmembership_auc = { max = 0.65 }\n# robust_accuracy = { min = 0.60, eps = 0.1 }"
-CLASS_SEARCH = 'search = { "clf__C" = [0.01, 0.1, 1.0, 10.0] }\nmetric = "roc_auc"'
-REGRESSION_SEARCH = 'search = { "reg__max_leaf_nodes" = [7, 15, 31] }\nmetric = "neg_root_mean_squared_error"'
+_LINEAR = 'search = { "clf__C" = [0.01, 0.1, 1.0, 10.0] }\nmetric = "roc_auc"'
+_SEARCH = {
+    "train_clinical.txt": _LINEAR,
+    "train_table.txt": _LINEAR,
+    "train_quantity.txt": 'search = { "reg__max_leaf_nodes" = [7, 15, 31] }\nmetric = "neg_root_mean_squared_error"',
+    "train_quantities.txt": 'search = { "reg__estimator__max_leaf_nodes" = [7, 15, 31] }\nmetric = "neg_root_mean_squared_error"',
+}
 QUANTITY_GATES = "r2 = { min = 0.30 }\nmembership_auc = { max = 0.65 }\n# robust_accuracy = { min = 0.60, eps = 0.1 }"
 
 
@@ -132,7 +137,7 @@ def from_table(
         name=name,
         purpose="unspecified",
         data=options,
-        train="train_regression.txt" if options.task == "regression" else "train_table.txt",
+        train="train_table.txt" if options.task == "classification" else "train_quantities.txt" if several else "train_quantity.txt",
         gates=QUANTITY_GATES if options.task == "regression" else CLASS_GATES,
         inferred=inferred.columns,
         notes=notes,
@@ -244,7 +249,7 @@ def _toml(plan: Plan, identifier: str, passphrase: str | None) -> str:
         target=json.dumps(data.target),
         data="\n".join([*extra, ""]) if extra else "",
         columns="\n".join([*columns, ""]),
-        search=REGRESSION_SEARCH if data.task == "regression" else CLASS_SEARCH,
+        search=_SEARCH[plan.train],
         cap=plan.cap,
         gates=plan.gates,
     ) + (f"\n[keys]\npassphrase = {json.dumps(passphrase)}\n" if passphrase else "")
