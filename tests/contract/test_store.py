@@ -10,11 +10,13 @@ from tests.conftest import write_csv
 import casemate
 from casemate import scaffold
 from casemate.controls.access.identity.principals import PRINCIPALS
+from casemate.controls.audit.bodies import KEYS
 from casemate.controls.audit.log import HEAD
 from casemate.core.errors import BackendError, ConfigError
 from casemate.core.store import METADATA, open_store
 from casemate.core.store.interface import REVISION
 from casemate.core.store.move import copy_rows
+from casemate.core.store.prepared import Prepared
 
 
 def add(store, name, kind="User"):
@@ -67,6 +69,32 @@ def test_a_reader_sees_one_state_while_others_write(store):
         add(store, "bea")
         assert tx.execute(sa.select(sa.func.count()).select_from(PRINCIPALS)).scalar() == before == 1
     assert names(store) == ["ana", "bea"]
+
+
+def test_prepared_statements_are_part_of_the_transaction_and_see_one_state(store):
+    insert, query = Prepared(KEYS.insert()), Prepared(sa.select(KEYS.c.id, KEYS.c.wrapped).order_by(KEYS.c.id))
+    with pytest.raises(RuntimeError), store.transaction() as tx:
+        insert(tx, [{"id": 900, "wrapped": b"\x00\xff"}])
+        raise RuntimeError
+    with store.transaction() as tx:
+        insert(tx, [{"id": 901, "wrapped": b"\x00\xff"}])
+        insert(tx, [{"id": number, "wrapped": b"more"} for number in (902, 903)])
+        tx.execute(KEYS.update().where(KEYS.c.id == 903).values(wrapped=b"changed"))
+    with store.reading() as tx:
+        before = query.rows(tx)
+        with store.transaction() as other:
+            insert(other, [{"id": 904, "wrapped": b""}])
+        assert [tuple(row) for row in query.rows(tx)] == [tuple(row) for row in before]
+    assert [(key, bytes(wrapped)) for key, wrapped in before][-3:] == [(901, b"\x00\xff"), (902, b"more"), (903, b"changed")]
+
+
+def test_a_prepared_statement_fails_as_any_other_does(store):
+    insert = Prepared(KEYS.insert())
+    with pytest.raises(sa.exc.IntegrityError) as refused, store.transaction() as tx:
+        insert(tx, [{"id": 905, "wrapped": b"secret"}, {"id": 905, "wrapped": b"secret"}])
+    assert "secret" not in str(refused.value)
+    with pytest.raises(BackendError), store.transaction() as tx:
+        Prepared(sa.text("SELECT * FROM nowhere")).rows(tx)
 
 
 def _count(url, path, times):

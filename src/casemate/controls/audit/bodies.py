@@ -17,6 +17,7 @@ from casemate.controls.audit.entry import SALT_SIZE
 from casemate.controls.keys.interface import KeyProvider
 from casemate.core.errors import VerificationError
 from casemate.core.store import METADATA
+from casemate.core.store.prepared import Prepared
 
 KEYS = sa.Table(
     "audit_key",
@@ -24,7 +25,7 @@ KEYS = sa.Table(
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("wrapped", sa.LargeBinary, nullable=False),
 )
-_NEWEST = sa.select(sa.func.max(KEYS.c.id))
+_NEWEST = Prepared(sa.select(sa.func.max(KEYS.c.id)))
 KEK = "audit"
 FORMAT = 1
 HEADER = 17
@@ -40,7 +41,7 @@ class Bodies:
 
     def add_key(self, tx: sa.Connection) -> int:
         """A new data key for the entries to come; returns its id."""
-        identifier = int(tx.execute(_NEWEST).scalar() or 0) + 1
+        identifier = int(_NEWEST.rows(tx)[0][0] or 0) + 1
         tx.execute(KEYS.insert().values(id=identifier, wrapped=self.keys.wrap(KEK, secrets.token_bytes(32))))
         tx.info.pop(KEK, None)
         return identifier
@@ -80,7 +81,7 @@ class Bodies:
         """The newest data key, looked up once a transaction."""
         transaction, newest = tx.info.get(KEK, (None, 0))
         if transaction is None or transaction is not tx.get_transaction():
-            newest = int(tx.execute(_NEWEST).scalar() or 0) or self.add_key(tx)
+            newest = int(_NEWEST.rows(tx)[0][0] or 0) or self.add_key(tx)
             tx.info[KEK] = (tx.get_transaction(), newest)
         return int(newest)
 

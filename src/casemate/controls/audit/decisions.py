@@ -19,6 +19,7 @@ from casemate.controls.audit.log import INDEX, AuditLog
 from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError, VerificationError
 from casemate.core.store import METADATA
+from casemate.core.store.prepared import Prepared
 from casemate.core.types import Record
 
 GROUPS = sa.Table(
@@ -40,7 +41,7 @@ OUTCOMES = sa.Table(
     sa.Column("request", sa.String, primary_key=True),
     sa.Column("index", INDEX, nullable=False),
 )
-_ADD = GROUPS.insert()
+_ADD = Prepared(GROUPS.insert())
 ACTION, FORGOTTEN = "model:predictions", "model:predictions-forgotten"
 HASH = 32
 WRITER = 12
@@ -173,7 +174,7 @@ def append(log: AuditLog, tx: sa.Connection, writer: str, group: list[Committed]
     inputs = seal([one.rows or b"" for one in group], INPUTS) if any(one.rows for one in group) else None
     sealed = seal([(one.salt, one.body) for one in group], PREDICTIONS)
     row = {"index": index, "writer": writer, "first": first, "last": last, "time": log.clock.now().isoformat()}
-    tx.execute(_ADD, {**row, "commitments": commitments, "sealed": sealed, "inputs": inputs})
+    _ADD(tx, [{**row, "commitments": commitments, "sealed": sealed, "inputs": inputs}])
     return index
 
 

@@ -27,6 +27,7 @@ from casemate.core.clock import Clock
 from casemate.core.errors import BackendError, ConfigError, HistoryError, VerificationError
 from casemate.core.files import exclusive_wait, make_folder, write_atomic
 from casemate.core.store import METADATA, Store, decode
+from casemate.core.store.prepared import Prepared
 
 INDEX = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 ENTRIES = sa.Table(
@@ -43,9 +44,9 @@ HEAD = sa.Table(
     sa.Column("size", INDEX, nullable=False),
     sa.Column("roots", sa.LargeBinary, nullable=False),
 )
-_HEAD = sa.select(HEAD.c.size, HEAD.c.roots)
-_MOVE_HEAD = HEAD.update().values(size=sa.bindparam("new_size"), roots=sa.bindparam("new_roots"))
-_ADD = ENTRIES.insert()
+_HEAD = Prepared(sa.select(HEAD.c.size, HEAD.c.roots))
+_MOVE_HEAD = Prepared(HEAD.update().values(size=sa.bindparam("new_size"), roots=sa.bindparam("new_roots")))
+_ADD = Prepared(ENTRIES.insert())
 MAX_BODY = 32 * 1024
 BATCH = 4 * tiles.WIDTH
 ERASED = "(erased)"
@@ -113,15 +114,16 @@ class AuditLog:
             frontier.append(leaves[-1])
         sealed = self.bodies.seal(tx, rows)
         values = [{"index": first + i, "leaf": leaf, "sealed": body} for i, (leaf, body) in enumerate(zip(leaves, sealed, strict=True))]
-        tx.execute(_ADD, values)
-        tx.execute(_MOVE_HEAD, {"new_size": frontier.size, "new_roots": b"".join(frontier.roots)})
+        _ADD(tx, values)
+        _MOVE_HEAD(tx, [{"new_size": frontier.size, "new_roots": b"".join(frontier.roots)}])
         return list(range(first, frontier.size))
 
     def _frontier(self, tx: sa.Connection) -> Frontier:
-        row = tx.execute(_HEAD).first()
-        if row is None:
+        rows = _HEAD.rows(tx)
+        if not rows:
             raise BackendError(f"{self.store.name} was moved to another database", hint="set [store] url in casemate.toml, then start again")
-        return Frontier(row.size, tiles.split_hashes(row.roots))
+        ((size, roots),) = rows
+        return Frontier(size, tiles.split_hashes(roots))
 
     def record(self, principal: str, action: str, resource: str, outcome: str, **detail: Any) -> int:
         """Append one entry in a transaction of its own and publish."""
