@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from sklearn.ensemble import GradientBoostingRegressor, HistGradientBoostingRegressor, RandomForestRegressor
+from sklearn.ensemble import GradientBoostingRegressor, HistGradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestRegressor
 from sklearn.linear_model import LinearRegression, MultiTaskLasso, PoissonRegressor, Ridge, TweedieRegressor
 from sklearn.metrics import mean_absolute_error, median_absolute_error, r2_score, root_mean_squared_error
+from sklearn.multioutput import MultiOutputRegressor
 from sklearn.neural_network import MLPRegressor
 from sklearn.svm import SVR
 
@@ -230,3 +231,41 @@ def test_several_quantities_are_exported_in_their_order():
 def test_what_does_not_go_together_is_refused(config, override, words):
     with pytest.raises(ConfigError, match=words):
         config(*override)
+
+
+def rounded(rows, seed):
+    """Numbers with one decimal: half of the thresholds of a boosted model lie exactly on such a number, but for the last bit of float64."""
+    generator = np.random.default_rng(seed)
+    values = np.round(generator.uniform(20, 40, (rows, 3)), 1)
+    return pd.DataFrame(values, columns=NAMES), values @ [1.0, 2.0, 0.0] + generator.standard_normal(rows)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_boosted_trees_keep_their_exact_thresholds(missing):
+    frame, target = rounded(600, 0)
+    other, _ = rounded(2000, 1)
+    if missing:
+        frame.loc[::7, "a"] = other.loc[::5, "a"] = np.nan
+    two = Schema(target="y", classes=["0", "1"], columns=ONE.columns)
+    middle = (target > np.median(target)).astype(int)
+    several = np.column_stack([target, -target])
+    cases = (
+        (HistGradientBoostingRegressor(random_state=0).fit(frame, target), ONE),
+        (MultiOutputRegressor(HistGradientBoostingRegressor(random_state=0)).fit(frame, several), TWO),
+        (HistGradientBoostingClassifier(random_state=0).fit(frame, middle), two),
+    )
+    for estimator, schema in cases:
+        graph, problem = export.to_onnx(estimator, schema)
+        assert not problem
+        found, expected = OnnxModel(graph, schema).predict(other)[1], SkopsModel(estimator).predict(other)[1]
+        assert np.abs(found - expected).max() < 1e-5 * max(expected.std(), 1)
+
+
+def test_a_forest_that_splits_on_missing_values_is_not_exported_and_keeps_nobody_waiting():
+    frame, target = rounded(300, 0)
+    frame.loc[::3, "a"] = np.nan
+    target[::3] += 1000
+    forest = RandomForestRegressor(20, random_state=0).fit(frame, target)
+    graph, problem = export.to_onnx(forest, ONE)
+    assert graph == b""
+    assert "missing" in problem
