@@ -208,7 +208,7 @@ class TrainTable(Table, frozen=True, kw_only=True):
     ] = {}
     trials: Annotated[Count, Meta(description="Optuna trials when a range is given.")] = 20
     metric: Annotated[
-        str | None, Meta(description="scikit-learn scorer that chooses among candidates; default: `roc_auc`, or `neg_root_mean_squared_error`.")
+        str | None, Meta(description="scikit-learn scorer that chooses among candidates; default: `roc_auc`; `neg_root_mean_squared_error`; `r2`.")
     ] = None
     folds: Annotated[int, Meta(description="Cross-validation folds (stratified; grouped by subject).", ge=2, le=50)] = 5
     test_share: Annotated[float, Meta(description="Share of rows held out; the training code never sees them.", gt=0.0, lt=1.0)] = 0.25

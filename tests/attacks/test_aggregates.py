@@ -1,6 +1,7 @@
 """Noisy counts: who may see no more learns nothing of one row, pays for every request, and gets no way around it."""
 
 import csv
+import datetime
 import json
 
 import numpy as np
@@ -12,23 +13,21 @@ from tests.conftest import serving
 
 import casemate
 from casemate.config import AggregateTable
+from casemate.controls.access.identity.tokens import Limits
 from casemate.core.errors import ConfigError
 from casemate.serve import aggregates
 from casemate.serve.explain import explain
 
 pytest.importorskip("opendp", reason="casemate[private] is not installed")
-ONLY = '@id("counts-only")\nforbid (principal == Service::"counts", action in [Action::"model:infer", Action::"model:infer-label"], resource);\n'
 
 
 @pytest.fixture
 def counting(own):
     """A gateway with a service that may have noisy counts only, and rows to ask about."""
     configured(own, "", "[serve.aggregates]\nepsilon = 1.0\nbudget = 4.0\nrows = 30\n")
-    (own / "policies" / "counts.cedar").write_text(ONLY)
     project = casemate.open(own)
-    project.access.apply()
     rows = project.datasets["wdbc"].to_pandas().drop(columns=["patient_id", "malignant"]).to_numpy()
-    caller, other = Caller(None, new_token(project, "counts")[0]), Caller(None, new_token(project, "ward")[0])
+    caller, other = Caller(None, new_token(project, "counts", "analyst")[0]), Caller(None, new_token(project, "ward")[0])
     with serving(own) as running:
         caller.running = other.running = running
         yield caller, other, project, rows
@@ -56,6 +55,21 @@ def test_counts_are_near_the_truth_paid_for_and_recorded(counting, cli, monkeypa
     assert 'answers of wdbc for Service::"counts": epsilon 1 of 4' in cli("privacy", "budget").out
 
 
+def test_metrics_tell_no_more_than_the_counts_and_a_client_is_not_an_analyst(counting):
+    caller, other, project, rows = counting
+    assert caller("POST", INFER, body(rows))[0] == 200
+    monitor = Caller(caller.running, new_token(project, "mon", "monitor")[0])
+    assert b"casemate_labels_total{" not in monitor("GET", "/metrics")[1]
+    assert other("POST", INFER, body(rows[:1]))[0] == 200
+    assert b"casemate_labels_total{" in monitor("GET", "/metrics")[1]
+    assert caller("POST", "/v2/models/wdbc/feedback", {"id": "0-1", "outcome": "1"})[0] == 403
+    only = project.access.tokens
+    limited = Limits(actions=("model:infer-aggregate",))
+    with project.store.transaction() as tx:
+        token = only.create(tx, "narrow", ["client"], ["*"], datetime.timedelta(hours=1), limited)[0]
+    assert Caller(caller.running, token)("POST", INFER, body(rows))[0] == 403
+
+
 def test_every_protocol_gets_counts_and_nothing_else(counting):
     caller, _, _, rows = counting
     found = json.loads(caller("POST", "/invocations", {"inputs": rows.tolist()})[1])
@@ -73,10 +87,16 @@ def test_every_protocol_gets_counts_and_nothing_else(counting):
 
 def test_few_rows_or_rows_that_come_twice_are_refused_and_cost_nothing(counting):
     caller, _, project, rows = counting
-    for wrong, words in ((rows[:29], "need 30 rows"), (np.vstack([rows[:30], rows[:1]]), "alike"), (np.tile(rows[:1], (40, 1)), "alike")):
+    nearly = np.tile(rows[:1], (500, 1))
+    nearly[:, 3] += np.arange(500) * 1e-9
+    for wrong, words in ((rows[:29], "need 30 rows"), (np.vstack([rows[:30], rows[:1]]), "alike"), (nearly, "alike")):
         status, answer, _ = caller("POST", INFER, body(wrong))
         assert (status, json.loads(answer)["code"]) == (422, "CM-AGGREGATE")
         assert words in json.loads(answer)["error"]
+    missing = body(rows)
+    missing["inputs"][0]["data"][0] = None
+    status, answer, _ = caller("POST", INFER, missing)
+    assert (status, json.loads(answer)["code"]) == (422, "CM-INPUT"), "what the guard refuses is not paid for"
     assert project.ledger.of("answers of wdbc") == []
 
 
@@ -84,7 +104,8 @@ def test_the_budget_ends_and_no_restart_or_other_protocol_forgives_it(counting, 
     caller, other, project, rows = counting
     assert [caller("POST", INFER, body(rows))[0] for _ in range(5)] == [200] * 4 + [429]
     status, answer, headers = caller("POST", "/invocations", {"inputs": rows.tolist()})
-    assert (status, headers["retry-after"]) == (429, "86400")
+    assert (status, json.loads(answer)["code"]) == (429, "CM-BUDGET")
+    assert "retry-after" not in headers, "no time refills it"
     assert "privacy officer" in json.loads(answer)["error"]
     assert other("POST", INFER, body(rows))[0] == 200
     with serving(own) as again:

@@ -5,19 +5,24 @@ import importlib.util
 import json
 import re
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from skl2onnx import to_onnx
+from skl2onnx.common.data_types import DoubleTensorType
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from tests.attacks.test_gateway import Caller, new_token
 from tests.attacks.test_predictions import configured
 from tests.conftest import lighten, serving, write_csv
 
 import casemate
 from casemate import scaffold
+from casemate.config import ServeTable
 from casemate.core.errors import DataError, TrainingError
 from casemate.serve.explain import explain
-from casemate.serve.shelf import Statistics
+from casemate.serve.shelf import Shelf, Statistics
 
 ROWS = 400
 TRAIN = """from sklearn.compose import make_column_selector, make_column_transformer
@@ -107,6 +112,9 @@ def test_quantities_are_near_the_truth_described_recorded_and_explained(served, 
     assert [value for _, value in found.answers] == values.ravel().tolist(), "to the last bit"
     assert {one.feature for one in found.counted} == {"size", "kind"}
     project.decisions.check()
+    truth = {"id": identifier, "outcome": [[2010.5, 6.1], [4400.0, 11.0]]}
+    assert Caller(running, token)("POST", "/v2/models/prices/feedback", truth)[0] == 200
+    assert project.decisions.outcome(identifier) == truth["outcome"]
 
 
 def test_every_protocol_says_the_same(served, tmp_path, cli, monkeypatch):
@@ -181,15 +189,45 @@ def test_digits_round_quantities(copy):
     assert all(value == round(value, 1) for value in output["data"])
 
 
-def test_a_canary_whose_quantities_moved_is_noticed():
+def counted(*parts):
+    seen = Statistics(answers=1000, rows=1000)
+    for part in parts:
+        seen.summed(part)
+    return seen
+
+
+@pytest.mark.parametrize("size", [1.0, 1e9])
+def test_a_canary_whose_quantities_moved_is_noticed_and_an_equal_one_is_not(size):
     generator = np.random.default_rng(0)
-    seen = {}
-    for name, shift in (("live", 0.0), ("same", 0.0), ("moved", 2.0)):
-        seen[name] = Statistics(rows=1000)
-        seen[name].summed(100 + 5 * (generator.standard_normal(1000) + shift))
-    assert seen["live"].deviation == pytest.approx(5, rel=0.1)
-    assert seen["moved"].mean == pytest.approx(110, rel=0.01)
-    assert abs(seen["same"].mean - seen["live"].mean) < 1
+    rows = size + generator.standard_normal((1000, 2))
+    live = counted(*np.array_split(rows, 7))
+    assert live.mean == pytest.approx(rows.mean(axis=0))
+    assert live.deviation == pytest.approx(rows.std(axis=0), rel=1e-3)
+    shelf = SimpleNamespace(table=ServeTable())
+    alone = np.full((1, 2), 0.1 + 0.2)
+    assert Shelf._drifted(shelf, counted(*[alone] * 300), counted(*[alone] * 900)) == ""
+    assert Shelf._drifted(shelf, counted(rows[:500]), live) == ""
+    second = rows + np.array([0.0, 0.005 * size + 2])
+    assert "mean prediction" in Shelf._drifted(shelf, counted(second), live), "the second target counts too"
+
+
+def test_a_graph_that_gives_something_else_is_not_taken_over(copy):
+    rows = np.random.default_rng(0).uniform(0, 1, (50, 1))
+    wrong = {
+        "one.onnx": to_onnx(LinearRegression().fit(rows, rows[:, 0]), initial_types=[("size", DoubleTensorType([None, 1]))]),
+        "class.onnx": to_onnx(
+            LogisticRegression().fit(rows, rows[:, 0] > 0.5), initial_types=[("size", DoubleTensorType([None, 1]))], options={"zipmap": False}
+        ),
+    }
+    path = copy / "casemate.toml"
+    path.write_text(
+        path.read_text().replace("[data]\n", "[data.columns]\nkind = { use = false }\n\n[data]\n").replace('person = { class = "identifier" }\n', "")
+    )
+    (copy / "schema.toml").unlink()
+    for name, graph in wrong.items():
+        (copy / name).write_bytes(graph.SerializeToString())
+        with pytest.raises(casemate.Error, match="numbers a row|does not give quantities"):
+            casemate.open(copy, overrides=[f'train.model="{name}"']).run()
 
 
 def test_an_unchanged_model_is_compared_with_itself_and_gated(copy):

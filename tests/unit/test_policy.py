@@ -61,7 +61,8 @@ def answer(principal, action, policy=SHIPPED, situation=USUAL, **context):
     return policy.decide(principal, action, resource, situation, **{**EXTRA.get(action, {}), **context})
 
 
-CLIENT_MAY = ("model:infer", "model:infer-label", "model:infer-aggregate", "model:feedback", "model:read")
+CLIENT_MAY = ("model:infer", "model:infer-label", "model:feedback", "model:read")
+ON_ITS_MODELS = {"client": CLIENT_MAY, "analyst": ("model:infer-aggregate", "model:read")}
 MAY = {
     "owner": set(actions()),
     "steward": {
@@ -115,6 +116,7 @@ MAY = {
     },
     "monitor": {"metrics:read", "gateway:read"},
     "client": {"gateway:read"},
+    "analyst": {"gateway:read"},
     "emergency": {
         *("dataset:read", "dataset:list", "model:list", "model:read", "run:read", "run:cancel", "audit:read", "gateway:start", "keys:read"),
         *("project:check", "project:repair", "outbox:read", "outbox:send", "store:read", "access:session"),
@@ -327,9 +329,9 @@ def oracle(principal, roles, action, resource, situation, context):
     def allowed_by_role(role):
         if (role, action) == ("steward", "dataset:read-masked"):
             return context["column_class"] == "identifier"
-        if action not in MAY.get(role, set()) and not (role == "client" and action in CLIENT_MAY):
+        if action not in MAY.get(role, set()) and action not in ON_ITS_MODELS.get(role, ()):
             return False
-        if role == "client" and action in CLIENT_MAY:
+        if action in ON_ITS_MODELS.get(role, ()):
             return principal.kind == "Service" and ("*" in principal.models or resource.name in principal.models)
         if action == "access:break-glass" and role in ("operator", "steward"):
             return principal.kind == "User"

@@ -17,13 +17,14 @@ from casemate.config import AssessTable, BehaviourTable, RobustnessTable, Screen
 from casemate.core.errors import ConfigError
 from casemate.core.frame import edges_of, range_names, row_hashes, strata_of
 from casemate.core.models import OnnxModel, SkopsModel, dump_skops, load_skops
-from casemate.core.types import ColumnSchema, Schema
+from casemate.core.types import ColumnSchema, Schema, number_text
 from casemate.stages.assess import behaviour, compare, fairness, parity, quality, robustness, shift
 from casemate.stages.assess.leakage import lira, membership
 from casemate.stages.assess.sample import Sample
 from casemate.stages.data.screen.interface import Rows
 from casemate.stages.data.screen.label_noise import LabelNoise
 from casemate.stages.train import export
+from casemate.stages.train.search import BadSearch, metric_of
 
 NAMES = ["a", "b", "c"]
 ONE = Schema(target="y", classes=[], columns=[ColumnSchema(name=name, type="number", min=0.0, max=1.0) for name in NAMES])
@@ -51,6 +52,8 @@ def test_every_quantity_lies_in_one_named_range_and_no_range_is_empty(values):
     assert set(strata) == set(range(len(edges) + 1))
     lower, upper = np.concatenate([[-np.inf], edges]), np.concatenate([edges, [np.inf]])
     assert ((lower[strata] < values) & (values <= upper[strata])).all()
+    assert len(set(range_names(edges))) == len(edges) + 1, "no two have one name"
+    assert np.bincount(strata).min() * 20 >= len(values), "none is next to empty"
 
 
 def test_ranges_hold_about_as_many_rows_each():
@@ -74,9 +77,9 @@ def test_quality_agrees_with_scikit_learn_and_is_the_mean_over_targets(schema, t
     told = quality.measure(model, schema, holdout, AssessTable(bootstrap=50, slices=["a"]), 0)
     metrics = {name: figure["value"] for name, figure in told["metrics"].items()}
     assert metrics["r2"] == pytest.approx(r2_score(holdout.target, found))
-    assert metrics["rmse"] == pytest.approx(root_mean_squared_error(holdout.target, found))
-    assert metrics["mae"] == pytest.approx(mean_absolute_error(holdout.target, found))
-    assert metrics["median_absolute_error"] == pytest.approx(median_absolute_error(holdout.target, found))
+    unit = holdout.target.std(axis=0) if targets > 1 else 1.0
+    for name, theirs in (("rmse", root_mean_squared_error), ("mae", mean_absolute_error), ("median_absolute_error", median_absolute_error)):
+        assert metrics[name] == pytest.approx(theirs(holdout.target / unit, found / unit))
     assert metrics["worst_target_r2"] == pytest.approx(r2_score(holdout.target, found, multioutput="raw_values").min())
     assert all(figure["low"] <= figure["value"] <= figure["high"] for figure in told["metrics"].values())
     assert len(told["slices"]) == 4
@@ -149,13 +152,17 @@ def test_groups_are_compared_in_deviations_of_the_target():
     unit = target.std()
     assert figures["absolute_error_difference"].value == pytest.approx(3 / unit)
     assert figures["mean_prediction_difference"].value == pytest.approx(23 / unit, rel=0.02)
-    assert [one["value"] for one in groups] == ["m", "w"]
+    assert [(one["value"], one["target"]) for one in groups] == [("m", "y"), ("w", "y")]
+    few = Sample(holdout.frame.assign(g=np.array(["m"] * 100 + ["w"] * 99 + ["x"], dtype=object)), target)
+    alone = fairness.measure((np.empty(0), target), few, schema, ["g"], 20, 0)[1][-1]
+    assert (alone["rows"], alone["mean_observed"], alone["mean_absolute_error"]) == (1, None, None), "one person's quantity stays untold"
 
 
 def test_errors_in_units_of_the_target_give_a_relative_gap():
     gap = shift.cv_gap([-2.0, -2.0], "neg_root_mean_squared_error", {"rmse": {"value": 3.0, "low": 2.5, "high": 4.0}})
     assert (gap.low, gap.value, gap.high) == (0.25, 0.5, 1.0)
-    assert shift.findings(gap)
+    assert "50% (25% to 100%) larger" in shift.findings(gap, [-2.0, -2.0], "neg_root_mean_squared_error")[0].message
+    assert not shift.findings(gap, [-1.0, -3.0], "neg_root_mean_squared_error"), "folds that differ so much promise little"
 
 
 def test_one_wild_target_is_found_and_nothing_else():
@@ -269,3 +276,60 @@ def test_a_forest_that_splits_on_missing_values_is_not_exported_and_keeps_nobody
     graph, problem = export.to_onnx(forest, ONE)
     assert graph == b""
     assert "missing" in problem
+
+
+def test_few_rows_do_not_show_their_quantities_in_figures():
+    members = sample(300, 0)
+    told = quality.measure(fitted(Ridge(), members), ONE, sample(25, 1), AssessTable(bootstrap=20, slices=["a"]), 0)
+    assert told["calibration"] == {}
+    assert told["slices"] == []
+    assert min(quality.measure(fitted(Ridge(), members), ONE, sample(90, 1), AssessTable(bootstrap=20), 0)["calibration"]["rows"]) >= 20
+
+
+def test_a_target_that_does_not_vary_on_the_hold_out_takes_only_its_own_figures_along():
+    members, holdout = sample(300, 0, 2), sample(100, 1, 2)
+    model = fitted(Ridge(), members)
+    still = Sample(holdout.frame, np.column_stack([holdout.target[:, 0], np.full(100, 7.0)]))
+    metrics = quality.measure(model, TWO, still, AssessTable(bootstrap=20), 0)["metrics"]
+    assert np.isnan(metrics["r2"]["value"])
+    assert np.isfinite(metrics["rmse"]["value"])
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1.0, 1e12])
+def test_behaviour_does_not_depend_on_the_unit(unit):
+    members, holdout = sample(300, 0), sample(50, 1)
+    model = fitted(LinearRegression(), Sample(members.frame, members.target * unit))
+    held = Sample(holdout.frame, holdout.target * unit)
+    broken = [
+        behaviour.measure(model, ONE, held, [BehaviourTable(name="t", feature="a", add=0.1, expect=expect)])[0]["broken"] for expect in ("same", "up")
+    ]
+    assert broken == [50, 0]
+
+
+@pytest.mark.parametrize("kind", ["ties", "exact", "long tail"])
+def test_ordinary_targets_do_not_look_wrong_and_wrong_ones_do(kind):
+    generator = np.random.default_rng(0)
+    frame = pd.DataFrame(generator.uniform(0, 10, (1000, 3)), columns=NAMES)
+    clean = 10 * frame["a"].to_numpy() + 5 * (frame["b"].to_numpy() > 5)
+    if kind == "ties":
+        clean = np.where(frame["a"] < 6, 0.0, clean + generator.standard_normal(1000))
+    if kind == "long tail":
+        clean = np.exp(0.3 * frame["a"].to_numpy() + 0.5 * generator.standard_normal(1000))
+    found = LabelNoise()(screened(frame, clean[:, None]), ScreenTable())
+    assert len(found.rows) <= 10
+    assert not found.findings
+    wrong = clean.copy()
+    wrong[[3, 500]] = clean.max() * 100
+    assert {3, 500} <= {suspect.row for suspect in LabelNoise()(screened(frame, wrong[:, None]), ScreenTable()).rows}
+
+
+@pytest.mark.parametrize(("metric", "target", "fits"), [("roc_auc", "quantities", False), ("f1", "quantities", False), ("r2", "classes", False)])
+def test_a_metric_of_the_other_task_is_refused_with_a_reason(config, metric, target, fits):
+    values = np.zeros((10, 1)) if target == "quantities" else np.arange(10) % 2
+    with pytest.raises(BadSearch, match="does not fit"):
+        metric_of(config(f"train.metric={metric}").train, values)
+    assert metric_of(config().train, np.zeros((10, 2))) == "r2"
+
+
+def test_figures_of_any_size_can_be_read():
+    assert [number_text(value) for value in (0.91234, 0.0, 3.2e-9, 1.9e12, -56.78901)] == ["0.9123", "0.0000", "3.2e-09", "1.9e+12", "-56.7890"]

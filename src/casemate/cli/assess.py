@@ -20,6 +20,7 @@ def run(arguments: Any) -> int:
     from casemate.checkup import assess
     from casemate.cli.output import emit, table
     from casemate.cli.progress import Lines
+    from casemate.core.types import number_text
 
     project = enter(arguments)
     if arguments.reference == "data":
@@ -35,7 +36,8 @@ def run(arguments: Any) -> int:
     if "auc" in found.membership:
         figures["membership_auc"] = found.membership["auc"]
     rows = [
-        [name, f"{_end(figure, 'value'):.4f}", f"{_end(figure, 'low'):.4f} to {_end(figure, 'high'):.4f}"] for name, figure in sorted(figures.items())
+        [name, number_text(_end(figure, "value")), f"{number_text(_end(figure, 'low'))} to {number_text(_end(figure, 'high'))}"]
+        for name, figure in sorted(figures.items())
     ]
     text = [table(["figure", "value", "95 %"], rows)]
     if found.robustness.get("curve"):

@@ -45,7 +45,7 @@ def run(arguments: Any) -> int:
         shown = [f"{label} ({probability:.4f})" for label, probability in found.answers[:5]]
         lines.append("answer " + ", ".join(shown) + (" …" if len(found.answers) > 5 else "") + f"; shown: {said.shown}")
     if found.outcome is not None:
-        lines.append("in fact " + ", ".join(found.outcome[:5]) + (" …" if len(found.outcome) > 5 else ""))
+        lines.append("in fact " + ", ".join(map(str, found.outcome[:5])) + (" …" if len(found.outcome) > 5 else ""))
     if found.replayed is None:
         lines.append("replay not possible without the rows: give --body" if not said.refused else "replay of a refusal is not possible")
     else:

@@ -41,7 +41,7 @@ def run(arguments: Any) -> int:
         for number, (names, found) in enumerate(client.predict(model, rows)):
             if number == 0:
                 writer.writerow(names)
-            writer.writerows([_cell(value, name) for name, value in zip(names, row, strict=True)] for row in found)
+            writer.writerows(found)
     finally:
         revoke()
     if arguments.out:
@@ -50,10 +50,6 @@ def run(arguments: Any) -> int:
     else:
         sys.stdout.write(buffer.getvalue())
     return 0
-
-
-def _cell(value: str | float, name: str) -> str:
-    return f"{value:.6f}" if name.startswith("p_") and isinstance(value, float) else str(value)
 
 
 def _token(reference: str | None, project: Any, model: str) -> tuple[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from casemate.core.engine import STAGES
+from casemate.core.types import number_text
 
 
 class Lines:
@@ -84,10 +85,14 @@ def _summary(name: str, record: Any) -> str:
         best, count = max(candidate["mean"] for candidate in record.cv), len(record.cv)
         hardened = "hardened; " if record.mode == "adversarial" else ""
         tried = f"{count} candidates" if count > 1 else "one candidate"
-        return f"{hardened}{record.metric} {best:.4f} in cross-validation of {tried}; confined by {', '.join(record.isolation)}"
+        return f"{hardened}{record.metric} {number_text(best)} in cross-validation of {tried}; confined by {', '.join(record.isolation)}"
     if name == "assess":
         name = "r2" if "r2" in record.metrics else "roc_auc"
         figure = record.metrics.get(name)
-        text = f"{name} {figure.value:.4f} ({figure.low:.4f}–{figure.high:.4f}) on {record.rows} held-out rows" if figure else "not measured"
+        text = (
+            f"{name} {number_text(figure.value)} ({number_text(figure.low)}–{number_text(figure.high)}) on {record.rows} held-out rows"
+            if figure
+            else "not measured"
+        )
         return text + f"; serves {record.serve_format}"
     return f"{record.verdict.outcome}: {record.model}@{record.model_version}" + (" signed" if record.bundle else " kept unsigned")

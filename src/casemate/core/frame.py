@@ -68,12 +68,19 @@ def edges_of(values: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float6
     """Upper ends of all ranges but the last, with about as many of `values` [n] in each of them; at most 9, ascending."""
     ranges = int(np.clip(len(values) // ROWS_A_RANGE, 2, MOST_RANGES))
     edges = np.unique(np.quantile(values, np.linspace(0, 1, ranges + 1)[1:-1], method="lower"))
-    return np.asarray(edges[edges < values.max()], dtype=np.float64)
+    edges = np.asarray(edges[edges < values.max()], dtype=np.float64)
+    while len(edges):  # many equal values can leave a range with next to none: it joins its neighbour
+        counts = np.bincount(np.searchsorted(edges, values, side="left"), minlength=len(edges) + 1)
+        few = int(counts.argmin())
+        if counts[few] * 2 * ranges >= len(values):
+            break
+        edges = np.delete(edges, min(few, len(edges) - 1))
+    return edges
 
 
 def range_names(edges: np.ndarray[Any, Any]) -> list[str]:
     """What the ranges between `edges` are called."""
-    ends = [f"{edge:.4g}" for edge in edges]
+    ends = next(names for digits in range(4, 18) if len(set(names := [f"{edge:.{digits}g}" for edge in edges])) == len(edges))
     if not ends:
         return ["any"]
     return [f"up to {ends[0]}", *(f"{low} to {high}" for low, high in itertools.pairwise(ends)), f"above {ends[-1]}"]

@@ -134,6 +134,10 @@ class OnnxModel:
             self.kinds: list[Any] = [kinds[item.type] for item in inputs]
         except KeyError as error:
             raise VerificationError(f"the ONNX graph takes a {error.args[0]}", hint="its inputs must be float64, float32 or string") from error
+        outputs = [item.type for item in self.session.get_outputs()]
+        if outputs[int(not schema.regression) :][:1] not in (["tensor(float)"], ["tensor(double)"]) or (schema.regression and len(outputs) > 1):
+            wanted = "quantities, and nothing else" if schema.regression else "labels, and probabilities as a tensor"
+            raise VerificationError(f"the ONNX graph does not give {wanted}", hint=f"its outputs are {', '.join(outputs)}")
         # The converter keeps the order of the features and may change their names ("a-b" becomes "a_b").
         self.columns = [column.name for column in schema.features]
         if not self.single and len(self.names) != len(self.columns):

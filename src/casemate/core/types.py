@@ -17,6 +17,11 @@ ColumnClass = Literal["general", "sensitive", "identifier"]
 MISSING_CATEGORY = "(missing)"
 
 
+def number_text(value: float) -> str:
+    """A figure for people: four decimals, or four digits where it is very small or large."""
+    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e6 else f"{value:.4g}"
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A frozen value with named fields and strict JSON."""
 

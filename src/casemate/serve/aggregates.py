@@ -1,9 +1,12 @@
-"""Noisy counts: how many rows of a request get which class, so that nobody learns what the model says of one of them.
+"""Noisy counts: how many rows of a request get which class, and not what the model says of one of them.
 
 The caller knows the rows and not what the model says of them; of one row that moves two counts by one, so discrete Laplace noise of
 scale 2 / epsilon on each count is epsilon-differentially private (Ghosh, Roughgarden, Sundararajan, STOC 2009; through OpenDP). Every
-request is paid for before the model is asked, from a budget of its caller and model in the ledger that private training uses too. A
-row that is sent again is paid for again; the same row twice in one request is refused, because it would count twice.
+request is paid for before the model is asked, from a budget of its caller and model in the ledger that private training uses too.
+
+The promise is for one row. A row that is sent again is paid for again; rows that are nearly the same (all numbers within a hundredth of
+a training deviation) are refused, because one person would count several times. A caller who makes rows up can still place many around
+one person's, and learn what the model says of that neighbourhood: this is for callers who are trusted to send the people that they have.
 """
 
 import secrets
@@ -16,10 +19,11 @@ from casemate.controls.privacy.budget import LEDGER, BudgetSpent, Engine, Ledger
 from casemate.controls.privacy.statistics import noisy_counts
 from casemate.core.errors import RequestError
 from casemate.core.frame import Rows
+from casemate.core.types import Profile
 from casemate.serve.endpoint import Endpoint
-from casemate.serve.quota import TooMany
 from casemate.serve.types import Array
 
+NEAR = 0.01
 MOVED = 2
 """How much the counts change together when the model says something else of one row."""
 
@@ -29,6 +33,14 @@ class Unaggregated(RequestError):
 
     code = "CM-AGGREGATE"
     http_status = 422
+
+
+class Spent(RequestError):
+    """The caller's budget is used up, and no time refills it."""
+
+    code = "CM-BUDGET"
+    http_status = 429
+    who = "the privacy officer, who keeps the budgets"
 
 
 class Aggregates:
@@ -48,12 +60,16 @@ class Aggregates:
         """Pay for one request; blocks until it is on record.
 
         Raises:
-            Unaggregated: there are too few rows, or two are alike. TooMany: the caller's budget is spent.
+                Unaggregated: there are too few rows, or two are alike. Spent: the budget is used up. BackendError: OpenDP is not installed.
         """
+        noisy_counts([0], 1.0)  # nobody pays where OpenDP is missing
         if count < self._table.rows:
             raise Unaggregated(f"noisy counts need {self._table.rows} rows in a request, this one has {count}")
-        if _alike(rows):
+        if _alike(rows, endpoint.profile):
             raise Unaggregated("two rows of the request are alike; noisy counts need rows of different people")
+        marks, _ = endpoint.screen(rows)
+        if endpoint.screen.refuses({name: int(mark.sum()) for name, mark in marks.items() if mark.any()}) is not None:
+            return  # the guard refuses these rows, and says so when their turn comes
         wanted = Spending(
             id=secrets.token_hex(16),
             dataset=LEDGER + endpoint.name,
@@ -71,7 +87,7 @@ class Aggregates:
             spend(self._engine, self._ledger, wanted, Limit(self._table.budget, 1.0))
         except BudgetSpent as error:
             text = f"this caller's epsilon {self._table.budget:g} for noisy counts is spent; the privacy officer keeps [serve.aggregates] budget"
-            raise TooMany(text, limit="privacy", wait=86400) from error
+            raise Spent(text) from error
 
     def counted(self, endpoint: Endpoint, codes: list[int]) -> Array:
         """Noisy rows a class, int64 [k]; may be negative, because cutting at zero would be another statistic."""
@@ -79,6 +95,12 @@ class Aggregates:
         return np.array(noisy_counts(exact, MOVED / self._table.epsilon), dtype=np.int64)
 
 
-def _alike(rows: Rows) -> bool:
-    """Whether a row comes twice."""
-    return bool((pd.DataFrame(rows) if isinstance(rows, dict) else pd.DataFrame(rows + 0.0)).duplicated().any())
+def _alike(rows: Rows, profile: Profile | None) -> bool:
+    """Whether a row comes twice, or nearly."""
+    frame = pd.DataFrame(rows)
+    numbers = frame.select_dtypes("number")
+    scale = np.array(profile.scale) if profile is not None and profile.scale else np.zeros(numbers.shape[1])
+    # What never varied in training is compared as it is, so that a constant does not make all rows alike.
+    near = np.where(scale > 0, np.round(numbers.to_numpy() * scale / NEAR), numbers.to_numpy()) + 0.0
+    frame[numbers.columns] = near
+    return bool(frame.duplicated().any())

@@ -315,7 +315,7 @@ class Gateway:
         seconds = now - asking.began
         self._counted(endpoint, asking, job.asked.count, codes, noticed, now - job.began)
         if endpoint.regression:
-            asking.seen.summed(probabilities[:, 0])
+            asking.seen.summed(probabilities)
         labels, recorded = struct.pack(f"<{len(codes)}H", *codes), probabilities.astype(endpoint.wire, copy=False).tobytes()
         self._record(endpoint, job, labels, recorded, noticed, "", seconds, Reply(200, headers, body))
 
@@ -343,9 +343,10 @@ class Gateway:
         seen.answers += 1
         seen.rows += count
         seen.seconds += seconds
+        told = asking.future is not None and asking.shown.show != "aggregate"  # who reads metrics must not learn more than who asked
         for code in codes:
             seen.labels[code] = seen.labels.get(code, 0) + 1
-            if asking.future is not None:
+            if told:
                 metrics.count("casemate_labels", endpoint.name, endpoint.version, endpoint.classes[code])
         metrics.count("casemate_rows", endpoint.name, endpoint.version, asking.version.part, by=count)
         metrics.count("casemate_answers", endpoint.name, endpoint.version)
@@ -483,7 +484,7 @@ class Gateway:
             found, _ = self.decisions.find(said.id)
             if found.principal != uid or found.model.partition("@")[0] != model:
                 raise ConfigError(nobodys(said.id))
-            self.decisions.feedback(uid, said.id, [said.outcome] if isinstance(said.outcome, str) else said.outcome)
+            self.decisions.feedback(uid, said.id, said.outcome if isinstance(said.outcome, list) else [said.outcome])
 
         try:
             await asyncio.to_thread(attach)
@@ -500,7 +501,7 @@ class Gateway:
 
 class _Feedback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: str
-    outcome: str | list[str]
+    outcome: str | float | list[str | float | list[float]]
 
 
 _ENCODER = msgspec.json.Encoder()

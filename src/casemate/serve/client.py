@@ -76,6 +76,8 @@ class Client:
             part = table.slice(start, BATCH)
             inputs = [_tensor(item, part) for item in described["inputs"]]
             outputs = {o["name"]: o for o in self.call("POST", f"/v2/models/{model}/infer", {"inputs": inputs})["outputs"]}
+            if "count" in outputs and table.num_rows > BATCH:
+                raise RequestError(f"noisy counts are told of at most {BATCH} rows at once, the file has {table.num_rows}")
             yield _named(described["parameters"], outputs, part.num_rows)
 
 
@@ -106,6 +108,8 @@ def _named(known: dict[str, Any], outputs: dict[str, Any], count: int) -> tuple[
     for output, columns in (("probabilities", classes), ("prediction", known.get("targets", [])), ("count", ["count"])):
         if output in outputs:
             flat, width = outputs[output]["data"], len(columns)
+            if output == "probabilities":
+                flat = [f"{value:.6f}" for value in flat]
             names += columns
             found = [row + flat[place * width : (place + 1) * width] for place, row in enumerate(found)]
     return names, found

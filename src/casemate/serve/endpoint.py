@@ -39,6 +39,7 @@ class Endpoint:
         self.schema: Schema = card.inputs
         self.features = self.schema.features
         self.regression = self.schema.regression
+        self.profile = profile
         self._edges = np.array([] if profile is None else profile.edges)
         self.classes = range_names(self._edges) if self.regression else self.schema.classes
         """What a row can be said to be: a class, or the range that its first quantity lies in."""

@@ -122,7 +122,7 @@ def _counted(endpoint: Endpoint, rows: Rows, profile: Profile | None, most: int)
     code = 0 if endpoint.regression else int(codes[0])
     told = float(probabilities[0, code])
     middles = [((column.min or 0.0) + (column.max or 0.0)) / 2 for column in endpoint.features if column.type != "category"]
-    means = iter(middles if profile is None else profile.mean)
+    means = iter(middles if profile is None or not profile.mean else profile.mean)
     found = []
     for place, column in enumerate(endpoint.features):
         value = (rows[column.name] if isinstance(rows, dict) else rows[:, place])[0]

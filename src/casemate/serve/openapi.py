@@ -37,7 +37,8 @@ _FORMS = {
 }
 _INVOKE = {"oneOf": [_object([name], closed=True, **{name: form}, params={}) for name, form in _FORMS.items()]}
 _INVOKED = _object(["predictions"], predictions=_list({"type": ["string", "number", "array"]}), probabilities=_list(), counts=_list(NUMBER))
-_FEEDBACK = _object(["id", "outcome"], closed=True, id=TEXT, outcome={"oneOf": [TEXT, _list(TEXT)]})
+_TRUTH = {"oneOf": [TEXT, {"type": "number"}, _list({"type": "number"})]}
+_FEEDBACK = _object(["id", "outcome"], closed=True, id=TEXT, outcome={"oneOf": [TEXT, {"type": "number"}, _list(_TRUTH)]})
 _SAID = _object([], closed=True, passkey=ANY_OBJECT, code=TEXT, refresh=TEXT)
 BODIES = {"infer": _INFER, "invocations": _INVOKE, "feedback": _FEEDBACK}
 ANSWERS = {"infer": _INFERRED, "invocations": _INVOKED}

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from casemate.core.errors import ConfigError, Error, RefusedError, VerificationError
 from casemate.project import Project
 from casemate.serve.batch import Batcher, Ears
@@ -24,6 +26,10 @@ LOOK_SECONDS = 0.25
 JUDGE_SECONDS = 1.0
 AGAIN_SECONDS = 30.0
 """After which a version that could not be loaded is tried again."""
+
+
+SLACK = 1e-6
+"""Share of a mean that rounding may move it by."""
 
 
 @dataclass(slots=True)
@@ -39,25 +45,28 @@ class Statistics:
     """Their rows."""
     seconds: float = 0.0
     labels: dict[int, int] = field(default_factory=dict)
-    total: float = 0.0
-    """Sum of a regressor's first quantity."""
-    squares: float = 0.0
-    """Sum of its squares."""
+    told: int = 0
+    """Rows whose quantities are in what follows."""
+    mean: Array | None = None
+    """Of a regressor's quantities, [m]."""
+    squares: Array | None = None
+    """Their squared distances from it, summed, [m]."""
 
-    def summed(self, quantity: Array) -> None:
-        """Count a regressor's answers, float64 [n]."""
-        self.total += float(quantity.sum())
-        self.squares += float((quantity**2).sum())
+    def summed(self, quantities: Array) -> None:
+        """Count a regressor's answers, float64 [n, m]; Chan, Golub, LeVeque, Algorithms for Computing the Sample Variance (1983)."""
+        count, mean = len(quantities), quantities.mean(axis=0)
+        squares = ((quantities - mean) ** 2).sum(axis=0)
+        if self.mean is None or self.squares is None:
+            self.told, self.mean, self.squares = count, mean, squares
+            return
+        apart, total = mean - self.mean, self.told + count
+        self.squares = self.squares + squares + apart**2 * (self.told * count / total)
+        self.mean, self.told = self.mean + apart * (count / total), total
 
     @property
-    def mean(self) -> float:
-        """Of the first quantity."""
-        return self.total / max(self.rows, 1)
-
-    @property
-    def deviation(self) -> float:
-        """Its standard deviation."""
-        return math.sqrt(max(self.squares / max(self.rows, 1) - self.mean**2, 0.0))
+    def deviation(self) -> Array:
+        """Standard deviation of the quantities, [m]."""
+        return np.sqrt(self.squares / self.told) if self.squares is not None else np.zeros(0)
 
 
 class Version:
@@ -286,13 +295,22 @@ class Shelf:
         slow, fast = canary.seconds / canary.answers, live.seconds / live.answers
         if slow > limits.latency * fast:
             return f"an answer takes {slow * 1000:.2f} ms, {fast * 1000:.2f} ms on the live version"
-        moved = abs(canary.mean - live.mean)
-        if moved > limits.drift * live.deviation + 3 * math.hypot(*(one.deviation / math.sqrt(one.rows) for one in (canary, live))):
-            return f"its mean prediction is {canary.mean:.4g}, the live version's {live.mean:.4g}"
-        for code in {*canary.labels, *live.labels} if not live.squares else ():
+        return self._drifted(canary, live)
+
+    def _drifted(self, canary: Statistics, live: Statistics) -> str:
+        """How its answers differ from the live version's beyond chance."""
+        drift = self.table.canary.drift
+        if canary.mean is not None and live.mean is not None:
+            noise = 3 * np.hypot(canary.deviation / math.sqrt(canary.told), live.deviation / math.sqrt(live.told))
+            moved = np.abs(canary.mean - live.mean) > drift * live.deviation + noise + SLACK * np.abs(live.mean)
+            if moved.any():
+                place = int(moved.argmax())
+                return f"its mean prediction is {canary.mean[place]:.6g}, the live version's {live.mean[place]:.6g}"
+            return ""
+        for code in {*canary.labels, *live.labels}:
             here, there = canary.labels.get(code, 0) / canary.rows, live.labels.get(code, 0) / live.rows
             both = (canary.labels.get(code, 0) + live.labels.get(code, 0)) / (canary.rows + live.rows)
             chance = 3 * math.sqrt(both * (1 - both) * (1 / canary.rows + 1 / live.rows))
-            if abs(here - there) > limits.drift + chance:
+            if abs(here - there) > drift + chance:
                 return f"it says class {code} to {here:.1%} of rows, the live version to {there:.1%}"
         return ""

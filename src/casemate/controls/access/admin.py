@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MAX_DELEGATION = datetime.timedelta(days=30)
 MAX_EMERGENCY = datetime.timedelta(hours=4)
 FRESH = 900
-SERVICE_ROLES = ("client", "monitor")
+SERVICE_ROLES = ("client", "analyst", "monitor")
 """What whoever may register services gives them without having it."""
 FIRST_FACTOR = datetime.timedelta(minutes=10)
 Alert = Callable[[sa.Connection, str, str, dict[str, Any]], None]

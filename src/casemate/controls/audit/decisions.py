@@ -314,10 +314,14 @@ class Decisions:
             index = tx.execute(sa.select(OUTCOMES.c.index).where(OUTCOMES.c.request == identifier)).scalar()
         return None if index is None else next(self.log.entries(index)).detail["outcome"]
 
-    def feedback(self, principal: str, identifier: str, outcome: list[str]) -> Prediction:
-        """Attach what really was to a request; ConfigError when it has that already or the number of rows is another."""
-        if not all(one.isprintable() for one in outcome) or len(msgspec.json.encode(outcome)) > MOST_OUTCOME:
-            raise ConfigError(f"outcomes are printable texts, together at most {MOST_OUTCOME} bytes of JSON", hint="ask about fewer rows at once")
+    def feedback(self, principal: str, identifier: str, outcome: list[Any]) -> Prediction:
+        """Attach what really was to a request, per row a class, a quantity or several.
+
+        Raises:
+            ConfigError: there is no such request, it has its outcome already, or the number of rows is another.
+        """
+        if not all(one.isprintable() for one in outcome if isinstance(one, str)) or len(msgspec.json.encode(outcome)) > MOST_OUTCOME:
+            raise ConfigError(f"outcomes are printable texts or numbers, at most {MOST_OUTCOME} bytes of JSON", hint="ask about fewer rows at once")
         prediction, _ = self.find(identifier)
         if len(outcome) != prediction.rows:
             raise ConfigError(f"the request had {prediction.rows} rows, {len(outcome)} outcomes are given", hint="one a row, in order")

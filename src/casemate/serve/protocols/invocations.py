@@ -69,7 +69,7 @@ def read(endpoint: Endpoint, body: bytes, content_type: bytes, max_rows: int, ac
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise RequestError(f"the body is not as expected: {error}") from error
     count = len(next(iter(rows.values()))) if isinstance(rows, dict) else len(rows)
-    return Asked(rows, count, encode_csv if accept.partition(b";")[0].strip().lower() == b"text/csv" else encode)
+    return Asked(rows, count, encode_csv if _wants_csv(accept) else encode)
 
 
 def encode(_endpoint: Endpoint, answer: Answer) -> tuple[Headers, bytes]:
@@ -89,15 +89,24 @@ def encode(_endpoint: Endpoint, answer: Answer) -> tuple[Headers, bytes]:
 
 
 def encode_csv(_endpoint: Endpoint, answer: Answer) -> tuple[Headers, bytes]:
-    """(headers, a line a row): the class and its probabilities, or the quantities; no line of names."""
+    """(headers, a line a row): the class and all probabilities, or pairs of class and probability, or the quantities; no line of names."""
     outputs = answer.outputs
     columns: list[Any] = [outputs["label"]] if "label" in outputs else []
-    for name in ("probabilities", "top_probabilities", "prediction", "count"):
+    for name in ("probabilities", "prediction", "count"):
         if name in outputs:
             columns += np.atleast_2d(outputs[name].T).tolist()
+    if "top" in outputs:
+        likely = outputs["top_probabilities"]
+        for place in range(likely.shape[1]):
+            columns += [outputs["top"][place :: likely.shape[1]], likely[:, place].tolist()]
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows(zip(*columns, strict=True))
     return CSV, buffer.getvalue().encode()
+
+
+def _wants_csv(accept: bytes) -> bool:
+    kinds = (part.partition(b";")[0].strip().lower() for part in accept.split(b","))
+    return next((kind for kind in kinds if kind in (b"text/csv", b"application/json", b"*/*")), b"") == b"text/csv"
 
 
 def _json(endpoint: Endpoint, body: bytes, max_rows: int) -> Rows:

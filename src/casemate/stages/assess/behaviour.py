@@ -10,7 +10,7 @@ import numpy as np
 from casemate.config import BehaviourTable
 from casemate.core.models import Model
 from casemate.core.types import Schema
-from casemate.stages.assess.sample import Sample
+from casemate.stages.assess.sample import Sample, spread_of
 
 SLACK = 1e-9
 
@@ -32,6 +32,7 @@ def _one(model: Model, schema: Schema, holdout: Sample, test: BehaviourTable) ->
     if test.expect != "same" and (len(schema.further) if schema.regression else len(schema.classes) != 2):
         raise BadTest(f"{test.name}: up and down are for binary targets, or one quantity")
     labels, before = model.predict(holdout.frame)
+    unit = spread_of(holdout.target) if schema.regression else np.ones(before.shape[1])
     broken = np.zeros(len(holdout.target), dtype=bool)
     for change in [test.add] if test.to is None else test.to:
         frame = holdout.frame.copy()
@@ -41,10 +42,10 @@ def _one(model: Model, schema: Schema, holdout: Sample, test: BehaviourTable) ->
             frame[test.feature] = frame[test.feature].to_numpy(dtype=np.float64) + float(change or 0.0)
         other, after = model.predict(frame)
         if test.expect == "same":
-            moved = np.abs(np.asarray(after) - np.asarray(before)).max(axis=1)
+            moved = (np.abs(np.asarray(after) - np.asarray(before)) / unit).max(axis=1)
             broken |= moved > SLACK if schema.regression else np.asarray(other).ravel() != np.asarray(labels).ravel()
         else:
-            moved = np.asarray(after)[:, -1] - np.asarray(before)[:, -1]
+            moved = (np.asarray(after) - np.asarray(before))[:, -1] / unit[-1]
             broken |= (moved < -SLACK) if test.expect == "up" else (moved > SLACK)
     count = int(broken.sum())
     return {

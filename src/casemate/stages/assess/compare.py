@@ -29,7 +29,7 @@ def measure(
     labels, probabilities = model.predict(holdout.frame)
     others, other = previous.predict(holdout.frame)
     if shapes[0].regression:
-        pair = [holdout.target, checked(probabilities), checked(other)]
+        pair = regression.scaled(holdout.target, checked(probabilities), checked(other))
         better = {
             name: interval(lambda y, f, g, of=statistic: of(y, f) - of(y, g), pair, options.bootstrap, seed)
             for name, statistic in regression.statistics().items()

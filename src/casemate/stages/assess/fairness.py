@@ -38,8 +38,9 @@ def measure(
         values = _values(holdout.frame[name], schema.column(name).type)
         kinds, places = np.unique(values, return_inverse=True)
         counts = np.bincount(places)
-        tell = _quantities if schema.regression else _group
-        groups += [tell(name, str(kind), labels[places == at], truth[places == at]) for at, kind in enumerate(kinds)]
+        for at, kind in enumerate(kinds):
+            here = labels[places == at], truth[places == at]
+            groups += _quantities(name, str(kind), schema.targets, *here) if schema.regression else [_group(name, str(kind), *here)]
         judged = np.flatnonzero(counts >= LEAST_ROWS)
         if len(judged) < 2:
             continue
@@ -90,10 +91,15 @@ def _values(column: pd.Series, kind: str) -> Array:
     return np.asarray(column.astype(str))
 
 
-def _quantities(name: str, value: str, found: Array, truth: Array) -> dict[str, Any]:
-    """In deviations of the target."""
-    told = {"mean_prediction": float(found.mean()), "mean_observed": float(truth.mean()), "mean_absolute_error": float(np.abs(found - truth).mean())}
-    return {"column": name, "value": value, "rows": len(truth), **told}
+def _quantities(name: str, value: str, targets: list[str], found: Array, truth: Array) -> list[dict[str, Any]]:
+    """Per target, in its deviations; of few rows nothing, because their mean tells their quantities."""
+    told = []
+    for place, target in enumerate(targets):
+        ours, theirs = found[:, place], truth[:, place]
+        figures = {"mean_prediction": ours, "mean_observed": theirs, "mean_absolute_error": np.abs(ours - theirs)}
+        shown = {key: float(values.mean()) if len(values) >= LEAST_ROWS else None for key, values in figures.items()}
+        told.append({"column": name, "value": value, "rows": len(theirs), "target": target, **shown})
+    return told
 
 
 def _group(name: str, value: str, labels: Array, codes: Array) -> dict[str, Any]:

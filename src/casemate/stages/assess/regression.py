@@ -8,14 +8,14 @@ import numpy as np
 
 from casemate.config import AssessTable
 from casemate.core.types import Schema
-from casemate.stages.assess.sample import LEAST_SLICE_ROWS, Sample, interval, sliced
+from casemate.stages.assess.sample import LEAST_SLICE_ROWS, Sample, interval, sliced, spread_of
 
 BINS = 10
 Array = np.ndarray[Any, Any]
 
 
 def statistics() -> dict[str, Callable[..., float]]:
-    """Every figure of quality as a function of (target [n, m], found [n, m]); of several quantities the mean, each in its own unit."""
+    """Every figure of quality as a function of (target [n, m], found [n, m]) in the units that `scaled` gives; of several quantities the mean."""
     return {
         "r2": lambda y, f: float(np.mean(_r2(y, f))),
         "rmse": lambda y, f: float(np.mean(np.sqrt(np.mean((y - f) ** 2, axis=0)))),
@@ -25,28 +25,34 @@ def statistics() -> dict[str, Callable[..., float]]:
     }
 
 
+def scaled(target: Array, *found: Array) -> list[Array]:
+    """One quantity as it is; several in deviations of the hold-out's, so that their errors can be averaged."""
+    unit = spread_of(target) if target.shape[1] > 1 else np.ones(1)
+    return [values / unit for values in (target, *found)]
+
+
 def measure(schema: Schema, holdout: Sample, found: Array, options: AssessTable, seed: int) -> dict[str, Any]:
     """`metrics`, `calibration` (of one quantity), `roc` (none) and `slices` for quantities `found` [n, m] on the hold-out."""
-    target = holdout.target
+    target, found = scaled(holdout.target, found)
     metrics = {name: interval(statistic, [target, found], options.bootstrap, seed) for name, statistic in statistics().items()}
     slices: list[dict[str, Any]] = []
     for column, value, at in sliced(schema, holdout, options.slices):
+        if len(at) < LEAST_SLICE_ROWS:  # the error of a few rows tells their quantities
+            continue
         mae = interval(_mae, [target[at], found[at]], options.bootstrap, seed)
         slices.append({"column": column, "value": value, "rows": len(at), "mae": mae.value, "low": mae.low, "high": mae.high})
     built = {name: msgspec.to_builtins(value) for name, value in metrics.items()}
-    rated = [part for part in slices if part["rows"] >= LEAST_SLICE_ROWS]
-    if rated:
-        worst = max(rated, key=lambda part: part["mae"])
+    if slices:
+        worst = max(slices, key=lambda part: part["mae"])
         built["worst_slice_mae"] = {"value": worst["mae"], "low": worst["low"], "high": worst["high"]}
     return {"metrics": built, "calibration": _observed(target[:, 0], found[:, 0]) if target.shape[1] == 1 else {}, "roc": {}, "slices": slices}
 
 
 def _r2(target: Array, found: Array) -> Array:
-    """Coefficient of determination of each quantity, [m]; ValueError where all rows are alike."""
+    """Coefficient of determination of each quantity, [m]; no number where all rows are alike."""
     total = np.sum((target - target.mean(axis=0)) ** 2, axis=0)
-    if not total.all():
-        raise ValueError("a target has one value only")
-    return np.asarray(1.0 - np.sum((target - found) ** 2, axis=0) / total)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(total > 0, 1.0 - np.sum((target - found) ** 2, axis=0) / total, np.nan)
 
 
 def _mae(target: Array, found: Array) -> float:
@@ -54,8 +60,11 @@ def _mae(target: Array, found: Array) -> float:
 
 
 def _observed(target: Array, found: Array) -> dict[str, list[float]]:
-    """Mean predicted and mean observed quantity in tenths of the rows by what was predicted."""
-    parts = [part for part in np.array_split(np.argsort(found, kind="stable"), BINS) if len(part)]
+    """Mean predicted and mean observed quantity in up to ten parts of the rows by what was predicted; nothing where a part would be few rows."""
+    bins = min(BINS, len(found) // LEAST_SLICE_ROWS)
+    if bins < 2:
+        return {}
+    parts = np.array_split(np.argsort(found, kind="stable"), bins)
     return {
         "predicted": [float(found[part].mean()) for part in parts],
         "observed": [float(target[part].mean()) for part in parts],

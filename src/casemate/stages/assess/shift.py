@@ -65,9 +65,19 @@ def cv_gap(scores: list[float], metric: str, metrics: dict[str, Any]) -> Interva
     return Interval(value=sign * (expected - found["value"]) / unit, low=ends[0], high=ends[1])
 
 
-def findings(gap: Interval | None) -> list[Finding]:
-    """Blocks when the model is clearly worse on the hold-out than cross-validation promised."""
-    if gap is None or gap.low <= GAP:
+def findings(gap: Interval | None, scores: list[float], metric: str) -> list[Finding]:
+    """Blocks when the model is clearly worse on the hold-out than cross-validation promised, whose folds differ by chance too."""
+    if gap is None:
         return []
-    text = f"the hold-out's figure lies {gap.value:.3f} ({gap.low:.3f} to {gap.high:.3f}) below cross-validation: the rows differ, or the folds leak"
+    relative = SCORERS.get(metric, metric) in IN_UNITS
+    unit = abs(float(np.mean(scores))) or 1.0 if relative else 1.0
+    chance = 2 * float(np.std(scores, ddof=1)) / unit / len(scores) ** 0.5 if len(scores) > 1 else 0.0
+    if gap.low - chance <= GAP:
+        return []
+    where = (
+        f"error is {gap.value:.0%} ({gap.low:.0%} to {gap.high:.0%}) larger than in"
+        if relative
+        else (f"figure lies {gap.value:.3f} ({gap.low:.3f} to {gap.high:.3f}) below")
+    )
+    text = f"the hold-out's {where} cross-validation: the rows differ, or the folds leak"
     return [Finding(id="assess.shift", severity="high", confidence="high", message=text)]

@@ -28,8 +28,9 @@ def measure(members: pd.DataFrame, holdout: pd.DataFrame, schema: Schema, quanti
         quantities: what a regressor says of the training rows, [n].
     """
     names = [column.name for column in schema.features if column.type != "category"]
+    edges = [] if quantities is None else edges_of(quantities).tolist()
     if not names or len(members) < LEAST_ROWS:
-        return None
+        return Profile(mean=[], scale=[], whiten=[], limit=0.0, edges=edges) if edges else None
     known, other = members[names].to_numpy(dtype=np.float64), holdout[names].to_numpy(dtype=np.float64)
     # A few wild values must not stretch what counts as usual.
     low, high = np.nanquantile(known, [0.001, 0.999], axis=0)
@@ -46,5 +47,4 @@ def measure(members: pd.DataFrame, holdout: pd.DataFrame, schema: Schema, quanti
         whiten = np.linalg.cholesky(np.linalg.inv(LedoitWolf(assume_centered=True).fit(scaled(clipped)).covariance_ + 1e-9 * np.eye(len(names))))
     rows = np.vstack([scaled(known), scaled(other)])
     distances = ((rows @ whiten if len(whiten) else rows) ** 2).sum(axis=1)
-    edges = [] if quantities is None else edges_of(quantities).tolist()
     return Profile(mean=mean.tolist(), scale=scale.tolist(), whiten=whiten.tolist(), limit=float(np.quantile(distances, SHARE)), edges=edges)

@@ -143,7 +143,7 @@ def measure_shift(work: Work) -> None:
     gap = shift.cv_gap(work.job["cv"]["scores"], work.job["cv"]["metric"], work.found.get("metrics", {}))
     if gap is not None:
         work.figures["cv_gap"] = gap
-        work.findings += shift.findings(gap)
+        work.findings += shift.findings(gap, work.job["cv"]["scores"], work.job["cv"]["metric"])
 
 
 def measure_behaviour(work: Work) -> None:

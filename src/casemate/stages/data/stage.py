@@ -320,13 +320,14 @@ def _excluded(config: Config, suspects: list[Quarantined], decided: dict[int, st
 def _check_splits(codes: np.ndarray[Any, Any], groups: np.ndarray[Any, Any] | None, config: Config, classes: int) -> None:
     """Every class must reach the hold-out and every fold: by rows, or by subjects where rows are grouped."""
     unit = "rows" if groups is None else "subjects"
-    kind = "class" if config.data.task == "classification" else "range of the target"
-    counts = [int(np.sum(codes == code)) if groups is None else len(np.unique(groups[codes == code])) for code in range(classes)]
+    parts = [codes == code for code in range(classes)] if config.data.task == "classification" else [codes >= 0]  # a fold needs no row of every range
+    counts = [int(part.sum()) if groups is None else len(np.unique(groups[part])) for part in parts]
     rarest, folds, share = min(counts), config.train.folds, config.train.test_share
     if int(rarest * (1 - share)) < folds or int(rarest * share + 0.5) < 1:
+        what, more = ("rarest class", " of that class") if len(parts) > 1 else ("table", "")
         raise DataError(
-            f"the rarest {kind} has {rarest} {unit}, too few for {folds} folds and a hold-out of {share:.0%}",
-            hint=f"lower [train] folds, or collect more of that {kind}" + ("" if groups is None else "; check [data] subject"),
+            f"the {what} has {rarest} {unit}, too few for {folds} folds and a hold-out of {share:.0%}",
+            hint=f"lower [train] folds, or collect more{more}" + ("" if groups is None else "; check [data] subject"),
         )
 
 
@@ -340,7 +341,9 @@ def _holdout(
     if config.train.split == "ordered":
         return _newest(rows, kept, excluded, config)
     if groups is None:
-        _, test = train_test_split(kept, test_size=config.train.test_share, stratify=codes[kept], random_state=config.train.seed)
+        every = np.bincount(codes[kept])
+        strata = codes[kept] if every[every > 0].min() > 1 and (every > 0).sum() <= round(len(kept) * config.train.test_share) else None
+        _, test = train_test_split(kept, test_size=config.train.test_share, stratify=strata, random_state=config.train.seed)
         mask[test] = True
         return mask, excluded
     parts = max(2, round(1 / config.train.test_share))

@@ -7,7 +7,7 @@ from typing import Any
 
 from casemate.config import Config
 from casemate.core.page import Section, page
-from casemate.core.types import Assessment, Interval, Lineage, SealedDataset, TrainedModel, Verdict
+from casemate.core.types import Assessment, Interval, Lineage, SealedDataset, TrainedModel, Verdict, number_text
 from casemate.stages.release.gate import figures
 
 MOST_ROWS = 40
@@ -93,7 +93,7 @@ def _parts_of(assessment: Assessment, regression: bool) -> list[Section]:
         )
     if assessment.importance:
         rows = [[row["feature"], row["mean"], row["std"]] for row in assessment.importance[:MOST_ROWS]]
-        loss = "Squared error in variances of the target" if regression else "Loss of log-likelihood"
+        loss = "Rise of the squared error, in variances of the target," if regression else "Loss of log-likelihood"
         parts.append(Section("What matters", f"{loss} when a feature is shuffled.", ["feature", "mean", "deviation"], rows))
     if assessment.behaviour:
         rows = [
@@ -126,11 +126,11 @@ def _gate(result: Any) -> list[Any]:
 
 
 def _number(value: float) -> str:
-    return f"{value:.4f}"
+    return number_text(value)
 
 
 def _range(figure: Interval) -> str:
-    return "" if figure.low == figure.high else f"{figure.low:.4f} to {figure.high:.4f}"
+    return "" if figure.low == figure.high else f"{_number(figure.low)} to {_number(figure.high)}"
 
 
 def _cell(value: Any) -> str:

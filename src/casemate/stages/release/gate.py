@@ -5,7 +5,7 @@ approver, for a time and with a reason; the waiver is part of the verdict.
 """
 
 from casemate.config import AT_EPS, LESS_IS_BETTER, QUALITY, Config, GateTable
-from casemate.core.types import Assessment, Finding, GateResult, Interval, Outcome, SealedDataset, TrainedModel, Verdict, Waived
+from casemate.core.types import Assessment, Finding, GateResult, Interval, Outcome, SealedDataset, TrainedModel, Verdict, Waived, number_text
 
 SOURCES = {
     "membership": "membership",
@@ -107,8 +107,8 @@ def _finite(figure: Interval) -> bool:
 
 def _text(figure: Interval) -> str:
     if figure.low == figure.high:
-        return f"{figure.value:.4f}"
-    return f"{figure.value:.4f} ({figure.low:.4f} to {figure.high:.4f})"
+        return number_text(figure.value)
+    return f"{number_text(figure.value)} ({number_text(figure.low)} to {number_text(figure.high)})"
 
 
 def _source(name: str) -> str:

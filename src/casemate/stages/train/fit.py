@@ -82,7 +82,10 @@ def _take_over(file: Path, schema: Schema, frame: pd.DataFrame, target: Array, o
     """A model that was trained elsewhere, exported like one of ours; it must know the same features and classes."""
     told: dict[str, Any] = {"params": {}, "cv": [], "metric": metric_of(options, target), "nested": [], "privacy": {}}
     if file.suffix == ".onnx":
-        OnnxModel(file.read_bytes(), schema)
+        width = len(schema.targets) if schema.regression else len(schema.classes)
+        shape = OnnxModel(file.read_bytes(), schema).predict(frame[:1])[1].shape
+        if shape != (1, width):
+            raise BadEntry(f"the imported graph gives {shape[-1]} numbers a row, {width} are expected")
         (outputs / ONNX).write_bytes(file.read_bytes())
         return {**told, "estimator": "an imported ONNX graph", "export_problem": ""}
     model = load_skops(file.read_bytes()).estimator

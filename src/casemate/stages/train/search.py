@@ -85,11 +85,14 @@ def nested(estimator: BaseEstimator, frame: pd.DataFrame, target: Array, groups:
 
 def metric_of(options: TrainTable, target: Array) -> str:
     """The scorer's name; BadSearch when scikit-learn has none of it."""
-    metric = options.metric or ("roc_auc" if target.ndim == 1 else "neg_root_mean_squared_error")
+    metric = options.metric or ("roc_auc" if target.ndim == 1 else "r2" if target.shape[1] > 1 else "neg_root_mean_squared_error")
     if metric == "roc_auc" and target.ndim == 1 and target.max() > 1:
         metric = "roc_auc_ovr"
     if metric not in get_scorer_names():
         raise BadSearch(f"[train] metric {metric!r} is no scikit-learn scorer")
+    of_quantities = get_scorer(metric)._score_func.__module__.endswith("_regression")  # noqa: SLF001 - scikit-learn does not say it elsewhere
+    if of_quantities != (target.ndim == 2):
+        raise BadSearch(f"[train] metric {metric!r} does not fit [data] task: it is for {'regression' if of_quantities else 'classification'}")
     return metric
 
 

@@ -6,14 +6,16 @@ than `RARE` above the noise that is seen where the features are decisive. A mode
 half of the table: below `WEAK_AUC` the screen says that it is inconclusive and flags nothing.
 
 A quantity is suspicious where it lies far from what a gradient-boosted model, which has not seen the row, expects: `FAR` robust
-deviations of all such distances (median absolute deviation, as Iglewicz and Hoaglin, How to Detect and Handle Outliers, 1993). Of
-several quantities the farthest counts; those that the features barely tell (robust R2 below `WEAK_R2`) do not.
+deviations of all such distances (median absolute deviation, as Iglewicz and Hoaglin, How to Detect and Handle Outliers, 1993), and
+at least `FLOOR` of the quantity's own; positive quantities with a long tail are compared by their logarithms. Of several quantities
+the farthest counts; those that the features barely tell (robust R2 below `WEAK_R2`) do not.
 """
 
 from typing import Any
 
 import numpy as np
 from cleanlab.filter import find_label_issues
+from scipy.stats import skew
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor, HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.metrics import roc_auc_score
@@ -28,6 +30,8 @@ from casemate.stages.data.screen.interface import Array, Rows, Suspicion
 
 WEAK_AUC, WEAK_R2 = 0.6, 0.1
 FAR = 8.0
+FLOOR = 0.02
+SKEWED = 1.0
 MAD = 1.4826
 """Median absolute deviation -> standard deviation of a normal distribution."""
 MAX_BINS = 255
@@ -109,18 +113,19 @@ class LabelNoise:
         ]
         findings = []
         if share >= NOISY:
-            severity: Severity = "high" if share >= VERY_NOISY else "medium"
             text = f"{share:.1%} of the rows lie more than {FAR:g} deviations from what their features let expect: long tails, or wrong targets"
-            findings.append(Finding(id="data.label-noise", severity=severity, confidence="low", message=text))
+            findings.append(Finding(id="data.label-noise", severity="medium", confidence="low", message=text))
         return Suspicion(rows=found, findings=findings, figures=figures | {"label_noise": share})
 
     @classmethod
     def _distances(cls, rows: Rows, quantities: Array, options: ScreenTable) -> tuple[Array, float]:
         """(robust deviations from the out-of-fold prediction, the greatest over the targets [n]; the best robust R2 of a target)."""
         farthest, best = np.zeros(len(quantities)), -np.inf
-        for values in quantities.T:
+        for quantity in quantities.T:
+            values = np.log(quantity) if quantity.min() > 0 and skew(quantity) > SKEWED else quantity
             errors = values - cls._out_of_fold(rows, values, options)
-            spread, usual = _spread(errors), _spread(values)
+            usual = _spread(values)
+            spread = max(_spread(errors), FLOOR * usual)
             r2 = 1.0 - (spread / usual) ** 2 if usual > 0 else 0.0  # robust: one wild target must not hide itself
             best = max(best, r2)
             if r2 >= WEAK_R2 and spread > 0:
@@ -150,11 +155,9 @@ class LabelNoise:
             encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan, dtype=np.float64)
             encoded = make_column_transformer((encoder, categories), remainder="passthrough", verbose_feature_names_out=False)
             said: dict[str, Any] = {"random_state": rows.seed, "categorical_features": native or None}
-            boosting = (
-                HistGradientBoostingClassifier(**said)
-                if quantity is None
-                else HistGradientBoostingRegressor(loss="absolute_error", **said)  # a wild target must not pull its neighbours along
-            )
+            # A wild target must not pull its neighbours along; but where most are alike, their median says nothing of the others.
+            loss = "absolute_error" if quantity is not None and _middling(quantity) > 0 else "squared_error"
+            boosting = HistGradientBoostingClassifier(**said) if quantity is None else HistGradientBoostingRegressor(loss=loss, **said)
             model = make_pipeline(encoded.set_output(transform="pandas"), boosting)
         splits = list(folds.split(frame, rows.codes, rows.groups))
         wanted, method = (rows.codes, "predict_proba") if quantity is None else (quantity, "predict")
@@ -178,6 +181,12 @@ class LabelNoise:
         return Suspicion(findings=[finding], figures=figures or {})
 
 
+def _middling(values: Array) -> float:
+    """Median distance from the median; 0 where more than half of the values are alike."""
+    return float(np.median(np.abs(values - np.median(values))))
+
+
 def _spread(values: Array) -> float:
-    """Robust standard deviation."""
-    return MAD * float(np.median(np.abs(values - np.median(values))))
+    """Robust standard deviation; where more than half of the values are alike, the plain one without the farthest hundredth."""
+    apart = np.abs(values - np.median(values))
+    return MAD * _middling(values) or float(np.std(values[apart <= np.quantile(apart, 0.99)]))
