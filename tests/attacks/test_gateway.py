@@ -227,6 +227,12 @@ def test_tensors_as_bytes_say_the_same_as_json(client, rows):
     assert np.frombuffer(answer[length + sizes[0] :], "<f4").tolist() == np.float32(plain[1]["data"]).tolist()
 
 
+def test_parameters_that_are_null_are_none(client, rows):
+    body = infer(rows[0], parameters=None) | {"parameters": None, "outputs": [{"name": "label", "parameters": None}]}
+    status, answer, _ = client("POST", "/v2/models/wdbc/infer", body)
+    assert (status, json.loads(answer)["outputs"][0]["data"]) == (200, rows[1])
+
+
 JSON = st.recursive(st.none() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3), max_leaves=5)
 FIELDS = st.fixed_dictionaries(
     {},

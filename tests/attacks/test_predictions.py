@@ -16,6 +16,7 @@ import casemate
 from casemate.controls.audit.decisions import GROUPS
 from casemate.core.errors import ConfigError, VerificationError
 from casemate.serve.explain import explain
+from casemate.serve.protocols.oip_grpc import message
 from casemate.serve.server import forget
 
 INFER = "/v2/models/wdbc/infer"
@@ -82,6 +83,11 @@ def test_rows_that_were_not_kept_can_be_given_again_and_others_are_not_taken_for
     }
     for body in bodies.values():
         assert explain(project, ids["fine"][0], body=body.encode()).replayed is True
+    told = {"inputs": [{"name": "x", "shape": [3, 30], "datatype": "FP64", "parameters": {"binary_data_size": rows.size * 8}}]}
+    assert explain(project, ids["fine"][0], body=json.dumps(told).encode() + rows.astype("<f8").tobytes()).replayed is True
+    call = message("ModelInferRequest")(model_name="wdbc", raw_input_contents=[rows.astype("<f8").tobytes()])
+    call.inputs.add(name="x", datatype="FP64", shape=[3, 30])
+    assert explain(project, ids["fine"][0], body=call.SerializeToString()).replayed is True
     with pytest.raises(ConfigError, match="not the rows"):
         explain(project, ids["fine"][0], body=json.dumps({"inputs": (rows + 1e-9).tolist()}).encode())
 

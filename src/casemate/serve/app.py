@@ -283,7 +283,7 @@ class Gateway:
             return oip_grpc.read(endpoint, alias, scope["message"], self.table.max_rows)
 
         def read() -> Asked:
-            plain = bodies.inflated(headers.get(b"content-encoding", b"identity"), body, self.max_body)
+            plain = bodies.inflated(headers, body, self.max_body)
             if found.route.name == "infer":
                 return oip.read(endpoint, alias, plain, _length(headers.get(b"inference-header-content-length")), self.table.max_rows)
             kind, accept = headers.get(b"content-type", b"application/json"), headers.get(b"accept", b"")
@@ -475,7 +475,7 @@ class Gateway:
         try:
             headers = dict(scope["headers"])
             body = await bodies.read(scope, headers, receive, self.max_body)
-            said = msgspec.json.decode(bodies.inflated(headers.get(b"content-encoding", b"identity"), body, self.max_body), type=_Feedback)
+            said = msgspec.json.decode(bodies.inflated(headers, body, self.max_body), type=_Feedback)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise RequestError(f"the body is not as expected: {error}") from error
         uid = caller.principal.uid

@@ -58,8 +58,9 @@ async def _gathered(receive: Receive, most: int) -> bytes:
             return bytes(body)
 
 
-def inflated(coding: bytes, body: bytes, most: int) -> bytes:
+def inflated(headers: dict[bytes, bytes], body: bytes, most: int) -> bytes:
     """The body without its content coding; never more than `most` bytes of it are made."""
+    coding = headers.get(b"content-encoding", b"identity")
     if coding == b"identity":
         return body
     if coding not in CODINGS:

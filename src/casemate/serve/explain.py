@@ -4,6 +4,8 @@ What counted: each feature in turn becomes what it usually is, and the probabili
 (occlusion; Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014). It speaks of one feature at a time.
 """
 
+import contextlib
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +20,7 @@ from casemate.core.frame import Rows, part_of, rows_bytes, rows_from
 from casemate.core.types import Profile
 from casemate.project import Project
 from casemate.serve.endpoint import Endpoint
-from casemate.serve.protocols import invocations, oip
+from casemate.serve.protocols import invocations, oip, oip_grpc
 from casemate.serve.types import Array
 from casemate.stages.release.bundle import PROFILE
 
@@ -93,11 +95,22 @@ def explain(project: Project, identifier: str, *, body: bytes | None = None, row
 
 
 def _given(endpoint: Endpoint, name: str, body: bytes) -> Rows:
+    with contextlib.suppress(RequestError):
+        return oip.read(endpoint, name, body, _json_length(body), 10**9).rows
     try:
-        return oip.read(endpoint, name, body, None, 10**9).rows
+        return oip_grpc.read(endpoint, name, oip_grpc.parsed(oip_grpc.message("ModelInferRequest"), body), 10**9).rows
     except RequestError:
         kind = b"application/json" if body.lstrip()[:1] in (b"{", b"[") else b"text/csv"
         return invocations.read(endpoint, body, kind, 10**9).rows
+
+
+def _json_length(body: bytes) -> int | None:
+    """Where the JSON of a body ends that has tensors as bytes behind it."""
+    try:
+        _, end = json.JSONDecoder().raw_decode(body.decode("latin-1"))
+    except (ValueError, RecursionError):
+        return None
+    return None if body[end:].isspace() or end == len(body) else end
 
 
 def _answers(endpoint: Endpoint, codes: Array, probabilities: Array) -> list[tuple[str, float]]:

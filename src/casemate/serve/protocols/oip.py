@@ -50,12 +50,12 @@ class _Tensor(msgspec.Struct, frozen=True):
     shape: list[int]
     datatype: str
     data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    parameters: _Size = _Size()
+    parameters: _Size | None = None
 
 
 class _Wanted(msgspec.Struct, frozen=True):
     name: str
-    parameters: _Binary = _Binary()
+    parameters: _Binary | None = None
 
 
 class _Request(msgspec.Struct, frozen=True):
@@ -64,7 +64,7 @@ class _Request(msgspec.Struct, frozen=True):
     inputs: list[_Tensor]
     id: str | None = None
     outputs: list[_Wanted] | None = None
-    parameters: _Outputs = _Outputs()
+    parameters: _Outputs | None = None
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def _filled(request: _Request, rest: memoryview) -> InferRequest:
     """The request with the bytes of its tensors, which follow in the order of the inputs."""
     inputs = []
     for tensor in request.inputs:
-        size = tensor.parameters.binary_data_size
+        size = tensor.parameters.binary_data_size if tensor.parameters else None
         if (size is None) == (tensor.data is msgspec.UNSET):
             raise RequestError(f"input {tensor.name[:100]!r}: give data or binary_data_size")
         if size is None:
@@ -149,10 +149,11 @@ def _filled(request: _Request, rest: memoryview) -> InferRequest:
         rest = rest[size:]
     if len(rest):
         raise RequestError(f"{len(rest)} bytes are left over behind the tensors")
-    usual = request.parameters.binary_data_output
+    usual = request.parameters is not None and request.parameters.binary_data_output
     if not request.outputs:
         return InferRequest(inputs, request.id, [(name, usual) for name in OUTPUTS])
-    wanted = [(one.name, usual if one.parameters.binary_data is None else one.parameters.binary_data) for one in request.outputs]
+    said = [(one.name, one.parameters.binary_data if one.parameters else None) for one in request.outputs]
+    wanted = [(name, usual if binary is None else binary) for name, binary in said]
     return InferRequest(inputs, request.id, wanted)
 
 

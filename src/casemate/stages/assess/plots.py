@@ -28,7 +28,7 @@ def draw(assessment: Assessment) -> dict[str, bytes]:
         figures["roc"] = figure
     if assessment.calibration and "mae" in assessment.metrics:
         error = assessment.metrics["mae"]
-        figure, axes = _axes("Predicted and observed on the hold-out, in tenths of the rows", "mean prediction", "mean observed")
+        figure, axes = _axes("Predicted and observed on the hold-out", "mean prediction of a part of the rows", "mean observed")
         ends = [min(assessment.calibration["predicted"]), max(assessment.calibration["predicted"])]
         axes.plot(ends, ends, "--", color=INK, linewidth=1)
         label = f"mean absolute error {error.value:.4g}"
@@ -50,7 +50,9 @@ def draw(assessment: Assessment) -> dict[str, bytes]:
         figures["calibration"] = figure
     curve = assessment.robustness.get("curve")
     if curve:
-        figure, axes = _axes("Robust accuracy", "attack size (standard deviations of each feature)", "accuracy")
+        tolerance = assessment.robustness.get("tolerance")
+        up = "accuracy" if tolerance is None else f"share within {tolerance:g} deviations of the truth"
+        figure, axes = _axes("Robust accuracy", "attack size (standard deviations of each feature)", up)
         points = [(0.0, assessment.robustness["clean_accuracy"])] + [(p["eps"], p["robust_accuracy"]) for p in curve]
         axes.plot(*zip(*points, strict=True), "o-", color=ACCENT, label=", ".join(assessment.robustness["attacks"]))
         axes.set_ylim(0, 1.02)
