@@ -104,7 +104,7 @@ def test_the_budget_ends_and_no_restart_or_other_protocol_forgives_it(counting, 
     caller, other, project, rows = counting
     assert [caller("POST", INFER, body(rows))[0] for _ in range(5)] == [200] * 4 + [429]
     status, answer, headers = caller("POST", "/invocations", {"inputs": rows.tolist()})
-    assert (status, json.loads(answer)["code"]) == (429, "CM-BUDGET")
+    assert (status, json.loads(answer)["code"]) == (429, "CM-SPENT")
     assert "retry-after" not in headers, "no time refills it"
     assert "privacy officer" in json.loads(answer)["error"]
     assert other("POST", INFER, body(rows))[0] == 200

@@ -38,7 +38,7 @@ class Unaggregated(RequestError):
 class Spent(RequestError):
     """The caller's budget is used up, and no time refills it."""
 
-    code = "CM-BUDGET"
+    code = "CM-SPENT"
     http_status = 429
     who = "the privacy officer, who keeps the budgets"
 
