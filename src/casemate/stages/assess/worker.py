@@ -16,6 +16,7 @@ from casemate.config import AssessTable, RobustnessTable
 from casemate.core import models
 from casemate.core.frame import features_of, open_table, target_of
 from casemate.core.sandbox.child import Channel, Watch
+from casemate.core.threads import fitting
 from casemate.core.types import Assessment, Finding, Interval, Schema
 from casemate.stages.assess import behaviour, compare, fairness, importance, parity, quality, robustness, shift, usual
 from casemate.stages.assess.leakage import attribute, inversion, lira, membership, memorised
@@ -322,7 +323,8 @@ def main(job: dict[str, Any], channel: Channel, _watch: Watch) -> dict[str, Any]
 
 def _attempt(work: Work, name: str, part: Callable[[Work], None]) -> None:
     try:
-        with config_context(assume_finite=True, skip_parameter_validation=True):
+        cells = work.members.frame.size + work.holdout.frame.size
+        with config_context(assume_finite=True, skip_parameter_validation=True), fitting(cells):
             part(work)
     except Exception as error:  # noqa: BLE001 - a measurement that crashed is inconclusive and blocks its gate
         work.inconclusive.append(f"{name}: {type(error).__name__}: {error}"[:500])

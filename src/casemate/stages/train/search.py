@@ -18,10 +18,15 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, TimeS
 from casemate.config import TrainTable
 from casemate.core.frame import strata_of, wanted
 from casemate.core.sandbox.child import Channel
+from casemate.core.threads import fitting
 
 Array = np.ndarray[Any, Any]
 Score = Callable[[dict[str, Any], Callable[[list[float]], bool]], list[float]]
 """Parameters, and whether to stop after these scores -> scores of the folds."""
+
+
+FEW = 10
+"""A user's fit stands alone, so threads pay from a tenth of the size on that they pay for ours."""
 
 
 class BadSearch(Exception):
@@ -134,7 +139,8 @@ def _scorer(estimator: BaseEstimator, frame: pd.DataFrame, target: Array, groups
         step = options.jobs if options.prune and _ranges(options) else len(splits)
         for start in range(0, len(splits), step):
             cut = splits[start : start + step]
-            part = cross_val_score(model, frame, wanted(target), cv=cut, scoring=metric, n_jobs=options.jobs, error_score="raise")
+            with fitting(FEW * frame.size):
+                part = cross_val_score(model, frame, wanted(target), cv=cut, scoring=metric, n_jobs=options.jobs, error_score="raise")
             found += [float(value) for value in part]
             if len(found) < len(splits) and stop(found):
                 break

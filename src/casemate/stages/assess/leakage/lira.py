@@ -23,6 +23,7 @@ from sklearn.metrics import roc_curve
 from casemate.config import AssessTable
 from casemate.core.frame import wanted
 from casemate.core.models import Model, SkopsModel
+from casemate.core.threads import fitting
 from casemate.stages.assess.leakage.membership import LEAST_ROWS, MAX_FALSE_POSITIVES, TooFewRows
 from casemate.stages.assess.sample import Sample, checked, interval, share, sureness
 from casemate.stages.assess.sample import auc as area
@@ -66,7 +67,8 @@ def measure(
     shadows = np.zeros(inside.shape)
     for number, half in enumerate(inside):
         progress("training shadow models", number, len(inside))
-        shadows[number] = _shadow(estimator, pool, half)
+        with fitting(pool.frame.size):  # the pool is small where the table is not
+            shadows[number] = _shadow(estimator, pool, half)
     score = _ratio(target, shadows, inside)
     auc = interval(area, [member, score], options.bootstrap, seed)
     false, true, _ = roc_curve(member, score)
