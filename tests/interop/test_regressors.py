@@ -138,6 +138,8 @@ def test_every_protocol_says_the_same(served, tmp_path, cli, monkeypatch):
     answer = cli("predict", rows, "--url", running.url)
     assert answer.code == 0, answer.err
     assert [row.split(",") for row in answer.out.split()] == [["price", "weight"], *[[str(cell) for cell in row] for row in values]]
+    rows.write_bytes(b"size,kind\n")
+    assert cli("predict", rows, "--url", running.url).out == "price,weight\n", "no rows are no answers, under the same names"
 
 
 def test_tritons_client_gets_quantities_over_http_and_grpc(served):

@@ -72,6 +72,8 @@ class Client:
         absent = [item["name"] for item in described["inputs"] if item["name"] not in table.column_names]
         if absent:
             raise DataError(f"the file has no column {absent[0]!r}", hint="the model needs every feature it was trained with")
+        if table.num_rows == 0:
+            yield _named(described["parameters"], {output["name"]: {"data": []} for output in described["outputs"]}, 0)
         for start in range(0, table.num_rows, BATCH):
             part = table.slice(start, BATCH)
             inputs = [_tensor(item, part) for item in described["inputs"]]
