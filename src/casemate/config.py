@@ -825,7 +825,7 @@ def _bad_gate(name: str, gate: GateTable, config: Config) -> list[str]:
     problems = []
     foreign = OF_CLASSES if config.data.task == "regression" else OF_QUANTITIES
     if figure in foreign:
-        ours = ", ".join(name for name in (REGRESSION if config.data.task == "regression" else CLASSIFICATION))
+        ours = ", ".join(REGRESSION if config.data.task == "regression" else CLASSIFICATION)
         problems.append(f"[gates] {name}: no figure of {config.data.task}, which has {ours}")
     least, most = known[figure]
     if gate.min is None and gate.max is None and gate.no_worse_than is None:

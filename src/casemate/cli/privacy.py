@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: Any) -> int:
     """Show the ledger."""
     from casemate.cli.output import emit, table
-    from casemate.controls.privacy.budget import LEDGER, total
+    from casemate.controls.privacy.budget import ANSWERS, total
 
     project = enter(arguments)
     limit = project.config.privacy
@@ -29,7 +29,7 @@ def run(arguments: Any) -> int:
     answers = project.config.serve.aggregates.budget
     text += [
         f"{dataset} for {purpose}: epsilon {spent:.4g} of {answers:g}"
-        if dataset.startswith(LEDGER)
+        if dataset.startswith(ANSWERS)
         else f"{dataset} for {purpose!r}: epsilon {spent:.4g} of {limit.budget:g} at delta {limit.budget_delta:g}"
         for (dataset, purpose), spent in sums.items()
     ]

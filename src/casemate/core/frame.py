@@ -61,7 +61,12 @@ def strata_of(target: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.int64
     """Groups to share out evenly among the sides of a split, int64 [n]: the classes, or ranges of the first quantity with as many rows each."""
     if target.ndim == 1:
         return target
-    return np.searchsorted(edges_of(target[:, 0]), target[:, 0], side="left")
+    return range_of(edges_of(target[:, 0]), target[:, 0])
+
+
+def range_of(edges: np.ndarray[Any, Any], values: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """The number of the range between `edges` that each of `values` lies in, int64 [n]; an edge belongs to the range below it."""
+    return np.searchsorted(edges, values, side="left")
 
 
 def edges_of(values: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -70,7 +75,7 @@ def edges_of(values: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float6
     edges = np.unique(np.quantile(values, np.linspace(0, 1, ranges + 1)[1:-1], method="lower"))
     edges = np.asarray(edges[edges < values.max()], dtype=np.float64)
     while len(edges):  # many equal values can leave a range with next to none: it joins its neighbour
-        counts = np.bincount(np.searchsorted(edges, values, side="left"), minlength=len(edges) + 1)
+        counts = np.bincount(range_of(edges, values), minlength=len(edges) + 1)
         few = int(counts.argmin())
         if counts[few] * 2 * ranges >= len(values):
             break

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from casemate.config import AggregateTable
-from casemate.controls.privacy.budget import LEDGER, BudgetSpent, Engine, Ledger, Limit, Spending, spend
-from casemate.controls.privacy.statistics import noisy_counts
+from casemate.controls.privacy.budget import ANSWERS, BudgetSpent, Engine, Ledger, Limit, Spending, spend
+from casemate.controls.privacy.statistics import noisy_counts, require_opendp
 from casemate.core.errors import RequestError
 from casemate.core.frame import Rows
 from casemate.core.types import Profile
@@ -60,9 +60,9 @@ class Aggregates:
         """Pay for one request; blocks until it is on record.
 
         Raises:
-                Unaggregated: there are too few rows, or two are alike. Spent: the budget is used up. BackendError: OpenDP is not installed.
+            Unaggregated: there are too few rows, or two are alike. Spent: the budget is used up. BackendError: OpenDP is not installed.
         """
-        noisy_counts([0], 1.0)  # nobody pays where OpenDP is missing
+        require_opendp()  # nobody pays for what could not be told
         if count < self._table.rows:
             raise Unaggregated(f"noisy counts need {self._table.rows} rows in a request, this one has {count}")
         if _alike(rows, endpoint.profile):
@@ -72,7 +72,7 @@ class Aggregates:
             return  # the guard refuses these rows, and says so when their turn comes
         wanted = Spending(
             id=secrets.token_hex(16),
-            dataset=LEDGER + endpoint.name,
+            dataset=ANSWERS + endpoint.name,
             version=endpoint.version,
             purpose=uid,
             epsilon=self._table.epsilon,
@@ -84,7 +84,7 @@ class Aggregates:
             time="",
         )
         try:
-            spend(self._engine, self._ledger, wanted, Limit(self._table.budget, 1.0))
+            spend(self._engine, self._ledger, wanted, Limit(self._table.budget, 1.0), f'Model::"{endpoint.name}"')
         except BudgetSpent as error:
             text = f"this caller's epsilon {self._table.budget:g} for noisy counts is spent; the privacy officer keeps [serve.aggregates] budget"
             raise Spent(text) from error

@@ -11,7 +11,7 @@ import pandas as pd
 
 from casemate.config import ServeTable
 from casemate.core import models
-from casemate.core.frame import Rows, part_of, range_names
+from casemate.core.frame import Rows, part_of, range_names, range_of
 from casemate.core.models import Model, OnnxModel
 from casemate.core.types import Profile, Schema
 from casemate.serve.screen import Screen
@@ -99,7 +99,7 @@ class Endpoint:
         else:
             codes, probabilities = model.predict(self._frame(rows))
         if self.regression:
-            return np.searchsorted(self._edges, probabilities[:, 0], side="left"), probabilities
+            return range_of(self._edges, probabilities[:, 0]), probabilities
         return np.ravel(codes), np.asarray(probabilities, dtype=np.float32)
 
     def _frame(self, rows: Rows) -> pd.DataFrame:

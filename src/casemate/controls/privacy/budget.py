@@ -33,7 +33,7 @@ SPENDINGS = sa.Table(
     sa.Column("time", sa.String, nullable=False),
 )
 SLACK = 1e-9
-LEDGER = "answers of "
+ANSWERS = "answers of "
 """Comes before a model's name where a gateway's noisy counts are paid for: from a budget of the caller, who is the purpose."""
 
 
@@ -123,10 +123,9 @@ class Engine(Protocol):
     journal: Any
 
 
-def spend(engine: Engine, ledger: Ledger, wanted: Spending, limit: Limit) -> None:
-    """Pay and record it in one transaction; a refusal is recorded too."""
-    model = wanted.dataset.removeprefix(LEDGER)
-    resource = f'Dataset::"{model}"' if model == wanted.dataset else f'Model::"{model}"'
+def spend(engine: Engine, ledger: Ledger, wanted: Spending, limit: Limit, resource: str = "") -> None:
+    """Pay and record it in one transaction, as done to `resource` (default: the data set); a refusal is recorded too."""
+    resource = resource or f'Dataset::"{wanted.dataset}"'
     detail = {"epsilon": wanted.epsilon, "delta": wanted.delta, "for": wanted.what, "run": wanted.run}
     try:
         with engine.store.transaction() as tx:

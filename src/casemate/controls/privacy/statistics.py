@@ -54,7 +54,7 @@ def noisy(values: pa.ChunkedArray, name: str, limits: Any, epsilon: float, owner
     Raises:
         BackendError: OpenDP is not installed. ConfigError: nothing is declared about the column.
     """
-    dp = _opendp()
+    dp = require_opendp()
     require_declared(name, limits)
     kept = np.arange(len(values)) if owners is None else np.unique(np.asarray(owners), return_index=True)[1]
     column = values.combine_chunks().take(pa.array(kept))
@@ -79,12 +79,13 @@ def noisy(values: pa.ChunkedArray, name: str, limits: Any, epsilon: float, owner
 
 def noisy_counts(exact: list[int], scale: float) -> list[int]:
     """Counts with discrete Laplace noise of `scale` on each of them; BackendError when OpenDP is not installed."""
-    dp = _opendp()
+    dp = require_opendp()
     space = dp.vector_domain(dp.atom_domain(T=int)), dp.l1_distance(T=int)
     return list((space >> dp.m.then_laplace(scale))(exact))
 
 
-def _opendp() -> Any:
+def require_opendp() -> Any:
+    """OpenDP's prelude; BackendError when it is not installed."""
     try:
         import opendp.prelude as dp
     except ImportError as error:

@@ -23,6 +23,7 @@ class Prepared:
 
     def _run(self, tx: sa.Connection, values: Sequence[dict[str, Any]] | None) -> Any:
         text, order = self._text(tx.dialect)
+        driver: Any = tx.dialect.dbapi
         if not tx.in_transaction():
             tx.begin()  # as SQLAlchemy does before the first statement: a reader sees one consistent state
         try:
@@ -33,8 +34,8 @@ class Prepared:
                 cursor.execute(text, _arranged(values[0], order))
             else:
                 cursor.executemany(text, [_arranged(one, order) for one in values])
-        except tx.dialect.dbapi.Error as error:  # type: ignore[union-attr] # whoever opened the transaction knows SQLAlchemy's errors
-            raise sa.exc.DBAPIError.instance(text, None, error, tx.dialect.dbapi.Error, hide_parameters=True, dialect=tx.dialect) from error  # type: ignore[union-attr]
+        except driver.Error as error:  # whoever opened the transaction knows SQLAlchemy's errors
+            raise sa.exc.DBAPIError.instance(text, None, error, driver.Error, hide_parameters=True, dialect=tx.dialect) from error
         return cursor
 
     def _text(self, dialect: sa.Dialect) -> tuple[str, list[str] | None]:

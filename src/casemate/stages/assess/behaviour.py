@@ -32,7 +32,7 @@ def _one(model: Model, schema: Schema, holdout: Sample, test: BehaviourTable) ->
     if test.expect != "same" and (len(schema.further) if schema.regression else len(schema.classes) != 2):
         raise BadTest(f"{test.name}: up and down are for binary targets, or one quantity")
     labels, before = model.predict(holdout.frame)
-    unit = spread_of(holdout.target) if schema.regression else np.ones(before.shape[1])
+    unit = spread_of(holdout.target) if schema.regression else 1.0
     broken = np.zeros(len(holdout.target), dtype=bool)
     for change in [test.add] if test.to is None else test.to:
         frame = holdout.frame.copy()
@@ -41,12 +41,15 @@ def _one(model: Model, schema: Schema, holdout: Sample, test: BehaviourTable) ->
         else:
             frame[test.feature] = frame[test.feature].to_numpy(dtype=np.float64) + float(change or 0.0)
         other, after = model.predict(frame)
-        if test.expect == "same":
-            moved = (np.abs(np.asarray(after) - np.asarray(before)) / unit).max(axis=1)
-            broken |= moved > SLACK if schema.regression else np.asarray(other).ravel() != np.asarray(labels).ravel()
+        moved = (np.asarray(after) - np.asarray(before)) / unit
+        if test.expect == "up":
+            broken |= moved[:, -1] < -SLACK
+        elif test.expect == "down":
+            broken |= moved[:, -1] > SLACK
+        elif schema.regression:
+            broken |= np.abs(moved).max(axis=1) > SLACK
         else:
-            moved = (np.asarray(after) - np.asarray(before))[:, -1] / unit[-1]
-            broken |= (moved < -SLACK) if test.expect == "up" else (moved > SLACK)
+            broken |= np.asarray(other).ravel() != np.asarray(labels).ravel()
     count = int(broken.sum())
     return {
         "name": test.name,

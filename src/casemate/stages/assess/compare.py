@@ -28,18 +28,20 @@ def measure(
         raise OtherShape("its features or classes are others")
     labels, probabilities = model.predict(holdout.frame)
     others, other = previous.predict(holdout.frame)
+    checked(probabilities), checked(other)
     if shapes[0].regression:
-        pair = regression.scaled(holdout.target, checked(probabilities), checked(other))
-        better = {
-            name: interval(lambda y, f, g, of=statistic: of(y, f) - of(y, g), pair, options.bootstrap, seed)
-            for name, statistic in regression.statistics().items()
-        }
-        return better, {}
-    arrays = [holdout.target, labels.ravel(), checked(probabilities), others.ravel(), checked(other)]
+        target, *both = regression.scaled(holdout.target, probabilities, other)
+        figures = regression.statistics()
+    else:
+        target, both = holdout.target, [labels.ravel(), probabilities, others.ravel(), other]
+        figures = statistics(len(shapes[0].classes))
+    half = len(both) // 2
     found = {
-        name: interval(lambda y, c, p, d, q, of=statistic: of(y, c, p) - of(y, d, q), arrays, options.bootstrap, seed)
-        for name, statistic in statistics(len(shapes[0].classes)).items()
+        name: interval(lambda y, *seen, of=statistic: of(y, *seen[:half]) - of(y, *seen[half:]), [target, *both], options.bootstrap, seed)
+        for name, statistic in figures.items()
     }
+    if shapes[0].regression:
+        return found, {}
     right, before = labels.ravel() == holdout.target, others.ravel() == holdout.target
     gained, lost = int((right & ~before).sum()), int((~right & before).sum())
     p = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0

@@ -60,9 +60,14 @@ def cv_gap(scores: list[float], metric: str, metrics: dict[str, Any]) -> Interva
     sign = -1.0 if metric.startswith("neg_") else 1.0
     expected = float(np.mean(scores)) * sign
     found = metrics[name]
-    unit = abs(expected) or 1.0 if name in IN_UNITS else 1.0
+    unit = _unit(scores, metric)
     ends = sorted(sign * (expected - found[end]) / unit for end in ("low", "high"))
     return Interval(value=sign * (expected - found["value"]) / unit, low=ends[0], high=ends[1])
+
+
+def _unit(scores: list[float], metric: str) -> float:
+    """What a gap is measured in: what cross-validation promised, where that has the unit of the target."""
+    return abs(float(np.mean(scores))) or 1.0 if SCORERS.get(metric, metric) in IN_UNITS else 1.0
 
 
 def findings(gap: Interval | None, scores: list[float], metric: str) -> list[Finding]:
@@ -70,8 +75,7 @@ def findings(gap: Interval | None, scores: list[float], metric: str) -> list[Fin
     if gap is None:
         return []
     relative = SCORERS.get(metric, metric) in IN_UNITS
-    unit = abs(float(np.mean(scores))) or 1.0 if relative else 1.0
-    chance = 2 * float(np.std(scores, ddof=1)) / unit / len(scores) ** 0.5 if len(scores) > 1 else 0.0
+    chance = 2 * float(np.std(scores, ddof=1)) / _unit(scores, metric) / len(scores) ** 0.5 if len(scores) > 1 else 0.0
     if gap.low - chance <= GAP:
         return []
     where = (

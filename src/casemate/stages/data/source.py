@@ -149,7 +149,7 @@ def _typed(values: pa.ChunkedArray, name: str, options: DataTable, findings: lis
         if options.task == "classification":
             return _target(values, options)
         if pa.types.is_temporal(kind) or column.type not in (None, "number"):
-            raise DataError(f"the target {name!r} is no number", hint='[data] task = "classification" predicts classes')
+            raise _no_quantity(name)
     if pa.types.is_temporal(kind):
         return values if column.type in (None, "time") else _text(values.cast(pa.string()), options)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
@@ -162,6 +162,10 @@ def _typed(values: pa.ChunkedArray, name: str, options: DataTable, findings: lis
         rows = np.flatnonzero(infinite.to_numpy())
         raise DataError(f"column {name!r} holds infinite numbers in {rows_text(rows)}", hint="correct the source")
     return pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers)
+
+
+def _no_quantity(name: str) -> DataError:
+    return DataError(f"the target {name!r} is no number", hint='[data] task = "classification" predicts classes')
 
 
 def _target(values: pa.ChunkedArray, options: DataTable) -> pa.ChunkedArray:
@@ -188,7 +192,7 @@ def _from_text(values: pa.ChunkedArray, name: str, column: ColumnTable, options:
     count, total = pc.sum(numeric).as_py() or 0, pc.sum(written).as_py() or 0
     if column.type is None and (count == 0 or count < MOSTLY_NUMBERS * total):
         if name in options.targets:
-            raise DataError(f"the target {name!r} is no number", hint='[data] task = "classification" predicts classes')
+            raise _no_quantity(name)
         return text
     # A cell of blanks is not the empty cell that `null_values` declares missing, nor is a word.
     declared = pc.fill_null(pc.and_(pc.is_null(text), pc.not_equal(pc.utf8_trim_whitespace(values), "")), True)

@@ -19,7 +19,7 @@ from casemate.controls.keys.objects import ObjectStore
 from casemate.core.digest import sha256_file, sha256_record
 from casemate.core.errors import DataError, Error
 from casemate.core.files import write_atomic
-from casemate.core.frame import edges_of, features_of, range_names, strata_of, target_of
+from casemate.core.frame import edges_of, features_of, range_names, range_of, target_of
 from casemate.core.sandbox.run import Progress
 from casemate.core.signatures import Signer
 from casemate.core.types import FORMAT, Finding, Quarantined, Schema, SealedDataset
@@ -234,10 +234,11 @@ def _groups(table: pa.Table, config: Config) -> np.ndarray[Any, Any] | None:
 def _rows(table: pa.Table, frame: Any, groups: Any, schema: Schema, config: Config) -> Rows:
     """The table as detectors see it: quantities are cut into ranges, which stand for the classes that most detectors ask about."""
     options, target = config.data, target_of(table, schema)
-    codes = strata_of(target)
-    quantities = target if schema.regression else None
+    codes, quantities = target, None
     if schema.regression:
-        schema = msgspec.structs.replace(schema, classes=range_names(edges_of(target[:, 0])))
+        edges = edges_of(target[:, 0])
+        codes, quantities = range_of(edges, target[:, 0]), target
+        schema = msgspec.structs.replace(schema, classes=range_names(edges))
     origin = None if options.provenance is None else np.asarray(table[options.provenance].cast(pa.string()).to_pylist(), dtype=str)
     time = None if options.time is None else split.time_of(table, options.time)
     return Rows(frame, codes, groups, schema, config.train.seed, origin, time, quantities)

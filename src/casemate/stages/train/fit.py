@@ -81,23 +81,30 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
 def _take_over(file: Path, schema: Schema, frame: pd.DataFrame, target: Array, options: TrainTable, outputs: Path) -> dict[str, Any]:
     """A model that was trained elsewhere, exported like one of ours; it must know the same features and classes."""
     told: dict[str, Any] = {"params": {}, "cv": [], "metric": metric_of(options, target), "nested": [], "privacy": {}}
+    content = file.read_bytes()
     if file.suffix == ".onnx":
         width = len(schema.targets) if schema.regression else len(schema.classes)
-        shape = OnnxModel(file.read_bytes(), schema).predict(frame[:1])[1].shape
+        shape = OnnxModel(content, schema).predict(frame[:1])[1].shape
         if shape != (1, width):
             raise BadEntry(f"the imported graph gives {shape[-1]} numbers a row, {width} are expected")
-        (outputs / ONNX).write_bytes(file.read_bytes())
+        (outputs / ONNX).write_bytes(content)
         return {**told, "estimator": "an imported ONNX graph", "export_problem": ""}
-    model = load_skops(file.read_bytes()).estimator
+    loaded = load_skops(content)
+    model = loaded.estimator
     names = [column.name for column in schema.features]
     given = [str(name) for name in getattr(model, "feature_names_in_", [])]
     if given and given != names:
         raise BadEntry(f"the imported model takes the features {given[:8]}, the table has {names[:8]}")
     if schema.regression:
-        found = load_skops(file.read_bytes())
-        if not found.regression or found.predict(frame[:1])[1].shape != (1, len(schema.targets)):
+        if not loaded.regression or loaded.predict(frame[:1])[1].shape != (1, len(schema.targets)):
             raise BadEntry(f"the imported model is no regressor with {len(schema.targets)} outputs")
-        return {**told, "export_problem": _write(model, schema, outputs), "estimator": " ".join(repr(model).split())}
+    else:
+        _require_classes(model, schema)
+    return {**told, "export_problem": _write(model, schema, outputs), "estimator": " ".join(repr(model).split())}
+
+
+def _require_classes(model: Any, schema: Schema) -> None:
+    """The imported model must know the table's classes by their numbers."""
     if not hasattr(model, "classes_"):
         raise BadEntry('the imported model is no classifier; [data] task = "regression" takes regressors')
     classes = [str(name) for name in model.classes_]
@@ -105,7 +112,6 @@ def _take_over(file: Path, schema: Schema, frame: pd.DataFrame, target: Array, o
         raise BadEntry("the imported model predicts class names; train it on class numbers 0..k-1 in the order of schema.toml's classes")
     if len(classes) != len(schema.classes):
         raise BadEntry(f"the imported model knows {len(classes)} classes, the table has {len(schema.classes)}")
-    return {**told, "export_problem": _write(model, schema, outputs), "estimator": " ".join(repr(model).split())}
 
 
 def _refit(estimator: Any, frame: pd.DataFrame, target: Array, schema: Schema, options: TrainTable, job: dict[str, Any], channel: Channel) -> Any:

@@ -23,8 +23,6 @@ from casemate.core.threads import fitting
 Array = np.ndarray[Any, Any]
 Score = Callable[[dict[str, Any], Callable[[list[float]], bool]], list[float]]
 """Parameters, and whether to stop after these scores -> scores of the folds."""
-
-
 FEW = 10
 """A user's fit stands alone, so threads pay from a tenth of the size on that they pay for ours."""
 
@@ -112,11 +110,10 @@ def _best(history: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _splits(frame: pd.DataFrame, target: Array, groups: Array | None, options: TrainTable, folds: int, seed: int) -> list[tuple[Array, Array]]:
-    codes = strata_of(target)
     if options.split == "ordered":
         return [_forward(train, test, target, groups) for train, test in TimeSeriesSplit(folds).split(frame)]
     splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
-    return list(splitter(folds, shuffle=True, random_state=seed).split(frame, codes, groups))
+    return list(splitter(folds, shuffle=True, random_state=seed).split(frame, strata_of(target), groups))
 
 
 def _forward(train: Array, test: Array, target: Array, groups: Array | None) -> tuple[Array, Array]:
