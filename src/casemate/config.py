@@ -803,10 +803,6 @@ def _impossible(config: Config) -> list[str]:
     problems = []
     for name, gate in config.gates.items():
         problems += _bad_gate(name, gate, config)
-    if any(name in config.data.columns and config.data.columns[name].column_class == "identifier" for name in config.data.targets):
-        problems.append("[data] the target cannot be an identifier")
-    if config.data.subject in config.data.targets:
-        problems.append("[data] subject and target are the same column")
     for parameter, space in config.train.search.items():
         problems += _bad_space(parameter, space)
     if any(eps <= 0 for eps in config.assess.eps):
@@ -843,9 +839,18 @@ def _bad_gate(name: str, gate: GateTable, config: Config) -> list[str]:
     return problems
 
 
+def require_possible(data: DataTable) -> None:
+    """ConfigError when keys of the `[data]` table do not go together."""
+    problems = _impossible_data(data)
+    if problems:
+        raise ConfigError("; ".join(problems))
+
+
 def _impossible_data(data: DataTable) -> list[str]:
     problems = []
-    for key in ("time", "provenance"):
+    if any(name in data.columns and data.columns[name].column_class == "identifier" for name in data.targets):
+        problems.append("[data] the target cannot be an identifier")
+    for key in ("subject", "time", "provenance"):
         if getattr(data, key) in data.targets:
             problems.append(f"[data] {key} and target are the same column")
     if len(set(data.targets)) < len(data.targets):

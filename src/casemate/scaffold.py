@@ -116,6 +116,7 @@ def from_table(
     while True:
         kind = task or ("regression" if several else "classification")
         options = DataTable(source=str(relative), target=target, task=kind, subject=subject, header=header, columns=columns)
+        configuration.require_possible(options)
         try:
             content, _ = source.read(table, options)
             if task is not None or several or not _is_quantity(content[target]):

@@ -20,7 +20,7 @@ from tests.conftest import lighten, serving, write_csv
 import casemate
 from casemate import scaffold
 from casemate.config import ServeTable
-from casemate.core.errors import DataError, TrainingError
+from casemate.core.errors import ConfigError, DataError, TrainingError
 from casemate.serve.explain import explain
 from casemate.serve.shelf import Shelf, Statistics
 
@@ -265,6 +265,19 @@ def test_a_target_that_is_no_quantity_is_refused(tmp_path, change, words):
     file = write_csv(tmp_path / "t.csv", change(table()))
     with pytest.raises(casemate.Error, match=words):
         scaffold.from_table(tmp_path / "p", file, ["price", "weight"])
+
+
+@pytest.mark.parametrize(
+    ("targets", "subject", "task", "words"),
+    [
+        (["price", "weight"], None, "classification", "several targets need task"),
+        (["price", "price"], None, None, "names a column twice"),
+        (["price", "person"], "person", None, "subject and target are the same column"),
+    ],
+)
+def test_init_refuses_targets_that_do_not_go_together_before_it_reads_the_table(tmp_path, targets, subject, task, words):
+    with pytest.raises(ConfigError, match=words):
+        scaffold.from_table(tmp_path / "p", tmp_path / "there-is-none.csv", targets, subject, task=task)
 
 
 def test_init_tells_quantities_from_classes(tmp_path, cli):
