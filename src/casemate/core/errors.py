@@ -10,7 +10,13 @@ A verdict or a finding is a value, never an exception. Faults are caught in two 
 """
 
 import errno
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from casemate.core.text import clean
+
+if TYPE_CHECKING:
+    from casemate.core.types import Finding
 
 
 class Error(Exception):
@@ -21,18 +27,19 @@ class Error(Exception):
     http_status: ClassVar[int] = 500
     who: ClassVar[str] = "casemate's maintainers"
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
+    def __init__(self, message: str, *, hint: str = "", findings: Sequence["Finding"] = ()) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.findings = list(findings)
+        """What was found out before it went wrong; recorded with the fault."""
 
     def diagnostics(self) -> str:
         """The text for a person: one line for the fault, one for the remedy."""
         lines = [f"error[{self.code}]: {self.message}"]
         if self.hint:
             lines.append(f"  hint: {self.hint}")
-        # The text may quote foreign code or files: no control character of theirs reaches a terminal.
-        return "".join(c if c.isprintable() or c == "\n" else "?" for c in "\n".join(lines))
+        return clean("\n".join(lines), lines=True)  # it may quote foreign files
 
 
 class ConfigError(Error):

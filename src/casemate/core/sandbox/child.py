@@ -6,6 +6,7 @@ output: first `isolation`, then `progress` and `finding`, at last `result` or `e
 goes to standard error.
 """
 
+import contextlib
 import importlib
 import json
 import os
@@ -13,13 +14,21 @@ import socket
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from casemate.core.sandbox import confine
+from casemate.core.sandbox import confine, confined, root, seccomp, supervise
 
-_MAX_FINDINGS = 20
+_MAX_ATTEMPTS = 10_000
+"""Different things that code tried; far more than an honest run, and a megabyte at most."""
 _QUIET = ("/proc/", "/sys/", "/dev/")
+_RETRY = 75
+"""How a process ends that met a kernel which refuses; its parent tries a weaker place."""
+_PLACES = ("root", "namespaces", "")
+"""A root folder of the job's own; namespaces without one (where mounting is refused); neither."""
+Found = tuple[str, str, str, str]
+"""Identifier, severity, message, path."""
 
 
 class Channel:
@@ -39,83 +48,187 @@ class Channel:
 
 
 class Watch:
-    """Reports attempts that the kernel refuses; it informs, the kernel enforces."""
+    """Reports attempts that the kernel refuses; it informs, the kernel enforces.
 
-    def __init__(self, channel: Channel, allowed: list[str]) -> None:
+    What lies outside cannot be seen from here, so every path is told; whether there is something, the parent looks.
+    """
+
+    def __init__(self, channel: Channel, read: list[str], write: list[str]) -> None:
         self.channel = channel
-        self.allowed = tuple(os.path.realpath(path) for path in allowed)
+        self.write = tuple(os.path.realpath(path) for path in write)
+        self.read = self.write + tuple(os.path.realpath(path) for path in read)
         self.seen: set[str] = set()
         self.busy = False
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         """The audit hook (PEP 578)."""
-        if self.busy or len(self.seen) >= _MAX_FINDINGS or event not in _EVENTS:
+        if self.busy or len(self.seen) > _MAX_ATTEMPTS or event not in _EVENTS:
             return
         self.busy = True
         try:
-            found = _EVENTS[event](self, arguments)
-            if found and found[2] not in self.seen:
-                self.seen.add(found[2])
-                self.channel.send(finding=dict(zip(("id", "severity", "message"), found, strict=True)))
+            for found in _EVENTS[event](self, arguments):
+                if found[2] not in self.seen:
+                    self.seen.add(found[2])
+                    self.channel.send(finding=dict(zip(("id", "severity", "message", "location"), found, strict=True)))
+            if len(self.seen) > _MAX_ATTEMPTS:
+                message = f"the code tried more than {_MAX_ATTEMPTS} things outside its inputs"
+                self.channel.send(finding={"id": "sandbox.attempts", "severity": "high", "message": message})
         finally:
             self.busy = False
 
-    def file(self, arguments: tuple[Any, ...]) -> tuple[str, str, str] | None:
+    def file(self, arguments: tuple[Any, ...]) -> Iterator[Found]:
         """A file outside the allowed folders."""
-        if not isinstance(arguments[0], str | bytes | os.PathLike):
-            return None
-        path = os.path.realpath(os.fsdecode(arguments[0]))
-        inside = any(path == root or path.startswith(root + "/") for root in self.allowed)
-        if inside or path.startswith(_QUIET) or not os.path.exists(path):
-            return None
-        benign = path.startswith("/etc/") and "shadow" not in path
-        return "sandbox.file", "low" if benign else "high", f"the code tried to open {path}, which is not among its inputs"
+        path = _path(arguments[0])
+        if path and not _inside(path, self.read) and not path.startswith(_QUIET):
+            benign = path.startswith("/etc/") and "shadow" not in path
+            message = f"the code tried to open {path}, which is not among its inputs"
+            yield "sandbox.file", "low" if benign else "high", message, path
 
-    def network(self, arguments: tuple[Any, ...]) -> tuple[str, str, str] | None:
+    def changed(self, change: "_Change", arguments: tuple[Any, ...]) -> Iterator[Found]:
+        """A name or its metadata outside of what may be written."""
+        for place, folder in change.places:
+            path = _path(arguments[place], None if folder is None else arguments[folder], follow=change.follow)
+            if path and not _inside(path, self.write):
+                yield "sandbox.metadata", "high", f"the code tried to {change.what} {path}, which is not among its outputs", path
+
+    def network(self, arguments: tuple[Any, ...]) -> Iterator[Found]:
         """A socket of an internet family."""
-        if len(arguments) > 1 and arguments[1] not in (2, 10):
-            return None
-        return "sandbox.network", "high", "the code tried to open a network socket"
+        if len(arguments) < 2 or arguments[1] in (2, 10):
+            yield "sandbox.network", "high", "the code tried to open a network socket", ""
 
-    def lookup(self, arguments: tuple[Any, ...]) -> tuple[str, str, str]:
+    def lookup(self, arguments: tuple[Any, ...]) -> Iterator[Found]:
         """A name to resolve."""
-        return "sandbox.network", "high", f"the code tried to look up {str(arguments[0])[:100]}"
+        yield "sandbox.network", "high", f"the code tried to look up {str(arguments[0])[:100]}", ""
 
 
-_EVENTS: dict[str, Callable[[Watch, tuple[Any, ...]], tuple[str, str, str] | None]] = {
+def _path(given: Any, folder: Any = None, *, follow: bool = True) -> str:
+    """The absolute path that an event names by text or descriptor; empty when it names none."""
+    if isinstance(given, int):
+        given = f"/proc/self/fd/{given}"
+    elif not isinstance(given, str | bytes | os.PathLike):
+        return ""
+    elif isinstance(folder, int) and folder >= 0:
+        given = os.path.join(f"/proc/self/fd/{folder}", os.fsdecode(given))
+    path = os.path.abspath(os.fsdecode(given))
+    path = os.path.realpath(path) if follow else os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+    return "" if path.startswith(("/proc/", "/memfd:")) or path.endswith(" (deleted)") else path
+
+
+def _inside(path: str, roots: tuple[str, ...]) -> bool:
+    return any(path == root or path.startswith(root + "/") for root in roots)
+
+
+@dataclass(frozen=True)
+class _Change:
+    """An event about names: what happens to the paths at (place of the path, place of its folder's descriptor) of its arguments."""
+
+    what: str
+    places: tuple[tuple[int, int | None], ...]
+    follow: bool = True
+
+    def __call__(self, watch: Watch, arguments: tuple[Any, ...]) -> Iterator[Found]:
+        return watch.changed(self, arguments)
+
+
+_EVENTS: dict[str, Callable[[Watch, tuple[Any, ...]], Iterator[Found]]] = {
     "open": Watch.file,
     "socket.__new__": Watch.network,
     "socket.getaddrinfo": Watch.lookup,
     "socket.gethostbyname": Watch.lookup,
+    # https://docs.python.org/3/library/audit_events.html
+    "os.chmod": _Change("change the mode of", ((0, 2),)),
+    "os.chown": _Change("change the owner of", ((0, 3),)),
+    "os.utime": _Change("change the times of", ((0, 3),)),
+    "os.setxattr": _Change("set an attribute of", ((0, None),)),
+    "os.removexattr": _Change("remove an attribute of", ((0, None),)),
+    "os.truncate": _Change("cut", ((0, None),)),
+    "os.link": _Change("link", ((0, 2), (1, 3)), follow=False),
+    "os.rename": _Change("rename", ((0, 2), (1, 3)), follow=False),
+    "os.remove": _Change("remove", ((0, 1),), follow=False),
+    "os.rmdir": _Change("remove", ((0, 1),), follow=False),
 }
 
 
 def _confine(job: dict[str, Any]) -> list[str]:
-    """Apply everything the kernel offers; the rest of the process lives in the returned isolation."""
-    isolation = ["rlimits"]
-    confine.limit(job["memory_bytes"], job["cpu_seconds"], job["file_bytes"])
+    """Apply everything the kernel offers; the rest of the work lives in the returned isolation.
+
+    The processes on the way (this one, one that enters namespaces, one that watches) wait for the next and end as it ended.
+    """
+    bounds = confine.Bounds(**job["bounds"])
     if sys.platform != "linux":
-        return isolation
-    _become_child()  # numeric libraries have started threads; a new process has one, as new namespaces require
-    if confine.new_namespaces():
-        isolation.append("namespaces")
-        _become_child()  # the first process of a PID namespace: when it ends, the kernel ends all others
-    process = "/proc" if "namespaces" in isolation and confine.private_mounts() else "/proc/self"
-    if confine.landlock([*job["read"], process], job["write"]):
-        isolation.append("landlock")
-    if confine.seccomp():
-        isolation.append("seccomp")
-    return isolation
+        confine.limit(bounds, own_user=False)
+        return ["rlimits"]
+    place, isolation = _descend(job)
+    confine.limit(bounds, own_user=bool(place))
+    processes = "/proc" if isolation.pop("processes") else "/proc/self"
+    if confine.landlock([*job["read"], processes], job["write"]):
+        isolation["landlock"] = True
+    if seccomp.restrict(metadata=place == "root"):
+        isolation["seccomp"] = True
+        isolation["metadata"] = place != "root"
+    return ["rlimits", *(name for name, works in isolation.items() if works)]
 
 
-def _become_child() -> None:
-    """Go on in a child that dies with its parent; the parent waits and passes on how it ended."""
+def _descend(job: dict[str, Any]) -> tuple[str, dict[str, bool]]:
+    """Go on in a process at the strongest place that this kernel gives; that place, and what isolates there."""
+    for place in _PLACES:  # a new process each: numeric libraries have started threads here, new namespaces want one
+        worker = os.fork()
+        if worker == 0:
+            break
+        code = _code(worker)
+        if code != _RETRY:
+            os._exit(code)
+    else:
+        os._exit(1)
+    confine.die_with_parent()
+    with _or_retry():
+        if place:
+            confine.new_namespaces()
+    watcher = os.fork()
+    if watcher:
+        os._exit(_code(watcher))
+    if place:  # elsewhere the watcher outlives its parent for a moment, to end what the job left
+        confine.die_with_parent()
+    with _or_retry():
+        own = place == "root" and root.enter(job["read"], job["write"], job["shared_bytes"])
+    isolation = {"namespaces": bool(place), "root": place == "root", "processes": own}
+    isolation["capabilities"] = confine.drop_capabilities()
+    folders = [path for path in job["write"] if not path.startswith("/dev/")]
+    limits = supervise.Limits(job["bounds"]["memory_bytes"], job["bounds"]["tasks"], folders, place == "root")
+    _supervise(limits)
+    os.chdir(job["job"]["outputs"])
+    return place, isolation
+
+
+def _supervise(limits: supervise.Limits) -> None:
+    """Go on in a child; this process watches it and all that it starts."""
+    os.setsid()
+    confine.adopt_orphans()
+    supervisor = supervise.Supervisor(limits)
     worker = os.fork()
     if worker:
-        os.close(1)  # whoever listens waits for the end of the worker's output, not of this process
-        code = os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
-        os._exit(code if code >= 0 else 128 - code)
+        confine.stay_private()
+        try:
+            code = supervisor.wait(worker)
+        except BaseException:  # noqa: BLE001 - nothing that the job does may end its watcher and not the job
+            code = supervise.HIDDEN
+        os._exit(code)
     confine.die_with_parent()
+    os.setsid()  # a signal to the own group must not reach the watcher
+
+
+@contextlib.contextmanager
+def _or_retry() -> Iterator[None]:
+    try:
+        yield
+    except OSError:
+        os._exit(_RETRY)
+
+
+def _code(worker: int) -> int:
+    """How a child ended, as an exit status."""
+    code = os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
+    return code if code >= 0 else 128 - code
 
 
 def _receive() -> dict[str, Any]:
@@ -136,15 +249,15 @@ def main() -> int:
     module, _, function = sys.argv[1].partition(":")
     work = getattr(importlib.import_module(module), function)
     job = _receive()
-    isolation = _confine(job)
+    isolation = _confine(job)  # from here on in another process
     channel = Channel(os.dup(1))
     os.dup2(2, 1)
     channel.send(isolation=isolation)
-    if job["required"] and not {"landlock", "seccomp"} <= set(isolation):
+    if job["required"] and not confined(isolation):
         channel.send(error={"kind": "sandbox", "message": f"only {', '.join(isolation)} work here", "traceback": ""})
         return 1
     try:
-        result = work(job["job"], channel, Watch(channel, job["read"] + job["write"]))
+        result = work(job["job"], channel, Watch(channel, job["read"], job["write"]))
         channel.send(result=result)
     except BaseException as error:  # noqa: BLE001 - the process ends here; the parent raises the typed error
         kind = getattr(error, "kind", type(error).__name__)

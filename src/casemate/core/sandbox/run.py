@@ -1,6 +1,7 @@
 """Outside the sandbox: start a process that will confine itself, feed it, watch its deadline, take back data only."""
 
 import contextlib
+import fcntl
 import os
 import selectors
 import signal
@@ -13,19 +14,29 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 
 import msgspec
 import pyarrow as pa
 
 from casemate.core.errors import Error, SandboxError, TrainingError
-from casemate.core.sandbox import confine
+from casemate.core.sandbox import confine, root, seccomp, supervise
+from casemate.core.text import clean, clean_values
 from casemate.core.types import Finding
 
 MAX_MESSAGE = 64 * 1024 * 1024
+MAX_PROGRESS = 20_000
+"""Lines of progress; a search of a thousand trials says a thousand."""
+MAX_FINDINGS = 100
+"""Of each severity."""
+MAX_LOG = 64 * 1024
+"""Bytes of what the job prints that are kept: the last ones."""
 MAX_FILE = 8 * 2**30
 MAX_OUTPUT = 2 * 2**30
+MIN_SHARED = 5 * 2**29
+"""Bytes of /dev/shm: with less than 2 GB there, joblib would copy rows to the disk. What is used counts as memory."""
 SYSTEM_PATHS = (
     "/usr",
     "/lib",
@@ -39,6 +50,8 @@ SYSTEM_PATHS = (
     "/sys/fs/cgroup",
     "/dev/urandom",
 )
+ATTEMPTS = ("sandbox.file", "sandbox.metadata")
+"""Findings about a path."""
 Progress = Callable[[str, int, int], None]
 
 
@@ -48,6 +61,12 @@ class Limits:
 
     seconds: float
     memory_bytes: int
+
+    @property
+    def tasks(self) -> int:
+        """Processes and threads together: a worker for each core, with a few pools of a thread for each core."""
+        cores = os.cpu_count() or 1
+        return 256 + cores * (4 * cores + 16)
 
 
 @dataclass
@@ -62,26 +81,36 @@ class Outcome:
 
 @dataclass
 class _Conversation:
+    """What was heard of a job."""
+
+    read: list[str]
+    """What it may open."""
+    write: list[str]
+    """What it may change."""
     isolation: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     result: dict[str, Any] | None = None
     error: dict[str, str] | None = None
+    steps: int = 0
+    log: bytes = b""
+    """The end of what it printed."""
+    stopped: str = ""
+    """Why nobody listened any longer: `timeout`, `flood`, or nothing."""
 
 
 class JobFailed(TrainingError):
-    """The job ended without a result; `kind` is `timeout`, `killed` or the exception's type inside."""
+    """The job ended without a result; `kind` is `timeout`, `killed`, `limit` or the exception's type inside."""
 
     def __init__(self, kind: str, message: str, *, hint: str, findings: list[Finding]) -> None:
-        super().__init__(message, hint=hint)
+        super().__init__(message, hint=hint, findings=findings)
         self.kind = kind
-        self.findings = findings
 
 
 def interpreter_paths() -> list[str]:
     """Folders that Python and its packages live in."""
     package = Path(__file__).resolve().parents[3]
     paths = {sys.prefix, sys.base_prefix, str(package), *site.getsitepackages()}
-    return sorted(os.path.realpath(path) for path in paths)
+    return sorted(paths | {os.path.realpath(path) for path in paths})
 
 
 def available() -> dict[str, bool]:
@@ -89,9 +118,33 @@ def available() -> dict[str, bool]:
     linux = sys.platform == "linux"
     return {
         "landlock": linux and confine.landlock_abi() > 0,
-        "seccomp": confine.seccomp_works(),
-        "namespaces": linux and confine.namespaces_work(),
+        "seccomp": seccomp.known(),
+        "namespaces": linux and _tried(confine.new_namespaces),
+        "root": linux and _tried(_new_root),
     }
+
+
+def _tried(work: Callable[[], object]) -> bool:
+    """Whether something that changes this process for good works, in a child."""
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            work()
+            os._exit(0)
+        os._exit(1)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def _new_root() -> None:
+    confine.new_namespaces()
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            root.enter([], [], 2**20)
+            os._exit(0)
+        os._exit(1)
+    if os.waitpid(child, 0)[1]:
+        raise OSError
 
 
 class Worker:
@@ -115,14 +168,13 @@ class Worker:
             "OPENBLAS_NUM_THREADS": count,
             "PYTHONHASHSEED": "0",  # converters iterate over sets: equal input must give equal files
         }
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
         self._control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-s", "-P", "-m", "casemate.core.sandbox.child", target, str(theirs.fileno())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=self._log,
+                stderr=subprocess.PIPE,
                 env=environment,
                 cwd="/",
                 pass_fds=[theirs.fileno()],
@@ -139,7 +191,6 @@ class Worker:
         """Kill whatever is left of it."""
         _kill(self._process)
         self._control.close()
-        self._log.close()
 
     def run(
         self,
@@ -182,32 +233,39 @@ class Worker:
             path.write_bytes(content)
         read = [*interpreter_paths(), *SYSTEM_PATHS, str(source)]
         _keep_out(hidden, read)
+        write = [str(target), "/dev/null", root.SHARED_MEMORY, *map(str, writable or [])]
         message = {
             "job": {**job, "inputs": str(source), "outputs": str(target)},
             "read": read,
-            "write": [str(target), "/dev/null", "/dev/shm", *map(str, writable or [])],  # noqa: S108 - joblib shares memory there
+            "write": write,
             "required": required,
-            "memory_bytes": limits.memory_bytes,
-            "cpu_seconds": int(limits.seconds * (os.cpu_count() or 1)) + 60,
-            "file_bytes": MAX_FILE,
+            "shared_bytes": max(limits.memory_bytes, MIN_SHARED),
+            "bounds": {
+                "memory_bytes": limits.memory_bytes,
+                "cpu_seconds": int(limits.seconds * (os.cpu_count() or 1)) + 60,
+                "file_bytes": MAX_FILE,
+                "tasks": limits.tasks,
+            },
         }
+        self._hand_over(tables)
+        heard = _Conversation(read, write)
+        try:
+            _converse(self._process, msgspec.json.encode(message), limits.seconds, progress, heard)
+        finally:
+            _kill(self._process)
+        if heard.result is None:
+            raise _failure(heard, self._process.returncode, limits)
+        taken = {name: _take(target, name) for name in outputs}
+        files = {name: content for name, content in taken.items() if content is not None}
+        return Outcome(heard.result, files, heard.findings, heard.isolation)
+
+    def _hand_over(self, tables: list[pa.Table]) -> None:
         descriptors = [_memory_file(table) for table in tables]
         try:
             socket.send_fds(self._control, [b"t"], descriptors)
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
-        try:
-            conversation = _converse(self._process, msgspec.json.encode(message), limits.seconds, progress)
-        finally:
-            _kill(self._process)
-        if conversation is None:
-            raise JobFailed("timeout", f"the code did not finish within {limits.seconds:g} s", hint="raise the timeout or do less work", findings=[])
-        if conversation.result is None:
-            raise _failure(conversation, self._process.returncode, _tail(self._log))
-        taken = {name: _take(target, name) for name in outputs}
-        files = {name: content for name, content in taken.items() if content is not None}
-        return Outcome(conversation.result, files, conversation.findings, conversation.isolation)
 
 
 def _keep_out(hidden: list[Path], read: list[str]) -> None:
@@ -234,104 +292,166 @@ def _take(folder: Path, name: str) -> bytes | None:
 
 
 def _memory_file(table: pa.Table) -> int:
-    if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("casemate", os.MFD_CLOEXEC)
-    else:
+    """A file in memory that holds the table and that nobody can change."""
+    if not hasattr(os, "memfd_create"):
         with tempfile.TemporaryFile() as unlinked:
             descriptor = os.dup(unlinked.fileno())
-    with os.fdopen(os.dup(descriptor), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
-        writer.write_table(table)
+            _write_table(descriptor, table)
+        return descriptor
+    descriptor = os.memfd_create("casemate", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    _write_table(descriptor, table)
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)
     return descriptor
 
 
-def _converse(process: subprocess.Popen[bytes], message: bytes, seconds: float, progress: Progress | None) -> _Conversation | None:
-    """Feed the job and read its lines until it ends; None when the deadline passed."""
-    assert process.stdin and process.stdout  # noqa: S101 - both are pipes
+def _write_table(descriptor: int, table: pa.Table) -> None:
+    with os.fdopen(os.dup(descriptor), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table)
+
+
+def _converse(process: subprocess.Popen[bytes], message: bytes, seconds: float, progress: Progress | None, heard: _Conversation) -> None:
+    """Feed the job and hear it until it says how it ended, is gone, says too much, or its time is up."""
+    assert process.stdin and process.stdout and process.stderr  # noqa: S101 - all are pipes
     with contextlib.suppress(BrokenPipeError):
         process.stdin.write(message)
         process.stdin.close()
     deadline = time.monotonic() + seconds
-    conversation, pending, total = _Conversation(), b"", 0
+    pending, total = b"", 0
     with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
-        while True:
+        said = selector.register(process.stdout, selectors.EVENT_READ)
+        selector.register(process.stderr, selectors.EVENT_READ)
+        while said.fileobj in selector.get_map():
             left = deadline - time.monotonic()
             if left <= 0:
-                return None
-            if not selector.select(min(left, 1.0)):
-                if process.poll() is not None and not selector.select(0):
-                    return conversation
-                continue
-            chunk = os.read(process.stdout.fileno(), 1 << 20)
-            if not chunk:
-                process.wait(max(deadline - time.monotonic(), 0.1))
-                return conversation
-            total += len(chunk)
+                heard.stopped = "timeout"
+                return
+            ready = selector.select(min(left, 1.0))
+            if not ready and process.poll() is not None:
+                return
+            for key, _ in ready:
+                chunk = os.read(key.fd, 1 << 20)
+                if not chunk:
+                    selector.unregister(key.fileobj)
+                elif key is not said:
+                    heard.log = (heard.log + chunk)[-MAX_LOG:]
+                else:
+                    total += len(chunk)
+                    *lines, pending = (pending + chunk).split(b"\n")
+                    for line in lines:
+                        _hear(heard, line, progress)
+            if heard.result is not None or heard.error is not None:
+                return
             if total > MAX_MESSAGE:
-                return conversation
-            *lines, pending = (pending + chunk).split(b"\n")
-            for line in lines:
-                _hear(conversation, line, progress)
-            if conversation.result is not None or conversation.error is not None:
-                return conversation
+                heard.stopped = "flood"
+                return
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(max(deadline - time.monotonic(), 0.1))
 
 
-def _hear(conversation: _Conversation, line: bytes, progress: Progress | None) -> None:
+def _hear(heard: _Conversation, line: bytes, progress: Progress | None) -> None:
+    """Take one message. Every text that leaves the sandbox is bounded and cleaned here, and nowhere else."""
     try:
-        message = msgspec.json.decode(line, type=dict[str, Any])
-        if not conversation.isolation:
-            conversation.isolation = list(map(str, message["isolation"]))
-        elif "finding" in message and len(conversation.findings) < 100:
-            conversation.findings.append(_finding(message["finding"]))
-        elif "progress" in message and progress:
+        message = clean_values(msgspec.json.decode(line, type=dict[str, Any]))
+        if not heard.isolation:
+            heard.isolation = list(map(str, message["isolation"]))
+        elif "finding" in message:
+            _take_down(heard, message["finding"])
+        elif "progress" in message:
             told = message["progress"]
-            progress(str(told["text"])[:200], int(told["done"]), int(told["total"]))
+            heard.steps += 1
+            if progress and heard.steps <= MAX_PROGRESS:
+                progress(clean(str(told["text"]), 200), int(told["done"]), int(told["total"]))
         elif "result" in message:
-            conversation.result = dict(message["result"])
+            heard.result = dict(message["result"])
         elif "error" in message:
-            conversation.error = {name: str(message["error"].get(name, "")) for name in ("kind", "message", "traceback")}
+            heard.error = {name: str(message["error"].get(name, ""))[:MAX_LOG] for name in ("kind", "message", "traceback")}
     except (msgspec.MsgspecError, KeyError, TypeError, ValueError, RecursionError):
         return  # what foreign code writes there is not believed; without a result the job has failed
 
 
-def _finding(told: dict[str, Any]) -> Finding:
+def _take_down(heard: _Conversation, told: dict[str, Any]) -> None:
+    """Keep a finding; an attempt counts when there is something to be had at its path, which the sandbox cannot see."""
     finding = msgspec.convert({**told, "confidence": "high"}, Finding)
-    return msgspec.structs.replace(finding, id=finding.id[:100], message=finding.message[:500], location=finding.location[:200])
+    attempt = finding.id in ATTEMPTS and finding.location
+    if attempt:
+        allowed = heard.write if finding.id == "sandbox.metadata" else heard.read + heard.write
+        path = os.path.realpath(finding.location)
+        inside = any(path == base or path.startswith(base + "/") for base in map(os.path.realpath, allowed))
+        if inside or not os.path.lexists(path):
+            return
+    if sum(other.severity == finding.severity for other in heard.findings) >= MAX_FINDINGS:
+        return
+    heard.findings.append(
+        msgspec.structs.replace(
+            finding,
+            id=clean(finding.id, 100),
+            message=clean(finding.message, 500),
+            location="" if attempt else clean(finding.location, 200),
+        )
+    )
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    for pipe in (process.stdin, process.stdout):
+    for pipe in (process.stdin, process.stdout, process.stderr):
         if pipe:
             with contextlib.suppress(OSError):
                 pipe.close()
 
 
-def _tail(log: IO[bytes]) -> str:
-    log.seek(0, os.SEEK_END)
-    log.seek(max(0, log.tell() - 2000))
-    return "\n".join(log.read().decode(errors="replace").strip().splitlines()[-5:])
+def _tail(log: bytes) -> str:
+    """The last five lines."""
+    text = clean(log[-2000:].decode(errors="replace"), 2000, lines=True)
+    return "\n".join(text.strip().splitlines()[-5:])
 
 
-def _failure(conversation: _Conversation, code: int | None, tail: str) -> Error:
-    error = conversation.error
+def _failure(heard: _Conversation, code: int | None, limits: Limits) -> Error:
+    """What to say of a job without a result."""
+    failed = partial(JobFailed, findings=heard.findings)
+    error = heard.error
+    if heard.stopped == "timeout":
+        return failed("timeout", f"the code did not finish within {limits.seconds:g} s", hint="raise the timeout or do less work")
+    if heard.stopped == "flood":
+        return failed("limit", f"the code said more than {MAX_MESSAGE >> 20} MiB", hint="return less and report less progress")
+    if error is None and code in supervise.CODES:
+        text, hint = _exceeded(code, limits)
+        return failed("limit", text, hint=hint)
     if error is None:
-        return JobFailed(
+        tail = _tail(heard.log)
+        return failed(
             "killed",
             f"the code's process died (exit {code})" + (f": {tail}" if tail else ""),
             hint="it may have run out of memory: raise [train] memory_gb or use fewer rows",
-            findings=conversation.findings,
         )
     if error["kind"] == "sandbox":
         return SandboxError(
             f"this kernel cannot confine the code: {error['message']}",
             hint='use Linux 5.13 or newer with Landlock, or set [sandbox] mode = "prefer" and accept the finding',
         )
-    kind = error["kind"]
+    kind = clean(error["kind"], 100)
     if kind in ("MemoryError", "ArrowMemoryError", "_ArrayMemoryError"):
         text, hint = f"the code ran out of memory: {error['message']}", "raise [train] memory_gb or use fewer rows"
     else:
         text, hint = f"{kind}: {error['message']}", error["traceback"].strip() or "see the message"
-    return JobFailed(kind, text, hint=hint, findings=conversation.findings)
+    return failed(kind, text, hint=hint)
+
+
+def _exceeded(code: int, limits: Limits) -> tuple[str, str]:
+    """What to say, and advise, of a limit of the whole job."""
+    return {
+        supervise.MEMORY: (
+            f"the job's processes together used more than [train] memory_gb = {limits.memory_bytes / 2**30:g}",
+            "raise [train] memory_gb, lower [train] jobs, or use fewer rows; /dev/shm counts as memory",
+        ),
+        supervise.TASKS: (f"the job had more than {limits.tasks} processes and threads", "start fewer; [train] jobs starts what pays"),
+        supervise.FILES: (
+            f"the job left more than {supervise.MAX_FILES} files or {supervise.MAX_WRITTEN >> 30} GiB",
+            "remove temporary files while the code works",
+        ),
+        supervise.HIDDEN: (
+            "what the job uses could not be looked at",
+            "do not take rights away from its own files, and nest no folders thousands deep",
+        ),
+    }[code]

@@ -1,0 +1,244 @@
+"""The process above a job: it looks several times a second at what all of the job's processes use together, and ends them.
+
+It runs casemate's code only, so it is not confined, and it has no capabilities. In a PID namespace it is the first process:
+when it ends, the kernel ends all others. Elsewhere it inherits the job's orphans and ends them itself. What is measured is what
+a memory cgroup would count, without the right to make one: private memory, page tables, /dev/shm, shared mappings, deleted
+files that are still open, buffers of pipes and sockets.
+"""
+
+import contextlib
+import os
+import re
+import signal
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+MEMORY, TASKS, FILES, HIDDEN = 71, 72, 73, 74
+"""How a job ended that used too much memory, processes, files, or that cannot be looked at."""
+CODES = (MEMORY, TASKS, FILES, HIDDEN)
+MAX_FILES = 10_000
+"""Files and folders in what a job may write: a search's journal and a model are fewer than ten, joblib's copies some hundred."""
+MAX_WRITTEN = 8 * 2**30
+"""Bytes in them."""
+_INTERVAL = 0.1
+_SHARE = 20
+"""Looking takes at most a 20th of the time."""
+_PIPE, _SOCKET = 64 * 1024, 208 * 1024
+"""What a pipe or a socket can hold in the kernel's default settings."""
+_ANONYMOUS = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) \S+ \S+ (\S+) (\d+) +/dev/zero \(deleted\)$", re.MULTILINE)
+"""Shared memory without a name, in /proc/PID/maps."""
+_FOLDER = "/dev/shm"  # noqa: S108 - what processes share there is memory
+
+
+@dataclass
+class Limits:
+    """What all processes of a job may use together."""
+
+    memory_bytes: int
+    tasks: int
+    """Processes and threads."""
+    folders: list[str]
+    """What they may write."""
+    own_shared_memory: bool
+    """Whether /dev/shm is the job's alone."""
+
+
+@dataclass
+class _Use:
+    """What was counted at one look."""
+
+    memory: int = 0
+    tasks: int = 0
+    held: dict[tuple[int, int], int] = field(default_factory=dict)
+    """Bytes of what has no name but a descriptor."""
+    pids: list[int] = field(default_factory=list)
+
+
+class Supervisor:
+    """Watches one job."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.me = int(os.readlink("/proc/self"))  # the number that this /proc knows us by
+        self.parent = os.getppid()
+        self.given = {(status.st_dev, status.st_ino) for _, status in _descriptors(self.me)}
+        self.earlier = set() if limits.own_shared_memory else set(os.listdir(_FOLDER))
+
+    def wait(self, worker: int) -> int:
+        """How `worker` ended; after that, none of its descendants is left.
+
+        Returns:
+            Its exit status, 128 + signal, or one of `CODES`.
+        """
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+        ended, pause = None, _INTERVAL
+        while ended is None:
+            signal.sigtimedwait({signal.SIGCHLD}, pause)
+            ended = _reap(worker)
+            if os.getppid() != self.parent:
+                ended = 128 + signal.SIGKILL
+            if ended is None:
+                began = time.monotonic()
+                ended = self.exceeded()
+                pause = max(_INTERVAL, _SHARE * (time.monotonic() - began))
+            elif ended in CODES:
+                ended = 1  # the job does not say what the limits found
+        self._end()
+        return ended
+
+    def exceeded(self) -> int | None:
+        """Which limit is exceeded now."""
+        try:
+            use = self._look()
+            if use.tasks > self.limits.tasks:
+                return TASKS
+            shared = self._shared()
+            if use.memory + shared > self.limits.memory_bytes and self._exactly(use) + shared > self.limits.memory_bytes:
+                return MEMORY
+            return FILES if self._too_many_files() else None
+        except PermissionError:
+            return HIDDEN
+        except OSError:  # a name too long, a folder too deep, …
+            return HIDDEN
+
+    def _look(self) -> _Use:
+        """An upper bound, cheap: pages that several processes share count for each of them."""
+        use = _Use()
+        for pid in descendants(self.me):
+            with _gone():
+                told = _fields(f"/proc/{pid}/status")
+                use.pids.append(pid)
+                use.tasks += told.get("Threads", 1)
+                use.memory += 1024 * sum(told.get(name, 0) for name in ("RssAnon", "RssShmem", "VmSwap", "VmPTE"))
+                for place, status in _descriptors(pid):
+                    use.held[place] = _held(status)
+        for place in self.given:
+            use.held.pop(place, None)
+        use.memory += sum(use.held.values())
+        return use
+
+    def _exactly(self, use: _Use) -> int:
+        """The same, every page counted once (it takes a walk through the page tables)."""
+        total, named, shared = sum(use.held.values()), {}, 0
+        for pid in use.pids:
+            with _gone():
+                told = _fields(f"/proc/{pid}/smaps_rollup")
+                total += 1024 * (told.get("Pss_Anon", 0) + told.get("SwapPss", 0))
+                total += 1024 * _fields(f"/proc/{pid}/status").get("VmPTE", 0)
+                shared += 1024 * told.get("Pss_Shmem", 0)
+                with open(f"/proc/{pid}/maps", "rb") as file:
+                    for first, last, device, inode in _ANONYMOUS.findall(file.read()):
+                        named[device, inode, first] = int(last, 16) - int(first, 16)
+        return total + min(shared, sum(named.values()))
+
+    def _shared(self) -> int:
+        """Bytes in /dev/shm."""
+        if self.limits.own_shared_memory:
+            found = os.statvfs(_FOLDER)
+            return (found.f_blocks - found.f_bfree) * found.f_frsize
+        size = 0
+        for name in set(os.listdir(_FOLDER)) - self.earlier:
+            with contextlib.suppress(FileNotFoundError):
+                status = os.lstat(os.path.join(_FOLDER, name))
+                size += status.st_blocks * 512 if status.st_uid == os.getuid() else 0
+        return size
+
+    def _too_many_files(self) -> bool:
+        files = size = 0
+        for folder in self.limits.folders:
+            for status in _below(folder):
+                files, size = files + 1, size + status.st_blocks * 512
+                if files > MAX_FILES or size > MAX_WRITTEN:
+                    return True
+        return False
+
+    def _end(self) -> None:
+        """Kill what is left; not needed, and not possible by number, where the first process of a PID namespace ends."""
+        if os.getpid() == 1:
+            return
+        while left := descendants(self.me):
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            _reap(0)
+            time.sleep(0.001)
+
+
+def descendants(root: int) -> list[int]:
+    """Numbers of the processes below `root`."""
+    parents: dict[int, int] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with _gone(), open(f"/proc/{name}/stat", "rb") as file:
+                parents[int(name)] = int(file.read().rpartition(b")")[2].split()[1])
+    found, reached = [], {root}
+    grew = True
+    while grew:
+        grew = False
+        for pid, parent in parents.items():
+            if parent in reached and pid not in reached:
+                reached.add(pid)
+                found.append(pid)
+                grew = True
+    return found
+
+
+def _reap(worker: int) -> int | None:
+    """Take every ended child; how `worker` ended when it is among them."""
+    ended = None
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                break
+            if pid == worker:
+                code = os.waitstatus_to_exitcode(status)
+                ended = code if code >= 0 else 128 - code
+    return ended
+
+
+@contextlib.contextmanager
+def _gone() -> Iterator[None]:
+    """A process that ended meanwhile uses nothing."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        yield
+
+
+def _fields(path: str) -> dict[str, int]:
+    """Numbers of a file of `Name: number` lines."""
+    with open(path, "rb") as file:
+        lines = file.read().decode(errors="replace").splitlines()
+    split = [line.replace(":", " ").split() for line in lines]
+    return {words[0]: int(words[1]) for words in split if len(words) > 1 and words[1].isdigit()}
+
+
+def _descriptors(pid: int) -> Iterator[tuple[tuple[int, int], os.stat_result]]:
+    folder = f"/proc/{pid}/fd"
+    with _gone():
+        for name in os.listdir(folder):
+            with _gone():
+                status = os.stat(f"{folder}/{name}")
+                yield (status.st_dev, status.st_ino), status
+
+
+def _held(status: os.stat_result) -> int:
+    """Bytes that a descriptor alone keeps."""
+    if stat.S_ISFIFO(status.st_mode):
+        return _PIPE
+    if stat.S_ISSOCK(status.st_mode):
+        return _SOCKET
+    return status.st_blocks * 512 if status.st_nlink == 0 else 0
+
+
+def _below(folder: str) -> Iterator[os.stat_result]:
+    """Everything in and below `folder`, links not followed."""
+    todo = [folder]
+    while todo:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(todo.pop()) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):
+                    yield entry.stat(follow_symlinks=False)
+                    if entry.is_dir(follow_symlinks=False):
+                        todo.append(entry.path)
