@@ -127,7 +127,8 @@ def import_model(project: Project, file: Path, name: str | None = None, *, conve
             )
             told = outcome.result
         except JobFailed as error:
-            told, outcome = {"format": "unknown", "names": [], "problems": [error.message[:300]], "convertible": False}, None
+            problems = [error.message[:300], *(finding.message for finding in error.findings)]
+            told, outcome = {"format": "unknown", "names": [], "problems": problems, "convertible": False}, None
     resource = f'Model::"{project.config.project.name}"'
     detail = {"file": file.name, "format": told["format"], "problems": [str(problem)[:200] for problem in told["problems"]][:5]}
     project.audit.record(principal.uid, "model:imported", resource, "denied" if told["problems"] else "done", **detail)

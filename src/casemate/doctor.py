@@ -62,7 +62,7 @@ def _sandbox() -> list[Check]:
         Check(
             mark="ok" if found["seccomp"] else "FAIL",
             subject="sandbox: seccomp",
-            state="filter known for this machine" if found["seccomp"] else "no filter for this machine",
+            state="a list of allowed system calls for this machine" if found["seccomp"] else "no list for this machine",
             advice="" if found["seccomp"] else 'x86_64 or aarch64 Linux; or [sandbox] mode = "prefer"',
         ),
         Check(
@@ -72,6 +72,14 @@ def _sandbox() -> list[Check]:
             advice=""
             if found["namespaces"]
             else "training code is still without sockets (seccomp) and files (Landlock); allow user namespaces for more",
+        ),
+        Check(
+            mark="ok" if found["root"] else "note",
+            subject="sandbox: files",
+            state="a root folder of its own, read-only but for outputs" if found["root"] else "no mounts permitted: the machine's own, by Landlock",
+            advice=""
+            if found["root"]
+            else "modes and times of files cannot be set in the sandbox, owners and attributes neither (seccomp); allow mounts for more",
         ),
     ]
 

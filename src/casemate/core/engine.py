@@ -41,6 +41,8 @@ STEPS = sa.Table(
 )
 STAGES = ("data", "train", "assess", "release")
 ENDED = ("passed", "refused")
+MAX_TOLD = 20
+"""Findings that the entry of a failed run names."""
 T = TypeVar("T", bound=Record)
 
 
@@ -453,7 +455,9 @@ class Run:
         self.lease.stop()  # a heartbeat after the end would take it for a loss
         now = self.engine.clock.now().isoformat()
         text = None if error is None else f"{error.code}: {error.message}"[:2000]
-        detail = {} if text is None else {"error": text}
+        detail: dict[str, Any] = {} if text is None else {"error": text}
+        if error is not None and error.findings:
+            detail["findings"] = [f"{finding.id} ({finding.severity}): {finding.message}" for finding in error.findings[:MAX_TOLD]]
         with self.engine.store.transaction() as tx:
             self.lease.lost = None if self.lease.lost is error else self.lease.lost
             self.lease.require(tx)

@@ -134,6 +134,7 @@ def remove_tree(folder: Path) -> None:
             os.rename(current, higher)
             current = higher
         emptied.append(current)
+        _regain(current)
         try:
             entries = list(os.scandir(current))
         except (FileNotFoundError, NotADirectoryError):
@@ -147,6 +148,27 @@ def remove_tree(folder: Path) -> None:
     for current in reversed(emptied):
         with contextlib.suppress(OSError):
             os.rmdir(current)
+
+
+def _regain(folder: str) -> None:
+    """Give the owner the rights to a folder that foreign code may have taken away; never through a link."""
+    if not hasattr(os, "O_PATH"):
+        return
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.chmod(f"/proc/self/fd/{descriptor}", 0o700)
+        finally:
+            os.close(descriptor)
+
+
+def keep_only(folder: Path, name: str) -> None:
+    """Remove everything from a folder that foreign code may have filled, but a plain file called `name`."""
+    for path in list(folder.iterdir()):
+        if path.is_dir() and not path.is_symlink():
+            remove_tree(path)
+        elif path.name != name or path.is_symlink() or not path.is_file():
+            path.unlink()
 
 
 def clear_scratch(parent: Path) -> None:

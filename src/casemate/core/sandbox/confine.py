@@ -8,7 +8,6 @@ import os
 import resource
 import signal
 import struct
-import sys
 from dataclasses import dataclass
 
 _LIBC = ctypes.CDLL(None, use_errno=True)

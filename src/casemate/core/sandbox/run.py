@@ -271,10 +271,10 @@ class Worker:
 def _keep_out(hidden: list[Path], read: list[str]) -> None:
     for path in hidden:
         real = os.path.realpath(path)
-        for root in map(os.path.realpath, read):
-            if real == root or real.startswith(root + "/"):
+        for base in map(os.path.realpath, read):
+            if real == base or real.startswith(base + "/"):
                 raise SandboxError(
-                    f"{path} lies inside {root}, which training code may read", hint="move it out of the system's and Python's folders"
+                    f"{path} lies inside {base}, which training code may read", hint="move it out of the system's and Python's folders"
                 )
 
 
@@ -379,16 +379,15 @@ def _take_down(heard: _Conversation, told: dict[str, Any]) -> None:
         inside = any(path == base or path.startswith(base + "/") for base in map(os.path.realpath, allowed))
         if inside or not os.path.lexists(path):
             return
-    if sum(other.severity == finding.severity for other in heard.findings) >= MAX_FINDINGS:
-        return
-    heard.findings.append(
-        msgspec.structs.replace(
-            finding,
-            id=clean(finding.id, 100),
-            message=clean(finding.message, 500),
-            location="" if attempt else clean(finding.location, 200),
-        )
+    finding = msgspec.structs.replace(
+        finding,
+        id=clean(finding.id, 100),
+        message=clean(finding.message, 500),
+        location="" if attempt else clean(finding.location, 200),
     )
+    alike = [other for other in heard.findings if other.severity == finding.severity]
+    if finding not in alike and len(alike) < MAX_FINDINGS:
+        heard.findings.append(finding)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -60,7 +60,7 @@ def restrict(*, metadata: bool) -> bool:
 def program(machine: str, *, metadata: bool) -> list[Instruction]:
     """The filter's instructions."""
     architecture, column = _ARCHITECTURES[machine]
-    answers = {name: _ALLOW for name in ALLOWED}
+    answers = dict.fromkeys(ALLOWED, _ALLOW)
     numbers: Numbers = {**ALLOWED, **MODES_AND_TIMES, **OWNERS, **ATTRIBUTES}
     for group, refusal in ((MODES_AND_TIMES, _ERROR), (OWNERS, _ERROR | errno.EPERM), (ATTRIBUTES, _ERROR | errno.EOPNOTSUPP)):
         answers |= dict.fromkeys(group, _ALLOW if metadata else refusal)

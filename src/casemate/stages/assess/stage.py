@@ -90,7 +90,7 @@ def measure(
             )
         return msgspec.convert(outcome.result, Assessment)
     except sandbox.JobFailed as error:
-        return _nothing(holdout.num_rows, error.message)
+        return _nothing(holdout.num_rows, error.message, error.findings)
 
 
 def _chosen(model: TrainedModel) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def _chosen(model: TrainedModel) -> dict[str, Any]:
     return {"scores": best["scores"] if best else [], "metric": model.metric}
 
 
-def _nothing(rows: int, why: str) -> Assessment:
+def _nothing(rows: int, why: str, found: list[Finding]) -> Assessment:
     return Assessment(
         rows=rows,
         metrics={},
@@ -110,6 +110,6 @@ def _nothing(rows: int, why: str) -> Assessment:
         membership={},
         parity={},
         serve_format="skops",
-        findings=[Finding(id="assess.failed", severity="high", confidence="high", message=f"the assessment failed: {why}"[:500])],
+        findings=[Finding(id="assess.failed", severity="high", confidence="high", message=f"the assessment failed: {why}"[:500]), *found],
         inconclusive=[f"assessment: {why}"[:500]],
     )

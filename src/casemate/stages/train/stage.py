@@ -13,12 +13,15 @@ from casemate.controls.keys.objects import ObjectStore
 from casemate.core import models
 from casemate.core.digest import sha256, sha256_record
 from casemate.core.errors import ConfigError, Error, TrainingError, VerificationError
-from casemate.core.files import make_folder, scratch_folder
+from casemate.core.files import keep_only, make_folder, scratch_folder
 from casemate.core.learn.accountant import Gaussians
+from casemate.core.sandbox import confined
 from casemate.core.sandbox import run as sandbox
 from casemate.core.types import MISSING_CATEGORY, Finding, Schema, SealedDataset, TrainedModel
 
 MAX_CODE = 16 * 2**20
+JOURNAL = "journal"
+"""What a search leaves in its study to be resumed."""
 IMPORTED = {".skops": "imported.skops", ".onnx": "imported.onnx"}
 
 
@@ -125,8 +128,7 @@ def fit(tools: Tools, dataset: SealedDataset, rows: pa.Table) -> TrainedModel:
     config = tools.config
     code = _code(tools.root, config)
     make_folder(tools.study)
-    for lock in tools.study.glob("*.lock"):  # a killed process leaves it; this process holds the project's lock
-        lock.unlink()
+    keep_only(tools.study, JOURNAL)  # a killed process leaves locks, and code may leave anything; this process holds the project's lock
     job: dict[str, Any] = {
         "entry": config.train.entry,
         "schema": msgspec.to_builtins(dataset.schema),
@@ -253,7 +255,7 @@ def _spent(tools: Tools, told: dict[str, Any]) -> dict[str, Any]:
 
 def _findings(outcome: sandbox.Outcome, export_problem: str) -> list[Finding]:
     findings = []
-    if not {"landlock", "seccomp"} <= set(outcome.isolation):
+    if not confined(outcome.isolation):
         findings.append(
             Finding(
                 id="sandbox.weak",
@@ -280,4 +282,4 @@ def _explain(error: sandbox.JobFailed, config: Config) -> Error:
     if refused:
         text += " — refused by the sandbox: " + "; ".join(refused[:3])
     hint = error.hint.replace("the timeout", "[train] timeout")
-    return TrainingError(text, hint=hint)
+    return TrainingError(text, hint=hint, findings=error.findings)
