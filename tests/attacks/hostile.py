@@ -1,16 +1,14 @@
 """Training code that tries what it can against files, metadata, processes and the kernel, for the tests of the sandbox.
 
-`ACTIONS` is the text of a `train.py` that runs schedules of them, each in a process of its own. As a program, `python -m
-tests.attacks.hostile SITUATION FOLDER` first makes this process poorer, as other machines are, and then runs every action once.
+`ACTIONS` is the text of a `train.py` that runs schedules of them, each in a process of its own; as a program, `python -m
+tests.attacks.hostile FOLDER` runs every action once. `situations.py` makes the machine poorer before.
 """
 
-import ctypes
 import hashlib
 import json
 import os
 import random
 import stat
-import struct
 import sys
 from pathlib import Path
 
@@ -358,44 +356,9 @@ def every_action(paths: list[str]) -> list[tuple[int, list[list[object]]]]:
     return [(number, [step]) for number, step in enumerate([*steps, *([name] for name in names["ELSE"])])]
 
 
-def _map(inside: int) -> None:
-    uid, gid = os.getuid(), os.getgid()
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(0x10000000):
-        raise OSError(ctypes.get_errno(), "no user namespace here")
-    for name, content in (("setgroups", "deny"), ("uid_map", f"{inside} {uid} 1"), ("gid_map", f"{inside} {gid} 1")):
-        Path(f"/proc/self/{name}").write_text(content)
-
-
-def _no_mounts() -> None:
-    """Landlock that allows everything below / forbids mounting all the same."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    ruleset = libc.syscall(444, struct.pack("=Q", (1 << 13) - 1), ctypes.c_size_t(8), 0)
-    folder = os.open("/", os.O_PATH)
-    libc.syscall(445, ruleset, 1, struct.pack("=Qi", (1 << 13) - 1, folder), 0)
-    libc.prctl(38, 1, 0, 0, 0)
-    if libc.syscall(446, ruleset, 0):
-        raise OSError(ctypes.get_errno(), "no Landlock here")
-
-
-def impoverish(situation: str) -> None:
-    """Make this process what it is on another machine; takes effect with the next exec."""
-    user, _, lack = situation.partition(", ")
-    if user == "user" or lack == "no namespaces":
-        _map(1000 if user == "user" else 0)
-    if lack == "no namespaces":
-        Path("/proc/sys/user/max_user_namespaces").write_text("0")
-    if lack == "no mounts":
-        _no_mounts()
-
-
 def main() -> None:
-    """Become poorer, then run every action once and print what was found."""
-    situation, folder = sys.argv[1:]
-    if situation != "now":
-        impoverish(situation)
-        os.execv(sys.executable, [sys.executable, "-m", "tests.attacks.hostile", "now", folder])
-    ground = Ground(Path(folder))
+    """Run every action once and print what was found."""
+    ground = Ground(Path(sys.argv[1]))
     before = ground.state()
     error, answers = ground.run(every_action(ground.paths()))
     after = ground.state()
