@@ -1,6 +1,9 @@
 """Training code that is hostile: everything it tries is refused by the kernel, and what it tried is recorded."""
 
 import json
+import os
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from casemate.controls.keys.store import keystore_folder
 from casemate.core.errors import SandboxError, TrainingError
 from casemate.core.sandbox.run import JobFailed, Limits, Worker, available
 from casemate.stages.data import schema as schemas
+from tests.attacks import hostile
 
 pytestmark = pytest.mark.skipif(not available()["landlock"], reason="this kernel has no Landlock")
 
@@ -27,7 +31,7 @@ def build():
 def fit(tmp_path, tiny, config):
     """Run training code on the numbers of the tiny table in the real sandbox."""
 
-    def run(code: str, *overrides: str, secret: Path | None = None):
+    def run(code: str, *overrides: str, secret: Path | None = None, progress=None):
         import msgspec
 
         table = tiny.drop_columns("c")
@@ -55,6 +59,7 @@ def fit(tmp_path, tiny, config):
                 outputs=("model.skops", "model.onnx"),
                 hidden=[secret or tmp_path / "keys"],
                 writable=[study],
+                progress=progress,
             )
 
     return run
@@ -288,8 +293,6 @@ def test_a_project_that_training_code_could_read_is_refused(fit):
 
 
 def test_a_key_store_among_the_readable_folders_is_refused(fit):
-    import sys
-
     with pytest.raises(SandboxError, match="may read"):
         fit(BUILD, secret=Path(sys.prefix) / "keys")
 
@@ -318,10 +321,214 @@ def test_a_class_of_the_training_code_cannot_be_stored(tiny_project):
 
 
 def test_rows_reach_the_sandbox_in_memory_only(tmp_path):
-    import os
-
     from casemate.core.sandbox.run import _memory_file
 
     descriptor = _memory_file(pa.table({"a": [1.0]}))
     assert "memfd" in os.readlink(f"/proc/self/fd/{descriptor}")
+    os.close(descriptor)
+
+
+SITUATIONS = {
+    "root, nothing": "root",
+    "user, nothing": "root",
+    "root, namespaces": "calls",
+    "user, namespaces": "calls",
+    "user, mounts": "calls",
+}
+"""Who runs casemate and what the machine does not give, and what protects metadata there: a root folder, or refused calls."""
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_no_action_changes_anything_outside_whatever_the_machine_gives(situation, tmp_path, pytestconfig):
+    if not available()["root"] or (situation.startswith("root") and os.getuid() != 0):
+        pytest.skip("this machine is itself one of the other situations")
+    words = ["-m", "tests.attacks.situations", situation, "-m", "tests.attacks.hostile", str(tmp_path / "ground")]
+    done = subprocess.run([sys.executable, *words], cwd=pytestconfig.rootpath, capture_output=True, text=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    told = json.loads(done.stdout)
+    assert "DONE" in told["error"], told["error"]
+    assert told["changed"] == []
+    answers = {(step[0], *step[1:2]): answer for step, answer in told["answers"]}
+    assert len(answers) > 130
+    got = {name for name, answer in answers.items() if answer[0] == "got"} - {("setsid",)}
+    pretended = {step for step in got if len(step) > 1 and step[0] in PRETENDED} | ({("device",)} & got)
+    assert got <= (pretended if SITUATIONS[situation] == "calls" else set())
+    secret = next(path for name, *path in answers if name == "chmod")
+    assert answers["chmod", *secret][0] == ("got" if SITUATIONS[situation] == "calls" else "refused")
+    assert any("change the mode of" in message and "keystore.json" in message for message in told["findings"])
+    assert any("link" in message and "keystore.json" in message for message in told["findings"])
+
+
+PRETENDED = (
+    "chmod",
+    "setuid",
+    "fchmod",
+    "chmod by descriptor",
+    "chmod through a link",
+    "utime",
+    "by a program",
+    "by another python",
+)
+"""Where metadata cannot be mounted read-only, setting modes and times says that it was done, and does nothing."""
+
+
+def test_random_schedules_leave_key_store_and_project_as_they_were(tmp_path, scale):
+    count = scale(25, 1000)
+    ground = hostile.Ground(tmp_path / "ground")
+    paths = ground.paths()
+    before = ground.state()
+    left = dict(hostile.named(hostile.schedules(count, seed=18, paths=len(paths)), paths))
+    answers = refused = 0
+    while left:
+        error, told = ground.run(list(left.items()))
+        begun = ground.begun()
+        assert begun & set(left), error.message  # else the code does not run at all, and nothing is shown
+        left = {number: steps for number, steps in left.items() if number not in begun}
+        answers, refused = answers + len(told), refused + sum(answer[0] == "refused" for _, answer in told)
+        after = ground.state()
+        assert {path: (before.get(path), after.get(path)) for path in {*before, *after} if before.get(path) != after.get(path)} == {}
+    assert refused > answers / 2 > 0
+
+
+WHOLE = {
+    "memory_gb = 3": """
+        import os, time
+        for _ in range(4):
+            if os.fork() == 0:
+                held = bytearray(b"x") * (1 << 30)
+                time.sleep(60)
+        time.sleep(60)
+    """,
+    "/dev/shm counts as memory": """
+        import os, time
+        block = bytes(1 << 20)
+        for number in range(3):
+            with open(f"/dev/shm/{number}", "wb") as file:
+                for _ in range(1200):
+                    file.write(block)
+        time.sleep(60)
+    """,
+    "processes and threads": """
+        import os, time
+        for _ in range(400):
+            if os.fork() == 0:
+                time.sleep(60)
+        time.sleep(60)
+    """,
+    "10000 files": """
+        import time
+        for number in range(20000):
+            open(f"f{number}", "w").close()
+        time.sleep(60)
+    """,
+    "could not be looked at": """
+        import os, shutil, time
+        if os.fork() == 0:
+            shutil.copy("/bin/sleep", "hidden")
+            os.chmod("hidden", 0o111)
+            os.execv("hidden", ["hidden", "60"])
+        time.sleep(60)
+    """,
+}
+
+
+@pytest.mark.parametrize("limit", WHOLE)
+def test_limits_hold_for_all_processes_of_a_job_together(fit, limit):
+    error = failure(fit, WHOLE[limit] + "\n        def build():\n            pass\n", "train.memory_gb=3", "train.timeout=50")
+    assert error.kind == "limit", error.message
+    assert limit in error.message + error.hint
+
+
+def test_memory_that_processes_share_counts_once(fit):
+    code = """
+    import mmap, os, time
+    held = bytearray(b"x") * (1 << 30)
+    shared = mmap.mmap(-1, 1 << 29)
+    shared.write(b"x" * (1 << 29))
+    children = []
+    for _ in range(4):
+        child = os.fork()
+        if child == 0:
+            time.sleep(1.5)
+            os._exit(sum(shared[::4096]) * 0)
+        children.append(child)
+    for child in children:
+        os.waitpid(child, 0)
+    from sklearn.linear_model import LogisticRegression
+    def build():
+        return LogisticRegression()
+    """
+    assert "model.skops" in fit(code, "train.memory_gb=3").files
+
+
+def test_what_code_prints_without_end_is_kept_to_its_end_only(fit):
+    code = """
+    import os, sys
+    for _ in range(3000):
+        os.write(2, b"x" * 100000)
+    sys.stderr.write("\\n\\x1b[2Jthe last words\\n")
+    sys.stderr.flush()
+    os._exit(3)
+    """
+    error = failure(fit, code)
+    assert error.kind == "killed"
+    assert error.message.endswith("the last words")
+    assert len(error.message) < 3000
+
+
+def test_what_was_tried_is_told_also_when_the_time_runs_out(fit, tmp_path):
+    secret = tmp_path / "keys" / "keystore.json"
+    secret.parent.mkdir()
+    secret.write_text("the secret")
+    code = f"""
+    import os, time
+    for work in (open, lambda path: os.chmod(path, 0o777), lambda path: os.link(path, "mine"), lambda path: open(path + ".not-there")):
+        try:
+            work({str(secret)!r})
+        except OSError:
+            pass
+    time.sleep(600)
+    """
+    error = failure(fit, code, "train.timeout=8")
+    assert error.kind == "timeout"
+    assert [finding.id for finding in error.findings] == ["sandbox.file", "sandbox.metadata", "sandbox.metadata"]
+    assert all(finding.severity == "high" and str(secret) in finding.message for finding in error.findings)
+
+
+def test_a_run_whose_code_is_killed_has_what_it_tried_on_record(tiny_project, cli):
+    secret = keystore_folder(casemate.open(tiny_project).config.project.id) / "keystore.json"
+    (tiny_project / "train.py").write_text(f"import os\ntry:\n    os.chmod({str(secret)!r}, 0o777)\nexcept OSError:\n    pass\nos._exit(1)\n")
+    with pytest.raises(TrainingError, match="refused by the sandbox: the code tried to change the mode") as caught:
+        casemate.open(tiny_project).run()
+    assert [finding.id for finding in caught.value.findings] == ["sandbox.metadata"]
+    assert secret.stat().st_mode & 0o777 == 0o600
+    told = cli("--project", tiny_project, "audit", "show", "--json")
+    assert "sandbox.metadata (high): the code tried to change the mode" in told.out
+
+
+def test_no_text_of_the_code_reaches_a_terminal_as_it_is(fit, tmp_path):
+    told = []
+    code = """
+    import casemate.core.sandbox.child as child, gc
+    evil = "\\x1b]52;c;cm0=\\x07\\x1b[2J\\u202eevil\\x9b1m\\n"
+    channel = next(o for o in gc.get_objects() if type(o).__name__ == "Channel")
+    channel.progress(evil, 1, 2)
+    channel.send(finding={"id": evil, "severity": "low", "message": evil, "location": evil})
+    channel.send(result={"cv": [{evil: evil}], "estimator": evil})
+    import time
+    time.sleep(60)
+    """
+    outcome = fit(code, progress=lambda text, *_: told.append(text))
+    finding = outcome.findings[0]
+    shown = [*told, finding.id, finding.message, finding.location, json.dumps(outcome.result, ensure_ascii=False)]
+    assert all("evil" in text and text.replace("\n", "").isprintable() for text in shown), shown
+
+
+def test_rows_that_were_handed_over_cannot_be_changed_or_grown(fit):
+    from casemate.core.sandbox.run import _memory_file
+
+    descriptor = _memory_file(pa.table({"a": [1.0]}))
+    for work in (lambda: os.write(descriptor, b"x"), lambda: os.ftruncate(descriptor, 1 << 30), lambda: os.ftruncate(descriptor, 0)):
+        with pytest.raises(PermissionError):
+            work()
     os.close(descriptor)
