@@ -137,6 +137,7 @@ def main() -> int:
     work = getattr(importlib.import_module(module), function)
     job = _receive()
     isolation = _confine(job)
+    confine.close_other_descriptors({0, 1, 2, *job["job"]["tables"]})
     channel = Channel(os.dup(1))
     os.dup2(2, 1)
     channel.send(isolation=isolation)

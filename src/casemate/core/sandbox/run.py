@@ -19,6 +19,7 @@ from typing import IO, Any, Self
 import msgspec
 import pyarrow as pa
 
+from casemate.core import quiet
 from casemate.core.errors import Error, SandboxError, TrainingError
 from casemate.core.sandbox import confine
 from casemate.core.types import Finding
@@ -108,7 +109,8 @@ class Worker:
         count = str(threads or cores)
         environment = {
             "PATH": "/usr/bin:/bin",
-            "HOME": "/",
+            "HOME": os.devnull,  # nobody can make a folder there; the job gets its own
+            **quiet.environment(),
             "LANG": "C.UTF-8",
             "LOKY_MAX_CPU_COUNT": str(cores),
             "OMP_NUM_THREADS": count,
