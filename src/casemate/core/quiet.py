@@ -9,7 +9,7 @@ its mind turns a test red.
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,39 +19,38 @@ class Habit(NamedTuple):
 
     package: str
     """As it is imported; empty for whatever honours a common switch."""
-    does: str
-    """Unasked."""
+    would: str
+    """What it does unasked, as it follows on "would"."""
     switch: dict[str, str]
     """Environment variables that stop it; empty where `kept` says why none is set."""
     kept: str = ""
-    """Why it is left on, or confined to a folder instead of switched off."""
+    """Why it is confined or left on instead of switched off."""
 
 
 HABITS = (
     Habit(
         "onnxruntime",
-        "writes a device id and an event store below ~/.cache/Microsoft when it is imported; from about ten seconds later it looks up"
-        " and posts to mobile.events.data.microsoft.com",
-        # Read once, at import: disable_telemetry_events() comes too late. DO_NOT_TRACK is ignored; CI=true stops it as well.
+        "write a device id and an event store below ~/.cache/Microsoft at import, and post to mobile.events.data.microsoft.com",
+        # Read once, at import: `disable_telemetry_events()` changes nothing afterwards, DO_NOT_TRACK is ignored, CI=true is not.
         {"ORT_DISABLE_TELEMETRY": "1"},
     ),
     Habit(
         "mlflow",
-        "leaves an installation id below ~/.config/mlflow when it is imported, fetches a configuration and posts what is called",
+        "write an installation id below ~/.config/mlflow at import, fetch a configuration, and post which of its functions are called",
         {"MLFLOW_DISABLE_TELEMETRY": "true"},
     ),
-    Habit("", "what else sends telemetry may honour this", {"DO_NOT_TRACK": "1"}),
+    Habit("", "perhaps send telemetry: what comes later may honour the common switch", {"DO_NOT_TRACK": "1"}),
     Habit(
         "matplotlib",
-        "makes ~/.config/matplotlib and ~/.cache/matplotlib, and runs fc-list, which writes fontconfig's caches",
+        "make folders below ~/.config and ~/.cache, and run fc-list, which writes fontconfig's caches",
         {},
-        kept="draws with its own fonts; its one cache lies in casemate's",
+        kept="casemate draws without fonts of the system and keeps the one cache in ~/.cache/casemate",
     ),
     Habit(
         "boto3",
-        "asks the metadata service of the machine for credentials",
+        "ask the machine's metadata service for credentials",
         {},
-        kept="only where [store] or [keys] names AWS and no access key: that is the login which was chosen",
+        kept="it does so only where [store] or [keys] names AWS and no access key: then that is the login you chose",
     ),
 )
 """Every package of the locks that would write or send something by itself."""
@@ -62,11 +61,13 @@ def environment() -> dict[str, str]:
     return {name: value for habit in HABITS for name, value in habit.switch.items()}
 
 
-def _already_on(environ: MutableMapping[str, str]) -> frozenset[str]:
-    """Packages that were imported while their switch was not set."""
-    return frozenset(
-        habit.package for habit in HABITS if habit.package in sys.modules and any(environ.get(name) != value for name, value in habit.switch.items())
-    )
+def is_off(habit: Habit) -> bool:
+    """Whether the switch is in force in this process, and was so when the package was imported."""
+    return habit.package not in TOO_LATE and _switched(habit)
+
+
+def _switched(habit: Habit) -> bool:
+    return all(os.environ.get(name) == value for name, value in habit.switch.items())
 
 
 def cache_folder(name: str) -> Path:
@@ -96,6 +97,6 @@ def without_font_search() -> Iterator[None]:
                 os.environ[name] = value
 
 
-TOO_LATE = _already_on(os.environ)
-"""Packages that somebody imported before casemate: whatever they send, they may have sent."""
+TOO_LATE = frozenset(habit.package for habit in HABITS if habit.package in sys.modules and not _switched(habit))
+"""Packages that somebody imported before casemate: what they would do, they may have done."""
 os.environ.update(environment())
