@@ -19,10 +19,13 @@ Architecture, from top to bottom; a module imports only from below:
   controls/   what must hold at every step: keys < audit < access
   config      casemate.toml                         core/       errors, vocabulary, files, store, outbox, lease, engine, sandbox
 
-Everything heavy is imported where it is used, so that `import casemate` costs nothing.
+Everything heavy is imported where it is used, so that `import casemate` costs nothing. What it does at once is to switch off
+what dependencies would send or write by themselves: before any of them is imported.
 """
 
 from typing import TYPE_CHECKING, Any
+
+from casemate.core import quiet as _quiet  # noqa: F401 - first: see core/quiet.py
 
 if TYPE_CHECKING:
     from casemate.core.errors import Error

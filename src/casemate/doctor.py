@@ -12,6 +12,7 @@ from typing import Literal
 from OpenSSL import SSL
 
 from casemate.controls.keys.pki import Authority, create_authority
+from casemate.core import quiet
 from casemate.core.blobs import require_conditions
 from casemate.core.errors import Error
 from casemate.core.sandbox import confine
@@ -42,7 +43,7 @@ class Check(Record, frozen=True, kw_only=True):
 
 def examine(path: str, overrides: list[str]) -> list[Check]:
     """Every check; those of the project only where there is one."""
-    checks = [*_sandbox(), _tls()]
+    checks = [*_sandbox(), _tls(), *silence()]
     try:
         checks += _project(open_project(path, overrides))
     except Error as error:
@@ -118,6 +119,24 @@ def negotiated() -> tuple[str, str]:
         if outgoing.pending:
             client.bio_write(outgoing.read())
     return str(server.version()), str(client.get_group_name())
+
+
+def silence() -> list[Check]:
+    """What dependencies would write or send unasked, and that it is off."""
+    checks = []
+    for habit in quiet.HABITS:
+        subject = f"silence: {habit.package or 'others'}"
+        if not habit.switch:
+            checks.append(Check(mark="ok", subject=subject, state=f"would {habit.would}; {habit.kept}"))
+            continue
+        switch = ", ".join(f"{name}={value}" for name, value in habit.switch.items())
+        if quiet.is_off(habit):
+            checks.append(Check(mark="ok", subject=subject, state=f"off by {switch}; would {habit.would}"))
+            continue
+        how = "was imported before casemate" if habit.package in quiet.TOO_LATE else "was switched on again"
+        advice = f"import casemate before {habit.package}, or start with {switch}" if habit.package else f"start with {switch}"
+        checks.append(Check(mark="note", subject=subject, state=f"{how}; it may {habit.would}", advice=advice))
+    return checks
 
 
 def _project(project: Project) -> list[Check]:

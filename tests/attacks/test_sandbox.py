@@ -1,5 +1,6 @@
 """Training code that is hostile: everything it tries is refused by the kernel, and what it tried is recorded."""
 
+import ast
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 import casemate
 from casemate.config import DataTable
 from casemate.controls.keys.store import keystore_folder
+from casemate.core import quiet
 from casemate.core.errors import SandboxError, TrainingError
 from casemate.core.sandbox.run import JobFailed, Limits, Worker, available
 from casemate.stages.data import schema as schemas
@@ -160,6 +162,33 @@ def test_nothing_outside_its_inputs_can_be_reached(fit, tmp_path):
     messages = [finding.message for finding in error.findings if finding.severity == "high"]
     assert any(str(secret) in message for message in messages)
     assert any("network socket" in message for message in messages)
+
+
+OPEN = """
+    import os
+
+    def opened():
+        names = {}
+        for name in os.listdir("/proc/self/fd"):
+            try:
+                names[int(name)] = os.readlink("/proc/self/fd/" + name)
+            except OSError:
+                pass  # the folder's own, closed by now
+        return names
+
+    def build():
+        raise RuntimeError("RESULTS" + repr(sorted(opened().items())))
+"""
+
+
+def test_what_a_library_opened_while_it_was_imported_is_closed_in_the_job(fit, tmp_path, monkeypatch):
+    kept = tmp_path / "event-store"
+    (tmp_path / "sitecustomize.py").write_text(f"import os\nos.open({str(kept)!r}, os.O_RDWR | os.O_CREAT)\n")
+    monkeypatch.setattr(quiet, "environment", lambda: {"PYTHONPATH": str(tmp_path)})
+    opened = dict(ast.literal_eval(failure(fit, OPEN).message.partition("RESULTS")[2]))
+    assert kept.exists(), "nothing was opened that could have been closed"
+    beside = [target for number, target in opened.items() if number > 2]
+    assert {target.partition(":")[0] for target in beside} == {"/memfd", "pipe"}, "more than the table and the channel"
 
 
 def test_shared_memory_of_others_is_neither_seen_nor_left_behind(fit):

@@ -1,5 +1,7 @@
 import json
+import os
 import subprocess
+import sys
 
 import msgspec
 import pytest
@@ -251,6 +253,34 @@ def test_doctor_says_what_it_cannot_enforce(cli, clinic):
     assert "no passphrase" in states["key store"]["state"]
     assert states["TLS"]["state"].startswith("TLSv1.3, key exchange ")
     assert ("MLKEM" in states["TLS"]["state"]) == (states["TLS"]["mark"] == "ok")
+
+
+def test_doctor_says_what_dependencies_would_send_and_that_it_is_off(cli, clinic, monkeypatch):
+    def silence():
+        checks = cli("doctor", "--config", clinic, "--format", "json").value
+        return {check["subject"]: check for check in checks if check["subject"].startswith("silence: ")}
+
+    said = silence()
+    assert {check["mark"] for check in said.values()} == {"ok"}
+    assert said["silence: onnxruntime"]["state"].startswith("off by ORT_DISABLE_TELEMETRY=1; would write a device id")
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")
+    assert silence()["silence: onnxruntime"]["mark"] == "note"
+
+
+def test_doctor_names_what_a_script_imported_before_casemate():
+    script = """
+import sys, types
+sys.modules["mlflow"] = types.ModuleType("mlflow")
+from casemate.doctor import silence
+for check in silence():
+    print(check.mark, check.subject, check.state, check.advice, sep="|")
+"""
+    bare = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"]}
+    done = subprocess.run([sys.executable, "-c", script], env=bare, capture_output=True, text=True, check=True)
+    late = [line for line in done.stdout.splitlines() if not line.startswith("ok")]
+    assert len(late) == 1
+    assert late[0].startswith("note|silence: mlflow|was imported before casemate; it may write")
+    assert "import casemate before mlflow" in late[0]
 
 
 def test_a_verified_model_needs_no_project(clinic, cli, tmp_path, monkeypatch):

@@ -249,6 +249,7 @@ def main() -> int:
     module, _, function = sys.argv[1].partition(":")
     work = getattr(importlib.import_module(module), function)
     job = _receive()
+    confine.close_other_descriptors({0, 1, 2, *job["job"]["tables"]})
     isolation = _confine(job)  # from here on in another process
     channel = Channel(os.dup(1))
     os.dup2(2, 1)

@@ -67,6 +67,16 @@ def limit(bounds: Bounds, *, own_user: bool) -> None:
         resource.setrlimit(kind, (bounded, bounded))
 
 
+def close_other_descriptors(keep: set[int]) -> None:
+    """Close every descriptor but `keep`: what a library opened while it was imported is no way around the rules."""
+    last = -1
+    for descriptor in sorted(keep):
+        if descriptor > last + 1:  # closerange(0, 0) is not empty in CPython 3.11: it closes all
+            os.closerange(last + 1, descriptor)
+        last = descriptor
+    os.closerange(last + 1, os.sysconf("SC_OPEN_MAX"))
+
+
 def new_namespaces() -> None:
     """Enter empty network and IPC namespaces, a mount and a PID namespace for children, as the same user.
 

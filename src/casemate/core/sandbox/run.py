@@ -21,6 +21,7 @@ from typing import Any, Self
 import msgspec
 import pyarrow as pa
 
+from casemate.core import quiet
 from casemate.core.errors import Error, SandboxError, TrainingError
 from casemate.core.sandbox import confine, root, seccomp, supervise
 from casemate.core.text import clean, clean_values
@@ -161,7 +162,8 @@ class Worker:
         count = str(threads or cores)
         environment = {
             "PATH": "/usr/bin:/bin",
-            "HOME": "/",
+            "HOME": os.devnull,  # nobody can make a folder there; the job gets its own
+            **quiet.environment(),
             "LANG": "C.UTF-8",
             "LOKY_MAX_CPU_COUNT": str(cores),
             "OMP_NUM_THREADS": count,

@@ -3,9 +3,11 @@
 import io
 from typing import Any
 
-from matplotlib.figure import Figure
-
+from casemate.core.quiet import without_font_search
 from casemate.core.types import Assessment
+
+with without_font_search():
+    from matplotlib.figure import Figure
 
 FORMATS = ("png", "svg")
 INK, ACCENT = "#444444", "#0b6fa4"

@@ -1,0 +1,255 @@
+"""Every command of casemate, called once, and the gateway under load; runs inside the recorder's namespace.
+
+python verbs.py day        every command that ends by itself
+python verbs.py served     the gateway, a witness and a client
+python verbs.py imports    whatever is installed
+"""
+
+import argparse
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+from casemate.cli import main
+
+HOME = Path("/home/somebody")
+PROJECT = HOME / "clinic"
+LISTEN_SECONDS = 13.0
+"""onnxruntime calls its maker nine seconds after it was imported."""
+
+CALLS: dict[str, list[str]] = {
+    "init": ["init", str(PROJECT), "--example", "clinical"],
+    "config check": [],
+    "config show": [],
+    "config schema": [],
+    "doctor": [],
+    "run": [],
+    "runs": [],
+    "runs list": [],
+    "runs show": ["RUN"],
+    "status": [],
+    "data list": [],
+    "data show": ["wdbc"],
+    "data diff": ["wdbc@1", "wdbc@1"],
+    "data check": [],
+    "data quarantine list": ["wdbc"],
+    "data quarantine release": ["wdbc", "1", "--reason", "fine"],
+    "data quarantine drop": ["wdbc", "1", "--reason", "odd"],
+    "model list": [],
+    "model show": ["wdbc"],
+    "model export": ["wdbc", "out"],
+    "model waive": ["roc_auc", "--until", "2026-12-31", "--reason", "r"],
+    "model unwaive": ["roc_auc"],
+    "model promote": ["wdbc@1"],
+    "assess": ["wdbc"],
+    "privacy budget": [],
+    "verify": ["out"],
+    "explain": [],
+    "access whoami": [],
+    "access user add": ["ben", "--role", "auditor", "--password", "env:PW"],
+    "access user password": ["ben", "--password", "env:PW"],
+    "access login": ["ben", "--password", "env:PW"],
+    "access logout": [],
+    "access list": [],
+    "access actions": [],
+    "access role list": [],
+    "access role define": ["reader", "--include", "auditor"],
+    "access role grant": ["ben", "reader"],
+    "access role withdraw": ["ben", "reader"],
+    "access session list": [],
+    "access user disable": ["ben"],
+    "access token create": ["app"],
+    "access token list": [],
+    "access service add": ["robot"],
+    "access service list": [],
+    "access service remove": ["robot"],
+    "access factor list": [],
+    "access policy show": [],
+    "access policy history": [],
+    "access policy schema": [],
+    "access policy apply": [],
+    "access explain": ["root", "run:read"],
+    "access who-can": ["run:read"],
+    "access finding list": [],
+    "access review report": [],
+    "audit show": [],
+    "audit verify": [],
+    "audit prove": ["1", "--out", "entry.proof"],
+    "audit cosign": [],
+    "audit copy": [],
+    "audit witness init": ["witness", "--name", "witness.example.org/w1"],
+    "audit witness trust": ["witness", "clinic/.casemate/public/log.vkey"],
+    "outbox list": [],
+    "outbox send": [],
+    "outbox retry": [],
+    "store show": [],
+    "store upgrade": [],
+    "fsck": [],
+    "backup create": ["clinic.backup", "--passphrase", "env:PW"],
+    "backup verify": ["clinic.backup", "--passphrase", "env:PW"],
+    "backup restore": ["clinic.backup", "restored", "--passphrase", "env:PW"],
+    "keys list": [],
+    "keys show": ["objects"],
+    "keys rotate": ["objects"],
+    "keys disable": ["footer", "1"],
+    "keys enable": ["footer", "1"],
+    "keys signer list": [],
+    "keys signer rotate": [],
+    "keys certificate issue": ["client", "app", "--out", "app"],
+    "keys certificate renew": ["app"],
+    "keys certificate list": [],
+    "keys certificate crl": ["--out", "crl.pem"],
+    "keys backup": ["clinic.keys", "env:PW"],
+    "keys protect": ["env:PW"],
+}
+"""Command -> its words, in the order of a life; they must succeed."""
+REFUSED: dict[str, list[str]] = {
+    "runs cancel": ["RUN"],
+    "data statistics": ["wdbc", "mean radius", "--epsilon", "0.1"],
+    "model approve": ["wdbc", "--reason", "r"],
+    "model rollback": ["wdbc"],
+    "model import": ["clinic/data/wdbc.csv"],
+    "access step-up": ["--code", "env:PW"],
+    "access role delegate": ["ben", "owner", "--reason", "r"],
+    "access factor add": ["totp"],
+    "access factor confirm": ["--code", "env:PW"],
+    "access factor remove": ["ben"],
+    "access session end": ["1"],
+    "access token revoke": ["1"],
+    "access test": ["absent.toml"],
+    "access break-glass": ["--reason", "r"],
+    "access finding close": ["1", "--reason", "r"],
+    "access review close": ["1", "--finding", "f"],
+    "outbox show": ["1"],
+    "store migrate": ["sqlite"],
+    "store objects": ["files"],
+    "backup subjects": ["clinic.backup", "--passphrase", "env:PW"],
+    "keys destroy": ["objects", "9"],
+    "keys recover": ["env:PW", "env:PW"],
+    "keys restore": ["clinic.keys", "env:PW"],
+    "keys shred": ["env:PW"],
+    "keys migrate": ["file"],
+    "keys signer distrust": ["9", "2026-01-01"],
+    "keys certificate revoke": ["1"],
+}
+"""Called too, whatever they answer: here there is nothing for them to do, or nobody to do it."""
+SERVED = ("serve", "predict", "audit witness serve")
+"""Called as processes of their own, by `served`."""
+
+
+def leaves(parser: argparse.ArgumentParser, path: tuple[str, ...] = ()) -> Iterator[str]:
+    """Every command that the parser knows."""
+    groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    if path and not (groups and groups[0].required):
+        yield " ".join(path)
+    for group in groups:
+        for name, child in group.choices.items():
+            yield from leaves(child, (*path, name))
+
+
+def lighten(path: Path) -> None:
+    """Measure less: what is attacked how often is not the question."""
+    light = "[assess]\nbootstrap = 60\nattack_rows = 60\nattack_steps = 12\nshadows = 0\nimportance = false\n\n[robustness]\ndecision_rows = 0\n"
+    text = path.read_text().replace("[screen]\n", "[screen]\nspectral = false\ntriggers = false\ninfluence = false\n", 1)
+    path.write_text(text.replace("[gates]\n", light + "\n[gates]\n", 1))
+
+
+def process(*words: str) -> subprocess.Popen[str]:
+    """`casemate` as a process that goes on."""
+    return subprocess.Popen([sys.executable, "-m", "casemate", *words], stdout=subprocess.PIPE, text=True)
+
+
+def load(url: str, token: str, rows: list[str]) -> int:
+    """Ask the gateway about rows until `LISTEN_SECONDS` are over; returns how often it answered."""
+    import ssl
+
+    context = ssl.create_default_context(cafile=str(next(Path(HOME, ".config").rglob("ca.pem"))))
+    end, answers = time.monotonic() + LISTEN_SECONDS, 0
+    body = ("\n".join(rows) + "\n").encode()
+    while time.monotonic() < end:
+        headers = {"authorization": f"Bearer {token}", "content-type": "text/csv"}
+        request = urllib.request.Request(f"{url}/invocations", data=body, headers=headers)
+        with urllib.request.urlopen(request, context=context, timeout=20) as reply:
+            answers += reply.status == 200
+        time.sleep(0.1)
+    return answers
+
+
+def served() -> dict[str, object]:
+    """The gateway under load and a witness; every process ends."""
+    rows = (PROJECT / "data" / "wdbc.csv").read_text().splitlines()[:6]
+    (HOME / "rows.csv").write_text("\n".join(rows) + "\n")
+    made = subprocess.run([sys.executable, "-m", "casemate", "access", "token", "create", "load", "--format", "json"], capture_output=True, text=True)
+    witness = process("audit", "witness", "serve", "../witness", "--port", "0") if Path("../witness").exists() else None
+    gateway = process("serve", "--port", "0")
+    try:
+        line = gateway.stdout.readline()
+        url = next(word for word in line.split() if word.startswith("https://"))
+        predicted = subprocess.run(
+            [sys.executable, "-m", "casemate", "predict", str(HOME / "rows.csv"), "--url", url], capture_output=True, text=True
+        )
+        answers = load(url, json.loads(made.stdout)["token"], rows)
+        heard = witness.stdout.readline() if witness else ""
+    finally:
+        codes = []
+        for running in (gateway, witness):
+            if running:
+                running.send_signal(signal.SIGTERM)
+                codes.append(running.wait(30))
+    return {
+        "port": url.rsplit(":", 1)[1],
+        "predict": predicted.returncode,
+        "answers": answers,
+        "witness": heard,
+        "codes": codes,
+        "err": predicted.stderr,
+    }
+
+
+def day() -> None:
+    """Every command once; prints what each answered, as JSON on the last line."""
+    os.environ["PW"] = "correct horse battery"
+    answers: dict[str, int] = {}
+    first = subprocess.run([sys.executable, "-m", "casemate", *CALLS["init"]], check=False)
+    answers["init"] = first.returncode
+    lighten(PROJECT / "casemate.toml")
+    ran = subprocess.run([sys.executable, "-m", "casemate", "run", "--config", str(PROJECT)], check=False)
+    answers["run"] = ran.returncode
+    run = next((PROJECT / ".casemate" / "runs").iterdir()).name
+    for name, words in [*CALLS.items(), *REFUSED.items()]:
+        if name not in answers:
+            print(f"--- {name}", flush=True)
+            called = [*name.split(), *(run if word == "RUN" else word for word in words)]
+            answers[name] = main([*called, "--config", str(PROJECT)])  # words that the parser refuses end the day
+            print(f"--- {answers[name]}", file=sys.stderr, flush=True)
+    print(json.dumps(answers))
+
+
+def imports(names: list[str]) -> None:
+    """Import casemate, then all of these, as a script of somebody might, and wait until the slowest would have called."""
+    failed = {}
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            failed[name] = repr(error)[:200]
+    time.sleep(LISTEN_SECONDS)
+    print(json.dumps(failed))
+
+
+if __name__ == "__main__":
+    what = sys.argv[1]
+    if what == "day":
+        day()
+    elif what == "served":
+        os.chdir(PROJECT)
+        print(json.dumps(served()))
+    elif what == "imports":
+        imports(sys.argv[2:])
