@@ -3,7 +3,6 @@
 import contextlib
 import re
 import shutil
-import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -581,6 +580,7 @@ class Project:
             BackendError: the target holds data, cannot be reached, or is the store in use.
         """
         from casemate.core.store.move import copy_rows
+        from casemate.core.store.sqlite import vacuum
 
         if url == self.config.store.url:
             raise ConfigError("the catalogue is there already", hint="name another database")
@@ -607,8 +607,7 @@ class Project:
         write_atomic(self.root / FILE_NAME, tomlkit.dumps(document).encode(), mode=0o644)
         if url:
             self.store.close()
-            with contextlib.closing(sqlite3.connect(self.catalog, isolation_level=None)) as connection:
-                connection.execute("VACUUM")  # nothing of the subjects' keys stays in free pages
+            vacuum(self.catalog)  # nothing of the subjects' keys stays in free pages
             for name in (CATALOG, f"{CATALOG}-wal", f"{CATALOG}-shm"):
                 with contextlib.suppress(FileNotFoundError):
                     (self.state / name).rename(self.state / f"moved-{name}")

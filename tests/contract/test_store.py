@@ -1,7 +1,6 @@
 """What every catalogue promises, on SQLite and on PostgreSQL alike."""
 
 import multiprocessing
-import sqlite3
 
 import pytest
 import sqlalchemy as sa
@@ -17,6 +16,7 @@ from casemate.core.store import METADATA, open_store
 from casemate.core.store.interface import REVISION
 from casemate.core.store.move import copy_rows
 from casemate.core.store.prepared import Prepared
+from casemate.core.store.sqlite import driver
 
 
 def add(store, name, kind="User"):
@@ -193,7 +193,7 @@ def test_a_catalogue_of_casemate_0_1_is_refused_and_then_upgraded_with_its_bodie
     assert next(entry.action for entry in upgraded.audit.entries()) == "project:create"
     assert upgraded.engine.runs()[0]["id"] == "r1"
     upgraded.store.close()
-    with sqlite3.connect(path) as database:
+    with driver.connect(path) as database:
         assert not [row for row in database.execute("SELECT sealed FROM audit_entry") if b"project:create" in row[0]]
     database.close()
 
