@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ import casemate
 from casemate import config as configuration
 from casemate import scaffold
 from casemate.cli import main
+from casemate.core.store.sqlite import driver
 from casemate.project import Project
 
 
@@ -252,7 +252,7 @@ def tree(root: Path) -> dict[str, object]:
     found: dict[str, object] = {}
     for path in sorted(root.rglob("*")):
         if path.name == "catalog.db":
-            with contextlib.closing(sqlite3.connect(path)) as database:
+            with contextlib.closing(driver.connect(path)) as database:
                 found[str(path.relative_to(root))] = list(database.iterdump())
         elif path.is_file() and not path.name.endswith(("-wal", "-shm")):
             found[str(path.relative_to(root))] = path.read_bytes()

@@ -12,7 +12,6 @@ import hashlib
 import io
 import os
 import shutil
-import sqlite3
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
@@ -37,7 +36,7 @@ from casemate.core.errors import BackendError, ConfigError, VerificationError
 from casemate.core.files import DRAFT, fsync_folder, fsync_tree, make_folder, remove_tree, shared_lock
 from casemate.core.store import open_store
 from casemate.core.store.move import copy_rows
-from casemate.core.store.sqlite import SqliteStore
+from casemate.core.store.sqlite import SqliteStore, vacuum
 from casemate.core.types import Record
 from casemate.project import CATALOG, STATE, Project, open_project
 
@@ -172,8 +171,7 @@ def _without_subjects(snapshot: Path) -> list["_Person"]:
             tx.execute(SUBJECTS.update().values(wrapped=None))
     finally:
         store.close()
-    with contextlib.closing(sqlite3.connect(snapshot, isolation_level=None)) as connection:
-        connection.execute("VACUUM")  # nothing of them stays in free pages
+    vacuum(snapshot)  # nothing of them stays in free pages
     return [_Person(row.subject, row.wrapped, row.created, row.shredded) for row in rows]
 
 

@@ -17,6 +17,7 @@ from casemate.core.blobs import require_conditions
 from casemate.core.errors import Error
 from casemate.core.sandbox import confine
 from casemate.core.sandbox.run import available
+from casemate.core.store.sqlite import SqliteStore
 from casemate.core.types import Record
 from casemate.project import Project, open_project
 from casemate.serve.server import tls_context
@@ -165,6 +166,7 @@ def _project(project: Project) -> list[Check]:
         )
     except Error as error:
         checks.append(Check(mark="FAIL", subject="key store", state=error.message, advice=error.hint))
+    checks += _catalogue(project)
     if project.config.store.objects:
         checks.append(_objects(project))
     checks += _audit(project)
@@ -182,6 +184,14 @@ def _project(project: Project) -> list[Check]:
             Check(mark="ok" if installed else "note", subject=f"extra: {package}", state="installed" if installed else "absent", advice=purpose)
         )
     return checks
+
+
+def _catalogue(project: Project) -> list[Check]:
+    if not isinstance(project.store, SqliteStore):
+        return []
+    state, risky = project.store.library()
+    advice = "it has the WAL-reset fault: pip install pysqlite3, or move to PostgreSQL" if risky else ""
+    return [Check(mark="note" if risky else "ok", subject="catalogue", state=state, advice=advice)]
 
 
 def _objects(project: Project) -> Check:

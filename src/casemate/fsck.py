@@ -19,6 +19,7 @@ from casemate.core.files import write_atomic
 from casemate.core.lease import RUNS
 from casemate.core.outbox import OUTBOX, Message
 from casemate.core.store import decode
+from casemate.core.store.interface import MOVED
 from casemate.core.types import Assessment, Record, Release, SealedDataset, TrainedModel
 from casemate.pipeline import EVIDENCE, verify_evidence
 from casemate.project import Project
@@ -77,6 +78,8 @@ class _Examination:
         self.checked: dict[str, int] = {}
         self.records: dict[tuple[str, str], Record] = {}
         self.states: dict[str, str] = {}
+        self.moved = False
+        """The catalogue is elsewhere now: nothing here can be compared with it."""
 
     def report(self) -> Report:
         for name, check in (
@@ -91,6 +94,9 @@ class _Examination:
             ("public keys", self._public_keys),
         ):
             self.progress(name)
+            if self.moved:
+                self.checked[name] = 0
+                continue
             try:
                 self.checked[name] = check()
             except Error as error:
@@ -124,10 +130,21 @@ class _Examination:
         self._found(subject, state, "rebuilt just now", repaired=True)
 
     def _database(self) -> int:
+        self.moved = self.project.store.revision() == MOVED
+        if self.moved:
+            self.project.store.check()
+        if self.project.left_behind:
+            self._rebuild(str(self.project.catalog), "left by an interrupted `casemate store migrate`", self.project.set_aside)
         for problem in self.project.store.damage():
             self._found("catalogue", problem)
         self.project.store.check()
+        for problem in self.project.store.behind():
+            self._rebuild("catalogue", problem, self._renumber)
         return 1
+
+    def _renumber(self) -> None:
+        with self.project.store.transaction() as tx:
+            self.project.store.renumber(tx)
 
     def _log(self) -> int:
         audit = self.project.audit

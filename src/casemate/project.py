@@ -3,7 +3,6 @@
 import contextlib
 import re
 import shutil
-import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -47,7 +46,7 @@ from casemate.core.outbox import Message, Outbox, Patience, Route
 from casemate.core.secrets import read_secret
 from casemate.core.signatures import Signer
 from casemate.core.store import open_store
-from casemate.core.store.interface import REVISION
+from casemate.core.store.interface import MOVED, REVISION
 from casemate.core.types import Assessment, Release, Verdict
 from casemate.dataset import Datasets
 from casemate.stages.data.review import Reviews
@@ -571,7 +570,8 @@ class Project:
     def move_store(self, url: str, password: str | None) -> dict[str, int]:
         """Move the catalogue to the empty database at `url`, verify it, and point casemate.toml there; returns rows per table.
 
-        The old catalogue is fenced: a process that still has it open cannot go on writing to it.
+        The old catalogue is fenced: a process that still has it open cannot go on writing to it. What interrupts this later
+        than the fence is made good by the same call again, on a project that was opened without `check`.
 
         Args:
             url: as in `[store] url`; empty for a new SQLite catalogue in `.casemate`.
@@ -584,17 +584,32 @@ class Project:
 
         if url == self.config.store.url:
             raise ConfigError("the catalogue is there already", hint="name another database")
+        fenced = self.store.revision() == MOVED
         target = open_store(url, self.catalog, password, self.read_secret)
         try:
-            # An empty catalogue of this version is what a failed move leaves; `copy_rows` refuses one with rows.
-            if (url or self.catalog.exists()) and target.revision() not in {None, REVISION}:
-                raise BackendError(
-                    f"{target.name} holds a catalogue already", hint="move into an empty database or schema" if url else "move it away"
-                )
-            target.upgrade()
-            counts = copy_rows(self.store, target, fence=True)
+            there = target.revision() if url or self.catalog.exists() else None
+            if fenced:
+                if there != REVISION:
+                    raise BackendError(f"{target.name} is not where this catalogue was moved to", hint="name the database of the first try")
+                counts = target.counts()
+            else:
+                # An empty catalogue of this version is what a failed move leaves; `copy_rows` refuses one with rows.
+                if there not in {None, REVISION}:
+                    raise BackendError(
+                        f"{target.name} holds a catalogue already", hint="move into an empty database or schema" if url else "move it away"
+                    )
+                target.upgrade()
+                counts = copy_rows(self.store, target, fence=True)
         finally:
             target.close()
+        self._point_to(url, password)
+        self.store.close()
+        if url:
+            self.set_aside()
+        return counts
+
+    def _point_to(self, url: str, password: str | None) -> None:
+        """Let casemate.toml name another catalogue."""
         document = tomlkit.parse((self.root / FILE_NAME).read_text(encoding="utf-8"))
         table = document.setdefault("store", tomlkit.table())
         for name, value in (("url", url), ("password", password)):
@@ -605,14 +620,26 @@ class Project:
         if not table:
             document.remove("store")
         write_atomic(self.root / FILE_NAME, tomlkit.dumps(document).encode(), mode=0o644)
-        if url:
-            self.store.close()
-            with contextlib.closing(sqlite3.connect(self.catalog, isolation_level=None)) as connection:
-                connection.execute("VACUUM")  # nothing of the subjects' keys stays in free pages
-            for name in (CATALOG, f"{CATALOG}-wal", f"{CATALOG}-shm"):
-                with contextlib.suppress(FileNotFoundError):
-                    (self.state / name).rename(self.state / f"moved-{name}")
-        return counts
+
+    @property
+    def left_behind(self) -> bool:
+        """Whether a SQLite catalogue lies here that was moved to the one in use."""
+        if not self.config.store.url or not self.catalog.is_file():
+            return False
+        old = open_store("", self.catalog)
+        try:
+            return old.revision() == MOVED
+        finally:
+            old.close()
+
+    def set_aside(self) -> None:
+        """Put the SQLite catalogue that was moved elsewhere out of the way, without anything of the subjects' keys in it."""
+        from casemate.core.store.sqlite import vacuum
+
+        vacuum(self.catalog)  # nothing of the subjects' keys stays in free pages
+        for name in (f"{CATALOG}-wal", f"{CATALOG}-shm", CATALOG):  # the file itself last: a second call finishes
+            with contextlib.suppress(FileNotFoundError):
+                (self.state / name).rename(self.state / f"moved-{name}")
 
     def authorise(self, action: str, kind: str = "Project", name: str = "", context: dict[str, Any] | None = None, **detail: Any) -> Principal:
         """Who acts, if policy permits them `action` in this `context`; the decision is recorded either way.

@@ -189,9 +189,9 @@ def test_every_flipped_byte_of_the_log_is_detected(clinic):
 
 
 def test_a_body_that_was_rewritten_in_the_catalogue_is_detected(clinic, cli):
-    import sqlite3
+    from casemate.core.store.sqlite import driver
 
-    with sqlite3.connect(clinic / ".casemate" / "catalog.db") as database:
+    with driver.connect(clinic / ".casemate" / "catalog.db") as database:
         sealed = database.execute('SELECT sealed FROM audit_entry WHERE "index" = 2').fetchone()[0]
         assert b"User::" not in sealed
         database.execute('UPDATE audit_entry SET sealed = ? WHERE "index" = 2', (sealed[:-1] + bytes([sealed[-1] ^ 1]),))

@@ -1,7 +1,6 @@
 """What every catalogue promises, on SQLite and on PostgreSQL alike."""
 
 import multiprocessing
-import sqlite3
 
 import pytest
 import sqlalchemy as sa
@@ -12,11 +11,16 @@ from casemate import scaffold
 from casemate.controls.access.identity.principals import PRINCIPALS
 from casemate.controls.audit.bodies import KEYS
 from casemate.controls.audit.log import HEAD
+from casemate.core.engine import STAGES
 from casemate.core.errors import BackendError, ConfigError
+from casemate.core.outbox import Message
 from casemate.core.store import METADATA, open_store
 from casemate.core.store.interface import REVISION
 from casemate.core.store.move import copy_rows
 from casemate.core.store.prepared import Prepared
+from casemate.core.store.sqlite import driver
+
+MESSAGE = Message(key="k", event="e", created="c", content={}).to_json()
 
 
 def add(store, name, kind="User"):
@@ -193,7 +197,7 @@ def test_a_catalogue_of_casemate_0_1_is_refused_and_then_upgraded_with_its_bodie
     assert next(entry.action for entry in upgraded.audit.entries()) == "project:create"
     assert upgraded.engine.runs()[0]["id"] == "r1"
     upgraded.store.close()
-    with sqlite3.connect(path) as database:
+    with driver.connect(path) as database:
         assert not [row for row in database.execute("SELECT sealed FROM audit_entry") if b"project:create" in row[0]]
     database.close()
 
@@ -220,3 +224,125 @@ def test_a_project_moves_to_postgresql_and_back_and_goes_on_working(tmp_path, ti
     again = cli("store", "migrate", empty_database, "--config", root)
     assert again.code == 5
     assert "holds a catalogue already" in again.err
+
+
+def waiting(project):
+    """Messages, a run that a crash interrupted, and a token, as they wait in a catalogue that is moved."""
+    with project.store.transaction() as tx:
+        for number in range(3):
+            project.outbox.enqueue(tx, "run:passed", f"waiting-{number}", {"number": number})
+    with pytest.raises(KeyboardInterrupt), project.engine.begin(dict.fromkeys(STAGES, "interrupted"), "tester", key="waiting"):
+        raise KeyboardInterrupt
+
+
+def written(project):
+    """A write into every table whose rows the database numbers, and the ordinary ways into the others."""
+    with project.store.transaction() as tx:
+        project.outbox.enqueue(tx, "run:passed", f"after-{project.store.name}", {})
+        for table in METADATA.sorted_tables:
+            if table.autoincrement_column is not None:
+                row = dict(tx.execute(sa.select(table).order_by(table.autoincrement_column.desc())).mappings().first())
+                row = {column.name: _other(column, row[column.name]) for column in table.columns if column is not table.autoincrement_column}
+                before = tx.execute(sa.select(sa.func.max(table.autoincrement_column))).scalar()
+                tx.execute(table.insert().values(**row))
+                assert tx.execute(sa.select(sa.func.max(table.autoincrement_column))).scalar() == before + 1, table.name
+                tx.execute(table.delete().where(table.autoincrement_column == before + 1))
+    project.audit.record("tester", "test:after", "r", "done")
+    project.access.anomalies.probing('User::"ana"', f"asks in {project.store.name}")
+    assert project.outbox.send() != []
+
+
+def _other(column, value):
+    return f"other-{value}" if column.unique else value
+
+
+def test_a_moved_catalogue_takes_a_write_in_every_table_and_goes_on_with_what_waited(tmp_path, tiny, empty_database, cli):
+    root = tmp_path / "p"
+    root.mkdir()
+    scaffold.create(root, scaffold.from_table(root, write_csv(root / "t.csv", tiny), "y"))
+    with (root / "casemate.toml").open("a") as file:
+        file.write('\n[notices.desk]\nkind = "folder"\nto = "told"\n')
+    project = casemate.open(root)
+    waiting(project)
+    project.store.close()
+    for there in (empty_database, "sqlite"):
+        moved = cli("store", "migrate", there, "--config", root)
+        assert moved.code == 0, moved.err
+        project = casemate.open(root)
+        assert project.store.behind() == []
+        written(project)
+        assert {message["state"] for message in project.outbox.messages()} == {"sent"}
+        assert {run["state"] for run in project.engine.runs()} >= {"interrupted"}
+        project.store.close()
+        assert cli("fsck", "--config", root).code == 0
+    assert len([path for path in (root / "told").iterdir() if b"waiting" in path.read_bytes()]) == 3
+
+
+def test_numbers_that_would_be_given_out_again_are_found_and_mended(tmp_path, tiny, empty_database, cli):
+    """What a catalogue looks like that an older casemate has moved."""
+    root = tmp_path / "p"
+    root.mkdir()
+    scaffold.create(root, scaffold.from_table(root, write_csv(root / "t.csv", tiny), "y"))
+    assert cli("store", "migrate", empty_database, "--config", root).code == 0
+    project = casemate.open(root)
+    row = {"key": "k", "target": "t", "event": "e", "payload": b"{}", "created": "c", "state": "dead", "attempts": 0, "due": "d"}
+    with project.store.transaction() as tx:
+        tx.execute(METADATA.tables["outbox"].insert().values(id=7, **{**row, "payload": MESSAGE}))
+    answer = cli("fsck", "--config", root)
+    assert (answer.code, "outbox.id" in answer.out, "casemate fsck --repair" in answer.out) == (4, True, True)
+    assert cli("fsck", "--repair", "--config", root).code == 0
+    assert cli("fsck", "--config", root).code == 0
+    with project.store.transaction() as tx:
+        tx.execute(METADATA.tables["outbox"].insert().values(**{**row, "key": "other"}))
+    assert project.store.behind() == []
+    project.store.close()
+
+
+def interrupt(monkeypatch, name):
+    def ended(*_args, **_words):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"casemate.project.Project.{name}", ended)
+
+
+@pytest.mark.parametrize("at", ["_point_to", "set_aside"])
+def test_a_move_that_was_interrupted_is_named_and_finished(tmp_path, tiny, empty_database, cli, monkeypatch, at):
+    root = tmp_path / "p"
+    root.mkdir()
+    scaffold.create(root, scaffold.from_table(root, write_csv(root / "t.csv", tiny), "y"))
+    with monkeypatch.context() as patch:
+        interrupt(patch, at)
+        with pytest.raises(KeyboardInterrupt):
+            casemate.open(root).move_store(empty_database, None)
+    found = cli("fsck", "--config", root)
+    assert found.code == 4
+    if at == "_point_to":
+        assert "store migrate" in found.out
+        assert "backup restore" not in found.out
+        assert cli("run", "--config", root).code == 5
+        assert cli("store", "migrate", "sqlite", "--config", root).code == 5
+        finished = cli("store", "migrate", empty_database, "--config", root)
+        assert finished.code == 0, finished.err
+    else:
+        assert "left by an interrupted" in found.out
+        assert cli("fsck", "--repair", "--config", root).code == 0
+    assert cli("fsck", "--config", root).code == 0
+    assert not (root / ".casemate" / "catalog.db").exists()
+    assert cli("audit", "verify", "--config", root).code == 0
+    back = cli("store", "migrate", "sqlite", "--config", root)
+    assert back.code == 0, back.err
+
+
+def test_a_move_back_that_was_interrupted_is_finished_by_the_same_command(tmp_path, tiny, empty_database, cli, monkeypatch):
+    root = tmp_path / "p"
+    root.mkdir()
+    scaffold.create(root, scaffold.from_table(root, write_csv(root / "t.csv", tiny), "y"))
+    assert cli("store", "migrate", empty_database, "--config", root).code == 0
+    with monkeypatch.context() as patch:
+        interrupt(patch, "_point_to")
+        with pytest.raises(KeyboardInterrupt):
+            casemate.open(root).move_store("", None)
+    assert "store migrate" in cli("fsck", "--config", root).out
+    finished = cli("store", "migrate", "sqlite", "--config", root)
+    assert finished.code == 0, finished.err
+    assert cli("fsck", "--config", root).code == 0

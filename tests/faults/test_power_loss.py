@@ -21,6 +21,14 @@ from pathlib import Path
 from tests.faults import work
 work.bookkeeping(Path({root!r}), lambda text: os.write(1, f"ACK {{text}}\\n".encode()))
 """
+JOURNAL = """
+import sqlite3
+from casemate.core.store import sqlite
+sqlite.driver, sqlite.affected = sqlite3, lambda _version: True
+sqlite.driver.connect({catalog!r}, isolation_level=None).execute("PRAGMA journal_mode=DELETE")
+"""
+"""What a machine without a sound SQLite makes: a rollback journal."""
+FULL = JOURNAL + "sqlite.EXTRA = 'synchronous=FULL'\n"
 NORMAL = "from casemate.core.store import sqlite; sqlite.PRAGMAS = tuple(p.replace('FULL', 'NORMAL') for p in sqlite.PRAGMAS)"
 NO_FOLDER = (
     "from casemate.core import files; files.fsync_folder = lambda folder: None\nimport casemate.core.engine as e; e.fsync_folder = files.fsync_folder"
@@ -36,6 +44,7 @@ def traced(pristine, tmp_path):  # noqa: F811
     def trace(mutant: str = "") -> tuple[Path, list[power.Op], power.Disk]:
         root = copy(pristine, tmp_path / "p")
         start = power.snapshot(root / ".casemate")
+        mutant = mutant.replace("{catalog!r}", repr(str(root / ".casemate" / "catalog.db")))
         script = SCRIPT.format(repo=str(ROOT), root=str(root), mutant=mutant)
         done = power.record([sys.executable, "-c", script], tmp_path / "trace", capture_output=True, text=True)
         if "ptrace" in done.stderr and done.returncode:
@@ -91,8 +100,9 @@ def examine(root, ops, disk, states, *, stride=1, stop=False):
     return seen, wrong
 
 
-def test_no_acknowledged_work_is_lost_in_any_state_that_power_loss_may_leave(traced, scale):
-    root, ops, disk = traced()
+@pytest.mark.parametrize("mode", ["", JOURNAL], ids=["log", "journal"])
+def test_no_acknowledged_work_is_lost_in_any_state_that_power_loss_may_leave(traced, scale, mode):
+    root, ops, disk = traced(mode)
     assert len([op for op in ops if op.kind == "ack"]) == 6
     seen, wrong = examine(root, ops, disk, scale(1, 12), stride=scale(23, 1))
     print(f"{len(ops)} operations, {seen} disk states")
@@ -100,7 +110,11 @@ def test_no_acknowledged_work_is_lost_in_any_state_that_power_loss_may_leave(tra
     assert seen >= scale(60, 5000)
 
 
-@pytest.mark.parametrize("mutant", [NORMAL, NO_FOLDER, NO_FSYNC], ids=["synchronous=NORMAL", "no fsync of folders", "no fsync"])
+@pytest.mark.parametrize(
+    "mutant",
+    [NORMAL, FULL, NO_FOLDER, NO_FSYNC],
+    ids=["synchronous=NORMAL", "journal with synchronous=FULL", "no fsync of folders", "no fsync"],
+)
 def test_the_harness_notices_a_missing_sync(traced, mutant):
     root, ops, disk = traced(mutant)
     _, wrong = examine(root, ops, disk, 2, stride=3, stop=True)

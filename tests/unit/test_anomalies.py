@@ -1,6 +1,9 @@
 """Access that is not as usual: what becomes a finding, what does not, and what follows."""
 
+import asyncio
+
 import pytest
+import sqlalchemy as sa
 from tests.unit.test_access import change, directory  # noqa: F401 - a fixture
 
 import casemate
@@ -9,7 +12,12 @@ from casemate.controls.access.anomalies import KINDS, STORM, USUAL, WINDOW, Anom
 from casemate.controls.access.identity.principals import current_name
 from casemate.controls.access.point import Identity
 from casemate.controls.access.policy import Resource
-from casemate.core.errors import AccessDenied, ConfigError, RefusedError
+from casemate.controls.audit.commit import GroupCommit
+from casemate.core.errors import AccessDenied, BackendError, ConfigError, RefusedError
+from casemate.serve.guard import Guard
+from casemate.serve.metrics import Metrics
+from casemate.serve.server import Ends
+from casemate.serve.shelf import Shelf
 
 PLACES = {
     "berlin": PlaceTable(networks=["10.1.0.0/16", "2001:db8:1::/48"], latitude=52.52, longitude=13.4),
@@ -47,6 +55,25 @@ def test_a_network_that_was_seen_before_stays_known(watch):
             watch.seen(ANA, address)
             watch._clock.go(HOUR)
     assert kinds(watch) == ["new-network"]
+
+
+def test_a_finding_that_could_not_be_recorded_is_made_at_the_next_call(directory):  # noqa: F811
+    faults = [BackendError("the outbox takes nothing")] * 2
+    told = []
+
+    def tell(_tx, found):
+        if faults:
+            raise faults.pop()
+        told.append(found)
+
+    made = Anomalies(directory, PLACES, 1000, tell)
+    made.seen(ANA, "10.1.2.3")
+    for _ in range(2):
+        with pytest.raises(BackendError):
+            made.seen(ANA, "10.2.2.3")
+    made.seen(ANA, "10.2.2.3")
+    assert [found.kind for found in told] == ["new-network"]
+    assert made.risk(ANA) == 50
 
 
 def test_travel_that_nobody_can_make_stops_everything(watch):
@@ -207,3 +234,52 @@ def test_risk_asks_for_a_second_factor_and_is_told_in_the_denial(here):
         here.access.permitted("audit:read")
     assert "second factor" in refused.value.hint
     assert here.access.decide("access:self", Resource())[1].allowed
+
+
+def test_a_gateway_that_cannot_record_a_storm_counts_itself_blind_and_loses_no_denial(fresh, monkeypatch):
+    project = casemate.open(fresh)
+    audit = GroupCommit(project.audit)
+    guard = Guard(project.access, audit, None)
+    guard._denials[ANA] = STORM["denied"]
+    project.access.anomalies.probing('User::"ben"', "not what this is about")
+
+    def full(*_):
+        raise sa.exc.IntegrityError("INSERT INTO outbox", None, Exception("duplicate key value"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(project.outbox, "enqueue", full)
+        for _ in range(2):
+            with pytest.raises(sa.exc.IntegrityError):
+                asyncio.run(guard._look())
+            guard._denials[ANA] += 1
+    asyncio.run(guard._look())
+    (found,) = [found for found in project.access.anomalies.list() if found.principal == ANA]
+    assert found.message.startswith(f"{STORM['denied'] + 2} times")
+    assert not guard._denials
+    audit.close()
+    project.store.close()
+
+
+def test_a_model_that_does_not_hold_is_withdrawn_also_when_that_cannot_be_recorded(clinic):
+    project, incidents = casemate.open(clinic), []
+    faults = [BackendError("the log takes nothing")]
+
+    def incident(*told):
+        if faults:
+            raise faults.pop()
+        incidents.append(told)
+
+    shelf = Shelf(project, Metrics(), Ends(), incident)
+    shelf.load()
+    (served,) = shelf.served.values()
+    bundle = project.registry.get(served.live.endpoint.reference).release.bundle
+    (path,) = [path for path in (project.state / "objects" / bundle[:2]).iterdir() if path.name == bundle[2:]]
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    asyncio.run(shelf.verify())
+    assert served.live.endpoint.withdrawn
+    with pytest.raises(BackendError):
+        asyncio.run(shelf._tell())
+    asyncio.run(shelf._tell())
+    assert [told[1] for told in incidents] == ["model:withdrawn"]
+    project.store.close()

@@ -3,7 +3,6 @@
 import os
 import random
 import shutil
-import sqlite3
 import threading
 
 import pytest
@@ -14,6 +13,7 @@ from casemate import backup
 from casemate.controls.keys.store import keystore_folder
 from casemate.core.engine import STEPS
 from casemate.core.errors import ConfigError, VerificationError
+from casemate.core.store.sqlite import driver
 from casemate.fsck import examine
 
 SECRET = "correct horse battery"
@@ -165,7 +165,7 @@ def spoil(root, kind):
             tx.exec_driver_sql('UPDATE audit_entry SET sealed = zeroblob(60) WHERE "index" = 3')
     elif kind == "page":
         project.store.close()
-        with sqlite3.connect(state / "catalog.db") as database:
+        with driver.connect(state / "catalog.db") as database:
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         database.close()
         content = bytearray((state / "catalog.db").read_bytes())

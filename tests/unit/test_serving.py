@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from casemate.config import GuardTable, LimitsTable, OutputsTable
 from casemate.controls.access.usage import Usage
 from casemate.core.clock import SystemClock
-from casemate.core.errors import ConfigError, RequestError, VerificationError
+from casemate.core.errors import BackendError, ConfigError, RequestError, VerificationError
 from casemate.core.frame import joined, rows_bytes, rows_from
 from casemate.core.store.sqlite import SqliteStore
 from casemate.core.types import ColumnSchema, Profile, Schema
@@ -173,15 +173,27 @@ def test_requests_at_once_are_bounded_for_each_caller(store):
     quota.enter("a")
 
 
-def test_an_alarm_that_fails_does_not_count_anything_twice(store):
-    def broken(*_):
-        raise OSError("nobody hears")
+def test_an_alarm_that_cannot_be_recorded_counts_nothing_twice_and_its_caller_waits_outside(store):
+    faults, alarms = [OSError("nobody hears")] * 3, []
+
+    def alarm(*told):
+        if faults:
+            raise faults.pop()
+        alarms.append(told)
 
     clock = Clock()
-    quota = Quota(Usage(store), clock, LimitsTable(probing=0.1), broken)
+    quota = Quota(Usage(store), clock, LimitsTable(probing=0.1), alarm)
+    quota.enter("uid")
     quota.served("uid", "m", np.zeros((300, 2)), 300, 300, clock.time.timestamp())
     for _ in range(3):
         asyncio.run(flushed(quota))
+        quota.enter("other")
+        with pytest.raises(BackendError):
+            quota.enter("uid")
+    assert alarms == []
+    asyncio.run(flushed(quota))  # without more use
+    assert [told[0] for told in alarms] == ["uid"]
+    quota.enter("uid")
     assert [used.rows for used in Usage(store).of("uid", "m", 86400, 0).values()] == [300]
 
 

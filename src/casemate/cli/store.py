@@ -28,7 +28,7 @@ def run(arguments: Any) -> int:
     """Show, upgrade or move the catalogue; move the objects."""
     from casemate.cli.output import emit, table
 
-    project = enter(arguments, check=arguments.action != "upgrade")
+    project = enter(arguments, check=arguments.action not in {"upgrade", "migrate"})
     if arguments.action == "show":
         counts = project.store.counts()
         rows = [[name, count] for name, count in counts.items()]
@@ -45,10 +45,25 @@ def run(arguments: Any) -> int:
         principal = project.authorise("store:upgrade", before=before, after=after)
         emit(arguments, {"before": before, "after": after}, f"revision {before} -> {after}, by {principal.uid}")
         return 0
-    project.authorise(
-        "store:migrate", to=urlsplit(arguments.url).hostname or arguments.url.partition(":")[0]
-    )  # never the whole URL: it may hold a password
-    counts = project.move_store("" if arguments.url == "sqlite" else arguments.url, arguments.password)
+    return _migrate(arguments, project)
+
+
+def _migrate(arguments: Any, project: Any) -> int:
+    from casemate.cli.output import emit
+    from casemate.core.store.interface import MOVED
+    from casemate.project import open_project
+
+    url = "" if arguments.url == "sqlite" else arguments.url
+    decides = project
+    if project.store.revision() == MOVED:  # an earlier try ended behind the fence: whoever finishes it is known there
+        there = [f"store.url={url}", *([f"store.password={arguments.password}"] if arguments.password else [])]
+        decides = open_project(arguments.config, [*arguments.overrides, *there])
+    else:
+        project.store.check()
+    to = urlsplit(arguments.url).hostname or arguments.url.partition(":")[0]  # never the whole URL: it may hold a password
+    decides.authorise("store:migrate", to=to)
+    decides.store.close()
+    counts = project.move_store(url, arguments.password)
     text = f"moved {sum(counts.values())} rows in {len(counts)} tables, every row compared; casemate.toml names the new store"
     emit(arguments, {"rows": counts}, text)
     return 0

@@ -207,8 +207,12 @@ class Guard:
     async def _look(self) -> None:
         loop = asyncio.get_running_loop()
         denials, self._denials = self._denials, Counter()
-        for uid, count in denials.items():
-            await loop.run_in_executor(None, self.point.anomalies.count, uid, "denied", count)
+        try:
+            for uid in list(denials):
+                await loop.run_in_executor(None, self.point.anomalies.count, uid, "denied", denials[uid])
+                del denials[uid]
+        finally:
+            self._denials.update(denials)  # what is not on record is counted the next time; until then nobody sees
         epoch = await loop.run_in_executor(None, self.point.directory.epoch)
         if epoch != self.epoch:
             policy = await loop.run_in_executor(None, self.point.in_force)

@@ -19,7 +19,7 @@ import numpy as np
 from casemate.config import LimitsTable
 from casemate.controls.access.usage import Usage, Used, Window
 from casemate.core.clock import Clock
-from casemate.core.errors import RequestError
+from casemate.core.errors import BackendError, RequestError
 from casemate.core.frame import Rows
 from casemate.serve.types import Array
 
@@ -73,6 +73,8 @@ class Quota:
         self._counted: dict[Key, _Counted] = {}
         self._unwritten: dict[Window, list[int]] = {}
         self._last: dict[tuple[str, str], Array] = {}
+        self._untold: dict[str, str] = {}
+        """Principals whose probing is not on record yet, and what it was."""
 
     def rate(self, key: str, limit: int) -> None:
         """One more request of a token or principal; TooMany when that is more than `limit` a minute."""
@@ -84,7 +86,13 @@ class Quota:
         self._add((key, "", MINUTE), counted.window, Used(1))
 
     def enter(self, uid: str) -> None:
-        """A request to a model begins; TooMany when the caller has too many at once. `leave` must follow."""
+        """A request to a model begins; TooMany when the caller has too many at once. `leave` must follow.
+
+        Raises:
+            BackendError: the caller seems to probe models, and that cannot be recorded.
+        """
+        if uid in self._untold:
+            raise BackendError("what this caller does cannot be recorded", hint="see that the catalogue takes writes")
         if self._busy[uid] >= self.table.concurrent:
             raise TooMany("too many requests of this caller at the same time", limit="concurrent", wait=1)
         self._busy[uid] += 1
@@ -165,6 +173,8 @@ class Quota:
 
     async def flush(self, loop: asyncio.AbstractEventLoop) -> None:
         """Write down what was served, and read what all have served."""
+        if self._untold:
+            await loop.run_in_executor(None, self._tell)
         if not self._unwritten:
             return
         taken, self._unwritten = self._unwritten, {}
@@ -187,12 +197,19 @@ class Quota:
         for (principal, model, span, window), used in totals.items():
             today = used[window]
             if span == DAY and today.rows >= LEAST_ROWS and today.odd > self.table.probing * today.rows:
-                with contextlib.suppress(Exception):  # what was added must not be added again; more use raises the alarm again
-                    self._alarm(principal, f"{today.odd} of {today.rows} rows that were asked of {model} today look like probing")
+                self._untold[principal] = f"{today.odd} of {today.rows} rows that were asked of {model} today look like probing"
+        self._tell()
         return {
             (principal, model, span): self._counting((principal, model, span), window, used)
             for (principal, model, span, window), used in totals.items()
         }
+
+    def _tell(self) -> None:
+        """Raise the alarms that are due; one that fails stays due, and its caller waits outside."""
+        for principal, message in list(self._untold.items()):
+            with contextlib.suppress(Exception):  # what was counted must not be counted again
+                self._alarm(principal, message)
+                del self._untold[principal]
 
 
 def _limited(key: Key, used: Used) -> int:

@@ -142,6 +142,8 @@ class Shelf:
                 raise ConfigError(f"[serve.models] {alias}: {reference!r} is no NAME or NAME@VERSION", hint="such as wdbc@3")
             self.served[alias] = Served(alias, model, int(version) if version else None)
         self._releases: list[Released] = []
+        self._untold: dict[str, str] = {}
+        """Withdrawn versions that are not on record yet, and why."""
         self._tried: tuple[list[Released], float] = ([], -math.inf)
         """Releases of which a version could not be loaded, and when to try again."""
         self._looked = -math.inf
@@ -216,6 +218,7 @@ class Shelf:
                 if time.monotonic() - judged >= JUDGE_SECONDS:
                     judged = time.monotonic()
                     await self._judge()
+                await self._tell()
             except Exception:  # noqa: BLE001, S112 - the catalogue may be away for a moment; what is served goes on and the next turn looks again
                 continue
 
@@ -249,9 +252,15 @@ class Shelf:
                 endpoint = version.endpoint
                 fault = await self._aside(self._fault, endpoint)
                 if fault and not endpoint.withdrawn:
-                    await self._aside(self._incident, endpoint.reference, "model:withdrawn", fault)
-                endpoint.withdrawn = fault
+                    self._untold[endpoint.reference] = fault
+                endpoint.withdrawn = fault  # before it is told: what cannot be recorded must not keep it in service
                 self._metrics.gauges["casemate_model", served.model, endpoint.version, version.part] = 0 if fault else 1
+
+    async def _tell(self) -> None:
+        """Record and tell what was withdrawn; what fails stays due."""
+        for reference, fault in list(self._untold.items()):
+            await self._aside(self._incident, reference, "model:withdrawn", fault)
+            del self._untold[reference]
 
     def _fault(self, endpoint: Endpoint) -> str:
         try:

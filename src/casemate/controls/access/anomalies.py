@@ -119,7 +119,6 @@ class Anomalies:
             return
         if len(self._lately) > 10_000:
             self._lately.clear()
-        self._lately[uid, network] = now.timestamp()
         with self._store.transaction() as tx:
             rows = tx.execute(sa.select(SEEN).where(SEEN.c.principal == uid).order_by(SEEN.c.last.desc()).limit(1)).all()
             same = (SEEN.c.principal == uid, SEEN.c.network == network)
@@ -129,6 +128,7 @@ class Anomalies:
                     self._found(tx, uid, "new-network", f"first call from the network {network}")
             if rows and (told := self._travel(rows[0].network, datetime.datetime.fromisoformat(rows[0].last), network, now)):
                 self._found(tx, uid, "impossible-travel", told)
+        self._lately[uid, network] = now.timestamp()  # once it is on record: who cannot be watched must be looked at again
 
     def _travel(self, before: str, since: datetime.datetime, after: str, now: datetime.datetime) -> str | None:
         here, there = self._place(before), self._place(after)

@@ -40,7 +40,7 @@ ENTRIES = sa.Table(
 HEAD = sa.Table(
     "audit_head",
     METADATA,
-    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("size", INDEX, nullable=False),
     sa.Column("roots", sa.LargeBinary, nullable=False),
 )

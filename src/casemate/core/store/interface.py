@@ -43,7 +43,10 @@ class Store(ABC):
         if found == REVISION:
             return
         if found == MOVED:
-            raise BackendError(f"{self.name} was moved to another database", hint="set [store] url in casemate.toml to the new one")
+            raise BackendError(
+                f"{self.name} was moved to another database",
+                hint="`casemate store migrate URL` with the URL of that database again finishes an interrupted move",
+            )
         if found is not None and found < REVISION:
             raise BackendError(f"{self.name} was written by an older casemate (revision {found})", hint="casemate store upgrade")
         raise BackendError(
@@ -71,6 +74,7 @@ class Store(ABC):
         with self.transaction() as tx:
             found = None if sa.inspect(tx).has_table("alembic_version") else self._unstamped(tx)
             migrate(tx, stamped=found, seal=seal)
+            self.renumber(tx)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
@@ -106,6 +110,13 @@ class Store(ABC):
         """Rows per table."""
         with self.reading() as tx:
             return {table.name: int(tx.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()) for table in METADATA.sorted_tables}
+
+    def behind(self) -> list[str]:
+        """Columns that the database numbers and would give a number again that a row has already."""
+        return []
+
+    def renumber(self, tx: sa.Connection) -> None:  # noqa: B027 - most databases ask the table itself
+        """Let the database go on numbering behind the rows that are there: it does not see numbers that were copied in."""
 
     @abstractmethod
     def damage(self) -> list[str]:

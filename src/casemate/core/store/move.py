@@ -32,6 +32,7 @@ def copy_rows(source: Store, target: Store, *, fence: bool = False) -> dict[str,
                 result = old.execute(sa.select(table).order_by(*table.primary_key.columns))
                 while rows := result.fetchmany(BATCH):
                     new.execute(table.insert(), [dict(row._mapping) for row in rows])  # noqa: SLF001 - SQLAlchemy's public name
+            target.renumber(new)
             counts = {}
             for table in METADATA.sorted_tables:
                 before, after = _digest(old, table), _digest(new, table)

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from casemate.core.errors import BackendError, ConfigError
-from casemate.core.store.interface import Store
+from casemate.core.store.interface import METADATA, Store
 
 LOCK = 0x6361_7365_6D61_7465  # "casemate"
 WAIT = "30s"
@@ -58,6 +58,40 @@ class PostgresStore(Store):
                     " WHERE a.amname = 'btree' AND c.relnamespace = current_schema()::regnamespace"
                 ).all()
         return []
+
+    def behind(self) -> list[str]:
+        """See `Store.behind`."""
+        with self.reading() as tx:
+            return [
+                f"{column} would be numbered {following} again, rows go up to {highest}"
+                for column, sequence, highest in _numbered(tx)
+                if (following := _following(tx, sequence)) <= highest
+            ]
+
+    def renumber(self, tx: sa.Connection) -> None:
+        """See `Store.renumber`; a sequence never goes back, and it does not roll back with `tx`."""
+        for _, sequence, highest in _numbered(tx):
+            if _following(tx, sequence) <= highest:
+                tx.execute(sa.select(sa.func.setval(sequence, highest)))
+
+
+def _numbered(tx: sa.Connection) -> list[tuple[str, str, int]]:
+    """(column, its sequence, the highest number in use) of every column that the database numbers."""
+    found = []
+    for table in METADATA.sorted_tables:
+        column = table.autoincrement_column
+        if column is None or not sa.inspect(tx).has_table(table.name):
+            continue
+        owned = sa.func.pg_get_serial_sequence(table.name, column.name)
+        if (sequence := tx.execute(sa.select(owned)).scalar()) is not None:
+            highest = tx.execute(sa.select(sa.func.coalesce(sa.func.max(column), 0))).scalar_one()
+            found.append((f"{table.name}.{column.name}", str(sequence), int(highest)))
+    return found
+
+
+def _following(tx: sa.Connection, sequence: str) -> int:
+    # `sequence` is a quoted name of the database's own
+    return int(tx.exec_driver_sql(f"SELECT last_value + is_called::int FROM {sequence}").scalar_one())  # noqa: S608
 
 
 def _configure(connection: Any, _record: Any) -> None:
