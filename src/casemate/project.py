@@ -214,6 +214,7 @@ class Project:
         if not config.store.url and not self.catalog.is_file():
             raise ConfigError(f"{root} has a {FILE_NAME} but no {STATE}/{CATALOG}", hint="`casemate init` creates it")
         self.store = open_store(config.store.url, self.catalog, config.store.password, self.read_secret)
+        self.store.row_digests.attach(lambda: self.audit)
         if check:
             self.store.check()
 
@@ -536,6 +537,8 @@ class Project:
         """Bring key store and catalogue of an older casemate to this one."""
         self.keys = KeyStore.upgrade(keystore_folder(self.config.project.id), self.config.project.id, self.config.keys)
         self.store.upgrade(Bodies(self.keys.provider).seal)
+        with self.store.transaction() as tx:
+            self.store.row_digests.adopt(tx)
 
     @property
     def public_folders(self) -> tuple[Path, Path]:
