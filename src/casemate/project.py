@@ -33,6 +33,7 @@ from casemate.controls.keys import signers
 from casemate.controls.keys.certificates import Certificates
 from casemate.controls.keys.identifiers import Identifiers
 from casemate.controls.keys.objects import ObjectStore
+from casemate.controls.keys.recipients import Recipients
 from casemate.controls.keys.secrets import secret_servers
 from casemate.controls.keys.store import KeyStore, keystore_folder
 from casemate.controls.keys.subjects import SubjectKeys
@@ -445,6 +446,11 @@ class Project:
     def ledger(self) -> Ledger:
         """What data sets have spent of their privacy budgets."""
         return Ledger(self.store, self.clock)
+
+    @property
+    def recipients(self) -> Recipients:
+        """Who can open backups."""
+        return Recipients(self.store, self.clock)
 
     @property
     def reviews(self) -> Reviews:
