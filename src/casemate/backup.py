@@ -1,60 +1,53 @@
-"""Encrypted backups of a whole project, keys included, consistent while runs and the gateway go on.
+"""Encrypted backups of a whole project, consistent while runs and the gateway go on, and who can open them.
 
-Format (version 1): the line `casemate-backup/v1`, a JSON line with the Argon2id parameters (RFC 9106), then a
-Cobblestone-256 stream (chunked AEAD: no bit can change and no end can be missing) of a tar file. Its last member,
-`MANIFEST.json`, lists the SHA-256 of every other one. The catalogue is copied first, in one snapshot; what it refers to
-is content-addressed or written once, so that copying those files afterwards is consistent. The subjects' keys are not in
-it: they go into a second file beside it, of which only the newest copy need ever be kept.
+A backup is sealed to the recipients that an owner or custodian has set (`controls.keys.recipients`), not to whoever makes it, in up
+to three files: `FILE` is a tar of the project, whose last member, `MANIFEST.json`, lists the SHA-256 of every other one;
+`FILE.subjects` holds the subjects' keys, of which only the newest copy need ever be kept; `FILE.keys`, on demand, is a tar of the key
+store, sealed to those recipients alone that may open keys. The catalogue is copied first, in one snapshot; what it refers to is
+content-addressed or written once, so that copying those files afterwards is consistent.
 """
 
 import contextlib
 import hashlib
 import io
-import os
-import shutil
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from cryptography.cobblestone import Cobblestone256Decryptor, Cobblestone256Encryptor
-from cryptography.exceptions import InvalidTag
 
 from casemate.config import FILE_NAME
 from casemate.config import load as load_config
+from casemate.controls.access.identity.principals import current_name
 from casemate.controls.audit.log import HEAD
 from casemate.controls.audit.verify import WITNESSED
-from casemate.controls.keys import slots
+from casemate.controls.keys import keyfile, recipients, sealedfile
+from casemate.controls.keys.recipients import Recipient
+from casemate.controls.keys.sealedfile import CHUNK, Kind, Opener
 from casemate.controls.keys.store import keystore_folder
 from casemate.controls.keys.subjects import ROOT, SUBJECTS, SubjectKeys
 from casemate.core.blobs import S3Blobs
-from casemate.core.errors import BackendError, ConfigError, VerificationError
-from casemate.core.files import DRAFT, fsync_folder, fsync_tree, make_folder, remove_tree, shared_lock
+from casemate.core.errors import AccessDenied, BackendError, ConfigError, VerificationError
+from casemate.core.files import DRAFT, fsync_folder, fsync_tree, make_folder, remove_tree, shared_lock, write_nameless
 from casemate.core.store import open_store
+from casemate.core.store.interface import REVISION
 from casemate.core.store.move import copy_rows
 from casemate.core.store.sqlite import SqliteStore, vacuum
 from casemate.core.types import Record
 from casemate.project import CATALOG, STATE, Project, open_project
 
-MAGIC = b"casemate-backup/v1\n"
-MAGIC_SUBJECTS = b"casemate-subjects/v1\n"
 MANIFEST = "MANIFEST.json"
+OLD = "passphrase"
+"""In place of a recipient, for backups of version 1."""
 HEADS = ("checkpoint", WITNESSED)
 SKIPPED = {"audit", "tmp", "studies", CATALOG, f"{CATALOG}-wal", f"{CATALOG}-shm", "lock", ".lock"}
-CHUNK = 1 << 20
-MAX_HEADER = 4096
-
-
-class _Header(msgspec.Struct, forbid_unknown_fields=True):
-    kdf: str
-    salt: bytes
-    iterations: int
-    lanes: int
-    memory_kib: int
+MAX_KEYS = 16 << 20
+"""Bytes of a key store, which is opened in memory."""
 
 
 class _Person(msgspec.Struct, forbid_unknown_fields=True, array_like=True):
@@ -79,54 +72,110 @@ class Contents(Record, frozen=True, kw_only=True):
     """Bytes before encryption."""
 
 
-def _key(passphrase: str, header: _Header) -> bytes:
-    if header.kdf != "argon2id":
-        raise VerificationError("the backup's key derivation is unknown", hint="it was changed, or a newer casemate wrote it")
-    return slots.Kdf(salt=header.salt, iterations=header.iterations, lanes=header.lanes, memory_kib=header.memory_kib).derive(passphrase)
+def add_recipient(project: Project, name: str, *, public: str | None = None, passphrase: str | None = None, keys: bool = False) -> Recipient:
+    """Let every backup from now on be opened by one more.
 
-
-def create(project: Project, target: Path, passphrase: str) -> Contents:
-    """Write a backup of `project` to the new file `target`.
+    Args:
+        project: whose backups.
+        name: of the recipient, for people.
+        public: their public key, as `casemate backup keygen` wrote it.
+        passphrase: instead of a public key: makes a pair and locks the private key under it.
+        keys: they may open backups of the key store too, and so everything.
 
     Raises:
-        ConfigError: the passphrase is shorter than 12 characters, or the file exists.
+        AccessDenied: policy. ConfigError: the name is taken, or there is no key.
     """
-    slots.check(passphrase)
-    for path in (target, subjects_of(target)):
+    principal = project.authorise("backup:recipients", recipient=name, keys=keys)
+    if (public is None) == (passphrase is None):
+        raise ConfigError("a recipient has a public key, or a passphrase", hint="--public FILE, or --passphrase prompt")
+    raw, locked = (recipients.read_public(public), None) if public is not None else recipients.generate_locked(passphrase or "")
+    with project.store.transaction() as tx:
+        project.recipients.add(tx, name, raw, principal.uid, keys=keys, locked=locked)
+        detail = {"recipient": name, "keys": keys, "fingerprint": recipients.fingerprint(raw), "passphrase": locked is not None}
+        project.audit.append(tx, principal.uid, "backup:recipient-added", _about(project), "done", detail)
+    project.audit.publish()
+    return next(one for one in project.recipients.all() if one.name == name)
+
+
+def remove_recipient(project: Project, name: str) -> None:
+    """Seal no backup to them any more; those that there are stay open to them. AccessDenied, or ConfigError when there is none."""
+    principal = project.authorise("backup:recipients", recipient=name)
+    with project.store.transaction() as tx:
+        project.recipients.remove(tx, name)
+        project.audit.append(tx, principal.uid, "backup:recipient-removed", _about(project), "done", {"recipient": name})
+    project.audit.publish()
+
+
+def _about(project: Project) -> str:
+    return f'Project::"{project.config.project.id}"'
+
+
+def create(project: Project, target: Path, *, with_keys: bool = False) -> Contents:
+    """Write a backup of `project` to the new file `target` and what belongs beside it.
+
+    Args:
+        project: what is saved.
+        target: its file.
+        with_keys: save the key store too, in `FILE.keys`, for the recipients that may open keys.
+
+    Raises:
+        AccessDenied: policy does not permit it; keys are the custodian's and the owner's.
+        ConfigError: nobody could open it, or a file exists.
+    """
+    principal = project.authorise("backup:create", file=target.name, keys=with_keys)
+    if with_keys:
+        project.authorise("backup:keys", file=target.name)
+    everybody = project.recipients.all()
+    holders = [one for one in everybody if one.keys]
+    if not everybody or (with_keys and not holders):
+        raise ConfigError(
+            "nobody could open the keys of this backup" if everybody else "nobody could open this backup: the project has no recipients",
+            hint=f"an owner or custodian: casemate backup recipients add NAME --passphrase prompt{' --keys' if with_keys else ''}",
+        )
+    paths = {"data": target, "subjects": subjects_of(target), "keys": keys_of(target)}
+    for path in paths.values():
         if path.exists():
             raise ConfigError(f"{path} exists already", hint="name a new file")
-    people: list[_Person] = []
-    with shared_lock(project.state / "lock", lambda: None), _sealing(target, passphrase, MAGIC) as sink:
-        contents = _write(project, sink, people)
-    if people:
-        with _sealing(subjects_of(target), passphrase, MAGIC_SUBJECTS) as sink:
-            sink.write(msgspec.json.encode(people))
+    made: list[Path] = []
+    try:
+        contents = _create(project, paths, everybody, holders if with_keys else [], made)
+    except BaseException:
+        for path in made:
+            path.unlink()
+        raise
+    detail = {"entries": contents.entries, "files": len(contents.files), "to": [one.name for one in everybody], "keys": with_keys}
+    project.audit.record(principal.uid, "backup:created", _about(project), "done", **detail)
     return contents
+
+
+def _create(project: Project, paths: dict[str, Path], everybody: list[Recipient], holders: list[Recipient], made: list[Path]) -> Contents:
+    people: list[_Person] = []
+    identifier = project.config.project.id
+    with shared_lock(project.state / "lock", lambda: None), sealedfile.sealing(paths["data"], "data", identifier, everybody) as sink:
+        contents = _write(project, sink, people)
+        if people:
+            with sealedfile.sealing(paths["subjects"], "subjects", identifier, everybody) as beside:
+                beside.write(msgspec.json.encode(people))
+            made.append(paths["subjects"])
+        if holders:
+            with (
+                sealedfile.sealing(paths["keys"], "keys", identifier, holders) as beside,
+                tarfile.open(fileobj=beside, mode="w|", format=tarfile.PAX_FORMAT) as tar,  # type: ignore[call-overload]
+            ):
+                for name, path in _below(project.keys.folder, "keys"):
+                    _add(tar, name, path.read_bytes())
+            made.append(paths["keys"])
+    return contents
+
+
+def keys_of(target: Path) -> Path:
+    """The file beside a backup that holds the key store."""
+    return target.with_name(target.name + ".keys")
 
 
 def subjects_of(target: Path) -> Path:
     """The file beside a backup that holds the subjects' keys."""
     return target.with_name(target.name + ".subjects")
-
-
-@contextlib.contextmanager
-def _sealing(target: Path, passphrase: str, magic: bytes) -> Iterator["_Sealing"]:
-    header = _Header("argon2id", os.urandom(16), 3, 4, 1 << 16)
-    line = msgspec.json.encode(header)
-    make_folder(target.absolute().parent, 0o755)
-    descriptor, draft = tempfile.mkstemp(dir=target.absolute().parent, prefix=DRAFT)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(magic + line + b"\n")
-            sealed = _Sealing(file, Cobblestone256Encryptor(_key(passphrase, header), line))
-            yield sealed
-            sealed.finish()
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(draft, target)  # never over an existing file
-    finally:
-        os.unlink(draft)
-    fsync_folder(target.absolute().parent)
 
 
 def _write(project: Project, sink: Any, people: list["_Person"]) -> Contents:
@@ -188,25 +237,22 @@ def _snapshot(project: Project, target: Path) -> None:
 
 
 def _files(project: Project) -> Iterator[tuple[str, Path]]:
-    """The project's own files, its state and its keys; not the source table, which is sealed in the state already."""
+    """The project's own files and its state; not the source table, which is sealed in the state already, and no keys."""
     named = [FILE_NAME, project.config.data.schema, project.config.train.entry.partition(":")[0], *project.config.train.files]
     for name in dict.fromkeys(named):
         if (project.root / name).is_file():
             yield f"project/{name}", project.root / name
-    for root, prefix in (
-        (project.root / project.config.access.policies, f"project/{project.config.access.policies}"),
-        (project.state, f"project/{STATE}"),
-        (project.keys.folder, "keys"),
-    ):
-        for path in sorted(root.rglob("*")):
-            parts = path.relative_to(root).parts
-            if (
-                path.is_file()
-                and not path.is_symlink()
-                and not (root == project.state and (parts[0] in SKIPPED or parts[0].startswith("moved-")))
-                and not path.name.startswith((DRAFT, ".tls-"))
-            ):
-                yield f"{prefix}/{'/'.join(parts)}", path
+    yield from _below(project.root / project.config.access.policies, f"project/{project.config.access.policies}")
+    for name, path in _below(project.state, f"project/{STATE}"):
+        part = path.relative_to(project.state).parts[0]
+        if part not in SKIPPED and not part.startswith("moved-"):
+            yield name, path
+
+
+def _below(root: Path, prefix: str) -> Iterator[tuple[str, Path]]:
+    for path in sorted(root.rglob("*")):
+        if path.is_file() and not path.is_symlink() and not path.name.startswith((DRAFT, ".tls-", ".lock")):
+            yield f"{prefix}/{path.relative_to(root).as_posix()}", path
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
@@ -215,52 +261,24 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     tar.addfile(member, io.BytesIO(content))
 
 
-class _Sealing:
-    """The writing end of the encrypted stream."""
-
-    def __init__(self, file: IO[bytes], stream: Any) -> None:
-        self.file, self.stream = file, stream
-
-    def write(self, content: bytes) -> int:
-        self.file.write(self.stream.update(content))
-        return len(content)
-
-    def finish(self) -> None:
-        self.file.write(self.stream.finalize())
-
-
-class _Opening:
-    """The reading end: nothing leaves it that was not authenticated."""
-
-    def __init__(self, file: IO[bytes], stream: Any) -> None:
-        self.file, self.stream, self.ready, self.done = file, stream, bytearray(), False
-
-    def read(self, count: int) -> bytes:
-        while len(self.ready) < count and not self.done:
-            chunk = self.file.read(CHUNK)
-            try:
-                self.ready += self.stream.update(chunk) if chunk else self.stream.finalize()
-            except (InvalidTag, ValueError) as error:
-                raise VerificationError("the backup was changed or cut, or the passphrase is wrong", hint="try another copy of it") from error
-            self.done = not chunk
-        out = bytes(self.ready[:count])
-        del self.ready[:count]
-        return out
-
-
-def restore_subjects(project: Project, path: Path, passphrase: str) -> int:
+def restore_subjects(project: Project, path: Path, opener: Opener) -> int:
     """Bring the subjects' keys back from `FILE.subjects`; who was shredded here or there stays shredded. Returns how many rows changed.
 
     Raises:
+        AccessDenied: policy, or the file is sealed to others.
         VerificationError: the file was changed or cut, the passphrase is wrong, or it is another project's.
     """
-    with path.open("rb") as file:
-        stream = _opening(path, file, passphrase, MAGIC_SUBJECTS)
-        content = bytearray()
-        while chunk := stream.read(CHUNK):
-            content += chunk
+    principal = project.authorise("backup:restore", file=path.name)
+    count = _restore_subjects(project, path, opener)
+    project.audit.record(principal.uid, "backup:subjects", _about(project), "done", keys=count)
+    return count
+
+
+def _restore_subjects(project: Project, path: Path, opener: Opener) -> int:
+    with sealedfile.opening(path, "subjects", opener) as stream:
+        content = stream.rest()
     try:
-        people = msgspec.json.decode(bytes(content), type=list[_Person])
+        people = msgspec.json.decode(content, type=list[_Person])
         (root,) = [person.wrapped for person in people if person.subject == ROOT and person.wrapped is not None]
     except (msgspec.MsgspecError, ValueError) as error:
         raise VerificationError(f"{path} holds no subjects' keys", hint="try another copy of it") from error
@@ -283,20 +301,9 @@ def restore_subjects(project: Project, path: Path, passphrase: str) -> int:
     return count
 
 
-def _opening(path: Path, file: IO[bytes], passphrase: str, magic: bytes) -> "_Opening":
-    if file.readline(len(magic)) != magic:
-        raise VerificationError(f"{path} is no casemate backup", hint="check the path")
-    line = file.readline(MAX_HEADER)
-    try:
-        header = msgspec.json.decode(line, type=_Header)
-        return _Opening(file, Cobblestone256Decryptor(_key(passphrase, header), line.removesuffix(b"\n")))
-    except (msgspec.MsgspecError, ValueError) as error:
-        raise VerificationError(f"{path} was changed", hint="try another copy of it") from error
-
-
-def _members(path: Path, passphrase: str) -> Iterator[tuple[str, bytes]]:
-    with path.open("rb") as file:
-        stream = _opening(path, file, passphrase, MAGIC)
+def _members(path: Path, kind: Kind, opener: Opener, opened: Callable[[str | None], None]) -> Iterator[tuple[str, bytes]]:
+    with sealedfile.opening(path, kind, opener) as stream:
+        opened(stream.recipient)
         try:
             with tarfile.open(fileobj=stream, mode="r|") as tar:  # type: ignore[call-overload]
                 for member in tar:
@@ -305,7 +312,7 @@ def _members(path: Path, passphrase: str) -> Iterator[tuple[str, bytes]]:
                         raise VerificationError(f"the backup holds {member.name!r}, which is no plain file", hint="do not use it")
                     yield member.name, extracted.read()
         except tarfile.TarError as error:
-            raise VerificationError(f"{path} was changed or cut, or the passphrase is wrong", hint="try another copy of it") from error
+            raise VerificationError(f"{path} {sealedfile.CHANGED}", hint="try another copy of it") from error
         while stream.read(CHUNK):
             continue  # to the authenticated end
 
@@ -315,15 +322,26 @@ def _inside(name: str) -> bool:
     return not path.is_absolute() and ".." not in path.parts and (name == MANIFEST or path.parts[0] in {"project", "keys"})
 
 
-def read(path: Path, passphrase: str, take: Callable[[str, bytes], None] = lambda _name, _content: None) -> Contents:
+def read(
+    path: Path,
+    opener: Opener,
+    take: Callable[[str, bytes], None] = lambda _name, _content: None,
+    opened: Callable[[str | None], None] = lambda _recipient: None,
+) -> Contents:
     """Read a backup to its end, give every file to `take`, and check all of them against the manifest.
 
+    Args:
+        path: the backup.
+        opener: what it is opened with.
+        take: gets (name, content) of every file.
+        opened: hears which recipient's key opened it; None for a backup of version 1.
+
     Raises:
-        VerificationError: it was changed or cut, or the passphrase is wrong.
+        AccessDenied: it is sealed to others. VerificationError: it was changed or cut, or the passphrase is wrong.
     """
     digests: dict[str, str] = {}
     manifest: bytes | None = None
-    for name, content in _members(path, passphrase):
+    for name, content in _members(path, "data", opener, opened):
         if manifest is not None or name in digests:
             raise VerificationError("the backup holds more than its manifest says", hint="do not use it")
         if name == MANIFEST:
@@ -339,15 +357,34 @@ def read(path: Path, passphrase: str, take: Callable[[str, bytes], None] = lambd
     return contents
 
 
-def restore(path: Path, folder: Path, passphrase: str) -> tuple[Project, Contents]:
-    """Bring the project back into the new folder `folder`, its keys into the key store, and check everything.
+@dataclass
+class _Found:
+    """What a backup turned out to hold, beside what was unpacked."""
+
+    recipient: str | None = None
+    keys: dict[str, bytes] = field(default_factory=dict)
+    """Of the key store, by name; never on a disk before everything was checked."""
+    holder: str | None = None
+    """Whose key opened the key store's backup."""
+
+
+def restore(path: Path, folder: Path, opener: Opener, *, owner: bool = False, code: str | None = None) -> tuple[Project, Contents]:
+    """Bring the project back into the new folder `folder`, its keys into the key store, check everything, and record who did.
 
     A catalogue that lived in PostgreSQL comes back as SQLite, objects that lived in a bucket as files; `casemate store migrate` and
-    `store objects` move them on. The subjects' keys come
-    from the file beside the backup, if it is there.
+    `store objects` move them on. The subjects' keys and the key store come from the files beside the backup, if they are there.
+    Nobody gets a right by it: owners are those of the log. Who is not known to the project must hold a key that opens its key store.
+
+    Args:
+        path: the backup.
+        folder: new.
+        opener: what it is opened with.
+        owner: make the user of this machine, who is not known to the project, an owner; for whoever may open its keys.
+        code: of a second factor, where policy asks for a fresh one and nobody can be logged in yet.
 
     Raises:
-        ConfigError: the folder is not empty, or other keys of this project lie in the key store.
+        AccessDenied: it is sealed to others, or policy does not let whoever acts restore it; nothing is left behind.
+        ConfigError: the folder is not empty, or the keys are not there, or other keys of this project lie in the key store.
         VerificationError: the backup or what it holds does not verify; nothing is left behind.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -356,22 +393,13 @@ def restore(path: Path, folder: Path, passphrase: str) -> tuple[Project, Content
     draft = Path(tempfile.mkdtemp(dir=parent, prefix=DRAFT))
     fresh_keys: Path | None = None
     try:
-        contents = read(path, passphrase, partial(_unpack, draft))
-        _use_sqlite(draft / "project")
-        (draft / "project").chmod(0o755)
-        if load_config(draft / "project" / FILE_NAME).project.id != contents.project:
-            raise VerificationError(f"{path}: its manifest names another project than its {FILE_NAME}", hint="do not use it")
-        fsync_tree(draft)
+        found = _Found()
+        contents = _unpacked(path, draft, opener, found)
         keys = keystore_folder(contents.project)
-        if not keys.exists():
+        if _keys_needed(keys, found.keys):
             fresh_keys = keys
-            make_folder(keys.parent)
-            shutil.copytree(draft / "keys", keys)  # it may lie on another file system
-            fsync_tree(keys)
-        elif (keys / "keystore.json").read_bytes() != (draft / "keys" / "keystore.json").read_bytes():
-            raise ConfigError(
-                f"{keys} holds other keys than the backup", hint="the keys were changed since; move that folder away if the backup's count"
-            )
+            _write_keys(keys, found.keys)
+        _checked(path, draft / "project", opener, found, contents, owner, code)
         if folder.exists():
             folder.rmdir()
         (draft / "project").rename(folder)
@@ -382,12 +410,99 @@ def restore(path: Path, folder: Path, passphrase: str) -> tuple[Project, Content
         raise
     finally:
         remove_tree(draft)
-    project = open_project(folder)
-    if subjects_of(path).is_file():
-        restore_subjects(project, subjects_of(path), passphrase)
-    project.audit.publish(anew=True)
-    project.audit.check()
-    return project, contents
+    return open_project(folder), contents
+
+
+def _unpacked(path: Path, draft: Path, opener: Opener, found: _Found) -> Contents:
+    """Everything of a backup: the project in `draft`, the keys in memory."""
+
+    def take(name: str, content: bytes) -> None:
+        if not name.startswith("keys/"):
+            _unpack(draft, name, content)
+        elif sum(map(len, found.keys.values())) + len(content) > MAX_KEYS:
+            raise VerificationError(f"{path}: the key store in it is larger than {MAX_KEYS >> 20} MiB", hint="do not use it")
+        else:
+            found.keys[name.removeprefix("keys/")] = content
+
+    contents = read(path, opener, take, partial(setattr, found, "recipient"))
+    if found.keys:
+        found.holder = OLD  # version 1: whoever had its passphrase had the keys
+    elif keys_of(path).is_file():
+        here = (keystore_folder(contents.project) / keyfile.FILE).exists()
+        with contextlib.suppress(*[AccessDenied] if here else []):  # then nobody needs to open them
+            for name, content in _members(keys_of(path), "keys", opener, partial(setattr, found, "holder")):
+                take(name, content)
+    _use_sqlite(draft / "project")
+    (draft / "project").chmod(0o755)
+    if load_config(draft / "project" / FILE_NAME).project.id != contents.project:
+        raise VerificationError(f"{path}: its manifest names another project than its {FILE_NAME}", hint="do not use it")
+    fsync_tree(draft)
+    return contents
+
+
+def _keys_needed(folder: Path, keys: dict[str, bytes]) -> bool:
+    """Whether the key store must be written; ConfigError when there is none to write, or another one lies there."""
+    there = folder / keyfile.FILE
+    if not there.exists():
+        if not keys:
+            raise ConfigError(
+                f"the keys of this project are not in {folder}", hint="put FILE.keys beside the backup, or first: casemate keys restore"
+            )
+        return True
+    if keys and there.read_bytes() != keys.get(keyfile.FILE):
+        raise ConfigError(
+            f"{folder} holds other keys than the backup", hint="the keys were changed since; move that folder away if the backup's count"
+        )
+    return False
+
+
+def _write_keys(folder: Path, keys: dict[str, bytes]) -> None:
+    """The key store's files, its document last: with it, it is whole."""
+    make_folder(folder)
+    for name in sorted(keys, key=lambda name: name == keyfile.FILE):
+        make_folder((folder / name).parent)
+        (folder / name).unlink(missing_ok=True)  # what a killed restore left
+        write_nameless(folder / name, keys[name], 0o644 if name.startswith("public/") else 0o600)
+
+
+def _checked(path: Path, root: Path, opener: Opener, found: _Found, contents: Contents, owner: bool, code: str | None) -> None:
+    """Check the unpacked project, let policy decide in it, and record that it was restored."""
+    project = open_project(root, check=False)
+    try:
+        if (project.store.revision() or "") < REVISION:
+            project.upgrade_store()
+        project.store.check()
+        project.audit.publish(anew=True)
+        project.audit.check()
+        holder = found.holder == OLD or any(one.keys and one.name in (found.holder, found.recipient) for one in project.recipients.all())
+        who, known = _restorer(project, holder, code)
+        detail = {"created": contents.created, "recipient": found.recipient, "keys": found.holder, "user": current_name()}
+        with project.store.transaction() as tx:
+            project.audit.append(tx, who, "backup:restored", _about(project), "done", detail)
+            if owner and not known:
+                made = project.access.directory.add(tx, current_name(), ["owner"])
+                project.audit.append(tx, who, "user:add", made.uid, "done", {"roles": ["owner"], "restored": contents.created})
+        if subjects_of(path).is_file():
+            _restore_subjects(project, subjects_of(path), opener)
+        project.audit.publish()
+    finally:
+        project.store.close()
+
+
+def _restorer(project: Project, holder: bool, code: str | None) -> tuple[str, bool]:
+    """(who restores, for the log; whether the project knows them); AccessDenied when they may not."""
+    try:
+        identity = project.access.identify()
+    except AccessDenied as error:
+        if not holder:
+            raise AccessDenied(
+                f"{error.message}, and this backup was opened by somebody who may not open its keys",
+                hint="restore it as somebody whom the project knows, or with a recipient's key for keys",
+            ) from error
+        return f"a recipient of backups, as {current_name()!r} of another machine", False
+    if code is not None:
+        project.access.factors.verify(identity.principal.name, code)
+    return project.access.permitted("backup:restore", fresh=code is not None)[0].principal.uid, True
 
 
 def _unpack(draft: Path, name: str, content: bytes) -> None:
@@ -407,7 +522,6 @@ def _use_sqlite(root: Path) -> None:
         (root / FILE_NAME).write_text(tomlkit.dumps(document), encoding="utf-8")
     store = open_store("", root / STATE / CATALOG)
     try:
-        store.check()
         if store.damage():
             raise BackendError("the catalogue in the backup is damaged", hint="try an older backup")
     finally:

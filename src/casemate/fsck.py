@@ -20,6 +20,7 @@ from casemate.core.lease import RUNS
 from casemate.core.outbox import OUTBOX, Message
 from casemate.core.store import decode
 from casemate.core.store.interface import MOVED
+from casemate.core.store.rowdigests import CHECKED
 from casemate.core.types import Assessment, Record, Release, SealedDataset, TrainedModel
 from casemate.pipeline import EVIDENCE, verify_evidence
 from casemate.project import Project
@@ -85,6 +86,7 @@ class _Examination:
         for name, check in (
             ("database", self._database),
             ("log", self._log),
+            ("rows that give rights", self._rows),
             ("steps", self._steps),
             ("evidence", self._evidence),
             ("objects", self._objects),
@@ -159,6 +161,16 @@ class _Examination:
         self._guarded("audit log seen from outside", self.project.outside.check, "see `casemate audit verify`; never sign anew over it")
         return size
 
+    def _rows(self) -> int:
+        with self.project.store.reading() as tx:
+            differences = self.project.store.row_digests.differences(tx)
+            count = self.project.store.row_digests.count(tx)
+        for table, what in differences:
+            self._found(
+                f"table {table}", f"the audit log does not explain it: {what}", "ask who could write to the database; undo it there, or " + BACKUP
+            )
+        return count
+
     def _steps(self) -> int:
         with self.project.store.reading() as tx:
             rows = tx.execute(sa.select(STEPS)).all()
@@ -224,7 +236,7 @@ class _Examination:
 
     def _models(self) -> int:
         with self.project.store.reading() as tx:
-            rows = tx.execute(sa.select(MODELS)).all()
+            rows = tx.execute(sa.select(MODELS), execution_options=CHECKED).all()
         for row in rows:
             reference = f"{row.name}@{row.version}"
             release = self.records.get((row.run, "release"))

@@ -32,6 +32,7 @@ from casemate.controls.keys import signers
 from casemate.controls.keys.certificates import Certificates
 from casemate.controls.keys.identifiers import Identifiers
 from casemate.controls.keys.objects import ObjectStore
+from casemate.controls.keys.recipients import Recipients
 from casemate.controls.keys.secrets import secret_servers
 from casemate.controls.keys.store import KeyStore, keystore_folder
 from casemate.controls.keys.subjects import SubjectKeys
@@ -213,6 +214,7 @@ class Project:
         if not config.store.url and not self.catalog.is_file():
             raise ConfigError(f"{root} has a {FILE_NAME} but no {STATE}/{CATALOG}", hint="`casemate init` creates it")
         self.store = open_store(config.store.url, self.catalog, config.store.password, self.read_secret)
+        self.store.row_digests.attach(lambda: self.audit)
         if check:
             self.store.check()
 
@@ -445,6 +447,11 @@ class Project:
         return Ledger(self.store, self.clock)
 
     @property
+    def recipients(self) -> Recipients:
+        """Who can open backups."""
+        return Recipients(self.store, self.clock)
+
+    @property
     def reviews(self) -> Reviews:
         """What people decided about rows under suspicion."""
         return Reviews(self.store, self.clock)
@@ -535,6 +542,8 @@ class Project:
         """Bring key store and catalogue of an older casemate to this one."""
         self.keys = KeyStore.upgrade(keystore_folder(self.config.project.id), self.config.project.id, self.config.keys)
         self.store.upgrade(Bodies(self.keys.provider).seal)
+        with self.store.transaction() as tx:
+            self.store.row_digests.adopt(tx)
 
     @property
     def public_folders(self) -> tuple[Path, Path]:

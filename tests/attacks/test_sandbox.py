@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from tests.attacks import hostile
 
 import casemate
 from casemate.config import DataTable
@@ -18,7 +19,6 @@ from casemate.core import quiet
 from casemate.core.errors import SandboxError, TrainingError
 from casemate.core.sandbox.run import JobFailed, Limits, Worker, available
 from casemate.stages.data import schema as schemas
-from tests.attacks import hostile
 
 pytestmark = pytest.mark.skipif(not available()["landlock"], reason="this kernel has no Landlock")
 

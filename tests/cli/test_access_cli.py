@@ -76,7 +76,8 @@ WORDS = {
     "predict": ["data/wdbc.csv"],
     "store migrate": ["sqlite"],
     "store objects": ["s3://bucket/x"],
-    "backup create": ["b", "--passphrase", "env:PW"],
+    "backup create": ["b"],
+    "backup recipients add": ["x", "--passphrase", "env:PW"],
     "backup subjects": ["b", "--passphrase", "env:PW"],
     "audit prove": ["1"],
 }

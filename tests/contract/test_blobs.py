@@ -11,6 +11,7 @@ from tests.contract.key_servers import s3_client
 import casemate
 from casemate import backup, rotation
 from casemate.controls.keys.objects import ObjectStore, name_of
+from casemate.controls.keys.sealedfile import Opener
 from casemate.controls.keys.store import KeyStore
 from casemate.core.blobs import S3Blobs, require_conditions
 from casemate.core.blobs.s3 import PART, split_url
@@ -237,8 +238,9 @@ def test_a_project_moves_its_objects_to_a_bucket_works_there_and_comes_back(own,
     rotation.rotate(project, ["objects"], compromised=True)
     assert examine(casemate.open(own)).damage == []
     assert any(c["subject"] == "objects" and c["mark"] == "ok" for c in json.loads(cli("doctor", "--format", "json", *where).out))
-    backup.create(casemate.open(own), tmp_path / "all.backup", "four or five words")
-    restored, _ = backup.restore(tmp_path / "all.backup", tmp_path / "again", "four or five words")
+    backup.add_recipient(casemate.open(own), "me", passphrase="four or five words", keys=True)
+    backup.create(casemate.open(own), tmp_path / "all.backup", with_keys=True)
+    restored, _ = backup.restore(tmp_path / "all.backup", tmp_path / "again", Opener("four or five words"))
     assert restored.models["wdbc"].verify()
     blobs = casemate.open(own).objects.blobs
     name = next(name for name in blobs.names() if not name.endswith(".key"))

@@ -1,7 +1,9 @@
 """What every catalogue promises, on SQLite and on PostgreSQL alike."""
 
 import multiprocessing
+import shutil
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 from tests.conftest import write_csv
@@ -10,7 +12,9 @@ import casemate
 from casemate import scaffold
 from casemate.controls.access.identity.principals import PRINCIPALS
 from casemate.controls.audit.bodies import KEYS
+from casemate.controls.audit.entry import leaf_entry
 from casemate.controls.audit.log import HEAD
+from casemate.controls.audit.merkle import Frontier, leaf_hash
 from casemate.core.engine import STAGES
 from casemate.core.errors import BackendError, ConfigError
 from casemate.core.outbox import Message
@@ -132,7 +136,7 @@ def test_a_catalogue_is_copied_whole_and_the_old_one_is_fenced(store, tmp_path):
     assert copy_rows(store, target, fence=True)["principal"] == 1
     assert names(target) == ["ana"]
     with target.reading() as tx:
-        assert tx.execute(sa.select(HEAD)).one() == (1, 7, b"\0\xff" * 16)
+        assert tx.execute(sa.select(HEAD.c.size, HEAD.c.roots)).one() == (7, b"\0\xff" * 16)
     with pytest.raises(BackendError, match="moved to another database"):
         store.check()
     with pytest.raises(BackendError, match="holds data already"):
@@ -162,14 +166,26 @@ def test_a_password_in_a_url_reaches_neither_the_screen_nor_the_log(clinic, cli)
     assert "hunter22" not in str(list(casemate.open(clinic).audit.entries()))
 
 
+def _before_rows(index, salt, body):
+    """(index, salt, body, leaf) of an entry as it was before entries stated the rows that give rights."""
+    entry = msgspec.json.decode(body)
+    del entry["rows"]
+    body = msgspec.json.encode(entry, order="deterministic")
+    return index, salt, body, leaf_hash(leaf_entry(salt, body))
+
+
 def test_a_catalogue_of_casemate_0_1_is_refused_and_then_upgraded_with_its_bodies_sealed(tiny_project, cli):
     """What revision 0001 wrote, made by its own migration and the bodies as 0.1 kept them."""
     project = casemate.open(tiny_project)
     with project.store.reading() as tx:
-        opened = list(project.audit._opened(tx, 0, 100))
+        opened = [_before_rows(*entry[:3]) for entry in project.audit._opened(tx, 0, 100)]
         principals = [tuple(row) for row in tx.exec_driver_sql("SELECT kind, name, roles, models FROM principal")]
-        head = tuple(tx.exec_driver_sql("SELECT id, size, roots FROM audit_head").one())
+    frontier = Frontier()
+    for *_, leaf in opened:
+        frontier.append(leaf)
+    head = (1, frontier.size, b"".join(frontier.roots))
     project.store.close()
+    shutil.rmtree(project.audit.folder)  # derived from the catalogue
     path = tiny_project / ".casemate" / "catalog.db"
     for file in path.parent.glob("catalog.db*"):
         file.unlink()
@@ -194,7 +210,11 @@ def test_a_catalogue_of_casemate_0_1_is_refused_and_then_upgraded_with_its_bodie
     assert cli("store", "upgrade", "--config", tiny_project).code == 0
     assert cli("audit", "verify", "--config", tiny_project).code == 0
     upgraded = casemate.open(tiny_project)
-    assert next(entry.action for entry in upgraded.audit.entries()) == "project:create"
+    entries = list(upgraded.audit.entries())
+    assert entries[0].action == "project:create"
+    (adopted,) = [entry for entry in entries if entry.action == "catalog:adopted"]
+    assert adopted.detail["rows"]["principal"] == len(principals)
+    assert {entry.rows for entry in entries[: adopted.index]} == {""}
     assert upgraded.engine.runs()[0]["id"] == "r1"
     upgraded.store.close()
     with driver.connect(path) as database:

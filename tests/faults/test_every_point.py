@@ -6,6 +6,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -19,8 +20,9 @@ from tests.unit.conftest import grow, make_log
 from tests.unit.test_witness import request as ask
 
 import casemate
-from casemate import scaffold
+from casemate import backup, scaffold
 from casemate.controls.audit.witness import Witness
+from casemate.controls.keys import recipients
 from casemate.controls.keys.store import KeyStore
 from casemate.core.engine import STAGES
 from casemate.fsck import examine
@@ -220,3 +222,52 @@ def test_a_command_that_met_a_full_disk_never_says_that_it_succeeded(injector, p
     assert not [ack for ack in acks if ack.startswith("done")]
     assert injector.run("whole", root)[0] == 0
     assert subprocess.run(command("audit", "verify"), cwd=root, capture_output=True, check=False).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def saved(home, tmp_path_factory):
+    """A folder with a backup, its keys and a key that opens both; the project's key store is somewhere else."""
+    folder = tmp_path_factory.mktemp("saved")
+    scaffold.create(folder / "p", scaffold.clinical())
+    project = casemate.open(folder / "p")
+    private, public = recipients.generate()
+    backup.add_recipient(project, "safe", public=public, keys=True)
+    backup.create(project, folder / "b", with_keys=True)
+    (folder / "key").write_text(private)
+    secrets = re.findall(rb'"([A-Za-z0-9+/=]{40,})"', (project.keys.folder / "keystore.json").read_bytes())
+    shutil.rmtree(folder / "p")
+    return folder, secrets
+
+
+def check_no_keys_lie_about(root: Path, secrets: list[bytes]) -> None:
+    for path in root.rglob("*"):
+        if path.is_file() and path.name != "keystore.json":
+            content = path.read_bytes()
+            assert not [secret for secret in secrets if secret in content], path
+        assert path.name != "keystore.json" or not [part for part in path.parts if part.startswith(".tmp-")], path
+
+
+@pytest.mark.parametrize("mode", ["kill", "torn", "enospc", "eio"])
+def test_a_restore_that_is_interrupted_leaves_no_keys_behind_but_in_their_place_and_is_done_again(injector, saved, tmp_path, scale, mode):
+    folder, secrets = saved
+    assert secrets
+
+    def trial(at: int, mode: str) -> tuple[int, list[str], int]:
+        return injector.run("restore", tmp_path / "m", at, mode)
+
+    copy(folder, tmp_path / "m")
+    (tmp_path / "m" / ".casemate" / "home").mkdir(parents=True)
+    status, acks, points = trial(0, "off")
+    assert (status, acks) == (0, ["done"])
+    assert points > 20
+    for at in sorted(random.Random(mode).sample(range(1, points + 1), min(points, scale(4, points)))):
+        copy(folder, tmp_path / "m")
+        (tmp_path / "m" / ".casemate" / "home").mkdir(parents=True)
+        again = tmp_path / "m" / ".casemate" / "again"
+        status, acks, _ = trial(at, mode)
+        check_no_keys_lie_about(tmp_path / "m", secrets)
+        assert again.exists() or "done" not in acks
+        if not again.exists():
+            status, acks, _ = trial(0, "off")
+            assert (status, acks[-1:]) == (0, ["done"]), (at, acks)
+        assert (again / ".casemate" / "catalog.db").exists()

@@ -1,6 +1,7 @@
 """What is interrupted: a whole run, and the same bookkeeping without the long computations."""
 
 import contextlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,6 +60,16 @@ def bookkeeping(root: Path, ack: Ack) -> None:
     faults = [fault for _, fault in project.outbox.send() if fault]
     if faults:
         raise faults[0]
+
+
+def restore(root: Path, ack: Ack) -> None:
+    """`casemate backup restore` on a machine without the project and its keys."""
+    from casemate import backup
+    from casemate.controls.keys.sealedfile import Opener
+
+    os.environ["HOME"] = str(root / ".casemate" / "home")
+    backup.restore(root / "b", root / ".casemate" / "again", Opener(identities=[(root / "key").read_text()]))
+    ack("done")
 
 
 def _work(project, stage: str) -> Finding:

@@ -10,21 +10,31 @@ import sqlalchemy as sa
 
 import casemate
 from casemate import backup
+from casemate.controls.keys.sealedfile import Opener
 from casemate.controls.keys.store import keystore_folder
 from casemate.core.engine import STEPS
-from casemate.core.errors import ConfigError, VerificationError
+from casemate.core.errors import AccessDenied, ConfigError, VerificationError
 from casemate.core.store.sqlite import driver
 from casemate.fsck import examine
 
 SECRET = "correct horse battery"
+OPENER = Opener(SECRET)
+
+
+def saved(root):
+    """The project with a recipient of backups."""
+    project = casemate.open(root)
+    backup.add_recipient(project, "me", passphrase=SECRET, keys=True)
+    return project
 
 
 def test_a_restore_drill_on_a_machine_without_project_and_keys(clinic, tmp_path, cli, monkeypatch):
     monkeypatch.setenv("BACKUP_PASSPHRASE", SECRET)
     file = tmp_path / "b.casemate"
-    made = cli("backup", "create", file, "--passphrase", "env:BACKUP_PASSPHRASE", "--config", clinic)
+    assert cli("backup", "recipients", "add", "me", "--passphrase", "env:BACKUP_PASSPHRASE", "--keys", "--config", clinic).code == 0
+    made = cli("backup", "create", file, "--with-keys", "--config", clinic)
     assert made.code == 0, made.err
-    assert cli("backup", "create", file, "--passphrase", "env:BACKUP_PASSPHRASE", "--config", clinic).code == 2
+    assert cli("backup", "create", file, "--config", clinic).code == 2
     assert cli("backup", "verify", file, "--passphrase", "env:BACKUP_PASSPHRASE").code == 0
     before = casemate.open(clinic)
     model = before.models[before.config.project.name].verify()
@@ -43,7 +53,7 @@ def test_a_restore_drill_on_a_machine_without_project_and_keys(clinic, tmp_path,
 
 
 def test_a_backup_is_consistent_while_the_log_grows(clinic, tmp_path):
-    project = casemate.open(clinic)
+    project = saved(clinic)
     stop = threading.Event()
 
     def write():
@@ -54,49 +64,49 @@ def test_a_backup_is_consistent_while_the_log_grows(clinic, tmp_path):
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        contents = [backup.create(project, tmp_path / f"{i}", SECRET) for i in range(6)]
+        contents = [backup.create(project, tmp_path / f"{i}") for i in range(6)]
     finally:
         stop.set()
         writer.join()
     assert contents[0].entries < contents[5].entries
     for i in range(6):
-        restored, _ = backup.restore(tmp_path / f"{i}", tmp_path / f"r{i}", SECRET)
+        restored, _ = backup.restore(tmp_path / f"{i}", tmp_path / f"r{i}", OPENER)
         assert restored.audit.size() >= contents[i].entries
 
 
 def test_no_bit_of_a_backup_can_change_and_no_end_can_be_missing(clinic, tmp_path, scale):
     file = tmp_path / "b"
-    backup.create(casemate.open(clinic), file, SECRET)
+    backup.create(saved(clinic), file)
     content = file.read_bytes()
     assert b"casemate.toml" not in content
     generator = random.Random(1)
     for _ in range(scale(10, 200)):
         position = generator.randrange(len(content))
         file.write_bytes(content[:position] + bytes([content[position] ^ (1 << generator.randrange(8))]) + content[position + 1 :])
-        with pytest.raises(VerificationError):
-            backup.read(file, SECRET)
+        with pytest.raises((VerificationError, AccessDenied)):
+            backup.read(file, OPENER)
     for cut in (0, 10, 100, len(content) // 2, len(content) - 1):
         file.write_bytes(content[:cut])
-        with pytest.raises(VerificationError):
-            backup.restore(file, tmp_path / "never", SECRET)
+        with pytest.raises((VerificationError, AccessDenied)):
+            backup.restore(file, tmp_path / "never", OPENER)
     file.write_bytes(content)
-    with pytest.raises(VerificationError, match="passphrase is wrong"):
-        backup.read(file, SECRET + "!")
+    with pytest.raises(AccessDenied, match="passphrase is wrong"):
+        backup.read(file, Opener(SECRET + "!"))
     assert not (tmp_path / "never").exists()
     assert not list(tmp_path.glob(".tmp-*"))
     with pytest.raises(ConfigError, match="shorter"):
-        backup.create(casemate.open(clinic), tmp_path / "c", "short")
+        backup.add_recipient(casemate.open(clinic), "other", passphrase="short")
 
 
 def test_a_restore_never_replaces_other_keys(clinic, tmp_path):
-    project = casemate.open(clinic)
-    backup.create(project, tmp_path / "b", SECRET)
+    project = saved(clinic)
+    backup.create(project, tmp_path / "b", with_keys=True)
     store = keystore_folder(project.config.project.id) / "keystore.json"
     kept = store.read_bytes()
     try:
         store.write_bytes(kept + b" ")
         with pytest.raises(ConfigError, match="other keys"):
-            backup.restore(tmp_path / "b", tmp_path / "again", SECRET)
+            backup.restore(tmp_path / "b", tmp_path / "again", OPENER)
     finally:
         store.write_bytes(kept)
     assert not (tmp_path / "again").exists()

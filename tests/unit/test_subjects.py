@@ -143,11 +143,12 @@ def test_a_backup_of_the_data_holds_no_subjects_key(ward, cli, monkeypatch, tmp_
     monkeypatch.setenv("SECRET", "correct horse battery")
     monkeypatch.setenv("WHO", "person-0")
     words = ("--passphrase", "env:SECRET")
-    assert cli("backup", "create", tmp_path / "b", *words, "--config", ward).code == 0
+    assert cli("backup", "recipients", "add", "me", "--passphrase", "env:SECRET", "--keys", "--config", ward).code == 0
+    assert cli("backup", "create", tmp_path / "b", "--with-keys", "--config", ward).code == 0
     assert (tmp_path / "b.subjects").exists()
     assert cli("backup", "verify", tmp_path / "b", *words).code == 0
     assert cli("keys", "shred", "env:WHO", "--config", ward).code == 0
-    assert cli("backup", "create", tmp_path / "newer", *words, "--config", ward).code == 0
+    assert cli("backup", "create", tmp_path / "newer", "--with-keys", "--config", ward).code == 0
     (tmp_path / "b.subjects").unlink()  # what erasure asks for: only the newest subjects' keys are kept
 
     restored = cli("backup", "restore", tmp_path / "b", tmp_path / "again", *words)
@@ -174,7 +175,8 @@ def test_a_backup_of_the_data_holds_no_subjects_key(ward, cli, monkeypatch, tmp_
 def test_an_old_copy_of_the_keys_does_not_bring_a_shredded_subject_back(ward, cli, monkeypatch, tmp_path):
     monkeypatch.setenv("SECRET", "correct horse battery")
     monkeypatch.setenv("WHO", "person-0")
-    assert cli("backup", "create", tmp_path / "b", "--passphrase", "env:SECRET", "--config", ward).code == 0
+    assert cli("backup", "recipients", "add", "me", "--passphrase", "env:SECRET", "--keys", "--config", ward).code == 0
+    assert cli("backup", "create", tmp_path / "b", "--with-keys", "--config", ward).code == 0
     assert cli("keys", "shred", "env:WHO", "--config", ward).code == 0
     assert cli("backup", "subjects", tmp_path / "b.subjects", "--passphrase", "env:SECRET", "--config", ward).code == 0
     project = casemate.open(ward)
@@ -220,7 +222,8 @@ def test_columns_that_came_went_or_changed_their_type_are_named():
 
 def test_subjects_keys_that_are_away_are_not_made_useless(ward, cli, monkeypatch, tmp_path):
     monkeypatch.setenv("SECRET", "correct horse battery")
-    assert cli("backup", "create", tmp_path / "b", "--passphrase", "env:SECRET", "--config", ward).code == 0
+    assert cli("backup", "recipients", "add", "me", "--passphrase", "env:SECRET", "--keys", "--config", ward).code == 0
+    assert cli("backup", "create", tmp_path / "b", "--with-keys", "--config", ward).code == 0
     (tmp_path / "b.subjects").rename(tmp_path / "kept")
     assert cli("backup", "restore", tmp_path / "b", tmp_path / "again", "--passphrase", "env:SECRET").code == 0
     words = ("--config", tmp_path / "again")

@@ -101,6 +101,12 @@ class HistoryError(VerificationError):
     code = "CM-HISTORY"
 
 
+class UnexplainedRow(VerificationError):
+    """A row of the catalogue gives or takes rights, and the audit log does not explain it: somebody else than casemate wrote it."""
+
+    code = "CM-ROWS"
+
+
 class CompromisedSigner(VerificationError):
     """The signature holds, but its keys were in other hands since a time that it is not proven to be older than."""
 

@@ -46,6 +46,25 @@ def write_atomic(path: Path, content: bytes, mode: int = 0o600) -> None:
         file.write(content)
 
 
+def write_nameless(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Write the new file `path` through one without a name: what is killed leaves all of it there or nothing anywhere.
+
+    Raises:
+        FileExistsError: there is such a file. OSError: the file system knows no nameless files.
+    """
+    descriptor = os.open(path.parent, os.O_TMPFILE | os.O_WRONLY, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+        table = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY)
+        try:  # only with a folder's descriptor does Python call linkat(2), which follows the link to the nameless file
+            os.link(str(descriptor), path, src_dir_fd=table, follow_symlinks=True)
+        finally:
+            os.close(table)
+    fsync_folder(path.parent)
+
+
 @contextlib.contextmanager
 def writing(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
     """A file that takes the place of `path`, whole and durable, when the block ends without an exception."""

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from casemate.controls.access.identity.principals import touch
 from casemate.controls.access.policy import Policy
 from casemate.core.clock import Clock
-from casemate.core.store import METADATA, Store
+from casemate.core.store import METADATA, Store, explained
 
 POLICY_SETS = sa.Table(
     "policy_set",
@@ -24,6 +24,7 @@ POLICY_SETS = sa.Table(
     sa.Column("texts", sa.JSON, nullable=False),
     sa.Column("by", sa.String, nullable=False),
     sa.Column("time", sa.String, nullable=False),
+    info=explained(),
 )
 
 

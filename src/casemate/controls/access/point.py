@@ -280,11 +280,28 @@ class PolicyPoint:
             situation = replace(situation, purpose=purpose)
         return identity, self.policy.decide(identity.principal, action, resource, situation, **context)
 
-    def permitted(self, action: str, resource: Resource = Resource(), **context: Any) -> tuple[Identity, Decision]:  # noqa: B008 - immutable
-        """The same if it allows; a denial is recorded and raised as AccessDenied."""
+    def permitted(
+        self,
+        action: str,
+        resource: Resource = Resource(),  # noqa: B008 - immutable
+        *,
+        fresh: bool = False,
+        **context: Any,
+    ) -> tuple[Identity, Decision]:
+        """The same if it allows; a denial is recorded and raised as AccessDenied.
+
+        Args:
+            action: of the schema.
+            resource: about what.
+            fresh: a second factor was proven just now, where there is no session to keep that.
+            context: what the schema wants to know beside the situation.
+        """
         identity = self.identify()
+        situation = self.situation(identity)
+        if fresh:
+            situation = replace(situation, mfa_age=0)
         try:
-            return identity, self.policy.require(identity.principal, action, resource, self.situation(identity), **context)
+            return identity, self.policy.require(identity.principal, action, resource, situation, **context)
         except AccessDenied as error:
             self.audit.record(identity.principal.uid, action, self.resource(resource), "denied", reason=error.message)
             self.anomalies.count(identity.principal.uid, "denied")

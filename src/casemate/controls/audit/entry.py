@@ -25,6 +25,8 @@ class Entry(Record, frozen=True, kw_only=True):
     """`done`, `allowed`, `denied`, `refused`, `failed`."""
     detail: dict[str, Any]
     """Digests, names and reasons, never values of rows; `personal` holds what only a subject's key opens."""
+    rows: str = ""
+    """SHA-256 over the catalogue's rows that give rights, as of this entry; empty in logs that casemate 0.1 to 0.3 wrote."""
 
 
 def leaf_entry(salt: bytes, body: bytes) -> bytes:

@@ -28,6 +28,7 @@ from casemate.core.errors import BackendError, ConfigError, HistoryError, Verifi
 from casemate.core.files import exclusive_wait, make_folder, write_atomic
 from casemate.core.store import METADATA, Store, decode
 from casemate.core.store.prepared import Prepared
+from casemate.core.store.rowdigests import EMPTY_ROOT as EMPTY_ROWS
 
 INDEX = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 ENTRIES = sa.Table(
@@ -43,9 +44,13 @@ HEAD = sa.Table(
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("size", INDEX, nullable=False),
     sa.Column("roots", sa.LargeBinary, nullable=False),
+    sa.Column("rows", sa.String),
 )
-_HEAD = Prepared(sa.select(HEAD.c.size, HEAD.c.roots))
-_MOVE_HEAD = Prepared(HEAD.update().values(size=sa.bindparam("new_size"), roots=sa.bindparam("new_roots")))
+_HEAD = Prepared(sa.select(HEAD.c.size, HEAD.c.roots, HEAD.c.rows))
+_MOVE_HEAD = Prepared(HEAD.update().values(size=sa.bindparam("new_size"), roots=sa.bindparam("new_roots"), rows=sa.bindparam("new_rows")))
+_NEWEST = Prepared(
+    sa.select(HEAD.c.size, HEAD.c.rows, ENTRIES.c.sealed).outerjoin_from(HEAD, ENTRIES, ENTRIES.c.index == sa.literal_column("audit_head.size - 1"))
+)
 _ADD = Prepared(ENTRIES.insert())
 MAX_BODY = 32 * 1024
 BATCH = 4 * tiles.WIDTH
@@ -66,7 +71,7 @@ class AuditLog:
     def create(self, tx: sa.Connection) -> None:
         """Start an empty log."""
         self.bodies.add_key(tx)
-        tx.execute(HEAD.insert().values(id=1, size=0, roots=b""))
+        tx.execute(HEAD.insert().values(id=1, size=0, roots=b"", rows=EMPTY_ROWS))
 
     def append(
         self,
@@ -97,14 +102,16 @@ class AuditLog:
             detail = {**detail, "personal": {"subject": pseudonym, "sealed": base64.b64encode(sealed).decode()}}
         return self.append_many(tx, [(principal, action, resource, outcome, detail)])[0]
 
-    def append_many(self, tx: sa.Connection, entries: list[tuple[str, str, str, str, dict[str, Any]]]) -> list[int]:
-        """Append several entries (principal, action, resource, outcome, detail) at once."""
-        frontier = self._frontier(tx)
+    def append_many(self, tx: sa.Connection, entries: list[tuple[str, str, str, str, dict[str, Any]]], row_root: str | None = None) -> list[int]:
+        """Append several entries (principal, action, resource, outcome, detail) at once; they state the catalogue's row root as of now."""
+        row_root = row_root or self.store.row_digests.settle(tx)
+        frontier, stated = self._head(tx)
+        row_root = row_root or stated
         first = frontier.size
         now = self.clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
         rows, leaves = [], []
         for index, (principal, action, resource, outcome, detail) in enumerate(entries, first):
-            entry = Entry(index=index, time=now, principal=principal, action=action, resource=resource, outcome=outcome, detail=detail)
+            entry = Entry(index=index, time=now, principal=principal, action=action, resource=resource, outcome=outcome, detail=detail, rows=row_root)
             body = msgspec.json.encode(entry, order="deterministic")
             if len(body) > MAX_BODY:
                 raise BackendError("an audit entry is larger than 32 KiB", hint="report this as a defect")
@@ -115,15 +122,39 @@ class AuditLog:
         sealed = self.bodies.seal(tx, rows)
         values = [{"index": first + i, "leaf": leaf, "sealed": body} for i, (leaf, body) in enumerate(zip(leaves, sealed, strict=True))]
         _ADD(tx, values)
-        _MOVE_HEAD(tx, [{"new_size": frontier.size, "new_roots": b"".join(frontier.roots)}])
+        _MOVE_HEAD(tx, [{"new_size": frontier.size, "new_roots": b"".join(frontier.roots), "new_rows": row_root}])
         return list(range(first, frontier.size))
 
     def _frontier(self, tx: sa.Connection) -> Frontier:
+        return self._head(tx)[0]
+
+    def row_root(self, tx: sa.Connection) -> str | None:
+        """The row root that the newest entry states; None for a log that an older casemate wrote.
+
+        Raises:
+            VerificationError: the newest entry is gone or changed, or the catalogue's head says something else.
+        """
+        rows = _NEWEST.rows(tx)
+        if not rows or rows[0][0] == 0:
+            return EMPTY_ROWS
+        ((size, stated, sealed),) = rows
+        if sealed is None:
+            raise VerificationError(f"audit entry {size - 1} is gone", hint="restore the catalogue from a backup")
+        entry = decode(self.bodies.open(tx, size - 1, bytes(sealed))[1], Entry)
+        if entry.rows != (stated or ""):
+            raise VerificationError("the head of the audit log was changed", hint="restore the catalogue from a backup")
+        return entry.rows or None
+
+    def bind(self, tx: sa.Connection, root: str, action: str, detail: dict[str, Any]) -> None:
+        """Append an entry that states the row root `root`."""
+        self.append_many(tx, [("casemate", action, "Catalog", "done", detail)], root)
+
+    def _head(self, tx: sa.Connection) -> tuple[Frontier, str]:
         rows = _HEAD.rows(tx)
         if not rows:
             raise BackendError(f"{self.store.name} was moved to another database", hint="set [store] url in casemate.toml, then start again")
-        ((size, roots),) = rows
-        return Frontier(size, tiles.split_hashes(roots))
+        ((size, roots, stated),) = rows
+        return Frontier(size, tiles.split_hashes(roots)), stated or ""
 
     def record(self, principal: str, action: str, resource: str, outcome: str, **detail: Any) -> int:
         """Append one entry in a transaction of its own and publish."""

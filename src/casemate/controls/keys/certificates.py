@@ -16,7 +16,7 @@ from casemate.controls.keys.pki import Algorithm, Authority, Kind
 from casemate.core.clock import Clock
 from casemate.core.errors import ConfigError, RefusedError, VerificationError
 from casemate.core.files import DRAFT, exchange, fsync_folder, fsync_tree, make_folder, remove_tree, write_atomic
-from casemate.core.store import METADATA, Store
+from casemate.core.store import METADATA, Store, explained
 
 CERTIFICATES = sa.Table(
     "certificate",
@@ -28,6 +28,7 @@ CERTIFICATES = sa.Table(
     sa.Column("issued", sa.String, nullable=False),
     sa.Column("until", sa.String, nullable=False),
     sa.Column("revoked", sa.String),
+    info=explained(),
 )
 MAX_DAYS = 397
 CHAIN, KEY, AUTHORITY = "cert.pem", "key.pem", "ca.pem"

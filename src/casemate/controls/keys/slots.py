@@ -21,7 +21,9 @@ from casemate.core.errors import AccessDenied, ConfigError, VerificationError
 
 LEAST_PASSPHRASE = 12
 SEED = 64
-_SUITE = hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
+SUITE = hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
+QUANTUM_PUBLIC = 1184
+"""Bytes of an ML-KEM-768 public key."""
 _PREFIX = "casemate-recovery-1"
 
 
@@ -62,16 +64,34 @@ def check(passphrase: str) -> None:
 def create(master: bytes, passphrase: str, project: str) -> tuple[Slots, str]:
     """(both slots, the recovery key as text: shown once, kept nowhere)."""
     check(passphrase)
-    quantum, classical = mlkem.MLKEM768PrivateKey.generate(), x25519.X25519PrivateKey.generate()
-    private = hpke.MLKEM768X25519PrivateKey(quantum, classical)
+    raw, public = pair()
     kdf = Kdf(salt=os.urandom(16))
     slots = Slots(
         kdf=kdf,
         passphrase=_seal(kdf.derive(passphrase), master, project),
-        recovery_public=quantum.public_key().public_bytes_raw() + classical.public_key().public_bytes_raw(),
-        recovery=_SUITE.encrypt(master, private.public_key(), info=_info(project)),
+        recovery_public=public,
+        recovery=SUITE.encrypt(master, public_key(public), info=_info(project)),
     )
-    return slots, _to_text(quantum.private_bytes_raw() + classical.private_bytes_raw())
+    return slots, to_text(_PREFIX, raw)
+
+
+def pair() -> tuple[bytes, bytes]:
+    """(private, public) bytes of a new hybrid pair: ML-KEM-768's half first, then X25519's."""
+    quantum, classical = mlkem.MLKEM768PrivateKey.generate(), x25519.X25519PrivateKey.generate()
+    public = quantum.public_key().public_bytes_raw() + classical.public_key().public_bytes_raw()
+    return quantum.private_bytes_raw() + classical.private_bytes_raw(), public
+
+
+def private_key(raw: bytes) -> hpke.MLKEM768X25519PrivateKey:
+    """The key behind the private bytes of a pair; ValueError when they are none."""
+    quantum = mlkem.MLKEM768PrivateKey.from_seed_bytes(raw[:SEED])
+    return hpke.MLKEM768X25519PrivateKey(quantum, x25519.X25519PrivateKey.from_private_bytes(raw[SEED:]))
+
+
+def public_key(raw: bytes) -> hpke.MLKEM768X25519PublicKey:
+    """The key behind the public bytes of a pair; ValueError when they are none."""
+    quantum = mlkem.MLKEM768PublicKey.from_public_bytes(raw[:QUANTUM_PUBLIC])
+    return hpke.MLKEM768X25519PublicKey(quantum, x25519.X25519PublicKey.from_public_bytes(raw[QUANTUM_PUBLIC:]))
 
 
 def with_passphrase(slots: Slots, master: bytes, passphrase: str, project: str) -> Slots:
@@ -100,29 +120,28 @@ def open_with_passphrase(slots: Slots, passphrase: str, project: str) -> bytes:
 
 def open_with_recovery(slots: Slots, text: str, project: str) -> bytes:
     """The master key; AccessDenied when the recovery key is another one's, ConfigError when it was mistyped."""
-    raw = _from_text(text)
+    raw = from_text(_PREFIX, text, "recovery key")
     try:
-        private = hpke.MLKEM768X25519PrivateKey(
-            mlkem.MLKEM768PrivateKey.from_seed_bytes(raw[:SEED]), x25519.X25519PrivateKey.from_private_bytes(raw[SEED:])
-        )
-        return _SUITE.decrypt(slots.recovery, private, info=_info(project))
+        return SUITE.decrypt(slots.recovery, private_key(raw), info=_info(project))
     except (InvalidTag, ValueError) as error:
         raise AccessDenied("the recovery key does not open this key store", hint="it belongs to another project, or was replaced") from error
 
 
-def _to_text(raw: bytes) -> str:
-    check = sha256(_PREFIX.encode() + raw)[:8]
-    return f"{_PREFIX}\n" + "\n".join(textwrap.wrap(base64.b32encode(raw).decode().rstrip("="), 44)) + f"\n{check}\n"
+def to_text(prefix: str, raw: bytes) -> str:
+    """Bytes as lines that can be printed and typed in again, with a checksum."""
+    check = sha256(prefix.encode() + raw)[:8]
+    return f"{prefix}\n" + "\n".join(textwrap.wrap(base64.b32encode(raw).decode().rstrip("="), 44)) + f"\n{check}\n"
 
 
-def _from_text(text: str) -> bytes:
+def from_text(prefix: str, text: str, what: str) -> bytes:
+    """The bytes that `to_text` wrote; ConfigError when they are no `what` or were mistyped."""
     words = text.split()
     try:
         body = "".join(words[1:-1]).upper()
         raw = base64.b32decode(body + "=" * (-len(body) % 8))
-        right = words[0] == _PREFIX and secrets.compare_digest(words[-1].encode(), sha256(_PREFIX.encode() + raw)[:8].encode())
+        right = words[0] == prefix and secrets.compare_digest(words[-1].encode(), sha256(prefix.encode() + raw)[:8].encode())
     except (IndexError, ValueError):
         right = False
     if not right:
-        raise ConfigError("this is no recovery key, or a character of it is wrong", hint="type it as it was printed, the last group is a checksum")
+        raise ConfigError(f"this is no {what}, or a character of it is wrong", hint="type it as it was printed, the last group is a checksum")
     return raw

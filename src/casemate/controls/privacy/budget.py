@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from casemate.core.clock import Clock
 from casemate.core.errors import RefusedError
 from casemate.core.learn.accountant import Gaussians, epsilon
-from casemate.core.store import METADATA, Store
+from casemate.core.store import METADATA, Store, explained
+from casemate.core.store.rowdigests import CHECKED
 
 SPENDINGS = sa.Table(
     "spending",
@@ -31,6 +32,7 @@ SPENDINGS = sa.Table(
     sa.Column("principal", sa.String, nullable=False),
     sa.Column("what", sa.String, nullable=False),
     sa.Column("time", sa.String, nullable=False),
+    info=explained("dataset", "purpose"),
 )
 SLACK = 1e-9
 ANSWERS = "answers of "
@@ -81,9 +83,9 @@ class Ledger:
         Raises:
             BudgetSpent: epsilons or deltas would add up to more than the budget; nothing is written.
         """
-        if tx.execute(sa.select(SPENDINGS.c.id).where(SPENDINGS.c.id == wanted.id)).first():
-            return False
         earlier = self._of(tx, wanted.dataset, wanted.purpose)
+        if any(one.id == wanted.id for one in earlier):
+            return False
         spent, delta = total(earlier, limit.delta), sum(one.delta for one in earlier)
         if spent + wanted.epsilon > limit.epsilon + SLACK or delta + wanted.delta > limit.delta + SLACK * limit.delta:
             raise BudgetSpent(
@@ -105,14 +107,15 @@ class Ledger:
         with self.store.reading() as tx:
             return self._of(tx, dataset, purpose)
 
-    @staticmethod
-    def _of(tx: sa.Connection, dataset: str | None, purpose: str | None) -> list[Spending]:
+    def _of(self, tx: sa.Connection, dataset: str | None, purpose: str | None) -> list[Spending]:
+        one = None if dataset is None or purpose is None else (dataset, purpose)
+        self.store.row_digests.require(tx, SPENDINGS, one)
         query = sa.select(SPENDINGS)
         if dataset is not None:
             query = query.where(SPENDINGS.c.dataset == dataset)
         if purpose is not None:
             query = query.where(SPENDINGS.c.purpose == purpose)
-        rows = tx.execute(query.order_by(SPENDINGS.c.time, SPENDINGS.c.id)).mappings().all()
+        rows = tx.execute(query.order_by(SPENDINGS.c.time, SPENDINGS.c.id), execution_options=CHECKED).mappings().all()
         return [Spending(**{**dict(row), "events": msgspec.convert(row["events"], list[Gaussians])}) for row in rows]
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from casemate.core.secrets import read_secret
 from casemate.core.store.interface import METADATA, Store, decode
+from casemate.core.store.schema import explained
 
-__all__ = ["METADATA", "Store", "decode", "open_store"]
+__all__ = ["METADATA", "Store", "decode", "explained", "open_store"]
 
 
 def open_store(url: str, file: Path, password: str | None = None, read: Callable[[str], str] = read_secret) -> Store:

@@ -8,6 +8,7 @@ A step's result, its audit entry, its outbox rows and its registry row go throug
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from json import JSONDecodeError
 from typing import Any, TypeVar
 
@@ -16,9 +17,11 @@ import sqlalchemy as sa
 
 from casemate.core.digest import sha256
 from casemate.core.errors import BackendError, Error, TransientError, VerificationError
+from casemate.core.store.rowdigests import CHECKED, RowDigests
+from casemate.core.store.schema import METADATA
 
-METADATA = sa.MetaData()
-REVISION = "0006"
+__all__ = ["METADATA", "MOVED", "REVISION", "Store", "decode"]
+REVISION = "0009"
 """The newest migration: what this casemate reads and writes."""
 MOVED = "moved"
 T = TypeVar("T", bound=Any)
@@ -32,6 +35,11 @@ class Store(ABC):
     name: str
     """The database, for people; without secrets."""
     engine: sa.Engine
+
+    @cached_property
+    def row_digests(self) -> RowDigests:
+        """Binds the rows that give rights to the audit log, once that is attached."""
+        return RowDigests(self.engine)
 
     def check(self) -> None:
         """Refuse a catalogue that is damaged, was moved elsewhere or was written by another version.
@@ -82,6 +90,7 @@ class Store(ABC):
         try:
             with self.engine.begin() as tx:
                 yield tx
+                self.row_digests.finish(tx)
         except sa.exc.IntegrityError:
             raise
         except sa.exc.DBAPIError as error:
@@ -109,7 +118,8 @@ class Store(ABC):
     def counts(self) -> dict[str, int]:
         """Rows per table."""
         with self.reading() as tx:
-            return {table.name: int(tx.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()) for table in METADATA.sorted_tables}
+            counted = {table.name: sa.select(sa.func.count()).select_from(table) for table in METADATA.sorted_tables}
+            return {name: int(tx.execute(query, execution_options=CHECKED).scalar_one()) for name, query in counted.items()}
 
     def behind(self) -> list[str]:
         """Columns that the database numbers and would give a number again that a row has already."""

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from casemate.core.errors import BackendError, VerificationError
 from casemate.core.store.interface import METADATA, MOVED, Store
+from casemate.core.store.rowdigests import CHECKED
 
 BATCH = 1024
 
@@ -29,7 +30,7 @@ def copy_rows(source: Store, target: Store, *, fence: bool = False) -> dict[str,
             for table in METADATA.sorted_tables:
                 if new.execute(sa.select(sa.literal(1)).select_from(table)).first() is not None:
                     raise BackendError(f"{target.name} holds data already ({table.name})", hint="move into an empty database or schema")
-                result = old.execute(sa.select(table).order_by(*table.primary_key.columns))
+                result = old.execute(sa.select(table).order_by(*table.primary_key.columns), execution_options=CHECKED)
                 while rows := result.fetchmany(BATCH):
                     new.execute(table.insert(), [dict(row._mapping) for row in rows])  # noqa: SLF001 - SQLAlchemy's public name
             target.renumber(new)
@@ -49,7 +50,7 @@ def copy_rows(source: Store, target: Store, *, fence: bool = False) -> dict[str,
 def _digest(tx: sa.Connection, table: sa.Table) -> tuple[int, str]:
     """(rows, SHA-256 over all rows in the order of their keys as text)."""
     count, state = 0, hashlib.sha256()
-    rows: Any = tx.execute(sa.select(table))
+    rows: Any = tx.execute(sa.select(table), execution_options=CHECKED)
     for line in sorted(repr(tuple(row)) for row in rows):
         state.update(line.encode() + b"\n")
         count += 1

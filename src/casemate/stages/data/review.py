@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from casemate.core.clock import Clock
 from casemate.core.errors import ConfigError
 from casemate.core.frame import row_hashes
-from casemate.core.store import METADATA, Store
+from casemate.core.store import METADATA, Store, explained
 
 MAX_REASON = 500
 Decision = Literal["released", "dropped"]
@@ -29,6 +29,7 @@ REVIEWS = sa.Table(
     sa.Column("principal", sa.String, nullable=False),
     sa.Column("time", sa.String, nullable=False),
     sa.Column("reason", sa.String, nullable=False),
+    info=explained("dataset"),
 )
 
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from casemate.core.clock import Clock
 from casemate.core.errors import ConfigError, RefusedError, VerificationError
 from casemate.core.signatures import Signer, Verifier, read_envelope, subjects_of
-from casemate.core.store import METADATA, Store
+from casemate.core.store import METADATA, Store, explained
 from casemate.core.types import Release
 
 PREDICATE = "https://casemate.dev/approval/v1"
@@ -27,6 +27,7 @@ APPROVALS = sa.Table(
     sa.Column("principal", sa.String, primary_key=True),
     sa.Column("time", sa.String, nullable=False),
     sa.Column("statement", sa.LargeBinary, nullable=False),
+    info=explained("model"),
 )
 
 

@@ -14,7 +14,7 @@ from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError, RefusedError, TransientError
 from casemate.core.files import fsync_folder, fsync_tree, make_folder
 from casemate.core.signatures import Verifier
-from casemate.core.store import METADATA, Store, decode
+from casemate.core.store import METADATA, Store, decode, explained
 from casemate.core.types import Release
 from casemate.stages.release import bundle
 
@@ -27,6 +27,7 @@ MODELS = sa.Table(
     sa.Column("created", sa.String, nullable=False),
     sa.Column("release", sa.LargeBinary, nullable=False),
     sa.Column("digest", sa.String, nullable=False, server_default=""),
+    info=explained("name", apart=("release",)),
 )
 
 

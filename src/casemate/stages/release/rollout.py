@@ -7,7 +7,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from casemate.core.errors import ConfigError
-from casemate.core.store import METADATA, Store
+from casemate.core.store import METADATA, Store, explained
 
 Part = Literal["live", "canary", "shadow"]
 RELEASES = sa.Table(
@@ -21,6 +21,7 @@ RELEASES = sa.Table(
     sa.Column("since", sa.String, nullable=False),
     sa.Column("principal", sa.String, nullable=False),
     sa.Column("former", sa.Integer),
+    info=explained("model"),
 )
 
 

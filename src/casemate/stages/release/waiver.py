@@ -12,7 +12,7 @@ from casemate.core.clock import Clock
 from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError, VerificationError
 from casemate.core.signatures import Signer, Verifier, read_envelope, subjects_of
-from casemate.core.store import METADATA, Store
+from casemate.core.store import METADATA, Store, explained
 from casemate.core.types import Waived
 
 PREDICATE = "https://casemate.dev/waiver/v1"
@@ -28,6 +28,7 @@ WAIVERS = sa.Table(
     sa.Column("principal", sa.String, nullable=False),
     sa.Column("statement", sa.LargeBinary, nullable=False),
     sa.Column("withdrawn", sa.String),
+    info=explained("model"),
 )
 
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from casemate.controls.access.identity.principals import Directory, touch
 from casemate.core.errors import AccessDenied, ConfigError
-from casemate.core.store import METADATA
+from casemate.core.store import METADATA, explained
 
 LEAST, MOST = 12, 256
 FREE_FAILURES = 5
@@ -29,6 +29,7 @@ ACCOUNTS = sa.Table(
     sa.Column("changed", sa.String, nullable=False),
     sa.Column("failures", sa.Integer, nullable=False),
     sa.Column("locked", sa.String),
+    info=explained(apart=("failures", "locked")),
 )
 
 

@@ -20,7 +20,7 @@ from casemate.controls.access.identity.principals import Directory, touch
 from casemate.controls.access.identity.tokens import hashed
 from casemate.controls.keys.interface import KeyProvider
 from casemate.core.errors import AccessDenied, ConfigError
-from casemate.core.store import METADATA
+from casemate.core.store import METADATA, explained
 
 STEP = 30
 DIGITS = 6
@@ -39,6 +39,7 @@ FACTORS = sa.Table(
     sa.Column("counter", sa.BigInteger().with_variant(sa.Integer, "sqlite"), nullable=False),
     sa.Column("confirmed", sa.String),
     sa.Column("tries", sa.JSON, nullable=False),
+    info=explained("name", apart=("counter", "tries")),
 )
 CHALLENGES = sa.Table(
     "challenge",

@@ -19,7 +19,8 @@ from casemate.controls.access.policy import shipped_roles
 from casemate.controls.access.types import Principal, closure
 from casemate.core.clock import Clock
 from casemate.core.errors import AccessDenied, ConfigError, RefusedError
-from casemate.core.store import METADATA, Store
+from casemate.core.store import METADATA, Store, explained
+from casemate.core.store.rowdigests import CHECKED
 
 EMERGENCY = "emergency"
 """The role of a person who broke the glass."""
@@ -35,8 +36,9 @@ PRINCIPALS = sa.Table(
     sa.Column("disabled", sa.String),
     sa.Column("outside", sa.String),
     sa.Index("principal_outside", "outside", unique=True),
+    info=explained(),
 )
-ROLES = sa.Table("role", METADATA, sa.Column("name", sa.String, primary_key=True), sa.Column("includes", sa.JSON, nullable=False))
+ROLES = sa.Table("role", METADATA, sa.Column("name", sa.String, primary_key=True), sa.Column("includes", sa.JSON, nullable=False), info=explained())
 GRANTS = sa.Table(
     "role_grant",
     METADATA,
@@ -50,6 +52,7 @@ GRANTS = sa.Table(
     sa.Column("until", sa.String, nullable=False),
     sa.Column("reviewer", sa.String),
     sa.Column("review", sa.String),
+    info=explained(),
 )
 EPOCH = sa.Table("access_epoch", METADATA, sa.Column("id", sa.Integer, primary_key=True), sa.Column("number", sa.Integer, nullable=False))
 ACCOUNT = re.compile(r"https?://\S+ \S+")
@@ -196,7 +199,10 @@ class Directory:
             raise ConfigError(f"there is a user {name!r} already", hint="`casemate access list`")
 
     def _row(self, tx: sa.Connection, kind: str, name: str) -> sa.Row[Any] | None:
-        return tx.execute(sa.select(PRINCIPALS).where(PRINCIPALS.c.kind == kind, PRINCIPALS.c.name == name)).first()
+        query = sa.select(PRINCIPALS).where(PRINCIPALS.c.kind == kind, PRINCIPALS.c.name == name)
+        row = tx.execute(query, execution_options=CHECKED).first()
+        self.store.row_digests.require_row(tx, PRINCIPALS, row)
+        return row
 
     def _principal(self, tx: sa.Connection, row: sa.Row[Any]) -> Principal | None:
         from casemate.controls.access.identity.factors import FACTORS

@@ -18,7 +18,8 @@ from casemate.controls.access.identity.principals import Directory, touch
 from casemate.controls.access.identity.tokens import hashed, new_secret
 from casemate.controls.access.types import Principal
 from casemate.core.errors import AccessDenied
-from casemate.core.store import METADATA
+from casemate.core.store import METADATA, explained
+from casemate.core.store.rowdigests import CHECKED
 
 LIFE = datetime.timedelta(minutes=15)
 IDLE = datetime.timedelta(minutes=45)
@@ -45,6 +46,7 @@ SESSIONS = sa.Table(
     sa.Column("device", sa.String),
     sa.Column("revoked", sa.String),
     sa.Index("session_family", "family"),
+    info=explained("name"),
 )
 _SECRET = re.compile(r"cs_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
 DENIED = "the session has ended or is not known"
@@ -108,6 +110,7 @@ class Sessions:
             certificate: SHA-256 of the client certificate that must come with every use.
         """
         now = self.clock.now()
+        tx.execute(SESSIONS.delete().where(SESSIONS.c.name == name, SESSIONS.c.cap < now.isoformat()))  # nothing can come of them any more
         stays = {"family": secrets.token_hex(8), "name": name, "method": method, "started": now.isoformat(), "cap": (now + CAP).isoformat()}
         return self._insert(tx, stays | {"device": device, "network": network, "certificate": certificate}, mfa)
 
@@ -165,7 +168,8 @@ class Sessions:
         match = _SECRET.fullmatch(secret)
         identifier, given = match.groups() if match else ("", "")
         with self.store.reading() as tx:
-            row = tx.execute(sa.select(SESSIONS).where(SESSIONS.c.id == identifier)).first()
+            row = tx.execute(sa.select(SESSIONS).where(SESSIONS.c.id == identifier), execution_options=CHECKED).first()
+            self.store.row_digests.require_row(tx, SESSIONS, row)
         same = hmac.compare_digest(getattr(row, column) if row else bytes(32), hashed(given, use))
         return row if same else None
 

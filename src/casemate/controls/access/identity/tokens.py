@@ -20,7 +20,8 @@ from casemate.controls.access.policy import actions as known_actions
 from casemate.controls.access.types import Principal
 from casemate.controls.keys.certificates import CERTIFICATES
 from casemate.core.errors import AccessDenied, ConfigError
-from casemate.core.store import METADATA
+from casemate.core.store import METADATA, explained
+from casemate.core.store.rowdigests import CHECKED
 
 MAX_RATE = 1_000_000
 TOKENS = sa.Table(
@@ -36,6 +37,7 @@ TOKENS = sa.Table(
     sa.Column("rate", sa.Integer),
     sa.Column("certificate", sa.String),
     sa.Column("created", sa.String, nullable=False, default=""),
+    info=explained("service"),
 )
 _TOKEN = re.compile(r"cm_([0-9a-f]{8})_([A-Za-z0-9_-]{43})")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -197,7 +199,8 @@ class Tokens:
         match = _TOKEN.fullmatch(token)
         identifier, secret = match.groups() if match else ("", "")
         with self.store.reading() as tx:
-            row = tx.execute(sa.select(TOKENS).where(TOKENS.c.id == identifier)).first()
+            row = tx.execute(sa.select(TOKENS).where(TOKENS.c.id == identifier), execution_options=CHECKED).first()
+            self.store.row_digests.require_row(tx, TOKENS, row)
         stored = row.hash if row else bytes(32)
         same = hmac.compare_digest(stored, hashed(secret, "token"))
         if row is not None and same and not row.revoked:

@@ -1,0 +1,291 @@
+"""Whoever can write to the database, and has no keys, gives nobody a right and takes no limit away."""
+
+import datetime
+import sqlite3
+
+import pytest
+import sqlalchemy as sa
+
+import casemate
+from casemate.controls.access.identity.principals import current_name
+from casemate.controls.privacy.budget import Limit, Spending, spend
+from casemate.core.errors import UnexplainedRow
+from casemate.fsck import examine
+
+DAY = datetime.timedelta(days=1)
+NOW, LATER = "2026-01-01T00:00:00+00:00", "2099-01-01T00:00:00+00:00"
+LIMIT = Limit(1.0, 1e-5)
+
+
+def arrange(project) -> str:
+    """People, a token that was revoked, half a budget spent; returns the token."""
+    access = project.access.admin
+    access.add_user("mallory", ["scientist"], password="correct horse battery")
+    access.grant("mallory", "auditor")
+    access.withdraw("mallory", "auditor")
+    token, identifier = access.create_token("ward", ["client"], ["*"], DAY)
+    access.revoke_token(identifier)
+    spend(project.engine, project.ledger, spending("one"), LIMIT)
+    with project.store.transaction() as tx:
+        project.rollouts.promote(tx, "wdbc", 1, "live", 1.0, [], 'User::"ana"', project.clock.now())
+    return token
+
+
+def spending(identifier: str, epsilon: float = 0.9) -> Spending:
+    return Spending(identifier, "wdbc", "v1", "research", epsilon, 1e-6, [], "run", 'User::"ana"', "training", "")
+
+
+def looks_up(project, _token):
+    project.access.directory.find("User", "mallory")
+
+
+def acts(project, _token):
+    project.access.identify()
+
+
+def decides(project, _token):
+    project.access.in_force()
+
+
+def answers(project, token):
+    project.access.tokens.authenticate(token)
+
+
+def logs_in(project, _token):
+    project.access.accounts.verify("mallory", "correct horse battery")
+
+
+def pays(project, _token):
+    spend(project.engine, project.ledger, spending("two"), LIMIT)
+
+
+def serves(project, _token):
+    project.rollouts.all()
+
+
+def changes(project, _token):
+    project.access.admin.grant("mallory", "auditor")
+
+
+def waives(project, _token):
+    project.waivers.in_force("wdbc")
+
+
+ME = current_name()
+ATTACKS = {
+    "a user becomes owner": ("principal", looks_up, "UPDATE principal SET roles = '[\"owner\"]' WHERE name = 'mallory'"),
+    "a new owner appears": (
+        "principal",
+        changes,
+        f"INSERT INTO principal (kind, name, roles, models, created) VALUES ('User', 'eve', '[\"owner\"]', '[]', '{NOW}')",
+    ),
+    "a role that was withdrawn comes back": (
+        "principal",
+        looks_up,
+        "UPDATE principal SET roles = '[\"auditor\", \"scientist\"]' WHERE name = 'mallory'",
+    ),
+    "a role is lent": (
+        "role_grant",
+        looks_up,
+        f"INSERT INTO role_grant (id, name, role, why, reason, \"by\", since, until) VALUES ('x', 'mallory', 'owner', 'delegation', 'r', '{ME}', '{NOW}', '{LATER}')",
+    ),
+    "a role comes to include owner": ("role", decides, "INSERT INTO role (name, includes) VALUES ('scientist2', '[\"owner\"]')"),
+    "a revoked token answers again": ("token", answers, "UPDATE token SET revoked = {false}"),
+    "a token is for another service": ("token", answers, "UPDATE token SET service = 'admin'"),
+    "a password is replaced": ("account", logs_in, "UPDATE account SET password = 'x' WHERE name = 'mallory'"),
+    "a policy is put in force": (
+        "policy_set",
+        decides,
+        f"INSERT INTO policy_set (number, version, texts, \"by\", time) VALUES (99, 'v', '{{{{}}}}', '{ME}', '{NOW}')",
+    ),
+    "a policy is taken back": ("policy_set", decides, "DELETE FROM policy_set"),
+    "a spent budget is given back": ("spending", pays, "DELETE FROM spending"),
+    "a spending shrinks": ("spending", pays, "UPDATE spending SET epsilon = 0.0001"),
+    "a payment is forged as made": (
+        "spending",
+        pays,
+        f"INSERT INTO spending (id, dataset, version, purpose, epsilon, delta, events, run, principal, what, time) VALUES ('two', 'wdbc', 'v1', 'research', 0, 0, '[]', 'run', 'x', 'x', '{NOW}')",
+    ),
+    "another version goes live": ("model_release", serves, "UPDATE model_release SET version = 2"),
+    "what is live is taken back": ("model_release", serves, "DELETE FROM model_release"),
+    "a waiver appears": (
+        "waiver",
+        waives,
+        f"INSERT INTO waiver (model, gate, since, until, principal, statement) VALUES ('wdbc', 'accuracy', '{NOW}', '{LATER}', 'x', '')",
+    ),
+    "the user of this machine loses the second factor": (
+        "factor",
+        acts,
+        f"INSERT INTO factor (id, name, kind, secret, counter, confirmed, tries) VALUES ('x', '{ME}', 'totp', '', 0, '{NOW}', '[]')",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def prepared(home, tmp_path_factory):
+    """A project where something happened; tests copy it."""
+    from casemate import scaffold
+
+    root = tmp_path_factory.mktemp("rows") / "project"
+    scaffold.create(root, scaffold.clinical())
+    return root, arrange(casemate.open(root))
+
+
+@pytest.fixture
+def arranged(prepared, tmp_path):
+    import shutil
+
+    shutil.copytree(prepared[0], tmp_path / "project")
+    return tmp_path / "project", prepared[1]
+
+
+def sql(root, *statements):
+    connection = sqlite3.connect(root / ".casemate" / "catalog.db")
+    with connection:
+        for statement in statements:
+            connection.execute(statement)
+    connection.close()
+
+
+def require_refused_and_named(project, token, attack):
+    table, use, _ = ATTACKS[attack]
+    with pytest.raises(UnexplainedRow, match=f"table {table} "):
+        use(project, token)
+    damage = examine(project).damage
+    assert [one.subject for one in damage] == [f"table {table}"] * len(damage) != []
+
+
+def test_what_casemate_did_itself_is_explained(arranged):
+    root, token = arranged
+    project = casemate.open(root)
+    for _, use, _ in ATTACKS.values():
+        if use not in (answers, pays, logs_in):
+            use(project, token)
+    project.access.accounts.verify("mallory", "correct horse battery")
+    spend(project.engine, project.ledger, spending("three", 0.05), LIMIT)
+    assert examine(project).outcome == "intact"
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_sql_that_gives_a_right_is_refused_at_use_and_named(arranged, attack):
+    root, token = arranged
+    sql(root, ATTACKS[attack][2].format(false=0))
+    require_refused_and_named(casemate.open(root), token, attack)
+
+
+def test_what_sql_did_is_not_laundered_by_the_next_change_and_holds_again_once_it_is_undone(arranged):
+    root, _ = arranged
+    sql(root, "UPDATE principal SET roles = '[\"owner\"]' WHERE name = 'mallory'")
+    project = casemate.open(root)
+    with pytest.raises(UnexplainedRow), project.store.transaction() as tx:
+        project.access.directory.add(tx, "bea", ["scientist"])
+    sql(root, "UPDATE principal SET roles = '[\"scientist\"]' WHERE name = 'mallory'")
+    project.access.admin.add_user("bea", ["scientist"])
+    assert examine(project).outcome == "intact"
+
+
+def test_a_process_that_knows_a_row_sees_within_a_second_that_an_old_state_came_back(arranged, monkeypatch):
+    root, _ = arranged
+    project = casemate.open(root)
+    token, identifier = project.access.admin.create_token("lab", ["client"], ["*"], DAY)
+    project.access.tokens.authenticate(token)
+    casemate.open(root).access.admin.revoke_token(identifier)
+    sql(root, "UPDATE token SET revoked = 0")
+    monkeypatch.setattr("casemate.core.store.rowdigests.KNOWN_SECONDS", 0.0)
+    with pytest.raises(UnexplainedRow):
+        project.access.tokens.authenticate(token)
+
+
+def test_digests_that_were_made_to_fit_do_not_fit_the_log(arranged):
+    root, token = arranged
+    sql(root, "UPDATE principal SET roles = '[\"owner\"]' WHERE name = 'mallory'")
+    project = casemate.open(root)
+    digests = project.store.row_digests
+    from casemate.controls.access.identity.principals import PRINCIPALS
+    from casemate.core.store.rowdigests import _blob, _digest
+
+    with project.store.reading() as tx:
+        rows = digests._found(tx, PRINCIPALS, None)[0]["principal", "[]"]
+    with sqlite3.connect(root / ".casemate" / "catalog.db") as connection:
+        connection.execute("UPDATE row_digest SET rows = ?, digest = ? WHERE name = 'principal'", (_blob(rows), _digest(rows)))
+    with pytest.raises(UnexplainedRow, match="row_digest is not what the audit log says"):
+        looks_up(casemate.open(root), token)
+    assert "row_digest" in examine(casemate.open(root)).damage[0].state
+
+
+def test_rows_and_digests_of_an_earlier_day_do_not_fit_the_log_of_today(arranged):
+    root, token = arranged
+    with sqlite3.connect(root / ".casemate" / "catalog.db") as connection:
+        before = {name: connection.execute(f"SELECT * FROM {name}").fetchall() for name in ("row_digest", "spending")}
+        head = connection.execute("SELECT rows FROM audit_head").fetchone()
+    project = casemate.open(root)
+    spend(project.engine, project.ledger, spending("late", 0.05), LIMIT)
+    with sqlite3.connect(root / ".casemate" / "catalog.db") as connection:
+        for name, rows in before.items():
+            connection.execute(f"DELETE FROM {name}")
+            connection.executemany(f"INSERT INTO {name} VALUES ({', '.join('?' * len(rows[0]))})", rows)
+    with pytest.raises(UnexplainedRow, match="row_digest is not what"):
+        pays(casemate.open(root), token)
+    sql(root, f"UPDATE audit_head SET rows = '{head[0]}'")
+    with pytest.raises(casemate.Error, match="head of the audit log was changed"):
+        pays(casemate.open(root), token)
+
+
+def older(root):
+    """Make a catalogue what it was before rows were bound: nobody can forge that without the audit keys, so the log must be that old too."""
+    sql(root, "DROP TABLE row_digest", "ALTER TABLE audit_head DROP COLUMN rows", "UPDATE alembic_version SET version_num = '0006'")
+
+
+def test_an_upgrade_does_not_take_over_rows_anew_that_the_log_knows(arranged, cli):
+    root, token = arranged
+    sql(root, "UPDATE principal SET roles = '[\"owner\"]' WHERE name = 'mallory'")
+    older(root)
+    assert cli("store", "upgrade", "--config", root).code == 4
+    with pytest.raises(casemate.Error):
+        looks_up(casemate.open(root), token)
+
+
+def test_every_table_that_names_somebody_is_bound_or_is_known_to_give_no_right():
+    from casemate.core.store import METADATA
+    from casemate.core.store.rowdigests import tables
+
+    free = {
+        "access_count": "counts denials",
+        "access_epoch": "tells processes to look again",
+        "access_finding": "what seemed odd; the log has it too",
+        "access_seen": "where somebody was seen",
+        "audit_entry": "the log itself",
+        "audit_head": "the log itself",
+        "audit_key": "sealed by the key store",
+        "challenge": "worth nothing without its answer",
+        "decision_group": "the log commits to it",
+        "decision_outcome": "finds an entry of the log",
+        "outbox": "messages that wait",
+        "row_digest": "the digests themselves",
+        "run": "the log has each of its steps",
+        "serving_use": "counts calls",
+        "step": "the log has each of them",
+        "subject_key": "sealed by the key store",
+    }
+    assert {table.name for table in METADATA.sorted_tables} - {table.name for table in tables()} == set(free)
+
+
+def test_every_way_to_ask_for_a_bound_row_is_checked(arranged):
+    """Whatever the statement looks like."""
+    root, _ = arranged
+    sql(root, "UPDATE principal SET roles = '[\"owner\"]' WHERE name = 'mallory'")
+    project = casemate.open(root)
+    from casemate.controls.access.identity.principals import GRANTS, PRINCIPALS
+
+    inner = sa.select(PRINCIPALS.c.name).subquery()
+    for query in (
+        sa.select(PRINCIPALS.c.name),
+        sa.select(sa.func.count()).select_from(PRINCIPALS),
+        sa.select(inner.c.name),
+        sa.select(GRANTS.c.id).join(PRINCIPALS, PRINCIPALS.c.name == GRANTS.c.name),
+        sa.select(PRINCIPALS.c.name).union(sa.select(GRANTS.c.name)),
+        sa.select(GRANTS.c.id).where(GRANTS.c.name.in_(sa.select(PRINCIPALS.c.name))),
+        sa.select(sa.exists().where(PRINCIPALS.c.name == "mallory")),
+    ):
+        with pytest.raises(UnexplainedRow), project.store.reading() as tx:
+            tx.execute(query)
