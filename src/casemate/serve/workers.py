@@ -42,6 +42,7 @@ RESTARTS, RESTART_SECONDS = 10, 60.0
 """So many ends within this time end the gateway: something is wrong that a new worker does not cure."""
 AGAIN_SECONDS = 1.0
 """After which a worker is started again that found the catalogue or the key provider away."""
+DEAF_SECONDS = 5.0
 STOP_SECONDS = 30.0
 """How long a worker may take to answer what it has begun and to write its records."""
 Announce = Callable[[str, list[str]], None]
@@ -310,9 +311,15 @@ class _Team:
             for pid, worker in list(self._workers.items()):
                 if os.waitpid(pid, os.WNOHANG)[0]:
                     self._gone(worker)
-                elif time.monotonic() > end or self._wanted > max(asked, 1):
+                elif time.monotonic() > end or self._wanted > max(asked, 1) or self._deaf(worker):
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.02)
+
+
+    def _deaf(self, worker: _Worker) -> bool:
+        """Whether a worker cannot hear that it should end: its event loop has not turned for a while, and did not end either."""
+        last = worker.heartbeat.last
+        return 0 < last < ENDING and time.monotonic_ns() - last > DEAF_SECONDS * SECOND
 
 
 def _stopped(pid: int) -> bool:
