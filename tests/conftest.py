@@ -7,8 +7,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -216,14 +217,27 @@ def gateway(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 class serving:
     """Start `casemate serve` in `root` and stop it by its pid."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, *words: str, program: Sequence[str] = (), port: int = 0, **variables: str) -> None:
+        """Say what is started.
+
+        Args:
+            root: the project.
+            words: further options.
+            program: instead of `casemate`.
+            port: 0 takes a free one.
+            variables: of its environment.
+        """
+        self.root, self.variables = root, variables
+        self.words = [*(program or command()), "serve", "--port", str(port), *words]
 
     def __enter__(self) -> Gateway:
-        self.process = subprocess.Popen(command("serve", "--port", "0"), cwd=self.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.errors = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen(
+            self.words, cwd=self.root, stdout=subprocess.PIPE, stderr=self.errors, text=True, env={**os.environ, **self.variables}
+        )
         line = self.process.stdout.readline()
         if "https://" not in line:
-            raise AssertionError(self.process.stderr.read())
+            raise AssertionError(self.told())
         url = next(word for word in line.split() if word.startswith("https://"))
         ca = Path(line.rsplit("CA ", 1)[1].strip().rstrip(")"))
         grpc = next((word.partition("://")[2] for word in line.split() if word.startswith("grpc")), "")
@@ -231,9 +245,17 @@ class serving:
 
     def __exit__(self, *_: object) -> None:
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(20)
-        self.process.stdout.close()
-        self.process.stderr.close()
+        try:
+            self.process.wait(45)
+        finally:
+            self.process.kill()
+            self.process.stdout.close()
+            self.errors.close()
+
+    def told(self) -> str:
+        """What it has said on stderr."""
+        self.errors.seek(0)
+        return self.errors.read()
 
 
 def wait_for(check: Callable[[], object], seconds: float = 60.0) -> object:

@@ -532,6 +532,17 @@ class ServeTable(Table, frozen=True, kw_only=True):
     inputs_days: Annotated[int, Meta(description="Days that sealed rows are kept.", ge=1)] = 30
     deadline: Annotated[float, Meta(description="Seconds after which an answer is not given any more.", gt=0)] = 10.0
     max_waiting: Annotated[int, Meta(description="Requests that a worker holds at once; what comes on top is told to come again.", ge=1)] = 1000
+    stuck: Annotated[
+        float, Meta(description="Seconds, beyond ten times what it usually takes, after which a model or a stopped worker stands still.", ge=0.5)
+    ] = 5.0
+    keep_alive: Annotated[float, Meta(description="Seconds that a caller's connection may be idle.", ge=1)] = 75.0
+    max_connections: Annotated[int, Meta(description="Callers' connections to a worker; fewer where it may not open so many files.", ge=1)] = 12_000
+    strangers: Annotated[
+        int, Meta(description="Connections to a worker on which nobody has shown yet who it is; they have room of their own.", ge=1)
+    ] = 1000
+    strangers_per_address: Annotated[
+        int, Meta(description='How many of these one address may have (IPv6: one network of 64 bits); with tls = "proxy" as many as all.', ge=1)
+    ] = 200
     verify_minutes: Annotated[float, Meta(description="How often served models are verified again.", gt=0)] = 10.0
     request_log: Annotated[str, Meta(description="File that takes one line of JSON a request, without rows and answers; `-`: standard output.")] = ""
     traces: Annotated[str, Meta(description="URL of an OpenTelemetry collector (OTLP over HTTP, `…/v1/traces`); needs `casemate[traces]`.")] = ""

@@ -243,6 +243,9 @@ class Summing:
     def in_thread(self, _):
         return self.slow
 
+    def allowance(self, _):
+        return 5.0
+
     def predict(self, rows):
         if (rows == 13).any():
             raise ValueError("13")

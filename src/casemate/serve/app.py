@@ -1,7 +1,8 @@
 """The gateway: who calls, may they, what do they ask, what does the model say, what is recorded; a request is bytes, so is its reply.
 
 `infer` is the hot path, and reads as the list of its layers; `python bench/run.py layers` prints what each of them costs. Every
-request needs valid credentials before anything is said, unknown paths and health included.
+request needs valid credentials before anything is said, unknown paths included; but whoever watches over the process may ask without
+any whether it lives and is ready (`PROBES`), and hears no more than that.
 """
 
 import asyncio
@@ -28,6 +29,7 @@ from casemate.serve.batch import Job
 from casemate.serve.bodies import Receive, Scope
 from casemate.serve.endpoint import Endpoint
 from casemate.serve.guard import Caller, Guard, Unauthenticated
+from casemate.serve.health import Health
 from casemate.serve.login import MAX_BODY, Login
 from casemate.serve.metrics import CONTENT_TYPE, Metrics
 from casemate.serve.protocols import invocations, oip, oip_grpc
@@ -42,8 +44,18 @@ EXTENSIONS = ["binary_tensor_data"]
 MOST_TRACE = 64
 LARGE_BODY = 128 * 1024
 """Bytes from which a body is read in a thread."""
+PROBES = {"/v2/health/live": "live", "/v2/health/ready": "ready", "/ping": "ping"}
+"""Paths that answer without credentials, catalogue or key server, and the names of their routes."""
+SLOW_COMMIT_SECONDS = 5.0
+"""After so long a commit that is going on counts as one that fails: those who wait for it would not wait longer."""
 TURN_AWAY_SECONDS = 0.25
 """How long a caller waits to hear that there is no room."""
+
+
+_WITHDRAWN = {
+    "signature": "the model is withdrawn, because it does not verify any more",
+    "stuck": "the model is withdrawn, because it came to no end again and again",
+}
 
 
 class NotFound(RequestError):
@@ -69,7 +81,7 @@ class WaiverEnded(RequestError):
 
 
 class Withdrawn(RequestError):
-    """The model is not served any more, because it does not verify."""
+    """The model is not served any more, because it does not verify or stands still."""
 
     code = "CM-WITHDRAWN"
     http_status = 503
@@ -114,6 +126,7 @@ class Gateway:
         audit: GroupCommit,
         decisions: Decisions,
         aggregates: Aggregates,
+        health: Health,
         observers: Sequence[Tell] = (),
     ) -> None:
         """Wire it.
@@ -127,11 +140,12 @@ class Gateway:
             audit: where predictions and refusals are recorded.
             decisions: finds earlier predictions.
             aggregates: counts with noise for who may see no more.
+            health: what does not work just now.
             observers: told of every request.
         """
         self.table = table
         self.guard, self.quota, self.metrics, self.shelf, self.audit = guard, quota, metrics, shelf, audit
-        self.decisions, self.aggregates = decisions, aggregates
+        self.decisions, self.aggregates, self.health = decisions, aggregates, health
         self._observers = observers
         self.login = Login(guard.point)
         self.max_body = int(self.table.max_body_mb * 2**20)
@@ -158,15 +172,19 @@ class Gateway:
         self._in_flight += 1
         name, caller, found = "refused", None, None
         try:
-            caller = self.guard.authenticate(scope)
-            found = self._find(scope["locate"]() if "locate" in scope else scope["path"])
-            if found is None:
-                raise NotFound("no such path")
-            name = found.route.name
-            if name in ("infer", "invocations"):
-                reply = await self.infer(scope, receive, caller, found, number, began)
+            probe = PROBES.get(scope.get("path", ""))
+            if probe is not None and scope["method"] in ("GET", "HEAD"):
+                name, reply = probe, self._probed(probe)
             else:
-                reply = await self._other(scope, receive, caller, found)
+                caller = self._caller(scope)
+                found = self._find(scope["locate"]() if "locate" in scope else scope["path"])
+                if found is None:
+                    raise NotFound("no such path")
+                name = found.route.name
+                if name in ("infer", "invocations"):
+                    reply = await self.infer(scope, receive, caller, found, number, began)
+                else:
+                    reply = await self._other(scope, receive, caller, found)
         except Error as error:
             reply = self._refusal(error)
             name = "refused" if isinstance(error, AccessDenied | NotFound) else name
@@ -183,6 +201,20 @@ class Gateway:
         if reply.status == 401:  # one answer for all strangers, to the last header
             return reply
         return reply._replace(headers=[*reply.headers, (b"x-request-id", identifier.encode())])
+
+    def _caller(self, scope: Scope) -> Caller:
+        """Who calls. The metrics are there for whoever was allowed to read them lately, also while the catalogue is away."""
+        try:
+            caller = self.guard.authenticate(scope)
+        except Error as error:
+            known = None if isinstance(error, AccessDenied | RequestError) or scope.get("path") != "/metrics" else self.guard.remembered(scope)
+            if known is None:
+                raise
+            return known
+        known = scope.get("known")
+        if known is not None and not known():
+            raise Overloaded("the gateway has as many callers as it can")
+        return caller
 
     def _told(self, scope: Scope, identifier: str, caller: Caller | None, route: str, found: Found | None, reply: Reply, seconds: float) -> None:
         trace = next((value for name, value in scope["headers"] if name == b"traceparent"), b"")
@@ -230,7 +262,7 @@ class Gateway:
         return bodies.deflated(reply, headers.get(b"accept-encoding", b""))
 
     async def _require_room(self) -> None:
-        if self._in_flight - self._turned_away <= self.table.max_waiting and not self.draining:
+        if not self._full and not self.draining:
             return
         if not self.draining:  # who asks again at once must not take the time of those who are in
             self._turned_away += 1
@@ -239,6 +271,10 @@ class Gateway:
             finally:
                 self._turned_away -= 1
         raise Overloaded("the gateway holds as many requests as it can")
+
+    @property
+    def _full(self) -> bool:
+        return self._in_flight - self._turned_away > self.table.max_waiting
 
     def _alias(self, found: Found) -> str:
         if found.model:
@@ -273,7 +309,7 @@ class Gateway:
 
     def _require_fit(self, endpoint: Endpoint) -> None:
         if endpoint.withdrawn:
-            raise Withdrawn("the model is withdrawn, because it does not verify any more")
+            raise Withdrawn(_WITHDRAWN["stuck" if "stuck" in endpoint.faults else "signature"])
         if endpoint.ends <= time.time():
             raise WaiverEnded("the waiver by which this model passed has ended")
 
@@ -385,7 +421,7 @@ class Gateway:
         waiting = (asking.future, reply)
         self.audit.predicted(asking.number, _ENCODER.encode(prediction), rows if self._keeps_rows else None, waiting if self._durable else None)
         if not self._durable:
-            if self.audit.fault is not None:
+            if self.audit.fault is not None or self.audit.failing is not None:
                 reply = self._refusal(BackendError("predictions cannot be recorded"))
             _give(asking.future, reply)
 
@@ -428,7 +464,14 @@ class Gateway:
     async def _other(self, scope: Scope, receive: Receive, caller: Caller, found: Found) -> Reply:
         route, name = found.route, found.model
         served = self.shelf.served.get(name)
-        self.guard.require(caller, route.action, Resource("Model", served.model if served is not None else name) if name else Resource())
+        try:
+            self.guard.require(caller, route.action, Resource("Model", served.model if served is not None else name) if name else Resource())
+        except Error as error:
+            if isinstance(error, AccessDenied | RequestError) or route.name != "metrics" or self.guard.remembered(scope) is None:
+                raise
+        else:
+            if route.name == "metrics":
+                self.guard.remember(scope, caller)
         self._require_method(scope, found)
         if route.name.startswith("login"):
             return Reply(200, JSON, await self._own_login(route.name, route.method, scope, receive))
@@ -455,20 +498,39 @@ class Gateway:
             return Reply(200, JSON, _json({"name": "casemate", "version": __version__, "extensions": EXTENSIONS}))
         if route == "mlflow-version":
             return Reply(200, [(b"content-type", b"text/plain; charset=utf-8")], __version__.encode())
+        return self._probed(route)
+
+    def _probed(self, route: str) -> Reply:
+        """What anybody may know of the gateway: that it lives, and whether it is ready."""
         if route == "live":
             return Reply(200, JSON, b'{"live":true}')
         ready = self.ready()
-        return Reply(200 if ready else 503, JSON, _json({"ready": ready}))
+        headers = JSON if ready else [*JSON, (b"retry-after", b"1")]
+        return Reply(200 if ready else 503, headers, _json({"ready": ready}))
 
     def gauge(self) -> None:
         """Put what changes all the time where the metrics show it."""
         self.metrics.gauges[("casemate_in_flight",)] = self._in_flight
         self.metrics.gauges[("casemate_unwritten",)] = self.audit.waiting
+        self.metrics.gauges[("casemate_ready",)] = int(self.ready())
 
     def ready(self) -> bool:
-        """Whether answers can be given: records can be written, every model verifies, and the gateway is not ending."""
-        live = all(served.live is not None and not served.live.endpoint.withdrawn for served in self.shelf.served.values())
-        return self.audit.fault is None and live and not self.draining
+        """Whether answers can be given now: records can be written, a model can be asked, there is room, and the gateway is not ending."""
+        self.look()
+        return self.health.ready
+
+    def look(self) -> None:
+        """See what of this worker does not work."""
+        audit, check = self.audit, self.health.check
+        slow = audit.committing and time.monotonic() - audit.committing > SLOW_COMMIT_SECONDS
+        fault = audit.fault or audit.failing
+        if fault is not None:
+            self.health.failed("log", fault)
+        else:
+            check("log", f"a commit takes more than {SLOW_COMMIT_SECONDS:g} s" if slow else "")
+        check("models", "" if self.shelf.answering else "no model can be asked")
+        check("queue", f"{self.table.max_waiting} requests wait" if self._full else "")
+        check("ending", "it was told to end" if self.draining else "")
 
     async def _feedback(self, scope: Scope, receive: Receive, caller: Caller, model: str) -> Reply:
         """What really was, for an earlier request of the same caller."""

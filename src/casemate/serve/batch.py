@@ -15,6 +15,7 @@ import numpy as np
 from casemate.core.errors import RequestError
 from casemate.core.frame import joined
 from casemate.serve.endpoint import Endpoint
+from casemate.serve.heartbeat import Heartbeat, Lane
 from casemate.serve.screen import Unfit
 from casemate.serve.types import Array, Asked
 
@@ -44,6 +45,14 @@ class Job:
     """Whether it shares no batch, because one that it was in failed."""
 
 
+class StandsStill(RequestError):
+    """The model does not come to an end with the rows that it was asked about."""
+
+    code = "CM-STUCK"
+    http_status = 503
+    who = "the model's owner"
+
+
 class Ears(Protocol):
     """Hears how jobs ended."""
 
@@ -57,15 +66,19 @@ class Ears(Protocol):
 class Batcher:
     """The queue before one model version."""
 
-    def __init__(self, endpoint: Endpoint, deadline: float, ears: Ears) -> None:
+    def __init__(self, endpoint: Endpoint, deadline: float, ears: Ears, lane: Lane | None = None) -> None:
         """Wait for work.
 
         Args:
             endpoint: the model.
             deadline: seconds after a request is there from which on it is not worth an answer.
             ears: hears how each job ended.
+            lane: where the supervisor sees whether the model stands still.
         """
         self.endpoint = endpoint
+        self._lane = lane or Heartbeat.alone().lane("")
+        self._computing: list[Job] = []
+        """What a thread computes."""
         self._deadline = deadline
         self._answered, self._failed = ears.answered, ears.failed
         self._queue: deque[Job] = deque()
@@ -102,7 +115,7 @@ class Batcher:
             if not jobs:
                 continue
             if self.endpoint.in_thread(count):
-                self._busy = True
+                self._busy, self._computing = True, jobs
                 running = asyncio.get_running_loop().run_in_executor(None, self._run, jobs)
                 running.add_done_callback(lambda future, jobs=jobs: self._finished(jobs, future))  # type: ignore[misc]
                 return
@@ -117,8 +130,21 @@ class Batcher:
         """Whether a job goes into the batch of `first`, which has so many rows."""
         return self.endpoint.steady and not first.alone and not job.alone and count + job.asked.count <= MOST_ROWS
 
+    def give_up(self) -> bool:
+        """Whether the model stands still; then all who wait hear so."""
+        if not self._busy or not self._lane.overdue:
+            return False
+        jobs, self._computing = [*self._computing, *self._queue], []
+        self._queue.clear()
+        for job in jobs:
+            self._fail(job, StandsStill("the model came to no end"), {})
+        return True
+
     def _finished(self, jobs: list[Job], future: Any) -> None:
         self._busy = False
+        if not self._computing:  # given up
+            return
+        self._computing = []
         if future.exception() is not None:
             self._retry(jobs, future.exception())
         else:
@@ -143,6 +169,14 @@ class Batcher:
                 job.done.exception()  # nobody waits for a shadow's
 
     def _run(self, jobs: list[Job]) -> tuple[dict[int, tuple[str, dict[str, int]]], dict[int, dict[str, int]], list[int], Array]:
+        """What `_computed` finds, within a time that the supervisor knows."""
+        self._lane.begin(self.endpoint.allowance(sum(job.asked.count for job in jobs)))
+        try:
+            return self._computed(jobs)
+        finally:
+            self._lane.end()
+
+    def _computed(self, jobs: list[Job]) -> tuple[dict[int, tuple[str, dict[str, int]]], dict[int, dict[str, int]], list[int], Array]:
         """(per refused job why and what was noticed, per other job what was noticed, class numbers, probabilities)."""
         rows = joined([job.asked.rows for job in jobs])
         marks, words = self.endpoint.screen(rows)

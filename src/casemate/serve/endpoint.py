@@ -22,6 +22,8 @@ SLOW = 0.001
 """Seconds for one row from which a model runs in a thread, so that its callers do not hold up the others."""
 SIZES = (2, 5, 16)
 """Batches on which it is seen whether an answer depends on company."""
+PATIENCE = 10
+"""How many times longer than usual a batch may take: on a busy machine, or with rows that are slower than others."""
 INLINE_SECONDS = 0.005
 """The same for all rows of a batch, by what a row of a large one takes."""
 
@@ -51,8 +53,13 @@ class Endpoint:
         ends = [datetime.datetime.fromisoformat(until).timestamp() for until in card.waived.values()]
         self.ends = min(ends, default=math.inf)
         """When the first waiver ends that the model passed by, in seconds since 1970."""
+        self.faults: dict[str, str] = {}
+        """Why it does not answer any more: by kind (`signature`, `stuck`), what happened."""
         self.withdrawn = ""
-        """Why it does not answer any more."""
+        """The first of them."""
+        self.suspect = False
+        """Whether it has stood still once: from then on it never computes where others wait for the same thread."""
+        self._patience = table.stuck
         self.row_seconds = math.inf
         """Time of one row in a batch."""
         self.slow = True
@@ -81,9 +88,22 @@ class Endpoint:
         alone = [self.predict(part_of(rows, place, place + 1))[1][0] for place in range(max(SIZES))]
         self.steady = all(np.array_equal(self.predict(part_of(rows, 0, size))[1], np.array(alone[:size]), equal_nan=True) for size in SIZES)
 
+    def judge(self, kind: str, fault: str) -> bool:
+        """Withdraw it, or take that back when `fault` is empty; returns whether it was withdrawn by this."""
+        before = self.withdrawn
+        self.faults.pop(kind, None)
+        if fault:
+            self.faults[kind] = fault
+        self.withdrawn = next(iter(self.faults.values()), "")
+        return bool(fault) and not before
+
     def in_thread(self, count: int) -> bool:
         """Whether so many rows would hold up the event loop."""
-        return self.slow or self.row_seconds * count > INLINE_SECONDS
+        return self.slow or self.suspect or self.row_seconds * count > INLINE_SECONDS
+
+    def allowance(self, count: int) -> float:
+        """Seconds within which so many rows are answered, or the model stands still."""
+        return self._patience + PATIENCE * self.row_seconds * count
 
     def predict(self, rows: Rows) -> tuple[Array, Array]:
         """(class numbers int64 [n], probabilities float32 [n, k]) for rows in the schema's order.

@@ -102,7 +102,7 @@ class GrpcServer:
                 ("grpc.max_concurrent_streams", MOST_STREAMS),
                 ("grpc.max_connection_idle_ms", IDLE_MS),
                 ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
-                ("grpc.so_reuseport", int(self._table.workers > 1)),
+                ("grpc.so_reuseport", 1),
             ),
         )
         calls = {name: grpc.unary_unary_rpc_method_handler(self._call(name)) for name in (*_SERVER_CALLS, *_MODEL_CALLS)}

@@ -20,6 +20,7 @@ from casemate.controls.access.policy import Decision, Resource
 from casemate.controls.access.types import Principal
 from casemate.controls.audit.commit import GroupCommit
 from casemate.core.errors import AccessDenied, BackendError
+from casemate.serve.health import Health
 from casemate.serve.quota import Quota
 
 CACHE_SECONDS = 0.5
@@ -27,6 +28,8 @@ WATCH_SECONDS = 0.25
 CACHE_SIZE = 10_000
 MAX_BEARER = 7 + MAX_TOKEN
 PERSON, SERVICE = "cs_", "cm_"
+REMEMBERED_SECONDS = 3600.0
+"""How long whoever read the metrics may go on while the catalogue is away."""
 BLIND_SECONDS = 10.0
 """After so long without a look at the catalogue nobody is let in."""
 TELL_SECONDS = 1.0
@@ -53,24 +56,43 @@ class Caller:
     session: Session | None
 
 
+_Key = tuple[bytes, str | None, str | None, str | None]
+"""Credentials, address, certificate and service by certificate of a call."""
+
+
+def _key(scope: dict[str, Any]) -> _Key:
+    """What a call shows; Unauthenticated when it is nothing."""
+    given = [value for name, value in scope["headers"] if name == b"authorization"]
+    service = scope.get("service")
+    if given or service is None:
+        if len(given) != 1 or not given[0].lower().startswith(b"bearer ") or len(given[0]) > MAX_BEARER:
+            raise Unauthenticated("authentication required")
+        service = None
+    client = scope.get("client")
+    return given[0] if given else b"", client[0] if client else None, scope.get("certificate"), service
+
+
 class Guard:
     """Authenticates and decides."""
 
-    def __init__(self, point: PolicyPoint, audit: GroupCommit, quota: Quota) -> None:
+    def __init__(self, point: PolicyPoint, audit: GroupCommit, quota: Quota, health: Health) -> None:
         self.point = point
         self.audit = audit
         self.quota = quota
+        self._health = health
         self.policy = point.in_force()
         self.epoch = point.directory.epoch()
         self.lifetime = CACHE_SECONDS
         """Seconds that what was verified or decided is kept, unless the epoch moves earlier."""
-        self._callers: dict[tuple[bytes, str | None, str | None, str | None], tuple[float, Caller]] = {}
+        self._callers: dict[_Key, tuple[float, Caller]] = {}
         self._decisions: dict[tuple[str, str | None, str, Resource], tuple[float, Decision]] = {}
         self._denials: Counter[str] = Counter()
         self._told: dict[tuple[str, str, str], float] = {}
         """When a refusal of (caller, action, resource) was recorded last."""
         self._untold: Counter[tuple[str, str, str]] = Counter()
         self._blind_since: float | None = None
+        self._readers: dict[_Key, tuple[float, Caller]] = {}
+        """Who was allowed to read the metrics, and until when that is remembered."""
         self.workloads = point.options.workloads()
         self._trust()
 
@@ -83,14 +105,7 @@ class Guard:
         """
         if self._blind_since is not None and time.monotonic() - self._blind_since > BLIND_SECONDS:
             raise BackendError("changes of access cannot be seen", hint="see that the catalogue answers")
-        given = [value for name, value in scope["headers"] if name == b"authorization"]
-        service = scope.get("service")
-        if given or service is None:
-            if len(given) != 1 or not given[0].lower().startswith(b"bearer ") or len(given[0]) > MAX_BEARER:
-                raise Unauthenticated("authentication required")
-            service = None
-        client = scope.get("client")
-        key = (given[0] if given else b"", client[0] if client else None, scope.get("certificate"), service)
+        key = _key(scope)
         now = time.monotonic()
         cached = self._callers.get(key)
         if cached is None or cached[0] <= now:
@@ -138,6 +153,17 @@ class Guard:
             self.audit.append(service.principal.uid, "access:authenticate", "Gateway", "denied", {"token": service.token_id, "reason": "elsewhere"})
             raise AccessDenied("the token is bound to another place")
         return Caller(service.principal, service.token_id, service.limits, network, None)
+
+    def remember(self, scope: dict[str, Any], caller: Caller) -> None:
+        """This caller was allowed to read the metrics just now."""
+        if len(self._readers) >= CACHE_SIZE:
+            self._readers.clear()
+        self._readers[_key(scope)] = (time.monotonic() + REMEMBERED_SECONDS, caller)
+
+    def remembered(self, scope: dict[str, Any]) -> Caller | None:
+        """Who was allowed to read the metrics with these credentials not long ago: when the catalogue is away, its faults must be seen."""
+        until, caller = self._readers.get(_key(scope), (0.0, None))
+        return caller if until > time.monotonic() else None
 
     def require(self, caller: Caller, action: str, resource: Resource) -> None:
         """AccessDenied, recorded, when policy or the token does not permit it."""
@@ -195,13 +221,17 @@ class Guard:
             try:
                 await self._look()
                 self._blind_since = None
-            except Exception:  # noqa: BLE001 - whatever it was: the watch goes on, and without sight nobody is let in for long
+                self._health.well("catalogue")
+            except Exception as error:  # noqa: BLE001 - whatever it was: the watch goes on, and without sight nobody is let in for long
+                self._health.failed("catalogue", error)
                 self._blind_since = self._blind_since or time.monotonic()
             if self.workloads is not None and time.monotonic() - looked >= TRUST_SECONDS:
                 looked = time.monotonic()
                 try:
                     await loop.run_in_executor(None, self._trust)
+                    self._health.well("issuers")
                 except Exception as error:  # noqa: BLE001 - keys that are not fetched grow too old by themselves
+                    self._health.failed("issuers", error)
                     self.audit.append("casemate", "access:issuer", "Gateway", "failed", {"fault": type(error).__name__})
 
     async def _look(self) -> None:
@@ -218,6 +248,7 @@ class Guard:
             policy = await loop.run_in_executor(None, self.point.in_force)
             self.policy, self.epoch = policy, epoch
             self._callers.clear()
+            self._readers.clear()
             self._decisions.clear()
 
     def _trust(self) -> None:

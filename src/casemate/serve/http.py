@@ -13,10 +13,13 @@ from casemate.controls.keys.pki import client_of
 from casemate.core.digest import sha256
 from casemate.serve.app import Gateway
 from casemate.serve.bodies import BODY_SECONDS, Receive, Scope
+from casemate.serve.connections import Connections, Entry
+from casemate.serve.health import Health
 
 MAX_HEAD = 64 * 1024
 HEAD_SECONDS = 10.0
-IDLE_SECONDS = 5
+IDLE_SECONDS = 5.0
+"""How long a connection may be idle on which nobody has shown who it is."""
 SWEEP_SECONDS = 1.0
 SAGEMAKER, SAGEMAKER_ATTRIBUTES = "sagemaker", b"x-amzn-sagemaker-custom-attributes"
 Send = Any
@@ -29,11 +32,7 @@ class App:
         self.gateway = gateway
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request, or the start and the end of the server."""
-        if scope["type"] != "http":
-            if scope["type"] == "lifespan":
-                await _lifespan(receive, send)
-            return
+        """One request."""
         reply = await self.gateway.handle(scope, receive)
         headers = [*reply.headers, (b"content-length", b"%d" % len(reply.body))]
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
@@ -49,28 +48,17 @@ class SageMakerApp(App):
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request, or the start and the end of the server."""
-        if scope["type"] == "http":
-            if scope["path"] == "/ping" and scope["method"] == "GET":
-                status = 200 if self.gateway.ready() else 503
-                await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
-                await send({"type": "http.response.body", "body": b""})
-                return
-            given = [value for name, value in scope["headers"] if name == SAGEMAKER_ATTRIBUTES and value[:7].lower() == b"bearer "]
-            if given and not any(name == b"authorization" for name, _ in scope["headers"]):
-                scope["headers"] = [*scope["headers"], (b"authorization", given[0])]
-            scope["service"] = SAGEMAKER
-        await super().__call__(scope, receive, send)
-
-
-async def _lifespan(receive: Receive, send: Send) -> None:
-    while True:
-        message = await receive()
-        if message["type"] == "lifespan.startup":
-            await send({"type": "lifespan.startup.complete"})
-        else:
-            await send({"type": "lifespan.shutdown.complete"})
+        """One request."""
+        if scope["path"] == "/ping" and scope["method"] == "GET":
+            status = 200 if self.gateway.ready() else 503
+            await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
+            await send({"type": "http.response.body", "body": b""})
             return
+        given = [value for name, value in scope["headers"] if name == SAGEMAKER_ATTRIBUTES and value[:7].lower() == b"bearer "]
+        if given and not any(name == b"authorization" for name, _ in scope["headers"]):
+            scope["headers"] = [*scope["headers"], (b"authorization", given[0])]
+        scope["service"] = SAGEMAKER
+        await super().__call__(scope, receive, send)
 
 
 class Revocations:
@@ -98,17 +86,20 @@ class Revocations:
         self._audit.append(f'Certificate::"{shown}"', "gateway:connect", 'Project::"gateway"', "denied", {"reason": "revoked"})
         return True
 
-    async def watch(self, connections: Any) -> None:
-        """Keep the list fresh, and end open connections whose certificate was revoked."""
+    async def watch(self, connections: Any, health: Health) -> None:
+        """Keep the list fresh, and end open connections whose certificate was revoked; `health` hears when nobody new is let in."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self.LOOK_SECONDS)
             try:
                 found = await loop.run_in_executor(None, self._look)
-            except Exception:  # noqa: BLE001 - whatever it was: without a list nobody new gets in
+            except Exception as error:  # noqa: BLE001 - whatever it was: without a list nobody new gets in
                 self._blind += 1
+                if self._blind * self.LOOK_SECONDS >= self.BLIND_SECONDS:
+                    health.failed("revocations", error)
                 continue
             self._blind = 0
+            health.well("revocations")
             fresh, self._serials = found - self._serials, found
             for connection in [connection for connection in connections if getattr(connection, "serial", None) in fresh]:
                 self.refuses(connection.serial)
@@ -150,8 +141,14 @@ class OneWrite:
 
 
 class Bounded(HttpToolsProtocol):
-    """uvicorn's protocol with a limit on the size of a request's head and on the time that head and body may take."""
+    """uvicorn's protocol with limits on the size of a request's head, on the time that head and body may take, and on idling."""
 
+    connections_of: Connections | None = None
+    """Where callers are told from strangers."""
+    entry: Entry | None = None
+    """This connection there."""
+    keep_alive: float = IDLE_SECONDS
+    """Seconds that a caller's connection may be idle."""
     revocations: Revocations | None = None
     serial: int | None = None
     """Serial number of the client's certificate."""
@@ -173,6 +170,8 @@ class Bounded(HttpToolsProtocol):
             if self.revocations.refuses(self.serial):
                 transport.abort()
         self._head_bytes, self._heads, self._in_head = 0, 0, True
+        if self.entry is not None:
+            self.entry.end = transport.abort
         self.late = time.monotonic() + HEAD_SECONDS
 
     def data_received(self, data: bytes) -> None:
@@ -183,8 +182,6 @@ class Bounded(HttpToolsProtocol):
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD:
                 self.transport.abort()
-            if not self.late and (self.cycle is None or self.cycle.response_complete):
-                self.late = time.monotonic() + IDLE_SECONDS  # bytes that begin no request ended uvicorn's own clock
 
     def on_message_begin(self) -> None:
         """Start the clock for a further head."""
@@ -192,6 +189,15 @@ class Bounded(HttpToolsProtocol):
         super().on_message_begin()
         self.scope["certificate"] = self.thumbprint  # type: ignore[typeddict-unknown-key] # what the application binds tokens to
         self.scope["service"] = self.service  # type: ignore[typeddict-unknown-key]
+        if self.entry is not None and not self.entry.known:
+            self.scope["known"] = self._known  # type: ignore[typeddict-unknown-key] # called once a request is authenticated
+
+    def _known(self) -> bool:
+        """The caller has shown who it is; False when there is no room for another one."""
+        if self.entry is None or self.connections_of is None or self.connections_of.know(self.entry):
+            return True
+        self.cycle.keep_alive = False
+        return False
 
     def on_headers_complete(self) -> None:
         """Stop counting: what follows is the body, whose size the application bounds."""
@@ -203,12 +209,44 @@ class Bounded(HttpToolsProtocol):
         """The next bytes are a head again."""
         self.scope["whole"] = True  # type: ignore[typeddict-unknown-key] # the application needs no clock for this body
         super().on_message_complete()
-        self._in_head, self.late = True, 0.0
+        self._in_head, self.late = True, self._idle() if self.cycle.response_complete else 0.0
 
     def on_response_complete(self) -> None:
-        """Nothing more belongs to this answer."""
+        """Nothing more belongs to this answer. As uvicorn's, but that `sweep` ends what is idle: a timer for every answer costs more."""
         self.transport.flush()  # type: ignore[attr-defined] # `OneWrite`
-        super().on_response_complete()
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self._in_head:
+            self.late = self._idle()
+
+    def _idle(self) -> float:
+        """When an idle connection is ended."""
+        return time.monotonic() + (self.keep_alive if self.entry is not None and self.entry.known else IDLE_SECONDS)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Make room."""
+        if self.entry is not None and self.connections_of is not None:
+            self.connections_of.gone(self.entry)
+        super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """What is no HTTP gets the same kind of answer as all else."""
+        body = b'{"error":"this is no HTTP request"}'
+        head = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+        self.transport.write(head)
+        self.transport.write(body)
+        self.transport.close()
+
+    def end_late(self) -> None:
+        """End a connection that kept nobody waiting but itself."""
+        if self.entry is not None and self.entry.known and self.cycle is not None and self.cycle.response_complete and not self._head_bytes:
+            self.transport.close()
+        else:
+            self.transport.abort()
 
 
 async def sweep(connections: Any) -> None:
@@ -217,7 +255,7 @@ async def sweep(connections: Any) -> None:
         await asyncio.sleep(SWEEP_SECONDS)
         now = time.monotonic()
         for connection in [connection for connection in connections if connection.late and connection.late < now]:
-            connection.transport.abort()
+            connection.end_late()
 
 
 def settings(app: Any, protocol: type[Bounded], **more: Any) -> uvicorn.Config:
@@ -232,6 +270,5 @@ def settings(app: Any, protocol: type[Bounded], **more: Any) -> uvicorn.Config:
         log_level="error",
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=IDLE_SECONDS,
         **more,
     )

@@ -31,12 +31,20 @@ COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "casemate_denied": ("Requests refused by identity or policy.", ("reason",)),
     "casemate_untold": ("Requests that a request log lost.", ("where",)),
     "casemate_limited": ("Requests refused by a limit.", ("limit",)),
+    "casemate_connections_ended": ("Connections of strangers that gave way to others.", ("reason",)),
 }
 GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "casemate_in_flight": ("Requests being answered.", ()),
     "casemate_unwritten": ("Records of predictions that are not on disk yet.", ()),
     "casemate_model": ("Models being served; 0 when withdrawn.", ("model", "version", "part")),
+    "casemate_withdrawn": ("Model versions that are not answered any more, by why.", ("model", "version", "reason")),
+    "casemate_ready": ("Workers that can answer.", ()),
+    "casemate_fault": ("What does not work; 1 while it does not.", ("reason",)),
+    "casemate_connections": ("Open connections of callers, and of strangers.", ("of",)),
+    "casemate_workers_replaced": ("Workers that were replaced since the gateway started.", ("reason",)),
 }
+ONE_FOR_ALL = {"casemate_model", "casemate_withdrawn", "casemate_fault", "casemate_workers_replaced"}
+"""Gauges that are not added up over workers."""
 
 
 class Metrics:
@@ -93,7 +101,7 @@ class Metrics:
             for told, mine in ((other["counts"], counts), (other["gauges"], gauges)):
                 for key, value in told:
                     name = tuple(key)
-                    mine[name] = max(mine.get(name, 0), value) if name[0] == "casemate_model" else mine.get(name, 0) + value
+                    mine[name] = max(mine.get(name, 0), value) if name[0] in ONE_FOR_ALL else mine.get(name, 0) + value
             for route, row in other["times"].items():
                 times[route] = [one + another for one, another in zip(times.get(route, [0.0] * len(row)), row, strict=True)]
         yield from _families(COUNTERS, CounterMetricFamily, counts)

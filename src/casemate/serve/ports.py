@@ -10,10 +10,29 @@ from casemate.core.errors import BackendError
 BACKLOG = 2048
 
 
-def listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
-    """A listening socket, one of several on the same port when it is shared; BackendError when the port is taken."""
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; BackendError when the port is taken."""
     with _told(host, port):
-        return socket.create_server((host, port), family=_family(host), backlog=BACKLOG, reuse_port=shared)
+        return socket.create_server((host, port), family=_family(host), backlog=BACKLOG)
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A socket on which nobody listens yet (`begin`); BackendError when the port is taken."""
+    with _told(host, port):
+        with socket.create_server((host, port), family=_family(host)) as alone:  # refused when anybody listens there
+            port = alone.getsockname()[1]
+        made = socket.socket(_family(host))
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what a former gateway's connections left does not keep a new one out
+        if made.family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        made.bind((host, port))
+        return made
+
+
+def begin(listener: socket.socket) -> None:
+    """Listen on a bound socket, whoever else of this gateway does already; BackendError when the port was taken meanwhile."""
+    with _told(*listener.getsockname()[:2]):
+        listener.listen(BACKLOG)
 
 
 def reserve(host: str, port: int) -> socket.socket:
@@ -22,6 +41,7 @@ def reserve(host: str, port: int) -> socket.socket:
         with socket.create_server((host, port), family=_family(host)) as alone:  # refused when anybody listens there
             port = alone.getsockname()[1]
         kept = socket.socket(_family(host))
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what a former server's connections left does not keep a new one out
         kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         kept.bind((host, port))
         return kept

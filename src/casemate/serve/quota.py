@@ -21,6 +21,7 @@ from casemate.controls.access.usage import Usage, Used, Window
 from casemate.core.clock import Clock
 from casemate.core.errors import BackendError, RequestError
 from casemate.core.frame import Rows
+from casemate.serve.health import Health
 from casemate.serve.types import Array
 
 MINUTE, DAY = 60, 86400
@@ -161,15 +162,16 @@ class Quota:
         amounts = {number: _limited(key, one) for number, one in used.items() if number >= window - self._windows(key)}
         return _Counted(window, amounts.pop(window, 0), sum(amounts.values()))
 
-    async def watch(self) -> None:
-        """Write down and read, for ever."""
+    async def watch(self, health: Health) -> None:
+        """Write down and read, for ever; `health` hears when that fails."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
             try:
                 await self.flush(loop)
-            except Exception:  # noqa: BLE001, S112 - what could not be written is kept and counts here; the next turn tries again
-                continue
+                health.well("usage")
+            except Exception as error:  # noqa: BLE001 - what could not be written is kept and counts here; the next turn tries again
+                health.failed("usage", error)
 
     async def flush(self, loop: asyncio.AbstractEventLoop) -> None:
         """Write down what was served, and read what all have served."""

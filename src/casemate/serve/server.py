@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import datetime
+import functools
 import gc
 import os
 import signal
@@ -10,6 +11,7 @@ import socket
 import ssl
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,25 +22,31 @@ import uvicorn
 from casemate.controls.audit.commit import GroupCommit
 from casemate.controls.audit.decisions import new_writer
 from casemate.controls.keys.pki import SERVER_DAYS, Authority
-from casemate.core.errors import ConfigError
+from casemate.core.errors import ConfigError, Error
+from casemate.core.files import make_folder
 from casemate.project import Project
 from casemate.serve.aggregates import Aggregates
 from casemate.serve.app import Gateway
 from casemate.serve.batch import Job
+from casemate.serve.connections import Acceptor, Connections
 from casemate.serve.endpoint import Endpoint
 from casemate.serve.guard import Guard
+from casemate.serve.health import Health
+from casemate.serve.heartbeat import Heartbeat
 from casemate.serve.http import App, Bounded, Revocations, SageMakerApp, settings, sweep
 from casemate.serve.metrics import Metrics
-from casemate.serve.ports import BACKLOG, listen
+from casemate.serve.ports import begin
 from casemate.serve.quota import Quota
 from casemate.serve.shelf import Shelf
 from casemate.serve.telemetry import RequestLog, Traces, observers
 from casemate.serve.types import Array
-from casemate.serve.workers import FOLDER, Announce, serve_many
+from casemate.serve.workers import FOLDER, Announce, Place, supervise
 
 RENEW_SECONDS = SERVER_DAYS * 24 * 3600 * 2 / 3
 RENEW_RETRY_SECONDS = 3600.0
-MAX_CONNECTIONS = 1000
+BEAT_SECONDS = 0.25
+RETRY_SECONDS = 1.0
+PROBE_SECONDS, PROBE_BYTES = 0.5, 64 * 1024
 DRAIN_SECONDS = 10
 SWITCH_SECONDS = 0.001
 """How long another thread may keep Python to itself while a request waits; five milliseconds, the default, is seen in the 99th percentile."""
@@ -46,7 +54,7 @@ FORGET_SECONDS, FORGET_RETRY_SECONDS = 3600.0, 10.0
 
 
 def serve(project: Project, announce: Announce) -> None:
-    """Serve until SIGTERM or SIGINT; every model is verified before the port is opened.
+    """Serve until SIGTERM or SIGINT; every model is verified before anybody is listened to.
 
     Args:
         project: whose models.
@@ -59,25 +67,14 @@ def serve(project: Project, announce: Announce) -> None:
     table = project.config.serve
     if table.client_certificates == "require" and table.tls == "proxy":
         raise ConfigError('[serve] client_certificates = "require" needs tls = "own"', hint="behind a proxy nobody shows us a certificate")
-    if table.workers > 1:
-        serve_many(project, announce, work)
-        return
-    parts = assemble(project)
-    try:
-        principal = project.authorise("gateway:start", models=parts.shelf.references)
-        with contextlib.closing(listen(table.host, table.port)) as listener:
-            _run(project, parts, listener, table.grpc_port, announce)
-    finally:
-        parts.close()
-    project.audit.record(principal.uid, "gateway:stop", f'Project::"{project.config.project.id}"', "done")
+    supervise(project, announce, work)
 
 
-def work(project: Project, port: int, grpc_port: int | None, announce: Announce) -> None:
-    """Serve as one of several processes on ports that are ours already."""
-    parts = assemble(project, shared=True)
+def work(project: Project, place: Place, announce: Announce) -> None:
+    """Serve as a worker."""
+    parts = assemble(project, place)
     try:
-        with contextlib.closing(listen(project.config.serve.host, port, shared=True)) as listener:
-            _run(project, parts, listener, grpc_port, announce)
+        _run(project, parts, place, announce)
     finally:
         parts.close()
 
@@ -93,6 +90,8 @@ class Parts:
     audit: GroupCommit
     observers: list[RequestLog | Traces]
     ends: "Ends"
+    health: Health
+    heartbeat: Heartbeat
 
     def close(self) -> None:
         """Write what is left."""
@@ -101,56 +100,63 @@ class Parts:
             observer.close()
 
 
-def assemble(project: Project, *, shared: bool = False) -> Parts:
+def assemble(project: Project, place: Place | None = None) -> Parts:
     """Verify and load what is served, and wire a gateway around it; it must be closed.
 
     Args:
         project: whose models.
-        shared: counts are left where other workers find them.
+        place: among the other workers; None for a gateway that nobody watches over.
     """
     table, ends = project.config.serve, Ends()
-    metrics = Metrics(project.state / FOLDER if shared else None)
-    shelf = Shelf(project, metrics, ends, lambda *told: _incident(project, *told))
+    metrics = Metrics(project.state / FOLDER if table.workers > 1 and place is not None else None)
+    health, heartbeat = Health(metrics), place.heartbeat if place is not None else Heartbeat.alone()
+    shelf = Shelf(project, metrics, ends, lambda *told: _incident(project, *told), health, None if place is None else place.board, heartbeat)
     shelf.load()
     quota = Quota(project.usage, project.clock, table.limits, project.access.anomalies.probing)
     told = observers(table, project.root, metrics)
     audit = GroupCommit(project.audit, new_writer(), lazy=table.audit == "batched", release=ends.release)
     aggregates = Aggregates(project.engine, project.ledger, table.aggregates)
     try:
-        ends.gateway = Gateway(table, Guard(project.access, audit, quota), quota, metrics, shelf, audit, project.decisions, aggregates, told)
+        guard = Guard(project.access, audit, quota, health)
+        ends.gateway = Gateway(table, guard, quota, metrics, shelf, audit, project.decisions, aggregates, health, told)
     except BaseException:
         audit.close()
         raise
-    return Parts(ends.gateway, shelf, quota, metrics, audit, told, ends)
+    return Parts(ends.gateway, shelf, quota, metrics, audit, told, ends, health, heartbeat)
 
 
-def _run(project: Project, parts: Parts, listener: socket.socket, grpc_port: int | None, announce: Announce) -> None:
+def _run(project: Project, parts: Parts, place: Place, announce: Announce) -> None:
     table, context, revocations = project.config.serve, None, None
     if table.tls == "own":
         context = tls_context(project.keys.authority, table.names, project.keys.folder, clients=table.client_certificates == "require")
     if context is not None and table.client_certificates == "require":
         revocations = Revocations(project.certificates.revoked, parts.audit)
+    connections = Connections(table, parts.metrics)
     config = settings(
         (SageMakerApp if table.platform == "sagemaker" else App)(parts.gateway),
-        type("Guarded", (Bounded,), {"revocations": revocations}),
+        type("Guarded", (Bounded,), {"revocations": revocations, "connections_of": connections, "keep_alive": table.keep_alive}),
+        lifespan="off",
         timeout_graceful_shutdown=DRAIN_SECONDS,
-        limit_concurrency=max(MAX_CONNECTIONS, 2 * table.max_waiting),
-        backlog=BACKLOG,
         **({"ssl_context_factory": lambda _config, _default: context} if context is not None else {}),
     )
-    url = f"{'http' if context is None else 'https'}://{table.host}:{listener.getsockname()[1]}"
-    beside = None if grpc_port is None else _grpc(project, parts, revocations, grpc_port)
-    server = _Server(config, lambda more: announce(url + more, parts.shelf.references), parts, beside)
+    url = f"{'http' if context is None else 'https'}://{table.host}:{place.listener.getsockname()[1]}"
+    beside = None if place.grpc_port is None else _grpc(project, parts, revocations, place.grpc_port)
+    server = _Server(
+        config, lambda more: announce(url + more, parts.shelf.references), parts, beside, lambda make: _accepting(place, connections, make, context)
+    )
     server.watches = lambda: [
+        _beat(parts.heartbeat),
         parts.gateway.guard.watch(),
-        parts.quota.watch(),
+        parts.quota.watch(parts.health),
         parts.shelf.watch(),
         *[observer.watch() for observer in parts.observers],
         sweep(server.server_state.connections),
+        _look(project, parts, connections),
+        _probe_disk(project.state / FOLDER / f"{os.getpid()}.probe", parts.health),
         _share(parts),
-        _forget(project),
-        *([_renew(context, project, beside)] if context is not None else []),
-        *([revocations.watch(server.server_state.connections)] if revocations is not None else []),
+        _forget(project, parts.health),
+        *([_renew(context, project, beside, parts.health)] if context is not None else []),
+        *([revocations.watch(server.server_state.connections, parts.health)] if revocations is not None else []),
     ]
     # uvicorn stops on these signals and then raises them again: what must still be written needs a quiet handler.
     before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -158,8 +164,9 @@ def _run(project: Project, parts: Parts, listener: socket.socket, grpc_port: int
     gc.collect()
     gc.freeze()  # what is loaded stays: no collection looks through it again (50 ms in the middle of a request)
     try:
-        server.run(sockets=[listener])
+        server.run()
     finally:
+        parts.heartbeat.ending()
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -207,6 +214,57 @@ def _incident(project: Project, model: str, event: str, message: str) -> None:
     project.outbox.send()
 
 
+def _accepting(place: Place, connections: Connections, protocol: Callable[[], Any], context: ssl.SSLContext | None) -> Acceptor:
+    begin(place.listener)
+    return Acceptor(place.listener, connections, protocol, context)
+
+
+async def _beat(heartbeat: Heartbeat) -> None:
+    """Show that the event loop turns."""
+    while True:
+        heartbeat.beat()
+        await asyncio.sleep(BEAT_SECONDS)
+
+
+async def _look(project: Project, parts: Parts, connections: Connections) -> None:
+    """See what does not work, also while nobody asks; while records cannot be written, try once a second to write that they can be again."""
+    tried, attempt, since = 0.0, None, 0.0
+    where = f'Project::"{project.config.project.id}"'
+    while True:
+        await asyncio.sleep(BEAT_SECONDS)
+        parts.gateway.look()
+        connections.gauge()
+        failing, now = parts.audit.failing, time.monotonic()
+        if failing is None:
+            since = 0.0
+            continue
+        since = since or now
+        if now - tried >= RETRY_SECONDS and (attempt is None or attempt.done()):
+            fault = failing.code if isinstance(failing, Error) else type(failing).__name__
+            tried = now
+            attempt = parts.audit.append("casemate", "gateway:recovered", where, "done", {"fault": fault, "seconds": round(now - since, 1)})
+
+
+async def _probe_disk(path: Path, health: Health) -> None:
+    """Notice a disk that is full or broken before a request does."""
+    while True:
+        await asyncio.sleep(PROBE_SECONDS)
+        try:
+            await asyncio.to_thread(_write, path)
+            health.well("disk")
+        except OSError as error:
+            health.failed("disk", error.strerror or str(error))
+
+
+def _write(path: Path) -> None:
+    try:
+        make_folder(path.parent)
+        path.write_bytes(bytes(PROBE_BYTES))
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
 async def _share(parts: Parts) -> None:
     """Leave the counts where the other workers find them."""
     while True:
@@ -216,13 +274,15 @@ async def _share(parts: Parts) -> None:
             await asyncio.to_thread(parts.metrics.share, parts.metrics.snapshot())
 
 
-async def _forget(project: Project) -> None:
+async def _forget(project: Project, health: Health) -> None:
     """Delete records of predictions when their time is over."""
     while True:
         try:
             await asyncio.to_thread(forget, project)
+            health.well("retention")
             wait = FORGET_SECONDS
-        except Exception:  # noqa: BLE001 - the catalogue may be away for a moment; what is too old must go all the same
+        except Exception as error:  # noqa: BLE001 - the catalogue may be away for a moment; what is too old must go all the same
+            health.failed("retention", error)
             wait = FORGET_RETRY_SECONDS
         await asyncio.sleep(wait)
 
@@ -234,7 +294,7 @@ def forget(project: Project) -> int:
     return project.decisions.forget(older.isoformat(), old.isoformat())
 
 
-async def _renew(context: ssl.SSLContext, project: Project, beside: Any) -> None:
+async def _renew(context: ssl.SSLContext, project: Project, beside: Any, health: Health) -> None:
     """Keep the server's certificates young."""
     wait = RENEW_SECONDS
     while True:
@@ -243,8 +303,10 @@ async def _renew(context: ssl.SSLContext, project: Project, beside: Any) -> None
             _load(context, project.keys.authority, project.config.serve.names, project.keys.folder)
             if beside is not None:
                 beside.certificates.renew()
+            health.well("certificate")
             wait = RENEW_SECONDS
-        except Exception:  # noqa: BLE001 - a third of its life is left to try again
+        except Exception as error:  # noqa: BLE001 - a third of its life is left to try again
+            health.failed("certificate", error)
             wait = RENEW_RETRY_SECONDS
 
 
@@ -253,7 +315,9 @@ class _Server(uvicorn.Server):
 
     watches: Callable[[], list[Coroutine[Any, Any, None]]]
 
-    def __init__(self, config: uvicorn.Config, started: Callable[[str], None], parts: Parts, beside: Any) -> None:
+    def __init__(
+        self, config: uvicorn.Config, started: Callable[[str], None], parts: Parts, beside: Any, accepting: Callable[[Callable[[], Any]], Acceptor]
+    ) -> None:
         """Wire it.
 
         Args:
@@ -261,8 +325,10 @@ class _Server(uvicorn.Server):
             started: called with what else answers, once the port does.
             parts: the gateway.
             beside: the server of gRPC, if there is one.
+            accepting: begins to take connections, given what makes their protocols.
         """
         super().__init__(config)
+        self._accepting = accepting
         self._announce = started
         self._parts = parts
         self._beside = beside
@@ -270,7 +336,10 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._parts.ends.loop = asyncio.get_running_loop()
-        await super().startup(sockets)
+        protocol: Any = self.config.http_protocol_class
+        make = functools.partial(protocol, config=self.config, server_state=self.server_state, app_state={})
+        self.servers = [self._accepting(make)]  # type: ignore[list-item] # all that uvicorn asks of a server is to close
+        self.started = True
         more = "" if self._beside is None else f" and {await self._beside.start()}"
         self._tasks = [asyncio.create_task(watch) for watch in self.watches()]
         self._announce(more)

@@ -18,6 +18,8 @@ from casemate.core.errors import ConfigError, Error, RefusedError, VerificationE
 from casemate.project import Project
 from casemate.serve.batch import Batcher, Ears
 from casemate.serve.endpoint import Endpoint
+from casemate.serve.health import Health
+from casemate.serve.heartbeat import Board, Heartbeat, Notice
 from casemate.serve.metrics import Metrics
 from casemate.serve.types import Array
 from casemate.stages.release.rollout import Part, Released
@@ -28,6 +30,8 @@ AGAIN_SECONDS = 30.0
 """After which a version that could not be loaded is tried again."""
 
 
+KINDS = ("signature", "stuck")
+"""Why a model can be withdrawn."""
 SLACK = 1e-6
 """Share of a mean that rounding may move it by."""
 
@@ -72,10 +76,10 @@ class Statistics:
 class Version:
     """One version with its queue."""
 
-    def __init__(self, endpoint: Endpoint, part: Part, deadline: float, ears: Ears) -> None:
+    def __init__(self, endpoint: Endpoint, part: Part, deadline: float, ears: Ears, heartbeat: Heartbeat) -> None:
         self.endpoint = endpoint
         self.part: Part = part
-        self.batcher = Batcher(endpoint, deadline, ears)
+        self.batcher = Batcher(endpoint, deadline, ears, heartbeat.lane(endpoint.reference))
         self.seen = Statistics()
 
 
@@ -122,7 +126,16 @@ class Served:
 class Shelf:
     """The names that a gateway serves."""
 
-    def __init__(self, project: Project, metrics: Metrics, ears: Ears, incident: Callable[[str, str, str], None]) -> None:
+    def __init__(
+        self,
+        project: Project,
+        metrics: Metrics,
+        ears: Ears,
+        incident: Callable[[str, str, str], None],
+        health: Health,
+        board: Board | None = None,
+        heartbeat: Heartbeat | None = None,
+    ) -> None:
         """Nothing is loaded yet.
 
         Args:
@@ -130,7 +143,13 @@ class Shelf:
             metrics: where versions are counted.
             ears: hears how requests end.
             incident: hears (model, event, message) of what a person must look at; may block.
+            health: hears what does not work.
+            board: where the supervisor says what stood still; None without one.
+            heartbeat: where it is told of what is computed.
         """
+        self._health, self._board = health, board
+        self._heartbeat = heartbeat or Heartbeat.alone()
+        self._notice: tuple[int, Notice] = (0, Notice())
         self.project = project
         self.table = project.config.serve
         self._metrics, self._ears, self._incident = metrics, ears, incident
@@ -191,7 +210,8 @@ class Shelf:
             if endpoint is not None:
                 version = before.get(endpoint.reference)
                 if version is None or version.endpoint is not endpoint:
-                    version = Version(endpoint, part, self.table.deadline, self._ears)
+                    version = Version(endpoint, part, self.table.deadline, self._ears, self._heartbeat)
+                    self._suspect(endpoint)
                 if version.part != part:
                     version.part, version.seen = part, Statistics()
             setattr(served, part, version)
@@ -201,14 +221,62 @@ class Shelf:
         served.share = canary.share if canary is not None else 0.0
         served.principals = frozenset(canary.principals) if canary is not None else frozenset()
         for version in served.versions():
-            self._metrics.gauges["casemate_model", served.model, version.endpoint.version, version.part] = 0 if version.endpoint.withdrawn else 1
+            self._show(version)
+
+    def _show(self, version: Version) -> None:
+        endpoint = version.endpoint
+        self._metrics.gauges["casemate_model", endpoint.name, endpoint.version, version.part] = 0 if endpoint.withdrawn else 1
+        for kind in KINDS:
+            key = ("casemate_withdrawn", endpoint.name, endpoint.version, kind)
+            if kind in endpoint.faults:
+                self._metrics.gauges[key] = 1
+            else:
+                self._metrics.gauges.pop(key, None)
+
+    @property
+    def answering(self) -> bool:
+        """Whether any model can be asked."""
+        return any(served.live is not None and not served.live.endpoint.withdrawn for served in self.served.values())
+
+    def _suspect(self, endpoint: Endpoint) -> None:
+        """Apply what the supervisor said of models that stood still."""
+        _, notice = self._notice
+        endpoint.suspect = endpoint.suspect or endpoint.reference in notice.stuck
+        if endpoint.reference in notice.withdrawn:
+            endpoint.judge("stuck", f"it stood still {notice.stuck[endpoint.reference]} times")
+
+    def listen(self) -> list[Version]:
+        """Hear what the supervisor says; returns what is withdrawn from now on."""
+        heard = None if self._board is None else self._board.heard()
+        if heard is None or heard[0] == self._notice[0]:
+            return []
+        self._notice = heard
+        for reason, count in heard[1].replaced.items():
+            self._metrics.gauges["casemate_workers_replaced", reason] = count
+        fresh = []
+        for version in [version for served in self.served.values() for version in served.versions()]:
+            before = version.endpoint.withdrawn
+            self._suspect(version.endpoint)
+            self._show(version)
+            if version.endpoint.withdrawn and not before:
+                fresh.append(version)
+        return fresh
+
+    def give_up(self) -> None:
+        """Let nobody wait for a model that stands still in a thread; this worker is about to be replaced."""
+        for version in [version for served in self.served.values() for version in served.versions()]:
+            if version.batcher.give_up():
+                version.endpoint.judge("stuck", "it stands still")
+                self._show(version)
 
     async def watch(self) -> None:
         """Follow what is released, verify what is served, judge canaries; for ever."""
         judged = time.monotonic()
         while True:
             await asyncio.sleep(LOOK_SECONDS)
+            self.give_up()
             try:
+                await self._withdrawn(self.listen())
                 releases = await self._aside(self.project.rollouts.all)
                 if releases != self._releases and (releases != self._tried[0] or time.monotonic() >= self._tried[1]):
                     await self._follow(releases)
@@ -219,8 +287,17 @@ class Shelf:
                     judged = time.monotonic()
                     await self._judge()
                 await self._tell()
-            except Exception:  # noqa: BLE001, S112 - the catalogue may be away for a moment; what is served goes on and the next turn looks again
-                continue
+                self._health.well("releases")
+            except Exception as error:  # noqa: BLE001 - the catalogue may be away for a moment; what is served goes on and the next turn looks again
+                self._health.failed("releases", error)
+
+    async def _withdrawn(self, versions: list[Version]) -> None:
+        """Note whom to tell of models that the supervisor has withdrawn; a canary goes at once."""
+        for version in versions:
+            endpoint = version.endpoint
+            self._untold[endpoint.reference] = endpoint.withdrawn
+            if version.part == "canary":
+                await self._aside(self.project.taken_back, endpoint.name, "casemate", endpoint.withdrawn, "canary", int(endpoint.version))
 
     async def _aside(self, work: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(None, functools.partial(work, *arguments))
@@ -251,10 +328,9 @@ class Shelf:
             for version in served.versions():
                 endpoint = version.endpoint
                 fault = await self._aside(self._fault, endpoint)
-                if fault and not endpoint.withdrawn:
+                if endpoint.judge("signature", fault):
                     self._untold[endpoint.reference] = fault
-                endpoint.withdrawn = fault  # before it is told: what cannot be recorded must not keep it in service
-                self._metrics.gauges["casemate_model", served.model, endpoint.version, version.part] = 0 if fault else 1
+                self._show(version)
 
     async def _tell(self) -> None:
         """Record and tell what was withdrawn; what fails stays due."""
@@ -268,7 +344,7 @@ class Shelf:
         except (VerificationError, RefusedError, ConfigError) as error:
             return error.message
         except Error:  # nobody can say just now: the next look will
-            return endpoint.withdrawn
+            return endpoint.faults.get("signature", "")
         return "" if verified.fingerprint == endpoint.fingerprint else "it is signed by somebody else now"
 
     async def _judge(self) -> None:

@@ -1,152 +1,342 @@
-"""Several processes that serve one port (SO_REUSEPORT), and the one that watches over them.
+"""The processes of a gateway: workers that accept from one listening socket, and the supervisor that watches over them.
 
-Workers share nothing but the catalogue: limits, revocations and releases are the same for all of them within half a second. Each
-appends to the log by itself. A worker that dies is replaced; what it had acknowledged is in the log.
+The supervisor holds no connection, not even to the catalogue, and waits for nothing: it reads heartbeats (`heartbeat.py`). A worker
+that ends, is stopped or stands still is replaced; who stood still because of a model names it, and a model that does so again and
+again is withdrawn. Connections that come meanwhile wait in the socket's queue, which belongs to no worker.
+
+Workers share nothing else but the catalogue: limits, revocations and releases are the same for all of them within half a second.
+Each appends to the log by itself; what a worker had acknowledged is in the log, however it ended.
 """
 
 import contextlib
 import os
 import select
 import signal
+import socket
 import sys
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import msgspec
 
 from casemate.core.errors import BackendError, Error
 from casemate.core.files import make_folder
+from casemate.core.sandbox.confine import die_with_parent
 from casemate.project import Project
-from casemate.serve.ports import reserve
+from casemate.serve.heartbeat import ENDING, SECOND, Board, Heartbeat, Notice
+from casemate.serve.ports import bound, reserve
 
 FOLDER = "gateway"
 """In the project's state: where workers leave their counts."""
 START_SECONDS = 60.0
+LOOK_SECONDS = 0.05
+STRIKES, STRIKE_SECONDS = 2, 3600.0
+"""A model version that stands still so often within this time is withdrawn: once can be a machine that was too busy."""
+STALL_SECONDS = 30.0
+"""How long an event loop may stand still for another reason than a model: SQLite waits so long for its lock, and no new worker cures a slow disk."""
 RESTARTS, RESTART_SECONDS = 10, 60.0
-"""So many deaths within this time end the gateway: something is wrong that a new worker does not cure."""
+"""So many ends within this time end the gateway: something is wrong that a new worker does not cure."""
+AGAIN_SECONDS = 1.0
+"""After which a worker is started again that found the catalogue or the key provider away."""
+DEAF_SECONDS = 5.0
 STOP_SECONDS = 30.0
+"""How long a worker may take to answer what it has begun and to write its records."""
 Announce = Callable[[str, list[str]], None]
-Work = Callable[[Project, int, int | None, Announce], None]
 
 
-def serve_many(project: Project, announce: Announce, work: Work) -> None:
+@dataclass(frozen=True)
+class Place:
+    """What a worker is given to work with."""
+
+    heartbeat: Heartbeat
+    board: Board
+    listener: socket.socket
+    grpc_port: int | None
+    after: str
+    """Why its predecessor is not there any more; empty for the first."""
+
+
+Work = Callable[[Project, Place, Announce], None]
+
+
+class _Ended(msgspec.Struct):
+    """What a worker says that could not start."""
+
+    code: str
+    message: str
+    hint: str
+
+
+class _Started(msgspec.Struct):
+    """What a worker says that answers."""
+
+    url: str
+    references: list[str]
+
+
+class _Said(msgspec.Struct):
+    started: _Started | None = None
+    ended: _Ended | None = None
+
+
+def supervise(project: Project, announce: Announce, work: Work) -> None:
     """Run `[serve] workers` processes until SIGTERM or SIGINT.
 
     Args:
         project: whose models.
         announce: called with (URL, model references) once every worker answers.
-        work: what a worker does, given the project, the ports of HTTP and of gRPC, and whom to tell that it answers.
+        work: what a worker does, given the project, its place, and whom to tell that it answers.
 
     Raises:
         BackendError: the port is taken, or workers end again and again.
+        Error: what kept the first worker from starting.
     """
     table = project.config.serve
     folder = make_folder(project.state / FOLDER)
-    for stale in folder.glob("*.json"):
+    for stale in (*folder.glob("*.json"), *folder.glob("*.probe")):
         stale.unlink()
     principal = project.authorise("gateway:start", workers=table.workers)
     with contextlib.ExitStack() as kept:
-        port = kept.enter_context(reserve(table.host, table.port)).getsockname()[1]
+        listener = kept.enter_context(bound(table.host, table.port))
         grpc_port = None if table.grpc_port is None else kept.enter_context(reserve(table.host, table.grpc_port)).getsockname()[1]
-        team = _Team(project, port, grpc_port, work)
+        team = _Team(project, listener, grpc_port, work)
+        before = {number: signal.signal(number, team.stop_wanted) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
-            url, references = team.start(table.workers)
-            announce(url, references)
-            team.watch()
+            started = team.start(table.workers)
+            if started is not None:
+                announce(started.url, started.references)
+                team.watch()
         finally:
             team.stop()
+            for number, former in before.items():
+                signal.signal(number, former)
     project.audit.record(principal.uid, "gateway:stop", f'Project::"{project.config.project.id}"', "done")
 
 
+@dataclass
+class _Worker:
+    """One process, as the supervisor sees it."""
+
+    pid: int
+    heartbeat: Heartbeat
+    pipe: int
+    """On which it says that it answers; -1 once it has."""
+    began: float = field(default_factory=time.monotonic)
+    leaving: float = 0.0
+    """`time.monotonic()` at which it is killed if it is still there; 0 while it should stay."""
+
+
 class _Team:
-    """The processes."""
+    """The supervisor's side."""
 
-    def __init__(self, project: Project, port: int, grpc_port: int | None, work: Work) -> None:
-        self._project, self._port, self._grpc_port, self._work = project, port, grpc_port, work
-        self._workers: dict[int, int] = {}
-        """Process id -> the pipe's end on which it says that it answers."""
-        self._ended = False
+    def __init__(self, project: Project, listener: socket.socket, grpc_port: int | None, work: Work) -> None:
+        self._project, self._listener, self._grpc_port, self._work = project, listener, grpc_port, work
+        self._count = project.config.serve.workers
+        self._board = Board(2 * self._count + 2)
+        self._free = list(self._board.pages)
+        self._workers: dict[int, _Worker] = {}
+        self._wanted = 0
+        """How often somebody asked for the end."""
+        self._ends: list[float] = []
+        self._strikes: dict[str, list[float]] = {}
+        self._replaced: Counter[str] = Counter()
+        self._due: list[tuple[float, str]] = []
+        """(when, why) a worker is to be started that cannot be now."""
+        self._looked = time.monotonic_ns()
 
-    def start(self, count: int) -> tuple[str, list[str]]:
-        """Start all; returns what the first of them announces."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._stop_wanted)
-        told = b""
+    def start(self, count: int) -> _Started | None:
+        """Start all; returns what the first of them announces, None when the end was asked for meanwhile."""
+        told = None
         for _ in range(count):
-            pid = self._spawn()
-            told = self._heard(pid)
-            if not told:
-                raise BackendError("a worker ended while it started", hint="its message stands above; `casemate doctor` looks for the rest")
-        url, *references = told.decode().split("\n")
-        return url, references
+            worker = self._spawn("")
+            said = None
+            while said is None and not self._wanted:
+                said = self._heard(worker, 0.1)
+            if said is None:
+                return None
+            if said.started is None:
+                raise _error(said.ended)
+            told = told or said.started
+        return told
 
-    def _stop_wanted(self, *_: Any) -> None:
-        self._ended = True
+    def stop_wanted(self, *_: Any) -> None:
+        """A signal came; who asks a second time waits for nobody."""
+        self._wanted += 1
 
-    def _spawn(self) -> int:
+    def _spawn(self, after: str) -> _Worker:
         readable, writable = os.pipe()
+        heartbeat = self._free.pop()
+        heartbeat.clear()
         self._project.store.close()  # no connection of ours is to be inherited
+        sys.stdout.flush()
+        sys.stderr.flush()
+        parent = os.getpid()
         pid = os.fork()
-        if pid:
-            os.close(writable)
-            self._workers[pid] = readable
-            return pid
-        status = 1
-        try:
+        if not pid:
             os.close(readable)
+            self._child(parent, writable, Place(heartbeat, self._board, self._listener, self._grpc_port, after))
+        os.close(writable)
+        self._workers[pid] = worker = _Worker(pid, heartbeat, readable)
+        return worker
+
+    def _child(self, parent: int, pipe: int, place: Place) -> NoReturn:
+        """A worker's whole life."""
+        die_with_parent()
+        if os.getppid() != parent:
+            os._exit(1)
+        status, parent_hears = 1, os.fdopen(pipe, "wb")
+
+        def tell(said: _Said) -> None:
+            with contextlib.suppress(OSError), parent_hears:
+                parent_hears.write(msgspec.json.encode(said))
+
+        try:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
-            self._work(self._project, self._port, self._grpc_port, lambda url, references: _tell(writable, url, references))
+            self._project.keys.disconnect()
+            self._work(self._project, place, lambda url, references: tell(_Said(started=_Started(url, references))))
             status = 0
         except Error as error:
-            print(error.diagnostics(), file=sys.stderr, flush=True)
+            status = error.exit_code
+            if place.after or parent_hears.closed:
+                print(error.diagnostics(), file=sys.stderr, flush=True)
+            else:
+                tell(_Said(ended=_Ended(error.code, error.message, error.hint)))
         except BaseException:  # noqa: BLE001 - the process ends here, whatever it was
             traceback.print_exc()
         finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
             os._exit(status)
 
-    def _heard(self, pid: int) -> bytes:
-        """What a worker announces; empty when it ended without."""
-        end = time.monotonic() + START_SECONDS
-        with os.fdopen(self._workers[pid], "rb") as pipe:
-            self._workers[pid] = -1
-            while not self._ended and time.monotonic() < end:
-                if select.select([pipe], [], [], 0.1)[0]:
-                    return pipe.read()  # a worker tells all at once, or ends
-        return b""
+    def _heard(self, worker: _Worker, seconds: float) -> _Said | None:
+        """What a worker says about its start; None while it has not said anything."""
+        if worker.pipe < 0 or not select.select([worker.pipe], [], [], seconds)[0]:
+            if worker.pipe >= 0 and time.monotonic() - worker.began > START_SECONDS:
+                os.kill(worker.pid, signal.SIGKILL)
+                return self._read(worker)
+            return None
+        return self._read(worker)
+
+    def _read(self, worker: _Worker) -> _Said:
+        with os.fdopen(worker.pipe, "rb") as pipe:
+            worker.pipe = -1
+            content = pipe.read()  # a worker says all at once, or ends
+        return msgspec.json.decode(content, type=_Said) if content else _Said()
 
     def watch(self) -> None:
-        """Replace workers that die, until told to stop."""
-        deaths: list[float] = []
-        while not self._ended:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                pid, status = 0, 0
-            if pid not in self._workers:
-                time.sleep(0.05)
+        """Replace workers that end or stand still, until told to stop."""
+        while not self._wanted:
+            time.sleep(LOOK_SECONDS)
+            self._reap()
+            now = time.monotonic_ns()
+            # Who was stopped with us, or slept with the machine, has not stood still.
+            looked, self._looked = self._looked, now
+            if now - looked < SECOND:
+                for worker in list(self._workers.values()):
+                    self._heard(worker, 0)
+                    self._look(worker, now)
+            while self._due and self._free and self._due[0][0] <= time.monotonic():
+                self._spawn(self._due.pop(0)[1])
+
+    def _look(self, worker: _Worker, now: int) -> None:
+        """Whether a worker must go."""
+        if worker.leaving:
+            if time.monotonic() > worker.leaving:
+                os.kill(worker.pid, signal.SIGKILL)
+            return
+        last, broken = worker.heartbeat.last, worker.heartbeat.broken(now)
+        if not 0 < last < ENDING:
+            return
+        silent = (now - last) / SECOND
+        if broken is not None:
+            self._strike(broken[1])
+            self._replace(worker, "stuck", broken[1], at_once=silent > 1.0)
+        elif silent > STALL_SECONDS or (silent > self._project.config.serve.stuck and _stopped(worker.pid)):
+            self._replace(worker, "still", "", at_once=True)
+
+    def _strike(self, model: str) -> None:
+        """Remember that a model stood still."""
+        now = time.monotonic()
+        self._strikes[model] = [*(one for one in self._strikes.get(model, []) if one > now - STRIKE_SECONDS), now]
+
+    def _replace(self, worker: _Worker, reason: str, model: str, *, at_once: bool) -> None:
+        """Put another worker in the place of one that is not good any more; it may end what it has begun if it still can."""
+        self._replaced[reason] += 1
+        stuck = {name: len(strikes) for name, strikes in self._strikes.items() if name}
+        self._board.say(Notice(dict(self._replaced), stuck, [name for name, count in stuck.items() if count >= STRIKES]))
+        what = f"{model or 'a model'} stood still" if reason == "stuck" else "it stood still" if reason == "still" else model
+        print(f"casemate serve: worker {worker.pid} is replaced: {what}", file=sys.stderr, flush=True)
+        worker.leaving = time.monotonic() + (0.0 if at_once else STOP_SECONDS)
+        if worker.pid in self._workers:
+            os.kill(worker.pid, signal.SIGKILL if at_once else signal.SIGTERM)
+        self._due.append((0.0, f"{reason}:{model}"))
+
+    def _reap(self) -> None:
+        """Take note of workers that have ended."""
+        for pid, worker in list(self._workers.items()):
+            found, status = os.waitpid(pid, os.WNOHANG)
+            if not found:
                 continue
-            del self._workers[pid]
-            deaths = [*(death for death in deaths if death > time.monotonic() - RESTART_SECONDS), time.monotonic()]
+            self._gone(worker)
+            if worker.leaving or self._wanted:
+                continue
             how = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"exit code {os.WEXITSTATUS(status)}"
-            self._project.audit.record("casemate", "gateway:worker", f'Project::"{self._project.config.project.id}"', "failed", ended=how)
-            if len(deaths) > RESTARTS:
+            if os.WIFEXITED(status) and os.WEXITSTATUS(status) == BackendError.exit_code:
+                self._due.append((time.monotonic() + AGAIN_SECONDS, how))
+                continue
+            self._ends = [*(end for end in self._ends if end > time.monotonic() - RESTART_SECONDS), time.monotonic()]
+            if len(self._ends) > RESTARTS:
                 raise BackendError(f"workers end again and again ({how})", hint="look at their messages above")
-            self._heard(self._spawn())
+            self._replace(worker, "ended", how, at_once=True)
+
+    def _gone(self, worker: _Worker) -> None:
+        del self._workers[worker.pid]
+        self._free.append(worker.heartbeat)
+        if worker.pipe >= 0:
+            os.close(worker.pipe)
 
     def stop(self) -> None:
-        """End all: first politely."""
-        for number, wait in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, 5.0)):
-            for pid in self._workers:
-                os.kill(pid, number)
-            end = time.monotonic() + wait
-            while self._workers and time.monotonic() < end:
-                for pid in list(self._workers):
-                    if os.waitpid(pid, os.WNOHANG)[0]:
-                        del self._workers[pid]
-                time.sleep(0.02)
+        """End all: politely, but for who stands still; at once when somebody asks again."""
+        asked, now = self._wanted, time.monotonic_ns()
+        for worker in self._workers.values():
+            still = worker.heartbeat.broken(now) is not None or _stopped(worker.pid)
+            os.kill(worker.pid, signal.SIGKILL if still else signal.SIGTERM)
+        end = time.monotonic() + STOP_SECONDS
+        while self._workers:
+            for pid, worker in list(self._workers.items()):
+                if os.waitpid(pid, os.WNOHANG)[0]:
+                    self._gone(worker)
+                elif time.monotonic() > end or self._wanted > max(asked, 1) or self._deaf(worker):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.02)
 
 
-def _tell(pipe: int, url: str, references: list[str]) -> None:
-    with os.fdopen(pipe, "wb") as file:
-        file.write("\n".join([url, *references]).encode())
+    def _deaf(self, worker: _Worker) -> bool:
+        """Whether a worker cannot hear that it should end: its event loop has not turned for a while, and did not end either."""
+        last = worker.heartbeat.last
+        return 0 < last < ENDING and time.monotonic_ns() - last > DEAF_SECONDS * SECOND
+
+
+def _stopped(pid: int) -> bool:
+    """Whether a process was stopped by a signal."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+        return file.read().rpartition(")")[2].split()[0] in {"T", "t"}
+    return False
+
+
+def _error(said: _Ended | None) -> Error:
+    """A worker's fault, as if it had happened here."""
+    if said is None:
+        return BackendError("a worker ended while it started", hint="its message stands above; `casemate doctor` looks for the rest")
+    kinds = [Error]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    made = next((kind for kind in kinds if kind.code == said.code), BackendError)
+    error = made.__new__(made)
+    Error.__init__(error, said.message, hint=said.hint)
+    return error

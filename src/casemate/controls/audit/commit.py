@@ -39,6 +39,11 @@ class GroupCommit:
         self.log = log
         self.writer = writer
         self.fault: Exception | None = None
+        """Why nothing can be appended any more."""
+        self.failing: Exception | None = None
+        """What the last commit failed of; None once one has succeeded."""
+        self.committing = 0.0
+        """`time.monotonic()` when the commit began that is going on; 0 while none is."""
         self._lazy = lazy
         self._release = release
         self._entries: deque[tuple[Entry, Future[int]]] = deque()
@@ -103,8 +108,9 @@ class GroupCommit:
             going_on = self._open
             entries, predictions = self._taken(self._entries), self._taken(self._predictions)
             if entries or predictions:
-                began = time.monotonic()
+                self.committing = began = time.monotonic()
                 self._commit(entries, predictions)
+                self.committing = 0.0
                 gather = min(time.monotonic() - began, self.GATHER_SECONDS) if len(predictions) > 1 else 0.0
                 self._pending = True
             elif not going_on:
@@ -142,8 +148,13 @@ class GroupCommit:
                 if predictions:
                     decisions.append(self.log, tx, self.writer, sorted([one for one, _ in predictions]))
         except Exception as error:  # noqa: BLE001 - every waiter must learn that its entry is not durable
+            self.failing = error
+            if self._lazy and self._open and self.fault is None:  # they were answered already: their records wait for the next commit
+                self._predictions.extendleft(reversed(predictions))
+                predictions = []
             self._tell(waiting, [], predictions, error)
             return
+        self.failing = None
         self._tell(waiting, indexes, predictions, None)
 
     def _tell(self, waiting: list[tuple[Entry, Future[int]]], indexes: list[int], predictions: list[Any], fault: Exception | None) -> None:

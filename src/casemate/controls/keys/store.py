@@ -94,6 +94,10 @@ class KeyStore:
     def __repr__(self) -> str:
         return f"KeyStore({str(self.folder)!r})"
 
+    def disconnect(self) -> None:
+        """Connect to the provider's server anew when it is needed next: after a fork a connection is another process's too."""
+        self.provider.__dict__.pop("_client", None)
+
     @classmethod
     def create(cls, folder: Path, project: str, passphrase: str | None = None) -> "KeyStore":
         """Make all keys of a new project, with the file provider; with a passphrase it has a recovery key to show once.
