@@ -402,10 +402,10 @@ WHOLE = {
     "/dev/shm counts as memory": """
         import os, time
         block = bytes(1 << 20)
-        for number in range(3):
-            with open(f"/dev/shm/{number}", "wb") as file:
-                for _ in range(1200):
-                    file.write(block)
+        held = bytearray(b"x") * (1 << 29)
+        with open("/dev/shm/mine", "wb") as file:
+            for _ in range(2900):
+                file.write(block)
         time.sleep(60)
     """,
     "processes and threads": """
@@ -442,9 +442,10 @@ def test_limits_hold_for_all_processes_of_a_job_together(fit, limit):
 def test_memory_that_processes_share_counts_once(fit):
     code = """
     import mmap, os, time
-    held = bytearray(b"x") * (1 << 30)
-    shared = mmap.mmap(-1, 1 << 29)
-    shared.write(b"x" * (1 << 29))
+    held = bytearray(b"x") * (1 << 29)
+    shared = mmap.mmap(-1, 1 << 28)
+    for _ in range(256):
+        shared.write(b"x" * (1 << 20))
     children = []
     for _ in range(4):
         child = os.fork()
@@ -502,7 +503,7 @@ def test_a_run_whose_code_is_killed_has_what_it_tried_on_record(tiny_project, cl
         casemate.open(tiny_project).run()
     assert [finding.id for finding in caught.value.findings] == ["sandbox.metadata"]
     assert secret.stat().st_mode & 0o777 == 0o600
-    told = cli("--project", tiny_project, "audit", "show", "--json")
+    told = cli("audit", "show", "--config", tiny_project, "--format", "json")
     assert "sandbox.metadata (high): the code tried to change the mode" in told.out
 
 
