@@ -380,7 +380,7 @@ def test_random_schedules_leave_key_store_and_project_as_they_were(tmp_path, sca
     left = dict(hostile.named(hostile.schedules(count, seed=18, paths=len(paths)), paths))
     answers = refused = 0
     while left:
-        error, told = ground.run(list(left.items()))
+        error, told = ground.run(list(left.items())[:100], seconds=150)
         begun = ground.begun()
         assert begun & set(left), error.message  # else the code does not run at all, and nothing is shown
         left = {number: steps for number, steps in left.items() if number not in begun}
