@@ -144,7 +144,7 @@ ELSE = {
     "setsid": lambda: os.setsid() and None,
     "kill outside": lambda: os.kill(CASE["pid"], signal.SIGKILL),
     "core_pattern": lambda: written("/proc/sys/kernel/core_pattern", os.O_WRONLY),
-    "device": lambda: os.chmod("/dev/null", 0o600),
+    "device": lambda: os.chmod("/dev/null", 0o622),
     "capabilities": lambda: [line for line in open("/proc/self/status") if line.startswith("Cap") and int(line.split()[1], 16)][0],
 }
 GENTLE = {
@@ -323,7 +323,7 @@ def _state(path: str) -> object:
 
 
 def schedules(count: int, seed: int, paths: int, start: int = 0) -> list[tuple[int, list[list[object]]]]:
-    """Random schedules, numbered; one in forty kills or stops the code's own processes at its end."""
+    """Random schedules, numbered; one in forty kills the code's own processes at its end, one in four hundred stops them."""
     names = _load()
     found = []
     for number in range(start, start + count):
@@ -337,8 +337,8 @@ def schedules(count: int, seed: int, paths: int, start: int = 0) -> list[tuple[i
                 steps.append([chance.choice(names["ELSE"] + names["GENTLE"])])
             else:
                 steps.append(["fuzz", chance.randrange(700), *(chance.randrange(10) for _ in range(chance.randint(1, 6)))])
-        if chance.random() < 1 / 40:
-            steps.append([chance.choice(names["ROUGH"])])
+        if chance.random() < 1 / 40:  # what stops everybody costs the whole timeout
+            steps.append(["stop everybody" if chance.random() < 1 / 10 else chance.choice(names["ROUGH"][:2])])
         found.append((number, steps))
     return found
 

@@ -241,7 +241,7 @@ class Worker:
             "read": read,
             "write": write,
             "required": required,
-            "shared_bytes": max(limits.memory_bytes, MIN_SHARED),
+            "shared_bytes": max(limits.memory_bytes + limits.memory_bytes // 4, MIN_SHARED),  # whoever fills it exceeds the memory first
             "bounds": {
                 "memory_bytes": limits.memory_bytes,
                 "cpu_seconds": int(limits.seconds * (os.cpu_count() or 1)) + 60,

@@ -24,7 +24,9 @@ MAX_WRITTEN = 8 * 2**30
 """Bytes in them."""
 _INTERVAL = 0.1
 _SHARE = 20
-"""Looking takes at most a 20th of the time."""
+"""Looking takes a 20th of the time, …"""
+_PAUSE = 1.0
+"""… but no longer a pause than this, in seconds."""
 _PIPE, _SOCKET = 64 * 1024, 208 * 1024
 """What a pipe or a socket can hold in the kernel's default settings."""
 _ANONYMOUS = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) \S+ \S+ (\S+) (\d+) +/dev/zero \(deleted\)$", re.MULTILINE)
@@ -49,11 +51,10 @@ class Limits:
 class _Use:
     """What was counted at one look."""
 
+    pids: list[int]
     memory: int = 0
-    tasks: int = 0
     held: dict[tuple[int, int], int] = field(default_factory=dict)
     """Bytes of what has no name but a descriptor."""
-    pids: list[int] = field(default_factory=list)
 
 
 class Supervisor:
@@ -82,7 +83,7 @@ class Supervisor:
             if ended is None:
                 began = time.monotonic()
                 ended = self.exceeded()
-                pause = max(_INTERVAL, _SHARE * (time.monotonic() - began))
+                pause = min(max(_INTERVAL, _SHARE * (time.monotonic() - began)), _PAUSE)
             elif ended in CODES:
                 ended = 1  # the job does not say what the limits found
         self._end()
@@ -91,9 +92,10 @@ class Supervisor:
     def exceeded(self) -> int | None:
         """Which limit is exceeded now."""
         try:
-            use = self._look()
-            if use.tasks > self.limits.tasks:
+            found = descendants(self.me)
+            if sum(found.values()) > self.limits.tasks:
                 return TASKS
+            use = self._look(list(found))
             shared = self._shared()
             if use.memory + shared > self.limits.memory_bytes and self._exactly(use) + shared > self.limits.memory_bytes:
                 return MEMORY
@@ -103,14 +105,12 @@ class Supervisor:
         except OSError:  # a name too long, a folder too deep, …
             return HIDDEN
 
-    def _look(self) -> _Use:
+    def _look(self, pids: list[int]) -> _Use:
         """An upper bound, cheap: pages that several processes share count for each of them."""
-        use = _Use()
-        for pid in descendants(self.me):
+        use = _Use(pids)
+        for pid in pids:
             with _gone():
                 told = _fields(f"/proc/{pid}/status")
-                use.pids.append(pid)
-                use.tasks += told.get("Threads", 1)
                 use.memory += 1024 * sum(told.get(name, 0) for name in ("RssAnon", "RssShmem", "VmSwap", "VmPTE"))
                 for place, status in _descriptors(pid):
                     use.held[place] = _held(status)
@@ -166,22 +166,20 @@ class Supervisor:
             time.sleep(0.001)
 
 
-def descendants(root: int) -> list[int]:
-    """Numbers of the processes below `root`."""
-    parents: dict[int, int] = {}
+def descendants(root: int) -> dict[int, int]:
+    """Processes below `root`, with their threads."""
+    known: dict[int, tuple[int, int]] = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
             with _gone(), open(f"/proc/{name}/stat", "rb") as file:
-                parents[int(name)] = int(file.read().rpartition(b")")[2].split()[1])
-    found, reached = [], {root}
-    grew = True
-    while grew:
-        grew = False
-        for pid, parent in parents.items():
-            if parent in reached and pid not in reached:
-                reached.add(pid)
-                found.append(pid)
-                grew = True
+                words = file.read().rpartition(b")")[2].split()  # after the name, which may hold anything
+                known[int(name)] = int(words[1]), int(words[17])
+    found: dict[int, int] = {}
+    higher = {root}
+    while higher:
+        lower = {pid: threads for pid, (parent, threads) in known.items() if parent in higher and pid not in found}
+        found |= lower
+        higher = set(lower)
     return found
 
 
