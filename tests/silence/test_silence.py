@@ -36,7 +36,7 @@ def recorded(root: Path, *steps: dict) -> list[dict]:
     package = Path(casemate.__file__).parents[1]
     watched = sorted({sys.prefix, str(package)})
     shared = sorted({sys.prefix, sys.base_prefix, str(package), str(HERE.parents[1])}, key=len)
-    job = {"root": str(root), "shared": shared, "watched": watched, "steps": [{"seconds": 400, **step} for step in steps]}
+    job = {"root": str(root), "shared": shared, "watched": watched, "steps": [{"seconds": 900, **step} for step in steps]}
     words = ["unshare", "--user", "--map-root-user", "--net", "--mount"]
     if subprocess.run([*words, "true"], capture_output=True).returncode:
         pytest.skip("namespaces are not permitted here")
