@@ -130,5 +130,15 @@ def test_no_package_of_the_locks_writes_or_calls_when_it_is_imported_after_casem
     assert elsewhere(step["files"], list(MATPLOTLIB)) == [], "of whoever draws pictures: casemate does it elsewhere"
 
 
+def test_the_demo_works_where_nothing_leaves(tmp_path, pytestconfig):
+    if not pytestconfig.getoption("--full"):
+        pytest.skip("the whole job at its full size: --full")
+    (step,) = recorded(tmp_path, python(str(HERE.parents[1] / "demo" / "demo.py")))
+    assert step["code"] == 0, step["err"]
+    port = re.search(r"https://127\.0\.0\.1:(\d+)", step["out"])[1]
+    assert (step["names"], step["calls"]) == ([], [f"tcp 127.0.0.1 {port}"])
+    assert elsewhere(step["files"], []) == []
+
+
 def test_every_package_that_is_told_to_be_silent_is_one_of_the_locks():
     assert {habit.package for habit in quiet.HABITS if habit.package} <= set(locked())
