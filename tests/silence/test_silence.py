@@ -36,7 +36,7 @@ def recorded(root: Path, *steps: dict) -> list[dict]:
     package = Path(casemate.__file__).parents[1]
     watched = sorted({sys.prefix, str(package)})
     shared = sorted({sys.prefix, sys.base_prefix, str(package), str(HERE.parents[1])}, key=len)
-    job = {"root": str(root), "shared": shared, "watched": watched, "steps": [{"seconds": 400, **step} for step in steps]}
+    job = {"root": str(root), "shared": shared, "watched": watched, "steps": [{"seconds": 900, **step} for step in steps]}
     words = ["unshare", "--user", "--map-root-user", "--net", "--mount"]
     if subprocess.run([*words, "true"], capture_output=True).returncode:
         pytest.skip("namespaces are not permitted here")
@@ -128,6 +128,16 @@ def test_no_package_of_the_locks_writes_or_calls_when_it_is_imported_after_casem
     assert set(json.loads(step["out"].splitlines()[-1])) <= {"setuptools"}, "it minds that distutils was imported"
     assert (step["names"], step["calls"]) == ([], [])
     assert elsewhere(step["files"], list(MATPLOTLIB)) == [], "of whoever draws pictures: casemate does it elsewhere"
+
+
+def test_the_demo_works_where_nothing_leaves(tmp_path, pytestconfig):
+    if not pytestconfig.getoption("--full"):
+        pytest.skip("the whole job at its full size: --full")
+    (step,) = recorded(tmp_path, python(str(HERE.parents[1] / "demo" / "demo.py")))
+    assert step["code"] == 0, step["err"]
+    port = re.search(r"https://127\.0\.0\.1:(\d+)", step["out"])[1]
+    assert (step["names"], step["calls"]) == ([], [f"tcp 127.0.0.1 {port}"])
+    assert elsewhere(step["files"], []) == []
 
 
 def test_every_package_that_is_told_to_be_silent_is_one_of_the_locks():
