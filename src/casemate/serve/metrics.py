@@ -30,11 +30,13 @@ COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "casemate_answers": ("Requests to a model that were answered.", ("model", "version")),
     "casemate_denied": ("Requests refused by identity or policy.", ("reason",)),
     "casemate_untold": ("Requests that a request log lost.", ("where",)),
+    "casemate_key_login_faults": ("Tries to renew the login at the key server that failed.", ()),
     "casemate_limited": ("Requests refused by a limit.", ("limit",)),
 }
 GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "casemate_in_flight": ("Requests being answered.", ()),
     "casemate_unwritten": ("Records of predictions that are not on disk yet.", ()),
+    "casemate_key_login_failing": ("Workers whose login at the key server was not renewed and ends.", ()),
     "casemate_model": ("Models being served; 0 when withdrawn.", ("model", "version", "part")),
 }
 
