@@ -30,12 +30,14 @@ COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "casemate_answers": ("Requests to a model that were answered.", ("model", "version")),
     "casemate_denied": ("Requests refused by identity or policy.", ("reason",)),
     "casemate_untold": ("Requests that a request log lost.", ("where",)),
+    "casemate_key_login_faults": ("Tries to renew the login at the key server that failed.", ()),
     "casemate_limited": ("Requests refused by a limit.", ("limit",)),
     "casemate_connections_ended": ("Connections of strangers that gave way to others.", ("reason",)),
 }
 GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "casemate_in_flight": ("Requests being answered.", ()),
     "casemate_unwritten": ("Records of predictions that are not on disk yet.", ()),
+    "casemate_key_login_failing": ("Workers whose login at the key server was not renewed and ends.", ()),
     "casemate_model": ("Models being served; 0 when withdrawn.", ("model", "version", "part")),
     "casemate_withdrawn": ("Model versions that are not answered any more, by why.", ("model", "version", "reason")),
     "casemate_ready": ("Workers that can answer.", ()),

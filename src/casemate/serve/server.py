@@ -153,7 +153,7 @@ def _run(project: Project, parts: Parts, place: Place, announce: Announce) -> No
         sweep(server.server_state.connections),
         _look(project, parts, connections),
         _probe_disk(project.state / FOLDER / f"{os.getpid()}.probe", parts.health),
-        _share(parts),
+        _share(parts, project.keys.provider),
         _forget(project, parts.health),
         *([_renew(context, project, beside, parts.health)] if context is not None else []),
         *([revocations.watch(server.server_state.connections, parts.health)] if revocations is not None else []),
@@ -265,13 +265,22 @@ def _write(path: Path) -> None:
             path.unlink()
 
 
-async def _share(parts: Parts) -> None:
+async def _share(parts: Parts, keys: Any) -> None:
     """Leave the counts where the other workers find them."""
     while True:
         await asyncio.sleep(1.0)
+        count_login(parts.metrics, keys)
         parts.gateway.gauge()
         with contextlib.suppress(OSError):  # the next turn tells the others the same and more
             await asyncio.to_thread(parts.metrics.share, parts.metrics.snapshot())
+
+
+def count_login(metrics: Metrics, keys: Any) -> None:
+    """How the login at the key server is, where there is one."""
+    login = keys.login_state
+    if login is not None:
+        metrics.counts[("casemate_key_login_faults",)] = login.faults
+        metrics.gauges[("casemate_key_login_failing",)] = int(login.failing)
 
 
 async def _forget(project: Project, health: Health) -> None:

@@ -6,6 +6,7 @@ policies can demand. A wrapped key: byte 4, 4-byte version, KMS ciphertext. Dest
 the least that KMS allows; the key refuses at once. Tested against moto's server, not against AWS itself.
 """
 
+import sys
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any, TypeVar
@@ -16,7 +17,9 @@ from casemate.core.errors import BackendError, ConfigError, TransientError, Veri
 
 FORMAT = b"\x04"
 DELETION_DAYS = 7
-DENIED = {"AccessDeniedException", "UnrecognizedClientException", "InvalidClientTokenId", "SignatureDoesNotMatch", "ExpiredTokenException"}
+ENDED = {"ExpiredTokenException", "ExpiredToken", "UnrecognizedClientException", "InvalidClientTokenId"}
+"""What credentials are refused with that were good once: read anew once."""
+DENIED = {"AccessDeniedException", "UnrecognizedClientException", "InvalidClientTokenId", "SignatureDoesNotMatch", *ENDED}
 WRONG = {"InvalidCiphertextException", "IncorrectKeyException", "ResourceNotFoundException", "NotFoundException"}
 """What means that something else was asked for than what was made."""
 UNUSABLE = {"DisabledException", "KMSInvalidStateException"}
@@ -47,7 +50,8 @@ class AwsKeys:
             raise BackendError("the AWS client is not installed", hint='pip install "casemate[aws]"') from error
         patience = botocore.config.Config(connect_timeout=self.table.timeout, read_timeout=self.table.timeout, retries={"max_attempts": 2})
         try:
-            return boto3.client(service, region_name=self.table.region, endpoint_url=self.table.endpoint or None, config=patience)
+            # a session of its own: the default one keeps the credentials that it found first
+            return boto3.session.Session().client(service, region_name=self.table.region, endpoint_url=self.table.endpoint or None, config=patience)
         except botocore.exceptions.BotoCoreError as error:
             raise BackendError(f"AWS cannot be used: {error}", hint="set [keys] region and the AWS credentials") from error
 
@@ -59,6 +63,7 @@ class AwsKeys:
             raise ConfigError(f"AWS Secrets Manager has no text called {name!r}", hint="check name and region") from error
 
     def _call(self, name: str, client: Any = None, **words: Any) -> Any:
+        own = client is None
         client = client or self._client
         from botocore.exceptions import BotoCoreError, ClientError
 
@@ -66,6 +71,8 @@ class AwsKeys:
             return getattr(client, name)(**words)
         except ClientError as error:
             code = str(error.response.get("Error", {}).get("Code", ""))
+            if code in ENDED and own and self._read_anew():
+                return self._call(name, **words)
             if code in DENIED:
                 raise BackendError(f"AWS denied {name}: {code}", hint="the key policy and the IAM policy must allow it to this user") from error
             if code in UNUSABLE:
@@ -75,6 +82,16 @@ class AwsKeys:
             raise TransientError(f"AWS refused {name}: {code}", hint="see its message in CloudTrail; the same command may be run again") from error
         except BotoCoreError as error:
             raise TransientError(f"AWS is not available: {type(error).__name__}", hint="see network, region and credentials") from error
+
+    def _read_anew(self) -> bool:
+        """Look for newer credentials where the SDK finds them; whether there are other ones."""
+        before = self._client._request_signer._credentials  # noqa: SLF001 - botocore does not say it elsewhere
+        del self._client
+        after = self._client._request_signer._credentials  # noqa: SLF001
+        if after is None or before is None or after.access_key == before.access_key:
+            return False
+        print("casemate: AWS refused the credentials; using those that replaced them", file=sys.stderr, flush=True)
+        return True
 
     def _context(self, key: str) -> dict[str, str]:
         return {"casemate:project": self.project, "casemate:purpose": key}
@@ -162,6 +179,11 @@ class AwsKeys:
             answer = self._asked(key, lambda words=words: self._call("re_encrypt", **words))  # type: ignore[misc]
             made.append(FORMAT + newest.to_bytes(4, "big") + bytes(answer["CiphertextBlob"]))
         return made
+
+    @property
+    def login_state(self) -> None:
+        """See `KeyKeeper.login_state`; the AWS SDK renews what it has borrowed."""
+        return
 
     def prepare(self) -> None:
         """See `KeyKeeper.prepare`."""

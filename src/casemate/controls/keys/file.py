@@ -136,6 +136,11 @@ class FileKeys:
         """See `KeyProvider.rewrap`."""
         return [self.wrap(key, self.unwrap(key, item)) for item in wrapped]
 
+    @property
+    def login_state(self) -> None:
+        """See `KeyKeeper.login_state`: there is none at a file."""
+        return
+
     def prepare(self) -> None:
         """See `KeyKeeper.prepare`."""
         self.complete()

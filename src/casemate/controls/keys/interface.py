@@ -2,6 +2,7 @@
 
 from typing import Literal, Protocol
 
+from casemate.controls.keys.login import Login
 from casemate.core.types import Record
 
 PURPOSES = ("footer", "general", "sensitive", "identifier", "objects", "audit", "subjects", "identity")
@@ -41,6 +42,10 @@ class KeyProvider(Protocol):
 
 class KeyKeeper(KeyProvider, Protocol):
     """A provider whose KEKs this user may also create, rotate and destroy."""
+
+    @property
+    def login_state(self) -> Login | None:
+        """The login at a key server, once there is one."""
 
     def prepare(self) -> None:
         """Make version 1 of every KEK in `PURPOSES` that is not there yet."""

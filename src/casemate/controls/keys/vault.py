@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from casemate.config import KeysTable
 from casemate.controls.keys.interface import PURPOSES, KeyVersion, State
+from casemate.controls.keys.login import Login
 from casemate.core.errors import BackendError, ConfigError, TransientError, VerificationError
 from casemate.core.http import is_private
 from casemate.core.secrets import read_secret
@@ -42,7 +43,8 @@ class VaultKeys:
         return f"VaultKeys({self.table.address!r})"
 
     @cached_property
-    def _client(self) -> Any:
+    def _raw(self) -> Any:
+        """The client, without a token."""
         try:
             import hvac
         except ImportError as error:
@@ -52,29 +54,69 @@ class VaultKeys:
             url=table.address, token="", namespace=table.namespace, verify=table.ca or True, timeout=table.timeout, allow_redirects=False
         )
         client.session.trust_env = False  # no proxy, no netrc: keys go where the configuration says
+        return client
+
+    @cached_property
+    def login(self) -> Login:
+        """The token and its life."""
+        return Login(self.where, self._enter, self._renewed, lambda: str(self._raw.token))
+
+    @property
+    def login_state(self) -> Login | None:
+        """See `KeyKeeper.login_state`."""
+        found = vars(self).get("login")
+        return found if isinstance(found, Login) else None
+
+    @property
+    def _client(self) -> Any:
+        self.login.keep()
+        return self._raw
+
+    def _enter(self) -> tuple[float, bool]:
+        client, table = self._raw, self.table
         secret = read_secret(table.secret)
         if table.auth == "token":
             client.token = secret
-        elif table.auth == "approle":
-            self._log_in(lambda: client.auth.approle.login(role_id=table.role, secret_id=secret))
+            try:
+                found = self._said(client.auth.token.lookup_self)["data"]
+            except (BackendError, KeyError, TypeError):  # its policy need not allow that: nothing is known of its life
+                return 0.0, False
+            return float(found.get("ttl") or 0), bool(found.get("renewable"))
+        if table.auth == "approle":
+            auth = self._log_in(lambda: client.auth.approle.login(role_id=table.role, secret_id=secret))
         else:
-            self._log_in(lambda: client.auth.kubernetes.login(role=table.role, jwt=secret))
-        return client
+            auth = self._log_in(lambda: client.auth.kubernetes.login(role=table.role, jwt=secret))
+        return float(auth.get("lease_duration") or 0), bool(auth.get("renewable"))
 
-    def _log_in(self, request: Callable[[], object]) -> None:
+    def _renewed(self) -> float:
+        auth = self._said(self._raw.auth.token.renew_self)["auth"]
+        return float(auth.get("lease_duration") or 0)
+
+    def _log_in(self, request: Callable[[], Any]) -> dict[str, Any]:
         try:
-            self._call(request)
+            return dict(self._said(request)["auth"])
         except _Refused as error:
             raise BackendError(f"the login was refused: {error.message}", hint="check [keys] auth, role and secret") from error
 
     def _call(self, request: Callable[[], T]) -> T:
+        """Ask; a token that is refused is fetched anew once."""
+        client = self._client
+        token = str(client.token)
+        try:
+            return self._said(request)
+        except _Denied:
+            if not self.login.anew(token):
+                raise
+        return self._said(request)
+
+    def _said(self, request: Callable[[], T]) -> T:
         import hvac.exceptions as faults
         import requests
 
         try:
             return request()
         except (faults.Forbidden, faults.Unauthorized) as error:
-            raise BackendError(
+            raise _Denied(
                 f"{self.where} denied the request", hint="its policy must allow this project's keys, and the token must be valid"
             ) from error
         except faults.InvalidPath as error:
@@ -251,6 +293,10 @@ class VaultKeys:
 
 class _Refused(BackendError):
     """The server understood and said no; its own words."""
+
+
+class _Denied(BackendError):
+    """The server does not let this token do it."""
 
 
 class _Nothing(_Refused):
