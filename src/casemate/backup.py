@@ -470,7 +470,7 @@ def _checked(path: Path, root: Path, opener: Opener, found: _Found, contents: Co
     project = open_project(root, check=False)
     try:
         if (project.store.revision() or "") < REVISION:
-            project.upgrade_store()
+            project.bring_up_to_date()
         project.store.check()
         project.audit.publish(anew=True)
         project.audit.check()

@@ -105,6 +105,7 @@ def import_model(project: Project, file: Path, name: str | None = None, *, conve
         RefusedError: the scan found something, or could not read the file to its end.
         ConfigError: there is no such file, it is too large, or a model of this name was imported before.
     """
+    principal = project.authorise("model:import", "Model", project.config.project.name, file=file.name)
     if not file.is_file():
         raise ConfigError(f"there is no file {file}", hint="name a model file")
     if file.stat().st_size > MAX_FILE:
@@ -112,7 +113,6 @@ def import_model(project: Project, file: Path, name: str | None = None, *, conve
     name = name or file.stem
     if not NAME.fullmatch(name):
         raise ConfigError(f"{name!r} cannot be the name of a model file", hint="letters, digits, '.', '_' and '-': --name gives it another one")
-    principal = project.authorise("model:import", "Model", project.config.project.name, file=file.name)
     with Worker("casemate.stages.assess.artifact.convert:main", 1) as worker, scratch_folder(project.state / "tmp") as scratch:
         try:
             outcome = worker.run(

@@ -233,11 +233,11 @@ class Dataset:
             AccessDenied: policy does not permit it. BudgetSpent: the budget does not allow it. ConfigError: nothing is declared.
         """
         project, table = self.project, self.project.config.privacy
+        principal = project.access.require("dataset:statistics", Resource("Dataset", self.record.name), column=column, epsilon=epsilon)
         if column not in {known.name for known in self.record.schema.columns}:
             raise ConfigError(f"{self.reference} has no column {column!r}", hint="`casemate data show NAME`")
         if not 0 < epsilon <= table.budget:
             raise ConfigError(f"epsilon {epsilon:g} is not between 0 and the budget {table.budget:g}", hint="[privacy] budget")
-        principal = project.access.require("dataset:statistics", Resource("Dataset", self.record.name), column=column, epsilon=epsilon)
         said = project.config.data.column(column)
         limits = (said.min, said.max) if said.min is not None and said.max is not None else said.categories
         require_declared(column, limits)
@@ -340,12 +340,13 @@ class Dataset:
 
 
 class Datasets(Mapping[str, Dataset]):
-    """Sealed data sets by `NAME` (newest) or `NAME@VERSION`."""
+    """Sealed data sets by `NAME` (newest) or `NAME@VERSION`, for whoever may list data sets."""
 
     def __init__(self, project: Home) -> None:
         self._project = project
 
     def _all(self) -> dict[str, Dataset]:
+        self._project.access.permitted("dataset:list")
         found: dict[str, Dataset] = {}
         for run in self._project.engine.runs():
             record = self._project.engine.record(run["id"], "data", SealedDataset)

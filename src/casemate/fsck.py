@@ -4,6 +4,7 @@ What can be derived from intact sources (tiles, checkpoint, evidence files) is r
 named, with where to get it back. Nothing is deleted.
 """
 
+import contextlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ import sqlalchemy as sa
 from casemate.controls.keys import signers, tables
 from casemate.core.digest import sha256
 from casemate.core.engine import ENDED, STAGES, STEPS
-from casemate.core.errors import CompromisedSigner, Error, HistoryError, VerificationError
+from casemate.core.errors import BackendError, CompromisedSigner, Error, HistoryError, UnexplainedRow, VerificationError
 from casemate.core.files import write_atomic
 from casemate.core.lease import RUNS
 from casemate.core.outbox import OUTBOX, Message
@@ -66,8 +67,18 @@ def examine(project: Project, *, repair: bool = False, progress: Callable[[str],
         project: opened with or without `check`.
         repair: rebuild what can be derived.
         progress: hears what is looked at.
+
+    Raises:
+        AccessDenied: policy. A catalogue that cannot say who may look is examined all the same; nothing of it is shown.
     """
-    return _Examination(project, repair, progress).report()
+    action = "project:repair" if repair else "project:check"
+    principal = "casemate"
+    with contextlib.suppress(BackendError, UnexplainedRow):
+        principal = project.access.permitted(action)[0].principal.uid
+    report = _Examination(project, repair, progress).report()
+    if repaired := [damage.subject for damage in report.damage if damage.repaired]:
+        project.audit.record(principal, "project:repaired", f'Project::"{project.config.project.id}"', "done", what=repaired[:20])
+    return report
 
 
 class _Examination:

@@ -9,6 +9,7 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import msgspec
 import sqlalchemy as sa
@@ -41,7 +42,7 @@ from casemate.core.blobs import Blobs, S3Place, open_blobs, require_conditions
 from casemate.core.blobs.s3 import split_url
 from casemate.core.clock import Clock, SystemClock
 from casemate.core.engine import STAGES, Effort, Engine, Run
-from casemate.core.errors import BackendError, ConfigError, RefusedError, VerificationError
+from casemate.core.errors import BackendError, ConfigError, Error, RefusedError, VerificationError
 from casemate.core.files import alone, clear_drafts, clear_scratch, remove_tree, shared_lock, write_atomic
 from casemate.core.outbox import Message, Outbox, Patience, Route
 from casemate.core.secrets import read_secret
@@ -156,7 +157,8 @@ class Model:
         project.audit.publish()
 
     def verify(self) -> VerifiedModel:
-        """The model's files, after checking both signatures and every digest."""
+        """The model's files, after checking both signatures and every digest; AccessDenied for whoever may not read the model."""
+        self.project.access.permitted("model:read", Resource("Model", self.registered.release.model))
         return self.project.registry.verify(self.reference)
 
     def export(self, folder: str | Path) -> VerifiedModel:
@@ -167,22 +169,24 @@ class Model:
 
 
 class Models(Mapping[str, Model]):
-    """Models by `NAME` (newest that passed) or `NAME@VERSION`."""
+    """Models by `NAME` (newest that passed) or `NAME@VERSION`, for whoever may list models."""
 
     def __init__(self, project: "Project") -> None:
         self._project = project
 
     def __getitem__(self, reference: str) -> Model:
+        self._project.access.permitted("model:list")
         try:
             return Model(self._project, self._project.registry.get(reference))
         except ConfigError as error:
             raise KeyError(reference) from error
 
     def __iter__(self) -> Iterator[str]:
+        self._project.access.permitted("model:list")
         return iter([model.reference for model in self._project.registry.list()])
 
     def __len__(self) -> int:
-        return len(self._project.registry.list())
+        return len(list(iter(self)))
 
 
 @dataclass(frozen=True)
@@ -338,8 +342,16 @@ class Project:
             progress: hears how far it is.
 
         Raises:
+            AccessDenied: policy.
             BusyError: a run goes on. BackendError: the place is away or ignores conditions. VerificationError: an object is damaged.
         """
+        place = settings.get("objects") or "files"
+        principal = self.authorise("store:migrate", to=place)
+        count = self._move_objects(settings, progress)
+        self.audit.record(principal.uid, "store:objects-moved", 'Project::"objects"', "done", to=place, count=count)
+        return count
+
+    def _move_objects(self, settings: dict[str, str], progress: Callable[[str, int, int], None]) -> int:
         table = msgspec.structs.replace(self.config.store, **(dict.fromkeys(PLACE) | {"objects": ""} | settings))
         with alone(self.state / "lock", "moving the objects"):
             old, new = self.objects, ObjectStore(self.blobs(table), self.provider)
@@ -504,6 +516,27 @@ class Project:
             routes.append(Route("witnesses", ENDS, self._cosign_checkpoint))
         return Outbox(self.store, self.clock, routes, Patience(limits.attempts, limits.backoff, limits.timeout))
 
+    def cancel(self, run: str) -> None:
+        """Stop a run; AccessDenied, or ConfigError when there is none that goes on."""
+        principal = self.authorise("run:cancel", run=run)
+        self.engine.cancel(run, principal.uid)
+
+    def deliver(self, retry: list[int] | None = None) -> list[tuple[Message, Error | None]]:
+        """Send what waits in the outbox and is due; (message, what went wrong) of each.
+
+        Args:
+            retry: give these dead messages new attempts first; empty for all of them.
+
+        Raises:
+            AccessDenied: policy.
+        """
+        principal = self.authorise("outbox:send")
+        if retry is not None:
+            with self.store.transaction() as tx:
+                count = self.outbox.retry(tx, retry)
+                self.audit.append(tx, principal.uid, "outbox:retry", f'Project::"{self.config.project.id}"', "done", {"messages": count})
+        return self.outbox.send()
+
     def _copy_checkpoint(self, _: Message) -> None:
         self.outside.copy()
 
@@ -538,8 +571,22 @@ class Project:
         """Sealed data sets."""
         return Datasets(self)
 
-    def upgrade_store(self) -> None:
-        """Bring key store and catalogue of an older casemate to this one."""
+    def upgrade_store(self) -> tuple[str | None, str | None]:
+        """Bring key store and catalogue of an older casemate to this one; returns the revisions (before, after).
+
+        An older catalogue cannot be asked who may do what: policy is asked, and what was done recorded, once it is upgraded.
+
+        Raises:
+            AccessDenied: policy.
+        """
+        before = self.store.revision()
+        self.bring_up_to_date()
+        after = self.store.revision()
+        self.authorise("store:upgrade", before=before, after=after)
+        return before, after
+
+    def bring_up_to_date(self) -> None:
+        """The upgrade itself, of a catalogue that nobody can be asked in yet: one that comes out of a backup, or is about to be asked."""
         self.keys = KeyStore.upgrade(keystore_folder(self.config.project.id), self.config.project.id, self.config.keys)
         self.store.upgrade(Bodies(self.keys.provider).seal)
         with self.store.transaction() as tx:
@@ -587,13 +634,22 @@ class Project:
             password: reference to the database password.
 
         Raises:
+            AccessDenied: policy.
             BackendError: the target holds data, cannot be reached, or is the store in use.
         """
         from casemate.core.store.move import copy_rows
 
+        fenced = self.store.revision() == MOVED
+        if not fenced:
+            self.store.check()
+        decides = self._opened_at(url, password) if fenced else self
+        # Never the whole URL goes into the log: it may hold a password.
+        to = urlsplit(url).hostname or url.partition(":")[0] or "sqlite"
+        decides.authorise("store:migrate", to=to)
+        if fenced:
+            decides.store.close()
         if url == self.config.store.url:
             raise ConfigError("the catalogue is there already", hint="name another database")
-        fenced = self.store.revision() == MOVED
         target = open_store(url, self.catalog, password, self.read_secret)
         try:
             there = target.revision() if url or self.catalog.exists() else None
@@ -616,6 +672,11 @@ class Project:
         if url:
             self.set_aside()
         return counts
+
+    def _opened_at(self, url: str, password: str | None) -> "Project":
+        """This project with its catalogue at `url`: an earlier move ended behind the fence, and whoever finishes it is known there."""
+        store = msgspec.structs.replace(self.config.store, url=url, password=password)
+        return Project(self.root, msgspec.structs.replace(self.config, store=store), self.clock)
 
     def _point_to(self, url: str, password: str | None) -> None:
         """Let casemate.toml name another catalogue."""
@@ -685,7 +746,7 @@ class Project:
             undelivered = [f"{message.key.rpartition('/')[2]}: {fault.message}" for message, fault in self.outbox.send() if fault]
             for study in (self.state / "studies").glob(f"{identifier}.*"):
                 remove_tree(study)
-        model = self.models[f"{release.model}@{release.model_version}"]
+        model = Model(self, self.registry.get(f"{release.model}@{release.model_version}"))
         return RunResult(identifier, model, release, assessment, self.state / "runs" / identifier, undelivered)
 
     def workshop(self, reporter: pipeline.Reporter | None = None) -> pipeline.Workshop:

@@ -56,14 +56,20 @@ def rotate(
         progress: hears (place, done, total).
 
     Raises:
+        AccessDenied: policy.
         ConfigError: there is no such key.
         BackendError: the provider is away; run it again with `resume`.
     """
+    principal = project.authorise("keys:rotate", "Key", ",".join(keys) or "all", compromised=compromised)
     chosen = keys or list(PURPOSES)
     for key in chosen:
         _known(key)
     with alone(project.state / "lock", "encrypting the data again") if compromised else contextlib.nullcontext():
-        return _rotate(project, chosen, compromised, resume, progress)
+        done = _rotate(project, chosen, compromised, resume, progress)
+    project.audit.record(
+        principal.uid, "keys:rotated", 'Key::"all"', "done", versions=done.keys, rewrapped=done.rewrapped, sealed_anew=done.sealed_anew
+    )
+    return done
 
 
 def _rotate(project: Project, chosen: list[str], compromised: bool, resume: bool, progress: Progress) -> Rotated:
@@ -84,46 +90,62 @@ def _known(key: str) -> None:
         raise ConfigError(f"there is no key {key!r}", hint="keys: " + ", ".join(PURPOSES))
 
 
-def new_signer(project: Project, principal: str, compromised: datetime.datetime | None = None) -> SignerRecord:
+def new_signer(project: Project, compromised: datetime.datetime | None = None) -> SignerRecord:
     """Sign with new keys from now on; what the former signer signed stays valid, but for a compromise.
 
     Args:
         project: whose signer.
-        principal: who asked for it, for the log.
         compromised: since when somebody else may have had the present private keys.
 
     Raises:
-        BusyError: a run goes on.
+        AccessDenied: policy. BusyError: a run goes on.
     """
+    principal = project.authorise("keys:signer", "Key", "signer", change="rotate")
     with alone(project.state / "lock", "changing the signer"):
         fresh = project.keys.rotate_signer(project.clock.now(), compromised)
         project.signer_changed()
         detail = {"number": fresh.number, "fingerprint": project.signer.verifier.fingerprint}
-        project.audit.record(principal, "signer:rotated", 'Key::"signer"', "done", compromised=compromised and compromised.isoformat(), **detail)
+        project.audit.record(principal.uid, "signer:rotated", 'Key::"signer"', "done", compromised=compromised and compromised.isoformat(), **detail)
     return fresh
 
 
-def distrust(project: Project, principal: str, number: int, since: datetime.datetime) -> None:
+def distrust(project: Project, number: int, since: datetime.datetime) -> None:
     """Declare a former signer compromised: of its signatures only those count that the log shows to be older.
 
     Raises:
-        ConfigError: there is no such former signer, or an earlier compromise is declared already.
+        AccessDenied: policy.
+        ConfigError: there is no such former signer, an earlier compromise is declared already.
     """
+    principal = project.authorise("keys:signer", "Key", "signer", change="distrust")
     with alone(project.state / "lock", "declaring a compromise"):
         project.keys.distrust(number, since)
         project.signer_changed()
-        project.audit.record(principal, "signer:compromised", 'Key::"signer"', "done", number=number, since=since.isoformat())
+        project.audit.record(principal.uid, "signer:compromised", 'Key::"signer"', "done", number=number, since=since.isoformat())
 
 
 def destroy(project: Project, key: str, version: int) -> None:
     """Destroy a version and all older ones, once nothing is under them any more.
 
     Raises:
+        AccessDenied: policy.
         RefusedError: something is, or the subjects' keys are away.
         BusyError: a run goes on.
         ConfigError: it is the active version, or there is none such.
     """
+    with _changing(project, "destroy", key, version):
+        _destroy(project, key, version)
+
+
+@contextlib.contextmanager
+def _changing(project: Project, change: str, key: str, version: int) -> Iterator[None]:
+    """Ask for a change of one version, and record it once it is done."""
+    principal = project.authorise(f"keys:{change}", "Key", key, version=version)
     _known(key)
+    yield
+    project.audit.record(principal.uid, f"keys:{change}", f'Key::"{key}"', "done", version=version)
+
+
+def _destroy(project: Project, key: str, version: int) -> None:
     with alone(project.state / "lock", "destroying a key"):
         if version >= project.keys.provider.versions()[key][-1].number:
             raise ConfigError(f"version {version} of {key!r} is the active one", hint=f"`casemate keys rotate {key}` first")
@@ -137,19 +159,20 @@ def disable(project: Project, key: str, version: int) -> None:
     """Refuse a version and all older ones until `enable`.
 
     Raises:
+        AccessDenied: policy.
         RefusedError: the project could not even be opened without it.
         ConfigError: there is none such.
     """
-    _known(key)
-    if key in {IDENTITY, AUDIT}:  # without them nobody could be authorised to enable them again
-        _require_unused(project, key, version)
-    project.keys.provider.disable(key, version)
+    with _changing(project, "disable", key, version):
+        if key in {IDENTITY, AUDIT}:  # without them nobody could be authorised to enable them again
+            _require_unused(project, key, version)
+        project.keys.provider.disable(key, version)
 
 
 def enable(project: Project, key: str, version: int) -> None:
-    """Allow a version and all newer ones to unwrap again; ConfigError when there is none such."""
-    _known(key)
-    project.keys.provider.enable(key, version)
+    """Allow a version and all newer ones to unwrap again; AccessDenied, or ConfigError when there is none such."""
+    with _changing(project, "enable", key, version):
+        project.keys.provider.enable(key, version)
 
 
 def _require_unused(project: Project, key: str, version: int) -> None:

@@ -81,7 +81,7 @@ WORDS = {
     "backup subjects": ["b", "--passphrase", "env:PW"],
     "audit prove": ["1"],
 }
-ELSEWHERE = {"backup restore": "it decides in the project that it has restored", "keys certificate renew": "it looks for the certificate first"}
+ELSEWHERE = {"backup restore": "it decides in the project that it has restored"}
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from casemate.stages.release import bundle
 from casemate.verify import verify_path
 
 HOUR = datetime.timedelta(hours=1)
-WHO = 'User::"ana"'
 
 
 def signed_things(root):
@@ -41,7 +40,7 @@ def moment_of(project, action):
 def test_what_a_former_signer_signed_stays_valid_and_new_signatures_are_the_new_ones(project, tmp_path):
     before = project.signer
     exported = project.models["wdbc"].export(tmp_path / "old")
-    number = rotation.new_signer(project, WHO).number
+    number = rotation.new_signer(project).number
     again = casemate.open(project.root)
     assert (number, len(again.keys.signers)) == (2, 2)
     for path in (tmp_path / "old", *signed_things(project.root)):
@@ -56,7 +55,7 @@ def test_what_a_former_signer_signed_stays_valid_and_new_signatures_are_the_new_
 
 def test_the_private_keys_of_a_former_signer_are_gone(project):
     old = project.keys.signer
-    rotation.new_signer(project, WHO)
+    rotation.new_signer(project)
     identity = casemate.open(project.root).keys._identity
     assert old.quantum.private_bytes_raw() not in (identity.signer_mldsa65, identity.log_mldsa44)
     assert identity.signer_ecdsa not in {record.ecdsa for record in identity.former_signers}
@@ -67,7 +66,7 @@ def test_after_a_compromise_only_what_the_log_shows_to_be_older_counts(project, 
     project.models["wdbc"].export(tmp_path / "model")
     signed = moment_of(project, "signature:make")
     later = signed + datetime.timedelta(microseconds=1)
-    rotation.new_signer(project, WHO, compromised=later)
+    rotation.new_signer(project, compromised=later)
     public = [project.root / ".casemate" / "public"]
     again = casemate.open(project.root)
     assert again.models["wdbc"].verify()
@@ -76,7 +75,7 @@ def test_after_a_compromise_only_what_the_log_shows_to_be_older_counts(project, 
     for path in signed_things(project.root):
         with pytest.raises(CompromisedSigner, match="shows no earlier"):
             verify_path(path, public)
-    rotation.distrust(again, WHO, 1, later - 24 * HOUR)
+    rotation.distrust(again, 1, later - 24 * HOUR)
     with pytest.raises(CompromisedSigner, match="was signed at"):
         again.models["wdbc"].verify()
     with pytest.raises(CompromisedSigner):
@@ -89,7 +88,7 @@ def test_after_a_compromise_only_what_the_log_shows_to_be_older_counts(project, 
 
 def test_the_proof_of_a_signature_can_be_asked_for_and_counts_for_that_signature_only(project, tmp_path):
     later = moment_of(project, "signature:make") + datetime.timedelta(microseconds=1)
-    rotation.new_signer(project, WHO, compromised=later)
+    rotation.new_signer(project, compromised=later)
     public, (evidence, table) = [project.root / ".casemate" / "public"], signed_things(project.root)
     envelope = json.loads((table / tables.MANIFEST).read_bytes())
     digest = bundle.payload_digest(json.dumps({"dsseEnvelope": envelope}).encode())
@@ -113,7 +112,7 @@ def test_a_thief_of_former_keys_cannot_sign_a_model_that_anybody_accepts(project
     thief = Signer(project.keys.signer.classical, project.keys.signer.quantum)
     stolen = datetime.datetime.now(datetime.UTC)
     project.models["wdbc"].export(tmp_path / "model")
-    rotation.new_signer(project, WHO, compromised=stolen)
+    rotation.new_signer(project, compromised=stolen)
     folder, scratch = tmp_path / "model", tmp_path / "scratch"
     scratch.mkdir()
     files = bundle.read_folder(folder / "model")
@@ -128,7 +127,7 @@ def test_a_thief_of_former_keys_cannot_sign_a_model_that_anybody_accepts(project
 
 def test_a_mixture_of_two_signers_is_refused(project):
     old = Signer(project.keys.signer.classical, project.keys.signer.quantum)
-    rotation.new_signer(project, WHO)
+    rotation.new_signer(project)
     new, ring = project.keys.signer, project.signer.verifier
     mixed = old.sign(b"{}")
     mixed["signatures"][1] = new.sign(b"{}")["signatures"][1]
@@ -138,7 +137,7 @@ def test_a_mixture_of_two_signers_is_refused(project):
 
 
 def test_a_changed_or_foreign_history_is_refused(project, tmp_path):
-    rotation.new_signer(project, WHO)
+    rotation.new_signer(project)
     public = tmp_path / "public"
     shutil.copytree(project.root / ".casemate" / "public", public)
     path, evidence = public / "signers.json", signed_things(project.root)[0]
@@ -157,7 +156,7 @@ def test_a_changed_or_foreign_history_is_refused(project, tmp_path):
 
 
 def test_a_declared_compromise_seals_the_data_again_at_the_next_run(project):
-    rotation.new_signer(project, WHO, compromised=moment_of(project, "project:create"))
+    rotation.new_signer(project, compromised=moment_of(project, "project:create"))
     again = casemate.open(project.root)
     with pytest.raises(CompromisedSigner):
         again.datasets["wdbc"].to_arrow()
@@ -168,7 +167,7 @@ def test_a_declared_compromise_seals_the_data_again_at_the_next_run(project):
 
 def test_changing_the_signer_waits_for_the_end_of_a_run_and_refuses_nonsense(own, cli):
     with shared_lock(own / ".casemate" / "lock", lambda: None), pytest.raises(BusyError):
-        rotation.new_signer(casemate.open(own), WHO)
+        rotation.new_signer(casemate.open(own))
     assert "signer 2" in cli("keys", "signer", "rotate", "--config", str(own)).out
     for words, said in (
         (("distrust", "2", "1h"), "present signer"),
@@ -188,7 +187,7 @@ def test_changing_the_signer_waits_for_the_end_of_a_run_and_refuses_nonsense(own
 
 
 def test_published_keys_that_are_not_those_in_use_are_found_and_written_anew(own):
-    rotation.new_signer(casemate.open(own), WHO)
+    rotation.new_signer(casemate.open(own))
     stranger = Verifier.from_pem(*Signer.generate().verifier.pems)
     (own / ".casemate" / "public" / "signer.pub").write_bytes(stranger.pems[0])
     (own / ".casemate" / "public" / "signers.json").unlink()

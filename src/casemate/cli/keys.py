@@ -151,12 +151,8 @@ def _rotate(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
     from casemate.cli.progress import counting
 
-    principal = project.authorise("keys:rotate", "Key", ",".join(arguments.key) or "all", compromised=arguments.compromised)
     with counting() as progress:
         done = rotation.rotate(project, arguments.key, compromised=arguments.compromised, resume=arguments.resume, progress=progress)
-    project.audit.record(
-        principal.uid, "keys:rotated", 'Key::"all"', "done", versions=done.keys, rewrapped=done.rewrapped, sealed_anew=done.sealed_anew
-    )
     text = [f"{name}: version {number}" for name, number in done.keys.items()]
     text += [f"wrapped anew: {count} in {place}" for place, count in done.rewrapped.items()]
     text += [f"encrypted again: {count} in {place}" for place, count in done.sealed_anew.items()]
@@ -168,21 +164,17 @@ def _change(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
     from casemate.rotation import destroy, disable, enable
 
-    principal = project.authorise(f"keys:{arguments.action}", "Key", arguments.key, version=arguments.version)
     {"destroy": destroy, "disable": disable, "enable": enable}[arguments.action](project, arguments.key, arguments.version)
-    project.audit.record(principal.uid, f"keys:{arguments.action}", f'Key::"{arguments.key}"', "done", version=arguments.version)
     emit(arguments, {"key": arguments.key, "version": arguments.version}, f"{arguments.key} version {arguments.version}: {arguments.action} done")
     return 0
 
 
 def _protect(arguments: Any, project: Any) -> int:
-    from casemate.core.secrets import read_secret
+    from casemate import custody
 
-    principal = project.authorise("keys:protect", "Key", "all")
-    project.keys.protect(read_secret(arguments.passphrase), new_recovery=arguments.new_recovery)
-    _say_protected(arguments, project.keys.recovery)  # at once: nothing that fails later may take the recovery key along
+    recovery = custody.protect(project, arguments.passphrase, new_recovery=arguments.new_recovery)
+    _say_protected(arguments, recovery)  # at once: nothing that fails later may take the recovery key along
     project.remember_passphrase(arguments.passphrase)
-    project.audit.record(principal.uid, "keys:protect", 'Key::"all"', "done", recovery_key=project.keys.recovery is not None)
     return 0
 
 
@@ -212,27 +204,22 @@ def _migrate(arguments: Any, project: Any) -> int:
 
 
 def _shred(arguments: Any, project: Any) -> int:
+    from casemate import custody
     from casemate.cli.output import emit
     from casemate.core.secrets import read_secret
 
-    principal = project.authorise("keys:shred", "Key", "subjects")
-    pseudonym = project.audit.shred(principal.uid, read_secret(arguments.subject))
+    pseudonym = custody.shred(project, read_secret(arguments.subject))
     text = f"the key of subject {pseudonym[:16]} is destroyed; remove older .subjects files of backups to reach those too"
     emit(arguments, {"subject": pseudonym}, text)
     return 0
 
 
 def _backup(arguments: Any, project: Any) -> int:
+    from casemate import custody
     from casemate.cli.output import emit
-    from casemate.core.errors import ConfigError
-    from casemate.core.files import write_atomic
     from casemate.core.secrets import read_secret
 
-    if arguments.file.exists():
-        raise ConfigError(f"{arguments.file} exists already", hint="name a new file")
-    principal = project.authorise("keys:backup", "Key", "all", file=arguments.file.name)
-    write_atomic(arguments.file, project.keys.backup(read_secret(arguments.passphrase)))
-    project.audit.record(principal.uid, "keys:backed-up", 'Key::"all"', "done", file=arguments.file.name)
+    custody.save(project, arguments.file, read_secret(arguments.passphrase))
     emit(arguments, {"file": str(arguments.file)}, f"{arguments.file}: the key store; keep it apart from backups of the data")
     return 0
 
@@ -289,24 +276,27 @@ def _sign(arguments: Any, project: Any) -> int:
     since = None if given is None else parse_time(given, now)
     if since is not None and since > now:
         raise ConfigError(f"{given!r} is in the future", hint="a compromise is declared from when it may have begun")
-    principal = project.authorise("keys:signer", "Key", "signer", change=arguments.what)
     if rotating or since is None:
-        fresh = new_signer(project, principal.uid, since)
+        fresh = new_signer(project, since)
         told = f"signer {fresh.number} signs from now on; give others the new .casemate/public"
         number = fresh.number
     else:
         number = arguments.number
-        distrust(project, principal.uid, number, since)
+        distrust(project, number, since)
         told = f"signer {number} is compromised since {since.isoformat()}; give others the new .casemate/public"
     emit(arguments, {"number": number, "compromised": since and since.isoformat()}, told)
     return 0
 
 
 def _certify(arguments: Any, project: Any) -> int:
+    from casemate import custody
     from casemate.cli.output import emit, table
 
     if arguments.what == "issue":
-        return _issue(arguments, project, arguments.kind, arguments.names, arguments.days, arguments.algorithm)
+        serial = custody.issue(project, arguments.kind, arguments.names, arguments.days, arguments.algorithm, arguments.out)
+        text = f"{arguments.out}: {arguments.kind} certificate {serial} for {', '.join(arguments.names)}, {arguments.days} days"
+        emit(arguments, {"serial": serial, "folder": str(arguments.out)}, text)
+        return 0
     if arguments.what == "renew":
         return _renew(arguments, project)
     if arguments.what == "list":
@@ -314,11 +304,7 @@ def _certify(arguments: Any, project: Any) -> int:
         rows = [[c["serial"], c["kind"], ", ".join(c["names"]), c["until"][:16], "revoked" if c["revoked"] else ""] for c in found]
         emit(arguments, found, table(["serial", "kind", "names", "until", ""], rows))
     elif arguments.what == "revoke":
-        principal = project.authorise("certificate:revoke", "Key", "certificates", serial=arguments.serial)
-        with project.store.transaction() as tx:
-            project.certificates.revoke(tx, arguments.serial)
-            project.audit.append(tx, principal.uid, "certificate:revoke", f'Certificate::"{arguments.serial}"', "done", {})
-        project.audit.publish()
+        custody.revoke(project, arguments.serial)
         emit(arguments, {"revoked": arguments.serial}, f"{arguments.serial} is revoked; our servers refuse it within a second")
     else:
         from casemate.core.files import write_atomic
@@ -328,39 +314,13 @@ def _certify(arguments: Any, project: Any) -> int:
     return 0
 
 
-def _issue(arguments: Any, project: Any, kind: str, names: list[str], days: int, algorithm: str, replace: Path | None = None) -> int:
-    from casemate.cli.output import emit
-    from casemate.controls.keys import certificates
-    from casemate.core.errors import ConfigError
-
-    out = replace or arguments.out
-    if replace is None and out.exists():
-        raise ConfigError(f"{out} exists already", hint="name a new folder, or renew it")
-    principal = project.authorise("certificate:issue", "Key", "certificates")
-    if replace is None and kind == "client" and project.access.directory.of_certificate(names[0]) is not None:
-        project.authorise("access:service", service=names[0])  # who holds it acts as that service
-    with project.store.transaction() as tx:
-        serial, chain, key = project.certificates.issue(tx, kind, names, days, algorithm)
-        detail = {"kind": kind, "names": names, "days": days, "algorithm": algorithm}
-        project.audit.append(tx, principal.uid, "certificate:issue", f'Certificate::"{serial}"', "done", detail)
-    project.audit.publish()
-    certificates.write(out, chain, key, project.keys.authority.pem, replace=replace is not None)
-    emit(arguments, {"serial": serial, "folder": str(out)}, f"{out}: {kind} certificate {serial} for {', '.join(names)}, {days} days")
-    return 0
-
-
 def _renew(arguments: Any, project: Any) -> int:
+    from casemate import custody
     from casemate.cli.output import emit
-    from casemate.controls.keys import certificates
-    from casemate.core.errors import RefusedError
 
-    certificate, due = certificates.due(arguments.folder, project.clock.now(), project.keys.authority)
-    serial = format(certificate.serial_number, "x")
-    row = next((row for row in project.certificates.list() if row["serial"] == serial), None)
-    if row is None or row["revoked"]:
-        raise RefusedError(f"the certificate {serial} is {'revoked' if row else 'not of this project'}", hint="`casemate keys certificate issue`")
-    if not due:
-        emit(arguments, {"serial": serial, "renewed": False}, f"{serial} is good until {certificate.not_valid_after_utc:%Y-%m-%d}; nothing to do")
-        return 0
-    days = (certificate.not_valid_after_utc - certificate.not_valid_before_utc).days
-    return _issue(arguments, project, row["kind"], row["names"], days, row["algorithm"], replace=arguments.folder)
+    serial, fresh = custody.renew(project, arguments.folder)
+    if fresh is None:
+        emit(arguments, {"serial": serial, "renewed": False}, f"{serial} is still good for more than a third of its life; nothing to do")
+    else:
+        emit(arguments, {"serial": fresh, "folder": str(arguments.folder)}, f"{arguments.folder}: certificate {fresh} in place of {serial}")
+    return 0

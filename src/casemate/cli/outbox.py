@@ -33,12 +33,7 @@ def run(arguments: Any) -> int:
         message = outbox.message(arguments.id)
         emit(arguments, message, message.to_json().decode())
         return 0
-    principal = project.authorise("outbox:send")
-    if arguments.action == "retry":
-        with project.store.transaction() as tx:
-            count = outbox.retry(tx, arguments.id)
-            project.audit.append(tx, principal.uid, "outbox:retry", f'Project::"{project.config.project.id}"', "done", {"messages": count})
-    done = outbox.send()
+    done = project.deliver(retry=arguments.id if arguments.action == "retry" else None)
     value = [{"key": message.key, "error": None if fault is None else fault.message} for message, fault in done]
     emit(arguments, value, "\n".join(f"{v['key']}: {v['error'] or 'delivered'}" for v in value) or "nothing is due")
     return 5 if any(fault for _, fault in done) else 0

@@ -24,8 +24,7 @@ def run(arguments: Any) -> int:
 
     project = enter(arguments)
     if arguments.action == "cancel":
-        principal = project.authorise("run:cancel", run=arguments.id)
-        project.engine.cancel(arguments.id, principal.uid)
+        project.cancel(arguments.id)
         emit(arguments, {"cancelled": arguments.id}, f"cancelled {arguments.id}; a process that works on it stops within seconds")
         return 0
     found = project.engine.runs()

@@ -2,7 +2,6 @@
 
 import argparse
 from typing import Any
-from urllib.parse import urlsplit
 
 from casemate.cli.doors import enter
 from casemate.cli.options import common
@@ -39,31 +38,10 @@ def run(arguments: Any) -> int:
     if arguments.action == "objects":
         return _objects(arguments, project)
     if arguments.action == "upgrade":
-        before = project.store.revision()
-        project.upgrade_store()
-        after = project.store.revision()
-        principal = project.authorise("store:upgrade", before=before, after=after)
-        emit(arguments, {"before": before, "after": after}, f"revision {before} -> {after}, by {principal.uid}")
+        before, after = project.upgrade_store()
+        emit(arguments, {"before": before, "after": after}, f"revision {before} -> {after}")
         return 0
-    return _migrate(arguments, project)
-
-
-def _migrate(arguments: Any, project: Any) -> int:
-    from casemate.cli.output import emit
-    from casemate.core.store.interface import MOVED
-    from casemate.project import open_project
-
-    url = "" if arguments.url == "sqlite" else arguments.url
-    decides = project
-    if project.store.revision() == MOVED:  # an earlier try ended behind the fence: whoever finishes it is known there
-        there = [f"store.url={url}", *([f"store.password={arguments.password}"] if arguments.password else [])]
-        decides = open_project(arguments.config, [*arguments.overrides, *there])
-    else:
-        project.store.check()
-    to = urlsplit(arguments.url).hostname or arguments.url.partition(":")[0]  # never the whole URL: it may hold a password
-    decides.authorise("store:migrate", to=to)
-    decides.store.close()
-    counts = project.move_store(url, arguments.password)
+    counts = project.move_store("" if arguments.url == "sqlite" else arguments.url, arguments.password)
     text = f"moved {sum(counts.values())} rows in {len(counts)} tables, every row compared; casemate.toml names the new store"
     emit(arguments, {"rows": counts}, text)
     return 0
@@ -76,10 +54,8 @@ def _objects(arguments: Any, project: Any) -> int:
 
     place = "" if arguments.place == "files" else "s3://{}/{}".format(*split_url(arguments.place))
     settings = {name: value for name in ("endpoint", "region", "access_key", "secret_key") if (value := getattr(arguments, name)) is not None}
-    principal = project.authorise("store:migrate", to=place or "files")
     with counting() as progress:
         count = project.move_objects({"objects": place, **settings}, progress)
-    project.audit.record(principal.uid, "store:objects-moved", 'Project::"objects"', "done", to=place or "files", count=count)
     emit(
         arguments, {"objects": place, "count": count}, f"{count} objects lie in {place or '.casemate/objects'}, each read back; casemate.toml says so"
     )
