@@ -96,6 +96,8 @@ def new_signer(project: Project, principal: str, compromised: datetime.datetime 
         BusyError: a run goes on.
     """
     with alone(project.state / "lock", "changing the signer"):
+        if compromised is not None:
+            project.declare_compromise(principal, project.keys.signers[-1], compromised)
         fresh = project.keys.rotate_signer(project.clock.now(), compromised)
         project.signer_changed()
         detail = {"number": fresh.number, "fingerprint": project.signer.verifier.fingerprint}
@@ -111,8 +113,8 @@ def distrust(project: Project, principal: str, number: int, since: datetime.date
     """
     with alone(project.state / "lock", "declaring a compromise"):
         project.keys.distrust(number, since)
+        project.declare_compromise(principal, project.keys.signers[number - 1], since)
         project.signer_changed()
-        project.audit.record(principal, "signer:compromised", 'Key::"signer"', "done", number=number, since=since.isoformat())
 
 
 def destroy(project: Project, key: str, version: int) -> None:

@@ -1,6 +1,7 @@
 """The gateway's fault table: what stands still, ends, fills up or floods hurts itself only, and operators are told."""
 
 import contextlib
+import datetime
 import http.client
 import json
 import os
@@ -21,6 +22,9 @@ from tests.conftest import serving, wait_for
 from tests.faults.stuck import HOLDS, LOOPS
 
 import casemate
+from casemate import rotation
+from casemate.core.errors import CompromisedSigner
+from casemate.fsck import examine
 
 STUCK = [sys.executable, str(Path(__file__).with_name("stuck.py"))]
 GONE = (OSError, http.client.HTTPException)
@@ -288,3 +292,54 @@ def test_callers_beyond_the_room_for_them_are_told_so_in_json(own):
         _, said, headers = answers[-1]
         assert (said["code"], headers["retry-after"], headers["connection"]) == ("CM-OVERLOAD", "1", "close")
         assert headers["x-request-id"] and headers["content-type"] == "application/json"
+
+
+def test_a_declared_compromise_is_in_force_in_a_running_gateway_until_the_model_is_made_anew(own):
+    project = casemate.open(own)
+    caller = Caller(None, new_token(project, "ward")[0])
+    began = datetime.datetime.fromisoformat(next(project.audit.entries()).time)
+    with serving(own) as running:
+        caller.running = running
+        assert caller("POST", "/v2/models/wdbc/infer", body())[0] == 200
+        rotation.new_signer(project, 'User::"ana"', compromised=began)
+        wait_for(lambda: tried(caller, "POST", "/v2/models/wdbc/infer", body()) == (503, "CM-WITHDRAWN"), 10)
+        assert (caller("GET", "/v2/health/ready")[0], caller("GET", "/v2/health/live")[0]) == (503, 200)
+        assert casemate.open(own).run().model.reference == "wdbc@2"
+        wait_for(lambda: tried(caller, "POST", "/v2/models/wdbc/infer", body()) == (200, None), 20)
+        assert json.loads(caller("POST", "/v2/models/wdbc/infer", body())[1])["model_version"] == "2"
+    assert examine(casemate.open(own)).damage
+
+
+def test_a_compromise_that_is_declared_elsewhere_counts_on_a_host_whose_key_store_knows_nothing_of_it(own, tmp_path, monkeypatch):
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(tmp_path / "home", elsewhere)
+    here = casemate.open(own)
+    caller = Caller(None, new_token(here, "ward")[0])
+    began = datetime.datetime.fromisoformat(next(here.audit.entries()).time)
+    with serving(own) as running:
+        caller.running = running
+        assert caller("POST", "/v2/models/wdbc/infer", body())[0] == 200
+        monkeypatch.setenv("HOME", str(elsewhere))
+        rotation.new_signer(casemate.open(own), 'User::"ana"', compromised=began)
+        wait_for(lambda: tried(caller, "POST", "/v2/models/wdbc/infer", body()) == (503, "CM-WITHDRAWN"), 10)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    with pytest.raises(CompromisedSigner):
+        casemate.open(own).models["wdbc"].verify()
+
+
+def test_fsck_names_a_compromise_that_the_log_does_not_explain_and_tells_other_hosts_of_one_that_they_do_not_know(own):
+    project = casemate.open(own)
+    rotation.new_signer(project, 'User::"ana"')
+    since = datetime.datetime.now(datetime.UTC)
+    rotation.distrust(project, 'User::"ana"', 1, since)
+    about = [found for found in examine(project).damage if "compromise of" in found.subject]
+    assert about == []
+    with project.store.transaction() as tx:
+        tx.exec_driver_sql("UPDATE signer_compromise SET since = '2020-01-01T00:00:00+00:00'")
+    (found,) = [found for found in examine(project).damage if "compromise of" in found.subject]
+    assert "the log says nothing of it" in found.state
+    with project.store.transaction() as tx:
+        tx.exec_driver_sql("DELETE FROM signer_compromise")
+    (found,) = [found for found in examine(project, repair=True).damage if "compromise of" in found.subject]
+    assert found.repaired
+    assert list(project.compromises.all().values()) == [since]

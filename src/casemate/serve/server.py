@@ -72,6 +72,8 @@ def serve(project: Project, announce: Announce) -> None:
 
 def work(project: Project, place: Place, announce: Announce) -> None:
     """Serve as a worker."""
+    if place.after:
+        project.reload_signers()  # what the supervisor knew when it began may be old
     parts = assemble(project, place)
     try:
         _run(project, parts, place, announce)

@@ -18,7 +18,7 @@ from casemate.core.digest import sha256
 from casemate.core.errors import BackendError, Error, TransientError, VerificationError
 
 METADATA = sa.MetaData()
-REVISION = "0006"
+REVISION = "0007"
 """The newest migration: what this casemate reads and writes."""
 MOVED = "moved"
 T = TypeVar("T", bound=Any)
