@@ -5,6 +5,7 @@ named, with where to get it back. Nothing is deleted.
 """
 
 import contextlib
+import datetime
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from casemate.controls.keys import signers, tables
+from casemate.controls.keys import compromises, signers, tables
 from casemate.core.digest import sha256
 from casemate.core.engine import ENDED, STAGES, STEPS
 from casemate.core.errors import BackendError, CompromisedSigner, Error, HistoryError, UnexplainedRow, VerificationError
@@ -105,6 +106,7 @@ class _Examination:
             ("models", self._models),
             ("outbox", self._outbox),
             ("public keys", self._public_keys),
+            ("compromises", self._compromises),
         ):
             self.progress(name)
             if self.moved:
@@ -275,6 +277,21 @@ class _Examination:
             if changed:
                 self._rebuild(str(folder), f"not the keys in use: {', '.join(changed)}", self.project.publish_keys)
         return len(expected) + 1
+
+    def _compromises(self) -> int:
+        """Every declaration in the catalogue is explained by the log, and every one of the key store is in the catalogue."""
+        rows = self.project.compromises.explained()
+        for fingerprint, since, index in rows:
+            entry = next(iter(self.project.audit.entries(index)), None)
+            said = None if entry is None or entry.action != compromises.ACTION else (entry.detail.get("fingerprint"), entry.detail.get("since"))
+            if said != (fingerprint, since):
+                self._found(f"compromise of signer {fingerprint[:16]}", "the log says nothing of it")
+        known = {fingerprint for fingerprint, _, _ in rows}
+        for record in self.project.keys.signers:
+            if record.compromised is not None and record.verifier.fingerprint not in known:
+                declared, state = datetime.datetime.fromisoformat(record.compromised), "other hosts do not know of it"
+                self._rebuild(f"compromise of signer {record.number}", state, partial(self.project.declare_compromise, "casemate", record, declared))
+        return len(rows)
 
     def _same_history(self, path: Path, history: list[signers.SignerRecord]) -> bool:
         if not path.is_file():

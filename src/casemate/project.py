@@ -29,8 +29,9 @@ from casemate.controls.audit.keyuse import AuditedKeys
 from casemate.controls.audit.log import AuditLog
 from casemate.controls.audit.outside import Outside
 from casemate.controls.audit.signing import SignatureLog
-from casemate.controls.keys import signers
+from casemate.controls.keys import compromises, signers
 from casemate.controls.keys.certificates import Certificates
+from casemate.controls.keys.compromises import Compromises
 from casemate.controls.keys.identifiers import Identifiers
 from casemate.controls.keys.objects import ObjectStore
 from casemate.controls.keys.recipients import Recipients
@@ -252,8 +253,30 @@ class Project:
     def signer(self) -> Signer:
         """Signs; its verifier knows the former signers too, and every signature is in the log before it is given away."""
         own = self.keys.signer
-        ring = signers.keyring(own.verifier, self.keys.signers, self.signatures.signed_at)
+        ring = signers.keyring(own.verifier, self.keys.signers, self.signatures.signed_at, self.compromises.all())
         return Signer(own.classical, own.quantum, ring, self.signatures.record)
+
+    @property
+    def compromises(self) -> Compromises:
+        """Compromises of signers that were declared on any host."""
+        return Compromises(self.store)
+
+    def declare_compromise(self, principal: str, record: signers.SignerRecord, since: datetime) -> None:
+        """Tell every host of the catalogue, and the log, in one transaction, that a signer's keys may have been in other hands."""
+        fingerprint = record.verifier.fingerprint
+        detail = {"number": record.number, "since": since.isoformat(), "fingerprint": fingerprint}
+        with self.store.transaction() as tx:
+            index = self.audit.append(tx, principal, compromises.ACTION, 'Key::"signer"', "done", detail)
+            self.compromises.declare(tx, fingerprint, since, index)
+        self.audit.publish()
+
+    def reload_signers(self) -> None:
+        """Look into the key store and the catalogue again: another process may have changed the signer or declared a compromise."""
+        try:
+            self.keys.reload()
+        finally:
+            for stale in ("signer", "registry"):
+                self.__dict__.pop(stale, None)
 
     @cached_property
     def certificates(self) -> Certificates:

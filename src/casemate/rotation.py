@@ -102,6 +102,8 @@ def new_signer(project: Project, compromised: datetime.datetime | None = None) -
     """
     principal = project.authorise("keys:signer", "Key", "signer", change="rotate")
     with alone(project.state / "lock", "changing the signer"):
+        if compromised is not None:
+            project.declare_compromise(principal.uid, project.keys.signers[-1], compromised)
         fresh = project.keys.rotate_signer(project.clock.now(), compromised)
         project.signer_changed()
         detail = {"number": fresh.number, "fingerprint": project.signer.verifier.fingerprint}
@@ -119,8 +121,8 @@ def distrust(project: Project, number: int, since: datetime.datetime) -> None:
     principal = project.authorise("keys:signer", "Key", "signer", change="distrust")
     with alone(project.state / "lock", "declaring a compromise"):
         project.keys.distrust(number, since)
+        project.declare_compromise(principal.uid, project.keys.signers[number - 1], since)
         project.signer_changed()
-        project.audit.record(principal.uid, "signer:compromised", 'Key::"signer"', "done", number=number, since=since.isoformat())
 
 
 def destroy(project: Project, key: str, version: int) -> None:

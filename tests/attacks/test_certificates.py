@@ -22,7 +22,9 @@ import casemate
 from casemate.controls.keys import certificates
 from casemate.controls.keys.pki import Authority, create_authority
 from casemate.core.errors import ConfigError, RefusedError
+from casemate.serve.health import Health
 from casemate.serve.http import Revocations
+from casemate.serve.metrics import Metrics
 
 REFUSED = (ssl.SSLError, ConnectionError, http.client.HTTPException, OSError)
 
@@ -57,7 +59,7 @@ def connect(running, folder=None):
 
 
 def ask(connection, token):
-    connection.request("GET", "/v2/health/ready", headers={"Authorization": f"Bearer {token}"})
+    connection.request("GET", "/v2", headers={"Authorization": f"Bearer {token}"})
     reply = connection.getresponse()
     reply.read()
     return reply.status
@@ -272,7 +274,7 @@ def test_without_a_list_of_revocations_nobody_gets_in_after_a_while():
     watch.BLIND_SECONDS = 0.01
 
     async def run():
-        task = asyncio.create_task(watch.watch([]))
+        task = asyncio.create_task(watch.watch([], Health(Metrics())))
         assert not watch.refuses(7)
         await asyncio.sleep(0.5)
         task.cancel()

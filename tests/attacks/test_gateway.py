@@ -21,6 +21,7 @@ from tests.conftest import serving, wait_for
 from casemate.controls.access.identity.tokens import Limits
 from casemate.controls.access.policy import actions
 from casemate.core.errors import RequestError
+from casemate.serve.app import PROBES
 from casemate.serve.protocols import oip
 from casemate.serve.routes import ROUTES
 
@@ -69,8 +70,7 @@ def infer(values, **changed):
 PATHS = [
     "/",
     "/v2",
-    "/v2/health/live",
-    "/v2/health/ready",
+    "/health",
     "/v2/models/wdbc",
     "/v2/models/none",
     "/v2/models/wdbc/infer",
@@ -376,8 +376,8 @@ def test_a_person_calls_with_a_session_until_it_ends(gateway):
         (Limits(networks=("10.0.0.0/8",)), "/v2/models/wdbc", 401),
         (Limits(certificate="ab" * 32), "/v2/models/wdbc", 401),
         (Limits(actions=("model:infer",)), "/v2/models/wdbc", 403),
-        (Limits(actions=("model:infer",)), "/v2/health/live", 403),
-        (Limits(actions=("gateway:read",)), "/v2/health/live", 200),
+        (Limits(actions=("model:infer",)), "/v2", 403),
+        (Limits(actions=("gateway:read",)), "/v2", 200),
     ],
 )
 def test_a_token_opens_no_more_than_it_was_narrowed_to(gateway, limits, path, status):
@@ -402,7 +402,17 @@ def test_strangers_get_one_answer_at_every_door_and_where_there_is_none(gateway,
     running, _ = gateway
     caller, answers = Caller(running, token), set()
     paths = ["/" + "/".join(part.strip("{}") for part in route.path) for route in ROUTES]
-    for path in [*paths, "/", "/admin", "/v2/models/none", "/v2/repository/index", "/.env", "/metrics/x", "//", "/%00"]:
+    for path in [
+        *(path for path in paths if path not in PROBES),
+        "/",
+        "/admin",
+        "/v2/models/none",
+        "/v2/repository/index",
+        "/.env",
+        "/metrics/x",
+        "//",
+        "/%00",
+    ]:
         for method in ("GET", "POST", "PUT", "DELETE", "OPTIONS"):
             status, body, headers = caller(method, path)
             answers.add((status, body, tuple(sorted((name, value) for name, value in headers.items() if name != "date"))))
@@ -410,6 +420,17 @@ def test_strangers_get_one_answer_at_every_door_and_where_there_is_none(gateway,
     (status, body, headers) = answers.pop()
     assert (status, body) == (401, b'{"error":"authentication required"}')
     assert "server" not in dict(headers)
+
+
+@pytest.mark.parametrize("path", PROBES)
+def test_whoever_watches_over_the_process_hears_that_it_lives_and_is_ready_and_no_more(gateway, path):
+    for token in (None, "cm_00000000_" + "A" * 43, "é".encode().decode("latin-1")):
+        for method in ("GET", "HEAD"):
+            status, body, headers = Caller(gateway[0], token)(method, path)
+            assert (status, headers["content-type"]) == (200, "application/json")
+            assert body in (b'{"live":true}', b'{"ready":true}', b"")
+    for method in ("POST", "PUT", "DELETE", "OPTIONS"):
+        assert Caller(gateway[0])(method, path)[0] == 401
 
 
 def test_every_route_asks_for_an_action_that_policies_know():
@@ -509,7 +530,8 @@ def test_a_stopped_gateway_leaves_a_log_that_verifies(finished, tmp_path, cli):
     with serving(root):
         pass
     shown = cli("audit", "show", "--config", root, "--format", "json").value
-    assert [entry["action"] for entry in shown[-2:]] == ["gateway:start", "gateway:stop"]
+    assert [entry["action"] for entry in shown if entry["action"].startswith("gateway:")] == ["gateway:start", "gateway:stop"]
+    assert shown[-1]["action"] == "gateway:stop"
     assert cli("audit", "verify", "--config", root).code == 0
     assert not list((root / ".casemate").rglob(".tls-*"))
 

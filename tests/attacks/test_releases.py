@@ -18,6 +18,8 @@ from tests.conftest import command, serving
 import casemate
 from casemate.core.errors import BackendError, ConfigError
 from casemate.serve import server
+from casemate.serve.health import Health
+from casemate.serve.metrics import Metrics
 from casemate.serve.server import assemble
 
 BODY = json.dumps({"inputs": [{"name": "x", "shape": [1, 30], "datatype": "FP64", "data": [1.0] * 30}]})
@@ -202,7 +204,8 @@ def test_a_model_that_turns_bad_is_withdrawn_and_the_others_go_on(two):
         status, answer, headers = caller("POST", "/v2/models/bad/infer", BODY)
         assert (status, json.loads(answer)["code"], headers["retry-after"]) == (503, "CM-WITHDRAWN", "1")
         assert caller("POST", "/v2/models/good/infer", BODY)[0] == 200
-        assert caller("GET", "/v2/health/ready")[0] == 503
+        assert [caller("GET", f"/v2/models/{name}/ready")[0] for name in ("good", "bad")] == [200, 503]
+        assert caller("GET", "/v2/health/ready")[0] == 200, "a model hurts itself only"
         assert caller("GET", "/v2/health/live")[0] == 200
     told = [entry for entry in project.audit.entries() if entry.action == "model:withdrawn"]
     assert [entry.resource for entry in told] == ['Model::"wdbc@2"']
@@ -333,7 +336,7 @@ def test_retention_goes_on_after_an_error(monkeypatch):
 
     async def for_a_while():
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(server._forget(None), 0.5)
+            await asyncio.wait_for(server._forget(None, Health(Metrics())), 0.5)
 
     asyncio.run(for_a_while())
     assert len(tried) == 2

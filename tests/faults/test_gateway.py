@@ -1,23 +1,30 @@
 """The gateway's fault table: what stands still, ends, fills up or floods hurts itself only, and operators are told."""
 
 import contextlib
+import datetime
 import http.client
 import json
 import os
+import select
+import shutil
 import signal
-import ssl
+import socket
+import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
-from tests.attacks.test_gateway import Caller, new_token
+from tests.attacks.test_gateway import Caller, context, new_token
 from tests.attacks.test_predictions import configured
 from tests.conftest import serving, wait_for
 from tests.faults.stuck import HOLDS, LOOPS
 
 import casemate
+from casemate import rotation
+from casemate.core.errors import CompromisedSigner
+from casemate.fsck import examine
 
 STUCK = [sys.executable, str(Path(__file__).with_name("stuck.py"))]
 GONE = (OSError, http.client.HTTPException)
@@ -156,6 +163,183 @@ def test_the_same_port_is_taken_again_at_once_whatever_the_number_of_workers(own
     for workers in (1, 2, 1):
         with serving(own, "-s", f"serve.workers={workers}", port=port) as running:
             port, caller.running = running.port, running
-            connection = http.client.HTTPSConnection("127.0.0.1", port, context=ssl.create_default_context(cafile=str(running.ca)), timeout=20)
+            connection = http.client.HTTPSConnection("127.0.0.1", port, context=context(running.ca), timeout=20)
             connection.request("GET", "/v2/health/ready")
             assert connection.getresponse().status == 200  # and it stays open: its end of the port is remembered by the kernel
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system with a size limit; needs root."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("this machine does not let us mount a tmpfs")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)  # this process may still hold its catalogue
+
+
+def fill(folder):
+    """Leave no byte free; returns what takes them."""
+    filler = folder / "filler"
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    return filler
+
+
+@pytest.mark.parametrize("audit", ["durable", "batched"])
+def test_a_full_disk_makes_the_gateway_not_ready_and_space_makes_it_ready_again(clinic, small_disk, audit):
+    root = small_disk / "p"
+    shutil.copytree(clinic, root)
+    configured(root, f'audit = "{audit}"\n')
+    project = casemate.open(root)
+    caller, stranger = Caller(None, new_token(project, "ward")[0]), Caller(None)
+    monitor = Caller(None, new_token(project, "prometheus", "monitor")[0])
+    server = serving(root)
+    with server as running:
+        caller.running = stranger.running = monitor.running = running
+        assert stranger("GET", "/v2/health/ready")[:2] == (200, b'{"ready":true}')
+        given = [caller("POST", "/v2/models/wdbc/infer", body())[2]["x-request-id"] for _ in range(3)]
+        assert monitor("GET", "/metrics")[0] == 200
+        filler = fill(small_disk)
+        wait_for(lambda: stranger("GET", "/v2/health/ready")[0] == 503, 5)  # nobody has asked for an answer yet
+        wait_for(lambda: caller("POST", "/v2/models/wdbc/infer", body())[0] == 503, 20)
+        for path in ("/v2/health/ready", "/ping"):
+            status, content, headers = stranger("GET", path)
+            assert (status, content, headers["retry-after"]) == (503, b'{"ready":false}', "1")
+        assert stranger("GET", "/v2/health/live")[0] == 200
+        shown = {'casemate_fault{reason="disk"} 1.0', 'casemate_fault{reason="log"} 1.0', "casemate_ready 0.0"}
+        wait_for(lambda: shown <= set(monitor("GET", "/metrics")[1].decode().splitlines()), 10)
+        filler.unlink()
+        wait_for(lambda: stranger("GET", "/v2/health/ready")[0] == 200, 20)
+        status, content, headers = caller("POST", "/v2/models/wdbc/infer", body())
+        assert status == 200
+        given.append(headers["x-request-id"])
+        told = server.told()
+    assert told.count("not ready: log") == told.count("log is well again") == 1
+    assert "gateway:recovered" in [entry.action for entry in project.audit.entries()]
+    assert set(given) <= {one.id for one in project.decisions.newest(10**6)}
+
+
+def silent(port, count, source):
+    """So many connections from an address that say nothing."""
+    found = []
+    for _ in range(count):
+        made = socket.socket()
+        made.bind((source, 0))
+        made.settimeout(5)
+        made.connect(("127.0.0.1", port))
+        found.append(made)
+    return found
+
+
+def ended(connections):
+    """How many of these the other side has closed."""
+    poll = select.poll()
+    for one in connections:
+        poll.register(one, select.POLLIN)
+    return len(poll.poll(0))
+
+
+def test_silent_connections_of_one_address_shut_nobody_out(own):
+    configured(own, "keep_alive = 60\n")
+    caller = Caller(None, new_token(casemate.open(own), "ward")[0])
+    with serving(own) as running, contextlib.ExitStack() as kept:
+        caller.running = running
+        old = http.client.HTTPSConnection("127.0.0.1", running.port, context=context(running.ca), timeout=30)
+        kept.callback(old.close)
+        old.request("POST", "/v2/models/wdbc/infer", body(), {"Authorization": f"Bearer {caller.token}"})
+        assert old.getresponse().read()
+        same = old.sock
+        flood = [kept.enter_context(one) for one in silent(running.port, 2001, "127.0.0.9")]
+        for source in ("127.0.0.2", "127.0.0.9"):
+            fresh = http.client.HTTPSConnection("127.0.0.1", running.port, context=context(running.ca), timeout=30, source_address=(source, 0))
+            fresh.request("POST", "/v2/models/wdbc/infer", body(), {"Authorization": f"Bearer {caller.token}"})
+            assert fresh.getresponse().status == 200
+            fresh.close()
+        assert ended(flood) >= 2001 - 200 - 1
+        wait_for(lambda: ended(flood) == 2001, 30)  # the rest by the deadline of a handshake
+        old.request("POST", "/v2/models/wdbc/infer", body(), {"Authorization": f"Bearer {caller.token}"})
+        assert (old.getresponse().status, old.sock is same) == (200, True), "an idle caller was not disturbed"
+
+
+def test_strangers_of_many_addresses_give_way_to_whoever_comes(own):
+    configured(own, "strangers = 20\nstrangers_per_address = 10\n")
+    caller = Caller(None, new_token(casemate.open(own), "ward")[0])
+    with serving(own) as running, contextlib.ExitStack() as kept:
+        caller.running = running
+        first = [kept.enter_context(one) for one in silent(running.port, 3, "127.0.0.3")]
+        flood = [kept.enter_context(one) for source in ("127.0.0.9", "127.0.0.10") for one in silent(running.port, 9, source)]
+        wait_for(lambda: caller("POST", "/v2/models/wdbc/infer", body())[0] == 200)
+        assert ended(first) == 0, "who has most gives way"
+        assert ended(flood) >= 1
+
+
+def test_callers_beyond_the_room_for_them_are_told_so_in_json(own):
+    configured(own, "max_connections = 2\n")
+    token = new_token(casemate.open(own), "ward")[0]
+    with serving(own) as running, contextlib.ExitStack() as kept:
+        answers = []
+        for _ in range(3):
+            connection = http.client.HTTPSConnection("127.0.0.1", running.port, context=context(running.ca), timeout=30)
+            kept.callback(connection.close)
+            connection.request("GET", "/v2", headers={"Authorization": f"Bearer {token}"})
+            reply = connection.getresponse()
+            answers.append((reply.status, json.loads(reply.read()), reply.headers))
+        assert [status for status, _, _ in answers] == [200, 200, 503]
+        _, said, headers = answers[-1]
+        assert (said["code"], headers["retry-after"], headers["connection"]) == ("CM-OVERLOAD", "1", "close")
+        assert headers["x-request-id"] and headers["content-type"] == "application/json"
+
+
+def test_a_declared_compromise_is_in_force_in_a_running_gateway_until_the_model_is_made_anew(own):
+    project = casemate.open(own)
+    caller = Caller(None, new_token(project, "ward")[0])
+    began = datetime.datetime.fromisoformat(next(project.audit.entries()).time)
+    with serving(own) as running:
+        caller.running = running
+        assert caller("POST", "/v2/models/wdbc/infer", body())[0] == 200
+        rotation.new_signer(project, 'User::"ana"', compromised=began)
+        wait_for(lambda: tried(caller, "POST", "/v2/models/wdbc/infer", body()) == (503, "CM-WITHDRAWN"), 10)
+        assert (caller("GET", "/v2/health/ready")[0], caller("GET", "/v2/health/live")[0]) == (503, 200)
+        assert casemate.open(own).run().model.reference == "wdbc@2"
+        wait_for(lambda: tried(caller, "POST", "/v2/models/wdbc/infer", body()) == (200, None), 20)
+        assert json.loads(caller("POST", "/v2/models/wdbc/infer", body())[1])["model_version"] == "2"
+    assert examine(casemate.open(own)).damage
+
+
+def test_a_compromise_that_is_declared_elsewhere_counts_on_a_host_whose_key_store_knows_nothing_of_it(own, tmp_path, monkeypatch):
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(tmp_path / "home", elsewhere)
+    here = casemate.open(own)
+    caller = Caller(None, new_token(here, "ward")[0])
+    began = datetime.datetime.fromisoformat(next(here.audit.entries()).time)
+    with serving(own) as running:
+        caller.running = running
+        assert caller("POST", "/v2/models/wdbc/infer", body())[0] == 200
+        monkeypatch.setenv("HOME", str(elsewhere))
+        rotation.new_signer(casemate.open(own), 'User::"ana"', compromised=began)
+        wait_for(lambda: tried(caller, "POST", "/v2/models/wdbc/infer", body()) == (503, "CM-WITHDRAWN"), 10)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    with pytest.raises(CompromisedSigner):
+        casemate.open(own).models["wdbc"].verify()
+
+
+def test_fsck_names_a_compromise_that_the_log_does_not_explain_and_tells_other_hosts_of_one_that_they_do_not_know(own):
+    project = casemate.open(own)
+    rotation.new_signer(project, 'User::"ana"')
+    since = datetime.datetime.now(datetime.UTC)
+    rotation.distrust(project, 'User::"ana"', 1, since)
+    about = [found for found in examine(project).damage if "compromise of" in found.subject]
+    assert about == []
+    with project.store.transaction() as tx:
+        tx.exec_driver_sql("UPDATE signer_compromise SET since = '2020-01-01T00:00:00+00:00'")
+    (found,) = [found for found in examine(project).damage if "compromise of" in found.subject]
+    assert "the log says nothing of it" in found.state
+    with project.store.transaction() as tx:
+        tx.exec_driver_sql("DELETE FROM signer_compromise")
+    (found,) = [found for found in examine(project, repair=True).damage if "compromise of" in found.subject]
+    assert found.repaired
+    assert list(project.compromises.all().values()) == [since]

@@ -79,7 +79,7 @@ def test_curl_sends_csv_with_and_without_names(gateway, frame, expected, tmp_pat
         frame[:5].to_csv(path, index=False, header=header)
         code, answer = curl(running, token, *accept, "-H", "Content-Type: text/csv", "--data-binary", f"@{path}", f"{running.url}/invocations")
         assert (code, json.loads(answer)["predictions"]) == (0, expected)
-    assert curl(running, "cm_wrong", f"{running.url}/ping") == (22, '{"error":"authentication required"}')
+    assert curl(running, "cm_wrong", f"{running.url}/version") == (22, '{"error":"authentication required"}')
     assert curl(running, token, "-X", "POST", "-H", "Expect: 100-continue", "--data-binary", "{}", f"{running.url}/invocations")[0] == 22
 
 

@@ -193,7 +193,8 @@ class Keyring(Verifier):
     @property
     def compromises(self) -> list[str]:
         """See `Verifier.compromises`."""
-        return [f"{signer.fingerprint} {signer.compromised.isoformat()}" for signer in self.former if signer.compromised is not None]
+        signers = [*self.former, *([self.present] if isinstance(self.present, FormerSigner) else [])]
+        return [f"{signer.fingerprint} {signer.compromised.isoformat()}" for signer in signers if signer.compromised is not None]
 
     def by_hint(self, hint: str) -> Verifier:
         """The signer, present or former, that a Sigstore bundle names."""

@@ -57,6 +57,8 @@ ABOUT = {
     "invocations": "Predict (MLflow and SageMaker)",
     "feedback": "Tell what really was, for an earlier request",
 }
+PROBES = {"live", "ready", "ping"}
+"""Routes that need no credentials."""
 _REFUSALS = {
     "400": "The request is malformed",
     "401": "No valid credentials",
@@ -94,6 +96,9 @@ def _operation(route: Route) -> dict[str, Any]:
         "parameters": [{"name": name, "in": "path", "required": True, "schema": TEXT} for name in names],
         "responses": {"200": answer, **refusals},
     }
+    if route.name in PROBES:
+        operation["security"] = []
+        operation["responses"]["503"] = {"description": "Not ready", "content": {kind: {"schema": {}}}}
     if route.method == "POST":
         content = {"application/json": {"schema": BODIES.get(route.name, _SAID)}}
         if route.name == "invocations":

@@ -72,6 +72,8 @@ def serve(project: Project, announce: Announce) -> None:
 
 def work(project: Project, place: Place, announce: Announce) -> None:
     """Serve as a worker."""
+    if place.after:
+        project.reload_signers()  # what the supervisor knew when it began may be old
     parts = assemble(project, place)
     try:
         _run(project, parts, place, announce)
@@ -230,19 +232,25 @@ async def _look(project: Project, parts: Parts, connections: Connections) -> Non
     """See what does not work, also while nobody asks; while records cannot be written, try once a second to write that they can be again."""
     tried, attempt, since = 0.0, None, 0.0
     where = f'Project::"{project.config.project.id}"'
+
+    def told(fault: Exception) -> Any:
+        detail = {"fault": fault.code if isinstance(fault, Error) else type(fault).__name__, "seconds": round(time.monotonic() - since, 1)}
+        return parts.audit.append("casemate", "gateway:recovered", where, "done", detail)
+
+    last: Exception | None = None
     while True:
         await asyncio.sleep(BEAT_SECONDS)
         parts.gateway.look()
         connections.gauge()
         failing, now = parts.audit.failing, time.monotonic()
         if failing is None:
-            since = 0.0
+            if last is not None and (attempt is None or (attempt.done() and attempt.exception() is not None)):
+                told(last)  # another record went through before ours
+            last, attempt, since = None, None, 0.0
             continue
-        since = since or now
+        last, since = failing, since or now
         if now - tried >= RETRY_SECONDS and (attempt is None or attempt.done()):
-            fault = failing.code if isinstance(failing, Error) else type(failing).__name__
-            tried = now
-            attempt = parts.audit.append("casemate", "gateway:recovered", where, "done", {"fault": fault, "seconds": round(now - since, 1)})
+            tried, attempt = now, told(failing)
 
 
 async def _probe_disk(path: Path, health: Health) -> None:

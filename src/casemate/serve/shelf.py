@@ -5,6 +5,7 @@ others go on. A change swaps whole endpoints, so a request that has begun ends o
 """
 
 import asyncio
+import datetime
 import functools
 import math
 import time
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from casemate.core.errors import ConfigError, Error, RefusedError, VerificationError
+from casemate.core.errors import ConfigError, Error, RefusedError, VerificationError, WrongSigner
 from casemate.project import Project
 from casemate.serve.batch import Batcher, Ears
 from casemate.serve.endpoint import Endpoint
@@ -163,12 +164,14 @@ class Shelf:
         self._releases: list[Released] = []
         self._untold: dict[str, str] = {}
         """Withdrawn versions that are not on record yet, and why."""
+        self._compromises: dict[str, datetime.datetime] = {}
         self._tried: tuple[list[Released], float] = ([], -math.inf)
         """Releases of which a version could not be loaded, and when to try again."""
-        self._looked = -math.inf
+        self._looked = self._sought = -math.inf
 
     def load(self) -> None:
         """Verify and load everything; raises what is wrong with the first model that cannot be served."""
+        self._compromises = self.project.compromises.all()
         releases = self.project.rollouts.all()
         for served in self.served.values():
             self._apply(served, {part: self._endpoint(reference) for part, reference in self._wanted(served, releases).items()}, releases)
@@ -184,14 +187,19 @@ class Shelf:
             return {"live": f"{served.model}@{served.pinned}"}
         wanted: dict[Part, str] = {released.part: released.reference for released in releases if released.model == served.model}
         if "live" not in wanted:
-            kept = served.live.endpoint.reference if served.live is not None else served.model
+            sound = served.live is not None and "signature" not in served.live.endpoint.faults
+            kept = served.live.endpoint.reference if served.live is not None and sound else served.model
             wanted["live"] = self.project.registry.get(kept).reference
         return wanted
 
     def _endpoint(self, reference: str) -> Endpoint:
         """A model from the registry: approved, verified, signed for this stage, loaded."""
         self.project.require_approved(reference)
-        verified = self.project.registry.verify(reference)
+        try:
+            verified = self.project.registry.verify(reference)
+        except WrongSigner:  # the signer may have changed since this process began
+            self.project.reload_signers()
+            verified = self.project.registry.verify(reference)
         if verified.card.stage != self.table.stage:
             raise RefusedError(
                 f"{reference} is signed for the stage {verified.card.stage!r}, this gateway serves {self.table.stage!r}",
@@ -277,8 +285,10 @@ class Shelf:
             self.give_up()
             try:
                 await self._withdrawn(self.listen())
+                await self._distrust()
                 releases = await self._aside(self.project.rollouts.all)
-                if releases != self._releases and (releases != self._tried[0] or time.monotonic() >= self._tried[1]):
+                changed = releases != self._releases and (releases != self._tried[0] or time.monotonic() >= self._tried[1])
+                if changed or self._orphaned():
                     await self._follow(releases)
                 if time.monotonic() - self._looked >= self.table.verify_minutes * 60:
                     self._looked = time.monotonic()
@@ -290,6 +300,27 @@ class Shelf:
                 self._health.well("releases")
             except Exception as error:  # noqa: BLE001 - the catalogue may be away for a moment; what is served goes on and the next turn looks again
                 self._health.failed("releases", error)
+
+    async def _distrust(self) -> None:
+        """Verify everything again as soon as a compromise of a signer is declared, on whatever host."""
+        declared = await self._aside(self.project.compromises.all)
+        if declared == self._compromises:
+            return
+        try:
+            await self._aside(self.project.reload_signers)
+            self._health.well("signers")
+        finally:  # what the key store could not tell, the catalogue has
+            await self.verify()
+            self._compromises = declared
+
+    def _orphaned(self) -> bool:
+        """Whether a model that nobody promoted does not verify any more, so that a newer version may take its place; asked once a second."""
+        if time.monotonic() - self._sought < JUDGE_SECONDS:
+            return False
+        self._sought = time.monotonic()
+        return any(
+            served.pinned is None and served.live is not None and "signature" in served.live.endpoint.faults for served in self.served.values()
+        )
 
     async def _withdrawn(self, versions: list[Version]) -> None:
         """Note whom to tell of models that the supervisor has withdrawn; a canary goes at once."""

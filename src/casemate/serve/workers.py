@@ -215,11 +215,14 @@ class _Team:
 
     def _heard(self, worker: _Worker, seconds: float) -> _Said | None:
         """What a worker says about its start; None while it has not said anything."""
-        if worker.pipe < 0 or not select.select([worker.pipe], [], [], seconds)[0]:
-            if worker.pipe >= 0 and time.monotonic() - worker.began > START_SECONDS:
-                os.kill(worker.pid, signal.SIGKILL)
-                return self._read(worker)
+        if worker.pipe < 0:
             return None
+        poll = select.poll()
+        poll.register(worker.pipe, select.POLLIN)
+        if not poll.poll(seconds * 1000):
+            if time.monotonic() - worker.began <= START_SECONDS:
+                return None
+            os.kill(worker.pid, signal.SIGKILL)
         return self._read(worker)
 
     def _read(self, worker: _Worker) -> _Said:
@@ -314,7 +317,6 @@ class _Team:
                 elif time.monotonic() > end or self._wanted > max(asked, 1) or self._deaf(worker):
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.02)
-
 
     def _deaf(self, worker: _Worker) -> bool:
         """Whether a worker cannot hear that it should end: its event loop has not turned for a while, and did not end either."""

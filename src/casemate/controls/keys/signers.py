@@ -5,7 +5,7 @@ trusts the present public keys learns of the former ones, and of a compromise.
 """
 
 import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -33,6 +33,11 @@ class SignerRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     compromised: str | None = None
     """Since when somebody else may have had its private keys."""
 
+    @property
+    def verifier(self) -> Verifier:
+        """What checks its signatures."""
+        return Verifier.from_pem(self.ecdsa.encode(), self.mldsa65.encode())
+
 
 class _History(msgspec.Struct, forbid_unknown_fields=True):
     version: int
@@ -40,26 +45,32 @@ class _History(msgspec.Struct, forbid_unknown_fields=True):
     signers: list[SignerRecord]
 
 
-def keyring(present: Verifier, records: Sequence[SignerRecord], signed_at: Callable[[str], datetime.datetime | None]) -> Keyring:
+def keyring(
+    present: Verifier,
+    records: Sequence[SignerRecord],
+    signed_at: Callable[[str], datetime.datetime | None],
+    declared: Mapping[str, datetime.datetime] | None = None,
+) -> Keyring:
     """What checks signatures of the present and of all former signers.
 
     Args:
         present: the present signer's keys.
         records: the history.
         signed_at: see `FormerSigner`.
+        declared: per fingerprint, since when a signer's keys may have been in other hands, whatever the history says: on a host
+            whose key store does not know of it yet, that may be the present signer.
     """
-    return Keyring(
-        present,
-        [
-            FormerSigner(
-                Verifier.from_pem(record.ecdsa.encode(), record.mldsa65.encode()),
-                None if record.compromised is None else datetime.datetime.fromisoformat(record.compromised),
-                signed_at,
-            )
-            for record in records
-            if record.retired is not None
-        ],
-    )
+    declared = declared or {}
+
+    def former(record: SignerRecord) -> FormerSigner:
+        keys = record.verifier
+        times = [] if record.compromised is None else [datetime.datetime.fromisoformat(record.compromised)]
+        times += [declared[keys.fingerprint]] if keys.fingerprint in declared else []
+        return FormerSigner(keys, min(times, default=None), signed_at)
+
+    ring = [former(record) for record in records if record.retired is not None]
+    since = declared.get(present.fingerprint)
+    return Keyring(present if since is None else FormerSigner(present, since, signed_at), ring)
 
 
 def publish(project: str, records: Sequence[SignerRecord], signer: Signer) -> bytes:

@@ -94,6 +94,22 @@ class KeyStore:
     def __repr__(self) -> str:
         return f"KeyStore({str(self.folder)!r})"
 
+    def reload(self) -> None:
+        """Read the file again, which another process may have changed.
+
+        Raises:
+            BackendError: it is not readable. BusyError: another process has changed its passphrase.
+        """
+        document = keyfile.read(self.folder)
+        if isinstance(document, DocumentV1) or not keyfile.same_master(document, self.document):
+            raise BusyError("another process changed the passphrase of the key store meanwhile", hint="run the command again")
+        if isinstance(self.provider, FileKeys):
+            self.provider.document = document
+        sealed, self.document = self.document.identity, document
+        if document.identity != sealed:
+            for cached in ("_identity", "signer"):
+                self.__dict__.pop(cached, None)
+
     def disconnect(self) -> None:
         """Connect to the provider's server anew when it is needed next: after a fork a connection is another process's too."""
         self.provider.__dict__.pop("_client", None)
