@@ -142,8 +142,6 @@ def import_model(project: Project, file: Path, name: str | None = None, *, conve
     target = project.root / IMPORTED / f"{name}{Path(ending).suffix}"
     if target.exists():
         raise ConfigError(f"{target} exists already", hint="--name gives it another name")
-    if ending == models.SKOPS and models.untrusted_types(content):
-        raise RefusedError(f"{file.name} came out of the conversion with types that are not on the list", hint="treat it as hostile")
     make_folder(target.parent, 0o755)
     write_atomic(target, content, mode=0o644)
     return Imported(msgspec.to_builtins(told), target)

@@ -189,6 +189,10 @@ class TrainTable(Table, frozen=True, kw_only=True):
     model: Annotated[
         str | None, Meta(description="An imported model file (`casemate model import`) to assess and release instead of training one.")
     ] = None
+    classes: Annotated[
+        list[str],
+        Meta(description="Of an imported model: the table's class that each of its outputs stands for, in their order; default: by name or number."),
+    ] = []
     mode: Annotated[
         Literal["plain", "adversarial", "private"],
         Meta(description="`adversarial`: hardened against evasion; `private`: differentially private, within `[privacy]`."),
@@ -890,6 +894,8 @@ def _impossible_training(config: Config) -> list[str]:
         problems.append(f"[train] mode: {config.train.mode!r} is for classifiers, [data] task is regression")
     if config.train.model is not None and config.train.mode != "plain":
         problems.append(f"[train] model: an imported model is not trained here, so mode cannot be {config.train.mode!r}")
+    if config.train.classes and config.train.model is None:
+        problems.append("[train] classes: is for an imported model; classes of your own training are the table's")
     for behaviour in config.assess.behaviour:
         if (behaviour.add is None) == (behaviour.to is None):
             problems.append(f"[[assess.behaviour]] {behaviour.name}: give add (a number) or to (categories)")

@@ -142,7 +142,7 @@ def data_tools(shop: Workshop) -> Any:
 
 
 def _train(shop: Workshop, work: Run, principal: str, dataset: SealedDataset, rows: "Rows", crew: "Crew") -> TrainedModel:
-    """Search and refit in the sandbox, on training rows only."""
+    """Search and refit in the sandbox, on training rows only; a second sandbox makes of its model file what is measured and served."""
     study = _study(shop, work)
 
     def fit() -> TrainedModel:
@@ -155,7 +155,8 @@ def _train(shop: Workshop, work: Run, principal: str, dataset: SealedDataset, ro
             shop.state / "tmp",
             study,
             shop.hidden,
-            crew["train"],
+            crew["train"] if shop.config.train.model is None else None,
+            crew["convert"],
             shop.reporter.progress,
             Purse(shop, work, dataset, principal),
         )
@@ -167,7 +168,7 @@ def _train(shop: Workshop, work: Run, principal: str, dataset: SealedDataset, ro
 
 
 def _assess(shop: Workshop, work: Run, dataset: SealedDataset, rows: "Rows", model: TrainedModel, crew: "Crew") -> Assessment:
-    """Measure on rows that training never saw, in a second sandbox without user code."""
+    """Measure on rows that training never saw, in a third sandbox without user code."""
 
     def measure() -> Assessment:
         from casemate.stages.assess import stage as assess
@@ -237,7 +238,8 @@ def _previous(shop: Workshop, assess: Any) -> Any:
                 verified = shop.registry.verify(model.reference)
             except CompromisedSigner:  # a run is how the project gets trusted models again
                 continue
-            return assess.Previous(model.reference, verified.card.inputs, verified.files)
+            card = verified.card
+            return assess.Previous(model.reference, card.inputs, verified.files, card.order, card.labels == "own")
     return None
 
 
@@ -292,27 +294,35 @@ class Purse:
 
 
 class Crew:
-    """The processes that will be confined, each started one stage early so that it warms up while that one works."""
+    """The processes that will be confined, each started before it is needed so that it warms up while others work."""
 
-    JOBS = {"train": "casemate.stages.train.fit:main", "assess": "casemate.stages.assess.worker:main"}
+    JOBS = {
+        "train": "casemate.stages.train.fit:main",
+        "convert": "casemate.stages.train.convert:main",
+        "assess": "casemate.stages.assess.worker:main",
+    }
 
     def __init__(self, shop: Workshop, work: Run) -> None:
-        self._todo = {stage: target for stage, target in self.JOBS.items() if not work.has(stage)}
+        todo = [] if work.has("train") else ["train", "convert"] if shop.config.train.model is None else ["convert"]
+        self._todo = [*todo, *([] if work.has("assess") else ["assess"])]
         self._threads = shop.config.train.threads
         self._workers: dict[str, Worker] = {}
 
     def __enter__(self) -> Self:
-        self._start_next()
+        for job in self._todo[:1]:
+            self._start(job)
         return self
 
-    def __getitem__(self, stage: str) -> Worker:
-        """The stage's process; the next one starts to warm up."""
-        self._start_next()
-        return self._workers[stage]
+    def __getitem__(self, job: str) -> Worker:
+        """The job's process; all that follow start to warm up (converting is too short for the assessment to do it then)."""
+        self._start(job)
+        for following in self._todo[self._todo.index(job) + 1 :]:
+            self._start(following)
+        return self._workers[job]
 
-    def _start_next(self) -> None:
-        for stage in [stage for stage in self._todo if stage not in self._workers][:1]:
-            self._workers[stage] = Worker(self._todo[stage], self._threads)
+    def _start(self, job: str) -> None:
+        if job not in self._workers:
+            self._workers[job] = Worker(self.JOBS[job], self._threads)
 
     def __exit__(self, *_: object) -> None:
         for worker in self._workers.values():
@@ -391,9 +401,11 @@ def _inputs(shop: Workshop) -> dict[str, str]:
             code_digest(shop.root, config),
             config.robustness if config.train.mode == "adversarial" else None,
             config.privacy if config.train.mode == "private" else None,
+            "converted in a sandbox of its own",  # models from before are made again
         ],
         "assess": [
             config.assess,
+            config.serve.guard,
             config.robustness,
             config.train.seed,
             sorted(gate.eps for gate in config.gates.values() if gate.eps),

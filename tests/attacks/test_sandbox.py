@@ -19,6 +19,7 @@ from casemate.core import quiet
 from casemate.core.errors import SandboxError, TrainingError
 from casemate.core.sandbox.run import JobFailed, Limits, Worker, available
 from casemate.stages.data import schema as schemas
+from casemate.stages.train.stage import SAFE
 
 pytestmark = pytest.mark.skipif(not available()["landlock"], reason="this kernel has no Landlock")
 
@@ -58,7 +59,7 @@ def fit(tmp_path, tiny, config):
                 scratch=scratch,
                 limits=Limits(options.train.timeout, int(options.train.memory_gb * 2**30)),
                 required=options.sandbox.mode == "require",
-                outputs=("model.skops", "model.onnx"),
+                outputs=SAFE,
                 hidden=[secret or tmp_path / "keys"],
                 writable=[study],
                 progress=progress,
@@ -75,7 +76,7 @@ def failure(fit, code: str, *overrides: str, **named) -> JobFailed:
 
 def test_honest_code_comes_back_as_data(fit):
     outcome = fit(BUILD)
-    assert set(outcome.files) == {"model.skops", "model.onnx"}
+    assert set(outcome.files) == {"model.skops"}
     assert {"landlock", "seccomp", "rlimits"} <= set(outcome.isolation)
     assert outcome.findings == []
 
@@ -290,13 +291,10 @@ def test_links_and_foreign_files_in_the_output_are_not_taken(fit, tmp_path):
     secret = tmp_path / "secret"
     secret.write_text("secret")
     code = f"""
-    import os
+    import os, pathlib
     from sklearn.linear_model import LogisticRegression
-    import casemate.stages.train.export as export
-    def instead(model, schema):
-        os.symlink({str(secret)!r}, "model.onnx")
-        return b"", ""
-    export.to_onnx = instead
+    os.symlink({str(secret)!r}, "plain.skops")
+    pathlib.Path("model.onnx").write_text("what nobody asked for")
     def build():
         return LogisticRegression()
     """

@@ -71,6 +71,9 @@ def test_no_move_leaves_the_ball_or_the_pinned_range(problem):
 class Constant:
     classes_ = np.array([0, 1])
 
+    def predict(self, frame):
+        return np.ones(len(frame), dtype=int)
+
     def predict_proba(self, frame):
         return np.tile([0.1, 0.9], (len(frame), 1))
 

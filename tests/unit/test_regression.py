@@ -16,9 +16,10 @@ from sklearn.svm import SVR
 from casemate.config import AssessTable, BehaviourTable, RobustnessTable, ScreenTable
 from casemate.core.errors import ConfigError
 from casemate.core.frame import edges_of, range_names, row_hashes, strata_of
+from casemate.core.graph import canonical
 from casemate.core.models import OnnxModel, SkopsModel, dump_skops, load_skops
 from casemate.core.types import ColumnSchema, Schema, number_text
-from casemate.stages.assess import behaviour, compare, fairness, parity, quality, robustness, shift
+from casemate.stages.assess import behaviour, compare, fairness, parity, probes, quality, robustness, shift
 from casemate.stages.assess.leakage import lira, membership
 from casemate.stages.assess.sample import Sample
 from casemate.stages.data.screen.interface import Rows
@@ -211,7 +212,10 @@ def test_a_regressor_is_stored_and_exported_and_answers_alike(estimator):
     assert np.array_equal(values, model.predict(holdout.frame)[1])
     graph, problem = export.to_onnx(model.estimator, ONE)
     assert not problem
-    found = parity.measure(model, graph, ONE, holdout)
+    kinds = probes.kinds(ONE, holdout, members, {"outside": "flag", "unknown": "refuse"}, 0, 1000)
+    answers, without = parity.answers_of(model, kinds, ONE)
+    assert not without
+    found = parity.measure(answers, model, canonical(graph), ONE, kinds)
     assert found["equal"], found
 
 

@@ -144,6 +144,19 @@ def rows_from(content: bytes, schema: Schema) -> Rows:
         raise VerificationError(f"the rows are damaged: {error}") from error
 
 
+def made_up(schema: Schema, count: int, drawn: np.random.Generator | None = None) -> pd.DataFrame:
+    """A feature frame of rows that the schema allows and nobody owns: the middle of everything, or drawn evenly."""
+    values: dict[str, np.ndarray[Any, Any]] = {}
+    for column in schema.features:
+        if column.type == "category":
+            known = np.array(column.categories or [""], dtype=object)
+            values[column.name] = np.full(count, known[0], dtype=object) if drawn is None else known[drawn.integers(len(known), size=count)]
+        else:
+            low, high = column.min or 0.0, column.max or 0.0
+            values[column.name] = np.full(count, (low + high) / 2) if drawn is None else drawn.uniform(low, max(low, high), count)
+    return pd.DataFrame({name: pd.Series(found, dtype=found.dtype) for name, found in values.items()}, copy=False)
+
+
 def part_of(rows: Rows, start: int, end: int) -> Rows:
     """Rows `start` to `end`."""
     return {name: values[start:end] for name, values in rows.items()} if isinstance(rows, dict) else rows[start:end]

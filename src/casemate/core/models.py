@@ -1,7 +1,8 @@
 """Model files: skops under our own allow-list, ONNX on one thread; no pickle in any form.
 
-A fitted classifier predicts class numbers 0..k-1. `Model.predict` takes a feature frame (see `core.frame`) and gives
-(labels int64 [n], probabilities float [n, k]); a regressor has no labels and gives (empty int64 [0], quantities float [n, m]).
+`Model.predict` takes a feature frame (see `core.frame`) and gives (class numbers int64 [n], probabilities float [n, k]), both in
+the order of the schema's classes; a regressor has no labels and gives (empty int64 [0], quantities float [n, m]). The label is the
+model's own answer, which need not be the likeliest class (see `core.answers`).
 """
 
 import importlib
@@ -9,11 +10,13 @@ import io
 import json
 import sys
 import zipfile
+import zlib
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
+from casemate.core import answers, archive
 from casemate.core.errors import VerificationError
 from casemate.core.types import Schema
 
@@ -25,8 +28,25 @@ FILES = (SKOPS, ONNX, NETWORK, WEIGHTS)
 TINY = 1e-300
 NO_LABELS = np.empty(0, dtype=np.int64)
 TORCH_ADAPTER = "sklearn.externals.array_api_compat.torch"
-MAX_SKOPS_UNPACKED = 16 * 2**30
-MAX_SKOPS_SCHEMA = 256 * 2**20
+MALFORMED = (
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    RecursionError,
+    ArithmeticError,
+    MemoryError,
+    NotImplementedError,
+    AssertionError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+    OSError,
+    EOFError,
+    SyntaxError,
+    ImportError,
+)
+"""What readers of a damaged file raise."""
 ALLOWED_TYPES = (
     "builtins.int",
     "builtins.float",
@@ -93,31 +113,54 @@ class Scored(Model, Protocol):
 class SkopsModel:
     """A scikit-learn estimator."""
 
-    def __init__(self, estimator: Any) -> None:
+    def __init__(self, estimator: Any, order: list[int] | None = None, *, own: bool = True) -> None:
+        """Wrap it.
+
+        Args:
+            estimator: fitted.
+            order: the table's class number of each of the estimator's classes; default: they are the same.
+            own: off: the label is the likeliest class, as models were measured that casemate 0.1 signed.
+        """
         self.estimator = estimator
         self.regression = not hasattr(estimator, "classes_")
+        self.own = own
+        self._order = None if not order or order == sorted(order) else np.asarray(order, dtype=np.int64)
+        self._shift = None if self.regression or not own else answers.shift(estimator)
 
     def predict(self, frame: pd.DataFrame) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """See `Model.predict`."""
         if self.regression:
             return NO_LABELS, np.asarray(self.estimator.predict(frame), dtype=np.float64).reshape(len(frame), -1)
         probabilities = self.estimator.predict_proba(frame)
-        return self.estimator.classes_[probabilities.argmax(axis=1)], probabilities
+        places = answers.places(self.estimator, frame, probabilities) if self.own else probabilities.argmax(axis=1)
+        if self._order is None:
+            return places, probabilities
+        return self._order[places], self._ordered(probabilities)
+
+    def _ordered(self, columns: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """`columns` [n, k] of the estimator's classes in the order of the table's."""
+        return columns if self._order is None else columns[:, np.argsort(self._order)]
 
     def scores(self, frame: pd.DataFrame) -> np.ndarray[Any, Any]:
         """Scores [n, k] whose largest is the predicted class: the decision function where there is one and it agrees.
 
-        Probabilities of a confident model are 0 and 1 to the last bit, and an attack would see no slope there.
+        Probabilities of a confident model are 0 and 1 to the last bit, and an attack would see no slope there. A threshold of the
+        model's own is taken off first.
         """
+        labels, probabilities = self.predict(frame)
         if self.regression:
-            return self.predict(frame)[1]
-        probabilities = self.estimator.predict_proba(frame)
-        if hasattr(self.estimator, "decision_function"):
+            return probabilities
+        kind, taken = self._shift or ("", np.zeros(2))
+        if hasattr(self.estimator, "decision_function") and kind != "probability":
             decisions = np.asarray(self.estimator.decision_function(frame), dtype=np.float64)
             decisions = np.column_stack([-decisions, decisions]) / 2 if decisions.ndim == 1 else decisions
-            if decisions.shape == probabilities.shape and (decisions.argmax(axis=1) == probabilities.argmax(axis=1)).all():
+            decisions = self._ordered(decisions - taken if kind else decisions)
+            if decisions.shape == probabilities.shape and (decisions.argmax(axis=1) == labels).all():
                 return decisions
-        return np.log(np.maximum(np.asarray(probabilities, dtype=np.float64), TINY))
+        logarithms = np.log(np.maximum(np.asarray(probabilities, dtype=np.float64), TINY))
+        if kind == "probability":
+            logarithms = logarithms - self._ordered(taken[None, :])
+        return _largest_at(logarithms, labels)
 
 
 class OnnxModel:
@@ -174,6 +217,16 @@ class OnnxModel:
         if self.regression:
             return NO_LABELS, np.asarray(found[0], dtype=np.float64).reshape(len(next(iter(inputs.values()))), -1)
         return found[0], found[1]
+
+
+def _largest_at(scores: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """`scores` [n, k] with the largest of each row changed for the one at its label, where the model answers by another rule."""
+    largest = scores.argmax(axis=1)
+    rows = np.flatnonzero(largest != labels)
+    if len(rows):
+        here, there = scores[rows, labels[rows]], scores[rows, largest[rows]]
+        scores[rows, labels[rows]], scores[rows, largest[rows]] = there, here
+    return scores
 
 
 def onnx_session(content: bytes) -> Any:
@@ -234,35 +287,28 @@ def dump_skops(estimator: Any) -> bytes:
 
 def untrusted_types(content: bytes) -> list[str]:
     """Types in a skops file that are neither skops' defaults nor in `ALLOWED_TYPES`; nothing is constructed."""
-    _check_unpacked(content)
+    archive.check(content)
     try:
         return sorted(set(skops_io().get_untrusted_types(data=content)) - set(ALLOWED_TYPES))
-    except (LookupError, TypeError, ValueError, AttributeError, RecursionError, zipfile.BadZipFile, OSError, ImportError) as error:
+    except MALFORMED as error:
         raise VerificationError(f"the model file is malformed: {type(error).__name__}") from error
 
 
-def load_skops(content: bytes) -> SkopsModel:
-    """The estimator in a skops file; VerificationError when it holds a type that is not allowed."""
+def load_skops(content: bytes, order: list[int] | None = None, *, own: bool = True) -> SkopsModel:
+    """The estimator in a skops file (see `SkopsModel`); VerificationError when it is malformed or holds a type that is not allowed."""
     unknown = untrusted_types(content)
     if unknown:
         raise VerificationError(
-            f"the model file holds types that are not allowed: {', '.join(unknown[:5])}",
-            hint="use estimators of scikit-learn; classes from train.py cannot be stored safely",
+            f"the model holds types that cannot be stored safely: {', '.join(unknown[:5])}",
+            hint="use scikit-learn's own estimators and transformers; functions and classes of train.py are refused",
         )
-    return SkopsModel(skops_io().loads(content, trusted=list(ALLOWED_TYPES)))
-
-
-def _check_unpacked(content: bytes) -> None:
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            sizes = {item.filename: item.file_size for item in archive.infolist()}
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise VerificationError("the model file is not a skops archive") from error
-    if sum(sizes.values()) > MAX_SKOPS_UNPACKED or sizes.get("schema.json", 0) > MAX_SKOPS_SCHEMA:
-        raise VerificationError("the model file unpacks to more than it may", hint="use a smaller model")
+        return SkopsModel(skops_io().loads(content, trusted=list(ALLOWED_TYPES)), order, own=own)
+    except MALFORMED as error:
+        raise VerificationError(f"the model file is malformed: {type(error).__name__}") from error
 
 
-def load_trained(files: dict[str, bytes], schema: Schema) -> Scored:
+def load_trained(files: dict[str, bytes], schema: Schema, order: list[int] | None = None, *, own: bool = True) -> Scored:
     """The model as it was trained: a scikit-learn estimator, or a torch network rebuilt from its listed layers."""
     if NETWORK in files:
         from casemate.core.network import load_network
@@ -272,9 +318,9 @@ def load_trained(files: dict[str, bytes], schema: Schema) -> Scored:
         return OnnxModel(files[ONNX], schema)
     if SKOPS not in files:
         raise VerificationError("the model has no model file that could be measured", hint="it must hold model.skops, a network or an ONNX graph")
-    return load_skops(files[SKOPS])
+    return load_skops(files[SKOPS], order, own=own)
 
 
-def load(files: dict[str, bytes], serve_format: str, schema: Schema) -> Model:
+def load(files: dict[str, bytes], serve_format: str, schema: Schema, order: list[int] | None = None, *, own: bool = True) -> Model:
     """The model to predict with: `onnx` or `skops`."""
-    return OnnxModel(files[ONNX], schema) if serve_format == "onnx" else load_skops(files[SKOPS])
+    return OnnxModel(files[ONNX], schema) if serve_format == "onnx" else load_skops(files[SKOPS], order, own=own)

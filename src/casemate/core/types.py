@@ -199,6 +199,8 @@ class TrainedModel(Record, frozen=True, kw_only=True):
     """What private training spent: epsilon, delta, unit, events, accountants."""
     baseline: str = ""
     """Object digest of the same model without hardening, where it was hardened."""
+    order: list[int] = []
+    """Of an imported scikit-learn model: the table's class number of each of its own classes; none: they are the same."""
 
 
 class Interval(Record, frozen=True, kw_only=True):
@@ -276,6 +278,8 @@ class Assessment(Record, frozen=True, kw_only=True):
     """Of a hardened model: accuracy and robust accuracy of the same model without hardening."""
     tables: dict[str, dict[str, Any]] = {}
     """Per further table: rows and figures."""
+    measured: dict[str, str] = {}
+    """SHA-256 of every model file that was measured, as the measuring process read it; only these are signed."""
 
 
 class GateResult(Record, frozen=True, kw_only=True):

@@ -71,7 +71,13 @@ class Endpoint:
         """Build the model that the signed card names, and see how fast it is."""
         card = verified.card
         profile = msgspec.json.decode(verified.files[PROFILE], type=Profile) if PROFILE in verified.files else None
-        made = cls(card, models.load(verified.files, card.serve_format, card.inputs), verified.fingerprint, profile, table)
+        made = cls(
+            card,
+            models.load(verified.files, card.serve_format, card.inputs, card.order, own=card.labels == "own"),
+            verified.fingerprint,
+            profile,
+            table,
+        )
         made._measure()
         return made
 

@@ -23,6 +23,10 @@ class Previous:
     inputs: Schema
     files: dict[str, bytes]
     """Its verified files by name."""
+    order: list[int]
+    """See `TrainedModel.order`."""
+    own: bool
+    """Whether its labels are its own `predict`'s; see `release.bundle.Card.labels`."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,9 @@ def measure(
         "protected": [column.name for column in dataset.schema.features if config.data.column(column.name).protected],
         "cv": _chosen(model),
         "promised": {"epsilon": model.privacy["epsilon"], "delta": model.privacy["delta"]} if model.privacy else None,
-        "previous": {"reference": tools.previous.reference, "schema": msgspec.to_builtins(tools.previous.inputs)} if tools.previous else None,
+        "order": model.order,
+        "guard": {name: getattr(config.serve.guard, name) for name in ("outside", "unknown")},
+        "previous": _described(tools.previous),
         "further": list(further),
         "only": list(tools.only),
     }
@@ -91,6 +97,13 @@ def measure(
         return msgspec.convert(outcome.result, Assessment)
     except sandbox.JobFailed as error:
         return _nothing(holdout.num_rows, error.message, error.findings)
+
+
+def _described(previous: Previous | None) -> dict[str, Any] | None:
+    """What the measuring process needs to know of the model that passed last."""
+    if previous is None:
+        return None
+    return {"reference": previous.reference, "schema": msgspec.to_builtins(previous.inputs), "order": previous.order, "own": previous.own}
 
 
 def _chosen(model: TrainedModel) -> dict[str, Any]:

@@ -14,11 +14,13 @@ from sklearn import config_context
 
 from casemate.config import AssessTable, RobustnessTable
 from casemate.core import models
+from casemate.core.digest import sha256
+from casemate.core.errors import VerificationError
 from casemate.core.frame import features_of, open_table, target_of
 from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.threads import fitting
 from casemate.core.types import Assessment, Finding, Interval, Schema
-from casemate.stages.assess import behaviour, compare, fairness, importance, parity, quality, robustness, shift, usual
+from casemate.stages.assess import behaviour, compare, fairness, importance, parity, probes, quality, robustness, shift, usual
 from casemate.stages.assess.leakage import attribute, inversion, lira, membership, memorised
 from casemate.stages.assess.sample import OfClasses, Sample, share
 
@@ -61,7 +63,7 @@ class Work:
     @cached_property
     def model(self) -> models.Scored:
         """The model."""
-        return models.load_trained(self.files, self.schema)
+        return models.load_trained(self.files, self.schema, self.job["order"])
 
     @cached_property
     def samples(self) -> list[Sample]:
@@ -121,7 +123,8 @@ def measure_comparison(work: Work) -> None:
     if not work.job["previous"]:
         return
     schema = msgspec.convert(work.job["previous"]["schema"], Schema)
-    other = models.load_trained(_files(Path(work.job["inputs"]) / PREVIOUS), schema)
+    files, before = _files(Path(work.job["inputs"]) / PREVIOUS), work.job["previous"]
+    other = models.load_trained(files, schema, before["order"], own=before["own"])
     differences, counts = compare.measure(work.model, other, (work.schema, schema), work.holdout, work.options, work.seed)
     work.found["compared"] = differences
     work.found["previous"] = work.job["previous"]["reference"]
@@ -247,21 +250,36 @@ def measure_memorised(work: Work) -> None:
 
 
 def measure_parity(work: Work) -> None:
-    """ONNX against the estimator."""
+    """An answer for every kind of row that the schema admits, and ONNX against the estimator on all of them."""
+    kinds = probes.kinds(work.schema, work.holdout, work.members, work.job["guard"], work.seed, parity.ROWS)
+    answers, without = parity.answers_of(work.model, kinds, work.schema)
+    for kind in kinds:
+        if kind.name in without:
+            work.findings.append(_unanswered(kind, without[kind.name]))
+    if kinds[0].name in without:
+        raise VerificationError(f"the model has no answer to the rows of the hold-out: {without[kinds[0].name]}")
     onnx = work.files.get(models.ONNX, b"")
-    compared = parity.measure(work.model, onnx, work.schema, work.holdout)
+    compared = parity.measure(answers, work.model, onnx, work.schema, kinds)
     work.found["parity"] = compared
-    if models.NETWORK in work.files and not compared["equal"]:
-        text = "a network is served as ONNX only, and its export does not answer alike: " + (str(compared) if onnx else "there is none")
+    if compared["equal"]:
+        return
+    told = parity.unequal(compared, work.schema) if onnx else "there is none"
+    if models.NETWORK in work.files:
+        text = f"a network is served as ONNX only, and its export does not answer alike: {told}"
         work.findings.append(Finding(id="model.parity", severity="high", confidence="high", message=text[:500]))
-    elif onnx and not compared["equal"]:
-        labels = f"labels agree on {compared['label_agreement']:.4%}, probabilities differ by up to {compared['max_difference']:.2g}"
-        text = f"quantities differ by up to {compared['max_difference']:.2g} deviations" if work.schema.regression else labels
-        work.findings.append(_unequal(text))
+    elif onnx:
+        work.findings.append(_unequal(told))
 
 
 def _unequal(text: str) -> Finding:
     return Finding(id="model.parity", severity="low", confidence="high", message=f"the ONNX export is not used, scikit-learn will serve: {text}")
+
+
+def _unanswered(kind: probes.Kind, why: str) -> Finding:
+    """Blocks where the schema admits such rows: callers would get an error for a row that they were promised an answer to."""
+    way = "train with such rows or an imputer, or correct schema.toml" if kind.admitted else "or let [serve.guard] refuse them"
+    text = f"the model has no answer to rows with {kind.name}, {way}: {why}"
+    return Finding(id="model.no-answer", severity="high" if kind.admitted else "medium", confidence="high", message=text[:500])
 
 
 def measure_profile(work: Work) -> None:
@@ -311,6 +329,7 @@ def main(job: dict[str, Any], channel: Channel, _watch: Watch) -> dict[str, Any]
         msgspec.to_builtins(
             Assessment(
                 rows=len(work.holdout.target),
+                measured={name: sha256(content) for name, content in work.files.items()},
                 serve_format="onnx" if compared.get("equal") and (compared["faster"] or models.SKOPS not in work.files) else "skops",
                 findings=work.findings,
                 inconclusive=work.inconclusive,

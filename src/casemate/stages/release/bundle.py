@@ -9,7 +9,7 @@ import base64
 import hashlib
 import secrets
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from cryptography.hazmat.primitives import serialization
@@ -48,6 +48,10 @@ class Card(Record, frozen=True, kw_only=True):
     """The stage that the model is signed for."""
     waived: dict[str, str] = {}
     """Gates that it passed by waiver only, with the end of each waiver (ISO 8601, UTC): after it the model is not served."""
+    labels: Literal["likeliest", "own"] = "likeliest"
+    """How the labels were measured and are served: by the model's own answer; models that casemate 0.1 signed by the largest probability."""
+    order: list[int] = []
+    """Of an imported scikit-learn model: the class number in `inputs` of each of its own classes; none: they are the same."""
     version: int = FORMAT
     """Version of this format."""
 

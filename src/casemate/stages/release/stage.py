@@ -8,6 +8,7 @@ import msgspec
 from casemate.config import Config
 from casemate.controls.keys.objects import ObjectStore
 from casemate.core.digest import sha256_record
+from casemate.core.errors import VerificationError
 from casemate.core.files import scratch_folder
 from casemate.core.sandbox.run import Progress
 from casemate.core.signatures import Signer
@@ -39,8 +40,12 @@ def decide(
         model: the trained model.
         assessment: what was measured.
         waivers: gates that somebody lets it pass without, now.
+
+    Raises:
+        VerificationError: the model's files are not those that were measured.
     """
     config = tools.config
+    _require_measured(model, assessment)
     tools.progress("judging", 0, 2)
     verdict = gate.judge(config, dataset, model, assessment, waivers)
     lineage = Lineage(
@@ -66,6 +71,8 @@ def decide(
         metrics={metric: figure.value for metric, figure in assessment.metrics.items()},
         stage=config.release.stage,
         waived={waiver.gate: waiver.until for waiver in waivers if any(result.waiver and result.gate == waiver.gate for result in verdict.gates)},
+        labels="own",
+        order=model.order,
     )
     stored = dict(model.files)
     documents = {
@@ -84,3 +91,10 @@ def decide(
             signature = tools.objects.put(bundle.sign(files, tools.signer, scratch))
     stored |= {file: tools.objects.put(content) for file, content in documents.items()}
     return Release(model=name, model_version=version, verdict=verdict, lineage=lineage, files=stored, bundle=signature)
+
+
+def _require_measured(model: TrainedModel, assessment: Assessment) -> None:
+    """What is signed is what was measured, byte for byte; an assessment that failed as a whole measured nothing, and its gates block."""
+    odd = sorted(name for name in {*model.files, *assessment.measured} if model.files.get(name) != assessment.measured.get(name))
+    if odd and (assessment.measured or assessment.metrics):
+        raise VerificationError(f"other model files were measured than are to be signed: {', '.join(odd)}", hint="run again with --from assess")

@@ -1,4 +1,4 @@
-"""Inside the sandbox: load the user's entry, search, refit (plain, hardened or private), export."""
+"""Inside the sandbox: load the user's entry, search, refit (plain, hardened or private), leave a safe model file."""
 
 import importlib.util
 import random
@@ -13,10 +13,9 @@ from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
 
 from casemate.config import RobustnessTable, TrainTable
 from casemate.core.frame import GROUP, features_of, open_table, target_of, wanted
-from casemate.core.models import NETWORK, ONNX, PLAIN, SKOPS, WEIGHTS, OnnxModel, dump_skops, load_skops, skops_io
+from casemate.core.models import NETWORK, PLAIN, SKOPS, WEIGHTS, dump_skops, skops_io
 from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.types import Schema
-from casemate.stages.train import export
 from casemate.stages.train.search import metric_of, nested, search
 
 skops_io()  # loaded while the parent works, not when the model is written
@@ -40,9 +39,6 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
     random.seed(options.seed)
     np.random.seed(options.seed)  # noqa: NPY002 - user code may draw from the global generator
 
-    imported = next(Path(job["inputs"]).glob("imported.*"), None)
-    if imported is not None:
-        return _take_over(imported, schema, frame, target, options, Path(job["outputs"]))
     sys.addaudithook(watch)
     estimator = _build(Path(job["inputs"]), job["entry"], job, schema)
     private: dict[str, Any] = {}
@@ -63,8 +59,7 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
         plain = clone(chosen).fit(frame, target) if options.mode == "adversarial" else None
 
     outputs = Path(job["outputs"])
-    channel.progress("exporting", len(history), len(history))
-    problem = _write(model, schema, outputs)
+    _write(model, outputs)
     if plain is not None and not _is_network(plain):
         (outputs / PLAIN).write_bytes(dump_skops(plain))
     return {
@@ -72,46 +67,9 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
         "params": _plain(params),
         "cv": _plain(history),
         "metric": metric,
-        "export_problem": problem,
         "nested": outer,
         "privacy": _plain(private),
     }
-
-
-def _take_over(file: Path, schema: Schema, frame: pd.DataFrame, target: Array, options: TrainTable, outputs: Path) -> dict[str, Any]:
-    """A model that was trained elsewhere, exported like one of ours; it must know the same features and classes."""
-    told: dict[str, Any] = {"params": {}, "cv": [], "metric": metric_of(options, target), "nested": [], "privacy": {}}
-    content = file.read_bytes()
-    if file.suffix == ".onnx":
-        width = len(schema.targets) if schema.regression else len(schema.classes)
-        shape = OnnxModel(content, schema).predict(frame[:1])[1].shape
-        if shape != (1, width):
-            raise BadEntry(f"the imported graph gives {shape[-1]} numbers a row, {width} are expected")
-        (outputs / ONNX).write_bytes(content)
-        return {**told, "estimator": "an imported ONNX graph", "export_problem": ""}
-    loaded = load_skops(content)
-    model = loaded.estimator
-    names = [column.name for column in schema.features]
-    given = [str(name) for name in getattr(model, "feature_names_in_", [])]
-    if given and given != names:
-        raise BadEntry(f"the imported model takes the features {given[:8]}, the table has {names[:8]}")
-    if schema.regression:
-        if not loaded.regression or loaded.predict(frame[:1])[1].shape != (1, len(schema.targets)):
-            raise BadEntry(f"the imported model is no regressor with {len(schema.targets)} outputs")
-    else:
-        _require_classes(model, schema)
-    return {**told, "export_problem": _write(model, schema, outputs), "estimator": " ".join(repr(model).split())}
-
-
-def _require_classes(model: Any, schema: Schema) -> None:
-    """The imported model must know the table's classes by their numbers."""
-    if not hasattr(model, "classes_"):
-        raise BadEntry('the imported model is no classifier; [data] task = "regression" takes regressors')
-    classes = [str(name) for name in model.classes_]
-    if classes == schema.classes and not np.array_equal(model.classes_, np.arange(len(classes))):
-        raise BadEntry("the imported model predicts class names; train it on class numbers 0..k-1 in the order of schema.toml's classes")
-    if len(classes) != len(schema.classes):
-        raise BadEntry(f"the imported model knows {len(classes)} classes, the table has {len(schema.classes)}")
 
 
 def _refit(estimator: Any, frame: pd.DataFrame, target: Array, schema: Schema, options: TrainTable, job: dict[str, Any], channel: Channel) -> Any:
@@ -170,22 +128,16 @@ def _private(estimator: Any, frame: pd.DataFrame, codes: Array, groups: Array | 
     return model, {"events": [msgspec.to_builtins(spent)], "unit": "row" if groups is None else "subject"}
 
 
-def _write(model: Any, schema: Schema, outputs: Path) -> str:
-    """Leave the model's files; why there is no ONNX, or an empty text."""
+def _write(model: Any, outputs: Path) -> None:
+    """Leave the model's safe file, or the two of a network; every other form is made of it elsewhere."""
     if not _is_network(model):
-        model.set_params(**{name: None for name in model.get_params() if name.rpartition("__")[2] == "n_jobs"})
         (outputs / SKOPS).write_bytes(dump_skops(model))
-        onnx, problem = export.to_onnx(model, schema)
-    else:
-        from casemate.core.network import dump_network
+        return
+    from casemate.core.network import dump_network
 
-        description, weights = dump_network(model)
-        (outputs / NETWORK).write_bytes(description)
-        (outputs / WEIGHTS).write_bytes(weights)
-        onnx, problem = export.network_to_onnx(model, schema)
-    if onnx:
-        (outputs / ONNX).write_bytes(onnx)
-    return problem
+    description, weights = dump_network(model)
+    (outputs / NETWORK).write_bytes(description)
+    (outputs / WEIGHTS).write_bytes(weights)
 
 
 def _is_network(estimator: Any) -> bool:

@@ -1,4 +1,7 @@
-"""The train stage, outside: hand the training rows to the confined process, take back model files only."""
+"""The train stage, outside: rows go to one confined process, its safe model file to a second one, and canonical files come back.
+
+Nothing here reads a model file: what training code left is bytes until a process without keys has read it and written it anew.
+"""
 
 import glob
 from dataclasses import dataclass
@@ -12,13 +15,15 @@ from casemate.config import Config
 from casemate.controls.keys.objects import ObjectStore
 from casemate.core import models
 from casemate.core.digest import sha256, sha256_record
-from casemate.core.errors import ConfigError, Error, TrainingError, VerificationError
+from casemate.core.errors import ConfigError, Error, TrainingError
 from casemate.core.files import keep_only, make_folder, scratch_folder
 from casemate.core.learn.accountant import Gaussians
 from casemate.core.sandbox import confined
 from casemate.core.sandbox import run as sandbox
 from casemate.core.types import MISSING_CATEGORY, Finding, Schema, SealedDataset, TrainedModel
 
+SAFE = (models.SKOPS, models.PLAIN, models.NETWORK, models.WEIGHTS)
+"""What the training process may leave."""
 MAX_CODE = 16 * 2**20
 JOURNAL = "journal"
 """What a search leaves in its study to be resumed."""
@@ -39,9 +44,19 @@ class _Said(msgspec.Struct):
     params: dict[str, Any]
     cv: list[_Candidate]
     metric: str
-    export_problem: str = ""
     nested: list[float] = []
     privacy: dict[str, Any] = {}
+
+
+class _Converted(msgspec.Struct, forbid_unknown_fields=True):
+    """What the converting process says; see `convert.Converted`."""
+
+    files: dict[str, str]
+    estimator: str
+    order: list[int]
+    export_problem: str
+    refused: str
+    hint: str
 
 
 class Purse(Protocol):
@@ -64,7 +79,10 @@ class Tools:
     scratch: Path
     study: Path
     hidden: list[Path]
-    worker: sandbox.Worker
+    worker: sandbox.Worker | None
+    """Trains; None for an imported model."""
+    converter: sandbox.Worker
+    """Reads what it left; see `convert`."""
     progress: sandbox.Progress
     purse: Purse
 
@@ -127,6 +145,22 @@ def fit(tools: Tools, dataset: SealedDataset, rows: pa.Table) -> TrainedModel:
     """
     config = tools.config
     code = _code(tools.root, config)
+    if config.train.model is not None:  # no user code: what was imported goes straight to the second process
+        nobody = _Said(estimator="", params={}, cv=[], metric=config.train.metric or "")
+        return _accept(tools, dataset.schema, nobody, sandbox.Outcome({}, code, [], []), code)
+    outcome = _trained(tools, dataset, rows, code)
+    if not {models.SKOPS, models.NETWORK} & set(outcome.files):
+        raise TrainingError("the training code left no model", hint="do not end the process in train.py")
+    try:
+        said = msgspec.convert(outcome.result, _Said)
+    except msgspec.ValidationError as error:
+        raise _nonsense(error) from error
+    return _accept(tools, dataset.schema, said, outcome, code)
+
+
+def _trained(tools: Tools, dataset: SealedDataset, rows: pa.Table, code: dict[str, bytes]) -> sandbox.Outcome:
+    """What the user's code did and left."""
+    config = tools.config
     make_folder(tools.study)
     keep_only(tools.study, JOURNAL)  # a killed process leaves locks, and code may leave anything; this process holds the project's lock
     job: dict[str, Any] = {
@@ -142,60 +176,95 @@ def fit(tools: Tools, dataset: SealedDataset, rows: pa.Table) -> TrainedModel:
     if config.train.mode == "private":
         job["privacy"] = _declared(dataset.schema, config)
         tools.purse.pay(config.privacy.epsilon, config.privacy.delta)
+    assert tools.worker is not None  # noqa: S101 - there is one unless the model is imported
     try:
         with scratch_folder(tools.scratch) as scratch:
-            outcome = tools.worker.run(
+            return tools.worker.run(
                 job,
                 tables=[rows],
                 inputs=code,
                 scratch=scratch,
                 limits=sandbox.Limits(config.train.timeout, int(config.train.memory_gb * 2**30)),
                 required=config.sandbox.mode == "require",
-                outputs=(*models.FILES, models.PLAIN),
+                outputs=SAFE,
                 hidden=tools.hidden,
                 writable=[tools.study],
                 progress=tools.progress,
             )
     except sandbox.JobFailed as error:
         raise _explain(error, config) from error
-    return _accept(tools, outcome, code)
 
 
-def _accept(tools: Tools, outcome: sandbox.Outcome, code: dict[str, bytes]) -> TrainedModel:
-    """Believe nothing that came back but its bytes: audit the model file, store it, keep the findings."""
-    result, files = outcome.result, outcome.files
-    if not {models.SKOPS, models.NETWORK} & set(files) and (models.ONNX not in files or tools.config.train.model is None):
-        raise TrainingError("the training code left no model", hint="do not end the process in train.py")
+def convert(
+    worker: sandbox.Worker, given: dict[str, bytes], schema: Schema, config: Config, scratch: Path, hidden: list[Path]
+) -> tuple[sandbox.Outcome, _Converted]:
+    """Canonical files of what a training process left, or somebody imported, and what the process says that read it.
+
+    Args:
+        worker: a process that waits for `convert.main`.
+        given: the bytes by file name; nobody here looks into them.
+        schema: the pinned schema.
+        config: for `[train]` timeout, memory and classes.
+        scratch: where an empty folder can be made.
+        hidden: what the process may not be able to read.
+
+    Raises:
+        TrainingError: the files were refused, or ended the process that read them.
+    """
+    job = {"schema": msgspec.to_builtins(schema), "classes": config.train.classes, "seconds": config.train.timeout}
     try:
-        kept = [files[name] for name in (models.SKOPS, models.PLAIN) if name in files]
-        unknown = sorted({name for content in kept for name in models.untrusted_types(content)})
-    except VerificationError as error:
-        raise TrainingError(error.message, hint="do not write model.skops in train.py") from error
-    if unknown:
+        with scratch_folder(scratch) as folder:
+            outcome = worker.run(
+                job,
+                tables=[],
+                inputs=given,
+                scratch=folder,
+                limits=sandbox.Limits(config.train.timeout, int(config.train.memory_gb * 2**30)),
+                required=config.sandbox.mode == "require",
+                outputs=(*models.FILES, models.PLAIN),
+                hidden=hidden,
+            )
+        said = msgspec.convert(outcome.result, _Converted)
+    except sandbox.JobFailed as error:
+        text = f"the model file could not be read in the sandbox: {error.message}"
         raise TrainingError(
-            f"the model holds types that cannot be stored safely: {', '.join(unknown[:5])}",
-            hint="use scikit-learn's own estimators and transformers; functions and classes of train.py are refused",
-        )
+            text, hint="use a smaller model, or raise [train] memory_gb or timeout; if neither helps, treat the file as hostile"
+        ) from error
+    except msgspec.ValidationError as error:
+        raise _nonsense(error) from error
+    if said.refused:
+        raise TrainingError(said.refused, hint=said.hint or "do not write model files in train.py")
+    if not outcome.files or {name: sha256(content) for name, content in outcome.files.items()} != said.files:
+        raise TrainingError("the model files are not what was said of them", hint="treat the model as hostile")
+    return outcome, said
+
+
+def _nonsense(error: msgspec.ValidationError) -> TrainingError:
+    return TrainingError(f"the training process answered nonsense: {error}", hint="do not write to its output")
+
+
+def _accept(tools: Tools, schema: Schema, said: _Said, outcome: sandbox.Outcome, code: dict[str, bytes]) -> TrainedModel:
+    """Believe nothing that came back but its bytes: have them read and written anew elsewhere, store that, keep the findings."""
+    own, converted = convert(tools.converter, outcome.files, schema, tools.config, tools.scratch, tools.hidden)
+    isolation = [name for name in own.isolation if name in (outcome.isolation or own.isolation)]
     try:
-        said = msgspec.convert(result, _Said)
-        findings = [*outcome.findings, *_findings(outcome, said.export_problem)]
-        privacy = _spent(tools, said.privacy) if tools.config.train.mode == "private" else {}
         return TrainedModel(
-            estimator=said.estimator[:500],
-            files={name: tools.objects.put(files[name]) for name in models.FILES if name in files},
+            estimator=(converted.estimator or said.estimator)[:500],
+            files={name: tools.objects.put(own.files[name]) for name in models.FILES if name in own.files},
             params=said.params,
             cv=[msgspec.to_builtins(candidate) for candidate in said.cv],
             metric=said.metric[:100],
             code_digest=_digest_of(code),
-            findings=findings,
-            isolation=outcome.isolation,
+            findings=[*outcome.findings, *own.findings, *_findings(isolation, converted.export_problem)],
+            isolation=isolation,
             mode=tools.config.train.mode,
             nested=said.nested,
-            privacy=privacy,
-            baseline=tools.objects.put(files[models.PLAIN]) if models.PLAIN in files else "",
+            privacy=_spent(tools, said.privacy) if tools.config.train.mode == "private" else {},
+            baseline=tools.objects.put(own.files[models.PLAIN]) if models.PLAIN in own.files else "",
+            order=converted.order,
         )
     except msgspec.ValidationError as error:
-        raise TrainingError(f"the training process answered nonsense: {error}", hint="do not write to its output") from error
+        raise _nonsense(error) from error
 
 
 def _limits(schema: Schema, config: Config) -> dict[str, Any]:
@@ -253,15 +322,15 @@ def _spent(tools: Tools, told: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _findings(outcome: sandbox.Outcome, export_problem: str) -> list[Finding]:
+def _findings(isolation: list[str], export_problem: str) -> list[Finding]:
     findings = []
-    if not confined(outcome.isolation):
+    if not confined(isolation):
         findings.append(
             Finding(
                 id="sandbox.weak",
                 severity="medium",
                 confidence="high",
-                message=f"the training code was confined by {', '.join(outcome.isolation)} only",
+                message=f"the training code was confined by {', '.join(isolation)} only",
             )
         )
     if export_problem:

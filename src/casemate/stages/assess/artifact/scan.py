@@ -11,8 +11,9 @@ import zipfile
 import zlib
 from typing import Any
 
+from casemate.core.archive import MAX_UNPACKED
 from casemate.core.errors import VerificationError
-from casemate.core.models import MAX_SKOPS_UNPACKED, untrusted_types
+from casemate.core.models import untrusted_types
 from casemate.core.types import Record
 from casemate.stages.assess.artifact.allowed import allowed_globals
 from casemate.stages.assess.artifact.pickled import Unreadable, all_names
@@ -67,13 +68,13 @@ def _refused(kind: str, problems: list[str], names: list[str] | None = None) -> 
 def _unpacked(content: bytes) -> bytes:
     if content[:2] == b"\x1f\x8b":
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
-            found = file.read(MAX_SKOPS_UNPACKED + 1)
+            found = file.read(MAX_UNPACKED + 1)
     else:
         worker = zlib.decompressobj()
-        found = worker.decompress(content, MAX_SKOPS_UNPACKED + 1)
+        found = worker.decompress(content, MAX_UNPACKED + 1)
         if not worker.eof or worker.unused_data:
             raise Unreadable("the compressed data does not end where the file does")
-    if len(found) > MAX_SKOPS_UNPACKED:
+    if len(found) > MAX_UNPACKED:
         raise Unreadable("it unpacks to more than it may")
     return found
 
@@ -91,7 +92,7 @@ def _pickle(kind: str, content: bytes) -> Scan:
 def _zip(content: bytes) -> Scan:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         entries = archive.infolist()
-        if len(entries) > MOST_ENTRIES or sum(entry.file_size for entry in entries) > MAX_SKOPS_UNPACKED:
+        if len(entries) > MOST_ENTRIES or sum(entry.file_size for entry in entries) > MAX_UNPACKED:
             raise Unreadable("it unpacks to more than it may")
         names = [entry.filename for entry in entries]
         if len(set(names)) != len(names):

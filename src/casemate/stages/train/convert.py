@@ -1,0 +1,137 @@
+"""Inside a second sandbox, without user code and without a row: read what the training process left, and write it anew.
+
+The training process is believed nothing but the bytes of its safe model file. They are read here under the allow-list and the
+limits, in a process without keys; what is kept is what this process writes: the same estimator in canonical form, and the ONNX
+graph made of it. Casemate's own process stores the bytes and never reads them (docs/adr/0028).
+"""
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from casemate.core import graph as graphs
+from casemate.core.digest import sha256
+from casemate.core.errors import Error, VerificationError
+from casemate.core.models import FILES, NETWORK, ONNX, PLAIN, SKOPS, WEIGHTS, dump_skops, load_skops, skops_io
+from casemate.core.sandbox.child import Channel, Watch
+from casemate.core.types import Record, Schema
+from casemate.stages.train import export, imported
+
+skops_io()  # loaded while the training process works
+IMPORTED_SKOPS, IMPORTED_ONNX = "imported.skops", "imported.onnx"
+EXPORT_SHARE = 0.5
+"""Of the time limit: a converter that takes longer is given up, and the estimator itself serves."""
+
+
+class Converted(Record, frozen=True, kw_only=True):
+    """What this process says of what it read and wrote."""
+
+    files: dict[str, str] = {}
+    """SHA-256 of every file that it left."""
+    estimator: str = ""
+    """The estimator's repr, cut at 500 characters; empty for a network."""
+    order: list[int] = []
+    """See `TrainedModel.order`."""
+    export_problem: str = ""
+    """Why there is no ONNX graph; empty when there is one."""
+    refused: str = ""
+    """Why nothing was written; empty when it was."""
+    hint: str = ""
+    """What to do about that."""
+
+
+class TooSlow(BaseException):
+    """The converter took too long; no `except Exception` of a library may take it for a fault of its own."""
+
+
+def main(job: dict[str, Any], channel: Channel, _watch: Watch) -> dict[str, Any]:
+    """Read the files among the inputs, leave canonical ones; returns a `Converted`."""
+    inputs, outputs = Path(job["inputs"]), Path(job["outputs"])
+    schema = msgspec.convert(job["schema"], Schema)
+    given = {name: (inputs / name).read_bytes() for name in (*FILES, PLAIN, IMPORTED_SKOPS, IMPORTED_ONNX) if (inputs / name).exists()}
+    channel.progress("exporting", 0, 1)
+    try:
+        files, said = _converted(given, schema, job)
+    except Error as error:
+        return dict(msgspec.to_builtins(Converted(refused=error.message[:1000], hint=error.hint[:500])))
+    for name, content in files.items():
+        (outputs / name).write_bytes(content)
+    return dict(msgspec.to_builtins(msgspec.structs.replace(said, files={name: sha256(content) for name, content in files.items()})))
+
+
+def _converted(given: dict[str, bytes], schema: Schema, job: dict[str, Any]) -> tuple[dict[str, bytes], Converted]:
+    seconds = job["seconds"] * EXPORT_SHARE
+    if IMPORTED_ONNX in given:
+        return {ONNX: imported.canonical_graph(given[IMPORTED_ONNX], schema, job["classes"])}, Converted(estimator="an imported ONNX graph")
+    if NETWORK in given:
+        return _network(given, schema, seconds)
+    content = given.get(SKOPS, given.get(IMPORTED_SKOPS))
+    if content is None:
+        raise VerificationError("there is no model file")
+    model = load_skops(content)
+    order = imported.check_estimator(model, schema, job["classes"]) if IMPORTED_SKOPS in given else []
+    return _estimator(model.estimator, schema, seconds, order, given.get(PLAIN))
+
+
+def _estimator(estimator: Any, schema: Schema, seconds: float, order: list[int], plain: bytes | None) -> tuple[dict[str, bytes], Converted]:
+    estimator.set_params(**{name: None for name in estimator.get_params() if name.rpartition("__")[2] == "n_jobs"})
+    files = {SKOPS: dump_skops(estimator)}
+    if plain is not None:
+        files[PLAIN] = dump_skops(load_skops(plain).estimator)
+    onnx, problem = _exported(lambda: export.to_onnx(estimator, schema), seconds)
+    if onnx:
+        try:
+            values = [] if schema.regression else list(estimator.classes_)
+            files[ONNX] = imported.class_numbers(onnx, values, order) if order else graphs.canonical(onnx)
+        except VerificationError as error:
+            problem = error.message
+    usual = not order or order == sorted(order)
+    said = Converted(estimator=" ".join(repr(estimator).split())[:500], order=[] if usual else order, export_problem=problem[:500])
+    return files, said
+
+
+def _network(given: dict[str, bytes], schema: Schema, seconds: float) -> tuple[dict[str, bytes], Converted]:
+    from casemate.core.network import dump_network, load_network
+
+    estimator = load_network(given[NETWORK], given.get(WEIGHTS, b""), schema).estimator
+    description, weights = dump_network(estimator)
+    files = {NETWORK: description, WEIGHTS: weights}
+    onnx, problem = _exported(lambda: export.network_to_onnx(estimator, schema), seconds)
+    if onnx:
+        try:
+            files[ONNX] = graphs.canonical(onnx)
+        except VerificationError as error:
+            problem = error.message
+    return files, Converted(export_problem=problem[:500])
+
+
+def _exported(make: Any, seconds: float) -> tuple[bytes, str]:
+    """What a converter gives, or why it gave nothing."""
+    try:
+        with _within(seconds):
+            onnx, problem = make()
+    except TooSlow:
+        return b"", f"the conversion to ONNX took more than {seconds:g} s"
+    except (MemoryError, RecursionError) as error:
+        return b"", f"the conversion to ONNX ended in {type(error).__name__}"
+    return onnx, problem
+
+
+@contextlib.contextmanager
+def _within(seconds: float) -> Iterator[None]:
+    """Raises `TooSlow` in the block after so many seconds."""
+
+    def stop(*_: Any) -> None:
+        raise TooSlow
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -1,0 +1,182 @@
+"""A model that was trained elsewhere: whether it takes the table's features, and which of its outputs is which class.
+
+Questions are asked of rows that the schema admits and nobody owns. An ONNX graph comes out with one input `x` or one a feature, and
+with the table's class numbers and probabilities in the table's order, whatever it called them before.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from onnx import AttributeProto, TensorProto, helper, numpy_helper
+
+from casemate.core import graph as graphs
+from casemate.core.errors import VerificationError
+from casemate.core.frame import made_up
+from casemate.core.models import OnnxModel, SkopsModel
+from casemate.core.types import Schema
+from casemate.stages.train.classes import order_of
+
+ROWS = 2000
+ML = "ai.onnx.ml"
+ML_VERSION = 3
+MAPPING = "ZipMap"
+LEAST_AGREEMENT = 0.5
+"""A list of class names is the model's if its largest probability names the answered class this often; thresholds may change the rest."""
+_EXPORT = "export it with outputs for labels [n] and probabilities [n, k], such as skl2onnx with options={'zipmap': False}"
+Array = np.ndarray[Any, Any]
+
+
+def check_estimator(model: SkopsModel, schema: Schema, said: list[str]) -> list[int]:
+    """The table's class number of each of the estimator's classes; VerificationError when it is no model of this table."""
+    estimator = model.estimator
+    names = [column.name for column in schema.features]
+    given = [str(name) for name in getattr(estimator, "feature_names_in_", [])]
+    if given and given != names:
+        raise VerificationError(
+            f"the imported model takes the features {given[:8]}, the table has {names[:8]}", hint="name and order must be the same"
+        )
+    if schema.regression:
+        if not model.regression or model.predict(made_up(schema, 1))[1].shape != (1, len(schema.targets)):
+            raise VerificationError(f"the imported model is no regressor with {len(schema.targets)} outputs", hint="use a model of this table")
+        return []
+    if model.regression:
+        raise VerificationError("the imported model is no classifier", hint='[data] task = "regression" takes regressors')
+    return order_of(list(estimator.classes_), schema.classes, said)
+
+
+def canonical_graph(content: bytes, schema: Schema, said: list[str]) -> bytes:
+    """The user's own graph, canonical, with the table's classes; VerificationError when it is no model of this table."""
+    model = graphs.read(content)
+    mapped = _without_mapping(model)
+    _name_input(model, len(schema.features))
+    made = graphs.rebuilt(model)
+    if schema.regression:
+        _require_width(OnnxModel(made.SerializeToString(), schema), schema)
+        return bytes(made.SerializeToString(deterministic=True))
+    if len(made.graph.output) != 2:
+        raise VerificationError(f"the imported graph has {len(made.graph.output)} outputs, labels and probabilities are expected", hint=_EXPORT)
+    answers = OnnxModel(made.SerializeToString(), schema)
+    _require_width(answers, schema)
+    labels, probabilities = answers.predict(made_up(schema, ROWS, np.random.default_rng(0)))
+    values = _values(mapped + list(_lists(made, len(schema.classes))), np.ravel(labels), probabilities)
+    _append_order(made, values, order_of(values, schema.classes, said))
+    return bytes(graphs.rebuilt(made).SerializeToString(deterministic=True))
+
+
+def _require_width(model: OnnxModel, schema: Schema) -> None:
+    width = len(schema.targets) if schema.regression else len(schema.classes)
+    shape = model.predict(made_up(schema, 2))[1].shape
+    if shape != (2, width):
+        raise VerificationError(f"the imported graph gives {shape[-1]} numbers a row, {width} are expected", hint=_EXPORT)
+
+
+def _without_mapping(model: Any) -> list[list[Any]]:
+    """Take off the operators that turn probabilities into dictionaries; the classes that they name."""
+    named: list[list[Any]] = []
+    kept = []
+    for node in model.graph.node:
+        if node.op_type != MAPPING:
+            kept.append(node)
+            continue
+        named += [list(item.ints or item.strings) for item in node.attribute if item.name.startswith("classlabels")]
+        for port in model.graph.output:
+            if port.name == node.output[0]:
+                port.CopyFrom(helper.make_tensor_value_info(node.input[0], TensorProto.FLOAT, None))
+    copies = [helper.make_node(node.op_type, node.input, node.output, domain=node.domain) for node in kept]
+    for copy, node in zip(copies, kept, strict=True):
+        copy.attribute.extend(node.attribute)
+    del model.graph.node[:]
+    model.graph.node.extend(copies)
+    return named
+
+
+def _name_input(model: Any, width: int) -> None:
+    """One input [n, d] is called `x`, whatever it was called."""
+    weights = {item.name for item in model.graph.initializer}
+    ports = [port for port in model.graph.input if port.name not in weights]
+    if len(ports) != 1 or ports[0].name == "x":
+        return
+    shape = ports[0].type.tensor_type.shape.dim
+    if width == 1 and len(shape) == 2 and shape[1].dim_value == 1 and ports[0].type.tensor_type.elem_type == TensorProto.STRING:
+        return
+    old = ports[0].name
+    ports[0].name = "x"
+    for node, _ in graphs.nodes(model.graph):
+        for place, name in enumerate(node.input):
+            if name == old:
+                node.input[place] = "x"
+
+
+def _lists(model: Any, count: int) -> Iterator[list[Any]]:
+    """Every list of `count` distinct whole numbers or texts in the graph: one of them names its classes."""
+    for node, _ in graphs.nodes(model.graph):
+        for item in node.attribute:
+            found: list[Any] = []
+            if item.type in (AttributeProto.INTS, AttributeProto.STRINGS):
+                found = list(item.ints or item.strings)
+            elif item.type == AttributeProto.TENSOR:
+                found = _plain(item.t)
+            if len(set(found)) == len(found) == count:
+                yield found
+    for tensor in model.graph.initializer:
+        found = _plain(tensor)
+        if len(set(found)) == len(found) == count:
+            yield found
+
+
+def _plain(tensor: Any) -> list[Any]:
+    if tensor.data_type not in (TensorProto.INT32, TensorProto.INT64, TensorProto.STRING) or len(tensor.dims) > 2:
+        return []
+    return list(numpy_helper.to_array(tensor).ravel().tolist())
+
+
+def _values(lists: list[list[Any]], labels: Array, probabilities: Array) -> list[Any]:
+    """What the graph calls its classes, in the order of its probabilities."""
+    likeliest = np.asarray(probabilities).argmax(axis=1)
+    answered = [value.encode() if isinstance(value, str) else value for value in labels.tolist()]
+    best: tuple[float, list[Any]] = (0.0, [])
+    for values in [*lists, list(range(np.shape(probabilities)[1]))]:
+        known = [value.encode() if isinstance(value, str) else value for value in values]
+        if set(answered) <= set(known):
+            agreement = float(np.mean([known[place] == value for place, value in zip(likeliest, answered, strict=True)]))
+            best = max(best, (agreement, known), key=lambda pair: pair[0])
+    if best[0] < LEAST_AGREEMENT:
+        raise VerificationError("it cannot be told which class each probability of the imported graph means", hint=_EXPORT)
+    return best[1]
+
+
+def _append_order(made: Any, values: list[Any], order: list[int]) -> None:
+    """Let the graph answer the table's class numbers, and probabilities in the table's order."""
+    if values == order == list(range(len(order))):
+        return
+    label, probabilities = made.graph.output
+    sets = {entry.domain: entry for entry in made.opset_import}
+    if ML not in sets:
+        made.opset_import.append(helper.make_opsetid(ML, ML_VERSION))
+    elif sets[ML].version == 1:
+        raise VerificationError("the imported graph uses the first version of the operators ai.onnx.ml", hint="export it for version 2 or newer")
+    keys = "keys_strings" if isinstance(values[0], bytes) else "keys_int64s"
+    listed: dict[str, Any] = {keys: values, "values_int64s": order, "default_int64": -1}  # -1 is no class, and the assessment says so
+    encode = helper.make_node("LabelEncoder", [label.name], ["label_"], domain=ML, **listed)
+    places = numpy_helper.from_array(np.argsort(order), "places_")
+    gather = helper.make_node("Gather", [probabilities.name, "places_"], ["probabilities_"], axis=1)
+    kind = probabilities.type.tensor_type.elem_type
+    del made.graph.output[:]
+    made.graph.node.extend([encode, gather])
+    made.graph.initializer.append(places)
+    made.graph.output.extend(
+        [
+            helper.make_tensor_value_info("label_", TensorProto.INT64, None),
+            helper.make_tensor_value_info("probabilities_", kind, [None, len(order)]),
+        ]
+    )
+
+
+def class_numbers(content: bytes, values: list[Any], order: list[int]) -> bytes:
+    """A graph of our own converter, whose estimator has the classes `values`, with the table's classes."""
+    made = graphs.read(content)
+    plain = [value.item() if hasattr(value, "item") else value for value in values]
+    known = [value.encode() if isinstance(value, str) else int(value) for value in plain]
+    _append_order(made, known, order)
+    return bytes(graphs.rebuilt(made).SerializeToString(deterministic=True))
