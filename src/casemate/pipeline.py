@@ -30,6 +30,7 @@ from casemate.core.signatures import Signer, Verifier, read_envelope, subjects_o
 from casemate.core.types import Assessment, Release, SealedDataset, TrainedModel
 from casemate.stages.data import schema as schemas
 from casemate.stages.data.review import Reviews
+from casemate.stages.data.source import READING
 from casemate.stages.release.registry import Registry
 from casemate.stages.release.waiver import Waivers
 from casemate.stages.train.stage import code_digest
@@ -376,6 +377,7 @@ def _inputs(shop: Workshop) -> dict[str, str]:
     deciding: dict[str, list[Any]] = {
         "data": [
             _software(),
+            READING,
             config.project,
             config.data,
             config.screen,

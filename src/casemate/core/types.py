@@ -108,6 +108,11 @@ class Schema(Record, frozen=True, kw_only=True):
         return [column for column in self.columns if column.use and column.name not in targets and column.column_class != "identifier"]
 
     @property
+    def identifiers(self) -> list[str]:
+        """Names of the columns that say who somebody is."""
+        return [column.name for column in self.columns if column.column_class == "identifier"]
+
+    @property
     def categories(self) -> list[ColumnSchema]:
         """The features that are categories."""
         return [column for column in self.features if column.type == "category"]
