@@ -229,6 +229,10 @@ class TrainTable(Table, frozen=True, kw_only=True):
 class PrivacyTable(Table, frozen=True, kw_only=True):
     """What private training may spend, and what a data set may give away in all."""
 
+    min_group: Annotated[
+        int, Meta(description="Fewest rows that a told figure may be about; smaller groups are told together as `(others)`.", ge=1, le=1000)
+    ] = 10
+
     epsilon: Annotated[float, Meta(description="Of one private training.", gt=0, le=100)] = 1.0
     delta: Annotated[float, Meta(description="Of one private training; well below one over the number of rows.", gt=0, lt=0.1)] = 1e-5
     clip: Annotated[

@@ -115,7 +115,8 @@ def _data(shop: Workshop, work: Run) -> SealedDataset:
         from casemate.stages.data.report import draw
 
         before = shop.engine.find("data", SealedDataset, lambda older: older.version == record.reference) if record.reference else None
-        return draw(record, *(shop.objects.get(one.profile) if one else b"[]" for one in (record, before)))
+        profiles = [shop.objects.get(one.profile) if one else b"[]" for one in (record, before)]
+        return draw(record, *profiles, shop.config.privacy.min_group)
 
     record = work.step("data", SealedDataset, seal, pictures=report)
     shop.reporter.stage("data", record)
@@ -397,6 +398,7 @@ def _inputs(shop: Workshop) -> dict[str, str]:
         "assess": [
             config.assess,
             config.robustness,
+            config.privacy.min_group,
             config.train.seed,
             sorted(gate.eps for gate in config.gates.values() if gate.eps),
             [_stamp(shop.root / path) for path in config.assess.tables.values()],

@@ -162,7 +162,7 @@ class SealedDataset(Record, frozen=True, kw_only=True):
     holdout: int
     """Hold-out rows: the training code never sees them."""
     statistics: dict[str, dict[str, float]]
-    """Per numeric feature: mean, std, median, missing share."""
+    """Per numeric feature of class `general`: mean, std, median, missing share."""
     findings: list[Finding]
     """What the checks saw."""
     figures: dict[str, float]

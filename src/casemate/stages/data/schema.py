@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import tomlkit
 
 from casemate.config import DataTable
+from casemate.controls.privacy.disclosure import limits
 from casemate.core.errors import DataError
 from casemate.core.types import ColumnClass, ColumnSchema, ColumnType, Finding, Schema
 from casemate.stages.data.source import rows_text
@@ -97,12 +98,13 @@ def _applied(pinned: ColumnSchema, values: pa.ChunkedArray, options: DataTable) 
         nullable = pinned.nullable or (fresh.nullable and not (identifies and was))
         return msgspec.structs.replace(fresh, column_class=column_class, use=use, nullable=nullable)
     categories = None if said.categories is None or pinned.type != "category" else sorted(said.categories)
+    low, high = (pinned.min, pinned.max) if pinned.column_class == column_class else limits(column_class, pinned.min, pinned.max)
     return msgspec.structs.replace(
         pinned,
         column_class=column_class,
         use=(pinned.use if said.use is None else said.use and pinned.type in ("number", "category")) and name != options.provenance,
-        min=pinned.min if said.min is None or pinned.type != "number" else said.min,
-        max=pinned.max if said.max is None or pinned.type != "number" else said.max,
+        min=low if said.min is None or pinned.type != "number" else said.min,
+        max=high if said.max is None or pinned.type != "number" else said.max,
         categories=pinned.categories if categories is None else categories,
     )
 
@@ -116,11 +118,11 @@ def _infer_column(values: pa.ChunkedArray, name: str, options: DataTable, findin
     use = said.use is not False and name not in (*options.targets, options.provenance) and column_class != "identifier"
     categories: list[str] | None = None
     if kind == "category" and name not in options.targets:
-        found = pc.unique(values.drop_null()).to_pylist()
-        if len(found) > MAX_CATEGORIES:
+        different = pc.unique(values.drop_null()).to_pylist()
+        if len(different) > MAX_CATEGORIES:
             kind = "text"
         else:
-            categories = sorted(found) if said.categories is None else sorted(said.categories)
+            categories = sorted(different) if said.categories is None else sorted(said.categories)
     if use and kind in ("text", "time"):
         use = False
         findings.append(
@@ -132,15 +134,16 @@ def _infer_column(values: pa.ChunkedArray, name: str, options: DataTable, findin
                 location=name,
             )
         )
-    limits = pc.min_max(values).as_py() if kind == "number" and name not in options.targets else {"min": None, "max": None}
+    found = pc.min_max(values).as_py() if kind == "number" and name not in options.targets else {"min": None, "max": None}
+    low, high = limits(column_class, found["min"], found["max"])  # from here on nobody knows a sensitive column's extremes
     return ColumnSchema(
         name=name,
         type=kind,
         column_class=column_class,
         use=use,
         nullable=values.null_count > 0,
-        min=limits["min"] if said.min is None or kind != "number" else said.min,
-        max=limits["max"] if said.max is None or kind != "number" else said.max,
+        min=low if said.min is None or kind != "number" else said.min,
+        max=high if said.max is None or kind != "number" else said.max,
         categories=categories,
     )
 

@@ -377,8 +377,9 @@ def _order(rows: Rows) -> np.ndarray[Any, np.dtype[np.int32]]:
 
 
 def _statistics(rows: Rows) -> dict[str, dict[str, float]]:
+    """Of general columns: a median is somebody's value."""
     found = {}
-    for name in rows.numbers:
+    for name in [name for name in rows.numbers if rows.schema.column(name).column_class == "general"]:
         values = rows.frame[name].to_numpy(dtype=np.float64)
         missing = np.isnan(values)
         if missing.all():
