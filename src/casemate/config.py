@@ -57,14 +57,17 @@ class ColumnTable(Table, frozen=True, kw_only=True, rename={"column_class": "cla
     """What is known about one column."""
 
     column_class: Annotated[
-        ColumnClass,
-        Meta(description="`identifier` and `sensitive` columns are sealed under keys of their own; an identifier is never a feature."),
-    ] = "general"
+        ColumnClass | None,
+        Meta(
+            description="`identifier` and `sensitive` columns are sealed under keys of their own; an identifier is never a feature and is "
+            "read as text. Default: what the pinned schema says, in a new one `general`."
+        ),
+    ] = None
     type: Annotated[ColumnType | None, Meta(description="Fixes the type instead of inferring it.")] = None
     coerce: Annotated[
         bool, Meta(description="Cells that are not of the type become missing, and a finding names the rows; otherwise they are an error.")
     ] = False
-    use: Annotated[bool, Meta(description="Whether the column is a feature.")] = True
+    use: Annotated[bool | None, Meta(description="Whether the column is a feature. Default: what the pinned schema says, in a new one yes.")] = None
     min: Annotated[float | None, Meta(description="Least number that is possible, whatever the data shows; needed for private training.")] = None
     max: Annotated[float | None, Meta(description="Greatest number that is possible; needed for private training.")] = None
     categories: Annotated[
@@ -129,6 +132,10 @@ class DataTable(Table, frozen=True, kw_only=True):
     def targets(self) -> list[str]:
         """The columns to predict."""
         return [self.target] if isinstance(self.target, str) else self.target
+
+    def identifies(self, name: str) -> bool:
+        """Whether a column is declared to say who somebody is: the subject, or of class `identifier`."""
+        return name == self.subject or self.column(name).column_class == "identifier"
 
     def column(self, name: str) -> ColumnTable:
         """What is known about a column: its own entry, else the first pattern that matches."""
@@ -225,6 +232,10 @@ class TrainTable(Table, frozen=True, kw_only=True):
 
 class PrivacyTable(Table, frozen=True, kw_only=True):
     """What private training may spend, and what a data set may give away in all."""
+
+    min_group: Annotated[
+        int, Meta(description="Fewest rows that a told figure may be about; smaller groups are told together as `(others)`.", ge=1, le=1000)
+    ] = 10
 
     epsilon: Annotated[float, Meta(description="Of one private training.", gt=0, le=100)] = 1.0
     delta: Annotated[float, Meta(description="Of one private training; well below one over the number of rows.", gt=0, lt=0.1)] = 1e-5
@@ -775,12 +786,16 @@ def schema() -> dict[str, Any]:
     return msgspec.json.schema(Config)
 
 
+FIXED = (["release", "approvals"], ["release", "separate"], ["data", "subject"], ["data", "schema"])
+"""What `-s` may not set, beside `[access]`, classes and masks: whoever starts a run would give themselves rights, or take others' protection."""
+
+
 def _apply(tables: dict[str, Any], override: str) -> None:
     key, separator, value = override.partition("=")
     path = key.strip().split(".")
     if not separator or len(path) < 2:
         raise ConfigError(f"-s {override!r} is not table.key=value", hint="for example -s train.folds=3")
-    if path[0] == "access" or path in (["release", "approvals"], ["release", "separate"]) or (path[:2] == ["data", "columns"] and path[-1] == "mask"):
+    if path[0] == "access" or path in FIXED or (path[:2] == ["data", "columns"] and (len(path) < 4 or path[-1] in ("mask", "class"))):
         raise ConfigError(f"-s {override!r}: who may do or see what is said in {FILE_NAME} only", hint="edit the file, if you may")
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]

@@ -39,12 +39,6 @@ def save(project: Project, file: Path, passphrase: str) -> None:
     project.audit.record(principal.uid, "keys:backed-up", ALL, "done", file=file.name)
 
 
-def shred(project: Project, subject: str) -> str:
-    """Destroy a person's key: what is sealed under it is unreadable for ever. Returns their pseudonym; AccessDenied by policy."""
-    principal = project.authorise("keys:shred", "Key", "subjects")
-    return project.audit.shred(principal.uid, subject)
-
-
 def issue(project: Project, kind: Kind, names: list[str], days: int, algorithm: Algorithm, out: Path, *, replace: bool = False) -> str:
     """Write a certificate of the project's authority and its key to a folder; returns its serial number.
 

@@ -30,6 +30,7 @@ from casemate.core.signatures import Signer, Verifier, read_envelope, subjects_o
 from casemate.core.types import Assessment, Release, SealedDataset, TrainedModel
 from casemate.stages.data import schema as schemas
 from casemate.stages.data.review import Reviews
+from casemate.stages.data.source import READING
 from casemate.stages.release.registry import Registry
 from casemate.stages.release.waiver import Waivers
 from casemate.stages.train.stage import code_digest
@@ -114,7 +115,8 @@ def _data(shop: Workshop, work: Run) -> SealedDataset:
         from casemate.stages.data.report import draw
 
         before = shop.engine.find("data", SealedDataset, lambda older: older.version == record.reference) if record.reference else None
-        return draw(record, *(shop.objects.get(one.profile) if one else b"[]" for one in (record, before)))
+        profiles = [shop.objects.get(one.profile) if one else b"[]" for one in (record, before)]
+        return draw(record, *profiles, shop.config.privacy.min_group)
 
     record = work.step("data", SealedDataset, seal, pictures=report)
     shop.reporter.stage("data", record)
@@ -386,6 +388,7 @@ def _inputs(shop: Workshop) -> dict[str, str]:
     deciding: dict[str, list[Any]] = {
         "data": [
             _software(),
+            READING,
             config.project,
             config.data,
             config.screen,
@@ -407,6 +410,7 @@ def _inputs(shop: Workshop) -> dict[str, str]:
             config.assess,
             config.serve.guard,
             config.robustness,
+            config.privacy.min_group,
             config.train.seed,
             sorted(gate.eps for gate in config.gates.values() if gate.eps),
             [_stamp(shop.root / path) for path in config.assess.tables.values()],

@@ -33,6 +33,8 @@ from casemate.project import CATALOG, STATE, Project
 CLINICAL_NAME = "wdbc"
 PATIENT_VISITS = 1.15
 LEAST_DISTINCT = 0.98
+_NAMED = re.compile(r"(^|_|\s)id$|ID$|Id$|identifier|uuid")
+"""Names of columns that may say who somebody is."""
 MANY, MANY_FRACTIONS = 100, 20
 """Different numbers, and different fractions, from which a target is taken for a quantity."""
 CLASS_GATES = "roc_auc = { min = 0.70 }\nmembership_auc = { max = 0.65 }\n# robust_accuracy = { min = 0.60, eps = 0.1 }"
@@ -126,11 +128,14 @@ def from_table(
         except source.MixedColumn as error:
             notes.append(f"{error.message}; casemate.toml reads them as missing (coerce = true)")
             columns[error.column] = ColumnTable(type="number", coerce=True)
+    named = [name for name in content.column_names if name not in options.targets and _NAMED.search(name)]
+    exact, _ = source.read(table, options, named)  # as text: as numbers two long identifiers can look alike
     for name in content.column_names:
-        if name not in options.targets and _identifies(content[name], name):
+        if name not in options.targets and _identifies(exact[name], name):
             columns[name] = ColumnTable(column_class="identifier")
             notes.append(f"column {name!r} identifies rows, so it is sealed under its own key and is no feature")
     options = structs.replace(options, columns=columns)
+    content, _ = source.read(table, options)
     inferred, findings = schema.infer(content, options)
     notes += [finding.message for finding in findings]
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", table.stem).strip("-._")[:48] or "project"
@@ -157,10 +162,9 @@ def _is_quantity(values: pa.ChunkedArray) -> bool:
 
 
 def _identifies(values: pa.ChunkedArray, name: str) -> bool:
-    """Text that is different in nearly every row, or integers named like an id that are."""
+    """Text, or anything named like an id, that is different in nearly every row."""
     distinct = pc.count_distinct(values).as_py() / max(len(values), 1)
-    named = re.search(r"(^|_|\s)id$|ID$|Id$|identifier|uuid", name) is not None
-    return bool(distinct >= LEAST_DISTINCT and (pa.types.is_string(values.type) or named))
+    return bool(distinct >= LEAST_DISTINCT and (pa.types.is_string(values.type) or _NAMED.search(name) is not None))
 
 
 def create(root: Path, plan: Plan, passphrase: str | None = None) -> Project:
@@ -238,7 +242,7 @@ def _toml(plan: Plan, identifier: str, passphrase: str | None) -> str:
         extra.append(f"header = {json.dumps(data.header)}")
     columns = ["[data.columns]"] if data.columns else []
     for name, column in data.columns.items():
-        said = [f"class = {json.dumps(column.column_class)}"] if column.column_class != "general" else []
+        said = [f"class = {json.dumps(column.column_class)}"] if column.column_class else []
         said += [f"type = {json.dumps(column.type)}"] if column.type else []
         said += ["coerce = true"] if column.coerce else []
         columns.append(f"{json.dumps(name)} = {{ {', '.join(said)} }}")

@@ -67,11 +67,23 @@ def test_all_faulty_tables_are_named_at_once():
 
 
 def test_overrides_change_one_value(config):
-    assert config("train.folds=4", "data.columns.a.class=sensitive").train.folds == 4
-    assert config("data.columns.a.class=sensitive").data.columns["a"].column_class == "sensitive"
+    assert config("train.folds=4", "data.columns.a.min=2").train.folds == 4
+    assert config("data.columns.a.min=2").data.columns["a"].min == 2
 
 
-@pytest.mark.parametrize("override", ["access.local=true", "release.approvals=0", "data.columns.a.mask=first-9"])
+@pytest.mark.parametrize(
+    "override",
+    [
+        "access.local=true",
+        "release.approvals=0",
+        "data.columns.a.mask=first-9",
+        'data.columns.a={mask = "first-9"}',
+        'data.columns={a = {class = "general"}}',
+        "data.columns.a.class=general",
+        "data.subject=other",
+        "data.schema=another.toml",
+    ],
+)
 def test_who_may_do_or_see_what_is_not_overridden_from_the_command_line(override):
     assert "in casemate.toml only" in refused(TOML, override)
 

@@ -7,7 +7,7 @@ from types import FunctionType
 import pytest
 
 import casemate
-from casemate import backup, checkup, custody, dataset, doctor, fsck, project, rotation, scaffold
+from casemate import backup, checkup, custody, dataset, doctor, erasure, fsck, project, rotation, scaffold
 from casemate.config import KeysTable
 from casemate.controls.access.admin import Administration
 from casemate.controls.keys.sealedfile import Opener
@@ -17,7 +17,7 @@ PASSWORD = "four or five words"
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 DAY = datetime.timedelta(days=1)
 KINDS = (project.Project, project.Model, project.Models, dataset.Dataset, dataset.Datasets, Administration)
-MODULES = (backup, checkup, custody, doctor, fsck, rotation, scaffold)
+MODULES = (backup, checkup, custody, doctor, erasure, fsck, rotation, scaffold)
 
 
 def data(at):
@@ -42,7 +42,7 @@ OPERATIONS = {
     "checkup.import_model": ("model:import", checkup.import_model),
     "custody.protect": ("keys:protect", lambda at, _: custody.protect(at, "env:HOME")),
     "custody.save": ("keys:backup", lambda at, out: custody.save(at, out, PASSWORD)),
-    "custody.shred": ("keys:shred", lambda at, _: custody.shred(at, "ana")),
+    "erasure.erase": ("keys:shred", lambda at, _: erasure.erase(at, "ana")),
     "custody.issue": ("certificate:issue", lambda at, out: custody.issue(at, "server", ["localhost"], 1, "p256", out)),
     "custody.renew": ("certificate:issue", custody.renew),
     "custody.revoke": ("certificate:revoke", lambda at, _: custody.revoke(at, "1")),
@@ -117,6 +117,8 @@ HARMLESS = {
     "Project.require_approved": "refuses or does nothing",
     "Project.bring_up_to_date": "the upgrade, before anybody can be asked; the log says what it adopted",
     "Project.publish_keys": "writes the public keys again",
+    "Project.declare_compromise": "the record of `rotation.new_signer` and `distrust`, which ask; it only takes trust away",
+    "Project.reload_signers": "reads the key store again",
     "Project.signer_changed": "reads the key store again",
     "Project.remember_passphrase": "changes casemate.toml, as any editor may",
     "Project.workshop": "what a run works with; `run` asks",

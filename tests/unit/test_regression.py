@@ -236,7 +236,7 @@ def test_several_quantities_are_exported_in_their_order():
         (["data.task=regression", 'data.target=["y", "y"]'], "names a column twice"),
         (["data.task=regression", 'train.mode="private"'], "is for classifiers"),
         (["data.task=regression", 'data.positive="1"'], "no positive class"),
-        (["data.task=regression", 'data.target=["y", "s"]', 'data.subject="s"'], "same column"),
+        (["data.task=regression", 'data.target=["y", "s"]', 'data.time="s"'], "same column"),
     ],
 )
 def test_what_does_not_go_together_is_refused(config, override, words):

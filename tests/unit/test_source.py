@@ -171,3 +171,52 @@ def test_a_malformed_schema_file_is_refused(tmp_path):
     (tmp_path / "schema.toml").write_text("target = 3")
     with pytest.raises(DataError, match="pinned schema"):
         schema.load(tmp_path / "schema.toml")
+
+
+IDENTIFIERS = ["000042", "42", "1582218195625938100", "1582218195625938101", "1e5", "True", "a b", "+49", ".5", "1_000", "0x1f"]
+
+
+def names_of(tmp_path, cells, **options):
+    content = "id,y\n" + "".join(f"{cell},{n % 2}\n" for n, cell in enumerate(cells))
+    return read(tmp_path, content, **options)[0]["id"].to_pylist()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"subject": "id"},
+        {"columns": {"id": ColumnTable(column_class="identifier")}},
+        {"columns": {"i*": ColumnTable(column_class="identifier")}},
+        {"columns": {"id": ColumnTable(column_class="identifier", type="number", coerce=True)}},
+    ],
+)
+def test_what_says_who_somebody_is_is_text_to_the_last_digit(tmp_path, options):
+    for cells in (IDENTIFIERS, ["000042", "42"], ["1582218195625938100", "1582218195625938101"], ["1e5", "100000"], ["True", "true"]):
+        assert names_of(tmp_path, cells, **options) == cells
+    assert names_of(tmp_path, [" 7", "7 "], trim=False, **options) == ["7", "7"]
+
+
+@pytest.mark.parametrize("options", [{"subject": "id"}, {"columns": {"id": ColumnTable(column_class="identifier")}}])
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (pa.array([1582218195625938100, 1582218195625938101, -1]), ["1582218195625938100", "1582218195625938101", "-1"]),
+        (pa.array([2**64 - 1, 0, None], pa.uint64()), ["18446744073709551615", "0", None]),
+        (pa.array([7.0, float("nan"), 42.0]), ["7", None, "42"]),
+        (pa.array([1.5, 2.25, None]), ["1.5", "2.25", None]),
+        (pa.array(["007", "7", None]).dictionary_encode(), ["007", "7", None]),
+        (pa.array([True, False, None]), ["true", "false", None]),
+        (pa.array([0, 1, None], pa.date32()), ["1970-01-01", "1970-01-02", None]),
+    ],
+)
+def test_identifiers_of_parquet_are_text_to_the_last_digit(tmp_path, options, values, expected):
+    pq.write_table(pa.table({"id": values, "y": [0, 1, 0]}), tmp_path / "t.parquet")
+    found, _ = source.read(tmp_path / "t.parquet", DataTable(source="t.parquet", target="y", **options))
+    assert found["id"].to_pylist() == expected
+
+
+@pytest.mark.parametrize("values", [pa.array([2.0**53, 1.0]), pa.array([2.0**24, 1.0], pa.float32())])
+def test_identifiers_that_floating_point_numbers_have_rounded_are_refused(tmp_path, values):
+    pq.write_table(pa.table({"id": values, "y": [0, 1]}), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match=r"too large to be exact: row 0 "):
+        source.read(tmp_path / "t.parquet", DataTable(source="t.parquet", target="y", subject="id"))

@@ -1,5 +1,8 @@
 """Direct identifiers under their subjects' keys: readable, joinable by pseudonym, and gone once the key is shredded."""
 
+import re
+
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,12 +14,14 @@ from hypothesis import strategies as st
 from tests.conftest import write_csv
 
 import casemate
-from casemate import rotation, scaffold
+from casemate import pipeline, rotation, scaffold
+from casemate.controls.keys import tables
 from casemate.controls.keys.identifiers import PSEUDONYM, Identifiers
 from casemate.controls.keys.subjects import SUBJECTS, SubjectKeys
 from casemate.core.errors import BackendError, DataError, RefusedError, VerificationError
 from casemate.core.store import open_store
 from casemate.core.store.move import copy_rows
+from casemate.core.types import SealedDataset
 from casemate.fsck import examine
 from casemate.stages.data.diff import compare
 
@@ -35,11 +40,6 @@ def test_identifiers_come_back_as_they_were(identifiers, people):
     table = pa.table({"id": pa.array([p for p, _ in people], pa.string()), "phone": pa.array([v for _, v in people], pa.string())})
     sealed = identifiers.seal(table, "id", ["id", "phone"])
     assert identifiers.open(sealed).drop_columns([PSEUDONYM]).equals(table)
-
-
-def test_numbers_that_identify_come_back_as_numbers(identifiers):
-    table = pa.table({"id": pa.array([7, 8, 7], pa.int64()), "size": pa.array([1.5, None, 2.5], pa.float64())})
-    assert identifiers.open(identifiers.seal(table, "id", ["id", "size"])).drop_columns([PSEUDONYM]).equals(table)
 
 
 def test_nothing_of_an_identifier_is_left_in_the_sealed_table_and_equal_people_have_equal_pseudonyms(identifiers):
@@ -89,8 +89,9 @@ def test_a_cell_that_was_changed_or_moved_is_refused(identifiers):
 def test_tables_that_cannot_be_sealed_are_refused(identifiers):
     with pytest.raises(DataError, match="casemate_subject"):
         identifiers.seal(PEOPLE.append_column(PSEUDONYM, PEOPLE["x"]), "id", ["id"])
-    with pytest.raises(DataError, match="cannot be sealed per subject"):
-        identifiers.seal(pa.table({"id": ["a"], "when": pa.array([1], pa.timestamp("s"))}), "id", ["id", "when"])
+    for values in (pa.array([1], pa.timestamp("s")), pa.array([42.0]), pa.array([42])):
+        with pytest.raises(DataError, match="cannot be sealed per subject"):
+            identifiers.seal(pa.table({"id": ["a"], "other": values}), "id", ["id", "other"])
 
 
 @pytest.fixture
@@ -246,3 +247,185 @@ def test_a_catalogue_that_was_moved_away_keeps_no_subjects_key(ward, tmp_path, c
         with somewhere.reading() as tx:
             assert len(tx.execute(sa.select(SUBJECTS.c.wrapped).where(SUBJECTS.c.wrapped.is_not(None))).all()) == count
     store.close()
+
+
+WARD = """[project]
+name = "ward"
+id = "{id}"
+[data]
+source = "t.csv"
+target = "y"
+{subject}
+[data.columns]
+{columns}
+[train]
+entry = "train.py:build"
+folds = 2
+[screen]
+label_noise = false
+spectral = false
+triggers = false
+influence = false
+[assess]
+bootstrap = 20
+attack_rows = 10
+attack_steps = 1
+eps = [0.1]
+shadows = 0
+importance = false
+[robustness]
+decision_rows = 0
+[gates]
+accuracy = {{ min = 0.1 }}
+"""
+
+
+class Ward:
+    """A project of persons with two rows each, whose casemate.toml can be changed between runs; only the data stage runs."""
+
+    def __init__(self, root, persons, **further):
+        self.root = root
+        root.mkdir()
+        generator = np.random.default_rng(2)
+        labels = np.repeat(np.arange(len(persons)) % 2, 2)
+        values = generator.standard_normal(2 * len(persons)) + labels * 3
+        table = pa.table({"person": np.repeat(persons, 2), "a": values, **{name: np.repeat(v, 2) for name, v in further.items()}, "y": labels})
+        write_csv(root / "t.csv", table)
+        scaffold.create(root, scaffold.from_table(root, root / "t.csv", "y"))
+        self.id = tomlkit.parse((root / "casemate.toml").read_text())["project"]["id"]
+
+    def say(self, subject="person", columns=""):
+        (self.root / "casemate.toml").write_text(WARD.format(id=self.id, subject=f"subject = {subject!r}" if subject else "", columns=columns))
+        return casemate.open(self.root)
+
+    def seal(self, subject="person", columns=""):
+        """A run that ends behind its data stage."""
+        project = self.say(subject, columns)
+        shop = project.workshop()
+        with shop.engine.begin(pipeline._inputs(shop), project.access.identify().principal.uid) as work:
+            pipeline._data(shop, work)
+            work.finish("failed")
+        return casemate.open(self.root)
+
+    def shred(self, cli, who, *words):
+        path = self.root.parent / "who"
+        path.write_text(who)
+        return cli("keys", "shred", f"file:{path}", *words, "--config", self.root)
+
+    def persons(self, reference=None):
+        project = casemate.open(self.root)
+        datasets = list(project.datasets.values())
+        return [set(one.to_arrow(["person"])["person"].to_pylist()) for one in datasets] if reference is None else project.datasets[reference]
+
+
+def everything(root):
+    """Every byte that is kept under a project and its key store, decrypted with all keys that are left."""
+    project = casemate.open(root)
+    yield from (path.read_bytes() for path in (root / ".casemate").rglob("*") if path.is_file())
+    yield from (path.read_bytes() for path in project.keys.folder.rglob("*") if path.is_file())
+    yield from (project.objects.get(digest) for digest in project.objects.digests())
+    for manifest in (root / ".casemate" / "datasets").glob("*/*/manifest.dsse.json"):
+        table = project.identifiers.open(tables.read(manifest.parent, project.provider, project.signer.verifier))
+        yield "\n".join(str(value) for column in table.columns for value in column.to_pylist()).encode()
+    yield from (msgspec.json.encode(entry) for entry in project.audit.entries())
+
+
+def readable(root, who):
+    pattern = re.compile(rb"(?<![0-9A-Za-z_])" + re.escape(who.encode()) + rb"(?![0-9A-Za-z_])")
+    return any(pattern.search(content) for content in everything(root))
+
+
+LEADING = [f"{n:06d}" for n in range(40)]
+LONG = [str(1582218195625938100 + n) for n in range(40)]
+
+
+@pytest.mark.parametrize(("persons", "who", "neighbour"), [(LEADING, "000012", "12"), (LONG, LONG[3], str(float(LONG[3])))])
+def test_people_whose_identifiers_look_like_numbers_are_told_apart_and_erased_one_by_one(tmp_path, cli, persons, who, neighbour):
+    ward = Ward(tmp_path / "ward", persons)
+    ward.seal()
+    assert ward.persons() == [set(persons)]
+    wrong = ward.shred(cli, neighbour)
+    assert wrong.code == 2 and "nothing was destroyed" in wrong.err, wrong.err
+    assert readable(ward.root, who)
+    done = ward.shred(cli, who)
+    assert done.code == 0, (done.out, done.err)
+    assert "looked through: 1 versions" in done.out
+    assert ward.persons() == [set(persons) - {who} | {None}]
+    assert not readable(ward.root, who)
+
+
+def test_a_subject_that_is_named_later_seals_anew_and_erasure_reaches_the_versions_before(tmp_path, cli):
+    people = [f"patient-{n}" for n in range(1100)]  # too many for a list of categories
+    ward = Ward(tmp_path / "ward", people)
+    ward.seal(subject=None, columns='person = { class = "general" }')
+    unknown = ward.shred(cli, "patient-7")
+    assert unknown.code == 2 and "no column is sealed per person" in unknown.err
+    ward.say()
+    early = ward.shred(cli, "patient-7")
+    assert early.code == 2 and "casemate run" in early.err
+    project = ward.seal()
+    newest = project.engine.newest_step("data", SealedDataset)
+    assert newest.schema.column("person").column_class == "identifier"
+    assert "data.schema-changed" in {finding.id for finding in newest.findings}
+    look = ward.shred(cli, "patient-7", "--look")
+    assert look.code == 1 and "nothing was destroyed" in look.out
+    assert readable(ward.root, "patient-7")
+    done = ward.shred(cli, "patient-7")
+    assert done.code == 0, (done.out, done.err)
+    assert "taken out of" in done.out
+    assert ward.persons() == [set(people) - {"patient-7"} | {None}] * 2
+    assert not readable(ward.root, "patient-7")
+    assert readable(ward.root, "patient-71")
+    assert examine(casemate.open(ward.root)).outcome == "intact"
+
+
+def test_what_erasure_cannot_reach_is_named_and_nobody_says_erased(tmp_path, cli):
+    ward = Ward(tmp_path / "ward", [f"patient-{n}" for n in range(40)])
+    ward.seal(subject=None, columns='person = { class = "general" }')  # forty categories: evidence lists them
+    ward.seal()
+    done = ward.shred(cli, "patient-7")
+    assert done.code == 1
+    assert "NOT ERASED" in done.out and "categories of 'person'" in done.out and ".casemate/runs/" in done.out
+    assert "patient-7" not in done.out + done.err
+    assert ward.persons() == [{f"patient-{n}" for n in range(40) if n != 7} | {None}] * 2
+
+
+def test_an_identifier_in_other_peoples_rows_and_in_other_columns_is_found(tmp_path, cli):
+    people = [f"patient-{n}" for n in range(40)]
+    mothers, notes = people[1:] + people[:1], ["seen with patient-7 at home" if n == 3 else f"note {n}" for n in range(40)]
+    ward = Ward(tmp_path / "ward", people, mother=mothers, note=notes)
+    ward.seal(columns='mother = { class = "identifier" }\nnote = { type = "text" }')
+    done = ward.shred(cli, "patient-7")
+    assert done.code == 1
+    assert "column 'note'" in done.out and "STILL READABLE" in done.out
+    table = next(iter(casemate.open(ward.root).datasets.values())).to_arrow()
+    assert "patient-7" not in {*table["person"].to_pylist(), *table["mother"].to_pylist()}
+    assert "patient-9" in table["mother"].to_pylist()
+
+
+def test_versions_whose_identifiers_were_read_as_numbers_are_refused_by_name_until_their_cells_may_be_emptied(tmp_path, cli):
+    ward = Ward(tmp_path / "ward", LEADING)
+    project = ward.seal()
+    record = project.engine.newest_step("data", SealedDataset)
+    folder = project.state / "datasets" / record.name / "0123456789abcdef"
+    table = next(iter(project.datasets.values())).to_arrow()
+    numbers = table.set_column(0, "person", table["person"].cast(pa.float64()))
+    classes = dict.fromkeys(numbers.column_names, "general")
+    about = {"name": record.name, "version": folder.name}
+    tables.seal(numbers, folder, project.provider, project.signer, classes, about)
+    refused = ward.shred(cli, "000012")
+    assert refused.code == 1 and "@0123456789abcdef" in refused.err and "nothing was destroyed" in refused.err
+    assert readable(ward.root, "000012")
+    assert ward.shred(cli, "000012", "--blank").code == 0
+    left = tables.read(folder, project.provider, project.signer.verifier)["person"].to_pylist()
+    assert left.count(None) == 2 and 12.0 not in left and 13.0 in left
+
+
+def test_an_unknown_person_is_an_error_that_says_how_identifiers_are_written_and_names_nobody(tmp_path, cli):
+    ward = Ward(tmp_path / "ward", [f"P{n:05d}x" for n in range(40)])
+    ward.seal()
+    for who, words in (("nobody", "written like A99999A"), ("p00007X", "differs in leading zeros, case or white space")):
+        answer = ward.shred(cli, who)
+        assert answer.code == 2 and words in answer.err
+        assert not re.search(r"P\d", answer.out + answer.err)
+    assert ward.persons() == [{f"P{n:05d}x" for n in range(40)}]

@@ -38,8 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     recover = action("recover", "set a new passphrase with the recovery key")
     recover.add_argument("recovery", metavar="REF", help="reference to the recovery key: env:NAME or file:PATH")
     recover.add_argument("passphrase", metavar="REF", help="reference to the new passphrase: env:NAME, file:PATH or prompt")
-    shred = action("shred", "destroy a person's key: what is sealed under it is unreadable from now on, for ever")
+    shred = action("shred", "erase a person: their key is destroyed for ever, and everything kept is looked through for their identifier")
     shred.add_argument("subject", metavar="REF", help="reference to the person's identifier: env:NAME, file:PATH or prompt")
+    shred.add_argument("--look", action="store_true", help="destroy nothing: say where the identifier can be read")
+    shred.add_argument("--blank", action="store_true", help="also where identifiers were read as numbers: empty every cell that could be theirs")
     migrate = action("migrate", "bring everything under another provider and change casemate.toml")
     migrate.add_argument("provider", choices=("file", "vault", "aws"), help="the new provider")
     for name in SETTINGS:
@@ -204,14 +206,25 @@ def _migrate(arguments: Any, project: Any) -> int:
 
 
 def _shred(arguments: Any, project: Any) -> int:
-    from casemate import custody
     from casemate.cli.output import emit
     from casemate.core.secrets import read_secret
+    from casemate.erasure import erase
 
-    pseudonym = custody.shred(project, read_secret(arguments.subject))
-    text = f"the key of subject {pseudonym[:16]} is destroyed; remove older .subjects files of backups to reach those too"
-    emit(arguments, {"subject": pseudonym}, text)
-    return 0
+    done = erase(project, read_secret(arguments.subject), look=arguments.look, blank=arguments.blank)
+    who = f"subject {done.subject[:16]}"
+    lines = [f"looked through: {', '.join(f'{count} {what}' for what, count in done.looked.items())}"]
+    lines += [f"{'sealed under their key' if arguments.look else 'unreadable'} in {version}: {rows} rows" for version, rows in done.sealed.items()]
+    lines += [f"taken out of {version}: {cells} cells" for version, cells in done.emptied.items()]
+    lines += [f"STILL READABLE in {place.where}: {place.advice}" for place in done.readable]
+    if arguments.look:
+        lines.append(f"nothing was destroyed; {len(done.readable)} places hold {who} beyond the reach of their key")
+    elif done.readable:
+        lines.append(f"NOT ERASED: the key of {who} is destroyed, but what is listed above still holds them")
+    else:
+        lines.append(f"the key of {who} is destroyed; nothing readable is left here")
+    lines += [f"beyond casemate's reach: {place.where}: {place.advice}" for place in done.beyond]
+    emit(arguments, done, "\n".join(lines))
+    return 1 if done.readable else 0
 
 
 def _backup(arguments: Any, project: Any) -> int:

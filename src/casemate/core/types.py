@@ -108,6 +108,11 @@ class Schema(Record, frozen=True, kw_only=True):
         return [column for column in self.columns if column.use and column.name not in targets and column.column_class != "identifier"]
 
     @property
+    def identifiers(self) -> list[str]:
+        """Names of the columns that say who somebody is."""
+        return [column.name for column in self.columns if column.column_class == "identifier"]
+
+    @property
     def categories(self) -> list[ColumnSchema]:
         """The features that are categories."""
         return [column for column in self.features if column.type == "category"]
@@ -157,7 +162,7 @@ class SealedDataset(Record, frozen=True, kw_only=True):
     holdout: int
     """Hold-out rows: the training code never sees them."""
     statistics: dict[str, dict[str, float]]
-    """Per numeric feature: mean, std, median, missing share."""
+    """Per numeric feature of class `general`: mean, std, median, missing share."""
     findings: list[Finding]
     """What the checks saw."""
     figures: dict[str, float]

@@ -89,7 +89,7 @@ class Screen:
         return None
 
     def _words(self, rows: Rows, start: int, end: int) -> str:
-        """Which input is wrong in a request's rows, and how; no value is quoted."""
+        """Which input is wrong in a request's rows, and how; no value and no limit is quoted, because limits are learnt from people."""
         for place, column in enumerate(self.features):
             values: Any = (rows[column.name] if isinstance(rows, dict) else rows[:, place])[start:end]
             if column.type == "category":
@@ -104,5 +104,5 @@ class Screen:
                 return f"input {column.name!r} is missing in a row; it was never missing in training"
             low, high = self.limits[column.name]
             if self.table.outside == "refuse" and ((values < low) | (values > high)).any():
-                return f"input {column.name!r} is outside what the schema allows ({low:g} to {high:g})"
+                return f"input {column.name!r} is outside what the schema allows"
         return "a row is unlike those that the model was trained on"

@@ -10,6 +10,7 @@ import os
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import sqlalchemy as sa
 from cryptography.exceptions import InvalidTag
@@ -155,6 +156,16 @@ class SubjectKeys:
             return AESGCM(key).decrypt(sealed[:12], sealed[12:], pseudonym.encode())
         except (InvalidTag, ValueError) as error:
             raise VerificationError("a value under a subject's key was changed", hint="restore the catalogue from a backup") from error
+
+    @staticmethod
+    def state(tx: sa.Connection, pseudonym: str) -> Literal["live", "shredded", "unknown"]:
+        """Whether there is a key of this subject; BackendError when it was left out of the backup that this catalogue came from."""
+        row = tx.execute(sa.select(SUBJECTS).where(SUBJECTS.c.subject == pseudonym, SUBJECTS.c.subject != ROOT)).first()
+        if row is None:
+            return "unknown"
+        if row.wrapped is None and row.shredded is None:
+            raise _absent()
+        return "live" if row.shredded is None else "shredded"
 
     def shred(self, tx: sa.Connection, subject: str) -> str:
         """Destroy the subject's key for ever; returns the pseudonym. RefusedError when there is none, or no longer."""

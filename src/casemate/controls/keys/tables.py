@@ -11,7 +11,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -219,7 +219,16 @@ def rewrap(folder: Path, keys: KeyProvider) -> None:
             write_atomic(path, (scratch / path.name).read_bytes())
 
 
-def seal_anew(folder: Path, keys: KeyProvider, signer: Signer, classes: dict[str, str]) -> None:
+def columns_of(folder: Path, keys: KeyProvider, verifier: Verifier) -> pa.Schema:
+    """Names, types and metadata of a sealed version's columns; VerificationError when it was changed."""
+    first = min(_own(folder, verifier))
+    with _explained(folder), pq.ParquetFile(folder / first, decryption_properties=_decryption(folder, first, keys)) as file:
+        return file.schema_arrow
+
+
+def seal_anew(
+    folder: Path, keys: KeyProvider, signer: Signer, classes: dict[str, str], change: Callable[[pa.Table], pa.Table] = lambda rows: rows
+) -> None:
     """Encrypt a sealed version under new data keys, for when the old ones may be known; row group by row group.
 
     Args:
@@ -227,6 +236,7 @@ def seal_anew(folder: Path, keys: KeyProvider, signer: Signer, classes: dict[str
         keys: unwraps the old data keys and wraps the new ones.
         signer: signs the new manifest.
         classes: column class per column name.
+        change: what becomes of the rows of a group; their number and schema must stay.
     """
     about = check(folder, signer.verifier)
     with scratch_folder(folder.parent) as scratch:
@@ -237,7 +247,7 @@ def seal_anew(folder: Path, keys: KeyProvider, signer: Signer, classes: dict[str
                 _parquet_writer(draft / name, file.schema_arrow, keys, classes) as writer,
             ):
                 for number in range(file.num_row_groups):
-                    writer.write_table(file.read_row_group(number), row_group_size=ROW_GROUP)
+                    writer.write_table(change(file.read_row_group(number)), row_group_size=ROW_GROUP)
         subjects = {path.name: sha256_file(path) for path in draft.glob("*.parquet")}
         write_atomic(draft / MANIFEST, signer.sign_statement(subjects, PREDICATE, about))
         fsync_tree(draft)

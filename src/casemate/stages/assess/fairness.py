@@ -1,7 +1,8 @@
 """Fairness over protected attributes: do groups get the good answer equally often, and are they equally often wronged.
 
 Demographic parity difference and equalized odds difference (Hardt, Price, Srebro, Equality of Opportunity, NeurIPS 2016),
-as fairlearn defines them, for binary targets; groups below `LEAST_ROWS` are shown and not judged.
+as fairlearn defines them, for binary targets; groups below `LEAST_ROWS` are not judged, and what is told of small ones is said
+in `privacy.disclosure`.
 
 Of quantities: the largest differences between two groups of the mean prediction, and of the mean absolute error (Agarwal, Dudík,
 Wu, Fair Regression, ICML 2019, ask for the same of the whole distribution and of the loss), in deviations of the target.
@@ -10,10 +11,10 @@ Wu, Fair Regression, ICML 2019, ask for the same of the whole distribution and o
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
+from casemate.controls.privacy.disclosure import FEWEST, enough, grouped
 from casemate.core.types import Interval, Schema
-from casemate.stages.assess.sample import Sample, interval, spread_of
+from casemate.stages.assess.sample import Sample, interval, spread_of, values_of
 
 LEAST_ROWS = 20
 Array = np.ndarray[Any, Any]
@@ -24,7 +25,7 @@ class NoGroups(ValueError):
 
 
 def measure(
-    found: tuple[Array, Array], holdout: Sample, schema: Schema, protected: list[str], most: int, seed: int
+    found: tuple[Array, Array], holdout: Sample, schema: Schema, protected: list[str], most: int, seed: int, least: int = FEWEST
 ) -> tuple[dict[str, Interval], list[dict[str, Any]]]:
     """(figures, groups): the largest difference over the protected attributes, and every group's rates."""
     if not schema.regression and len(schema.classes) != 2:
@@ -35,12 +36,15 @@ def measure(
     groups: list[dict[str, Any]] = []
     figures: dict[str, Interval] = {}
     for name in protected:
-        values = _values(holdout.frame[name], schema.column(name).type)
-        kinds, places = np.unique(values, return_inverse=True)
+        values = values_of(holdout.frame[name], schema.column(name).type)
+        _, places = np.unique(values, return_inverse=True)
         counts = np.bincount(places)
-        for at, kind in enumerate(kinds):
-            here = labels[places == at], truth[places == at]
-            groups += _quantities(name, str(kind), schema.targets, *here) if schema.regression else [_group(name, str(kind), *here)]
+        told = grouped(values, max(least, LEAST_ROWS) if schema.regression else least)  # means of few rows tell their quantities
+        for kind in np.unique(told):
+            here = labels[told == kind], truth[told == kind]
+            if len(here[0]) < least:
+                continue
+            groups += _quantities(name, str(kind), schema.targets, *here) if schema.regression else [_group(name, str(kind), *here, least)]
         judged = np.flatnonzero(counts >= LEAST_ROWS)
         if len(judged) < 2:
             continue
@@ -85,12 +89,6 @@ def _spread(places: Array, chosen: Array) -> float:
     return float(rates.max() - rates.min()) if len(rates) else 0.0
 
 
-def _values(column: pd.Series, kind: str) -> Array:
-    if kind == "number":
-        column = pd.qcut(column, 4, duplicates="drop").astype(str)
-    return np.asarray(column.astype(str))
-
-
 def _quantities(name: str, value: str, targets: list[str], found: Array, truth: Array) -> list[dict[str, Any]]:
     """Per target, in its deviations; of few rows nothing, because their mean tells their quantities."""
     told = []
@@ -102,9 +100,12 @@ def _quantities(name: str, value: str, targets: list[str], found: Array, truth: 
     return told
 
 
-def _group(name: str, value: str, labels: Array, codes: Array) -> dict[str, Any]:
+def _group(name: str, value: str, labels: Array, codes: Array, least: int) -> dict[str, Any]:
+    # One of the two rates beside accuracy and selection rate would give the other one away.
+    both = enough(least, int(np.sum(codes == 0)), int(np.sum(codes == 1)))
+
     def rate(code: int) -> float | None:
-        return float(np.mean(labels[codes == code] == 1)) if np.any(codes == code) else None
+        return float(np.mean(labels[codes == code] == 1)) if both else None
 
     return {
         "column": name,

@@ -1,6 +1,6 @@
 """Quality on the hold-out: figures with intervals, reliability curve, ROC curve and slices."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -9,33 +9,35 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score, ro
 from sklearn.preprocessing import label_binarize
 
 from casemate.config import AssessTable
+from casemate.controls.privacy.disclosure import FEWEST, merged
 from casemate.core.models import Model
 from casemate.core.types import Schema
 from casemate.stages.assess import regression
-from casemate.stages.assess.sample import LEAST_SLICE_ROWS, Sample, auc, checked, interval, share, sliced
+from casemate.stages.assess.sample import LEAST_SLICE_ROWS, Sample, Slice, auc, checked, interval, share, sliced
 
 BINS = 10
 ROC_POINTS = 200
 Array = np.ndarray[Any, Any]
 
 
-def measure(model: Model, schema: Schema, holdout: Sample, options: AssessTable, seed: int) -> dict[str, Any]:
+def measure(model: Model, schema: Schema, holdout: Sample, options: AssessTable, seed: int, least: int = FEWEST) -> dict[str, Any]:
     """`metrics`, `calibration`, `roc`, `slices` for the hold-out."""
     labels, probabilities = model.predict(holdout.frame)
     checked(probabilities)
     if schema.regression:
-        return regression.measure(schema, holdout, probabilities, options, seed)
+        return regression.measure(schema, holdout, probabilities, options, seed, least)
     codes, classes = holdout.target, len(schema.classes)
     metrics = {name: interval(statistic, [codes, labels, probabilities], options.bootstrap, seed) for name, statistic in statistics(classes).items()}
-    slices = _slices(schema, holdout, labels, options.slices)
-    rated = [part for part in slices if part["rows"] >= LEAST_SLICE_ROWS]
+    parts = list(_slices(schema, holdout, labels, options.slices, least))
+    slices = [told for part, told in parts if part.told]
+    rated = [told for part, told in parts if part.real and told["rows"] >= LEAST_SLICE_ROWS]
     built = {name: msgspec.to_builtins(value) for name, value in metrics.items()}
     if rated:
         worst = min(rated, key=lambda part: part["accuracy"])
         built["worst_slice_accuracy"] = {"value": worst["accuracy"], "low": worst["low"], "high": worst["high"]}
     return {
         "metrics": built,
-        "calibration": _reliability(codes, labels, probabilities),
+        "calibration": _reliability(codes, labels, probabilities, least),
         "roc": _roc(codes, probabilities) if classes == 2 else {},
         "slices": slices,
     }
@@ -108,9 +110,15 @@ def _calibration_error(codes: Array, labels: Array, probabilities: Array) -> flo
     return float(np.sum(count * np.abs(expected - observed)) / np.sum(count))
 
 
-def _reliability(codes: Array, labels: Array, probabilities: Array) -> dict[str, list[float]]:
+def _reliability(codes: Array, labels: Array, probabilities: Array, least: int) -> dict[str, list[float]]:
     count, expected, observed = _bins(*_confidence(codes, labels, probabilities))
-    return {"predicted": expected.tolist(), "observed": observed.tolist(), "rows": count.astype(float).tolist()}
+    told: dict[str, list[float]] = {"predicted": [], "observed": [], "rows": []}
+    for part in merged(count, least):
+        rows = count[part].sum()
+        told["predicted"].append(float((expected[part] * count[part]).sum() / rows))
+        told["observed"].append(float((observed[part] * count[part]).sum() / rows))
+        told["rows"].append(float(rows))
+    return told
 
 
 def _roc(codes: Array, probabilities: Array) -> dict[str, list[float]]:
@@ -119,19 +127,19 @@ def _roc(codes: Array, probabilities: Array) -> dict[str, list[float]]:
     return {"false_positive_rate": false[keep].tolist(), "true_positive_rate": true[keep].tolist()}
 
 
-def _slices(schema: Schema, holdout: Sample, labels: Array, wanted: list[str]) -> list[dict[str, Any]]:
-    found = []
-    for name, value, at in sliced(schema, holdout, wanted):
+def _slices(schema: Schema, holdout: Sample, labels: Array, wanted: list[str], least: int) -> Iterator[tuple[Slice, dict[str, Any]]]:
+    for part in sliced(schema, holdout, wanted, least):
+        at = part.rows
         right = share(int(np.sum(labels[at] == holdout.target[at])), len(at))
-        found.append(
+        yield (
+            part,
             {
-                "column": name,
-                "value": value,
+                "column": part.column,
+                "value": part.value,
                 "rows": len(at),
                 "accuracy": right.value,
                 "low": right.low,
                 "high": right.high,
                 "positive_rate": float(np.mean(labels[at] == 1)) if len(schema.classes) == 2 else None,
-            }
+            },
         )
-    return found

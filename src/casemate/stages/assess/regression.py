@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 
 from casemate.config import AssessTable
+from casemate.controls.privacy.disclosure import FEWEST
 from casemate.core.types import Schema
 from casemate.stages.assess.sample import LEAST_SLICE_ROWS, Sample, interval, sliced, spread_of
 
@@ -31,19 +32,22 @@ def scaled(target: Array, *found: Array) -> list[Array]:
     return [values / unit for values in (target, *found)]
 
 
-def measure(schema: Schema, holdout: Sample, found: Array, options: AssessTable, seed: int) -> dict[str, Any]:
+def measure(schema: Schema, holdout: Sample, found: Array, options: AssessTable, seed: int, least: int = FEWEST) -> dict[str, Any]:
     """`metrics`, `calibration` (of one quantity), `roc` (none) and `slices` for quantities `found` [n, m] on the hold-out."""
     target, found = scaled(holdout.target, found)
     metrics = {name: interval(statistic, [target, found], options.bootstrap, seed) for name, statistic in statistics().items()}
     slices: list[dict[str, Any]] = []
-    for column, value, at in sliced(schema, holdout, options.slices):
-        if len(at) < LEAST_SLICE_ROWS:  # the error of a few rows tells their quantities
+    rated: list[dict[str, Any]] = []
+    for part in sliced(schema, holdout, options.slices, max(least, LEAST_SLICE_ROWS)):  # the error of a few rows tells their quantities
+        if len(part.rows) < LEAST_SLICE_ROWS:
             continue
-        mae = interval(_mae, [target[at], found[at]], options.bootstrap, seed)
-        slices.append({"column": column, "value": value, "rows": len(at), "mae": mae.value, "low": mae.low, "high": mae.high})
+        mae = interval(_mae, [target[part.rows], found[part.rows]], options.bootstrap, seed)
+        told = {"column": part.column, "value": part.value, "rows": len(part.rows), "mae": mae.value, "low": mae.low, "high": mae.high}
+        slices += [told] if part.told else []
+        rated += [told] if part.real else []
     built = {name: msgspec.to_builtins(value) for name, value in metrics.items()}
-    if slices:
-        worst = max(slices, key=lambda part: part["mae"])
+    if rated:
+        worst = max(rated, key=lambda part: part["mae"])
         built["worst_slice_mae"] = {"value": worst["mae"], "low": worst["low"], "high": worst["high"]}
     return {"metrics": built, "calibration": _observed(target[:, 0], found[:, 0]) if target.shape[1] == 1 else {}, "roc": {}, "slices": slices}
 

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from casemate.core.frame import drawn
-from casemate.core.types import Interval, Schema
+from casemate.controls.privacy.disclosure import OTHERS, grouped
+from casemate.core.frame import drawn, range_names, range_of
+from casemate.core.types import MISSING_CATEGORY, Interval, Schema
 
 WORK = 2_000_000
 LEAST = 30
@@ -31,14 +32,45 @@ class Sample:
         return Sample(self.frame.iloc[rows], self.target[rows])
 
 
-def sliced(schema: Schema, holdout: Sample, wanted: list[str]) -> Iterator[tuple[str, str, np.ndarray[Any, Any]]]:
-    """(column, value, row numbers) of every slice; numbers are cut at quartiles. Default: categories with few values."""
+@dataclass(frozen=True)
+class Slice:
+    """Rows with the same value in a column."""
+
+    column: str
+    value: str
+    rows: np.ndarray[Any, Any]
+    """Row numbers."""
+    told: bool
+    """Whether figures of it may be told; a gate may look at it all the same."""
+    real: bool = True
+    """False of the group of all that are too small."""
+
+
+def values_of(column: pd.Series, kind: str) -> np.ndarray[Any, Any]:
+    """A column as groups, text [n]: categories as they are, numbers as the ranges between their quartiles, with open ends."""
+    if kind != "number":
+        return np.asarray(column.astype(str), dtype=object)
+    values = column.to_numpy(dtype=np.float64)
+    present = values[~np.isnan(values)]
+    if not len(present):
+        return np.full(len(values), MISSING_CATEGORY, dtype=object)
+    edges = np.unique(np.quantile(present, [0.25, 0.5, 0.75]))
+    edges = edges[edges < present.max()]
+    names = np.array([*range_names(edges), MISSING_CATEGORY], dtype=object)
+    return np.asarray(names[np.where(np.isnan(values), len(names) - 1, range_of(edges, values))])
+
+
+def sliced(schema: Schema, holdout: Sample, wanted: list[str], least: int) -> Iterator[Slice]:
+    """Every slice, and what is told of the small ones in their place. Default: categories with few values."""
     for name in wanted or [c.name for c in schema.categories if len(c.categories or []) <= MAX_SLICE_VALUES]:
-        values = holdout.frame[name]
-        if schema.column(name).type == "number":
-            values = pd.qcut(values, 4, duplicates="drop").astype(str)
-        for value, rows in pd.Series(np.arange(len(values))).groupby(values.to_numpy(), observed=True):
-            yield name, str(value), rows.to_numpy()
+        values = values_of(holdout.frame[name], schema.column(name).type)
+        labels = grouped(values, least)
+        for value in np.unique(values):
+            rows = np.flatnonzero(values == value)
+            yield Slice(name, str(value), rows, told=bool(labels[rows[0]] == value))
+        others = np.flatnonzero(labels == OTHERS)
+        if least <= len(others) < len(values):
+            yield Slice(name, OTHERS, others, told=True, real=False)
 
 
 class NotANumber(ValueError):

@@ -55,6 +55,11 @@ class Work:
         """Of everything random."""
         return int(self.job["seed"])
 
+    @property
+    def least(self) -> int:
+        """Fewest rows that a told figure may be about."""
+        return int(self.job["least"])
+
     @cached_property
     def files(self) -> dict[str, bytes]:
         """The model's files."""
@@ -87,7 +92,7 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 def measure_quality(work: Work) -> None:
     """Figures with intervals, calibration, ROC, slices."""
-    found = quality.measure(work.model, work.schema, work.holdout, work.options, work.seed)
+    found = quality.measure(work.model, work.schema, work.holdout, work.options, work.seed, work.least)
     work.found |= found | {"metrics": finite(work, "quality", found["metrics"], "this hold-out")}
 
 
@@ -106,7 +111,7 @@ def measure_tables(work: Work) -> None:
     """The same figures on every further table."""
     found = {}
     for name, sample in zip(work.job["further"], work.samples[2:], strict=True):
-        told = quality.measure(work.model, work.schema, sample, work.options, work.seed)
+        told = quality.measure(work.model, work.schema, sample, work.options, work.seed, work.least)
         kept = finite(work, f"table {name}", told["metrics"], "this table")
         work.figures |= {f"{name}.{figure}": msgspec.convert(value, Interval) for figure, value in kept.items()}
         found[name] = {"rows": len(sample.target), "metrics": kept}
@@ -136,7 +141,7 @@ def measure_fairness(work: Work) -> None:
     if not work.job["protected"]:
         raise fairness.NoGroups("no column is declared as protected")
     found = work.model.predict(work.holdout.frame)
-    figures, groups = fairness.measure(found, work.holdout, work.schema, work.job["protected"], work.options.bootstrap, work.seed)
+    figures, groups = fairness.measure(found, work.holdout, work.schema, work.job["protected"], work.options.bootstrap, work.seed, work.least)
     work.figures |= figures
     work.found["fairness"] = groups
 

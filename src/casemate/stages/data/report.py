@@ -4,21 +4,23 @@ from typing import Any
 
 import msgspec
 
+from casemate.controls.privacy.disclosure import FEWEST
 from casemate.core.page import Chart, Section, page
 from casemate.core.types import SealedDataset
 from casemate.stages.data.checks import drift
-from casemate.stages.data.checks.profile import FEWEST, Profile
+from casemate.stages.data.checks.profile import Profile
 
 MOST_PLOTS = 40
 
 
-def draw(record: SealedDataset, profiles: bytes, before: bytes) -> dict[str, bytes]:
+def draw(record: SealedDataset, profiles: bytes, before: bytes, least: int = FEWEST) -> dict[str, bytes]:
     """`report.html` and `report.json`.
 
     Args:
         record: the sealed data set.
         profiles: its columns' profiles as JSON.
         before: those of the version it was compared with; an empty list when there is none.
+        least: fewest rows that a count may stand for.
     """
     columns = msgspec.json.decode(profiles, type=list[Profile])
     older = msgspec.json.decode(before, type=list[Profile])
@@ -36,9 +38,9 @@ def draw(record: SealedDataset, profiles: bytes, before: bytes) -> dict[str, byt
     if told:
         moved = [[row["column"], row["index"], row["p"]] for row in sorted(told, key=lambda row: -float(row["index"]))[:MOST_PLOTS]]
         sections.append(Section(f"Drift since {record.reference}", "Stability index: 0.1 some, 0.25 much.", ["column", "index", "p"], moved))
-    rest = f"Counts below {FEWEST} are not shown; columns of class sensitive or identifier are left out."
+    rest = f"Counts below {least} are not shown; columns of class sensitive or identifier are left out."
     known = {column.name: column for column in older}
-    charts = [_chart(column, known.get(column.name)) for column in shown[:MOST_PLOTS]]
+    charts = [_chart(column, known.get(column.name), least) for column in shown[:MOST_PLOTS]]
     sections.append(Section("Columns", rest, ["column", "type", "rows", "missing", "mean", "deviation"], [_line(column) for column in shown], charts))
     lead = (
         f"{record.rows} rows, {len(record.schema.features)} features, target {', '.join(record.schema.targets)}; {record.holdout} rows are held out."
@@ -51,7 +53,7 @@ def draw(record: SealedDataset, profiles: bytes, before: bytes) -> dict[str, byt
         "quarantined": record.quarantined,
         "rules": record.rules,
         "drift": told,
-        "columns": [_masked(column) for column in shown],
+        "columns": [_masked(column, least) for column in shown],
     }
     return {
         "report.html": page(f"Data report: {record.name}@{record.version}", lead, sections),
@@ -71,9 +73,13 @@ def _suspicion_text(record: SealedDataset) -> str:
     return f"{record.excluded} rows are left out of training. `casemate data quarantine list` names the rows; a data steward decides."
 
 
-def _masked(column: Profile) -> Profile:
-    counts = [count if count >= FEWEST or count == 0 else -1 for count in column.counts]
-    labels = [label if count >= FEWEST else "(rare)" for label, count in zip(column.labels, column.counts, strict=True)] if column.labels else []
+def _masked(column: Profile, least: int) -> Profile:
+    """Without small counts, nor the one that could be reckoned from all others."""
+    few = [0 < count < least for count in column.counts]
+    if sum(few) == 1 and len(few) > 1:
+        few[min((place for place, count in enumerate(column.counts) if count >= least), key=lambda place: column.counts[place], default=0)] = True
+    counts = [-1 if hidden else count for count, hidden in zip(column.counts, few, strict=True)]
+    labels = [label if count >= least else "(rare)" for label, count in zip(column.labels, column.counts, strict=True)] if column.labels else []
     return msgspec.structs.replace(column, counts=counts, labels=labels)
 
 
@@ -81,13 +87,13 @@ def _line(column: Profile) -> list[Any]:
     return [column.name, column.kind, column.rows, column.missing, column.mean, column.std]
 
 
-def _chart(column: Profile, older: Profile | None) -> Chart:
+def _chart(column: Profile, older: Profile | None, least: int) -> Chart:
     """Shares per bin or category, the reference's beside them, as heights between 0 and 1."""
-    masked = _masked(column)
+    masked = _masked(column, least)
     ours = [max(count, 0) / max(column.rows, 1) for count in masked.counts]
     theirs: list[float] = []
     if older is not None and len(older.counts) == len(ours):
-        theirs = [max(count, 0) / max(older.rows, 1) for count in _masked(older).counts]
+        theirs = [max(count, 0) / max(older.rows, 1) for count in _masked(older, least).counts]
     top = max([*ours, *theirs, 1e-9])
     labels = [f"below {edge:.4g}" for edge in column.edges] + ["above"] if column.kind == "number" else list(masked.labels)
     return Chart(column.name, labels, [value / top for value in ours], [value / top for value in theirs])

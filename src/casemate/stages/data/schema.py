@@ -1,4 +1,7 @@
-"""The schema: inferred once, pinned in `schema.toml`, checked strictly ever after."""
+"""The schema: inferred once, pinned in `schema.toml`, checked strictly ever after.
+
+What `casemate.toml` says of a column goes before what is pinned, at every run: see `apply`.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -10,8 +13,9 @@ import pyarrow.compute as pc
 import tomlkit
 
 from casemate.config import DataTable
+from casemate.controls.privacy.disclosure import limits
 from casemate.core.errors import DataError
-from casemate.core.types import ColumnSchema, ColumnType, Finding, Schema
+from casemate.core.types import ColumnClass, ColumnSchema, ColumnType, Finding, Schema
 from casemate.stages.data.source import rows_text
 
 MAX_CATEGORIES = 1000
@@ -47,25 +51,78 @@ def _classes(target: pa.ChunkedArray, options: DataTable) -> list[str]:
             f"the target {options.target!r} has {len(classes)} different values",
             hint='[data] task = "regression" predicts quantities',
         )
-    if options.positive is not None:
-        if options.positive not in classes or len(classes) != 2:
-            raise DataError(f"[data] positive: {options.positive!r} is not one of two classes {classes}", hint="correct positive")
-        classes = [name for name in classes if name != options.positive] + [options.positive]
-    return classes
+    return classes if options.positive is None else _positive_last(classes, options.positive)
 
 
-def _infer_column(values: pa.ChunkedArray, name: str, options: DataTable, findings: list[Finding]) -> ColumnSchema:
+def _positive_last(classes: list[str], positive: str) -> list[str]:
+    if positive not in classes or len(classes) != 2:
+        raise DataError(f"[data] positive: {positive!r} is not one of two classes {classes}", hint="correct positive")
+    return [name for name in classes if name != positive] + [positive]
+
+
+def apply(pinned: Schema, table: pa.Table, options: DataTable) -> tuple[Schema, list[Finding]]:
+    """The pinned schema with what `[data]` says now, and a finding per column or setting that it changed.
+
+    Said is what is written there: a column that casemate.toml does not mention keeps what is pinned.
+
+    Raises:
+        DataError: `positive` names no class.
+    """
+    findings: list[Finding] = []
+    columns = [_applied(column, table[column.name], options) if column.name in table.column_names else column for column in pinned.columns]
+    for before, after in zip(pinned.columns, columns, strict=True):
+        if before != after:
+            changed = [name for name in before.__struct_fields__ if getattr(before, name) != getattr(after, name)]
+            findings.append(_changed(before.name, ", ".join("class" if name == "column_class" else name for name in changed)))
+    classes = pinned.classes
+    if options.positive is not None and classes and classes[-1] != options.positive:
+        classes = _positive_last(classes, options.positive)
+        findings.append(_changed(pinned.target, "positive"))
+    return msgspec.structs.replace(pinned, columns=columns, classes=classes), findings
+
+
+def _changed(name: str, what: str) -> Finding:
+    text = f"casemate.toml says something else of {name!r} than the pinned schema did ({what}): sealed anew as it says, and pinned"
+    return Finding(id="data.schema-changed", severity="low", confidence="high", message=text, location=name)
+
+
+def _applied(pinned: ColumnSchema, values: pa.ChunkedArray, options: DataTable) -> ColumnSchema:
+    """One column as casemate.toml says, else as pinned."""
+    name, said = pinned.name, options.column(pinned.name)
+    identifies = options.identifies(name) or (pinned.column_class == "identifier" and said.column_class is None)
+    column_class = "identifier" if identifies else said.column_class or pinned.column_class
+    was = pinned.column_class == "identifier"
+    if identifies or was or (said.type is not None and said.type != pinned.type):  # what it looked like says nothing any more
+        fresh = _infer_column(values, name, options, [], "identifier" if identifies else None)
+        use = fresh.use if identifies or was else fresh.use and (pinned.use or bool(said.use))
+        nullable = pinned.nullable or (fresh.nullable and not (identifies and was))
+        return msgspec.structs.replace(fresh, column_class=column_class, use=use, nullable=nullable)
+    categories = None if said.categories is None or pinned.type != "category" else sorted(said.categories)
+    low, high = (pinned.min, pinned.max) if pinned.column_class == column_class else limits(column_class, pinned.min, pinned.max)
+    return msgspec.structs.replace(
+        pinned,
+        column_class=column_class,
+        use=(pinned.use if said.use is None else said.use and pinned.type in ("number", "category")) and name != options.provenance,
+        min=low if said.min is None or pinned.type != "number" else said.min,
+        max=high if said.max is None or pinned.type != "number" else said.max,
+        categories=pinned.categories if categories is None else categories,
+    )
+
+
+def _infer_column(values: pa.ChunkedArray, name: str, options: DataTable, findings: list[Finding], known: ColumnClass | None = None) -> ColumnSchema:
+    """What a column looks like; `known` is its class where that is decided already."""
     said = options.column(name)
-    column_class = "identifier" if name == options.subject else said.column_class
-    kind: ColumnType = said.type or _kind(values)
-    use = said.use and name not in (*options.targets, options.provenance) and column_class != "identifier"
+    column_class = known or ("identifier" if name == options.subject else said.column_class or "general")
+    # Identifiers are text whatever they look like, and nothing of their values is pinned.
+    kind: ColumnType = "text" if column_class == "identifier" else said.type or _kind(values)
+    use = said.use is not False and name not in (*options.targets, options.provenance) and column_class != "identifier"
     categories: list[str] | None = None
-    if kind == "category" and name not in options.targets and column_class != "identifier":
-        found = pc.unique(values.drop_null()).to_pylist()
-        if len(found) > MAX_CATEGORIES:
+    if kind == "category" and name not in options.targets:
+        different = pc.unique(values.drop_null()).to_pylist()
+        if len(different) > MAX_CATEGORIES:
             kind = "text"
         else:
-            categories = sorted(found) if said.categories is None else sorted(said.categories)
+            categories = sorted(different) if said.categories is None else sorted(said.categories)
     if use and kind in ("text", "time"):
         use = False
         findings.append(
@@ -77,15 +134,16 @@ def _infer_column(values: pa.ChunkedArray, name: str, options: DataTable, findin
                 location=name,
             )
         )
-    limits = pc.min_max(values).as_py() if kind == "number" and name not in options.targets else {"min": None, "max": None}
+    found = pc.min_max(values).as_py() if kind == "number" and name not in options.targets else {"min": None, "max": None}
+    low, high = limits(column_class, found["min"], found["max"])  # from here on nobody knows a sensitive column's extremes
     return ColumnSchema(
         name=name,
         type=kind,
         column_class=column_class,
         use=use,
         nullable=values.null_count > 0,
-        min=limits["min"] if said.min is None else said.min,
-        max=limits["max"] if said.max is None else said.max,
+        min=low if said.min is None or kind != "number" else said.min,
+        max=high if said.max is None or kind != "number" else said.max,
         categories=categories,
     )
 
@@ -94,6 +152,11 @@ def _kind(values: pa.ChunkedArray) -> ColumnType:
     if pa.types.is_floating(values.type):
         return "number"
     return "time" if pa.types.is_temporal(values.type) else "category"
+
+
+def identifiers(pinned: Schema, options: DataTable) -> list[str]:
+    """Columns that the pinned schema calls identifiers, unless casemate.toml says another class."""
+    return [name for name in pinned.identifiers if options.column(name).column_class is None]
 
 
 def load(path: Path) -> Schema | None:

@@ -1,12 +1,15 @@
 """Reading a CSV or Parquet file into typed Arrow columns, or saying which cell is wrong.
 
 Result types: number -> float64, category and text -> string, time -> timestamp. Nothing is guessed silently: a text
-cell in a numeric column is an error that names column and rows, unless the column says `coerce = true`.
+cell in a numeric column is an error that names column and rows, unless the column says `coerce = true`. What says who
+somebody is (`[data] subject`, class `identifier`) is text whatever it looks like: 42 and 000042 are two people, and a
+float64 holds no 19 digits.
 """
 
 import csv
 import re
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,10 @@ from casemate.core.types import Finding
 
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 MOSTLY_NUMBERS = 0.5
+EXACT = {16: 2.0**11, 32: 2.0**24, 64: 2.0**53}
+"""Bits of a floating-point number -> from where on it does not hold every integer, so that two identifiers may have become one."""
+READING = 2
+"""Raised when a table is read in another way than before, so that the next run seals it anew."""
 _SHAPE = re.compile(r"(Row #\d+: )?Expected \d+ columns, got \d+")
 
 
@@ -41,12 +48,13 @@ def rows_text(rows: Any, total: int | None = None) -> str:
     return f"row{'s' if count > 1 else ''} {', '.join(shown)}{more} (counting from 0)"
 
 
-def read(path: Path, options: DataTable) -> tuple[pa.Table, list[Finding]]:
+def read(path: Path, options: DataTable, identifiers: Collection[str] = ()) -> tuple[pa.Table, list[Finding]]:
     """The typed table and what was noticed while reading.
 
     Args:
         path: a `.parquet` file, or CSV with any other name.
         options: the `[data]` table.
+        identifiers: columns that say who somebody is, beside those that `options` declares.
 
     Raises:
         ConfigError: the file is missing, or a named column is not in it.
@@ -59,12 +67,15 @@ def read(path: Path, options: DataTable) -> tuple[pa.Table, list[Finding]]:
         raise DataError(f"{path} is empty", hint="export the table again")
     if size > options.max_bytes:
         raise DataError(f"{path} has {size} bytes, more than [data] max_bytes", hint="raise max_bytes if this is intended")
-    table = _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path, options)
+    table = _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path, options, identifiers)
     _check_names(table, path, options)
     if table.num_rows == 0:
         raise DataError(f"{path} has a header and no rows", hint="export the table again")
     findings: list[Finding] = []
-    columns = [_typed(table[name], name, options, findings) for name in table.column_names]
+    columns = [
+        _identifier(table[name], name, options) if options.identifies(name) or name in identifiers else _typed(table[name], name, options, findings)
+        for name in table.column_names
+    ]
     return pa.table(dict(zip(table.column_names, columns, strict=True))), findings
 
 
@@ -75,7 +86,7 @@ def _read_parquet(path: Path) -> pa.Table:
         raise DataError(f"{path} is not a readable Parquet file: {error}", hint="it may be truncated: export it again") from error
 
 
-def _read_csv(path: Path, options: DataTable) -> pa.Table:
+def _read_csv(path: Path, options: DataTable, identifiers: Collection[str]) -> pa.Table:
     header = options.header or _header(path, options.delimiter)
     repeated = [name for name, count in Counter(header).items() if count > 1]
     if repeated:
@@ -89,7 +100,7 @@ def _read_csv(path: Path, options: DataTable) -> pa.Table:
                 null_values=options.null_values,
                 strings_can_be_null=True,
                 quoted_strings_can_be_null=True,
-                column_types=dict.fromkeys(_as_written(options), pa.string()),
+                column_types=dict.fromkeys(_as_written(options, header) | {*identifiers}, pa.string()),
             ),
         )
     except (pa.ArrowException, UnicodeDecodeError) as error:
@@ -98,10 +109,9 @@ def _read_csv(path: Path, options: DataTable) -> pa.Table:
         raise DataError(f"{path}: {text}", hint="every row needs the header's columns; check quotes and the last line") from error
 
 
-def _as_written(options: DataTable) -> set[str]:
+def _as_written(options: DataTable, names: list[str]) -> set[str]:
     """Columns whose cells are kept letter by letter: 007 is not 7."""
-    texts = {n for n, c in options.columns.items() if not is_pattern(n) and (c.type in ("category", "text") or c.column_class == "identifier")}
-    texts |= {options.subject} if options.subject else set()
+    texts = {name for name in names if options.identifies(name) or options.column(name).type in ("category", "text")}
     return texts | set(options.targets) if options.task == "classification" else texts
 
 
@@ -135,16 +145,42 @@ def _check_names(table: pa.Table, path: Path, options: DataTable) -> None:
         raise ConfigError(f"[data] {key}: {path.name} has no column {name!r}", hint=hint)
 
 
-def _typed(values: pa.ChunkedArray, name: str, options: DataTable, findings: list[Finding]) -> pa.ChunkedArray:
-    column = options.column(name)
+def _identifier(values: pa.ChunkedArray, name: str, options: DataTable) -> pa.ChunkedArray:
+    """What says who somebody is, as text to the last digit; white space around it never tells two people apart.
+
+    Floating-point numbers come from tools that keep integers with gaps so: as long as float64 holds them exactly they are written
+    as integers.
+    """
+    values = _plain(values, name)
+    if pa.types.is_floating(values.type):
+        values = _whole(values)
+        if pa.types.is_floating(values.type):
+            large = pc.fill_null(pc.greater_equal(pc.abs(values), pa.scalar(EXACT[values.type.bit_width], values.type)), False)
+            if pc.any(large).as_py():
+                raise DataError(
+                    f"column {name!r} identifies somebody and is stored as floating-point numbers too large to be exact: "
+                    f"{rows_text(np.flatnonzero(large.to_numpy()))}",
+                    hint="export it as text or as integers: digits are lost, and two people may have become one",
+                )
+    return _text(pc.utf8_trim_whitespace(values.cast(pa.string())), options)
+
+
+def _plain(values: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    """A column of single values, dictionaries resolved; DataError when it holds anything else."""
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
     kind = values.type
-    if pa.types.is_dictionary(kind):
-        values = values.cast(kind.value_type)
-        kind = values.type
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         raise DataError(f"column {name!r} holds bytes that are not UTF-8 text", hint="convert the file to UTF-8")
     if pa.types.is_nested(kind):
         raise DataError(f"column {name!r} is nested ({kind})", hint="flatten it before")
+    return values
+
+
+def _typed(values: pa.ChunkedArray, name: str, options: DataTable, findings: list[Finding]) -> pa.ChunkedArray:
+    column = options.column(name)
+    values = _plain(values, name)
+    kind = values.type
     if name in options.targets:
         if options.task == "classification":
             return _target(values, options)
@@ -154,7 +190,7 @@ def _typed(values: pa.ChunkedArray, name: str, options: DataTable, findings: lis
         return values if column.type in (None, "time") else _text(values.cast(pa.string()), options)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return _from_text(values.cast(pa.string()), name, column, options, findings)
-    if column.type in ("category", "text") or column.column_class == "identifier":
+    if column.type in ("category", "text"):
         return values.cast(pa.string())
     numbers = values.cast(pa.float64(), safe=False)
     infinite = pc.fill_null(pc.is_inf(numbers), False)
@@ -169,11 +205,16 @@ def _no_quantity(name: str) -> DataError:
 
 
 def _target(values: pa.ChunkedArray, options: DataTable) -> pa.ChunkedArray:
-    if pa.types.is_floating(values.type):
-        values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
-    if pa.types.is_floating(values.type) and pc.all(pc.equal(values, pc.floor(values))).as_py():
-        values = values.cast(pa.int64())
-    return _text(values.cast(pa.string()), options)
+    return _text(_whole(values).cast(pa.string()), options)
+
+
+def _whole(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Floating-point numbers without NaN, as integers where all are whole and exact; anything else as it is."""
+    if not pa.types.is_floating(values.type):
+        return values
+    values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
+    exact = pc.and_(pc.equal(values, pc.floor(values)), pc.less(pc.abs(values), pa.scalar(EXACT[values.type.bit_width], values.type)))
+    return values.cast(pa.int64()) if pc.all(exact).as_py() is not False else values
 
 
 def _text(values: pa.ChunkedArray, options: DataTable) -> pa.ChunkedArray:
@@ -185,7 +226,7 @@ def _text(values: pa.ChunkedArray, options: DataTable) -> pa.ChunkedArray:
 
 def _from_text(values: pa.ChunkedArray, name: str, column: ColumnTable, options: DataTable, findings: list[Finding]) -> pa.ChunkedArray:
     text = _text(values, options)
-    if column.type in ("category", "text") or column.column_class == "identifier":
+    if column.type in ("category", "text"):
         return text
     written = pc.is_valid(values)
     numeric = pc.fill_null(pc.match_substring_regex(text, NUMBER), False)

@@ -101,8 +101,10 @@ def examine(tools: Tools) -> Examined:
     """
     config, options = tools.config, tools.config.data
     tools.progress("reading", 0, 6)
-    table, findings = source.read(tools.root / options.source, options)
-    schema, inferred = _schema(tools, table)
+    pinned = schemas.load(tools.root / options.schema)
+    known = [] if pinned is None else schemas.identifiers(pinned, options)
+    table, findings = source.read(tools.root / options.source, options, known)
+    schema, inferred = _schema(tools, table, pinned)
     findings += inferred
     if not schema.features:
         raise DataError("no column is left to learn from", hint="see [data.columns]: identifiers and text are not features")
@@ -168,7 +170,7 @@ def seal(tools: Tools) -> SealedDataset:
     if older is not None:
         table = table.slice(older.rows)
     if options.subject:
-        columns = [column.name for column in schema.columns if column.column_class == "identifier"]
+        columns = schema.identifiers
         table = tools.identifiers.seal(table, options.subject, columns)
     tables.seal(
         table,
@@ -179,7 +181,7 @@ def seal(tools: Tools) -> SealedDataset:
         about,
         extends=None if older is None else _folder(tools, older),
     )
-    if schemas.load(tools.root / options.schema) is None:
+    if schemas.load(tools.root / options.schema) != schema:
         write_atomic(tools.root / options.schema, schemas.dump(schema).encode(), mode=0o644)
     return record
 
@@ -211,15 +213,12 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _schema(tools: Tools, table: pa.Table) -> tuple[Schema, list[Finding]]:
+def _schema(tools: Tools, table: pa.Table, pinned: Schema | None) -> tuple[Schema, list[Finding]]:
     tools.progress("checking the schema", 1, 6)
-    pinned = schemas.load(tools.root / tools.config.data.schema)
-    if pinned is None:
-        inferred, findings = schemas.infer(table, tools.config.data)
-        schemas.check(table, inferred, tools.config.data)  # against the limits that [data.columns] declares
-        return inferred, findings
-    schemas.check(table, pinned, tools.config.data)
-    return pinned, []
+    options = tools.config.data
+    schema, findings = schemas.infer(table, options) if pinned is None else schemas.apply(pinned, table, options)
+    schemas.check(table, schema, options)  # a new one against the limits that [data.columns] declares
+    return schema, findings
 
 
 def _groups(table: pa.Table, config: Config) -> np.ndarray[Any, Any] | None:
@@ -378,8 +377,9 @@ def _order(rows: Rows) -> np.ndarray[Any, np.dtype[np.int32]]:
 
 
 def _statistics(rows: Rows) -> dict[str, dict[str, float]]:
+    """Of general columns: a median is somebody's value."""
     found = {}
-    for name in rows.numbers:
+    for name in [name for name in rows.numbers if rows.schema.column(name).column_class == "general"]:
         values = rows.frame[name].to_numpy(dtype=np.float64)
         missing = np.isnan(values)
         if missing.all():

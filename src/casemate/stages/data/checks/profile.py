@@ -1,6 +1,6 @@
 """What a column's values look like, in counts: enough to compare versions, too little to tell a row.
 
-Numbers are cut at 20 quantiles of the reference version; counts below `FEWEST` are never shown in a report.
+Numbers are cut at 20 quantiles of the reference version; small counts are never shown in a report, see `privacy.disclosure`.
 """
 
 from typing import Any
@@ -13,7 +13,6 @@ from casemate.core.types import Record, Schema
 
 BINS = 20
 MOST_CATEGORIES = 50
-FEWEST = 5
 OTHER = "(other)"
 
 
