@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from tests.attacks import hostile
 
 import casemate
 from casemate.config import DataTable
@@ -16,7 +17,6 @@ from casemate.controls.keys.store import keystore_folder
 from casemate.core.errors import SandboxError, TrainingError
 from casemate.core.sandbox.run import JobFailed, Limits, Worker, available
 from casemate.stages.data import schema as schemas
-from tests.attacks import hostile
 
 pytestmark = pytest.mark.skipif(not available()["landlock"], reason="this kernel has no Landlock")
 
