@@ -227,7 +227,9 @@ class TrainTable(Table, frozen=True, kw_only=True):
     jobs: Annotated[Count, Meta(description="Processes for cross-validation.")] = 1
     threads: Annotated[int, Meta(description="Threads inside numeric libraries; 0 means all cores.", ge=0)] = 0
     timeout: Annotated[float, Meta(description="Seconds after which the training code is stopped.", gt=0)] = 3600.0
-    memory_gb: Annotated[float, Meta(description="Memory of all processes of the training code together, and address space of each, in GiB.", gt=0)] = 16.0
+    memory_gb: Annotated[
+        float, Meta(description="Memory of all processes of the training code together, and address space of each, in GiB.", gt=0)
+    ] = 16.0
 
 
 class PrivacyTable(Table, frozen=True, kw_only=True):

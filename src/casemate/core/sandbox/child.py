@@ -171,16 +171,9 @@ def _confine(job: dict[str, Any]) -> list[str]:
 
 def _descend(job: dict[str, Any]) -> tuple[str, dict[str, bool]]:
     """Go on in a process at the strongest place that this kernel gives; that place, and what isolates there."""
-    for place in _PLACES:  # a new process each: numeric libraries have started threads here, new namespaces want one
-        worker = os.fork()
-        if worker == 0:
-            break
-        code = _code(worker)
-        if code != _RETRY:
-            os._exit(code)
-    else:
+    place = next(filter(_begin, _PLACES), None)
+    if place is None:
         os._exit(1)
-    confine.die_with_parent()
     with _or_retry():
         if place:
             confine.new_namespaces()
@@ -194,10 +187,22 @@ def _descend(job: dict[str, Any]) -> tuple[str, dict[str, bool]]:
     isolation = {"namespaces": bool(place), "root": place == "root", "processes": own}
     isolation["capabilities"] = confine.drop_capabilities()
     folders = [path for path in job["write"] if not path.startswith("/dev/")]
-    limits = supervise.Limits(job["bounds"]["memory_bytes"], job["bounds"]["tasks"], folders, place == "root")
-    _supervise(limits)
+    bounds = job["bounds"]
+    _supervise(supervise.Limits(bounds["memory_bytes"], bounds["tasks"], folders, place == "root"))
     os.chdir(job["job"]["outputs"])
     return place, isolation
+
+
+def _begin(_place: str) -> bool:
+    """Go on in a child, with one thread as new namespaces want it (True); in the parent: False when it met a refusal."""
+    worker = os.fork()
+    if worker == 0:
+        confine.die_with_parent()
+        return True
+    code = _code(worker)
+    if code != _RETRY:
+        os._exit(code)
+    return False
 
 
 def _supervise(limits: supervise.Limits) -> None:

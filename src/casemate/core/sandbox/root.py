@@ -100,7 +100,8 @@ def _place(path: str, tree: int) -> None:
 
 def resolve(path: str) -> tuple[str, list[tuple[str, str]]]:
     """(the path without links, every (link, target) on the way)."""
-    done, links = "/", []
+    done = "/"
+    links: list[tuple[str, str]] = []
     todo = list(PurePosixPath(path).parts[1:])
     while todo:
         part = todo.pop(0)
