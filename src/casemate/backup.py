@@ -34,7 +34,7 @@ from casemate.controls.keys.store import keystore_folder
 from casemate.controls.keys.subjects import ROOT, SUBJECTS, SubjectKeys
 from casemate.core.blobs import S3Blobs
 from casemate.core.errors import BackendError, ConfigError, VerificationError
-from casemate.core.files import DRAFT, fsync_folder, fsync_tree, make_folder, remove_tree, shared_lock
+from casemate.core.files import DRAFT, fsync_folder, fsync_tree, make_folder, remove_tree, scratch_folder, shared_lock
 from casemate.core.store import open_store
 from casemate.core.store.move import copy_rows
 from casemate.core.store.sqlite import SqliteStore
@@ -133,8 +133,8 @@ def _sealing(target: Path, passphrase: str, magic: bytes) -> Iterator["_Sealing"
 def _write(project: Project, sink: Any, people: list["_Person"]) -> Contents:
     digests: dict[str, str] = {}
     total = 0
-    with tempfile.TemporaryDirectory(prefix="casemate-backup-") as scratch, tarfile.open(fileobj=sink, mode="w|", format=tarfile.PAX_FORMAT) as tar:
-        snapshot = Path(scratch) / CATALOG
+    with scratch_folder(project.state / "tmp") as scratch, tarfile.open(fileobj=sink, mode="w|", format=tarfile.PAX_FORMAT) as tar:
+        snapshot = scratch / CATALOG
         # Heads first: what was published before the snapshot is in it. Tiles are derived from the catalogue when it comes back.
         heads = {name: (project.audit.folder / name).read_bytes() for name in HEADS if (project.audit.folder / name).is_file()}
         _snapshot(project, snapshot)
