@@ -33,7 +33,7 @@ from casemate.controls.keys.store import keystore_folder
 from casemate.controls.keys.subjects import ROOT, SUBJECTS, SubjectKeys
 from casemate.core.blobs import S3Blobs
 from casemate.core.errors import AccessDenied, BackendError, ConfigError, VerificationError
-from casemate.core.files import DRAFT, fsync_folder, fsync_tree, make_folder, remove_tree, shared_lock, write_nameless
+from casemate.core.files import DRAFT, fsync_folder, fsync_tree, make_folder, remove_tree, scratch_folder, shared_lock, write_nameless
 from casemate.core.store import open_store
 from casemate.core.store.interface import REVISION
 from casemate.core.store.move import copy_rows
@@ -181,8 +181,8 @@ def subjects_of(target: Path) -> Path:
 def _write(project: Project, sink: Any, people: list["_Person"]) -> Contents:
     digests: dict[str, str] = {}
     total = 0
-    with tempfile.TemporaryDirectory(prefix="casemate-backup-") as scratch, tarfile.open(fileobj=sink, mode="w|", format=tarfile.PAX_FORMAT) as tar:
-        snapshot = Path(scratch) / CATALOG
+    with scratch_folder(project.state / "tmp") as scratch, tarfile.open(fileobj=sink, mode="w|", format=tarfile.PAX_FORMAT) as tar:
+        snapshot = scratch / CATALOG
         # Heads first: what was published before the snapshot is in it. Tiles are derived from the catalogue when it comes back.
         heads = {name: (project.audit.folder / name).read_bytes() for name in HEADS if (project.audit.folder / name).is_file()}
         _snapshot(project, snapshot)

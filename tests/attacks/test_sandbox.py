@@ -182,12 +182,14 @@ OPEN = """
 """
 
 
-def test_what_a_library_opened_while_it_was_imported_is_closed_in_the_job(fit, tmp_path, monkeypatch):
+def test_what_a_library_opens_while_it_is_imported_is_closed_in_the_job_and_it_has_no_home(fit, tmp_path, monkeypatch):
     kept = tmp_path / "event-store"
-    (tmp_path / "sitecustomize.py").write_text(f"import os\nos.open({str(kept)!r}, os.O_RDWR | os.O_CREAT)\n")
+    library = f"import os\nos.open({str(kept)!r}, os.O_RDWR | os.O_CREAT)\nos.makedirs(os.path.expanduser('~/.left-behind'))\n"
+    (tmp_path / "sitecustomize.py").write_text(library)
     monkeypatch.setattr(quiet, "environment", lambda: {"PYTHONPATH": str(tmp_path)})
     opened = dict(ast.literal_eval(failure(fit, OPEN).message.partition("RESULTS")[2]))
     assert kept.exists(), "nothing was opened that could have been closed"
+    assert not Path("/.left-behind").exists(), "a library finds no home while it is imported"
     beside = [target for number, target in opened.items() if number > 2]
     assert {target.partition(":")[0] for target in beside} == {"/memfd", "pipe"}, "more than the table and the channel"
 

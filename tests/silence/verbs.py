@@ -16,7 +16,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import casemate
 from casemate.cli import main
+from casemate.serve.client import Client, read_rows
 
 HOME = Path("/home/somebody")
 PROJECT = HOME / "clinic"

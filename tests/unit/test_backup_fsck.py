@@ -3,6 +3,7 @@
 import os
 import random
 import shutil
+import tempfile
 import threading
 
 import pytest
@@ -72,6 +73,12 @@ def test_a_backup_is_consistent_while_the_log_grows(clinic, tmp_path):
     for i in range(6):
         restored, _ = backup.restore(tmp_path / f"{i}", tmp_path / f"r{i}", OPENER)
         assert restored.audit.size() >= contents[i].entries
+
+
+def test_a_backup_keeps_its_snapshot_in_the_project_not_among_everybodys_temporary_files(clinic, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+    assert backup.create(saved(clinic), tmp_path / "b").entries > 0
+    assert list((clinic / ".casemate" / "tmp").glob("*")) == []
 
 
 def test_no_bit_of_a_backup_can_change_and_no_end_can_be_missing(clinic, tmp_path, scale):
