@@ -672,10 +672,12 @@ class Project:
         self.access.permitted("model:sign", Resource("Model", self.config.project.name), stage=self.config.release.stage)
         with shared_lock(self.state / "lock", self._tidy):
             shop = self.workshop(reporter)
-            identifier, release, assessment = pipeline.run(shop, principal.uid, start, key)
+            try:
+                identifier, release, assessment = pipeline.run(shop, principal.uid, start, key)
+            finally:
+                with contextlib.suppress(BackendError):  # what ended the run counts; the next one tries again
+                    self._forget_studies()
             undelivered = [f"{message.key.rpartition('/')[2]}: {fault.message}" for message, fault in self.outbox.send() if fault]
-            for study in (self.state / "studies").glob(f"{identifier}.*"):
-                remove_tree(study)
         model = self.models[f"{release.model}@{release.model_version}"]
         return RunResult(identifier, model, release, assessment, self.state / "runs" / identifier, undelivered)
 
@@ -703,6 +705,10 @@ class Project:
         clear_scratch(self.state / "tmp")
         for name in ("objects", "datasets", "runs"):  # not the log: a gateway may be writing it
             clear_drafts(self.state / name)
+        self._forget_studies()
+
+    def _forget_studies(self) -> None:
+        """Remove the searches of runs that have ended, however; an interrupted one goes on with its own."""
         unfinished = {run["id"] for run in self.engine.runs() if run["ended"] is None}
         for study in (self.state / "studies").glob("*"):
             if study.name.rpartition(".")[0] not in unfinished:

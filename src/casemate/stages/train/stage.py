@@ -17,6 +17,7 @@ from casemate.core.files import make_folder, scratch_folder
 from casemate.core.learn.accountant import Gaussians
 from casemate.core.sandbox import run as sandbox
 from casemate.core.types import MISSING_CATEGORY, Finding, Schema, SealedDataset, TrainedModel
+from casemate.stages.train import study
 
 MAX_CODE = 16 * 2**20
 IMPORTED = {".skops": "imported.skops", ".onnx": "imported.onnx"}
@@ -125,8 +126,7 @@ def fit(tools: Tools, dataset: SealedDataset, rows: pa.Table) -> TrainedModel:
     config = tools.config
     code = _code(tools.root, config)
     make_folder(tools.study)
-    for lock in tools.study.glob("*.lock"):  # a killed process leaves it; this process holds the project's lock
-        lock.unlink()
+    study.clean(tools.study)  # after a killed process, a full disk, a power loss
     job: dict[str, Any] = {
         "entry": config.train.entry,
         "schema": msgspec.to_builtins(dataset.schema),
@@ -156,6 +156,8 @@ def fit(tools: Tools, dataset: SealedDataset, rows: pa.Table) -> TrainedModel:
             )
     except sandbox.JobFailed as error:
         raise _explain(error, config) from error
+    finally:
+        study.clean(tools.study)
     return _accept(tools, outcome, code)
 
 
