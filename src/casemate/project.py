@@ -24,6 +24,7 @@ from casemate.controls.access.usage import Usage
 from casemate.controls.audit.bodies import Bodies
 from casemate.controls.audit.checkpoint import CheckpointSigner
 from casemate.controls.audit.decisions import Decisions
+from casemate.controls.audit.heads import Heads
 from casemate.controls.audit.keyuse import AuditedKeys
 from casemate.controls.audit.log import AuditLog
 from casemate.controls.audit.outside import Outside
@@ -264,7 +265,26 @@ class Project:
     @cached_property
     def outside(self) -> Outside:
         """The log's witnesses and copies."""
-        return Outside(self.audit, self.config.audit, self.root, self.config.outbox.timeout)
+        return Outside(self.audit, self.config.audit, self.root, self.config.outbox.timeout, Heads(self.keys.folder, self.root, self.clock))
+
+    def resolve_forks(self, reason: str) -> int:
+        """Say that another history of the log, which was met earlier, is explained: this one counts. Returns how many were met.
+
+        Args:
+            reason: what happened, for the record.
+
+        Raises:
+            AccessDenied: policy does not permit it. ConfigError: no reason, or nothing was met.
+        """
+        if not reason.strip():
+            raise ConfigError("a fork is explained by words", hint="--reason TEXT")
+        principal = self.authorise("audit:resolve")
+        forks = self.outside.heads.read().forks
+        if not forks:
+            raise ConfigError("no other history of this log was met", hint="`casemate audit verify` says how it is")
+        met = [{"time": fork.time, "message": fork.message} for fork in forks[-20:]]
+        self.audit.record(principal.uid, "audit:resolved", 'Project::"log"', "done", reason=reason.strip(), met=met, count=len(forks))
+        return len(self.outside.resolve())
 
     @cached_property
     def identifiers(self) -> Identifiers:

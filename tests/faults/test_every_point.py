@@ -193,7 +193,7 @@ def test_a_search_goes_on_behind_its_last_trial_after_a_fault_at_any_point(injec
     root.mkdir()
     status, whole, points = injector.run("search", root)
     assert (status, len(whole)) == (0, 3)
-    for at in range(2, points + 1, scale(17, 1)):
+    for at in range(2, points + 1, scale(5 if mode == "torn" else 17, 1)):
         shutil.rmtree(root / ".casemate")
         status, acks, _ = injector.run("search", root, at, mode, sticky)
         done = [ack for ack in acks if ack.startswith("trial")]
