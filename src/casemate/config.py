@@ -418,6 +418,13 @@ class AuditTable(Table, frozen=True, kw_only=True):
         Meta(description="Where checkpoints are copied: `file:FOLDER`, `git:REPOSITORY`, `s3:BUCKET/PREFIX` (written under object lock)."),
     ] = []
     retain_days: Annotated[int, Meta(description="Days that S3 object lock keeps a checkpoint.", ge=1)] = 2190
+    max_age_hours: Annotated[
+        float,
+        Meta(description="With a quorum: hours after which a cosignature no longer vouches for the log; `audit verify` and `fsck` fail then.", gt=0),
+    ] = 24.0
+    every_minutes: Annotated[
+        float, Meta(description="Minutes between two copies and cosignatures while a gateway serves; runs ask at their end too.", gt=0)
+    ] = 15.0
 
 
 class NoticeTable(Table, frozen=True, kw_only=True):

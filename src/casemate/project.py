@@ -25,6 +25,7 @@ from casemate.controls.access.usage import Usage
 from casemate.controls.audit.bodies import Bodies
 from casemate.controls.audit.checkpoint import CheckpointSigner
 from casemate.controls.audit.decisions import Decisions
+from casemate.controls.audit.heads import Heads
 from casemate.controls.audit.keyuse import AuditedKeys
 from casemate.controls.audit.log import AuditLog
 from casemate.controls.audit.outside import Outside
@@ -293,7 +294,26 @@ class Project:
     @cached_property
     def outside(self) -> Outside:
         """The log's witnesses and copies."""
-        return Outside(self.audit, self.config.audit, self.root, self.config.outbox.timeout)
+        return Outside(self.audit, self.config.audit, self.root, self.config.outbox.timeout, Heads(self.keys.folder, self.root, self.clock))
+
+    def resolve_forks(self, reason: str) -> int:
+        """Say that another history of the log, which was met earlier, is explained: this one counts. Returns how many were met.
+
+        Args:
+            reason: what happened, for the record.
+
+        Raises:
+            AccessDenied: policy does not permit it. ConfigError: no reason, or nothing was met.
+        """
+        if not reason.strip():
+            raise ConfigError("a fork is explained by words", hint="--reason TEXT")
+        principal = self.authorise("audit:resolve")
+        forks = self.outside.heads.read().forks
+        if not forks:
+            raise ConfigError("no other history of this log was met", hint="`casemate audit verify` says how it is")
+        met = [{"time": fork.time, "message": fork.message} for fork in forks[-20:]]
+        self.audit.record(principal.uid, "audit:resolved", 'Project::"log"', "done", reason=reason.strip(), met=met, count=len(forks))
+        return len(self.outside.resolve())
 
     @cached_property
     def identifiers(self) -> Identifiers:
@@ -765,10 +785,12 @@ class Project:
         self.access.permitted("model:sign", Resource("Model", self.config.project.name), stage=self.config.release.stage)
         with shared_lock(self.state / "lock", self._tidy):
             shop = self.workshop(reporter)
-            identifier, release, assessment = pipeline.run(shop, principal.uid, start, key)
+            try:
+                identifier, release, assessment = pipeline.run(shop, principal.uid, start, key)
+            finally:
+                with contextlib.suppress(BackendError):  # what ended the run counts; the next one tries again
+                    self._forget_studies()
             undelivered = [f"{message.key.rpartition('/')[2]}: {fault.message}" for message, fault in self.outbox.send() if fault]
-            for study in (self.state / "studies").glob(f"{identifier}.*"):
-                remove_tree(study)
         model = Model(self, self.registry.get(f"{release.model}@{release.model_version}"))
         return RunResult(identifier, model, release, assessment, self.state / "runs" / identifier, undelivered)
 
@@ -796,6 +818,10 @@ class Project:
         clear_scratch(self.state / "tmp")
         for name in ("objects", "datasets", "runs"):  # not the log: a gateway may be writing it
             clear_drafts(self.state / name)
+        self._forget_studies()
+
+    def _forget_studies(self) -> None:
+        """Remove the searches of runs that have ended, however; an interrupted one goes on with its own."""
         unfinished = {run["id"] for run in self.engine.runs() if run["ended"] is None}
         for study in (self.state / "studies").glob("*"):
             if study.name.rpartition(".")[0] not in unfinished:

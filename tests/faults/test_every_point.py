@@ -189,6 +189,21 @@ def test_a_witness_refuses_every_fork_after_a_fault_at_any_point(injector, asked
         assert Witness.open(root / ".casemate" / "witness").latest("casemate/test").size == 301
 
 
+@pytest.mark.parametrize(("mode", "sticky"), FAULTS, ids=str)
+def test_a_search_goes_on_behind_its_last_trial_after_a_fault_at_any_point(injector, tmp_path, scale, mode, sticky):
+    root = tmp_path / "p"
+    root.mkdir()
+    status, whole, points = injector.run("search", root)
+    assert (status, len(whole)) == (0, 3)
+    for at in range(2, points + 1, scale(5 if mode == "torn" else 17, 1)):
+        shutil.rmtree(root / ".casemate")
+        status, acks, _ = injector.run("search", root, at, mode, sticky)
+        done = [ack for ack in acks if ack.startswith("trial")]
+        assert done == whole[: len(done)]
+        status, again, _ = injector.run("search", root)
+        assert (status, again) == (0, whole), (mode, at, acks)
+
+
 def test_a_whole_run_survives_a_kill_at_every_point(injector, pristine, tmp_path, scale):
     root = copy(pristine, tmp_path / "p")
     status, _, points = injector.run("whole", root)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 import casemate
+from casemate.config import TrainTable
 from casemate.controls.audit.witness import Witness
 from casemate.controls.keys import tables
 from casemate.core.engine import STAGES
@@ -22,6 +23,8 @@ def warm() -> None:
     import onnxruntime  # noqa: F401
     import sklearn.ensemble  # noqa: F401
     import skops.io  # noqa: F401
+
+    import casemate.stages.train.search  # noqa: F401
 
 
 class Acks:
@@ -86,6 +89,19 @@ def _effect(tx, project, record: Finding) -> None:
     """An effect in the store that must happen exactly once."""
     project.outbox.enqueue(tx, "run:passed", f"effect/{record.id}", {"record": record.id})
     tx.exec_driver_sql("UPDATE principal SET models = ? WHERE kind = 'Counter'", (_next(tx),))
+
+
+def search(root: Path, ack: Ack) -> None:
+    """A search of three trials, from where its journal ends."""
+    from casemate.stages.train import study
+    from casemate.stages.train.search import _study
+
+    folder = root / ".casemate" / "studies" / "search"
+    folder.mkdir(parents=True, exist_ok=True)
+    study.clean(folder)
+    options = TrainTable(entry="train.py:build", trials=3, search={"c": {"low": 0.0, "high": 1.0}})
+    for number, (params, scores) in enumerate(_study(options, folder, lambda given, _stop: [given["c"]])):
+        ack(f"trial {number} {params['c']} {scores}")
 
 
 def _next(tx) -> str:

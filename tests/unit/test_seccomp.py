@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from casemate.core.files import keep_only
 from casemate.core.sandbox import calls, confined, root, seccomp
+from casemate.stages.train import study
 
 MACHINES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
 ALLOW, KILL = "allow", "kill"
@@ -118,12 +118,12 @@ def test_what_code_leaves_in_its_study_is_removed_but_for_the_journal(tmp_path):
     (tmp_path / "shut").chmod(0)
     (tmp_path / "lock").write_text("")
     (tmp_path / "link").symlink_to("/etc")
-    keep_only(tmp_path, "journal")
+    study.clean(tmp_path)
     assert os.listdir(tmp_path) == ["journal"]
     (tmp_path / "journal").unlink()
     (tmp_path / "journal").symlink_to("/etc/hostname")
-    keep_only(tmp_path, "journal")
+    study.clean(tmp_path)
     assert os.listdir(tmp_path) == []
     (tmp_path / "journal").mkdir()
-    keep_only(tmp_path, "journal")
+    study.clean(tmp_path)
     assert os.listdir(tmp_path) == []

@@ -8,7 +8,7 @@ import subprocess
 import urllib.request
 
 import pytest
-from tests.conftest import command
+from tests.conftest import command, serving, wait_for
 from tests.contract.conftest import aws, seaweedfs  # noqa: F401 - fixtures
 from tests.contract.key_servers import s3_client
 from tests.unit.conftest import grow, make_log
@@ -22,6 +22,7 @@ from casemate.controls.audit.merkle import consistency_proof
 from casemate.controls.audit.note import parse_keys
 from casemate.controls.audit.verify import WITNESSED
 from casemate.controls.audit.witness import Witness
+from casemate.controls.keys.store import keystore_folder
 from casemate.core.errors import ConfigError, TransientError, VerificationError
 
 
@@ -150,13 +151,11 @@ def test_a_project_collects_cosignatures_and_requires_its_quorum(tmp_path, clini
         (clinic / "casemate.toml").write_text(
             toml + f'\n[audit]\nquorum = 1\n[audit.witnesses.w1]\nurl = "{url}"\nkeys = {vkeys}\n'.replace("'", '"')
         )
-        assert cli("audit", "verify", "--config", clinic).code == 4
         done = cli("audit", "cosign", "--config", clinic)
         assert (done.code, done.out) == (0, "w1: cosigned\n")
         verified = cli("audit", "verify", "--config", clinic)
         assert verified.code == 0
-        assert "cosigned at" in verified.out
-        assert "by w1" in verified.out
+        assert "entries cosigned by w1" in verified.out
         result = casemate.open(clinic).run(start="release")
         assert result.undelivered == []
         with urllib.request.urlopen(f"{url}/witness.vkey") as answer:
@@ -164,6 +163,12 @@ def test_a_project_collects_cosignatures_and_requires_its_quorum(tmp_path, clini
     offline = cli("verify", clinic / ".casemate" / "audit", "--key", public, "--key", folder / "witness.vkey")
     assert offline.code == 0, offline.err
     assert "cosigned by witness.example/w1" in offline.out
+    assert "the witness w1 could not be asked" in cli("audit", "verify", "--config", clinic).out
+    late = cli("audit", "verify", "--config", clinic, "-s", "audit.max_age_hours=0.0000001")
+    assert late.code == 4
+    assert "hours ago" in late.err
+    (clinic / ".casemate" / "audit" / WITNESSED).unlink()
+    assert cli("audit", "verify", "--config", clinic).code == 4
     away = casemate.open(clinic).run(start="release")
     assert len(away.undelivered) == 1
     assert "was not reached" in away.undelivered[0]
@@ -258,3 +263,131 @@ def test_a_log_that_was_rolled_back_is_shown_by_its_copies(clinic, tmp_path, cli
     kept = next((tmp_path / "kept").iterdir())
     assert cli("verify", backup / ".casemate" / "audit", "--checkpoint", kept).code == 4
     assert verify_checkpoint(kept.read_bytes(), casemate.open(clinic).audit.signer.vkeys).size > 0
+
+
+class past:
+    """An operator who puts the state of an earlier time back."""
+
+    def __init__(self, root, aside):
+        self.state, self.aside = root / ".casemate", aside
+        self.save("old")
+
+    def save(self, name):
+        shutil.copytree(self.state, self.aside / name)
+
+    def back(self, name):
+        shutil.rmtree(self.state)
+        shutil.copytree(self.aside / name, self.state)
+
+    def forget(self):
+        """What the machine remembers outside of the project is gone too."""
+        shutil.rmtree(keystore_folder(casemate.open(self.state.parent).config.project.id) / "heads", ignore_errors=True)
+
+
+def act(root, times=1):
+    project = casemate.open(root)
+    for _ in range(times):
+        project.audit.record("tester", "test:acted", "r", "done")
+    project.store.close()
+
+
+@pytest.fixture
+def kept(own, tmp_path):
+    """The finished project with a key store of its own, and a place for copies."""
+    text = (own / "casemate.toml").read_text()
+    (own / "casemate.toml").write_text(text + f'\n[audit]\ncopies = ["file:{tmp_path / "kept"}"]\n')
+    return own
+
+
+def test_every_copy_counts_so_one_more_copy_heals_no_rollback(kept, tmp_path, cli):
+    act(kept)
+    operator = past(kept, tmp_path)
+    act(kept, 3)
+    assert cli("audit", "copy", "--config", kept).code == 0
+    operator.back("old")
+    act(kept, 5)  # longer than what the copy says
+    operator.forget()
+    for _ in range(2):
+        assert cli("audit", "copy", "--config", kept).code == 4
+        operator.forget()
+        found = cli("audit", "verify", "--config", kept)
+        assert (found.code, "the copy" in found.err) == (4, True)
+        assert cli("fsck", "--config", kept).code == 4
+        act(kept)
+        operator.forget()
+    assert len([path for path in (tmp_path / "kept").iterdir() if "-" in path.name]) == 2  # both histories are kept as proof
+
+
+def test_a_state_that_was_put_back_is_found_by_what_the_machine_remembers(kept, tmp_path, cli):
+    (kept / "casemate.toml").write_text((kept / "casemate.toml").read_text().partition("[audit]")[0])
+    operator = past(kept, tmp_path)
+    act(kept, 3)
+    assert cli("audit", "verify", "--config", kept).code == 0
+    operator.save("new")
+    operator.back("old")
+    for _ in range(2):
+        found = cli("audit", "verify", "--config", kept)
+        assert (found.code, "no former state" in found.err) == (4, True)
+    assert cli("fsck", "--config", kept).code == 4
+    operator.back("new")  # as if nothing had been
+    found = cli("audit", "verify", "--config", kept)
+    assert (found.code, "another history of this log was met" in found.err) == (4, True)
+    assert cli("audit", "resolve", "--reason", " ", "--config", kept).code == 2
+    assert cli("audit", "resolve", "--reason", "a disk was replaced by its copy", "--config", kept).code == 0
+    assert cli("audit", "verify", "--config", kept).code == 0
+    assert cli("audit", "resolve", "--reason", "again", "--config", kept).code == 2
+    entry = next(entry for entry in casemate.open(kept).audit.entries() if entry.action == "audit:resolved")
+    assert entry.detail["reason"] == "a disk was replaced by its copy"
+
+
+def test_witnesses_are_asked_for_their_newest_head_when_the_log_is_verified(kept, tmp_path, cli):
+    folder = tmp_path / "w"
+    known = Witness.create(folder, "witness.example/w1")
+    known.trust((kept / ".casemate" / "public" / "log.vkey").read_text())
+    vkeys = known.vkeys.split()
+    with witnessing(folder) as url:
+        text = (kept / "casemate.toml").read_text().partition("[audit]")[0]
+        audit = f'[audit]\nquorum = 1\n[audit.witnesses.w1]\nurl = "{url}"\nkeys = {vkeys}\n'
+        (kept / "casemate.toml").write_text(text + audit.replace("'", '"'))
+        assert cli("audit", "cosign", "--config", kept).code == 0
+        operator = past(kept, tmp_path)
+        act(kept, 3)
+        assert cli("audit", "verify", "--config", kept).code == 0  # all of it was cosigned just now
+        operator.save("new")
+        operator.back("old")
+        operator.forget()
+        found = cli("audit", "verify", "--config", kept)
+        assert (found.code, "the witness w1 knows" in found.err) == (4, True)
+        act(kept, 9)
+        operator.forget()
+        found = cli("audit", "verify", "--config", kept)
+        assert (found.code, "another history" in found.err) == (4, True)
+        operator.back("new")
+        found = cli("audit", "verify", "--config", kept)
+        assert (found.code, "another history of this log was met" in found.err) == (4, True)
+
+
+def test_a_place_that_is_away_does_not_keep_the_others_from_their_copies(kept, tmp_path, cli):
+    text = (kept / "casemate.toml").read_text().replace("copies = [", 'copies = ["git:nowhere", ')
+    (kept / "casemate.toml").write_text(text)
+    assert cli("audit", "copy", "--config", kept).code == 5
+    assert len(list((tmp_path / "kept").iterdir())) == 1
+
+
+def test_checkpoints_are_copied_once_an_interval_by_whichever_process_comes_first(kept, tmp_path):
+    one, other = casemate.open(kept), casemate.open(kept)
+    assert one.outside.keep(60.0) is True
+    act(kept)
+    assert other.outside.keep(60.0) is False
+    assert len(list((tmp_path / "kept").iterdir())) == 1
+    assert other.outside.keep(0.0) is True
+    assert len(list((tmp_path / "kept").iterdir())) == 2
+
+
+def test_a_gateway_has_its_log_copied_while_it_serves(kept, tmp_path):
+    text = (kept / "casemate.toml").read_text()
+    (kept / "casemate.toml").write_text(text.replace("[audit]\n", "[audit]\nevery_minutes = 0.005\n"))
+    with serving(kept):
+        size = wait_for(lambda: sorted(path.name for path in (tmp_path / "kept").glob("*")))
+        act(kept)
+        wait_for(lambda: sorted(path.name for path in (tmp_path / "kept").glob("*")) > size)

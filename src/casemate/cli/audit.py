@@ -32,6 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     prove.add_argument("--out", type=Path, help="where to (default: entry-N.tlog-proof)")
     actions.add_parser("cosign", help="ask the witnesses to cosign the newest checkpoint", parents=[common(nested=True)])
     actions.add_parser("copy", help="copy the newest checkpoint to every place of [audit] copies", parents=[common(nested=True)])
+    resolve = actions.add_parser("resolve", help="record that another history, met earlier, is explained", parents=[common(nested=True)])
+    resolve.add_argument("--reason", required=True, help="what happened")
     witness = actions.add_parser("witness", help="be a witness for other people's logs", parents=[common(nested=True)])
     _witness(witness.add_subparsers(dest="what", metavar="ACTION", required=True))
 
@@ -63,7 +65,8 @@ def run(arguments: Any) -> int:
         report = project.outside.check(arguments.checkpoint)
         text = [f"OK: {report.entries} entries of {report.origin}; tree, tiles, both signatures and every body hold"]
         if report.witnesses:
-            text.append(f"    cosigned at {report.witnessed} entries by {', '.join(report.witnesses)}")
+            text.append(f"    {report.witnessed} of {report.entries} entries cosigned by {', '.join(report.witnesses)}, on {report.cosigned[:19]}Z")
+        text += [f"    the witness {name} could not be asked: {why}" for name, why in report.away.items()]
         text += [f"    {where}: a former state of this log at {size} entries" for where, size in report.copies.items()]
         text += [f"    {path}: a former state of this log" for path in arguments.checkpoint]
         emit(arguments, report, "\n".join(text))
@@ -78,6 +81,9 @@ def run(arguments: Any) -> int:
             f"check it anywhere: casemate verify {out} --key log.vkey",
         ]
         emit(arguments, {"proof": str(out), "bytes": len(content)}, "\n".join(text))
+    elif arguments.action == "resolve":
+        count = project.resolve_forks(arguments.reason)
+        emit(arguments, {"resolved": count}, f"{count} other histories are explained; copies and witnesses still hold what they know")
     elif arguments.action == "copy":
         places = project.outside.copy()
         emit(arguments, {"copies": places}, "\n".join(places) or "no place is configured: [audit] copies")

@@ -102,6 +102,7 @@ DOORS = {
     "audit prove": Door("audit:read"),
     "audit cosign": Door("audit:publish"),
     "audit copy": Door("audit:publish"),
+    "audit resolve": Door("audit:resolve", inside=True),
     "audit witness init": _NONE,
     "audit witness trust": _NONE,
     "audit witness serve": _NONE,

@@ -181,15 +181,6 @@ def _regain(folder: str) -> None:
             os.close(descriptor)
 
 
-def keep_only(folder: Path, name: str) -> None:
-    """Remove everything from a folder that foreign code may have filled, but a plain file called `name`."""
-    for path in list(folder.iterdir()):
-        if path.is_dir() and not path.is_symlink():
-            remove_tree(path)
-        elif path.name != name or path.is_symlink() or not path.is_file():
-            path.unlink()
-
-
 def clear_scratch(parent: Path) -> None:
     """Remove what killed processes left; call only while nobody else holds the project's lock."""
     remove_tree(parent)

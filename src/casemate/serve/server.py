@@ -22,7 +22,7 @@ import uvicorn
 from casemate.controls.audit.commit import GroupCommit
 from casemate.controls.audit.decisions import new_writer
 from casemate.controls.keys.pki import SERVER_DAYS, Authority
-from casemate.core.errors import ConfigError, Error
+from casemate.core.errors import ConfigError, Error, HistoryError
 from casemate.core.files import make_folder
 from casemate.project import Project
 from casemate.serve.aggregates import Aggregates
@@ -51,6 +51,8 @@ DRAIN_SECONDS = 10
 SWITCH_SECONDS = 0.001
 """How long another thread may keep Python to itself while a request waits; five milliseconds, the default, is seen in the 99th percentile."""
 FORGET_SECONDS, FORGET_RETRY_SECONDS = 3600.0, 10.0
+VOUCH_SECONDS = 5.0
+"""Between two looks whether checkpoints are due; one process of the machine does it."""
 
 
 def serve(project: Project, announce: Announce) -> None:
@@ -156,6 +158,7 @@ def _run(project: Project, parts: Parts, place: Place, announce: Announce) -> No
         _look(project, parts, connections),
         _probe_disk(project.state / FOLDER / f"{os.getpid()}.probe", parts.health),
         _share(parts, project.keys.provider),
+        *([_vouch(project)] if project.config.audit.witnesses or project.config.audit.copies else []),
         _forget(project, parts.health),
         *([_renew(context, project, beside, parts.health)] if context is not None else []),
         *([revocations.watch(server.server_state.connections, parts.health)] if revocations is not None else []),
@@ -281,6 +284,23 @@ async def _share(parts: Parts, keys: Any) -> None:
         parts.gateway.gauge()
         with contextlib.suppress(OSError):  # the next turn tells the others the same and more
             await asyncio.to_thread(parts.metrics.share, parts.metrics.snapshot())
+
+
+async def _vouch(project: Project) -> None:
+    """Copy and cosign the log's checkpoints while predictions are recorded: what nobody outside has seen could be rewritten."""
+    every, told = project.config.audit.every_minutes * 60, ""
+    while True:
+        await asyncio.sleep(min(every, VOUCH_SECONDS))
+        try:
+            await asyncio.to_thread(project.outside.keep, every)
+            told = ""
+        except HistoryError as error:
+            if error.message != told:
+                with contextlib.suppress(Error):  # the machine's memory of the log has it in any case
+                    await asyncio.to_thread(_incident, project, "log", "audit:fork", error.message)
+                told = error.message
+        except Exception:  # noqa: BLE001, S112 - a witness may be away for a moment; `audit verify` says when it was too long
+            continue
 
 
 def count_login(metrics: Metrics, keys: Any) -> None:

@@ -7,6 +7,7 @@ Names are the tree size with 20 digits, so that a copy is never replaced by anot
 
 import datetime
 import os
+import re
 import subprocess
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -15,10 +16,12 @@ from typing import Any
 from casemate.controls.audit.checkpoint import VerifiedCheckpoint, parse_head, verify_checkpoint
 from casemate.controls.audit.note import parse_note
 from casemate.core.blobs.s3 import client
-from casemate.core.errors import BackendError, ConfigError, TransientError, VerificationError
+from casemate.core.errors import BackendError, ConfigError, HistoryError, TransientError
 from casemate.core.files import write_atomic
 
 GIT_SECONDS = 60
+_NAME = re.compile(r"[0-9]{20}(-[0-9a-f]{16})?")
+"""The tree size; of a fork that was met here, with the beginning of its root."""
 
 
 class Copies(ABC):
@@ -43,20 +46,28 @@ class Copies(ABC):
         """Keep `checkpoint`, unless this very head is kept already.
 
         Raises:
-            VerificationError: another head of the same size is kept, which proves a fork.
+            HistoryError: another head of the same size is kept, which proves a fork; this one is kept beside it.
             BackendError: the place cannot be reached or written.
         """
         head = parse_head(parse_note(checkpoint))
         name = f"{head.size:020d}"
         if name in self.names():
             if parse_head(parse_note(self.read(name))) != head:
-                raise VerificationError(f"{self.where} holds another checkpoint of {head.size} entries: a fork", hint="keep both as proof")
+                self.put_beside(checkpoint)
+                raise HistoryError(f"{self.where} holds another checkpoint of {head.size} entries: a fork", hint="keep both as proof")
             return
         self.write(name, checkpoint)
 
+    def put_beside(self, checkpoint: bytes) -> None:
+        """Keep a head of another history than the one that is kept here: both are proof, and neither verifies beside the other."""
+        head = parse_head(parse_note(checkpoint))
+        name = f"{head.size:020d}-{head.root[:8].hex()}"
+        if name not in self.names():
+            self.write(name, checkpoint)
+
     def newest(self, vkeys: str) -> VerifiedCheckpoint | None:
-        """The newest copy, verified; None when there is none."""
-        names = self.names()
+        """The newest copy, verified; None when there is none. Of a fork the one that was here first."""
+        names = [name for name in self.names() if name.isdigit()]
         return verify_checkpoint(self.read(names[-1]), vkeys) if names else None
 
 
@@ -69,7 +80,7 @@ class FileCopies(Copies):
 
     def names(self) -> list[str]:
         """See `Copies.names`."""
-        return sorted(path.name for path in self.folder.glob("[0-9]" * 20)) if self.folder.is_dir() else []
+        return sorted(path.name for path in self.folder.iterdir() if _NAME.fullmatch(path.name)) if self.folder.is_dir() else []
 
     def read(self, name: str) -> bytes:
         """See `Copies.read`."""
@@ -106,7 +117,7 @@ class GitCopies(FileCopies):
             raise BackendError(f"{self.where} is no git repository", hint=f"git init {self.folder}")
         if not self._git("rev-list", "-n1", "--all"):
             return []
-        return sorted(name for name in self._git("ls-tree", "--name-only", "HEAD").split() if name.isdigit())
+        return sorted(name for name in self._git("ls-tree", "--name-only", "HEAD").split() if _NAME.fullmatch(name))
 
     def read(self, name: str) -> bytes:
         """See `Copies.read`."""
@@ -116,7 +127,7 @@ class GitCopies(FileCopies):
         """See `Copies.write`."""
         super().write(name, content)
         self._git("add", "--", name)
-        self._git("commit", "--quiet", "-m", f"checkpoint {int(name)}", "--", name)
+        self._git("commit", "--quiet", "-m", f"checkpoint {name.lstrip('0') or '0'}", "--", name)
 
 
 class S3Copies(Copies):
@@ -144,7 +155,7 @@ class S3Copies(Copies):
             page = self._call("list_objects_v2", Prefix=self.prefix, **more)
             found += [item["Key"].removeprefix(self.prefix) for item in page.get("Contents", [])]
             if not page.get("IsTruncated"):
-                return sorted(name for name in found if name.isdigit())
+                return sorted(name for name in found if _NAME.fullmatch(name))
             more = {"ContinuationToken": page["NextContinuationToken"]}
 
     def read(self, name: str) -> bytes:

@@ -9,7 +9,7 @@ from casemate.controls.audit.checkpoint import VerifiedCheckpoint, verify_checkp
 from casemate.controls.audit.merkle import consistency_proof
 from casemate.controls.audit.note import Key, Note, parse_lines
 from casemate.controls.audit.verify import WITNESSED
-from casemate.core.errors import Error, TransientError, VerificationError
+from casemate.core.errors import Error, HistoryError, TransientError, VerificationError
 from casemate.core.files import exclusive_wait, write_atomic
 from casemate.core.http import post
 
@@ -69,13 +69,13 @@ def _ask(folder: Path, peer: WitnessPeer, checkpoint: VerifiedCheckpoint, conten
     if status == CONFLICT and body.strip().isdigit():
         known = int(body)
         if known > checkpoint.size or known == old:
-            raise VerificationError(
+            raise HistoryError(
                 f"the witness {peer.name} knows {known} entries of this log and another history than the {checkpoint.size} published here",
                 hint="the log was rolled back or forked: treat it as tampering until explained",
             )
         status, body = _post(peer, folder, checkpoint, content, known, timeout)
     if status == 422:
-        raise VerificationError(f"the witness {peer.name} knows another history of this log", hint="treat it as tampering until explained")
+        raise HistoryError(f"the witness {peer.name} knows another history of this log", hint="treat it as tampering until explained")
     if status != 200:
         raise TransientError(f"the witness {peer.name} answered {status}: {body.strip()[:200]}", hint="give its operator your log.vkey")
     try:

@@ -16,17 +16,16 @@ from casemate.controls.keys.objects import ObjectStore
 from casemate.core import models
 from casemate.core.digest import sha256, sha256_record
 from casemate.core.errors import ConfigError, Error, TrainingError
-from casemate.core.files import keep_only, make_folder, scratch_folder
+from casemate.core.files import make_folder, scratch_folder
 from casemate.core.learn.accountant import Gaussians
 from casemate.core.sandbox import confined
 from casemate.core.sandbox import run as sandbox
 from casemate.core.types import MISSING_CATEGORY, Finding, Schema, SealedDataset, TrainedModel
+from casemate.stages.train import study
 
 SAFE = (models.SKOPS, models.PLAIN, models.NETWORK, models.WEIGHTS)
 """What the training process may leave."""
 MAX_CODE = 16 * 2**20
-JOURNAL = "journal"
-"""What a search leaves in its study to be resumed."""
 IMPORTED = {".skops": "imported.skops", ".onnx": "imported.onnx"}
 
 
@@ -162,7 +161,7 @@ def _trained(tools: Tools, dataset: SealedDataset, rows: pa.Table, code: dict[st
     """What the user's code did and left."""
     config = tools.config
     make_folder(tools.study)
-    keep_only(tools.study, JOURNAL)  # a killed process leaves locks, and code may leave anything; this process holds the project's lock
+    study.clean(tools.study)  # after a killed process, a full disk, a power loss
     job: dict[str, Any] = {
         "entry": config.train.entry,
         "schema": msgspec.to_builtins(dataset.schema),
@@ -193,6 +192,8 @@ def _trained(tools: Tools, dataset: SealedDataset, rows: pa.Table, code: dict[st
             )
     except sandbox.JobFailed as error:
         raise _explain(error, config) from error
+    finally:
+        study.clean(tools.study)
 
 
 def convert(
