@@ -1,6 +1,7 @@
 """What people do with the project's keys beside rotating them: protect, save, shred, and certify; each asks policy and records."""
 
 from pathlib import Path
+from typing import Any
 
 from casemate.controls.access.policy import Resource
 from casemate.controls.keys import certificates
@@ -77,7 +78,7 @@ def renew(project: Project, folder: Path) -> tuple[str, str | None]:
     project.access.permitted("certificate:issue", Resource("Key", "certificates"))
     certificate, due = certificates.due(folder, project.clock.now(), project.keys.authority)
     serial = format(certificate.serial_number, "x")
-    row = next((row for row in project.certificates.list() if row["serial"] == serial), None)
+    row: Any = next((row for row in project.certificates.list() if row["serial"] == serial), None)
     if row is None or row["revoked"]:
         raise RefusedError(f"the certificate {serial} is {'revoked' if row else 'not of this project'}", hint="`casemate keys certificate issue`")
     if not due:

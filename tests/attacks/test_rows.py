@@ -18,7 +18,7 @@ LIMIT = Limit(1.0, 1e-5)
 
 
 def arrange(project) -> str:
-    """People, a token that was revoked, half a budget spent; returns the token."""
+    """People, a token that was revoked, a session, most of a budget spent; returns the token and the session's secret."""
     access = project.access.admin
     access.add_user("mallory", ["scientist"], password="correct horse battery")
     access.grant("mallory", "auditor")
@@ -28,7 +28,8 @@ def arrange(project) -> str:
     spend(project.engine, project.ledger, spending("one"), LIMIT)
     with project.store.transaction() as tx:
         project.rollouts.promote(tx, "wdbc", 1, "live", 1.0, [], 'User::"ana"', project.clock.now())
-    return token
+        session = project.access.sessions.begin(tx, "mallory", "password")
+    return f"{token} {session.access}"
 
 
 def spending(identifier: str, epsilon: float = 0.9) -> Spending:
@@ -48,7 +49,11 @@ def decides(project, _token):
 
 
 def answers(project, token):
-    project.access.tokens.authenticate(token)
+    project.access.tokens.authenticate(token.split()[0])
+
+
+def goes_on(project, token):
+    project.access.sessions.authenticate(token.split()[1])
 
 
 def logs_in(project, _token):
@@ -92,6 +97,8 @@ ATTACKS = {
     "a role comes to include owner": ("role", decides, "INSERT INTO role (name, includes) VALUES ('scientist2', '[\"owner\"]')"),
     "a revoked token answers again": ("token", answers, "UPDATE token SET revoked = {false}"),
     "a token is for another service": ("token", answers, "UPDATE token SET service = 'admin'"),
+    "a session is another person's": ("session", goes_on, f"UPDATE session SET name = '{ME}'"),
+    "a session has used a second factor": ("session", goes_on, f"UPDATE session SET mfa = '{LATER}'"),
     "a password is replaced": ("account", logs_in, "UPDATE account SET password = 'x' WHERE name = 'mallory'"),
     "a policy is put in force": (
         "policy_set",
@@ -233,7 +240,13 @@ def test_rows_and_digests_of_an_earlier_day_do_not_fit_the_log_of_today(arranged
 
 def older(root):
     """Make a catalogue what it was before rows were bound: nobody can forge that without the audit keys, so the log must be that old too."""
-    sql(root, "DROP TABLE row_digest", "ALTER TABLE audit_head DROP COLUMN rows", "UPDATE alembic_version SET version_num = '0006'")
+    sql(
+        root,
+        "DROP TABLE row_digest",
+        "DROP TABLE backup_recipient",
+        "ALTER TABLE audit_head DROP COLUMN rows",
+        "UPDATE alembic_version SET version_num = '0006'",
+    )
 
 
 def test_an_upgrade_does_not_take_over_rows_anew_that_the_log_knows(arranged, cli):

@@ -46,6 +46,9 @@ IRREVERSIBLE = {
     "access:delegate",
     "access:break-glass",
     "access:service",
+    "backup:create",
+    "backup:keys",
+    "backup:recipients",
     "backup:restore",
     "store:migrate",
 }
@@ -112,7 +115,7 @@ MAY = {
     },
     "custodian": {
         *("keys:read", "keys:rotate", "keys:disable", "keys:enable", "keys:protect", "keys:migrate", "keys:backup", "keys:signer"),
-        *("certificate:issue", "certificate:revoke", "project:check"),
+        *("certificate:issue", "certificate:revoke", "project:check", "backup:create", "backup:keys", "backup:recipients"),
     },
     "monitor": {"metrics:read", "gateway:read"},
     "client": {"gateway:read"},
