@@ -43,13 +43,14 @@ def tried(caller, *words):
     return status, json.loads(content).get("code")
 
 
-def children(pid):
-    """Processes that `pid` has started and that are not dead yet."""
+def children(pid, name="casemate-worker"):
+    """Processes of this name that `pid` has started and that are not dead yet."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            fields = stat.read_text().rpartition(")")[2].split()
-            if int(fields[1]) == pid and fields[0] != "Z":
+            before, _, after = stat.read_text().rpartition(")")
+            fields = after.split()
+            if int(fields[1]) == pid and fields[0] != "Z" and before.endswith(f"({name}"):
                 found.append(int(stat.parent.name))
     return sorted(found)
 
@@ -106,7 +107,7 @@ def test_a_model_that_stands_still_hurts_itself_only_and_is_withdrawn_when_it_do
             count = len(calls.seen)
             wait_for(lambda: calls.seen[count:] and calls.seen[-1] == (200, None), 20)
             assert tried(caller, "POST", "/v2/models/bad/infer", body(first)) == (503, "CM-WITHDRAWN")
-        assert set(calls.seen) <= {(200, None), None}, "only what shared the worker can lose its connection"
+        assert set(calls.seen) <= {(200, None), None, (503, "CM-OVERLOAD")}, "who shared the worker may have to come again, and is told so"
         assert [caller("GET", f"/v2/models/{name}/ready")[0] for name in ("bad", "good")] == [503, 200]
         assert caller("GET", "/v2/health/ready")[0] == 200
         page = monitor("GET", "/metrics")[1].decode()
@@ -137,8 +138,9 @@ def test_a_signal_ends_every_process_also_one_that_stands_still(two, number):
 def test_workers_end_with_their_supervisor(own):
     configured(own, "workers = 2\n")
     with serving(own) as running:
-        team = children(running.process.pid)
-        assert len(team) == 2
+        wait_for(lambda: children(running.process.pid, "casemate-spare"))
+        team = [*children(running.process.pid), *children(running.process.pid, "casemate-spare")]
+        assert len(team) == 3
         running.process.kill()
         wait_for(lambda: all(is_gone(pid) for pid in team), 10)
 
@@ -152,9 +154,32 @@ def test_a_worker_that_was_stopped_or_killed_is_replaced_and_callers_go_on(own):
         for number in (signal.SIGSTOP, signal.SIGKILL):
             (victim,) = children(running.process.pid)
             os.kill(victim, number)
-            assert caller("POST", "/v2/models/wdbc/infer", body())[0] == 200, "whoever comes meanwhile waits for the next worker"
-            assert is_gone(victim)
+            wait_for(lambda: is_gone(victim))
+            wait_for(lambda: tried(caller, "POST", "/v2/models/wdbc/infer", body()) == (200, None))
+            assert victim not in children(running.process.pid)
         assert "stood still" in server.told() and "signal 9" in server.told()
+
+
+def test_while_the_only_worker_stands_still_the_gateway_lives_and_is_not_ready(own):
+    configured(own, "stuck = 300.0\n")
+    stranger = Caller(None)
+    with serving(own) as running:
+        stranger.running = running
+        wait_for(lambda: children(running.process.pid, "casemate-spare"))
+        (worker,) = children(running.process.pid)
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            assert stranger("GET", "/v2/health/live")[:2] == (200, b'{"live":true}')
+            for path in ("/v2/health/ready", "/ping"):
+                status, content, headers = stranger("GET", path)
+                assert (status, content, headers["retry-after"]) == (503, b'{"ready":false}', "1")
+            status, content, headers = stranger("POST", "/v2/models/wdbc/infer", body())
+            assert (status, json.loads(content)["code"], headers["retry-after"]) == (503, "CM-OVERLOAD", "1")
+            assert headers["x-request-id"]
+        finally:
+            os.kill(worker, signal.SIGCONT)
+        wait_for(lambda: stranger("GET", "/v2/health/ready")[:2] == (200, b'{"ready":true}'))
+        assert children(running.process.pid) == [worker]
 
 
 def test_the_same_port_is_taken_again_at_once_whatever_the_number_of_workers(own):
