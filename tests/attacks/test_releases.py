@@ -14,6 +14,7 @@ import pytest
 from tests.attacks.test_gateway import Caller, new_token
 from tests.attacks.test_predictions import configured
 from tests.conftest import command, serving
+from tests.faults.test_gateway import children
 
 import casemate
 from casemate.core.errors import BackendError, ConfigError
@@ -232,19 +233,6 @@ def many(own):
     project = casemate.open(own)
     with serving(own) as running:
         yield running, project
-
-
-def children(pid):
-    found = []
-    for path in os.listdir("/proc"):
-        if path.isdigit():
-            try:
-                with open(f"/proc/{path}/stat") as file:
-                    if int(file.read().rpartition(")")[2].split()[1]) == pid:
-                        found.append(int(path))
-            except OSError:
-                continue
-    return found
 
 
 def test_workers_share_limits_revocation_and_counts_and_are_replaced(many):

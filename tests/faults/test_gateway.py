@@ -1,7 +1,9 @@
 """The gateway's fault table: what stands still, ends, fills up or floods hurts itself only, and operators are told."""
 
+import asyncio
 import contextlib
 import datetime
+import functools
 import http.client
 import json
 import os
@@ -25,6 +27,9 @@ import casemate
 from casemate import rotation
 from casemate.core.errors import CompromisedSigner
 from casemate.fsck import examine
+from casemate.serve import server
+from casemate.serve.connections import Connections
+from casemate.serve.server import assemble
 
 STUCK = [sys.executable, str(Path(__file__).with_name("stuck.py"))]
 GONE = (OSError, http.client.HTTPException)
@@ -43,13 +48,14 @@ def tried(caller, *words):
     return status, json.loads(content).get("code")
 
 
-def children(pid):
-    """Processes that `pid` has started and that are not dead yet."""
+def children(pid, name="casemate-worker"):
+    """Processes of this name that `pid` has started and that are not dead yet."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            fields = stat.read_text().rpartition(")")[2].split()
-            if int(fields[1]) == pid and fields[0] != "Z":
+            before, _, after = stat.read_text().rpartition(")")
+            fields = after.split()
+            if int(fields[1]) == pid and fields[0] != "Z" and before.endswith(f"({name}"):
                 found.append(int(stat.parent.name))
     return sorted(found)
 
@@ -93,8 +99,8 @@ class Calls:
 def test_a_model_that_stands_still_hurts_itself_only_and_is_withdrawn_when_it_does_so_again(two, first):
     project = casemate.open(two)
     caller, monitor = (Caller(None, new_token(project, name, role)[0]) for name, role in (("ward", "client"), ("prometheus", "monitor")))
-    server = serving(two, program=STUCK)
-    with server as running:
+    gateway = serving(two, program=STUCK)
+    with gateway as running:
         caller.running = monitor.running = running
         with Calls(caller, "/v2/models/good/infer") as calls:
             team = children(running.process.pid)
@@ -106,14 +112,14 @@ def test_a_model_that_stands_still_hurts_itself_only_and_is_withdrawn_when_it_do
             count = len(calls.seen)
             wait_for(lambda: calls.seen[count:] and calls.seen[-1] == (200, None), 20)
             assert tried(caller, "POST", "/v2/models/bad/infer", body(first)) == (503, "CM-WITHDRAWN")
-        assert set(calls.seen) <= {(200, None), None}, "only what shared the worker can lose its connection"
+        assert set(calls.seen) <= {(200, None), None, (503, "CM-OVERLOAD")}, "who shared the worker may have to come again, and is told so"
         assert [caller("GET", f"/v2/models/{name}/ready")[0] for name in ("bad", "good")] == [503, 200]
         assert caller("GET", "/v2/health/ready")[0] == 200
         page = monitor("GET", "/metrics")[1].decode()
         assert 'casemate_withdrawn{model="wdbc",reason="stuck",version="1"} 1.0' in page
         assert 'casemate_workers_replaced{reason="stuck"} 2.0' in page
         wait_for(lambda: [entry.resource for entry in project.audit.entries() if entry.action == "model:withdrawn"] == ['Model::"wdbc@1"'])
-        assert server.told().count("is replaced: wdbc@1 stood still") == 2
+        assert gateway.told().count("is replaced: wdbc@1 stood still") == 2
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -137,8 +143,9 @@ def test_a_signal_ends_every_process_also_one_that_stands_still(two, number):
 def test_workers_end_with_their_supervisor(own):
     configured(own, "workers = 2\n")
     with serving(own) as running:
-        team = children(running.process.pid)
-        assert len(team) == 2
+        wait_for(lambda: children(running.process.pid, "casemate-spare"))
+        team = [*children(running.process.pid), *children(running.process.pid, "casemate-spare")]
+        assert len(team) == 3
         running.process.kill()
         wait_for(lambda: all(is_gone(pid) for pid in team), 10)
 
@@ -146,15 +153,38 @@ def test_workers_end_with_their_supervisor(own):
 def test_a_worker_that_was_stopped_or_killed_is_replaced_and_callers_go_on(own):
     configured(own, "stuck = 1.0\n")
     caller = Caller(None, new_token(casemate.open(own), "ward")[0])
-    server = serving(own)
-    with server as running:
+    gateway = serving(own)
+    with gateway as running:
         caller.running = running
         for number in (signal.SIGSTOP, signal.SIGKILL):
             (victim,) = children(running.process.pid)
             os.kill(victim, number)
-            assert caller("POST", "/v2/models/wdbc/infer", body())[0] == 200, "whoever comes meanwhile waits for the next worker"
-            assert is_gone(victim)
-        assert "stood still" in server.told() and "signal 9" in server.told()
+            wait_for(functools.partial(is_gone, victim))
+            wait_for(lambda: tried(caller, "POST", "/v2/models/wdbc/infer", body()) == (200, None))
+            assert victim not in children(running.process.pid)
+        assert "stood still" in gateway.told() and "signal 9" in gateway.told()
+
+
+def test_while_the_only_worker_stands_still_the_gateway_lives_and_is_not_ready(own):
+    configured(own, "stuck = 300.0\n")
+    stranger = Caller(None)
+    with serving(own) as running:
+        stranger.running = running
+        wait_for(lambda: children(running.process.pid, "casemate-spare"))
+        (worker,) = children(running.process.pid)
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            assert stranger("GET", "/v2/health/live")[:2] == (200, b'{"live":true}')
+            for path in ("/v2/health/ready", "/ping"):
+                status, content, headers = stranger("GET", path)
+                assert (status, content, headers["retry-after"]) == (503, b'{"ready":false}', "1")
+            status, content, headers = stranger("POST", "/v2/models/wdbc/infer", body())
+            assert (status, json.loads(content)["code"], headers["retry-after"]) == (503, "CM-OVERLOAD", "1")
+            assert headers["x-request-id"]
+        finally:
+            os.kill(worker, signal.SIGCONT)
+        wait_for(lambda: stranger("GET", "/v2/health/ready")[:2] == (200, b'{"ready":true}'))
+        assert children(running.process.pid) == [worker]
 
 
 def test_the_same_port_is_taken_again_at_once_whatever_the_number_of_workers(own):
@@ -197,8 +227,8 @@ def test_a_full_disk_makes_the_gateway_not_ready_and_space_makes_it_ready_again(
     project = casemate.open(root)
     caller, stranger = Caller(None, new_token(project, "ward")[0]), Caller(None)
     monitor = Caller(None, new_token(project, "prometheus", "monitor")[0])
-    server = serving(root)
-    with server as running:
+    gateway = serving(root)
+    with gateway as running:
         caller.running = stranger.running = monitor.running = running
         assert stranger("GET", "/v2/health/ready")[:2] == (200, b'{"ready":true}')
         given = [caller("POST", "/v2/models/wdbc/infer", body())[2]["x-request-id"] for _ in range(3)]
@@ -217,7 +247,7 @@ def test_a_full_disk_makes_the_gateway_not_ready_and_space_makes_it_ready_again(
         status, content, headers = caller("POST", "/v2/models/wdbc/infer", body())
         assert status == 200
         given.append(headers["x-request-id"])
-        told = server.told()
+        told = gateway.told()
     assert told.count("not ready: log") == told.count("log is well again") == 1
     assert "gateway:recovered" in [entry.action for entry in project.audit.entries()]
     assert set(given) <= {one.id for one in project.decisions.newest(10**6)}
@@ -343,3 +373,48 @@ def test_fsck_names_a_compromise_that_the_log_does_not_explain_and_tells_other_h
     (found,) = [found for found in examine(project, repair=True).damage if "compromise of" in found.subject]
     assert found.repaired
     assert list(project.compromises.all().values()) == [since]
+
+
+def test_while_the_catalogue_is_away_probes_and_metrics_answer_and_operators_are_told(clinic, capsys):
+    project = casemate.open(clinic)
+    monitor, other = (new_token(project, name, "monitor")[0] for name in ("prometheus", "newcomer"))
+    parts = assemble(project)
+    parts.gateway.guard.lifetime = 0.0  # nothing is remembered but what is meant for this
+
+    async def ask(path, token=None):
+        headers = [] if token is None else [(b"authorization", f"Bearer {token}".encode())]
+        reply = await parts.gateway.handle({"method": "GET", "path": path, "headers": headers, "client": ("127.0.0.1", 1)}, None)
+        return reply.status, reply.body.decode()
+
+    async def becomes(status):
+        for _ in range(500):
+            if (await ask("/v2/health/ready"))[0] == status:
+                return
+            await asyncio.sleep(0.02)
+        raise AssertionError(await ask("/v2/health/ready"))
+
+    async def through_it():
+        looking = server._look(project, parts, Connections(project.config.serve, parts.metrics))
+        watches = [asyncio.create_task(watch) for watch in (parts.gateway.guard.watch(), looking)]
+        assert (await ask("/metrics", monitor))[0] == 200
+        (clinic / ".casemate").rename(clinic / "away")
+        project.store.close()
+        await becomes(503)
+        assert await ask("/v2/health/live") == (200, '{"live":true}')
+        assert (await ask("/ping"))[0] == 503
+        status, page = await ask("/metrics", monitor)
+        assert status == 200 and 'casemate_fault{reason="catalogue"} 1.0' in page
+        assert [(await ask(*words))[0] for words in (("/metrics", other), ("/v2", monitor), ("/metrics", None))] == [503, 503, 401]
+        shutil.rmtree(clinic / ".casemate", ignore_errors=True)
+        (clinic / "away").rename(clinic / ".casemate")
+        project.store.close()
+        await becomes(200)
+        for watch in watches:
+            watch.cancel()
+
+    try:
+        asyncio.run(through_it())
+    finally:
+        parts.close()
+    told = capsys.readouterr().err
+    assert told.count("not ready: catalogue") == told.count("catalogue is well again") == 1

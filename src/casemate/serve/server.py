@@ -38,6 +38,7 @@ from casemate.serve.metrics import Metrics
 from casemate.serve.ports import begin
 from casemate.serve.quota import Quota
 from casemate.serve.shelf import Shelf
+from casemate.serve.standby import stand_by
 from casemate.serve.telemetry import RequestLog, Traces, observers
 from casemate.serve.types import Array
 from casemate.serve.workers import FOLDER, Announce, Place, supervise
@@ -69,7 +70,7 @@ def serve(project: Project, announce: Announce) -> None:
     table = project.config.serve
     if table.client_certificates == "require" and table.tls == "proxy":
         raise ConfigError('[serve] client_certificates = "require" needs tls = "own"', hint="behind a proxy nobody shows us a certificate")
-    supervise(project, announce, work)
+    supervise(project, announce, work, _standby)
 
 
 def work(project: Project, place: Place, announce: Announce) -> None:
@@ -81,6 +82,13 @@ def work(project: Project, place: Place, announce: Announce) -> None:
         _run(project, parts, place, announce)
     finally:
         parts.close()
+
+
+def _standby(project: Project, place: Place, _announce: Announce) -> None:
+    table = project.config.serve
+    required = table.client_certificates == "require"
+    context = None if table.tls == "proxy" else tls_context(project.keys.authority, table.names, project.keys.folder, clients=required)
+    stand_by(table, place, context, RENEW_SECONDS)
 
 
 @dataclass(frozen=True)

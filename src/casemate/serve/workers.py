@@ -19,6 +19,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NoReturn
 
 import msgspec
@@ -83,13 +84,14 @@ class _Said(msgspec.Struct):
     ended: _Ended | None = None
 
 
-def supervise(project: Project, announce: Announce, work: Work) -> None:
+def supervise(project: Project, announce: Announce, work: Work, standby: Work) -> None:
     """Run `[serve] workers` processes until SIGTERM or SIGINT.
 
     Args:
         project: whose models.
         announce: called with (URL, model references) once every worker answers.
         work: what a worker does, given the project, its place, and whom to tell that it answers.
+        standby: what the process does that answers while no worker can.
 
     Raises:
         BackendError: the port is taken, or workers end again and again.
@@ -103,7 +105,7 @@ def supervise(project: Project, announce: Announce, work: Work) -> None:
     with contextlib.ExitStack() as kept:
         listener = kept.enter_context(bound(table.host, table.port))
         grpc_port = None if table.grpc_port is None else kept.enter_context(reserve(table.host, table.grpc_port)).getsockname()[1]
-        team = _Team(project, listener, grpc_port, work)
+        team = _Team(project, listener, grpc_port, work, standby)
         before = {number: signal.signal(number, team.stop_wanted) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             started = team.start(table.workers)
@@ -133,8 +135,12 @@ class _Worker:
 class _Team:
     """The supervisor's side."""
 
-    def __init__(self, project: Project, listener: socket.socket, grpc_port: int | None, work: Work) -> None:
-        self._project, self._listener, self._grpc_port, self._work = project, listener, grpc_port, work
+    def __init__(self, project: Project, listener: socket.socket, grpc_port: int | None, work: Work, standby: Work) -> None:
+        self._project, self._listener, self._grpc_port = project, listener, grpc_port
+        self._work, self._stand_by = work, standby
+        self._standby = 0
+        """Process id of who answers while no worker can; 0 while there is none."""
+        self._spared = -AGAIN_SECONDS
         self._count = project.config.serve.workers
         self._board = Board(2 * self._count + 2)
         self._free = list(self._board.pages)
@@ -171,23 +177,37 @@ class _Team:
         readable, writable = os.pipe()
         heartbeat = self._free.pop()
         heartbeat.clear()
+        pid = self._fork(self._work, writable, Place(heartbeat, self._board, self._listener, self._grpc_port, after), b"casemate-worker")
+        os.close(writable)
+        self._workers[pid] = worker = _Worker(pid, heartbeat, readable)
+        return worker
+
+    def _spare(self) -> None:
+        """Start who answers while no worker can."""
+        if time.monotonic() < self._spared + AGAIN_SECONDS:
+            return
+        self._spared = time.monotonic()
+        pipe = os.open(os.devnull, os.O_WRONLY)
+        self._standby = self._fork(self._stand_by, pipe, Place(Heartbeat.alone(), self._board, self._listener, None, "standby"), b"casemate-spare")
+        os.close(pipe)
+
+    def _fork(self, work: Work, pipe: int, place: Place, name: bytes) -> int:
         self._project.store.close()  # no connection of ours is to be inherited
         sys.stdout.flush()
         sys.stderr.flush()
         parent = os.getpid()
         pid = os.fork()
         if not pid:
-            os.close(readable)
-            self._child(parent, writable, Place(heartbeat, self._board, self._listener, self._grpc_port, after))
-        os.close(writable)
-        self._workers[pid] = worker = _Worker(pid, heartbeat, readable)
-        return worker
+            die_with_parent()
+            if os.getppid() != parent:
+                os._exit(1)
+            with contextlib.suppress(OSError):
+                Path("/proc/self/comm").write_bytes(name)
+            self._child(work, pipe, place)
+        return pid
 
-    def _child(self, parent: int, pipe: int, place: Place) -> NoReturn:
-        """A worker's whole life."""
-        die_with_parent()
-        if os.getppid() != parent:
-            os._exit(1)
+    def _child(self, work: Work, pipe: int, place: Place) -> NoReturn:
+        """A process's whole life."""
         status, parent_hears = 1, os.fdopen(pipe, "wb")
 
         def tell(said: _Said) -> None:
@@ -198,7 +218,7 @@ class _Team:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
             self._project.keys.disconnect()
-            self._work(self._project, place, lambda url, references: tell(_Said(started=_Started(url, references))))
+            work(self._project, place, lambda url, references: tell(_Said(started=_Started(url, references))))
             status = 0
         except Error as error:
             status = error.exit_code
@@ -236,6 +256,8 @@ class _Team:
         while not self._wanted:
             time.sleep(LOOK_SECONDS)
             self._reap()
+            if not self._standby and not self._wanted:
+                self._spare()
             now = time.monotonic_ns()
             # Who was stopped with us, or slept with the machine, has not stood still.
             looked, self._looked = self._looked, now
@@ -281,6 +303,8 @@ class _Team:
 
     def _reap(self) -> None:
         """Take note of workers that have ended."""
+        if self._standby and os.waitpid(self._standby, os.WNOHANG)[0]:
+            self._standby = 0
         for pid, worker in list(self._workers.items()):
             found, status = os.waitpid(pid, os.WNOHANG)
             if not found:
@@ -306,6 +330,9 @@ class _Team:
     def stop(self) -> None:
         """End all: politely, but for who stands still; at once when somebody asks again."""
         asked, now = self._wanted, time.monotonic_ns()
+        if self._standby:
+            os.kill(self._standby, signal.SIGKILL)
+            os.waitpid(self._standby, 0)
         for worker in self._workers.values():
             still = worker.heartbeat.broken(now) is not None or _stopped(worker.pid)
             os.kill(worker.pid, signal.SIGKILL if still else signal.SIGTERM)
