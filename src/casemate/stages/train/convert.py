@@ -55,25 +55,45 @@ def main(job: dict[str, Any], channel: Channel, _watch: Watch) -> dict[str, Any]
     given = {name: (inputs / name).read_bytes() for name in (*FILES, PLAIN, IMPORTED_SKOPS, IMPORTED_ONNX) if (inputs / name).exists()}
     channel.progress("exporting", 0, 1)
     try:
-        files, said = _converted(given, schema, job)
-    except Error as error:
+        files, said = converted(given, schema, job["classes"], job["seconds"])
+    except VerificationError as error:
         return dict(msgspec.to_builtins(Converted(refused=error.message[:1000], hint=error.hint[:500])))
     for name, content in files.items():
         (outputs / name).write_bytes(content)
     return dict(msgspec.to_builtins(msgspec.structs.replace(said, files={name: sha256(content) for name, content in files.items()})))
 
 
-def _converted(given: dict[str, bytes], schema: Schema, job: dict[str, Any]) -> tuple[dict[str, bytes], Converted]:
-    seconds = job["seconds"] * EXPORT_SHARE
+def converted(given: dict[str, bytes], schema: Schema, classes: list[str], seconds: float) -> tuple[dict[str, bytes], Converted]:
+    """(canonical files by name, what to say of them).
+
+    Args:
+        given: the files that were left or imported, by name.
+        schema: the pinned schema.
+        classes: `[train] classes`.
+        seconds: time limit of the job.
+
+    Raises:
+        VerificationError: they are malformed, beyond the limits, not on the lists, or no model of this table.
+    """
+    try:
+        return _converted(given, schema, classes, seconds * EXPORT_SHARE)
+    except Error as error:
+        raise VerificationError(error.message, hint=error.hint) from error
+    except Exception as error:  # readers and converters of damaged files raise anything
+        text = f"the model file is malformed: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        raise VerificationError(text, hint="train or export it again") from error
+
+
+def _converted(given: dict[str, bytes], schema: Schema, classes: list[str], seconds: float) -> tuple[dict[str, bytes], Converted]:
     if IMPORTED_ONNX in given:
-        return {ONNX: imported.canonical_graph(given[IMPORTED_ONNX], schema, job["classes"])}, Converted(estimator="an imported ONNX graph")
+        return {ONNX: imported.canonical_graph(given[IMPORTED_ONNX], schema, classes)}, Converted(estimator="an imported ONNX graph")
     if NETWORK in given:
         return _network(given, schema, seconds)
     content = given.get(SKOPS, given.get(IMPORTED_SKOPS))
     if content is None:
         raise VerificationError("there is no model file")
     model = load_skops(content)
-    order = imported.check_estimator(model, schema, job["classes"]) if IMPORTED_SKOPS in given else []
+    order = imported.check_estimator(model, schema, classes) if IMPORTED_SKOPS in given else []
     return _estimator(model.estimator, schema, seconds, order, given.get(PLAIN))
 
 

@@ -2,7 +2,8 @@
 
 Numbers go in as float64, as scikit-learn computes with them: rounded to float32 at the door, a scaled value can fall on the
 other side of a tree's threshold. Trees themselves see float32, as scikit-learn's do; those of histogram gradient boosting see
-float64 there, and keep their exact thresholds here.
+float64 there, and keep their exact thresholds here. Missing cells are filled with the imputer's own float64 values, for
+which onnxruntime's operator has no place.
 """
 
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from casemate.core.types import Schema
 
 OPSET = {"": 18, "ai.onnx.ml": 3}
 MOST_DEPTH = 8
-INNER = ("steps", "estimators_", "estimator_", "estimator", "final_estimator_", "calibrated_classifiers_")
+INNER = ("steps", "transformers_", "estimators_", "estimator_", "estimator", "final_estimator_", "calibrated_classifiers_")
 """Where estimators keep others, fitted."""
 
 
@@ -43,7 +44,8 @@ def to_onnx(model: Any, schema: Schema) -> tuple[bytes, str]:
     for types in _attempts(schema):
         try:
             graph = convert(model, initial_types=types, options=options, target_opset=OPSET, name="casemate")
-            return _loadable(graph, model, exact=any(isinstance(kind, DoubleTensorType) for _, kind in types)), ""
+            exact = any(isinstance(kind, DoubleTensorType) for _, kind in types)
+            return _loadable(_filling(graph, model) if exact else graph, model, exact=exact), ""
         except Exception as error:  # noqa: BLE001 - converters raise anything; the estimator itself then serves
             problem = f"{type(error).__name__}: {' '.join(str(error).split())}"
     return b"", problem[:500]
@@ -66,6 +68,29 @@ def _loadable(graph: Any, model: Any, *, exact: bool) -> bytes:
         except Exception:  # noqa: BLE001, S110 - onnxruntime has many; what comes before a tree may give float32
             pass
     return _opened(_arranged(graph, []))
+
+
+def _filling(graph: Any, model: Any) -> Any:
+    """A copy that fills missing cells by a choice between float64 numbers, in place of an operator that knows float32 only."""
+    made = onnx.ModelProto()
+    made.CopyFrom(graph)
+    kept = [part.statistics_ for part in _parts(model, 0) if hasattr(part, "statistics_")]
+    filled = [np.asarray(numbers, dtype=np.float64) for numbers in kept if numbers.dtype.kind == "f"]
+    nodes = []
+    for node in made.graph.node:
+        given = {attribute.name: attribute for attribute in node.attribute}
+        values = np.array(given["imputed_value_floats"].floats) if "imputed_value_floats" in given else np.empty(0)
+        if node.op_type != "Imputer" or not len(values) or not np.isnan(given["replaced_value_float"].f):
+            nodes.append(node)
+            continue
+        exact = next((numbers for numbers in filled if np.array_equal(numbers.astype(np.float32), values.astype(np.float32))), values)
+        name, gap = f"{node.output[0]}_values", f"{node.output[0]}_gaps"
+        made.graph.initializer.append(numpy_helper.from_array(exact.astype(np.float64).reshape(1, -1), name))
+        nodes.append(helper.make_node("IsNaN", [node.input[0]], [gap]))
+        nodes.append(helper.make_node("Where", [gap, name, node.input[0]], [node.output[0]]))
+    del made.graph.node[:]
+    made.graph.node.extend(nodes)
+    return made
 
 
 def _parts(model: Any, depth: int) -> Iterator[Any]:

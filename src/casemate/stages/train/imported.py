@@ -82,7 +82,7 @@ def _without_mapping(model: Any) -> list[list[Any]]:
         named += [list(item.ints or item.strings) for item in node.attribute if item.name.startswith("classlabels")]
         for port in model.graph.output:
             if port.name == node.output[0]:
-                port.CopyFrom(helper.make_tensor_value_info(node.input[0], TensorProto.FLOAT, None))
+                port.CopyFrom(helper.make_tensor_value_info(node.input[0], TensorProto.FLOAT, [None, None]))
     copies = [helper.make_node(node.op_type, node.input, node.output, domain=node.domain) for node in kept]
     for copy, node in zip(copies, kept, strict=True):
         copy.attribute.extend(node.attribute)
@@ -155,19 +155,22 @@ def _append_order(made: Any, values: list[Any], order: list[int]) -> None:
     if ML not in sets:
         made.opset_import.append(helper.make_opsetid(ML, ML_VERSION))
     elif sets[ML].version == 1:
-        raise VerificationError("the imported graph uses the first version of the operators ai.onnx.ml", hint="export it for version 2 or newer")
+        if any(node.op_type == "LabelEncoder" for node, _ in graphs.nodes(made.graph)):  # the one operator that version 2 changed
+            raise VerificationError("the imported graph uses the first version of the operators ai.onnx.ml", hint="export it for version 2 or newer")
+        sets[ML].version = ML_VERSION
     keys = "keys_strings" if isinstance(values[0], bytes) else "keys_int64s"
     listed: dict[str, Any] = {keys: values, "values_int64s": order, "default_int64": -1}  # -1 is no class, and the assessment says so
     encode = helper.make_node("LabelEncoder", [label.name], ["label_"], domain=ML, **listed)
     places = numpy_helper.from_array(np.argsort(order), "places_")
     gather = helper.make_node("Gather", [probabilities.name, "places_"], ["probabilities_"], axis=1)
     kind = probabilities.type.tensor_type.elem_type
+    shape = [None] * max(len(label.type.tensor_type.shape.dim), 1)
     del made.graph.output[:]
     made.graph.node.extend([encode, gather])
     made.graph.initializer.append(places)
     made.graph.output.extend(
         [
-            helper.make_tensor_value_info("label_", TensorProto.INT64, None),
+            helper.make_tensor_value_info("label_", TensorProto.INT64, shape),
             helper.make_tensor_value_info("probabilities_", kind, [None, len(order)]),
         ]
     )
