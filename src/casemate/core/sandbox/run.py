@@ -324,9 +324,9 @@ def _failure(conversation: _Conversation, code: int | None, tail: str) -> Error:
             hint="it may have run out of memory: raise [train] memory_gb or use fewer rows",
             findings=conversation.findings,
         )
-    if error["kind"] == "sandbox":
+    if error["kind"] == "sandbox" and not {"landlock", "seccomp"} <= set(conversation.isolation):  # said before the code ran, not by it
         return SandboxError(
-            f"this kernel cannot confine the code: {error['message']}",
+            f"this kernel cannot confine the code: only {', '.join(conversation.isolation)} work here",
             hint='use Linux 5.13 or newer with Landlock, or set [sandbox] mode = "prefer" and accept the finding',
         )
     kind = error["kind"]

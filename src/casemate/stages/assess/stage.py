@@ -91,7 +91,7 @@ def measure(
             )
         return msgspec.convert(outcome.result, Assessment)
     except sandbox.JobFailed as error:
-        return _nothing(holdout.num_rows, error.message)
+        return _nothing(holdout.num_rows, error.message if error.kind == "timeout" else f"its process ended with {error.kind}")
 
 
 def _chosen(model: TrainedModel) -> dict[str, Any]:

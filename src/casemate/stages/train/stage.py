@@ -1,6 +1,7 @@
 """The train stage, outside: hand the training rows to the confined process, take back model files only."""
 
 import glob
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -8,7 +9,7 @@ from typing import Any, Protocol
 import msgspec
 import pyarrow as pa
 
-from casemate.config import Config
+from casemate.config import Config, TrainTable
 from casemate.controls.keys.objects import ObjectStore
 from casemate.core import models
 from casemate.core.digest import sha256, sha256_record
@@ -17,6 +18,7 @@ from casemate.core.files import make_folder, scratch_folder
 from casemate.core.learn.accountant import Gaussians
 from casemate.core.sandbox import run as sandbox
 from casemate.core.types import MISSING_CATEGORY, Finding, Schema, SealedDataset, TrainedModel
+from casemate.stages.train import told
 
 MAX_CODE = 16 * 2**20
 IMPORTED = {".skops": "imported.skops", ".onnx": "imported.onnx"}
@@ -155,7 +157,7 @@ def fit(tools: Tools, dataset: SealedDataset, rows: pa.Table) -> TrainedModel:
                 progress=tools.progress,
             )
     except sandbox.JobFailed as error:
-        raise _explain(error, config) from error
+        raise _explain(error, config, code) from error
     return _accept(tools, outcome, code)
 
 
@@ -163,27 +165,30 @@ def _accept(tools: Tools, outcome: sandbox.Outcome, code: dict[str, bytes]) -> T
     """Believe nothing that came back but its bytes: audit the model file, store it, keep the findings."""
     result, files = outcome.result, outcome.files
     if not {models.SKOPS, models.NETWORK} & set(files) and (models.ONNX not in files or tools.config.train.model is None):
-        raise TrainingError("the training code left no model", hint="do not end the process in train.py")
+        text = "the training code left no model"
+        raise TrainingError(text, hint="do not end the process in train.py", plain=text)
     try:
         kept = [files[name] for name in (models.SKOPS, models.PLAIN) if name in files]
         unknown = sorted({name for content in kept for name in models.untrusted_types(content)})
     except VerificationError as error:
-        raise TrainingError(error.message, hint="do not write model.skops in train.py") from error
+        plain = "the training code left a model file that cannot be read"
+        raise TrainingError(error.message, hint="do not write model.skops in train.py", plain=plain) from error
     if unknown:
         raise TrainingError(
             f"the model holds types that cannot be stored safely: {', '.join(unknown[:5])}",
             hint="use scikit-learn's own estimators and transformers; functions and classes of train.py are refused",
+            plain=f"the model holds {len(unknown)} types that cannot be stored safely; use scikit-learn's own estimators and transformers",
         )
     try:
-        said = msgspec.convert(result, _Said)
-        findings = [*outcome.findings, *_findings(outcome, said.export_problem)]
+        said = _checked(msgspec.convert(result, _Said), tools.config.train)
+        findings = [*told.findings(outcome.findings), *_findings(outcome, said.export_problem)]
         privacy = _spent(tools, said.privacy) if tools.config.train.mode == "private" else {}
         return TrainedModel(
-            estimator=said.estimator[:500],
+            estimator=told.outline(said.estimator),
             files={name: tools.objects.put(files[name]) for name in models.FILES if name in files},
             params=said.params,
             cv=[msgspec.to_builtins(candidate) for candidate in said.cv],
-            metric=said.metric[:100],
+            metric=said.metric,
             code_digest=_digest_of(code),
             findings=findings,
             isolation=outcome.isolation,
@@ -191,9 +196,31 @@ def _accept(tools: Tools, outcome: sandbox.Outcome, code: dict[str, bytes]) -> T
             nested=said.nested,
             privacy=privacy,
             baseline=tools.objects.put(files[models.PLAIN]) if models.PLAIN in files else "",
+            said=keep(
+                tools.objects,
+                estimator=said.estimator,
+                findings=[finding.message for finding in outcome.findings],
+                export_problem=said.export_problem,
+            ),
         )
     except msgspec.ValidationError as error:
-        raise TrainingError(f"the training process answered nonsense: {error}", hint="do not write to its output") from error
+        plain = "the training process answered nonsense"
+        raise TrainingError(f"{plain}: {error}", hint="do not write to its output", plain=plain) from error
+
+
+def keep(objects: ObjectStore, **words: Any) -> str:
+    """Seal what the training code said; returns the object's digest."""
+    return objects.put(told.Words(salt=secrets.token_hex(16), **words).to_json())
+
+
+def _checked(said: _Said, options: TrainTable) -> _Said:
+    """What the process says without texts of its own; ValidationError when it chose what casemate.toml does not offer."""
+    params = told.parameters(said.params, options)
+    tried = [told.parameters(candidate.params, options) for candidate in said.cv]
+    if params is None or None in tried or said.metric not in {options.metric, *told.METRICS}:
+        raise msgspec.ValidationError("a parameter or scorer that [train] does not name")
+    cv = [msgspec.structs.replace(candidate, params=params or {}) for candidate, params in zip(said.cv, tried, strict=True)]
+    return msgspec.structs.replace(said, params=params, cv=cv)
 
 
 def _limits(schema: Schema, config: Config) -> dict[str, Any]:
@@ -229,22 +256,24 @@ def _declared(schema: Schema, config: Config) -> dict[str, Any]:
     return {**_limits(schema, config), "epsilon": table.epsilon, "delta": table.delta, "clip": table.clip}
 
 
-def _spent(tools: Tools, told: dict[str, Any]) -> dict[str, Any]:
+def _spent(tools: Tools, reported: dict[str, Any]) -> dict[str, Any]:
     """What the training process says of its noise, recounted here; TrainingError when it is more than was paid."""
     from casemate.core.learn.accountant import epsilon, second_opinion
 
     table = tools.config.privacy
-    events = msgspec.convert(told.get("events", []), list[Gaussians])
+    events = msgspec.convert(reported.get("events", []), list[Gaussians])
     if not events:
-        raise TrainingError("the private training did not say what it spent", hint="do not write to its output")
+        text = "the private training did not say what it spent"
+        raise TrainingError(text, hint="do not write to its output", plain=text)
     found, other = epsilon(events, table.delta), second_opinion(events, table.delta)
     if found > table.epsilon * 1.001:
-        raise TrainingError(f"the training spent epsilon {found:.4f}, {table.epsilon:g} was paid", hint="do not change casemate's code in train.py")
+        text = f"the training spent epsilon {found:.4f}, {table.epsilon:g} was paid"
+        raise TrainingError(text, hint="do not change casemate's code in train.py", plain=text)
     tools.purse.settle(found, events)
     return {
         "epsilon": found,
         "delta": table.delta,
-        "unit": str(told.get("unit", "row")),
+        "unit": "subject" if reported.get("unit") == "subject" else "row",
         "events": msgspec.to_builtins(events),
         "accountants": {"pld": found, "rdp": other},
         "not_covered": "hold-out figures, the pinned schema, and the number of rows",
@@ -268,16 +297,16 @@ def _findings(outcome: sandbox.Outcome, export_problem: str) -> list[Finding]:
                 id="model.no-onnx",
                 severity="low",
                 confidence="high",
-                message=f"no ONNX export, scikit-learn will serve: {export_problem[:300]}",
+                message="no ONNX export, scikit-learn will serve; `casemate runs show` says why",
             )
         )
     return findings
 
 
-def _explain(error: sandbox.JobFailed, config: Config) -> Error:
+def _explain(error: sandbox.JobFailed, config: Config, code: dict[str, bytes]) -> Error:
     refused = [finding.message for finding in error.findings if finding.severity == "high"]
     text = f"{config.train.entry}: {error.message}"
     if refused:
         text += " — refused by the sandbox: " + "; ".join(refused[:3])
     hint = error.hint.replace("the timeout", "[train] timeout")
-    return TrainingError(text, hint=hint)
+    return TrainingError(text, hint=hint, plain=told.failure(error, code, config.train.entry))
