@@ -140,6 +140,23 @@ class Dataset:
         }
         return Access(point.actor, classes, decisions, shown)
 
+    def hears_code(self) -> bool:
+        """Whether the current user may hear what training code says of this version: it may quote any row and column that it saw.
+
+        These are the features and the targets; nothing is recorded.
+        """
+        schema, access = self.record.schema, self.access()
+        seen = {column.column_class for column in schema.columns if column in schema.features or column.name in schema.targets}
+        if not all(access.decisions[found].allowed for found in seen):
+            return False
+        try:
+            rows = self._rows(access)
+        except AccessDenied:
+            return False
+        one = pa.table({schema.target: [None]})  # without columns to tell rows apart, one stands for all
+        rows.keep(tables.read(self.folder, self.project.provider, self.project.signer.verifier, rows.columns) if rows.columns else one)
+        return rows.withheld == 0
+
     def to_arrow(self, columns: list[str] | None = None) -> pa.Table:
         """The verified, decrypted table; reading it is decided by policy, per column class and row, and recorded.
 

@@ -233,7 +233,7 @@ class _Examination:
             if isinstance(record, SealedDataset):
                 wanted |= {record.split, record.quarantine}
             elif isinstance(record, TrainedModel):
-                wanted |= set(record.files.values())
+                wanted |= {*record.files.values(), *filter(None, [record.said])}
             elif isinstance(record, Release):
                 wanted |= {*record.files.values(), *([record.bundle] if record.bundle else [])}
         for digest in sorted(wanted):

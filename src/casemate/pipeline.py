@@ -4,6 +4,7 @@ Each stage gets its tools and the records of the stages before it, and gives one
 durable together with its audit entry; what is finished is never done again.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
@@ -21,7 +22,7 @@ from casemate.controls.keys.objects import ObjectStore
 from casemate.controls.privacy.budget import Ledger, Limit, Spending, spend
 from casemate.core.digest import sha256_file, sha256_record
 from casemate.core.engine import Engine, Run
-from casemate.core.errors import CompromisedSigner, ConfigError, VerificationError
+from casemate.core.errors import CompromisedSigner, ConfigError, TrainingError, VerificationError
 from casemate.core.files import write_atomic
 from casemate.core.frame import GROUP, drawn
 from casemate.core.learn.accountant import Gaussians
@@ -35,6 +36,8 @@ from casemate.stages.release.registry import Registry
 from casemate.stages.release.waiver import Waivers
 from casemate.stages.train.stage import code_digest
 
+WORDS, SHOWN = "its words: object ", 12
+"""How a failed run's error names the object that holds what its code said, and so many digits of it."""
 EVIDENCE = "evidence.dsse.json"
 EVIDENCE_PREDICATE = "https://casemate.dev/run-evidence/v1"
 MEMBERS = 20_000
@@ -72,6 +75,8 @@ class Workshop:
     waivers: Waivers
     reviews: Reviews
     ledger: Ledger
+    hears: Callable[[SealedDataset], bool]
+    """Whether whoever acts may hear what training code says, which may quote the rows that it saw."""
 
     @property
     def hidden(self) -> list[Path]:
@@ -88,6 +93,14 @@ def run(shop: Workshop, principal: str, start: str | None = None, key: str | Non
         start: first stage to do again even if nothing changed.
         key: idempotency key of the run.
     """
+    try:
+        return _run(shop, principal, start, key)
+    except TrainingError as error:  # the catalogue and the log have the plain words
+        error.opened()
+        raise
+
+
+def _run(shop: Workshop, principal: str, start: str | None, key: str | None) -> tuple[str, Release, Assessment]:
     with shop.engine.begin(_inputs(shop), principal, start, key) as work:
         shop.reporter.begin(work)
         if work.ended:
@@ -116,7 +129,7 @@ def _data(shop: Workshop, work: Run) -> SealedDataset:
 
         before = shop.engine.find("data", SealedDataset, lambda older: older.version == record.reference) if record.reference else None
         profiles = [shop.objects.get(one.profile) if one else b"[]" for one in (record, before)]
-        return draw(record, *profiles, shop.config.privacy.min_group)
+        return draw(record, *profiles, least=shop.config.privacy.min_group)
 
     record = work.step("data", SealedDataset, seal, pictures=report)
     shop.reporter.stage("data", record)
@@ -145,7 +158,10 @@ def data_tools(shop: Workshop) -> Any:
 
 def _train(shop: Workshop, work: Run, principal: str, dataset: SealedDataset, rows: "Rows", crew: "Crew") -> TrainedModel:
     """Search and refit in the sandbox, on training rows only; a second sandbox makes of its model file what is measured and served."""
-    study = _study(shop, work)
+    study, heard = _study(shop, work), shop.hears(dataset)
+
+    def progress(text: str, done: int, total: int) -> None:
+        shop.reporter.progress(*(text, done, total) if heard else ("training", 0, 0))
 
     def fit() -> TrainedModel:
         from casemate.stages.train import stage as train
@@ -159,14 +175,31 @@ def _train(shop: Workshop, work: Run, principal: str, dataset: SealedDataset, ro
             shop.hidden,
             crew["train"] if shop.config.train.model is None else None,
             crew["convert"],
-            shop.reporter.progress,
+            progress,
             Purse(shop, work, dataset, principal),
         )
         return train.fit(tools, dataset, rows.training)
 
-    record = work.step("train", TrainedModel, fit)
+    try:
+        record = work.step("train", TrainedModel, fit)
+    except TrainingError as error:
+        raise _plain(shop, work, error, heard) from None
     shop.reporter.stage("train", record)
     return record
+
+
+def _plain(shop: Workshop, work: Run, error: TrainingError, heard: bool) -> TrainingError:
+    """The same fault in words that everybody may read; what the code said is sealed as an object that the message names."""
+    from casemate.stages.train import told
+    from casemate.stages.train.stage import keep
+
+    found = [finding.message for finding in error.findings]
+    said = keep(shop.objects, error=f"{error.message}\n{error.hint}".strip(), findings=found)
+    text = f"{error.plain} ({WORDS}{said[:SHOWN]})"
+    hint = f"`casemate runs show {work.id}` says more to whoever may read the columns that the code saw"
+    plain = TrainingError(text, hint=hint, findings=told.findings(error.findings), plain=text)
+    plain.words = (error.message, error.hint) if heard else None
+    return plain
 
 
 def _assess(shop: Workshop, work: Run, dataset: SealedDataset, rows: "Rows", model: TrainedModel, crew: "Crew") -> Assessment:

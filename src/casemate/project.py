@@ -44,21 +44,22 @@ from casemate.core.blobs import Blobs, S3Place, open_blobs, require_conditions
 from casemate.core.blobs.s3 import split_url
 from casemate.core.clock import Clock, SystemClock
 from casemate.core.engine import STAGES, Effort, Engine, Run
-from casemate.core.errors import BackendError, ConfigError, Error, RefusedError, VerificationError
+from casemate.core.errors import AccessDenied, BackendError, ConfigError, Error, RefusedError, VerificationError
 from casemate.core.files import alone, clear_drafts, clear_scratch, remove_tree, shared_lock, write_atomic
 from casemate.core.outbox import Message, Outbox, Patience, Route
 from casemate.core.secrets import read_secret
 from casemate.core.signatures import Signer
-from casemate.core.store import open_store
+from casemate.core.store import decode, open_store
 from casemate.core.store.interface import MOVED, REVISION
-from casemate.core.types import Assessment, Release, Verdict
-from casemate.dataset import Datasets
+from casemate.core.types import Assessment, Release, SealedDataset, TrainedModel, Verdict
+from casemate.dataset import Dataset, Datasets
 from casemate.stages.data.review import Reviews
 from casemate.stages.release.approval import Approval, Approvals
 from casemate.stages.release.bundle import VerifiedModel
 from casemate.stages.release.registry import Registered, Registry
 from casemate.stages.release.rollout import Part, Rollouts
 from casemate.stages.release.waiver import Waivers
+from casemate.stages.train.told import Words
 
 if TYPE_CHECKING:
     from casemate.controls.access.identity.issuers import Workloads
@@ -811,7 +812,32 @@ class Project:
             waivers=self.waivers,
             reviews=self.reviews,
             ledger=self.ledger,
+            hears=lambda dataset: Dataset(self, dataset).hears_code(),
         )
+
+    def words(self, run: str) -> Words | None:
+        """What the training code of a run said, or of one that failed; None when it said nothing, or no version was sealed.
+
+        Raises:
+            AccessDenied: it may quote columns or rows that the current user may not read.
+        """
+        dataset, model = self.engine.record(run, "data", SealedDataset), self.engine.record(run, "train", TrainedModel)
+        digest = "" if model is None else model.said
+        if model is None:
+            error = next((row["error"] for row in self.engine.runs() if row["id"] == run), None) or ""
+            _, named, rest = error.rpartition(pipeline.WORDS)
+            digest = next((one for one in self.objects.digests() if named and one.startswith(rest[: pipeline.SHOWN])), "")
+        if dataset is None or not digest:
+            return None
+        principal, resource = self.access.identify().principal, f'Dataset::"{dataset.name}"'
+        allowed = Dataset(self, dataset).hears_code()
+        self.audit.record(principal.uid, "dataset:read", resource, "allowed" if allowed else "denied", version=dataset.version, words_of=run)
+        if not allowed:
+            raise AccessDenied(
+                f"{principal.uid} may not read every column and row that the code of {run} saw, and its words may quote them",
+                hint="the project's owner grants roles and writes policies",
+            )
+        return decode(self.objects.get(digest), Words)
 
     def _tidy(self) -> None:
         """Remove what killed processes left; called only when no run of this project goes on in this folder."""

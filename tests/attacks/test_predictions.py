@@ -185,8 +185,11 @@ def test_batched_records_follow_and_are_there_when_the_gateway_has_ended(own):
     assert np.frombuffer(project.decisions.find(ids[0])[0].probabilities, "<f4").shape == (2,)
 
 
-def test_a_model_with_categories_is_served_by_either_protocol_and_explained(tiny_project):
+def test_a_model_with_categories_is_served_by_either_protocol_and_explained_as_far_as_columns_may_be_seen(tiny_project, cli):
     configured(tiny_project, 'inputs = "sealed"\n')
+    toml = tiny_project / "casemate.toml"
+    columns = '[data.columns]\na = { class = "sensitive" }\nc = { class = "sensitive", mask = "first-1" }\n\n[data]\n'
+    toml.write_text(toml.read_text().replace("[data]\n", columns, 1))
     project = casemate.open(tiny_project)
     assert project.run().verdict.outcome == "passed"
     caller = Caller(None, new_token(project, "ward")[0])
@@ -204,4 +207,15 @@ def test_a_model_with_categories_is_served_by_either_protocol_and_explained(tiny
         assert (status, json.loads(refused)["code"]) == (422, "CM-INPUT") and b"mauve" not in refused
     found = explain(project, headers["x-request-id"], row=1)
     assert found.replayed is True
-    assert {one.feature for one in found.counted} == {"a", "b", "c"}
+    assert {one.feature: one.value for one in found.counted} == {"a": -2.0, "b": 0.0, "c": "blue"}
+    closed = 'forbid (principal, action == Action::"dataset:read", resource) when { context.column_class == "sensitive" };'
+    (tiny_project / "policies" / "x.cedar").write_text(f'@id("closed") {closed}')
+    project = casemate.open(tiny_project)
+    found = explain(project, headers["x-request-id"], row=1)
+    assert found.replayed is True and found.answers
+    assert {one.feature: (one.value, one.shown) for one in found.counted} == {
+        "a": (None, "withheld"), "b": (0.0, "plain"), "c": ("b", "masked")
+    }  # fmt: skip
+    assert found.withheld == ["a"]
+    shown = cli("explain", headers["x-request-id"], "--row", "1", "--config", tiny_project)
+    assert "withheld" in shown.out and "-2" not in shown.out.split() and "blue" not in shown.out

@@ -42,7 +42,7 @@ def run(arguments: Any) -> int:
     if said.refused:
         lines.append(f"answer refused, {said.refused}")
     else:
-        shown = [f"{label} ({probability:.4f})" for label, probability in found.answers[:5]]
+        shown = [f"{label} ({probability:.4f})" for label, probability in found.answers[:5]] or ["withheld: policy closes the target"]
         lines.append("answer " + ", ".join(shown) + (" …" if len(found.answers) > 5 else "") + f"; shown: {said.shown}")
     if found.outcome is not None:
         lines.append("in fact " + ", ".join(map(str, found.outcome[:5])) + (" …" if len(found.outcome) > 5 else ""))
@@ -56,7 +56,7 @@ def run(arguments: Any) -> int:
         )
     lines = [printable(line) for line in lines]
     if found.counted:
-        rows = [[one.feature, _text(one.value), _text(one.usual), f"{one.change:+.4f}"] for one in found.counted]
+        rows = [[one.feature, *_shown(one), f"{one.change:+.4f}"] for one in found.counted]
         lines += [
             "",
             f"what counted for row {arguments.row}: change of the answer, were the feature as usual",
@@ -64,6 +64,10 @@ def run(arguments: Any) -> int:
         ]
     emit(arguments, msgspec.to_builtins(found), "\n".join(lines))
     return 0 if found.replayed is not False else 1
+
+
+def _shown(one: Any) -> list[str]:
+    return ["withheld", "withheld"] if one.shown == "withheld" else [_text(one.value), _text(one.usual)]
 
 
 def _text(value: float | str | None) -> str:

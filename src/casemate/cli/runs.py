@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: Any) -> int:
     """List, show or cancel runs."""
     from casemate.cli.output import emit, table
-    from casemate.core.errors import ConfigError
+    from casemate.core.errors import AccessDenied, ConfigError
 
     project = enter(arguments)
     if arguments.action == "cancel":
@@ -32,13 +32,27 @@ def run(arguments: Any) -> int:
         found = [row for row in found if row["id"] == arguments.id]
         if not found:
             raise ConfigError(f"no run called {arguments.id!r}", hint="`casemate runs` lists them")
-        emit(arguments, found[0], _one(found[0]))
+        try:
+            words, withheld = project.words(arguments.id), ""
+        except AccessDenied as error:
+            words, withheld = None, f"what the code said is withheld: {error.message}"
+        emit(arguments, found[0] | {"words": words}, "\n".join([_one(found[0]), withheld, *_said(words)]).rstrip())
         return 0
     rows = [
         [r["id"], r["state"], ", ".join(f"{name} {seconds:.1f} s" for name, seconds in r["steps"].items()), r["principal"], r["error"]] for r in found
     ]
     emit(arguments, found, table(["run", "state", "finished stages", "by", "error"], rows) if found else "no run yet: casemate run")
     return 0
+
+
+def _said(words: Any) -> list[str]:
+    """What the training code said, without control characters."""
+    from casemate.cli.output import printable
+
+    if words is None:
+        return []
+    lines = ["", "what the training code said:", words.error, words.estimator, *words.findings, words.export_problem]
+    return [printable(line) for text in lines for line in text.split("\n")]
 
 
 def _one(run: dict[str, Any]) -> str:

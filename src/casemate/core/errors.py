@@ -67,6 +67,19 @@ class TrainingError(Error):
     exit_code = 1
     who = "the author of the training code"
 
+    def __init__(self, message: str, *, hint: str = "", findings: Sequence["Finding"] = (), plain: str = "the training code failed") -> None:
+        """Message, hint and findings may quote the data that the code saw; `plain` may be told to everybody."""
+        super().__init__(message, hint=hint, findings=findings)
+        self.plain = plain
+        self.words: tuple[str, str] | None = None
+        """Message and hint for whoever may hear them, where this error is the plain one."""
+
+    def opened(self) -> None:
+        """Say it in full, to somebody who may hear it."""
+        if self.words is not None:
+            self.message, self.hint = self.words
+            self.args = (self.message,)
+
 
 class RefusedError(Error):
     """Something asked for a model that the gates refused or that was never released."""

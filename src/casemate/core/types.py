@@ -181,7 +181,7 @@ class TrainedModel(Record, frozen=True, kw_only=True):
     """Result of the train stage: files in the object store, nothing executed outside the sandbox."""
 
     estimator: str
-    """The estimator's repr, cut at 500 characters."""
+    """Names of the estimator and of its parts."""
     files: dict[str, str]
     """Object digests by file name: `model.skops`, and `model.onnx` when the export worked."""
     params: dict[str, Any]
@@ -206,6 +206,8 @@ class TrainedModel(Record, frozen=True, kw_only=True):
     """Object digest of the same model without hardening, where it was hardened."""
     order: list[int] = []
     """Of an imported scikit-learn model: the table's class number of each of its own classes; none: they are the same."""
+    said: str = ""
+    """Object digest of what the training code said in its own words, which may quote data; see `stages.train.told`."""
 
 
 class Interval(Record, frozen=True, kw_only=True):

@@ -6,18 +6,21 @@ What counted: each feature in turn becomes what it usually is, and the probabili
 
 import contextlib
 import json
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 
+from casemate.controls.access.masks import masked
 from casemate.controls.access.policy import Resource
 from casemate.controls.audit.decisions import Prediction
 from casemate.core.digest import sha256
-from casemate.core.errors import ConfigError, RequestError
+from casemate.core.errors import ConfigError, RequestError, VerificationError
 from casemate.core.frame import Rows, part_of, rows_bytes, rows_from
-from casemate.core.types import Profile
+from casemate.core.types import Profile, SealedDataset
+from casemate.dataset import Dataset
 from casemate.project import Project
 from casemate.serve.endpoint import Endpoint
 from casemate.serve.protocols import invocations, oip, oip_grpc
@@ -33,9 +36,11 @@ class Counted:
 
     feature: str
     value: float | str | None
-    usual: float | str
+    usual: float | str | None
     change: float
     """As answered, less what it is with the usual value."""
+    shown: Literal["plain", "masked", "withheld"] = "plain"
+    """Whether policy lets the reader see the column: its value and what is usual may be masked, or withheld (None)."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,8 @@ class Explained:
     """Whether the signed model gives the same answer, bit for bit; None without the rows."""
     counted: list[Counted]
     """For the row that was asked about, greatest first."""
+    withheld: list[str] = field(default_factory=list)
+    """Columns that the reader may not see, the target too: then answers and outcome are empty."""
 
 
 def explain(project: Project, identifier: str, *, body: bytes | None = None, row: int = 0, most: int = 10) -> Explained:
@@ -84,7 +91,7 @@ def explain(project: Project, identifier: str, *, body: bytes | None = None, row
     if not 0 <= row < max(prediction.rows, 1):
         raise ConfigError(f"the request has {prediction.rows} rows, there is no row {row}", hint="rows are numbered from 0")
     answered = rows is not None and not prediction.refused
-    return Explained(
+    found = Explained(
         prediction=prediction,
         time=prediction.moment.isoformat(timespec="milliseconds"),
         answers=_answers(endpoint, codes, probabilities),
@@ -92,6 +99,35 @@ def explain(project: Project, identifier: str, *, body: bytes | None = None, row
         replayed=_same(endpoint, rows, codes, probabilities) if answered and rows is not None else None,
         counted=_counted(endpoint, part_of(rows, row, row + 1), profile, most) if answered and rows is not None else [],
     )
+    return _masked(project, verified.card.lineage["run"], found)
+
+
+def _masked(project: Project, run: str, found: Explained) -> Explained:
+    """Without what the reader may not see of the data set that the model learnt from: the same rule as for reading its columns.
+
+    Values of general columns go with the right to explain. A run whose data set is unknown here shows none of the others.
+    """
+    record = project.engine.record(run, "data", SealedDataset)
+    if record is None:
+        raise VerificationError(f"the run {run} of this model is not in the catalogue", hint="casemate fsck")
+    access = Dataset(project, record).access()
+    closed = {name for name in access.withheld if access.classes[name] != "general"}
+
+    def shown(one: Counted) -> Counted:
+        if one.feature in closed:
+            return replace(one, value=None, usual=None, shown="withheld")
+        if (mask := access.masked.get(one.feature)) is None:
+            return one
+        return replace(one, value=_mask(one.value, mask, one.feature), usual=_mask(one.usual, mask, one.feature), shown="masked")
+
+    target = (closed | access.masked.keys()) & {*record.schema.targets}
+    answers, outcome = ([], None) if target else (found.answers, found.outcome)
+    withheld = sorted(closed & {one.feature for one in found.counted}) + sorted(target)
+    return replace(found, counted=[shown(one) for one in found.counted], answers=answers, outcome=outcome, withheld=withheld)
+
+
+def _mask(value: float | str | None, mask: str, name: str) -> Any:
+    return masked(pa.chunked_array([[value]]), mask, name)[0].as_py()
 
 
 def _given(endpoint: Endpoint, name: str, body: bytes) -> Rows:

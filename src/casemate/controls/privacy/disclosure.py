@@ -69,7 +69,14 @@ def limits(column_class: ColumnClass, low: float | None, high: float | None) -> 
     if column_class == "general" or low is None or high is None:
         return low, high
     step = _step(high - low or max(abs(high), abs(low)))
-    return (low, high) if step == 0 else (float(np.floor(low / step) * step), float(np.ceil(high / step) * step))
+    return (low, high) if step == 0 else (-_above(-low, step), _above(high, step))
+
+
+def _above(value: float, step: float) -> float:
+    """The multiple of `step` at or above `value`, as it is written in decimals."""
+    digits = max(0, -int(np.floor(np.log10(step))))
+    found = round(float(np.ceil(value / step) * step), digits)
+    return (found if found >= value else round(found + step, digits)) + 0.0
 
 
 def _step(span: float) -> float:

@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from casemate.core import quiet
 from casemate.core.errors import Error, SandboxError, TrainingError
-from casemate.core.sandbox import confine, root, seccomp, supervise
+from casemate.core.sandbox import confine, confined, root, seccomp, supervise
 from casemate.core.text import clean, clean_values
 from casemate.core.types import Finding
 
@@ -102,9 +102,11 @@ class _Conversation:
 class JobFailed(TrainingError):
     """The job ended without a result; `kind` is `timeout`, `killed`, `limit` or the exception's type inside."""
 
-    def __init__(self, kind: str, message: str, *, hint: str, findings: list[Finding]) -> None:
-        super().__init__(message, hint=hint, findings=findings)
+    def __init__(self, kind: str, message: str, *, hint: str, findings: list[Finding], plain: str = "") -> None:
+        super().__init__(message, hint=hint, findings=findings, plain=plain or "the training code failed")
         self.kind = kind
+        self.from_outside = bool(plain)
+        """Whether the kind and `plain` are what was seen from here, and not what the code said of itself."""
 
 
 def interpreter_paths() -> list[str]:
@@ -413,22 +415,25 @@ def _failure(heard: _Conversation, code: int | None, limits: Limits) -> Error:
     failed = partial(JobFailed, findings=heard.findings)
     error = heard.error
     if heard.stopped == "timeout":
-        return failed("timeout", f"the code did not finish within {limits.seconds:g} s", hint="raise the timeout or do less work")
+        text = f"the code did not finish within {limits.seconds:g} s"
+        return failed("timeout", text, hint="raise the timeout or do less work", plain=text)
     if heard.stopped == "flood":
-        return failed("limit", f"the code said more than {MAX_MESSAGE >> 20} MiB", hint="return less and report less progress")
+        text = f"the code said more than {MAX_MESSAGE >> 20} MiB"
+        return failed("limit", text, hint="return less and report less progress", plain=text)
     if error is None and code in supervise.CODES:
         text, hint = _exceeded(code, limits)
-        return failed("limit", text, hint=hint)
+        return failed("limit", text, hint=hint, plain=text)
     if error is None:
         tail = _tail(heard.log)
         return failed(
             "killed",
             f"the code's process died (exit {code})" + (f": {tail}" if tail else ""),
             hint="it may have run out of memory: raise [train] memory_gb or use fewer rows",
+            plain="the code's process died",
         )
-    if error["kind"] == "sandbox":
+    if error["kind"] == "sandbox" and not confined(heard.isolation):  # said before the code ran, not by it
         return SandboxError(
-            f"this kernel cannot confine the code: {error['message']}",
+            f"this kernel cannot confine the code: only {', '.join(heard.isolation)} work here",
             hint='use Linux 5.13 or newer with Landlock, or set [sandbox] mode = "prefer" and accept the finding',
         )
     kind = clean(error["kind"], 100)

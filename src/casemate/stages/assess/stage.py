@@ -97,7 +97,8 @@ def measure(
             )
         return msgspec.convert(outcome.result, Assessment)
     except sandbox.JobFailed as error:
-        return _nothing(holdout.num_rows, error.message, error.findings)
+        why = error.plain if error.from_outside else f"its process ended with {error.kind}"
+        return _nothing(holdout.num_rows, why, error.findings)
 
 
 def _described(previous: Previous | None) -> dict[str, Any] | None:

@@ -1,6 +1,7 @@
 """Inside the sandbox: load the model file under the allow-list and measure it. `PARTS` is the list of what is measured."""
 
 import math
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -351,4 +352,15 @@ def _attempt(work: Work, name: str, part: Callable[[Work], None]) -> None:
         with config_context(assume_finite=True, skip_parameter_validation=True), fitting(cells):
             part(work)
     except Exception as error:  # noqa: BLE001 - a measurement that crashed is inconclusive and blocks its gate
-        work.inconclusive.append(f"{name}: {type(error).__name__}: {error}"[:500])
+        work.inconclusive.append(f"{name}: {_plain(error)}"[:500])
+
+
+def _plain(error: Exception) -> str:
+    """Why, in words of ours: what a library says may quote a cell, so of it only the type is told, and where it was called."""
+    name = type(error).__name__
+    if type(error).__module__.startswith("casemate."):
+        return f"{name}: {error}"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "/casemate/" in frame.filename]
+    where = f" ({frames[-1].filename.rpartition('/casemate/')[2]} line {frames[-1].lineno})" if frames else ""
+    missing = ": the model does not take missing values" if "contains NaN" in str(error) else ""
+    return f"{name}{missing}{where}"

@@ -4,6 +4,7 @@ Nothing here reads a model file: what training code left is bytes until a proces
 """
 
 import glob
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,7 +12,7 @@ from typing import Any, Protocol
 import msgspec
 import pyarrow as pa
 
-from casemate.config import Config
+from casemate.config import Config, TrainTable
 from casemate.controls.keys.objects import ObjectStore
 from casemate.core import models
 from casemate.core.digest import sha256, sha256_record
@@ -21,7 +22,7 @@ from casemate.core.learn.accountant import Gaussians
 from casemate.core.sandbox import confined
 from casemate.core.sandbox import run as sandbox
 from casemate.core.types import MISSING_CATEGORY, Finding, Schema, SealedDataset, TrainedModel
-from casemate.stages.train import study
+from casemate.stages.train import study, told
 
 SAFE = (models.SKOPS, models.PLAIN, models.NETWORK, models.WEIGHTS)
 """What the training process may leave."""
@@ -149,9 +150,10 @@ def fit(tools: Tools, dataset: SealedDataset, rows: pa.Table) -> TrainedModel:
         return _accept(tools, dataset.schema, nobody, sandbox.Outcome({}, code, [], []), code)
     outcome = _trained(tools, dataset, rows, code)
     if not {models.SKOPS, models.NETWORK} & set(outcome.files):
-        raise TrainingError("the training code left no model", hint="do not end the process in train.py")
+        text = "the training code left no model"
+        raise TrainingError(text, hint="do not end the process in train.py", plain=text)
     try:
-        said = msgspec.convert(outcome.result, _Said)
+        said = _checked(msgspec.convert(outcome.result, _Said), config.train)
     except msgspec.ValidationError as error:
         raise _nonsense(error) from error
     return _accept(tools, dataset.schema, said, outcome, code)
@@ -191,7 +193,7 @@ def _trained(tools: Tools, dataset: SealedDataset, rows: pa.Table, code: dict[st
                 progress=tools.progress,
             )
     except sandbox.JobFailed as error:
-        raise _explain(error, config) from error
+        raise _explain(error, config, code) from error
     finally:
         study.clean(tools.study)
 
@@ -228,44 +230,70 @@ def convert(
         said = msgspec.convert(outcome.result, _Converted)
     except sandbox.JobFailed as error:
         text = f"the model file could not be read in the sandbox: {error.message}"
-        raise TrainingError(
-            text, hint="use a smaller model, or raise [train] memory_gb or timeout; if neither helps, treat the file as hostile"
-        ) from error
+        hint = "use a smaller model, or raise [train] memory_gb or timeout; if neither helps, treat the file as hostile"
+        plain = "the model file could not be read in the sandbox"
+        raise TrainingError(text, hint=hint, findings=error.findings, plain=plain) from error
     except msgspec.ValidationError as error:
         raise _nonsense(error) from error
     if said.refused:
-        raise TrainingError(said.refused, hint=said.hint or "do not write model files in train.py")
+        raise TrainingError(said.refused, hint=said.hint or "do not write model files in train.py", plain="the model file was refused")
     if not outcome.files or {name: sha256(content) for name, content in outcome.files.items()} != said.files:
-        raise TrainingError("the model files are not what was said of them", hint="treat the model as hostile")
+        text = "the model files are not what was said of them"
+        raise TrainingError(text, hint="treat the model as hostile", plain=text)
     return outcome, said
 
 
 def _nonsense(error: msgspec.ValidationError) -> TrainingError:
-    return TrainingError(f"the training process answered nonsense: {error}", hint="do not write to its output")
+    plain = "the training process answered nonsense"
+    return TrainingError(f"{plain}: {error}", hint="do not write to its output", plain=plain)
 
 
 def _accept(tools: Tools, schema: Schema, said: _Said, outcome: sandbox.Outcome, code: dict[str, bytes]) -> TrainedModel:
     """Believe nothing that came back but its bytes: have them read and written anew elsewhere, store that, keep the findings."""
     own, converted = convert(tools.converter, outcome.files, schema, tools.config, tools.scratch, tools.hidden)
     isolation = [name for name in own.isolation if name in (outcome.isolation or own.isolation)]
+    estimator = converted.estimator or said.estimator
+    heard = [*outcome.findings, *own.findings]
+    words = keep(
+        tools.objects,
+        estimator=estimator,
+        findings=[finding.message for finding in heard],
+        export_problem=converted.export_problem,
+    )
     try:
         return TrainedModel(
-            estimator=(converted.estimator or said.estimator)[:500],
+            estimator=told.outline(estimator),
             files={name: tools.objects.put(own.files[name]) for name in models.FILES if name in own.files},
             params=said.params,
             cv=[msgspec.to_builtins(candidate) for candidate in said.cv],
-            metric=said.metric[:100],
+            metric=said.metric,
             code_digest=_digest_of(code),
-            findings=[*outcome.findings, *own.findings, *_findings(isolation, converted.export_problem)],
+            findings=[*told.findings(heard), *_findings(isolation, converted.export_problem)],
             isolation=isolation,
             mode=tools.config.train.mode,
             nested=said.nested,
             privacy=_spent(tools, said.privacy) if tools.config.train.mode == "private" else {},
             baseline=tools.objects.put(own.files[models.PLAIN]) if models.PLAIN in own.files else "",
             order=converted.order,
+            said=words,
         )
     except msgspec.ValidationError as error:
         raise _nonsense(error) from error
+
+
+def keep(objects: ObjectStore, **words: Any) -> str:
+    """Seal what the training code said; returns the object's digest."""
+    return objects.put(told.Words(salt=secrets.token_hex(16), **words).to_json())
+
+
+def _checked(said: _Said, options: TrainTable) -> _Said:
+    """What the process says without texts of its own; ValidationError when it chose what casemate.toml does not offer."""
+    params = told.parameters(said.params, options)
+    tried = [told.parameters(candidate.params, options) for candidate in said.cv]
+    if params is None or None in tried or said.metric not in {options.metric, *told.METRICS}:
+        raise msgspec.ValidationError("a parameter or scorer that [train] does not name")
+    cv = [msgspec.structs.replace(candidate, params=params or {}) for candidate, params in zip(said.cv, tried, strict=True)]
+    return msgspec.structs.replace(said, params=params, cv=cv)
 
 
 def _limits(schema: Schema, config: Config) -> dict[str, Any]:
@@ -301,22 +329,24 @@ def _declared(schema: Schema, config: Config) -> dict[str, Any]:
     return {**_limits(schema, config), "epsilon": table.epsilon, "delta": table.delta, "clip": table.clip}
 
 
-def _spent(tools: Tools, told: dict[str, Any]) -> dict[str, Any]:
+def _spent(tools: Tools, reported: dict[str, Any]) -> dict[str, Any]:
     """What the training process says of its noise, recounted here; TrainingError when it is more than was paid."""
     from casemate.core.learn.accountant import epsilon, second_opinion
 
     table = tools.config.privacy
-    events = msgspec.convert(told.get("events", []), list[Gaussians])
+    events = msgspec.convert(reported.get("events", []), list[Gaussians])
     if not events:
-        raise TrainingError("the private training did not say what it spent", hint="do not write to its output")
+        text = "the private training did not say what it spent"
+        raise TrainingError(text, hint="do not write to its output", plain=text)
     found, other = epsilon(events, table.delta), second_opinion(events, table.delta)
     if found > table.epsilon * 1.001:
-        raise TrainingError(f"the training spent epsilon {found:.4f}, {table.epsilon:g} was paid", hint="do not change casemate's code in train.py")
+        text = f"the training spent epsilon {found:.4f}, {table.epsilon:g} was paid"
+        raise TrainingError(text, hint="do not change casemate's code in train.py", plain=text)
     tools.purse.settle(found, events)
     return {
         "epsilon": found,
         "delta": table.delta,
-        "unit": str(told.get("unit", "row")),
+        "unit": "subject" if reported.get("unit") == "subject" else "row",
         "events": msgspec.to_builtins(events),
         "accountants": {"pld": found, "rdp": other},
         "not_covered": "hold-out figures, the pinned schema, and the number of rows",
@@ -340,16 +370,16 @@ def _findings(isolation: list[str], export_problem: str) -> list[Finding]:
                 id="model.no-onnx",
                 severity="low",
                 confidence="high",
-                message=f"no ONNX export, scikit-learn will serve: {export_problem[:300]}",
+                message="no ONNX export, scikit-learn will serve; `casemate runs show` says why",
             )
         )
     return findings
 
 
-def _explain(error: sandbox.JobFailed, config: Config) -> Error:
+def _explain(error: sandbox.JobFailed, config: Config, code: dict[str, bytes]) -> Error:
     refused = [finding.message for finding in error.findings if finding.severity == "high"]
     text = f"{config.train.entry}: {error.message}"
     if refused:
         text += " — refused by the sandbox: " + "; ".join(refused[:3])
     hint = error.hint.replace("the timeout", "[train] timeout")
-    return TrainingError(text, hint=hint, findings=error.findings)
+    return TrainingError(text, hint=hint, findings=error.findings, plain=told.failure(error, code, config.train.entry))
