@@ -39,7 +39,7 @@ def look():
     warnings.warn(value)
     found["channel"].progress(value, 1, 4815162342)
     found["channel"].send(finding={"id": value, "severity": "low", "message": value, "location": value})
-    found["channel"].send(finding={"id": "sandbox.file", "severity": "low", "message": value, "location": value})
+    found["channel"].send(finding={"id": "sandbox.file", "severity": "low", "message": value, "location": "/etc/passwd"})
     try:
         socket.getaddrinfo(value + ".example", 80)
     except OSError:
@@ -52,6 +52,7 @@ FAILING = {
     "text": "raise ValueError('could not convert string to float: ' + look())",
     "name": "value = look(); raise type('E' + value.replace('.', '_'), (Exception,), {})(value)",
     "kind": "error = RuntimeError(look()); error.kind = 'sandbox'; raise error",
+    "clock": "error = RuntimeError(look()); error.kind = 'timeout'; raise error",
     "line": "value = look(); exec(compile(chr(10) * 48150 + 'raise ValueError(1)', sys.argv[0] + '/in/' + value, 'exec'))",
     "death": "value = look(); os._exit(int(float(value)) % 256)",
     "types": "value = look(); return type('E' + value.replace('.', '_'), (LogisticRegression,), {})()",
@@ -181,13 +182,18 @@ CODE = {"train.py": b"a\nb\nc\n", "more/util.py": b"x\n"}
         ("ValueError", 'File "/tmp/in/secret.py", line 1, in f', "t.py:b: ValueError"),
         ("Secret", "", "t.py:b: an exception of its own"),
         ("print", "", "t.py:b: an exception of its own"),
-        ("killed", "secret", "t.py:b: the code's process died"),
+        ("killed", "secret", "t.py:b: an exception of its own"),
         ("NotFittedError", "", "t.py:b: NotFittedError"),
     ],
 )
 def test_of_a_failure_the_type_and_the_place_are_told_if_they_are_what_they_can_be(kind, trace, expected):
     heard = [Finding(id="secret", severity="low", confidence="high", message="secret")]
     assert told.failure(JobFailed(kind, "secret", hint=trace, findings=heard), CODE, "t.py:b") == expected
+
+
+def test_what_was_seen_from_outside_is_told_as_it_was_seen():
+    died = JobFailed("killed", "secret", hint="secret", findings=[], plain="the code's process died")
+    assert told.failure(died, CODE, "t.py:b") == "t.py:b: the code's process died"
 
 
 def test_parameters_are_told_that_casemate_toml_lists_and_no_others():
