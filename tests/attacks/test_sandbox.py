@@ -360,6 +360,7 @@ def test_rows_reach_the_sandbox_in_memory_only(tmp_path):
 SITUATIONS = {
     "root, nothing": "root",
     "user, nothing": "root",
+    "user, processes": "root",
     "root, namespaces": "calls",
     "user, namespaces": "calls",
     "user, mounts": "calls",
@@ -386,6 +387,23 @@ def test_no_action_changes_anything_outside_whatever_the_machine_gives(situation
     assert answers["chmod", *secret][0] == ("got" if SITUATIONS[situation] == "calls" else "refused")
     assert any("change the mode of" in message and "keystore.json" in message for message in told["findings"])
     assert any("link" in message and "keystore.json" in message for message in told["findings"])
+
+
+@pytest.mark.parametrize("situation", ["root, nothing", "user, processes", "user, namespaces", "user, mounts"])
+def test_what_libraries_do_works_whatever_the_machine_gives(situation, tmp_path, pytestconfig):
+    if not available()["root"] or (situation.startswith("root") and os.getuid() != 0):
+        pytest.skip("this machine is itself one of the other situations")
+    words = ["-m", "tests.attacks.situations", situation, "-m", "tests.attacks.honest", str(tmp_path / "ground")]
+    done = subprocess.run([sys.executable, *words], cwd=pytestconfig.rootpath, capture_output=True, text=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    told = json.loads(done.stdout)
+    assert "error" not in told, told
+    assert told["files"] == ["model.onnx", "model.skops"]
+    assert told["findings"] == []
+    isolation = set(told["isolation"])
+    assert {"landlock", "seccomp", "capabilities"} <= isolation
+    assert ("root" in isolation) == (SITUATIONS[situation] == "root")
+    assert ("metadata" in isolation) == (SITUATIONS[situation] == "calls")
 
 
 PRETENDED = (

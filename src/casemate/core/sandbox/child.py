@@ -16,7 +16,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from casemate.core.sandbox import confine, confined, root, seccomp, supervise
 
@@ -25,8 +25,21 @@ _MAX_ATTEMPTS = 10_000
 _QUIET = ("/proc/", "/sys/", "/dev/")
 _RETRY = 75
 """How a process ends that met a kernel which refuses; its parent tries a weaker place."""
-_PLACES = ("root", "namespaces", "")
-"""A root folder of the job's own; namespaces without one (where mounting is refused); neither."""
+
+
+class Place(NamedTuple):
+    """What a kernel lets a job have of its own."""
+
+    namespaces: bool
+    """Users, network, IPC and mounts."""
+    processes: bool
+    """Process numbers, with a /proc that shows them: one without the other misleads psutil, and with it joblib."""
+    root: bool
+    """A root folder."""
+
+
+_PLACES = (Place(True, True, True), Place(True, False, True), Place(True, False, False), Place(False, False, False))
+"""From the strongest: all; where a /proc of one's own is refused (containers); where every mount is; where namespaces are."""
 Found = tuple[str, str, str, str]
 """Identifier, severity, message, path."""
 
@@ -159,41 +172,41 @@ def _confine(job: dict[str, Any]) -> list[str]:
         confine.limit(bounds, own_user=False)
         return ["rlimits"]
     place, isolation = _descend(job)
-    confine.limit(bounds, own_user=bool(place))
-    processes = "/proc" if isolation.pop("processes") else "/proc/self"
-    if confine.landlock([*job["read"], processes], job["write"]):
+    confine.limit(bounds, own_user=place.namespaces)
+    # also where it shows others: their memory, environment and files stay shut to whom Landlock confines
+    if confine.landlock([*job["read"], "/proc"], job["write"]):
         isolation["landlock"] = True
-    if seccomp.restrict(metadata=place == "root"):
+    if seccomp.restrict(metadata=place.root):
         isolation["seccomp"] = True
-        isolation["metadata"] = place != "root"
+        isolation["metadata"] = not place.root
     return ["rlimits", *(name for name, works in isolation.items() if works)]
 
 
-def _descend(job: dict[str, Any]) -> tuple[str, dict[str, bool]]:
+def _descend(job: dict[str, Any]) -> tuple[Place, dict[str, bool]]:
     """Go on in a process at the strongest place that this kernel gives; that place, and what isolates there."""
     place = next(filter(_begin, _PLACES), None)
     if place is None:
         os._exit(1)
     with _or_retry():
-        if place:
-            confine.new_namespaces()
+        if place.namespaces:
+            confine.new_namespaces(processes=place.processes)
     watcher = os.fork()
     if watcher:
         os._exit(_code(watcher))
-    if place:  # elsewhere the watcher outlives its parent for a moment, to end what the job left
+    if place.processes:  # elsewhere the watcher outlives its parent for a moment, to end what the job left
         confine.die_with_parent()
     with _or_retry():
-        own = place == "root" and root.enter(job["read"], job["write"], job["shared_bytes"])
-    isolation = {"namespaces": bool(place), "root": place == "root", "processes": own}
-    isolation["capabilities"] = confine.drop_capabilities()
+        if place.root:
+            root.enter(job["read"], job["write"], job["shared_bytes"], own_processes=place.processes)
+    isolation = {**place._asdict(), "capabilities": confine.drop_capabilities()}
     folders = [path for path in job["write"] if not path.startswith("/dev/")]
     bounds = job["bounds"]
-    _supervise(supervise.Limits(bounds["memory_bytes"], bounds["tasks"], folders, place == "root"))
+    _supervise(supervise.Limits(bounds["memory_bytes"], bounds["tasks"], folders, place.root))
     os.chdir(job["job"]["outputs"])
     return place, isolation
 
 
-def _begin(_place: str) -> bool:
+def _begin(_place: Place) -> bool:
     """Go on in a child, with one thread as new namespaces want it (True); in the parent: False when it met a refusal."""
     worker = os.fork()
     if worker == 0:

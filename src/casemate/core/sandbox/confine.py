@@ -13,7 +13,8 @@ from dataclasses import dataclass
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _NO_NEW_PRIVS, _PDEATHSIG, _SUBREAPER, _DUMPABLE = 38, 1, 36, 4
-_NAMESPACES = 0x10000000 | 0x40000000 | 0x08000000 | 0x20000000 | 0x00020000  # user, network, IPC, PID, mount
+_NAMESPACES = 0x10000000 | 0x40000000 | 0x08000000 | 0x00020000  # user, network, IPC, mount
+_PID_NAMESPACE = 0x20000000
 
 _BOUNDING_DROP, _SECUREBITS, _AMBIENT, _AMBIENT_CLEAR_ALL = 24, 28, 47, 4
 _LOCKED_BITS = 0xEF
@@ -77,14 +78,14 @@ def close_other_descriptors(keep: set[int]) -> None:
     os.closerange(last + 1, os.sysconf("SC_OPEN_MAX"))
 
 
-def new_namespaces() -> None:
-    """Enter empty network and IPC namespaces, a mount and a PID namespace for children, as the same user.
+def new_namespaces(*, processes: bool) -> None:
+    """Enter empty network and IPC namespaces and a mount namespace, as the same user; `processes`: children get a PID namespace.
 
     Raises:
         OSError: not allowed here; this process may be of no use afterwards.
     """
     uid, gid = os.getuid(), os.getgid()
-    if _LIBC.unshare(_NAMESPACES) != 0:
+    if _LIBC.unshare(_NAMESPACES | (_PID_NAMESPACE if processes else 0)) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
     for name, content in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):

@@ -26,13 +26,14 @@ MAX_NAMES = 10_000
 _MAX_LINKS = 40
 
 
-def enter(read: list[str], write: list[str], shared_bytes: int) -> bool:
-    """Make a new root and go there for good; whether its /proc shows the processes of this PID namespace only.
+def enter(read: list[str], write: list[str], shared_bytes: int, *, own_processes: bool) -> None:
+    """Make a new root and go there for good.
 
     Args:
         read: files and folders, seen under the same names, read-only; those that are not there are left out.
         write: likewise, to be written. `SHARED_MEMORY` becomes an empty one of the job's own.
         shared_bytes: size of the shared memory.
+        own_processes: mount a /proc of this PID namespace; else the one that there is.
 
     Raises:
         OSError: the kernel refuses; what was mounted so far goes with the mount namespace.
@@ -49,9 +50,12 @@ def enter(read: list[str], write: list[str], shared_bytes: int) -> bool:
             _place(path, tree)
     os.makedirs(_BASE + SHARED_MEMORY, exist_ok=True)
     _mount("tmpfs", _BASE + SHARED_MEMORY, f"size={shared_bytes},nr_inodes={MAX_NAMES},mode=700", _NO_SUID | _NO_DEVICES | _NO_PROGRAMS)
-    own = _processes(processes)
+    os.makedirs(_BASE + "/proc", exist_ok=True)
+    if own_processes:
+        _mount("proc", _BASE + "/proc", "", _READ_ONLY | _NO_SUID | _NO_DEVICES | _NO_PROGRAMS)
+    elif processes is not None:
+        _attach(processes, _BASE + "/proc")
     _change(_BASE)
-    return own
 
 
 def _outermost(paths: list[str]) -> list[str]:
@@ -94,8 +98,7 @@ def _place(path: str, tree: int) -> None:
     elif not os.path.lexists(place):
         os.makedirs(os.path.dirname(place), exist_ok=True)
         os.close(os.open(place, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-    _check(_LIBC.syscall(_MOVE_MOUNT, tree, b"", _HERE, place.encode(), _FROM_EMPTY_PATH))
-    os.close(tree)
+    _attach(tree, place)
 
 
 def resolve(path: str) -> tuple[str, list[tuple[str, str]]]:
@@ -122,18 +125,9 @@ def resolve(path: str) -> tuple[str, list[tuple[str, str]]]:
     return done, links
 
 
-def _processes(old: int | None) -> bool:
-    """Mount a /proc of this PID namespace, else the one that there was."""
-    place = _BASE + "/proc"
-    os.makedirs(place, exist_ok=True)
-    try:
-        _mount("proc", place, "", _READ_ONLY | _NO_SUID | _NO_DEVICES | _NO_PROGRAMS)
-    except OSError:  # refused where parts of the old one are hidden, as in containers
-        if old is None:
-            raise
-        _check(_LIBC.syscall(_MOVE_MOUNT, old, b"", _HERE, place.encode(), _FROM_EMPTY_PATH))
-        return False
-    return True
+def _attach(tree: int, place: str) -> None:
+    _check(_LIBC.syscall(_MOVE_MOUNT, tree, b"", _HERE, place.encode(), _FROM_EMPTY_PATH))
+    os.close(tree)
 
 
 def _mount(kind: str, place: str, options: str, flags: int) -> None:

@@ -122,8 +122,8 @@ def available() -> dict[str, bool]:
     return {
         "landlock": linux and confine.landlock_abi() > 0,
         "seccomp": seccomp.known(),
-        "namespaces": linux and _tried(confine.new_namespaces),
-        "root": linux and _tried(_new_root),
+        "namespaces": linux and _tried(partial(confine.new_namespaces, processes=False)),
+        "root": linux and any(_tried(partial(_new_root, processes=own)) for own in (True, False)),
     }
 
 
@@ -138,12 +138,12 @@ def _tried(work: Callable[[], object]) -> bool:
     return os.waitpid(child, 0)[1] == 0
 
 
-def _new_root() -> None:
-    confine.new_namespaces()
+def _new_root(*, processes: bool) -> None:
+    confine.new_namespaces(processes=processes)
     child = os.fork()
     if child == 0:
         with contextlib.suppress(BaseException):
-            root.enter([], [], 2**20)
+            root.enter([], [], 2**20, own_processes=processes)
             os._exit(0)
         os._exit(1)
     if os.waitpid(child, 0)[1]:
