@@ -1,9 +1,9 @@
-"""Nothing leaves by itself: what dependencies would write or send unasked, and what stops each of them.
+"""Nothing leaves by itself: what dependencies would write or send unasked, and what stops them.
 
-`import casemate` applies the switches, before any dependency is imported; processes that it starts inherit them, and the
-sandbox's clean environment is built with them (`environment`). What stands in `SIDE_EFFECTS` was seen, not read: each package of the
-locks was imported and used in a network namespace that records (`tests/silence`), where a package that is new or has changed
-its mind turns a test red.
+`import casemate` applies the switches, before any dependency is imported; processes that it starts
+inherit them, and the sandbox's clean environment is built with them (`environment`). What stands in
+`SIDE_EFFECTS` was seen, not read: every package of the locks was imported in a network namespace
+that records (`tests/silence`), where one that is new or has changed turns a test red.
 """
 
 import contextlib
@@ -31,7 +31,8 @@ SIDE_EFFECTS = (
     SideEffect(
         "onnxruntime",
         "write a device id and an event store below ~/.cache/Microsoft at import, and post to mobile.events.data.microsoft.com",
-        # Read once, at import. `disable_telemetry_events()` comes too late, DO_NOT_TRACK is ignored; CI=true does the same as this.
+        # Read once, at import. `disable_telemetry_events()` comes too late, DO_NOT_TRACK is
+        # ignored, and CI=true does the same as this: silence in CI proves nothing.
         {"ORT_DISABLE_TELEMETRY": "1"},
     ),
     SideEffect(
@@ -39,7 +40,11 @@ SIDE_EFFECTS = (
         "write an installation id below ~/.config/mlflow at import, and ask config.mlflow-telemetry.io what to post when it is used",
         {"MLFLOW_DISABLE_TELEMETRY": "true"},
     ),
-    SideEffect("", "perhaps send telemetry: what comes later may honour the common switch", {"DO_NOT_TRACK": "1"}),
+    SideEffect(
+        "",
+        "perhaps send telemetry: what comes later may honour the common switch",
+        {"DO_NOT_TRACK": "1"},
+    ),
     SideEffect(
         "matplotlib",
         "make folders below ~/.config and ~/.cache, and run fc-list, which writes fontconfig's caches",
@@ -57,7 +62,7 @@ SIDE_EFFECTS = (
 
 
 def environment() -> dict[str, str]:
-    """The variables that keep dependencies silent, for a process of ours that starts from a clean environment."""
+    """The variables that keep dependencies silent, for a process with a clean environment."""
     return {name: value for effect in SIDE_EFFECTS for name, value in effect.switch.items()}
 
 
@@ -79,13 +84,15 @@ def cache_folder(name: str) -> Path:
 def without_font_search() -> Iterator[None]:
     """Import matplotlib inside: it looks for no fonts of the system and keeps its cache in ours.
 
-    The variables are put back: fontconfig is asked by others too. Whoever wants a matplotlibrc of their own to count in the same
-    process imports matplotlib before casemate draws.
+    The variables are put back: fontconfig is asked by others too. Whoever wants a matplotlibrc of
+    their own to count in the same process imports matplotlib before casemate draws.
     """
     folder = cache_folder("matplotlib")
-    with contextlib.suppress(OSError):  # without a writable home matplotlib uses a temporary folder, which it removes
+    no_fonts = Path(__file__).with_name("no-fonts.conf")
+    # Without a writable home matplotlib takes a temporary folder, says so, and removes it.
+    with contextlib.suppress(OSError):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    ours = {"MPLCONFIGDIR": str(folder), "FONTCONFIG_FILE": str(Path(__file__).with_name("no-fonts.conf"))}
+    ours = {"MPLCONFIGDIR": str(folder), "FONTCONFIG_FILE": str(no_fonts)}
     before = {name: os.environ.get(name) for name in ours}
     os.environ.update(ours)
     try:
