@@ -125,18 +125,18 @@ def negotiated() -> tuple[str, str]:
 def silence() -> list[Check]:
     """What dependencies would write or send unasked, and that it is off."""
     checks = []
-    for habit in quiet.HABITS:
-        subject = f"silence: {habit.package or 'others'}"
-        if not habit.switch:
-            checks.append(Check(mark="ok", subject=subject, state=f"would {habit.would}; {habit.kept}"))
+    for effect in quiet.SIDE_EFFECTS:
+        subject = f"silence: {effect.package or 'others'}"
+        if not effect.switch:
+            checks.append(Check(mark="ok", subject=subject, state=f"would {effect.does}; {effect.reason}"))
             continue
-        switch = ", ".join(f"{name}={value}" for name, value in habit.switch.items())
-        if quiet.is_off(habit):
-            checks.append(Check(mark="ok", subject=subject, state=f"off by {switch}; would {habit.would}"))
+        switch = ", ".join(f"{name}={value}" for name, value in effect.switch.items())
+        if quiet.is_off(effect):
+            checks.append(Check(mark="ok", subject=subject, state=f"off by {switch}; would {effect.does}"))
             continue
-        how = "was imported before casemate" if habit.package in quiet.TOO_LATE else "was switched on again"
-        advice = f"import casemate before {habit.package}, or start with {switch}" if habit.package else f"start with {switch}"
-        checks.append(Check(mark="note", subject=subject, state=f"{how}; it may {habit.would}", advice=advice))
+        how = "was imported before casemate" if effect.package in quiet.IMPORTED_BEFORE else "was switched on again"
+        advice = f"import casemate before {effect.package}, or start with {switch}" if effect.package else f"start with {switch}"
+        checks.append(Check(mark="note", subject=subject, state=f"{how}; it may {effect.does}", advice=advice))
     return checks
 
 

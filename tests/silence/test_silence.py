@@ -131,6 +131,25 @@ def test_no_package_of_the_locks_writes_or_calls_when_it_is_imported_after_casem
     assert elsewhere(step["files"], list(MATPLOTLIB)) == [], "of whoever draws pictures: casemate does it elsewhere"
 
 
+BUCKET = """
+import sys
+from casemate.core.blobs.s3 import S3Blobs, S3Place
+from casemate.core.errors import Error
+keys = {"access_key": "AKIDEXAMPLE", "secret_key": "secret"} if sys.argv[1] == "keys" else {}
+try:
+    S3Blobs(S3Place("bucket", "", "https://s3.example.org", "eu-west-1", **keys), None).names()
+except Error as error:
+    print(error)
+"""
+
+
+def test_the_machines_metadata_service_is_asked_only_where_a_bucket_has_no_keys(tmp_path):
+    pytest.importorskip("boto3")
+    given, found = recorded(tmp_path, python("-c", BUCKET, "keys"), python("-c", BUCKET, "none"))
+    assert (given["names"], given["calls"]) == (["s3.example.org"], ["tcp 203.0.113.7 443"])
+    assert (found["names"], set(found["calls"])) == ([], {"tcp 169.254.169.254 80"})
+
+
 def test_the_demo_works_where_nothing_leaves(tmp_path, pytestconfig):
     if not pytestconfig.getoption("--full"):
         pytest.skip("the whole job at its full size: --full")
@@ -142,4 +161,4 @@ def test_the_demo_works_where_nothing_leaves(tmp_path, pytestconfig):
 
 
 def test_every_package_that_is_told_to_be_silent_is_one_of_the_locks():
-    assert {habit.package for habit in quiet.HABITS if habit.package} <= set(locked())
+    assert {effect.package for effect in quiet.SIDE_EFFECTS if effect.package} <= set(locked())
