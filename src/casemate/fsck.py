@@ -4,6 +4,7 @@ What can be derived from intact sources (tiles, checkpoint, evidence files) is r
 named, with where to get it back. Nothing is deleted.
 """
 
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ import sqlalchemy as sa
 from casemate.controls.keys import signers, tables
 from casemate.core.digest import sha256
 from casemate.core.engine import ENDED, STAGES, STEPS
-from casemate.core.errors import CompromisedSigner, Error, HistoryError, VerificationError
+from casemate.core.errors import BackendError, CompromisedSigner, Error, HistoryError, VerificationError
 from casemate.core.files import write_atomic
 from casemate.core.lease import RUNS
 from casemate.core.outbox import OUTBOX, Message
@@ -65,7 +66,15 @@ def examine(project: Project, *, repair: bool = False, progress: Callable[[str],
         project: opened with or without `check`.
         repair: rebuild what can be derived.
         progress: hears what is looked at.
+
+    Raises:
+        BackendError: the project's folder cannot be written, which opening its catalogue needs: nothing is known of its state.
     """
+    if not os.access(project.state, os.W_OK):
+        raise BackendError(
+            f"{project.state} is read-only here, so nothing in it could be examined",
+            hint="mount it writable, run as its owner, or examine a copy; `casemate verify` needs no more than reading",
+        )
     return _Examination(project, repair, progress).report()
 
 
