@@ -275,7 +275,9 @@ def tree(root: Path) -> dict[str, object]:
     for path in sorted(root.rglob("*")):
         if path.name == "catalog.db":
             with contextlib.closing(driver.connect(path)) as database:
-                found[str(path.relative_to(root))] = list(database.iterdump())
+                tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")]
+                held = {name: database.execute(f'SELECT * FROM "{name}" ORDER BY rowid').fetchall() for name in tables}
+                found[str(path.relative_to(root))] = (held, database.execute("SELECT sql FROM sqlite_master ORDER BY name").fetchall())
         elif path.is_file() and not path.name.endswith(("-wal", "-shm")):
             found[str(path.relative_to(root))] = path.read_bytes()
     return found

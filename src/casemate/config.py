@@ -650,6 +650,16 @@ class AccessTable(Table, frozen=True, kw_only=True):
     ] = None
 
 
+class RetentionTable(Table, frozen=True, kw_only=True):
+    """What `casemate gc` must leave."""
+
+    keep_days: Annotated[int, Meta(description="Days that an ended run stays, with its evidence and what only it refers to.", ge=1)] = 90
+    keep_runs: Annotated[int, Meta(description="So many of the newest ended runs stay however old they are.", ge=1)] = 10
+    hold: Annotated[
+        list[str], Meta(description="Legal hold: ids of runs, and names of models and data sets with or without `@VERSION`, that stay in any case.")
+    ] = []
+
+
 class Config(Table, frozen=True, kw_only=True):
     """The whole file."""
 
@@ -668,6 +678,7 @@ class Config(Table, frozen=True, kw_only=True):
     store: StoreTable = StoreTable()
     audit: AuditTable = AuditTable()
     outbox: OutboxTable = OutboxTable()
+    retention: RetentionTable = RetentionTable()
     notices: dict[Name, NoticeTable] = {}
     serve: ServeTable = ServeTable()
     access: AccessTable = AccessTable()

@@ -6,6 +6,7 @@ named, with where to get it back. Nothing is deleted.
 
 import contextlib
 import datetime
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -71,7 +72,13 @@ def examine(project: Project, *, repair: bool = False, progress: Callable[[str],
 
     Raises:
         AccessDenied: policy. A catalogue that cannot say who may look is examined all the same; nothing of it is shown.
+        BackendError: the project's folder cannot be written, which opening its catalogue needs: nothing is known of its state.
     """
+    if not os.access(project.state, os.W_OK):
+        raise BackendError(
+            f"{project.state} is read-only here, so nothing in it could be examined",
+            hint="mount it writable, run as its owner, or examine a copy; `casemate verify` needs no more than reading",
+        )
     action = "project:repair" if repair else "project:check"
     principal = "casemate"
     with contextlib.suppress(BackendError, UnexplainedRow):

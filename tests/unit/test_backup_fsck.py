@@ -3,6 +3,8 @@
 import os
 import random
 import shutil
+import subprocess
+import sys
 import tempfile
 import threading
 
@@ -213,3 +215,14 @@ def test_a_rolled_back_catalogue_is_not_papered_over_by_a_repair(clinic, cli, tm
     answer = cli("fsck", "--repair", "--config", clinic)
     assert answer.code == 4, answer.out
     assert (clinic / ".casemate" / "audit" / "checkpoint").read_bytes() == kept
+
+
+def test_a_read_only_folder_is_called_that_and_not_damaged(clinic):
+    casemate.open(clinic).store.close()
+    script = f"mount --bind {clinic} {clinic} && mount -o remount,ro,bind {clinic} && exec {sys.executable} -m casemate fsck --config {clinic}"
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, check=False)
+    if "not permitted" in done.stderr or "permission denied" in done.stderr:
+        pytest.skip("this machine lets nobody mount")
+    assert done.returncode == 5, done.stderr
+    assert "read-only" in done.stderr
+    assert "DAMAGED" not in done.stdout + done.stderr

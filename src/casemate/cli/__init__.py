@@ -31,6 +31,7 @@ VERBS = {
     "outbox": "what leaves: messages, deliveries, dead letters",
     "store": "the catalogue's database: upgrade, move to PostgreSQL",
     "fsck": "check everything that the project keeps",
+    "gc": "say what nothing refers to any more, and remove it",
     "backup": "encrypted backups: create, verify, restore",
     "keys": "what the key store holds",
     "config": "check, show or explain casemate.toml",

@@ -115,6 +115,7 @@ DOORS = {
     "store migrate": Door("store:migrate", inside=True),
     "store objects": Door("store:migrate", inside=True),
     "fsck": Door("project:check", inside=True),
+    "gc": Door("project:clean", inside=True),
     "backup create": Door("backup:create", inside=True),
     "backup verify": _NONE,
     "backup keygen": _NONE,

@@ -1,0 +1,211 @@
+"""`casemate gc`: what nothing refers to any more goes, once its time is over: runs, models that were refused, data sets, objects, evidence.
+
+What counts is the catalogue. First, in one transaction, the rows of runs that may go are deleted and that is
+recorded in the log; then whatever no row mentions is removed from the disk. A crash in between leaves files that
+nothing refers to, and the next time takes them. A digest, version or run that stands anywhere in a row that
+stays is kept, whoever wrote it there and why: the rule errs on the side of keeping. The log is never touched.
+"""
+
+import contextlib
+import datetime
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from casemate.core.engine import STEPS
+from casemate.core.errors import Error
+from casemate.core.files import alone, remove_tree
+from casemate.core.lease import RUNS
+from casemate.core.store import METADATA, decode
+from casemate.core.types import Record, Release, SealedDataset
+from casemate.project import Project
+from casemate.stages.release.registry import MODELS
+
+OVER = ("passed", "refused", "failed", "abandoned", "cancelled")
+SEALED = {"audit_entry", "audit_head", "audit_key", "decision_group", "subject_key"}
+"""Tables without names in clear."""
+SHOWN = 200
+"""Names in the log's entry: it takes 32 KiB."""
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class Plan(Record, frozen=True, kw_only=True):
+    """What would go, or went."""
+
+    runs: list[str]
+    """Runs, with their steps and evidence."""
+    models: list[str]
+    """Versions that no gate let through, as `NAME@VERSION`."""
+    datasets: list[str]
+    """Sealed versions, as `NAME/VERSION`."""
+    objects: int
+    """Sealed objects."""
+    folders: list[str]
+    """Evidence of runs that the catalogue does not know."""
+    size: int
+    """Bytes on this machine's disk; objects in a bucket are not counted."""
+    held: list[str]
+    """Runs that would go and are named in `[retention] hold`."""
+    applied: bool
+    """Whether it went."""
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to remove."""
+        return not (self.runs or self.models or self.datasets or self.objects or self.folders)
+
+
+def collect(project: Project, *, apply: bool = False, progress: Callable[[str], None] = lambda _: None) -> Plan:
+    """Say what may go by `[retention]`, and with `apply` remove it.
+
+    Args:
+        project: whose.
+        apply: remove; else nothing is changed.
+        progress: hears what is looked at.
+
+    Raises:
+        AccessDenied: policy does not permit it.
+        BusyError: with `apply`: a run, a backup or the like goes on.
+    """
+    if not apply:
+        project.access.permitted("project:clean")
+        return _look(project, progress)
+    principal = project.authorise("project:clean")
+    with alone(project.state / "lock", "removing what is not needed"):
+        plan = _look(project, progress)
+        with project.store.transaction() as tx:
+            _forget(tx, plan)
+            if not plan.empty:
+                detail = {"runs": plan.runs[:SHOWN], "models": plan.models[:SHOWN], "datasets": plan.datasets[:SHOWN], "objects": plan.objects}
+                detail |= {"count": len(plan.runs), "bytes": plan.size}
+                project.audit.append(tx, principal.uid, "project:cleaned", 'Project::"retention"', "done", detail)
+        project.audit.publish()
+        progress("files")
+        for path in _files(project):
+            remove_tree(path)
+        for name in _objects(project):
+            project.objects.blobs.remove(name)
+    return Plan(**{name: getattr(plan, name) for name in plan.__struct_fields__} | {"applied": True})
+
+
+def _look(project: Project, progress: Callable[[str], None]) -> Plan:
+    progress("runs")
+    with project.store.reading() as tx:
+        runs, held = _runs(tx, project)
+        models = [f"{row.name}@{row.version}" for row in tx.execute(sa.select(MODELS).where(MODELS.c.run.in_(runs)))]
+    progress("files")
+    folders = list(_files(project, runs))
+    objects = list(_objects(project, runs))
+    size = sum(file.lstat().st_size for folder in folders for file in folder.rglob("*") if not file.is_dir())
+    for name in objects:
+        with contextlib.suppress(OSError):
+            size += (project.state / "objects" / name).stat().st_size
+    sealed, evidence = project.state / "datasets", project.state / "runs"
+    return Plan(
+        runs=sorted(runs),
+        models=models,
+        datasets=[str(folder.relative_to(sealed)) for folder in folders if folder.is_relative_to(sealed)],
+        objects=sum("." not in name for name in objects),
+        folders=[folder.name for folder in folders if folder.is_relative_to(evidence) and folder.name not in runs],
+        size=size,
+        held=held,
+        applied=False,
+    )
+
+
+def _forget(tx: sa.Connection, plan: Plan) -> None:
+    for start in range(0, len(plan.runs), 100):
+        some = plan.runs[start : start + 100]
+        for table, column in ((STEPS, STEPS.c.run), (MODELS, MODELS.c.run), (RUNS, RUNS.c.id)):
+            tx.execute(table.delete().where(column.in_(some)))
+
+
+def _runs(tx: sa.Connection, project: Project) -> tuple[set[str], list[str]]:
+    """(runs that may go, those that only a hold keeps)."""
+    table, now = project.config.retention, project.clock.now()
+    oldest = (now - datetime.timedelta(days=table.keep_days)).isoformat()
+    rows = tx.execute(sa.select(RUNS.c.id, RUNS.c.state, RUNS.c.started, RUNS.c.ended).order_by(RUNS.c.started.desc())).all()
+    finished = [row for row in rows if row.state in OVER]
+    old = {row.id for row in finished[table.keep_runs :] if (row.ended or row.started) < oldest}
+    old -= _signed_or_newest(tx)
+    held = sorted(old & _held(tx, set(table.hold)))
+    going = old - set(held)
+    while True:  # what a row that stays mentions stays, and may itself mention more
+        text = "\n".join(_texts(tx, going))
+        kept = {run for run in going if run in text}
+        if not kept:
+            return going, held
+        going -= kept
+
+
+def _signed_or_newest(tx: sa.Connection) -> set[str]:
+    """Runs that made a signed model, the newest version of a model or data set, or a version that somebody may still ask for."""
+    kept: set[str] = set()
+    newest: dict[str, tuple[int, str]] = {}
+    for name, version, run, release in tx.execute(sa.select(MODELS.c.name, MODELS.c.version, MODELS.c.run, MODELS.c.release)):
+        newest[name] = max(newest.get(name, (0, "")), (version, run))
+        if decode(release, Release).bundle:
+            kept.add(run)
+    kept |= {run for _, run in newest.values()}  # its number must not be given to another one
+    sealed: dict[str, str] = {}
+    query = sa.select(STEPS.c.run, STEPS.c.record).where(STEPS.c.name == "data").order_by(STEPS.c.finished)
+    for run, record in tx.execute(query):
+        sealed[decode(record, SealedDataset).name] = run
+    return kept | set(sealed.values())
+
+
+def _held(tx: sa.Connection, hold: set[str]) -> set[str]:
+    """Runs that a hold names: by id, or by a model or data set of theirs, with or without its version."""
+    found = {run for run in tx.execute(sa.select(RUNS.c.id)).scalars() if run in hold}
+    for name, version, run in tx.execute(sa.select(MODELS.c.name, MODELS.c.version, MODELS.c.run)):
+        if {name, f"{name}@{version}"} & hold:
+            found.add(run)
+    for run, content in tx.execute(sa.select(STEPS.c.run, STEPS.c.record).where(STEPS.c.name == "data")):
+        record = decode(content, SealedDataset)
+        if {record.name, f"{record.name}@{record.version}"} & hold:
+            found.add(run)
+    return found
+
+
+def _texts(tx: sa.Connection, without: set[str]) -> Iterator[str]:
+    """Every text of the catalogue, but of the rows of these runs."""
+    own = {RUNS.name: "id", STEPS.name: "run", MODELS.name: "run"}
+    for table in METADATA.sorted_tables:
+        if table.name in SEALED:
+            continue
+        for row in tx.execute(sa.select(table)).mappings():
+            if row.get(own.get(table.name, ""), None) not in without:
+                yield from (_text(value) for name, value in row.items() if value is not None)
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _mentioned(project: Project, going: set[str]) -> str:
+    with project.store.reading() as tx:
+        return "\n".join([*_texts(tx, going), *project.config.retention.hold])
+
+
+def _files(project: Project, going: frozenset[str] | set[str] = frozenset()) -> Iterator[Path]:
+    """Folders of evidence and of sealed tables that no row mentions once these runs are gone."""
+    text = _mentioned(project, set(going))
+    folders = [*(project.state / "runs").glob("*"), *(project.state / "datasets").glob("*/*")]
+    yield from sorted(folder for folder in folders if folder.is_dir() and not folder.name.startswith(".") and folder.name not in text)
+
+
+def _objects(project: Project, going: frozenset[str] | set[str] = frozenset()) -> Iterator[str]:
+    """Files of objects that no row mentions once these runs are gone, an object before its keys."""
+    used = set(_DIGEST.findall(_mentioned(project, set(going))))
+    names = project.objects.blobs.names()
+    yield from sorted((name for name in names if _digest(name) not in used), key=lambda name: (_digest(name), "." in name))
+
+
+def _digest(name: str) -> str:
+    digest = name.partition(".")[0].replace("/", "")
+    if not _DIGEST.fullmatch(digest):
+        raise Error(f"{name!r} is no object", hint="see who put it among the objects")
+    return digest

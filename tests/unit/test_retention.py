@@ -1,0 +1,157 @@
+"""What nothing refers to goes when its time is over, and nothing else; interrupted, the rest goes the next time."""
+
+import shutil
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import sqlalchemy as sa
+from tests.conftest import tree, write_csv
+
+import casemate
+from casemate import retention, scaffold
+from casemate.core.errors import AccessDenied, BusyError
+from casemate.core.files import shared_lock
+from casemate.core.lease import RUNS
+from casemate.core.types import Release
+from casemate.fsck import examine
+
+LONG_AGO = "2020-01-0{}T00:00:00+00:00"
+
+
+@pytest.fixture(scope="module")
+def aged(home, tmp_path_factory):
+    """A signed model and two that were refused on other data sets, all of them years old."""
+    values = np.random.default_rng(5).standard_normal((200, 2))
+    table = pa.table({"a": values[:, 0], "b": values[:, 1], "y": (values.sum(axis=1) > 0).astype(int)})
+    root = tmp_path_factory.mktemp("aged") / "p"
+    root.mkdir()
+    scaffold.create(root, scaffold.from_table(root, write_csv(root / "t.csv", table), "y"))
+    quick = ["assess.bootstrap=20", "assess.attack_rows=10", "assess.attack_steps=1", "assess.eps=[0.1]", "screen.label_noise=false"]
+    ids = []
+    for seed, gate in ((1, 0.5), (2, 0.999), (3, 0.999)):
+        project = casemate.open(root, [*quick, f"train.seed={seed}", f"gates.accuracy.min={gate}"])
+        result = project.run()
+        assert result.verdict.outcome == ("passed" if seed == 1 else "refused")
+        ids.append(result.id)
+        project.store.close()
+    project = casemate.open(root)
+    with project.store.transaction() as tx:
+        for number, run in enumerate(ids, 1):
+            tx.execute(RUNS.update().where(RUNS.c.id == run).values(started=LONG_AGO.format(number), ended=LONG_AGO.format(number)))
+    project.store.close()
+    return root, ids
+
+
+@pytest.fixture
+def old(aged, tmp_path):
+    root, ids = aged
+    shutil.copytree(root, tmp_path / "p")
+    (tmp_path / "p" / "casemate.toml").write_text((root / "casemate.toml").read_text() + "\n[retention]\nkeep_runs = 1\n")
+    return tmp_path / "p", ids
+
+
+def runs_of(root):
+    project = casemate.open(root)
+    found = {run["id"] for run in project.engine.runs()}
+    project.store.close()
+    return found
+
+
+def sound(root, cli):
+    project = casemate.open(root)
+    assert examine(project).damage == []
+    for model in project.models.values():
+        if model.registered.release.bundle:
+            model.verify()
+    for dataset in project.datasets.values():
+        assert dataset.to_arrow().num_rows
+    project.store.close()
+    assert cli("audit", "verify", "--config", root).code == 0
+
+
+def test_a_dry_run_says_what_would_go_and_changes_nothing_but_is_right(old, cli):
+    root, ids = old
+    before = tree(root / ".casemate")
+    said = cli("gc", "--config", root)
+    assert said.code == 0
+    assert "would go: 1 runs, 1 refused models, 1 data sets" in said.out
+    assert tree(root / ".casemate") == before
+    done = cli("gc", "--apply", "--config", root)
+    assert done.out.replace("removed", "would go") == said.out.replace("casemate gc --apply removes it\n", "")
+    assert runs_of(root) == {ids[0], ids[2]}
+    assert {path.name for path in (root / ".casemate" / "runs").iterdir()} == {ids[0], ids[2]}
+    assert len(list((root / ".casemate" / "datasets").glob("*/*"))) == 2
+    sound(root, cli)
+    assert "0 runs" in cli("gc", "--apply", "--config", root).out
+    (entry,) = [entry for entry in casemate.open(root).audit.entries() if entry.action == "project:cleaned"]
+    assert entry.detail["runs"] == [ids[1]]
+    assert casemate.open(root).registry.next_version("p") == 4  # no number is given out twice
+
+
+def test_what_is_young_stays(old, cli):
+    root, ids = old
+    project = casemate.open(root)
+    with project.store.transaction() as tx:
+        tx.execute(RUNS.update().where(RUNS.c.id == ids[1]).values(ended=project.clock.now().isoformat()))
+    project.store.close()
+    assert cli("gc", "--apply", "--config", root).code == 0
+    assert runs_of(root) == set(ids)
+    sound(root, cli)
+
+
+@pytest.mark.parametrize("kind", ["run", "model", "data set"])
+def test_a_legal_hold_keeps_what_it_names(old, cli, kind):
+    root, ids = old
+    project = casemate.open(root)
+    version = project.engine.record(ids[1], "data", retention.SealedDataset)
+    model = project.engine.record(ids[1], "release", Release)
+    name = {"run": ids[1], "model": f"{model.model}@{model.model_version}", "data set": f"{version.name}@{version.version}"}[kind]
+    project.store.close()
+    (root / "casemate.toml").write_text((root / "casemate.toml").read_text() + f'hold = ["{name}"]\n')
+    assert f"held: {ids[1]}" in cli("gc", "--config", root).out
+    assert cli("gc", "--apply", "--config", root).code == 0
+    assert runs_of(root) == set(ids)
+    sound(root, cli)
+
+
+def test_what_any_row_that_stays_mentions_stays_with_it(old, cli):
+    root, ids = old
+    project = casemate.open(root)
+    with project.store.transaction() as tx:
+        tx.execute(sa.text("UPDATE step SET origin = :o WHERE run = :r AND name = 'data'"), {"o": ids[1], "r": ids[2]})
+    project.store.close()
+    assert "0 runs" in cli("gc", "--apply", "--config", root).out
+    assert runs_of(root) == set(ids)
+
+
+def test_an_interrupted_removal_is_finished_by_the_next_one(old, cli, monkeypatch):
+    root, ids = old
+
+    def ended(_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(retention, "remove_tree", ended)
+        with pytest.raises(KeyboardInterrupt):
+            retention.collect(casemate.open(root), apply=True)
+    assert runs_of(root) == {ids[0], ids[2]}
+    assert examine(casemate.open(root)).damage == []
+    assert "1 folders without a run" in cli("gc", "--config", root).out
+    assert cli("gc", "--apply", "--config", root).code == 0
+    assert {path.name for path in (root / ".casemate" / "runs").iterdir()} == {ids[0], ids[2]}
+    sound(root, cli)
+
+
+def test_nothing_goes_while_a_run_goes_on_or_without_the_right(old, cli, monkeypatch):
+    root, _ = old
+    project = casemate.open(root)
+    with shared_lock(root / ".casemate" / "lock", lambda: None), pytest.raises(BusyError):
+        retention.collect(project, apply=True)
+    monkeypatch.setattr("casemate.controls.access.point.current_name", lambda: "stranger", raising=False)
+    with project.store.transaction() as tx:
+        tx.exec_driver_sql("UPDATE principal SET roles = '[\"operator\"]'")
+    project.store.close()
+    for apply in (False, True):
+        with pytest.raises(AccessDenied):
+            retention.collect(casemate.open(root), apply=apply)
