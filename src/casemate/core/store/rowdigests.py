@@ -194,18 +194,27 @@ class RowDigests:
 
     def _found(self, tx: sa.Connection, table: sa.Table, scope: Scope | None) -> tuple[dict[Group, dict[str, str]], set[bytes]]:
         """(SHA-256 of each row by its key, by group; the rows themselves)."""
-        columns, parts, keys = _columns(table), table.info[SCOPE], [column.name for column in table.primary_key.columns]
-        query = sa.select(*columns)
-        for name, value in zip(parts, scope or (), strict=False):
-            query = query.where(table.c[name] == value)
+        names, parts = [column.name for column in _columns(table)], table.info[SCOPE]
+        read = [_reader(column) for column in _columns(table)]
+        keys = [names.index(column.name) for column in table.primary_key.columns]
+        groups = [names.index(name) for name in parts]
+        text, values = self._query(tx, table, scope), None if scope is None else tuple(scope)
         found: dict[Group, dict[str, str]] = {}
         rows = set()
-        for row in tx.execute(query, execution_options=CHECKED).mappings():
-            content = _content([row[column.name] for column in columns])
+        for raw in tx.exec_driver_sql(text, values or None):
+            row = [value if one is None else one(value) for one, value in zip(read, raw, strict=True)]
+            content = _content(row)
             rows.add(content)
-            group = (str(table.name), _text(row[name] for name in parts))
-            found.setdefault(group, {})[_text(row[name] for name in keys)] = sha256(content)
+            group = (str(table.name), _text(row[at] for at in groups))
+            found.setdefault(group, {})[_text(row[at] for at in keys)] = sha256(content)
         return found, rows
+
+    def _query(self, tx: sa.Connection, table: sa.Table, scope: Scope | None) -> str:
+        """SQL for the driver itself: to compile nine queries anew in every process would take longer than to run them."""
+        quote, mark = tx.dialect.identifier_preparer.quote, "?" if tx.dialect.paramstyle == "qmark" else "%s"
+        columns = ", ".join(quote(column.name) for column in _columns(table))
+        where = " AND ".join(f"{quote(name)} = {mark}" for name in table.info[SCOPE]) if scope else ""
+        return f"SELECT {columns} FROM {quote(table.name)}" + (f" WHERE {where}" if where else "")  # noqa: S608 - names of our own tables
 
     def _unexplained(self, tx: sa.Connection, table: sa.Table, group: Group, found: dict[str, str]) -> UnexplainedRow:
         named = self._differences(tx, group, found)
@@ -305,6 +314,15 @@ _HINT = "casemate fsck names it; find out who could write to the database, undo 
 
 def _columns(table: sa.Table) -> list[sa.Column[Any]]:
     return [column for column in table.columns if column.name not in table.info[APART]]
+
+
+def _reader(column: sa.Column[Any]) -> Callable[[Any], Any] | None:
+    """What makes of a driver's value the one that SQLAlchemy gives."""
+    if isinstance(column.type, sa.JSON):
+        return lambda value: msgspec.json.decode(value) if isinstance(value, (str, bytes)) else value
+    if isinstance(column.type, sa.Boolean):
+        return lambda value: None if value is None else bool(value)
+    return (lambda value: None if value is None else float(value)) if isinstance(column.type, sa.Float) else None
 
 
 def _text(values: Iterable[Any]) -> str:
