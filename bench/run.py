@@ -389,6 +389,13 @@ def overload() -> None:
     servers.overload()
 
 
+def idle() -> None:
+    """Ten thousand callers who keep their connections."""
+    import serving as servers
+
+    servers.idle()
+
+
 def soak() -> None:
     """A quarter of an hour at half capacity (needs wrk)."""
     import serving as servers
@@ -412,6 +419,7 @@ def main() -> None:
         "serving": serving,
         "overload": overload,
         "soak": soak,
+        "idle": idle,
         "million": None,
     }
     parser = argparse.ArgumentParser(description=__doc__)

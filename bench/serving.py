@@ -446,6 +446,52 @@ def overload(seconds: float = 8.0) -> None:
         line("p99 of what is answered, ten times too many callers / as many as there is room for", found[10] / found[1], "")
 
 
+def idle(count: int = 10_000) -> None:
+    """So many callers that keep their connection open and say nothing: what each of them costs the gateway, and whether they are still heard."""
+    import asyncio
+    import ssl
+
+    from run import line
+
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+
+    async def hold(target: Target) -> None:
+        port, head = (
+            int(target.url.rpartition(":")[2]),
+            f"GET /v2 HTTP/1.1\r\nHost: x\r\nAuthorization: {target.headers['Authorization']}\r\n\r\n".encode(),
+        )
+        room = asyncio.Semaphore(50)
+        held: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+
+        async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+            writer.write(head)
+            answer = await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(int(re.findall(rb"content-length: (\d+)", answer)[0]))
+            return answer.startswith(b"HTTP/1.1 200")
+
+        async def one() -> None:
+            async with room:
+                pair = await asyncio.open_connection("127.0.0.1", port, ssl=context, limit=4096)
+                held.append(pair)
+                if not await ask(*pair):
+                    raise SystemExit("a caller was refused")
+
+        before = memory_mb(target.pid)
+        await asyncio.gather(*(one() for _ in range(count)))
+        line(f"memory for each of {count} idle callers, KB", (memory_mb(target.pid) - before) * 1024 / count, "<=50")
+        line("of them still heard after 10 s", await _heard(held, ask), f">={count}")
+
+    async def _heard(held: Any, ask: Any) -> int:
+        await asyncio.sleep(10)
+        return sum([await ask(*one) for one in held])
+
+    with tempfile.TemporaryDirectory() as name:
+        root = project("forest", Path(name))
+        with gateway(root, PORT + 90, **{"serve.keep_alive": "900", "serve.limits.requests_per_minute": "1000000"}) as (target, _):
+            asyncio.run(hold(target))
+
+
 def paced(target: Target, rate: float, seconds: float, connections: int = 16, taken: list[float] | None = None) -> tuple[int, int]:
     """(answers, failures) of a load of so many requests per second; `taken` gets the seconds of each answer."""
     import asyncio

@@ -22,6 +22,7 @@ from tests.attacks.test_gateway import Caller, context, new_token
 from tests.attacks.test_predictions import configured
 from tests.conftest import serving, wait_for
 from tests.faults.stuck import HOLDS, LOOPS
+from tests.faults.test_clocks_and_bits import faked  # noqa: F401 - a fixture
 
 import casemate
 from casemate import rotation
@@ -418,3 +419,47 @@ def test_while_the_catalogue_is_away_probes_and_metrics_answer_and_operators_are
         parts.close()
     told = capsys.readouterr().err
     assert told.count("not ready: catalogue") == told.count("catalogue is well again") == 1
+
+
+def test_on_a_slow_disk_answers_wait_and_none_is_lost(clinic, tmp_path):
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("no C compiler for the slow disk: install gcc")
+    library, mark = tmp_path / "slow.so", tmp_path / "slow"
+    source = Path(__file__).with_name("slow.c")
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl"], check=True, capture_output=True)
+    project = casemate.open(clinic)
+    caller = Caller(None, new_token(project, "ward")[0])
+    with serving(clinic, LD_PRELOAD=str(library), SLOW_DISK=str(mark)) as running:
+        caller.running = running
+        assert caller("POST", "/v2/models/wdbc/infer", body())[0] == 200
+        team = children(running.process.pid)
+        mark.touch()
+        answers = [caller("POST", "/v2/models/wdbc/infer", body()) for _ in range(2)]
+        assert caller("GET", "/v2/health/live")[0] == 200
+        mark.unlink()
+        wait_for(lambda: caller("GET", "/v2/health/ready")[0] == 200)
+        assert children(running.process.pid) == team, "no new worker cures a slow disk"
+    assert [status for status, _, _ in answers] == [200, 200]
+    assert {headers["x-request-id"] for _, _, headers in answers} <= {one.id for one in project.decisions.newest(10**6)}
+
+
+def test_a_clock_that_leaps_by_days_under_load_replaces_no_worker_and_ends_no_call(clinic, faked):  # noqa: F811
+    project = casemate.open(clinic)
+    with project.store.transaction() as tx:
+        token, _ = project.access.tokens.create(tx, "ward", ["client"], ["*"], datetime.timedelta(days=90))
+    caller = Caller(None, token)
+    environment = faked("+0")
+    clock = Path(environment["FAKETIME_TIMESTAMP_FILE"])
+    with serving(clinic, **environment) as running:
+        caller.running = running
+        wait_for(lambda: children(running.process.pid, "casemate-spare"))
+        team = children(running.process.pid)
+        with Calls(caller, "/v2/models/wdbc/infer") as calls:
+            for setting in ("+3d", "-3d", "+0"):
+                clock.write_text(setting)
+                enough = len(calls.seen) + 10
+                wait_for(lambda enough=enough: len(calls.seen) > enough)
+        assert set(calls.seen) == {(200, None)}
+        assert children(running.process.pid) == team
+    assert project.audit.check().checkpoint.size == project.audit.size()
