@@ -125,6 +125,13 @@ def networks():
 
 def mutant(files, chance):
     """The files with some damage to one of them."""
+    try:
+        return damaged(files, chance)
+    except RecursionError:  # deeper than JSON can be written
+        return {name: flipped(content, chance) for name, content in files.items()}
+
+
+def damaged(files, chance):
     name = chance.choice(sorted(files))
     content = files[name]
     if chance.random() < 0.3:

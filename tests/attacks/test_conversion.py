@@ -210,6 +210,20 @@ def test_what_was_measured_is_what_is_signed_is_what_the_gateway_loads(finished)
     assert verified.card.labels == "own"
 
 
+def test_models_that_were_signed_before_are_read_as_they_were_measured(finished):
+    """Their cards say nothing of labels: these were the likeliest classes, and stay so."""
+    import json
+
+    import msgspec
+
+    from casemate.stages.release.bundle import CARD, Card
+
+    told = json.loads(casemate.open(finished).models["wdbc"].verify().files[CARD])
+    del told["labels"], told["order"]
+    card = msgspec.json.decode(json.dumps(told), type=Card)
+    assert (card.labels, card.order) == ("likeliest", [])
+
+
 def test_a_graph_that_was_put_in_place_after_the_measurement_is_not_signed(clinic, tmp_path):
     from msgspec import structs
 
@@ -311,5 +325,5 @@ def test_damaged_model_files_are_read_or_refused(scale, pytestconfig):
     print({"files": seen, "crashes": crashes, "MiB": most >> 20, **odd})
     assert set(odd) <= {"read", "refused"}, odd
     assert min(odd.values()) > total // 20, "the damage is too mild or too coarse to try anything"
-    assert crashes <= total // 1000
+    assert crashes <= 2 + total // 1000
     assert most <= MOST_MEMORY

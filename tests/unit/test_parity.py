@@ -1,6 +1,8 @@
 """Conversions that are known to give another model are caught on rows that the hold-out does not have; sound ones keep their graph."""
 
+import msgspec
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 from sklearn.compose import make_column_transformer
@@ -13,10 +15,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, PowerTransformer, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
+from casemate.core.errors import VerificationError
 from casemate.core.graph import canonical
 from casemate.core.models import ONNX, SKOPS, SkopsModel, dump_skops, load_skops
 from casemate.core.types import ColumnSchema, Schema
-from casemate.stages.assess import parity, probes
+from casemate.stages.assess import parity, probes, worker
 from casemate.stages.assess.sample import Sample
 from casemate.stages.train import export
 from casemate.stages.train.convert import converted
@@ -190,3 +193,47 @@ def test_rows_are_made_only_of_what_the_deployment_lets_pass():
     assert not gaps["d"].isna().any()
     assert list(gaps.dtypes) == list(sample.frame.dtypes)
     assert wide["several missing cells"].frame[["a", "b"]].isna().all(axis=1).any()
+
+
+def work_on(folder, estimator, schema, sample, monkeypatch, files=None):
+    """The assessment's parity part on stored files."""
+    for name, content in (files or {SKOPS: dump_skops(estimator)}).items():
+        (folder / name).write_bytes(content)
+    job = {"inputs": str(folder), "schema": msgspec.to_builtins(schema), "guard": GUARD, "seed": 0, "order": []}
+    work = worker.Work(job, None)
+    monkeypatch.setattr(worker.Work, "samples", [sample, sample])
+    worker.measure_parity(work)
+    return work
+
+
+def test_a_model_that_has_no_answer_to_an_admitted_row_is_refused(tmp_path, monkeypatch):
+    frame, codes = rows(200, 0)
+    names = ["a", "b", "d"]
+    estimator = LogisticRegression().fit(frame[names], codes)
+    work = work_on(tmp_path, estimator, PLAIN, Sample(frame[names], codes), monkeypatch)
+    found = [(finding.id, finding.severity) for finding in work.findings]
+    assert found == [("model.no-answer", "high")] * 2
+    assert "rows with a missing cell, train with such rows or an imputer, or correct schema.toml" in work.findings[0].message
+
+
+def test_the_finding_says_on_which_rows_the_graph_is_another_model(tmp_path, monkeypatch):
+    frame, codes = rows(400, 0, 80)
+    names = ["a", "b", "d"]
+    estimator = RandomForestClassifier(15, min_samples_leaf=20, random_state=0).fit(frame[names], codes)
+    files, _ = converted({SKOPS: dump_skops(estimator)}, PLAIN, [], 60.0)
+    held, truth = rows(200, 1)
+    work = work_on(tmp_path, estimator, PLAIN, Sample(held[names], truth), monkeypatch, files)
+    assert [(finding.id, finding.severity) for finding in work.findings] == [("model.parity", "low")]
+    assert "missing cell" in work.findings[0].message
+    assert "scikit-learn will serve" in work.findings[0].message
+
+
+def test_a_graph_that_is_not_canonical_is_not_measured(tmp_path, monkeypatch):
+    frame, codes = rows(200, 0)
+    sample, estimator = Sample(frame[["d"]], codes), LogisticRegression().fit(frame[["d"]], codes)
+    one = Schema(target="y", classes=["0", "1"], columns=[COLUMNS[2]])
+    files, _ = converted({SKOPS: dump_skops(estimator)}, one, [], 60.0)
+    model = onnx.load_model_from_string(files[ONNX])
+    model.doc_string = "61, ill"
+    with pytest.raises(VerificationError, match="not in canonical form"):
+        work_on(tmp_path, estimator, one, sample, monkeypatch, files | {ONNX: model.SerializeToString()})

@@ -90,7 +90,7 @@ def shift(estimator: Any) -> tuple[str, Array] | None:
     if type(final).__name__ not in THRESHOLDS or len(final.classes_) != 2:
         return None
     threshold = getattr(final, "best_threshold_", getattr(final, "threshold", None))
-    if isinstance(threshold, str):  # "auto" is no threshold of its own
+    if threshold is None or isinstance(threshold, str):  # "auto" is no threshold of its own
         return None
     inner = getattr(final, "estimator_", None)
     method = getattr(final, "response_method", "auto")

@@ -36,6 +36,7 @@ OneHotEncoder SVMClassifier SVMRegressor Scaler TreeEnsemble TreeEnsembleClassif
 """
 OPERATORS = {"": frozenset(_GENERAL.split()), "ai.onnx.ml": frozenset(_LEARNT.split()), "com.microsoft": frozenset({"CDist"})}
 """What a model of a table needs. No chance (`Random*`, `Bernoulli`), no `If` and no `Loop`, which need not end; `Scan` ends with its rows."""
+MAPPING = "ZipMap"
 _KINDS = {
     AttributeProto.FLOAT,
     AttributeProto.INT,
@@ -94,6 +95,26 @@ def nodes(graph: Any, nesting: int = 0) -> Iterator[tuple[Any, int]]:
         for attribute in node.attribute:
             if attribute.type == AttributeProto.GRAPH and nesting <= MOST_NESTING:
                 yield from nodes(attribute.g, nesting + 1)
+
+
+def without_mapping(model: Any) -> list[list[Any]]:
+    """Take off the operators that turn probabilities into dictionaries, in place; the lists of classes that they name."""
+    named: list[list[Any]] = []
+    kept = []
+    for node in model.graph.node:
+        if node.op_type != MAPPING:
+            kept.append(node)
+            continue
+        named += [list(item.ints or item.strings) for item in node.attribute if item.name.startswith("classlabels")]
+        for port in model.graph.output:
+            if port.name == node.output[0]:
+                port.CopyFrom(helper.make_tensor_value_info(node.input[0], TensorProto.FLOAT, [None, None]))
+    copies = [helper.make_node(node.op_type, node.input, node.output, domain=node.domain) for node in kept]
+    for copy, node in zip(copies, kept, strict=True):
+        copy.attribute.extend(node.attribute)
+    del model.graph.node[:]
+    model.graph.node.extend(copies)
+    return named
 
 
 def _versions(model: Any) -> dict[str, int]:

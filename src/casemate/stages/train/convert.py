@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import onnxruntime  # noqa: F401 - loaded while the training process works
 
 from casemate.core import graph as graphs
 from casemate.core.digest import sha256
@@ -21,7 +22,7 @@ from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.types import Record, Schema
 from casemate.stages.train import export, imported
 
-skops_io()  # loaded while the training process works
+skops_io()  # same
 IMPORTED_SKOPS, IMPORTED_ONNX = "imported.skops", "imported.onnx"
 EXPORT_SHARE = 0.5
 """Of the time limit: a converter that takes longer is given up, and the estimator itself serves."""

@@ -20,7 +20,6 @@ from casemate.stages.train.classes import order_of
 ROWS = 2000
 ML = "ai.onnx.ml"
 ML_VERSION = 3
-MAPPING = "ZipMap"
 LEAST_AGREEMENT = 0.5
 """A list of class names is the model's if its largest probability names the answered class this often; thresholds may change the rest."""
 _EXPORT = "export it with outputs for labels [n] and probabilities [n, k], such as skl2onnx with options={'zipmap': False}"
@@ -48,7 +47,7 @@ def check_estimator(model: SkopsModel, schema: Schema, said: list[str]) -> list[
 def canonical_graph(content: bytes, schema: Schema, said: list[str]) -> bytes:
     """The user's own graph, canonical, with the table's classes; VerificationError when it is no model of this table."""
     model = graphs.read(content)
-    mapped = _without_mapping(model)
+    mapped = graphs.without_mapping(model)
     _name_input(model, len(schema.features))
     made = graphs.rebuilt(model)
     if schema.regression:
@@ -69,26 +68,6 @@ def _require_width(model: OnnxModel, schema: Schema) -> None:
     shape = model.predict(made_up(schema, 2))[1].shape
     if shape != (2, width):
         raise VerificationError(f"the imported graph gives {shape[-1]} numbers a row, {width} are expected", hint=_EXPORT)
-
-
-def _without_mapping(model: Any) -> list[list[Any]]:
-    """Take off the operators that turn probabilities into dictionaries; the classes that they name."""
-    named: list[list[Any]] = []
-    kept = []
-    for node in model.graph.node:
-        if node.op_type != MAPPING:
-            kept.append(node)
-            continue
-        named += [list(item.ints or item.strings) for item in node.attribute if item.name.startswith("classlabels")]
-        for port in model.graph.output:
-            if port.name == node.output[0]:
-                port.CopyFrom(helper.make_tensor_value_info(node.input[0], TensorProto.FLOAT, [None, None]))
-    copies = [helper.make_node(node.op_type, node.input, node.output, domain=node.domain) for node in kept]
-    for copy, node in zip(copies, kept, strict=True):
-        copy.attribute.extend(node.attribute)
-    del model.graph.node[:]
-    model.graph.node.extend(copies)
-    return named
 
 
 def _name_input(model: Any, width: int) -> None:

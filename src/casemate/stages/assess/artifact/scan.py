@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from typing import Any
 
+from casemate.core import graph as graphs
 from casemate.core.archive import MAX_UNPACKED
 from casemate.core.errors import VerificationError
 from casemate.core.models import untrusted_types
@@ -20,7 +21,6 @@ from casemate.stages.assess.artifact.pickled import Unreadable, all_names
 
 MAX_HEADER = 100 * 2**20
 MOST_ENTRIES = 100_000
-ONNX_DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
 KERAS_UNSAFE = ("Lambda", "TFOpLambda", "SlicingOpLambda", "PyFunc")
 
 
@@ -164,24 +164,14 @@ def _safetensors(content: bytes) -> Scan:
 
 
 def _onnx(content: bytes) -> Scan:
-    import onnx
-    from google.protobuf.message import DecodeError
-
     try:
-        model = onnx.load_model_from_string(content)
-    except DecodeError as error:
+        model = graphs.read(content)
+    except VerificationError as error:
         raise Unreadable("it has no format that is known") from error
-    if not model.graph.node:
-        raise Unreadable("it has no format that is known")
-    problems = [
-        f"it needs operators of {domain.domain!r}, which is foreign code" for domain in model.opset_import if domain.domain not in ONNX_DOMAINS
-    ]
-    problems += [f"it has functions of its own in {function.domain!r}" for function in model.functions if function.domain not in ONNX_DOMAINS]
-    outside = [tensor.name for tensor in model.graph.initializer if tensor.data_location == onnx.TensorProto.EXTERNAL]
-    if outside:
-        problems.append(f"{len(outside)} tensors lie in other files")
+    problems = []
     try:
-        onnx.checker.check_model(model)
-    except (onnx.checker.ValidationError, ValueError) as error:
-        problems.append(f"it is invalid: {str(error).splitlines()[0][:200]}")
+        graphs.without_mapping(model)
+        graphs.rebuilt(model)
+    except VerificationError as error:
+        problems.append(error.message)
     return Scan(format="onnx", names=[], problems=problems, convertible=not problems)
