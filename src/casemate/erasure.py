@@ -324,6 +324,13 @@ class _Search:
             for table in METADATA.sorted_tables:
                 if any(self._holds(_raw(value)) for row in tx.execute(sa.select(table)) for value in row):
                     yield Place(where=f"catalogue, table {table.name}", advice=advice)
+        self.looked["predictions and requests"] = 0
+        beside = set()
+        for index, content in self.project.decisions.contents():
+            self.looked["predictions and requests"] += 1
+            beside |= {index} if self._holds(content) else set()
+        for index in sorted(beside):
+            yield Place(where=f"requests beside log entry {index}", advice="[serve] inputs_days and keep_days end their time")
         self.looked["log entries"] = 0
         for entry in self.project.audit.entries():
             self.looked["log entries"] += 1

@@ -128,8 +128,8 @@ def _data(shop: Workshop, work: Run) -> SealedDataset:
         from casemate.stages.data.report import draw
 
         before = shop.engine.find("data", SealedDataset, lambda older: older.version == record.reference) if record.reference else None
-        profiles = [shop.objects.get(one.profile) if one else b"[]" for one in (record, before)]
-        return draw(record, *profiles, least=shop.config.privacy.min_group)
+        profiles, older = (shop.objects.get(one.profile) if one else b"[]" for one in (record, before))
+        return draw(record, profiles, older, shop.config.privacy.min_group)
 
     record = work.step("data", SealedDataset, seal, pictures=report)
     shop.reporter.stage("data", record)

@@ -129,13 +129,14 @@ def from_table(
             notes.append(f"{error.message}; casemate.toml reads them as missing (coerce = true)")
             columns[error.column] = ColumnTable(type="number", coerce=True)
     named = [name for name in content.column_names if name not in options.targets and _NAMED.search(name)]
-    exact, _ = source.read(table, options, named)  # as text: as numbers two long identifiers can look alike
+    exact = source.read(table, options, named)[0] if named else content  # as text: as numbers two long identifiers can look alike
     for name in content.column_names:
         if name not in options.targets and _identifies(exact[name], name):
             columns[name] = ColumnTable(column_class="identifier")
             notes.append(f"column {name!r} identifies rows, so it is sealed under its own key and is no feature")
     options = structs.replace(options, columns=columns)
-    content, _ = source.read(table, options)
+    if any(not pa.types.is_string(content[name].type) for name in columns if columns[name].column_class):
+        content, _ = source.read(table, options)
     inferred, findings = schema.infer(content, options)
     notes += [finding.message for finding in findings]
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", table.stem).strip("-._")[:48] or "project"

@@ -15,6 +15,7 @@ from tests.conftest import serving
 import casemate
 from casemate.controls.audit.decisions import GROUPS
 from casemate.core.errors import ConfigError, VerificationError
+from casemate.core.frame import rows_bytes
 from casemate.serve.explain import explain
 from casemate.serve.protocols.oip_grpc import message
 from casemate.serve.server import forget
@@ -51,7 +52,7 @@ def asked(own):
 
 
 def test_a_prediction_is_found_replayed_and_explained(asked, cli, monkeypatch):
-    root, project, ids, _, told = asked
+    root, project, ids, rows, told = asked
     assert told == [400, 200, 400], "only the caller tells an outcome, and once"
     found = explain(project, ids["fine"][0])
     said = found.prediction
@@ -59,6 +60,7 @@ def test_a_prediction_is_found_replayed_and_explained(asked, cli, monkeypatch):
     assert (found.replayed, found.outcome) == (True, ["1", "1", "0"])
     assert [label for label, _ in found.answers] == ids["fine"][2]["outputs"][0]["data"]
     assert len(found.counted) == 10 and abs(found.counted[0].change) >= abs(found.counted[-1].change)
+    assert rows_bytes(rows) in {content for _, content in project.decisions.contents()}, "an erasure looks through kept rows too"
     odd = explain(project, ids["odd"][0]).prediction
     assert odd.guards == {"outside": 3, "unusual": 3} and ids["odd"][2]["parameters"] == odd.guards
     refused = explain(project, ids["refused"][0])

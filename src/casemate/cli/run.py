@@ -44,6 +44,7 @@ def run(arguments: Any) -> int:
     findings = [*_findings(project, result)]
     text = [table(["", "gate", "value", "required", "why not"], gates), ""]
     text += [f"finding {finding.severity}: {finding.message}" + (f" [{finding.location}]" if finding.location else "") for finding in findings]
+    text += _details(project, result)
     if verdict.outcome == "passed":
         text += [f"PASSED: {result.model.reference} is signed. Evidence: {result.folder}", "Next: casemate serve, or casemate model export NAME DIR"]
     else:
@@ -59,6 +60,22 @@ def run(arguments: Any) -> int:
 
 def _mark(outcome: str) -> str:
     return {"passed": "ok", "refused": "REFUSED", "inconclusive": "INCONCLUSIVE"}[outcome]
+
+
+def _details(project: Any, result: Any) -> list[str]:
+    """What lies behind findings about the training code, for whoever may hear its words."""
+    from casemate.cli.output import printable
+    from casemate.core.errors import AccessDenied
+    from casemate.core.types import TrainedModel
+
+    if not project.engine.record(result.id, "train", TrainedModel).findings:
+        return []
+    try:
+        words = project.words(result.id)
+    except AccessDenied:
+        return []
+    said = [] if words is None else [*words.findings, *filter(None, [words.export_problem])]
+    return [f"  in detail: {printable(line)[:300]}" for line in said]
 
 
 def _findings(project: Any, result: Any) -> list[Any]:

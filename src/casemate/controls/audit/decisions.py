@@ -225,6 +225,15 @@ class Decisions:
                 return
             start = int(rows[-1]["index"])
 
+    def contents(self) -> Iterator[tuple[int, bytes]]:
+        """(log entry, what is kept beside it, decrypted): every prediction, and every request's rows where they were kept."""
+        with self.log.store.reading() as tx:
+            for row in tx.execute(sa.select(GROUPS).order_by(GROUPS.c.index)).mappings():
+                yield from ((row["index"], body) for _, body in self._opened(tx, row))
+                if row["inputs"] is not None:
+                    _, content = self.log.bodies.open(tx, row["index"], row["inputs"], INPUTS)
+                    yield from ((row["index"], rows) for rows in msgspec.msgpack.decode(content, type=list[bytes]))
+
     def check(self) -> int:
         """Verify the log's groups and what lies beside them; returns how many predictions there are.
 

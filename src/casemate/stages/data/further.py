@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -31,8 +32,8 @@ def read(path: Path, options: DataTable, schema: Schema) -> pa.Table:
             raise DataError(f"{path.name}: the target {name!r} is missing in {table[name].null_count} rows", hint="label them or leave them out")
     if schema.regression:
         return table.select(wanted)
-    classes = pc.unique(table[schema.target]).to_pylist()
-    unknown = [name for name in classes if name not in schema.classes]
-    if unknown:
-        raise DataError(f"{path.name}: the target has {unknown[0]!r}, the model knows {schema.classes[:5]}", hint="label it as the source is")
+    unknown = np.flatnonzero(pc.invert(pc.is_in(table[schema.target], pa.array(schema.classes, pa.string()))).to_numpy())
+    if len(unknown):  # the cell is not quoted: it may be anything, and the run's end says this to everybody
+        text = f"{path.name}: the target is none of the model's classes {schema.classes[:5]} in {source.rows_text(unknown)}"
+        raise DataError(text, hint="label it as the source is")
     return table.select(wanted)
