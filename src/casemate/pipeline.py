@@ -36,8 +36,8 @@ from casemate.stages.release.registry import Registry
 from casemate.stages.release.waiver import Waivers
 from casemate.stages.train.stage import code_digest
 
-WORDS, SHOWN = "its words: object ", 12
-"""How a failed run's error names the object that holds what its code said, and so many digits of it."""
+WORDS = "its words: object "
+"""How a failed run's error names the object that holds what its code said: whole, so that it is kept as long as the run."""
 EVIDENCE = "evidence.dsse.json"
 EVIDENCE_PREDICATE = "https://casemate.dev/run-evidence/v1"
 MEMBERS = 20_000
@@ -195,7 +195,7 @@ def _plain(shop: Workshop, work: Run, error: TrainingError, heard: bool) -> Trai
 
     found = [finding.message for finding in error.findings]
     said = keep(shop.objects, error=f"{error.message}\n{error.hint}".strip(), findings=found)
-    text = f"{error.plain} ({WORDS}{said[:SHOWN]})"
+    text = f"{error.plain} ({WORDS}{said})"
     hint = f"`casemate runs show {work.id}` says more to whoever may read the columns that the code saw"
     plain = TrainingError(text, hint=hint, findings=told.findings(error.findings), plain=text)
     plain.words = (error.message, error.hint) if heard else None

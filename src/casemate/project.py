@@ -826,7 +826,7 @@ class Project:
         if model is None:
             error = next((row["error"] for row in self.engine.runs() if row["id"] == run), None) or ""
             _, named, rest = error.rpartition(pipeline.WORDS)
-            digest = next((one for one in self.objects.digests() if named and one.startswith(rest[: pipeline.SHOWN])), "")
+            digest = next((one for one in self.objects.digests() if named and one == rest[: len(one)]), "")
         if dataset is None or not digest:
             return None
         principal, resource = self.access.identify().principal, f'Dataset::"{dataset.name}"'
