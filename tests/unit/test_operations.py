@@ -7,7 +7,7 @@ from types import FunctionType
 import pytest
 
 import casemate
-from casemate import backup, checkup, custody, dataset, doctor, erasure, fsck, project, rotation, scaffold
+from casemate import backup, checkup, custody, dataset, doctor, erasure, fsck, project, retention, rotation, scaffold
 from casemate.config import KeysTable
 from casemate.controls.access.admin import Administration
 from casemate.controls.keys.sealedfile import Opener
@@ -17,7 +17,7 @@ PASSWORD = "four or five words"
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 DAY = datetime.timedelta(days=1)
 KINDS = (project.Project, project.Model, project.Models, dataset.Dataset, dataset.Datasets, Administration)
-MODULES = (backup, checkup, custody, doctor, erasure, fsck, rotation, scaffold)
+MODULES = (backup, checkup, custody, doctor, erasure, fsck, retention, rotation, scaffold)
 
 
 def data(at):
@@ -57,6 +57,8 @@ OPERATIONS = {
     "Project.move_objects": ("store:migrate", lambda at, _: at.move_objects({"objects": "s3://b/x"})),
     "Project.move_store": ("store:migrate", lambda at, _: at.move_store("postgresql://u@127.0.0.1:1/d", None)),
     "Project.upgrade_store": ("store:upgrade", lambda at, _: at.upgrade_store()),
+    "Project.resolve_forks": ("audit:resolve", lambda at, _: at.resolve_forks("r")),
+    "retention.collect": ("project:clean", lambda at, _: retention.collect(at, apply=True)),
     "Project.rollback": ("model:promote", lambda at, _: at.rollback("wdbc")),
     "Project.waive": ("gate:waive", lambda at, _: at.waive("roc_auc", NOW + 400 * DAY, "r")),
     "Project.unwaive": ("gate:waive", lambda at, _: at.unwaive("roc_auc")),
@@ -105,6 +107,7 @@ HARMLESS = {
     "backup.read": "takes what opens the backup; touches no project",
     "backup.restore": "decides in the project that comes out of the backup: test_recipients",
     "doctor.examine": "looks at the machine, and at no project",
+    "doctor.silence": "looks at this process only",
     "doctor.negotiated": "looks at the machine, and at no project",
     "rotation.uses": "counts wrapped keys",
     "scaffold.clinical": "plans a project",
@@ -117,6 +120,8 @@ HARMLESS = {
     "Project.require_approved": "refuses or does nothing",
     "Project.bring_up_to_date": "the upgrade, before anybody can be asked; the log says what it adopted",
     "Project.publish_keys": "writes the public keys again",
+    "Project.set_aside": "the end of a move of the catalogue, which asks, also when fsck repairs it",
+    "Project.words": "asks for each column that the code saw: tests/attacks/test_words.py",
     "Project.declare_compromise": "the record of `rotation.new_signer` and `distrust`, which ask; it only takes trust away",
     "Project.reload_signers": "reads the key store again",
     "Project.signer_changed": "reads the key store again",
@@ -124,6 +129,7 @@ HARMLESS = {
     "Project.workshop": "what a run works with; `run` asks",
     "Model.approvals": "names of approvers, of a model that the caller has",
     "Dataset.for_purpose": "the same for another purpose; reading asks",
+    "Dataset.hears_code": "says what policy would allow",
     "Dataset.access": "says what policy would allow",
     "Administration.add_factor": "one's own login",
     "Administration.confirm_factor": "one's own login",
