@@ -508,7 +508,7 @@ def test_what_was_tried_is_told_also_when_the_time_runs_out(fit, tmp_path):
             pass
     time.sleep(600)
     """
-    error = failure(fit, code, "train.timeout=8")
+    error = failure(fit, code, "train.timeout=20")
     assert error.kind == "timeout"
     assert [finding.id for finding in error.findings] == ["sandbox.file", "sandbox.metadata", "sandbox.metadata"]
     assert all(finding.severity == "high" and str(secret) in finding.message for finding in error.findings)
