@@ -353,6 +353,8 @@ def test_no_action_changes_anything_outside_whatever_the_machine_gives(situation
     assert len(answers) > 130
     got = {name for name, answer in answers.items() if answer[0] == "got"} - {("setsid",)}
     pretended = {step for step in got if len(step) > 1 and step[0] in PRETENDED} | ({("device",)} & got)
+    if situation == "user, namespaces":
+        got -= {("bounding set",)}  # who has no capability cannot shrink it, and needs not: no program gives him one (no_new_privs)
     assert got <= (pretended if SITUATIONS[situation] == "calls" else set())
     secret = next(path for name, *path in answers if name == "chmod")
     assert answers["chmod", *secret][0] == ("got" if SITUATIONS[situation] == "calls" else "refused")
