@@ -62,6 +62,9 @@ def processes():
     assert other.recv(1) == b"x"
     assert subprocess.run([sys.executable, "-c", "print(1)"], capture_output=True, text=True, check=True).stdout == "1\\n"
     assert subprocess.run("/bin/echo $((1 + 1))", shell=True, capture_output=True, text=True, check=True).stdout == "2\\n"
+    ended = subprocess.Popen(["/bin/true"])
+    time.sleep(0.5)  # nobody has waited for it, the watcher looks at it
+    assert ended.wait() == 0
     threads = [threading.Thread(target=time.sleep, args=(0.01,)) for _ in range(8)]
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]

@@ -71,6 +71,9 @@ def cloned(flag):
         os._exit(0)
     return pid
 
+def capabilities(*names):
+    return [line for line in open("/proc/self/status") if line.startswith(names) and int(line.split()[1], 16)][0]
+
 ON_PATHS = {
     "chmod": lambda p: os.chmod(p, 0o777),
     "setuid": lambda p: os.chmod(p, 0o6755),
@@ -145,7 +148,8 @@ ELSE = {
     "kill outside": lambda: os.kill(CASE["pid"], signal.SIGKILL),
     "core_pattern": lambda: written("/proc/sys/kernel/core_pattern", os.O_WRONLY),
     "device": lambda: os.chmod("/dev/null", 0o622),
-    "capabilities": lambda: [line for line in open("/proc/self/status") if line.startswith("Cap") and int(line.split()[1], 16)][0],
+    "capabilities": lambda: capabilities("CapInh", "CapPrm", "CapEff", "CapAmb"),
+    "bounding set": lambda: capabilities("CapBnd"),
 }
 GENTLE = {
     "stop the watcher": lambda: os.kill(1, signal.SIGSTOP),

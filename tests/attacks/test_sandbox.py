@@ -382,6 +382,8 @@ def test_no_action_changes_anything_outside_whatever_the_machine_gives(situation
     assert len(answers) > 130
     got = {name for name, answer in answers.items() if answer[0] == "got"} - {("setsid",)}
     pretended = {step for step in got if len(step) > 1 and step[0] in PRETENDED} | ({("device",)} & got)
+    if situation == "user, namespaces":
+        got -= {("bounding set",)}  # who has no capability cannot shrink it, and needs not: no program gives him one (no_new_privs)
     assert got <= (pretended if SITUATIONS[situation] == "calls" else set())
     secret = next(path for name, *path in answers if name == "chmod")
     assert answers["chmod", *secret][0] == ("got" if SITUATIONS[situation] == "calls" else "refused")
@@ -537,7 +539,7 @@ def test_what_was_tried_is_told_also_when_the_time_runs_out(fit, tmp_path):
             pass
     time.sleep(600)
     """
-    error = failure(fit, code, "train.timeout=8")
+    error = failure(fit, code, "train.timeout=20")
     assert error.kind == "timeout"
     assert [finding.id for finding in error.findings] == ["sandbox.file", "sandbox.metadata", "sandbox.metadata"]
     assert all(finding.severity == "high" and str(secret) in finding.message for finding in error.findings)

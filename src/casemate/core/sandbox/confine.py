@@ -61,7 +61,7 @@ def limit(bounds: Bounds, *, own_user: bool) -> None:
         resource.RLIMIT_NOFILE: MAX_OPEN,
     }
     if own_user:
-        limits[resource.RLIMIT_NPROC] = bounds.tasks
+        limits[resource.RLIMIT_NPROC] = 2 * bounds.tasks  # against bursts; the watcher ends the job before, and says why
     for kind, value in limits.items():
         hard = resource.getrlimit(kind)[1]
         bounded = value if hard == resource.RLIM_INFINITY else min(value, hard)

@@ -109,7 +109,7 @@ class Supervisor:
         """An upper bound, cheap: pages that several processes share count for each of them."""
         use = _Use(pids)
         for pid in pids:
-            with _gone():
+            with _gone(pid):
                 told = _fields(f"/proc/{pid}/status")
                 use.memory += 1024 * sum(told.get(name, 0) for name in ("RssAnon", "RssShmem", "VmSwap", "VmPTE"))
                 for place, status in _descriptors(pid):
@@ -123,7 +123,7 @@ class Supervisor:
         """The same, every page counted once (it takes a walk through the page tables)."""
         total, named, shared = sum(use.held.values()), {}, 0
         for pid in use.pids:
-            with _gone():
+            with _gone(pid):
                 told = _fields(f"/proc/{pid}/smaps_rollup")
                 total += 1024 * (told.get("Pss_Anon", 0) + told.get("SwapPss", 0))
                 total += 1024 * _fields(f"/proc/{pid}/status").get("VmPTE", 0)
@@ -198,10 +198,22 @@ def _reap(worker: int) -> int | None:
 
 
 @contextlib.contextmanager
-def _gone() -> Iterator[None]:
-    """A process that ended meanwhile uses nothing."""
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+def _gone(pid: int | None = None) -> Iterator[None]:
+    """A process that ended meanwhile uses nothing; one that has only to be waited for belongs to root, and has no memory."""
+    try:
         yield
+    except (FileNotFoundError, ProcessLookupError):
+        return
+    except PermissionError:
+        if pid is None or _size(pid):
+            raise
+
+
+def _size(pid: int) -> int:
+    """Pages of a process's address space: none when it ends."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{pid}/statm", "rb") as file:
+        return int(file.read().split()[0])
+    return 0
 
 
 def _fields(path: str) -> dict[str, int]:
