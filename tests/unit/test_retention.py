@@ -86,7 +86,8 @@ def test_a_dry_run_says_what_would_go_and_changes_nothing_but_is_right(old, cli)
     assert "0 runs" in cli("gc", "--apply", "--config", root).out
     (entry,) = [entry for entry in casemate.open(root).audit.entries() if entry.action == "project:cleaned"]
     assert entry.detail["runs"] == [ids[1]]
-    assert casemate.open(root).registry.next_version("p") == 4  # no number is given out twice
+    project = casemate.open(root)
+    assert project.registry.next_version(project.config.project.name) == 4  # no number is given out twice
 
 
 def test_what_is_young_stays(old, cli):

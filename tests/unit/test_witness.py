@@ -14,16 +14,20 @@ from tests.contract.key_servers import s3_client
 from tests.unit.conftest import grow, make_log
 
 import casemate
+from casemate.config import AuditTable
 from casemate.controls.audit import tiles
 from casemate.controls.audit.checkpoint import verify_checkpoint
 from casemate.controls.audit.copies import FileCopies, GitCopies, open_copies
 from casemate.controls.audit.cosign import WitnessPeer, collect
+from casemate.controls.audit.heads import Heads
 from casemate.controls.audit.merkle import consistency_proof
 from casemate.controls.audit.note import parse_keys
+from casemate.controls.audit.outside import Outside
 from casemate.controls.audit.verify import WITNESSED
 from casemate.controls.audit.witness import Witness
 from casemate.controls.keys.store import keystore_folder
-from casemate.core.errors import ConfigError, TransientError, VerificationError
+from casemate.core.clock import SystemClock
+from casemate.core.errors import ConfigError, HistoryError, TransientError, VerificationError
 
 
 def request(log, old, *, checkpoint=None, proof=None):
@@ -391,3 +395,18 @@ def test_a_gateway_has_its_log_copied_while_it_serves(kept, tmp_path):
         size = wait_for(lambda: sorted(path.name for path in (tmp_path / "kept").glob("*")))
         act(kept)
         wait_for(lambda: sorted(path.name for path in (tmp_path / "kept").glob("*")) > size)
+
+
+def test_an_older_copy_of_another_history_counts_beside_a_newer_one_of_this(log, tmp_path, log_keys):
+    """As a place looks in which a rewritten log was copied by a casemate that compared nothing."""
+    (tmp_path / "first").mkdir()
+    first = make_log(tmp_path / "first", log_keys)
+    grow(first, 3)
+    grow(log, 9)
+    for one in (first, log):
+        open_copies(f"file:{tmp_path / 'place'}", 1).put((one.folder / "checkpoint").read_bytes())
+    heads = Heads(tmp_path / "keys", tmp_path, SystemClock())
+    outside = Outside(log, AuditTable(copies=[f"file:{tmp_path / 'place'}"]), tmp_path, 5.0, heads)
+    with pytest.raises(HistoryError, match="the copy 00000000000000000003"):
+        outside.check()
+    assert len(heads.read().forks) == 1
