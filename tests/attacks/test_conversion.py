@@ -244,6 +244,43 @@ def test_a_graph_that_was_put_in_place_after_the_measurement_is_not_signed(clini
         release.decide(tools, run, 9, dataset, extra, assessed, [])
 
 
+THRESHOLD = """
+from sklearn.compose import make_column_transformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+
+def build():
+    columns = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["c"]), remainder="passthrough")
+    return make_pipeline(columns, FixedThresholdClassifier(LogisticRegression(), threshold=0.1))
+"""
+
+
+def test_a_threshold_is_measured_signed_and_served(tiny_project):
+    from casemate.core.frame import features_of, target_of
+    from casemate.core.types import Assessment, SealedDataset
+    from casemate.pipeline import Rows
+    from casemate.serve.endpoint import Endpoint
+
+    (tiny_project / "train.py").write_text(THRESHOLD)
+    project = casemate.open(tiny_project, ["train.search={}"])
+    result = project.run()
+    assert result.verdict.outcome == "passed", result.verdict
+    verified = result.model.verify()
+    assert (verified.card.serve_format, verified.card.labels) == ("skops", "own")
+    estimator = models.load_skops(verified.files[SKOPS]).estimator
+    dataset = project.engine.record(result.id, "data", SealedDataset)
+    holdout = Rows(project.workshop(), dataset).holdout
+    frame, codes = features_of(holdout, dataset.schema), target_of(holdout, dataset.schema)
+    own = estimator.predict(frame)
+    assert (own != estimator.predict_proba(frame).argmax(axis=1)).any()
+    assessed = project.engine.record(result.id, "assess", Assessment)
+    assert assessed.metrics["accuracy"].value == pytest.approx((own == codes).mean())
+    served, _ = Endpoint.load(verified, project.config.serve).predict({name: frame[name].to_numpy() for name in frame})
+    assert np.array_equal(served, own)
+
+
 def looping():
     """A graph that answers at once for every value but one, on which it turns for ever."""
     float_, bool_, int_ = TensorProto.FLOAT, TensorProto.BOOL, TensorProto.INT64
