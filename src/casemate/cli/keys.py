@@ -215,9 +215,11 @@ def _migrate(arguments: Any, project: Any) -> int:
 
 def _shred(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
+    from casemate.controls.access.policy import Resource
     from casemate.core.secrets import read_secret
     from casemate.erasure import erase
 
+    project.access.permitted("keys:shred", Resource("Key", "subjects"))  # before anybody is asked for an identifier
     done = erase(project, read_secret(arguments.subject), look=arguments.look, blank=arguments.blank)
     who = f"subject {done.subject[:16]}"
     lines = [f"looked through: {', '.join(f'{count} {what}' for what, count in done.looked.items())}"]
