@@ -48,6 +48,8 @@ class Erased(Record, frozen=True, kw_only=True):
 
     subject: str
     """The person's pseudonym."""
+    key: bool
+    """Whether there was a key, which is destroyed now."""
     looked: dict[str, int]
     """How much was looked through, by kind."""
     sealed: dict[str, int]
@@ -119,18 +121,12 @@ def erase(project: Project, subject: str, *, look: bool = False, blank: bool = F
         emptied = {version.name: count for version in versions if (count := sum((version.cells | version.unsure).values()))}
         readable = search.left(versions if look else search.versions(), look)
         if not look:
-            project.audit.record(
-                principal.uid,
-                "subject:erased",
-                f'Subject::"{search.pseudonym}"',
-                "failed" if readable else "done",
-                looked=search.looked,
-                emptied=emptied,
-                readable=len(readable),
-            )
+            outcome, told = "failed" if readable else "done", {"looked": search.looked, "emptied": emptied, "readable": len(readable)}
+            project.audit.record(principal.uid, "subject:erased", f'Subject::"{search.pseudonym}"', outcome, **told)
     sealed = {version.name: version.rows for version in versions if version.rows and (state == "live" or look)}
     return Erased(
         subject=search.pseudonym,
+        key=state == "live" and not look,
         looked=search.looked,
         sealed=sealed,
         emptied={} if look else emptied,

@@ -207,9 +207,11 @@ def _migrate(arguments: Any, project: Any) -> int:
 
 def _shred(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
+    from casemate.controls.access.policy import Resource
     from casemate.core.secrets import read_secret
     from casemate.erasure import erase
 
+    project.access.permitted("keys:shred", Resource("Key", "subjects"))  # before anybody is asked for an identifier
     done = erase(project, read_secret(arguments.subject), look=arguments.look, blank=arguments.blank)
     who = f"subject {done.subject[:16]}"
     lines = [f"looked through: {', '.join(f'{count} {what}' for what, count in done.looked.items())}"]
@@ -218,10 +220,9 @@ def _shred(arguments: Any, project: Any) -> int:
     lines += [f"STILL READABLE in {place.where}: {place.advice}" for place in done.readable]
     if arguments.look:
         lines.append(f"nothing was destroyed; {len(done.readable)} places hold {who} beyond the reach of their key")
-    elif done.readable:
-        lines.append(f"NOT ERASED: the key of {who} is destroyed, but what is listed above still holds them")
     else:
-        lines.append(f"the key of {who} is destroyed; nothing readable is left here")
+        key = f"the key of {who} is destroyed" if done.key else f"{who} has no key that could be destroyed, their cells are emptied"
+        lines.append(f"NOT ERASED: {key}, but what is listed above still holds them" if done.readable else f"{key}; nothing readable is left here")
     lines += [f"beyond casemate's reach: {place.where}: {place.advice}" for place in done.beyond]
     emit(arguments, done, "\n".join(lines))
     return 1 if done.readable else 0
