@@ -130,6 +130,8 @@ class _Worker:
     began: float = field(default_factory=time.monotonic)
     leaving: float = 0.0
     """`time.monotonic()` at which it is killed if it is still there; 0 while it should stay."""
+    relieves: int = 0
+    """Process id of a worker that goes once this one answers."""
 
 
 class _Team:
@@ -150,8 +152,8 @@ class _Team:
         self._ends: list[float] = []
         self._strikes: dict[str, list[float]] = {}
         self._replaced: Counter[str] = Counter()
-        self._due: list[tuple[float, str]] = []
-        """(when, why) a worker is to be started that cannot be now."""
+        self._due: list[tuple[float, str, int]] = []
+        """(when, why, in whose place) a worker is to be started."""
         self._looked = time.monotonic_ns()
 
     def start(self, count: int) -> _Started | None:
@@ -263,10 +265,12 @@ class _Team:
             looked, self._looked = self._looked, now
             if now - looked < SECOND:
                 for worker in list(self._workers.values()):
-                    self._heard(worker, 0)
+                    if self._heard(worker, 0) is not None and worker.relieves in self._workers:
+                        os.kill(worker.relieves, signal.SIGTERM)
                     self._look(worker, now)
             while self._due and self._free and self._due[0][0] <= time.monotonic():
-                self._spawn(self._due.pop(0)[1])
+                _, why, relieves = self._due.pop(0)
+                self._spawn(why).relieves = relieves
 
     def _look(self, worker: _Worker, now: int) -> None:
         """Whether a worker must go."""
@@ -297,9 +301,9 @@ class _Team:
         what = f"{model or 'a model'} stood still" if reason == "stuck" else "it stood still" if reason == "still" else model
         print(f"casemate serve: worker {worker.pid} is replaced: {what}", file=sys.stderr, flush=True)
         worker.leaving = time.monotonic() + (0.0 if at_once else STOP_SECONDS)
-        if worker.pid in self._workers:
-            os.kill(worker.pid, signal.SIGKILL if at_once else signal.SIGTERM)
-        self._due.append((0.0, f"{reason}:{model}"))
+        if at_once and worker.pid in self._workers:
+            os.kill(worker.pid, signal.SIGKILL)
+        self._due.append((0.0, f"{reason}:{model}", worker.pid))
 
     def _reap(self) -> None:
         """Take note of workers that have ended."""
@@ -314,7 +318,7 @@ class _Team:
                 continue
             how = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"exit code {os.WEXITSTATUS(status)}"
             if os.WIFEXITED(status) and os.WEXITSTATUS(status) == BackendError.exit_code:
-                self._due.append((time.monotonic() + AGAIN_SECONDS, how))
+                self._due.append((time.monotonic() + AGAIN_SECONDS, how, 0))
                 continue
             self._ends = [*(end for end in self._ends if end > time.monotonic() - RESTART_SECONDS), time.monotonic()]
             if len(self._ends) > RESTARTS:
