@@ -285,7 +285,7 @@ class _Team:
         if broken is not None:
             self._strike(broken[1])
             self._replace(worker, "stuck", broken[1], at_once=silent > 1.0)
-        elif silent > STALL_SECONDS or (silent > self._project.config.serve.stuck and _stopped(worker.pid)):
+        elif silent > STALL_SECONDS or (silent > self._project.config.serve.stuck and not worker.heartbeat.runs):
             self._replace(worker, "still", "", at_once=True)
 
     def _strike(self, model: str) -> None:
@@ -338,7 +338,7 @@ class _Team:
             os.kill(self._standby, signal.SIGKILL)
             os.waitpid(self._standby, 0)
         for worker in self._workers.values():
-            still = worker.heartbeat.broken(now) is not None or _stopped(worker.pid)
+            still = worker.heartbeat.broken(now) is not None or not worker.heartbeat.runs
             os.kill(worker.pid, signal.SIGKILL if still else signal.SIGTERM)
         end = time.monotonic() + STOP_SECONDS
         while self._workers:
@@ -353,13 +353,6 @@ class _Team:
         """Whether a worker cannot hear that it should end: its event loop has not turned for a while, and did not end either."""
         last = worker.heartbeat.last
         return 0 < last < ENDING and time.monotonic_ns() - last > DEAF_SECONDS * SECOND
-
-
-def _stopped(pid: int) -> bool:
-    """Whether a process was stopped by a signal."""
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-        return file.read().rpartition(")")[2].split()[0] in {"T", "t"}
-    return False
 
 
 def _error(said: _Ended | None) -> Error:
