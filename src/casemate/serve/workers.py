@@ -256,7 +256,7 @@ class _Team:
     def watch(self) -> None:
         """Replace workers that end or stand still, until told to stop."""
         while not self._wanted:
-            time.sleep(LOOK_SECONDS)
+            self._wait(LOOK_SECONDS)
             self._reap()
             if not self._standby and not self._wanted:
                 self._spare()
@@ -271,6 +271,14 @@ class _Team:
             while self._due and self._free and self._due[0][0] <= time.monotonic():
                 _, why, relieves = self._due.pop(0)
                 self._spawn(why).relieves = relieves
+
+    def _wait(self, seconds: float) -> None:
+        """Until a worker that starts says something, at most so long."""
+        poll = select.poll()
+        for worker in self._workers.values():
+            if worker.pipe >= 0:
+                poll.register(worker.pipe, select.POLLIN)
+        poll.poll(seconds * 1000)
 
     def _look(self, worker: _Worker, now: int) -> None:
         """Whether a worker must go."""
@@ -347,7 +355,7 @@ class _Team:
                     self._gone(worker)
                 elif time.monotonic() > end or self._wanted > max(asked, 1) or self._deaf(worker):
                     os.kill(pid, signal.SIGKILL)
-            time.sleep(0.02)
+            self._wait(LOOK_SECONDS)
 
     def _deaf(self, worker: _Worker) -> bool:
         """Whether a worker cannot hear that it should end: its event loop has not turned for a while, and did not end either."""
