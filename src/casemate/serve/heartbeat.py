@@ -5,7 +5,9 @@ still, and the name beside the broken promise says on which model. All times are
 processes of a machine that no change of date moves.
 """
 
+import contextlib
 import mmap
+import os
 import struct
 import time
 import weakref
@@ -81,7 +83,7 @@ class Heartbeat:
 
     def beat(self) -> None:
         """The event loop turns."""
-        self._beat[0] = time.monotonic_ns()
+        self._beat[0], self._beat[1] = time.monotonic_ns(), os.getpid()
 
     def ending(self) -> None:
         """The event loop turns no more, and should not."""
@@ -101,6 +103,18 @@ class Heartbeat:
     def last(self) -> int:
         """When it beat last; 0 before the first time, `ENDING` after the last."""
         return int(self._beat[0])
+
+    @property
+    def computing(self) -> bool:
+        """Whether any promise is open."""
+        return any(self._due.tolist())
+
+    @property
+    def runs(self) -> bool:
+        """Whether its process is there and was not stopped by a signal."""
+        with contextlib.suppress(OSError), open(f"/proc/{int(self._beat[1])}/stat", encoding="utf-8", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] not in {"T", "t", "Z", "X"}
+        return False
 
     def broken(self, now: int) -> tuple[int, str] | None:
         """(since when, model version) of the promise that has been broken longest at `now`."""

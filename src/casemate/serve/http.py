@@ -209,7 +209,11 @@ class Bounded(HttpToolsProtocol):
         """The next bytes are a head again."""
         self.scope["whole"] = True  # type: ignore[typeddict-unknown-key] # the application needs no clock for this body
         super().on_message_complete()
-        self._in_head, self.late = True, self._idle() if self.cycle.response_complete else 0.0
+        self._in_head = True
+        if self.cycle.response_complete:
+            self._rest()
+        else:
+            self.late = 0.0
 
     def on_response_complete(self) -> None:
         """Nothing more belongs to this answer. As uvicorn's, but that `sweep` ends what is idle: a timer for every answer costs more."""
@@ -221,11 +225,12 @@ class Bounded(HttpToolsProtocol):
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
         elif self._in_head:
-            self.late = self._idle()
+            self._rest()
 
-    def _idle(self) -> float:
-        """When an idle connection is ended."""
-        return time.monotonic() + (self.keep_alive if self.entry is not None and self.entry.known else IDLE_SECONDS)
+    def _rest(self) -> None:
+        """Nothing is going on: keep nothing of the last request, and not for ever."""
+        self.cycle = self.scope = self.headers = None  # type: ignore[assignment] # as before the first request
+        self.late = time.monotonic() + (self.keep_alive if self.entry is not None and self.entry.known else IDLE_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Make room."""
@@ -243,7 +248,7 @@ class Bounded(HttpToolsProtocol):
 
     def end_late(self) -> None:
         """End a connection that kept nobody waiting but itself."""
-        if self.entry is not None and self.entry.known and self.cycle is not None and self.cycle.response_complete and not self._head_bytes:
+        if self.entry is not None and self.entry.known and self.cycle is None and not self._head_bytes:
             self.transport.close()
         else:
             self.transport.abort()

@@ -25,7 +25,9 @@ from casemate.serve.ports import begin
 from casemate.serve.workers import Place
 
 LOOK_SECONDS = 0.1
-SILENT_SECONDS = 1.0
+SILENT_SECONDS, STARVED_SECONDS = 1.0, 3.0
+"""How long no event loop may turn before this process answers: that of a worker which computes, was stopped or has ended, and that of
+one which may only be short of processor time."""
 BUSY = b'{"error":"the gateway cannot answer now","code":"CM-OVERLOAD"}'
 
 
@@ -78,5 +80,9 @@ async def _stand_by(table: ServeTable, place: Place, context: ssl.SSLContext | N
 
 def _silent(place: Place) -> bool:
     """Whether no event loop has turned for a while."""
-    last = [page.last for page in place.board.pages if page.last < ENDING]
-    return time.monotonic_ns() - max(last, default=0) > SILENT_SECONDS * SECOND
+    now = time.monotonic_ns()
+    for page in place.board.pages:
+        silent = (now - page.last) / SECOND if 0 < page.last < ENDING else STARVED_SECONDS
+        if silent < SILENT_SECONDS or (silent < STARVED_SECONDS and page.runs and not page.computing):
+            return False
+    return True

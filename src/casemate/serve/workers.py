@@ -130,6 +130,8 @@ class _Worker:
     began: float = field(default_factory=time.monotonic)
     leaving: float = 0.0
     """`time.monotonic()` at which it is killed if it is still there; 0 while it should stay."""
+    relieves: int = 0
+    """Process id of a worker that goes once this one answers."""
 
 
 class _Team:
@@ -150,8 +152,8 @@ class _Team:
         self._ends: list[float] = []
         self._strikes: dict[str, list[float]] = {}
         self._replaced: Counter[str] = Counter()
-        self._due: list[tuple[float, str]] = []
-        """(when, why) a worker is to be started that cannot be now."""
+        self._due: list[tuple[float, str, int]] = []
+        """(when, why, in whose place) a worker is to be started."""
         self._looked = time.monotonic_ns()
 
     def start(self, count: int) -> _Started | None:
@@ -254,7 +256,7 @@ class _Team:
     def watch(self) -> None:
         """Replace workers that end or stand still, until told to stop."""
         while not self._wanted:
-            time.sleep(LOOK_SECONDS)
+            self._wait(LOOK_SECONDS)
             self._reap()
             if not self._standby and not self._wanted:
                 self._spare()
@@ -263,10 +265,20 @@ class _Team:
             looked, self._looked = self._looked, now
             if now - looked < SECOND:
                 for worker in list(self._workers.values()):
-                    self._heard(worker, 0)
+                    if self._heard(worker, 0) is not None and worker.relieves in self._workers:
+                        os.kill(worker.relieves, signal.SIGTERM)
                     self._look(worker, now)
             while self._due and self._free and self._due[0][0] <= time.monotonic():
-                self._spawn(self._due.pop(0)[1])
+                _, why, relieves = self._due.pop(0)
+                self._spawn(why).relieves = relieves
+
+    def _wait(self, seconds: float) -> None:
+        """Until a worker that starts says something, at most so long."""
+        poll = select.poll()
+        for worker in self._workers.values():
+            if worker.pipe >= 0:
+                poll.register(worker.pipe, select.POLLIN)
+        poll.poll(seconds * 1000)
 
     def _look(self, worker: _Worker, now: int) -> None:
         """Whether a worker must go."""
@@ -281,7 +293,7 @@ class _Team:
         if broken is not None:
             self._strike(broken[1])
             self._replace(worker, "stuck", broken[1], at_once=silent > 1.0)
-        elif silent > STALL_SECONDS or (silent > self._project.config.serve.stuck and _stopped(worker.pid)):
+        elif silent > STALL_SECONDS or (silent > self._project.config.serve.stuck and not worker.heartbeat.runs):
             self._replace(worker, "still", "", at_once=True)
 
     def _strike(self, model: str) -> None:
@@ -297,9 +309,9 @@ class _Team:
         what = f"{model or 'a model'} stood still" if reason == "stuck" else "it stood still" if reason == "still" else model
         print(f"casemate serve: worker {worker.pid} is replaced: {what}", file=sys.stderr, flush=True)
         worker.leaving = time.monotonic() + (0.0 if at_once else STOP_SECONDS)
-        if worker.pid in self._workers:
-            os.kill(worker.pid, signal.SIGKILL if at_once else signal.SIGTERM)
-        self._due.append((0.0, f"{reason}:{model}"))
+        if at_once and worker.pid in self._workers:
+            os.kill(worker.pid, signal.SIGKILL)
+        self._due.append((0.0, f"{reason}:{model}", worker.pid))
 
     def _reap(self) -> None:
         """Take note of workers that have ended."""
@@ -314,7 +326,7 @@ class _Team:
                 continue
             how = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"exit code {os.WEXITSTATUS(status)}"
             if os.WIFEXITED(status) and os.WEXITSTATUS(status) == BackendError.exit_code:
-                self._due.append((time.monotonic() + AGAIN_SECONDS, how))
+                self._due.append((time.monotonic() + AGAIN_SECONDS, how, 0))
                 continue
             self._ends = [*(end for end in self._ends if end > time.monotonic() - RESTART_SECONDS), time.monotonic()]
             if len(self._ends) > RESTARTS:
@@ -334,7 +346,7 @@ class _Team:
             os.kill(self._standby, signal.SIGKILL)
             os.waitpid(self._standby, 0)
         for worker in self._workers.values():
-            still = worker.heartbeat.broken(now) is not None or _stopped(worker.pid)
+            still = worker.heartbeat.broken(now) is not None or not worker.heartbeat.runs
             os.kill(worker.pid, signal.SIGKILL if still else signal.SIGTERM)
         end = time.monotonic() + STOP_SECONDS
         while self._workers:
@@ -343,19 +355,12 @@ class _Team:
                     self._gone(worker)
                 elif time.monotonic() > end or self._wanted > max(asked, 1) or self._deaf(worker):
                     os.kill(pid, signal.SIGKILL)
-            time.sleep(0.02)
+            self._wait(LOOK_SECONDS)
 
     def _deaf(self, worker: _Worker) -> bool:
         """Whether a worker cannot hear that it should end: its event loop has not turned for a while, and did not end either."""
         last = worker.heartbeat.last
         return 0 < last < ENDING and time.monotonic_ns() - last > DEAF_SECONDS * SECOND
-
-
-def _stopped(pid: int) -> bool:
-    """Whether a process was stopped by a signal."""
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-        return file.read().rpartition(")")[2].split()[0] in {"T", "t"}
-    return False
 
 
 def _error(said: _Ended | None) -> Error:
