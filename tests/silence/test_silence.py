@@ -23,7 +23,7 @@ HOME, PASSWORD = str(verbs.HOME), {"PW": "correct horse battery"}
 OURS = [f"{HOME}/{folder}" for folder in ("clinic", ".config/casemate", ".local/state/casemate", ".cache/casemate")]
 """The project, the key store, the session and the cache: what SECURITY.md says."""
 ASKED_FOR = [f"{HOME}/{name}" for name in ("out", "app", "witness", "restored", "clinic.backup", "clinic.backup.subjects", "clinic.keys", "rows.csv")]
-ASKED_FOR += [f"{HOME}/{name}" for name in ("crl.pem", "entry.proof")]
+ASKED_FOR += [f"{HOME}/{name}" for name in ("crl.pem", "entry.proof", "safe.key", "safe.key.pub")]
 """What the words of a command named."""
 MATPLOTLIB = (f"{HOME}/.cache/matplotlib", f"{HOME}/.config/matplotlib", f"{HOME}/.cache/fontconfig", "/var/cache")
 SWITCH = '{"ORT_DISABLE_TELEMETRY": "1"}'
