@@ -232,7 +232,7 @@ def test_client_certificates_are_demanded_bound_and_revoked_over_grpc_too(clinic
 
         def ended():
             try:
-                return not asking.is_server_live(headers=headers)
+                return not asking.get_server_metadata(headers=headers)
             except triton.InferenceServerException as error:
                 return "UNAUTHENTICATED" in str(error)
 
