@@ -151,7 +151,13 @@ def test_a_malformed_message_is_an_invalid_argument(served, wrong):
     assert "Traceback" not in details
 
 
-@pytest.mark.parametrize("call", ["ServerLive", "ServerReady", "ServerMetadata", "ModelReady", "ModelMetadata", "ModelInfer"])
+@pytest.mark.parametrize("call", ["ServerLive", "ServerReady"])
+def test_probes_need_no_token(served, call):
+    for token in (None, "cm_wrong"):
+        assert Bare(served[0], token)(call, b"") == (grpc.StatusCode.OK, b"\x08\x01")
+
+
+@pytest.mark.parametrize("call", ["ServerMetadata", "ModelReady", "ModelMetadata", "ModelInfer"])
 def test_strangers_get_one_answer_whatever_they_ask(served, call):
     running, _, _ = served
     for token in (None, "cm_wrong"):
@@ -190,7 +196,7 @@ def test_a_call_has_its_request_id_and_a_refusal_for_now_says_when_to_come_again
     project = casemate.open(clinic)
     token = new_token(project, "ward")[0]
     with serving(clinic) as running:
-        ask = Bare(running, token).channel.unary_unary(SERVICE + "ServerLive")
+        ask = Bare(running, token).channel.unary_unary(SERVICE + "ServerMetadata")
         metadata = [("authorization", f"Bearer {token}")]
         _, call = ask.with_call(b"", metadata=metadata)
         assert "-" in dict(call.trailing_metadata())["x-request-id"]
@@ -219,14 +225,14 @@ def test_client_certificates_are_demanded_bound_and_revoked_over_grpc_too(clinic
         asking = client(running, folder=mine)
         assert asking.is_server_live(headers=headers)
         with pytest.raises(triton.InferenceServerException, match="UNAUTHENTICATED"):
-            client(running, folder=thief).is_server_live(headers=headers)
+            client(running, folder=thief).get_server_metadata(headers=headers)
         with pytest.raises(triton.InferenceServerException, match="UNAVAILABLE"):
             client(running).is_server_live(headers=headers)
         assert cli("keys", "certificate", "revoke", serial, "--config", clinic).code == 0
 
         def ended():
             try:
-                return not asking.is_server_live(headers=headers)
+                return not asking.get_server_metadata(headers=headers)
             except triton.InferenceServerException as error:
                 return "UNAUTHENTICATED" in str(error)
 

@@ -35,9 +35,9 @@ def begin(listener: socket.socket) -> None:
         listener.listen(BACKLOG)
 
 
-def reserve(host: str, port: int) -> socket.socket:
+def reserve(host: str, port: int, setting: str) -> socket.socket:
     """A socket that keeps the port for this user's shared sockets without taking connections; BackendError when the port is taken."""
-    with _told(host, port):
+    with _told(host, port, setting):
         with socket.create_server((host, port), family=_family(host)) as alone:  # refused when anybody listens there
             port = alone.getsockname()[1]
         kept = socket.socket(_family(host))
@@ -52,8 +52,8 @@ def _family(host: str) -> Any:
 
 
 @contextlib.contextmanager
-def _told(host: str, port: int) -> Iterator[None]:
+def _told(host: str, port: int, setting: str = "port") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise BackendError(f"cannot listen on {host}:{port}: {error.strerror}", hint="stop the other server or set [serve] port") from error
+        raise BackendError(f"cannot listen on {host}:{port}: {error.strerror}", hint=f"stop the other server or set [serve] {setting}") from error

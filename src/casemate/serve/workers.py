@@ -104,7 +104,7 @@ def supervise(project: Project, announce: Announce, work: Work, standby: Work) -
     principal = project.authorise("gateway:start", workers=table.workers)
     with contextlib.ExitStack() as kept:
         listener = kept.enter_context(bound(table.host, table.port))
-        grpc_port = None if table.grpc_port is None else kept.enter_context(reserve(table.host, table.grpc_port)).getsockname()[1]
+        grpc_port = None if table.grpc_port is None else kept.enter_context(reserve(table.host, table.grpc_port, "grpc_port")).getsockname()[1]
         team = _Team(project, listener, grpc_port, work, standby)
         before = {number: signal.signal(number, team.stop_wanted) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
