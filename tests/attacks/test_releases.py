@@ -14,7 +14,7 @@ import pytest
 from tests.attacks.test_gateway import Caller, new_token
 from tests.attacks.test_predictions import configured
 from tests.conftest import command, serving
-from tests.faults.test_gateway import children
+from tests.faults.test_gateway_faults import children
 
 import casemate
 from casemate.core.errors import BackendError, ConfigError

@@ -227,8 +227,8 @@ def test_a_source_that_changes_while_it_is_read_is_refused(tiny_project, monkeyp
 
     read = source.read
 
-    def read_and_change(path, options):
-        found = read(path, options)
+    def read_and_change(path, options, identifiers=()):
+        found = read(path, options, identifiers)
         with path.open("a") as file:
             file.write("\n")
         return found
