@@ -13,6 +13,8 @@ Architecture, from top to bottom; a module imports only from below:
   cli/        one file per verb, no logic           serve/      the prediction gateway
   scaffold    a new project                         verify      what outsiders check, without a project
   fsck        everything against everything         backup      one encrypted file, and back
+  custody     keys and certificates by their verbs  rotation    new keys, new signers
+  erasure     a person goes, and is looked for      retention   what nothing refers to goes
   project     the composition root                  dataset     a sealed table as one person may see it
   pipeline    THE SPINE: the list of stages
   stages/     what happens to the data, in order: data, train, assess, release
