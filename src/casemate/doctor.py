@@ -23,7 +23,7 @@ from casemate.project import Project, open_project
 from casemate.serve.server import tls_context
 
 EXTRAS = {
-    "torch": "adversarial and private training (not part of this version)",
+    "torch": "networks, hardened and private training of them: make torch, or pip install 'casemate[torch]' after torch",
     "grpc": "the Open Inference Protocol over gRPC: pip install 'casemate[grpc]'",
     "opentelemetry": "traces of requests: pip install 'casemate[traces]'",
 }
