@@ -179,6 +179,8 @@ CODE = {"train.py": b"a\nb\nc\n", "more/util.py": b"x\n"}
         ("ValueError", 'File "/tmp/in/more/util.py", line 1, in f', "t.py:b: ValueError, more/util.py line 1"),
         ("ValueError", 'File "/tmp/in/train.py", line 9, in f', "t.py:b: ValueError"),
         ("ValueError", 'File "/tmp/in/train.py", line 99999999999999999999, in f', "t.py:b: ValueError"),
+        ("ValueError", 'File "/tmp/in/train.py", line 00000000348151623, in f', "t.py:b: ValueError"),
+        ("ValueError", 'File "/tmp/in/train.py", line 000000003' + "4815162342" * 500, "t.py:b: ValueError"),
         ("ValueError", 'File "/tmp/in/secret.py", line 1, in f', "t.py:b: ValueError"),
         ("Secret", "", "t.py:b: an exception of its own"),
         ("print", "", "t.py:b: an exception of its own"),
