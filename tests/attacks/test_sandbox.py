@@ -556,6 +556,30 @@ def test_a_run_whose_code_is_killed_has_what_it_tried_on_record(tiny_project, cl
     assert "sandbox.metadata (high): the code tried to change a file or its metadata" in told.out
 
 
+ENCODED = """
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+def build():
+    return make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression())
+"""
+ENDS = {
+    "answered nonsense": 'fit._plain = lambda value: "nonsense"',
+    "the model file was refused": 'fit._write = lambda _, outputs: (outputs / "model.skops").write_bytes(b"PK damaged")',
+}
+
+
+def test_what_was_tried_is_on_record_also_where_nothing_is_made_of_what_the_code_left(tiny_project):
+    secret = keystore_folder(casemate.open(tiny_project).config.project.id) / "keystore.json"
+    attempt = f"import os\nfrom casemate.stages.train import fit\ntry:\n    os.chmod({str(secret)!r}, 0o777)\nexcept OSError:\n    pass\n"
+    for plain, end in ENDS.items():
+        (tiny_project / "train.py").write_text(attempt + end + ENCODED)
+        with pytest.raises(TrainingError) as caught:
+            casemate.open(tiny_project, ["train.search={}"]).run()
+        assert plain in caught.value.plain
+        assert [finding.id for finding in caught.value.findings] == ["sandbox.metadata"]
+
+
 def test_no_text_of_the_code_reaches_a_terminal_as_it_is(fit, tmp_path):
     told = []
     code = """

@@ -90,10 +90,15 @@ def parameters(params: dict[str, Any], options: TrainTable) -> dict[str, Any] | 
         if isinstance(space, list) and any(type(value) is type(one) and value == one for one in _as_json(space)):
             told[name] = value
         elif isinstance(space, dict) and isinstance(value, int | float) and not isinstance(value, bool) and space["low"] <= value <= space["high"]:
-            told[name] = value if isinstance(value, int) else float(f"{value:.{DIGITS}g}")
+            told[name] = value if isinstance(value, int) else figure(value)
         else:
             return None
     return told
+
+
+def figure(value: float) -> float:
+    """A score as it is told: in further digits of many scores a row could be written."""
+    return float(f"{value:.{DIGITS}g}")
 
 
 def _as_json(values: list[Any]) -> list[Any]:
