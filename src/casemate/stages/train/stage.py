@@ -28,6 +28,8 @@ from casemate.stages.train import study, told
 SAFE = (models.SKOPS, models.PLAIN, models.NETWORK, models.WEIGHTS)
 """What the training process may leave."""
 MAX_CODE = 16 * 2**20
+_NOISE = (1e-3, 1e9)
+"""Sigma at least and at most: far wider than what `accountant.sigma_for` gives (0.1 to a million)."""
 IMPORTED = {".skops": "imported.skops", ".onnx": "imported.onnx"}
 
 
@@ -355,10 +357,13 @@ def _declared(schema: Schema, config: Config) -> dict[str, Any]:
 
 def _spent(tools: Tools, reported: dict[str, Any]) -> dict[str, Any]:
     """What the training process says of its noise, recounted here; TrainingError when it is more than was paid."""
-    from casemate.core.learn.accountant import epsilon, second_opinion
+    from casemate.core.learn.accountant import MOST_STEPS, epsilon, second_opinion
 
     table = tools.config.privacy
     events = msgspec.convert(reported.get("events", []), list[Gaussians])
+    possible = all(_NOISE[0] <= one.sigma <= _NOISE[1] and 1 <= one.steps <= MOST_STEPS and 0 < one.rate <= 1 for one in events)
+    if len(events) > 1 or not possible:  # what is reckoned here must be quick and finite
+        raise msgspec.ValidationError("noise that no training of ours makes")
     if not events:
         text = "the private training did not say what it spent"
         raise TrainingError(text, hint="do not write to its output", plain=text)
