@@ -17,7 +17,7 @@ from casemate.config import DataTable
 from casemate.controls.keys.store import keystore_folder
 from casemate.core import quiet
 from casemate.core.errors import SandboxError, TrainingError
-from casemate.core.sandbox.run import JobFailed, Limits, Worker, available
+from casemate.core.sandbox.run import JobFailed, Limits, Worker, _Conversation, _hear, available
 from casemate.stages.data import schema as schemas
 from casemate.stages.train.stage import SAFE
 
@@ -553,7 +553,31 @@ def test_a_run_whose_code_is_killed_has_what_it_tried_on_record(tiny_project, cl
     assert [finding.id for finding in caught.value.findings] == ["sandbox.metadata"]
     assert secret.stat().st_mode & 0o777 == 0o600
     told = cli("audit", "show", "--config", tiny_project, "--format", "json")
-    assert "sandbox.metadata (high): the code tried to change the mode" in told.out
+    assert "sandbox.metadata (high): the code tried to change a file or its metadata" in told.out
+
+
+ENCODED = """
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+def build():
+    return make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression())
+"""
+ENDS = {
+    "answered nonsense": 'fit._plain = lambda value: "nonsense"',
+    "the model file was refused": 'fit._write = lambda _, outputs: (outputs / "model.skops").write_bytes(b"PK damaged")',
+}
+
+
+def test_what_was_tried_is_on_record_also_where_nothing_is_made_of_what_the_code_left(tiny_project):
+    secret = keystore_folder(casemate.open(tiny_project).config.project.id) / "keystore.json"
+    attempt = f"import os\nfrom casemate.stages.train import fit\ntry:\n    os.chmod({str(secret)!r}, 0o777)\nexcept OSError:\n    pass\n"
+    for plain, end in ENDS.items():
+        (tiny_project / "train.py").write_text(attempt + end + ENCODED)
+        with pytest.raises(TrainingError) as caught:
+            casemate.open(tiny_project, ["train.search={}"]).run()
+        assert plain in caught.value.plain
+        assert [finding.id for finding in caught.value.findings] == ["sandbox.metadata"]
 
 
 def test_no_text_of_the_code_reaches_a_terminal_as_it_is(fit, tmp_path):
@@ -572,6 +596,35 @@ def test_no_text_of_the_code_reaches_a_terminal_as_it_is(fit, tmp_path):
     finding = outcome.findings[0]
     shown = [*told, finding.id, finding.message, finding.location, json.dumps(outcome.result, ensure_ascii=False)]
     assert all("evil" in text and text.replace("\n", "").isprintable() for text in shown), shown
+
+
+NONSENSE = [
+    b'{"error": 5}',
+    b'{"error": [[1]]}',
+    b'{"result": [1]}',
+    b'{"result": 1}',
+    b'{"finding": 5}',
+    b'{"finding": {"id": "sandbox.file", "severity": "high", "message": "m", "location": "a\\u0000b"}}',
+    b'{"progress": {"text": 1, "done": [], "total": 1}}',
+    b'{"progress": 1}',
+    b"[" * 100_000,
+    b"5",
+]
+
+
+@pytest.mark.parametrize("line", NONSENSE, ids=lambda line: line[:30].decode())
+def test_nonsense_on_the_channel_is_not_heard(line):
+    heard = _Conversation(read=[], write=[], isolation=["landlock"])
+    _hear(heard, line, lambda *_: None)
+    assert (heard.result, heard.error, heard.findings) == (None, None, [])
+
+
+def test_a_path_that_nobody_can_open_is_not_walked_along():
+    """Each of its links would be looked at here, in the one process that keeps the time."""
+    heard = _Conversation(read=[], write=[], isolation=["landlock"])
+    finding = {"id": "sandbox.file", "severity": "high", "message": "m", "location": "/proc/self/cwd/.." + "/." * 3000 + "/"}
+    _hear(heard, json.dumps({"finding": finding}).encode(), None)
+    assert heard.findings == []
 
 
 def test_rows_that_were_handed_over_cannot_be_changed_or_grown(fit):

@@ -6,6 +6,7 @@ import sqlite3
 import textwrap
 import traceback
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -17,6 +18,7 @@ from casemate.core.errors import AccessDenied, TrainingError
 from casemate.core.sandbox.run import JobFailed
 from casemate.core.types import Finding, TrainedModel
 from casemate.stages.train import told
+from casemate.stages.train.stage import _checked, _Said
 
 SECRET = "48151.62342"
 WITHHELD = (
@@ -179,6 +181,8 @@ CODE = {"train.py": b"a\nb\nc\n", "more/util.py": b"x\n"}
         ("ValueError", 'File "/tmp/in/more/util.py", line 1, in f', "t.py:b: ValueError, more/util.py line 1"),
         ("ValueError", 'File "/tmp/in/train.py", line 9, in f', "t.py:b: ValueError"),
         ("ValueError", 'File "/tmp/in/train.py", line 99999999999999999999, in f', "t.py:b: ValueError"),
+        ("ValueError", 'File "/tmp/in/train.py", line 00000000348151623, in f', "t.py:b: ValueError"),
+        ("ValueError", 'File "/tmp/in/train.py", line 000000003' + "4815162342" * 500, "t.py:b: ValueError"),
         ("ValueError", 'File "/tmp/in/secret.py", line 1, in f', "t.py:b: ValueError"),
         ("Secret", "", "t.py:b: an exception of its own"),
         ("print", "", "t.py:b: an exception of its own"),
@@ -203,6 +207,19 @@ def test_parameters_are_told_that_casemate_toml_lists_and_no_others():
     assert told.parameters({"b": 0.123456789012}, options) == {"b": 0.123457}
     for params in ({"a": 2}, {"a": "secret"}, {"b": 11.0}, {"b": "x"}, {"b": True}, {"c": 1}, {"a": {"x": 1}}):
         assert told.parameters(params, options) is None
+
+
+def test_figures_are_as_many_as_were_asked_for_and_told_to_six_digits():
+    options = casemate.config.TrainTable(entry="t.py:b", search={"a": [1, 2]}, folds=2, nested=2)
+    said = {"estimator": "", "metric": "roc_auc", "params": {"a": 1}, "nested": [1 / 3, 1.0]}
+    one = {"params": {"a": 1}, "scores": [0.123456789, 1.0], "mean": 0.123456789, "std": 2 / 3}
+    checked = _checked(msgspec.convert({**said, "cv": [one, one]}, _Said), options)
+    assert checked.nested == [0.333333, 1.0]
+    assert checked.cv[0].scores == [0.123457, 1.0]
+    assert (checked.cv[0].mean, checked.cv[0].std) == (0.123457, 0.666667)
+    for more in ({"cv": [one] * 3}, {"cv": [{**one, "scores": [0.5] * 3}]}, {"cv": [one], "nested": [0.5] * 3}):
+        with pytest.raises(msgspec.ValidationError):
+            _checked(msgspec.convert({**said, **more}, _Said), options)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,9 @@ import multiprocessing
 import os
 import signal
 import threading
+from types import SimpleNamespace
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -27,6 +29,7 @@ from casemate.core.learn.linear import PrivateClassifier, descend
 from casemate.core.learn.noise import Noise
 from casemate.core.models import dump_skops, load_skops
 from casemate.core.store import open_store
+from casemate.stages.train.stage import _spent
 
 
 @pytest.mark.parametrize(
@@ -143,6 +146,24 @@ def ledger(tmp_path):
     store.upgrade()
     yield Ledger(store, SystemClock())
     store.close()
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [{"sigma": 0.0, "steps": 1}],
+        [{"sigma": -1.0, "steps": 1}],
+        [{"sigma": 1e-300, "steps": 1}],
+        [{"sigma": 1.0, "steps": -5}],
+        [{"sigma": 1.0, "steps": 10**18}],
+        [{"sigma": 1.0, "steps": 5, "rate": -1.0}],
+        [{"sigma": 1.0, "steps": 5, "rate": 2.0}],
+        [{"sigma": 1e6, "steps": 1}] * 1000,
+    ],
+)
+def test_noise_that_cannot_be_is_nonsense_and_nothing_to_reckon_with(events, config):
+    with pytest.raises(msgspec.ValidationError):
+        _spent(SimpleNamespace(config=config()), {"events": events})
 
 
 def spending(name, epsilon=1.0, delta=1e-5, dataset="d", purpose="care", events=()):

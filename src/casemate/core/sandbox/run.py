@@ -51,6 +51,8 @@ SYSTEM_PATHS = (
     "/sys/fs/cgroup",
     "/dev/urandom",
 )
+_LONGEST = 4096
+"""Characters of a path that can be opened (PATH_MAX, limits.h); to follow a longer one takes time and finds nothing."""
 ATTEMPTS = ("sandbox.file", "sandbox.metadata")
 """Findings about a path."""
 Progress = Callable[[str, int, int], None]
@@ -368,7 +370,8 @@ def _hear(heard: _Conversation, line: bytes, progress: Progress | None) -> None:
         elif "result" in message:
             heard.result = dict(message["result"])
         elif "error" in message:
-            heard.error = {name: str(message["error"].get(name, ""))[:MAX_LOG] for name in ("kind", "message", "traceback")}
+            told = dict(message["error"])
+            heard.error = {name: str(told.get(name, ""))[:MAX_LOG] for name in ("kind", "message", "traceback")}
     except (msgspec.MsgspecError, KeyError, TypeError, ValueError, RecursionError):
         return  # what foreign code writes there is not believed; without a result the job has failed
 
@@ -378,6 +381,8 @@ def _take_down(heard: _Conversation, told: dict[str, Any]) -> None:
     finding = msgspec.convert({**told, "confidence": "high"}, Finding)
     attempt = finding.id in ATTEMPTS and finding.location
     if attempt:
+        if len(finding.location) > _LONGEST:
+            return
         allowed = heard.write if finding.id == "sandbox.metadata" else heard.read + heard.write
         path = os.path.realpath(finding.location)
         inside = any(path == base or path.startswith(base + "/") for base in map(os.path.realpath, allowed))

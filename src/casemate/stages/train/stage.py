@@ -4,6 +4,7 @@ Nothing here reads a model file: what training code left is bytes until a proces
 """
 
 import glob
+import math
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ from casemate.stages.train import study, told
 SAFE = (models.SKOPS, models.PLAIN, models.NETWORK, models.WEIGHTS)
 """What the training process may leave."""
 MAX_CODE = 16 * 2**20
+_NOISE = (1e-3, 1e9)
+"""Sigma at least and at most: far wider than what `accountant.sigma_for` gives (0.1 to a million)."""
 IMPORTED = {".skops": "imported.skops", ".onnx": "imported.onnx"}
 
 
@@ -149,14 +152,22 @@ def fit(tools: Tools, dataset: SealedDataset, rows: pa.Table) -> TrainedModel:
         nobody = _Said(estimator="", params={}, cv=[], metric=config.train.metric or "")
         return _accept(tools, dataset.schema, nobody, sandbox.Outcome({}, code, [], []), code)
     outcome = _trained(tools, dataset, rows, code)
+    try:
+        return _accept(tools, dataset.schema, _said(outcome, config.train), outcome, code)
+    except TrainingError as error:  # what the code tried stays on record though nothing comes of it
+        error.findings = [*outcome.findings, *error.findings]
+        raise
+
+
+def _said(outcome: sandbox.Outcome, options: TrainTable) -> _Said:
+    """What the training process says, once it is seen to be possible."""
     if not {models.SKOPS, models.NETWORK} & set(outcome.files):
         text = "the training code left no model"
         raise TrainingError(text, hint="do not end the process in train.py", plain=text)
     try:
-        said = _checked(msgspec.convert(outcome.result, _Said), config.train)
+        return _checked(msgspec.convert(outcome.result, _Said), options)
     except msgspec.ValidationError as error:
         raise _nonsense(error) from error
-    return _accept(tools, dataset.schema, said, outcome, code)
 
 
 def _trained(tools: Tools, dataset: SealedDataset, rows: pa.Table, code: dict[str, bytes]) -> sandbox.Outcome:
@@ -292,8 +303,23 @@ def _checked(said: _Said, options: TrainTable) -> _Said:
     tried = [told.parameters(candidate.params, options) for candidate in said.cv]
     if params is None or None in tried or said.metric not in {options.metric, *told.METRICS}:
         raise msgspec.ValidationError("a parameter or scorer that [train] does not name")
-    cv = [msgspec.structs.replace(candidate, params=params or {}) for candidate, params in zip(said.cv, tried, strict=True)]
-    return msgspec.structs.replace(said, params=params, cv=cv)
+    if len(said.cv) > _most(options) or len(said.nested) > options.nested:
+        raise msgspec.ValidationError("more candidates than [train] asks for")
+    if any(len(candidate.scores) > options.folds * options.repeats for candidate in said.cv):
+        raise msgspec.ValidationError("more scores than [train] asks for")
+    cv = [_told(candidate, params or {}) for candidate, params in zip(said.cv, tried, strict=True)]
+    return msgspec.structs.replace(said, params=params, cv=cv, nested=[told.figure(value) for value in said.nested])
+
+
+def _most(options: TrainTable) -> int:
+    """Candidates of the search at most."""
+    spaces = options.search.values()
+    return options.trials if any(isinstance(space, dict) for space in spaces) else math.prod(map(len, spaces))
+
+
+def _told(candidate: _Candidate, params: dict[str, Any]) -> _Candidate:
+    scores = [told.figure(value) for value in candidate.scores]
+    return _Candidate(params=params, scores=scores, mean=told.figure(candidate.mean), std=told.figure(candidate.std))
 
 
 def _limits(schema: Schema, config: Config) -> dict[str, Any]:
@@ -331,10 +357,13 @@ def _declared(schema: Schema, config: Config) -> dict[str, Any]:
 
 def _spent(tools: Tools, reported: dict[str, Any]) -> dict[str, Any]:
     """What the training process says of its noise, recounted here; TrainingError when it is more than was paid."""
-    from casemate.core.learn.accountant import epsilon, second_opinion
+    from casemate.core.learn.accountant import MOST_STEPS, epsilon, second_opinion
 
     table = tools.config.privacy
     events = msgspec.convert(reported.get("events", []), list[Gaussians])
+    possible = all(_NOISE[0] <= one.sigma <= _NOISE[1] and 1 <= one.steps <= MOST_STEPS and 0 < one.rate <= 1 for one in events)
+    if len(events) > 1 or not possible:  # what is reckoned here must be quick and finite
+        raise msgspec.ValidationError("noise that no training of ours makes")
     if not events:
         text = "the private training did not say what it spent"
         raise TrainingError(text, hint="do not write to its output", plain=text)

@@ -35,6 +35,8 @@ METRICS = {"roc_auc", "roc_auc_ovr", "r2", "neg_root_mean_squared_error"}
 """What is chosen where casemate.toml names no scorer."""
 FRAME, IMPORTED = re.compile(r'File "[^"]*/in/([^"]+)", line (\d+)'), "an imported ONNX graph"
 DIGITS = 6
+_LONG = 10
+"""Digits that no number of a line has: 16 MiB of code have fewer lines."""
 
 
 class Words(Record, frozen=True, kw_only=True):
@@ -65,7 +67,7 @@ def failure(error: JobFailed, code: Mapping[str, bytes], entry: str) -> str:
 def place(trace: str, code: Mapping[str, bytes]) -> str:
     """`, train.py line 12` for the innermost frame of a traceback that lies in the code; empty when none does."""
     for name, line in reversed(FRAME.findall(trace)):
-        if name in code and 1 <= int(line[:9]) <= code[name].count(b"\n") + 1:
+        if name in code and len(line) < _LONG and 1 <= int(line) <= code[name].count(b"\n") + 1:
             return f", {name} line {int(line)}"
     return ""
 
@@ -88,10 +90,15 @@ def parameters(params: dict[str, Any], options: TrainTable) -> dict[str, Any] | 
         if isinstance(space, list) and any(type(value) is type(one) and value == one for one in _as_json(space)):
             told[name] = value
         elif isinstance(space, dict) and isinstance(value, int | float) and not isinstance(value, bool) and space["low"] <= value <= space["high"]:
-            told[name] = value if isinstance(value, int) else float(f"{value:.{DIGITS}g}")
+            told[name] = value if isinstance(value, int) else figure(value)
         else:
             return None
     return told
+
+
+def figure(value: float) -> float:
+    """A score as it is told: in further digits of many scores a row could be written."""
+    return float(f"{value:.{DIGITS}g}")
 
 
 def _as_json(values: list[Any]) -> list[Any]:
