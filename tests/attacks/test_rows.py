@@ -244,6 +244,7 @@ def older(root):
         root,
         "DROP TABLE row_digest",
         "DROP TABLE backup_recipient",
+        "DROP TABLE signer_compromise",
         "ALTER TABLE audit_head DROP COLUMN rows",
         "UPDATE alembic_version SET version_num = '0006'",
     )
@@ -302,3 +303,33 @@ def test_every_way_to_ask_for_a_bound_row_is_checked(arranged):
     ):
         with pytest.raises(UnexplainedRow), project.store.reading() as tx:
             tx.execute(query)
+
+
+CODE = {
+    "a trigger adds an owner when somebody is added": (
+        "CREATE TRIGGER more AFTER INSERT ON principal BEGIN UPDATE principal SET roles = '[\"owner\"]' WHERE name = 'mallory'; END",
+    ),
+    "a trigger takes a revocation back": ("CREATE TRIGGER more AFTER UPDATE ON token BEGIN UPDATE token SET revoked = 0 WHERE revoked; END",),
+    "a view tells one query this and the next one that": (
+        "ALTER TABLE principal RENAME TO people",
+        (
+            "CREATE VIEW principal AS SELECT kind, name, CASE WHEN abs(random()) % 2 THEN roles ELSE '[\"owner\"]' END AS roles,"
+            " models, created, disabled, outside FROM people"
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("attack", CODE)
+def test_code_in_the_database_makes_casemate_write_nothing_and_see_nothing_else(arranged, attack):
+    root, _ = arranged
+    _token, identifier = casemate.open(root).access.admin.create_token("lab", ["client"], ["*"], DAY)
+    sql(root, *CODE[attack])
+    project = casemate.open(root)
+    for change in (
+        lambda: project.access.admin.add_user("bea", ["scientist"]),
+        lambda: project.access.admin.revoke_token(identifier),
+    ):
+        with pytest.raises(UnexplainedRow, match="database holds what casemate did not make: (trigger more|view principal)"):
+            change()
+    assert any("did not make" in one.state for one in examine(project).damage)
