@@ -40,7 +40,7 @@ def save(project: Project, file: Path, passphrase: str) -> None:
     project.audit.record(principal.uid, "keys:backed-up", ALL, "done", file=file.name)
 
 
-def issue(project: Project, kind: Kind, names: list[str], days: int, algorithm: Algorithm, out: Path, *, replace: bool = False) -> str:
+def issue(project: Project, kind: Kind, names: list[str], days: int, algorithm: Algorithm, out: Path) -> str:
     """Write a certificate of the project's authority and its key to a folder; returns its serial number.
 
     Args:
@@ -49,21 +49,24 @@ def issue(project: Project, kind: Kind, names: list[str], days: int, algorithm: 
         names: DNS names and addresses; a client's name.
         days: how long it is valid.
         algorithm: of its key.
-        out: a new folder, or with `replace` one that holds a former certificate.
-        replace: see `out`.
+        out: a new folder.
 
     Raises:
         AccessDenied: policy. ConfigError: the folder exists, or a name or the time is impossible.
     """
     principal = project.authorise("certificate:issue", "Key", "certificates")
-    if not replace and out.exists():
+    if out.exists():
         raise ConfigError(f"{out} exists already", hint="name a new folder, or renew it")
-    if not replace and kind == "client" and project.access.directory.of_certificate(names[0]) is not None:
+    if kind == "client" and project.access.directory.of_certificate(names[0]) is not None:
         project.authorise("access:service", service=names[0])  # who holds it acts as that service
+    return _issue(project, principal.uid, kind, names, days, algorithm, out)
+
+
+def _issue(project: Project, who: str, kind: Kind, names: list[str], days: int, algorithm: Algorithm, out: Path, *, replace: bool = False) -> str:
     with project.store.transaction() as tx:
         serial, chain, key = project.certificates.issue(tx, kind, names, days, algorithm)
         detail = {"kind": kind, "names": names, "days": days, "algorithm": algorithm}
-        project.audit.append(tx, principal.uid, "certificate:issue", f'Certificate::"{serial}"', "done", detail)
+        project.audit.append(tx, who, "certificate:issue", f'Certificate::"{serial}"', "done", detail)
     project.audit.publish()
     certificates.write(out, chain, key, project.keys.authority.pem, replace=replace)
     return serial
@@ -84,7 +87,8 @@ def renew(project: Project, folder: Path) -> tuple[str, str | None]:
     if not due:
         return serial, None
     days = (certificate.not_valid_after_utc - certificate.not_valid_before_utc).days
-    return serial, issue(project, row["kind"], row["names"], days, row["algorithm"], folder, replace=True)
+    principal = project.authorise("certificate:issue", "Key", "certificates")
+    return serial, _issue(project, principal.uid, row["kind"], row["names"], days, row["algorithm"], folder, replace=True)
 
 
 def revoke(project: Project, serial: str) -> None:

@@ -193,7 +193,7 @@ class _Examination:
 
     def _steps(self) -> int:
         with self.project.store.reading() as tx:
-            rows = tx.execute(sa.select(STEPS)).all()
+            rows = tx.execute(sa.select(STEPS), execution_options=CHECKED).all()
             self.states = {row.id: row.state for row in tx.execute(sa.select(RUNS.c.id, RUNS.c.state))}
         for row in rows:
             subject = f"step {row.name} of run {row.run}"

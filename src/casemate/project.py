@@ -452,10 +452,13 @@ class Project:
             What is gone, and what is live instead if that changed (`NAME@VERSION`).
         """
         principal = self.authorise("model:promote", "Model", model, part="rollback")
-        return self.taken_back(model, principal.uid, reason)
+        return self._taken_back(model, principal.uid, reason)
 
-    def taken_back(self, model: str, who: str, reason: str, part: Part | None = None, version: int | None = None) -> tuple[str, str | None]:
-        """The same on somebody's behalf: of a gateway whose canary fails, and no other version that came in its place."""
+    def canary_failed(self, model: str, version: int, reason: str) -> str:
+        """Take a canary back on a gateway's behalf, this version and nothing that came in its place; returns what is gone."""
+        return self._taken_back(model, "casemate", reason, "canary", version)[0]
+
+    def _taken_back(self, model: str, who: str, reason: str, part: Part | None = None, version: int | None = None) -> tuple[str, str | None]:
         with self.store.transaction() as tx:
             gone, live = self.rollouts.rollback(tx, model, who, self.clock.now(), part=part, version=version)
             detail = {"version": gone.version, "part": gone.part, "live": live, "reason": reason}
@@ -738,8 +741,9 @@ class Project:
     @property
     def left_behind(self) -> bool:
         """Whether a SQLite catalogue lies here that was moved to the one in use."""
-        if not self.config.store.url or not self.catalog.is_file():
-            return False
+        return bool(self.config.store.url) and self.catalog.is_file() and self._moved_away()
+
+    def _moved_away(self) -> bool:
         old = open_store("", self.catalog)
         try:
             return old.revision() == MOVED
@@ -747,9 +751,11 @@ class Project:
             old.close()
 
     def set_aside(self) -> None:
-        """Put the SQLite catalogue that was moved elsewhere out of the way, without anything of the subjects' keys in it."""
+        """Put the SQLite catalogue that was moved elsewhere out of the way, without anything of the subjects' keys in it; one in use stays."""
         from casemate.core.store.sqlite import vacuum
 
+        if self.catalog.is_file() and not self._moved_away():
+            raise ConfigError(f"{self.catalog} was not moved to another database", hint="casemate store migrate URL")
         vacuum(self.catalog)  # nothing of the subjects' keys stays in free pages
         for name in (f"{CATALOG}-wal", f"{CATALOG}-shm", CATALOG):  # the file itself last: a second call finishes
             with contextlib.suppress(FileNotFoundError):

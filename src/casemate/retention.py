@@ -25,8 +25,8 @@ from casemate.project import Project
 from casemate.stages.release.registry import MODELS
 
 OVER = ("passed", "refused", "failed", "abandoned", "cancelled")
-SEALED = {"audit_entry", "audit_head", "audit_key", "decision_group", "subject_key"}
-"""Tables without names in clear."""
+SEALED = {"audit_entry", "audit_head", "audit_key", "decision_group", "subject_key", "row_digest"}
+"""Tables without names in clear, and the digests of rows, which go with them."""
 SHOWN = 200
 """Names in the log's entry: it takes 32 KiB."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -151,9 +151,9 @@ def _signed_or_newest(tx: sa.Connection) -> set[str]:
             kept.add(run)
     kept |= {run for _, run in newest.values()}  # its number must not be given to another one
     sealed: dict[str, str] = {}
-    query = sa.select(STEPS.c.run, STEPS.c.record).where(STEPS.c.name == "data").order_by(STEPS.c.finished)
-    for run, record in tx.execute(query):
-        sealed[decode(record, SealedDataset).name] = run
+    query = sa.select(STEPS.c.run, STEPS.c.record, STEPS.c.digest).where(STEPS.c.name == "data").order_by(STEPS.c.finished)
+    for run, record, digest in tx.execute(query):
+        sealed[decode(record, SealedDataset, digest).name] = run
     return kept | set(sealed.values())
 
 
@@ -163,8 +163,8 @@ def _held(tx: sa.Connection, hold: set[str]) -> set[str]:
     for name, version, run in tx.execute(sa.select(MODELS.c.name, MODELS.c.version, MODELS.c.run)):
         if {name, f"{name}@{version}"} & hold:
             found.add(run)
-    for run, content in tx.execute(sa.select(STEPS.c.run, STEPS.c.record).where(STEPS.c.name == "data")):
-        record = decode(content, SealedDataset)
+    for run, content, digest in tx.execute(sa.select(STEPS.c.run, STEPS.c.record, STEPS.c.digest).where(STEPS.c.name == "data")):
+        record = decode(content, SealedDataset, digest)
         if {record.name, f"{record.name}@{record.version}"} & hold:
             found.add(run)
     return found

@@ -165,8 +165,8 @@ def test_a_gateway_takes_back_the_canary_that_it_judged_and_no_other(two):
     project.models["wdbc@1"].promote()
     project.models["wdbc@2"].promote("canary", share=0.5)
     with pytest.raises(ConfigError):
-        project.taken_back("wdbc", "casemate", "it was slow", "canary", 1)
-    assert project.taken_back("wdbc", "casemate", "it was slow", "canary", 2)[0] == "wdbc@2"
+        project.canary_failed("wdbc", 1, "it was slow")
+    assert project.canary_failed("wdbc", 2, "it was slow") == "wdbc@2"
 
 
 def test_only_who_may_promotes_and_only_what_is_signed(two, cli, monkeypatch):

@@ -29,6 +29,7 @@ def arrange(project) -> str:
     with project.store.transaction() as tx:
         project.rollouts.promote(tx, "wdbc", 1, "live", 1.0, [], 'User::"ana"', project.clock.now())
         session = project.access.sessions.begin(tx, "mallory", "password")
+        project.access.anomalies._found(tx, 'User::"eve"', "impossible-travel", "seen in two places")
     return f"{token} {session.access}"
 
 
@@ -76,6 +77,14 @@ def waives(project, _token):
     project.waivers.in_force("wdbc")
 
 
+def looks_again(project, _token):
+    project.access.directory.epoch()
+
+
+def is_at_risk(project, _token):
+    project.access.anomalies.risk('User::"eve"')
+
+
 ME = current_name()
 ATTACKS = {
     "a user becomes owner": ("principal", looks_up, "UPDATE principal SET roles = '[\"owner\"]' WHERE name = 'mallory'"),
@@ -120,6 +129,9 @@ ATTACKS = {
         waives,
         f"INSERT INTO waiver (model, gate, since, until, principal, statement) VALUES ('wdbc', 'accuracy', '{NOW}', '{LATER}', 'x', '')",
     ),
+    "processes that run hear of no change": ("access_epoch", looks_again, "UPDATE access_epoch SET number = number - 1"),
+    "what somebody was found at is forgotten": ("access_finding", is_at_risk, "DELETE FROM access_finding"),
+    "what somebody was found at counts less": ("access_finding", is_at_risk, "UPDATE access_finding SET risk = 0"),
     "the user of this machine loses the second factor": (
         "factor",
         acts,
@@ -244,6 +256,7 @@ def older(root):
         root,
         "DROP TABLE row_digest",
         "DROP TABLE backup_recipient",
+        "DROP TABLE signer_compromise",
         "ALTER TABLE audit_head DROP COLUMN rows",
         "UPDATE alembic_version SET version_num = '0006'",
     )
@@ -264,8 +277,6 @@ def test_every_table_that_names_somebody_is_bound_or_is_known_to_give_no_right()
 
     free = {
         "access_count": "counts denials",
-        "access_epoch": "tells processes to look again",
-        "access_finding": "what seemed odd; the log has it too",
         "access_seen": "where somebody was seen",
         "audit_entry": "the log itself",
         "audit_head": "the log itself",
@@ -277,7 +288,6 @@ def test_every_table_that_names_somebody_is_bound_or_is_known_to_give_no_right()
         "row_digest": "the digests themselves",
         "run": "the log has each of its steps",
         "serving_use": "counts calls",
-        "step": "the log has each of them",
         "subject_key": "sealed by the key store",
     }
     assert {table.name for table in METADATA.sorted_tables} - {table.name for table in tables()} == set(free)
@@ -302,3 +312,54 @@ def test_every_way_to_ask_for_a_bound_row_is_checked(arranged):
     ):
         with pytest.raises(UnexplainedRow), project.store.reading() as tx:
             tx.execute(query)
+
+
+CODE = {
+    "a trigger adds an owner when somebody is added": (
+        "CREATE TRIGGER more AFTER INSERT ON principal BEGIN UPDATE principal SET roles = '[\"owner\"]' WHERE name = 'mallory'; END",
+    ),
+    "a trigger takes a revocation back": ("CREATE TRIGGER more AFTER UPDATE ON token BEGIN UPDATE token SET revoked = 0 WHERE revoked; END",),
+    "a view tells one query this and the next one that": (
+        "ALTER TABLE principal RENAME TO people",
+        (
+            "CREATE VIEW principal AS SELECT kind, name, CASE WHEN abs(random()) % 2 THEN roles ELSE '[\"owner\"]' END AS roles,"
+            " models, created, disabled, outside FROM people"
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("attack", CODE)
+def test_code_in_the_database_makes_casemate_write_nothing_and_see_nothing_else(arranged, attack):
+    root, _ = arranged
+    _token, identifier = casemate.open(root).access.admin.create_token("lab", ["client"], ["*"], DAY)
+    sql(root, *CODE[attack])
+    project = casemate.open(root)
+    for change in (
+        lambda: project.access.admin.add_user("bea", ["scientist"]),
+        lambda: project.access.admin.revoke_token(identifier),
+    ):
+        with pytest.raises(UnexplainedRow, match="database holds what casemate did not make: (trigger more|view principal)"):
+            change()
+    assert any("did not make" in one.state for one in examine(project).damage)
+
+
+def test_a_step_that_somebody_wrote_into_the_catalogue_is_taken_for_done_by_no_run(own):
+    """Else a model is signed by an assessment that no gate has seen."""
+    from casemate.core.digest import sha256
+    from casemate.core.types import Assessment
+
+    project = casemate.open(own)
+    run = project.engine.runs()[0]["id"]
+    content = project.engine.record(run, "assess", Assessment).to_json().replace(b"0.9", b"1.0")
+    project.store.close()
+    with sqlite3.connect(own / ".casemate" / "catalog.db") as connection:
+        connection.execute("UPDATE step SET record = ?, digest = ? WHERE name = 'assess'", (content, sha256(content)))
+        connection.execute("UPDATE run SET state = 'failed'")
+        connection.execute("DELETE FROM step WHERE name = 'release'")
+    project = casemate.open(own)
+    with pytest.raises(UnexplainedRow, match="table step"):
+        project.run()
+    with pytest.raises(UnexplainedRow, match="table step"):
+        project.engine.record(run, "assess", Assessment)
+    assert "table step" in {one.subject for one in examine(project).damage}

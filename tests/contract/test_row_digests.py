@@ -54,3 +54,42 @@ def test_sql_does_not_slip_in_between_the_check_and_the_commit(moved):
             run("SET LOCAL lock_timeout = '200ms'", "UPDATE principal SET roles = '[\"owner\"]' WHERE name = 'mallory'")
     assert examine(project).outcome == "intact"
     project.store.close()
+
+
+CODE = {
+    "a trigger": (
+        (
+            "CREATE FUNCTION more() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+            "UPDATE principal SET roles = '[\"owner\"]' WHERE name = 'mallory'; RETURN NULL; END $$"
+        ),
+        "CREATE TRIGGER more AFTER INSERT ON principal EXECUTE FUNCTION more()",
+    ),
+    "a rule": ("CREATE RULE more AS ON UPDATE TO token DO INSTEAD NOTHING",),
+    "a view that knows who asks": (
+        "ALTER TABLE principal RENAME TO people",
+        (
+            "CREATE VIEW principal AS SELECT kind, name, CASE WHEN current_query() LIKE '%%WHERE%%' THEN '[\"owner\"]'::json ELSE roles END AS roles,"
+            " models, created, disabled, outside FROM people"
+        ),
+    ),
+    "row security": (
+        "ALTER TABLE principal ENABLE ROW LEVEL SECURITY",
+        "CREATE POLICY more ON principal USING (current_query() NOT LIKE '%%disabled IS%%')",
+    ),
+    "a check": (
+        "CREATE FUNCTION more() RETURNS boolean LANGUAGE sql AS $$ SELECT true $$",
+        "ALTER TABLE principal ADD CHECK (more())",
+    ),
+    "a default": ("ALTER TABLE principal ALTER outside SET DEFAULT md5(now()::text)",),
+}
+
+
+@pytest.mark.parametrize("code", CODE)
+def test_code_in_a_postgresql_database_makes_casemate_write_nothing_and_see_nothing_else(moved, code):
+    root, _, run = moved
+    run(*CODE[code])
+    project = casemate.open(root)
+    with pytest.raises(UnexplainedRow, match="database holds what casemate did not make: "):
+        project.access.admin.add_user("bea", ["scientist"])
+    assert any("did not make" in one.state for one in examine(project).damage)
+    project.store.close()

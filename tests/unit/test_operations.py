@@ -11,7 +11,7 @@ from casemate import backup, checkup, custody, dataset, doctor, erasure, fsck, p
 from casemate.config import KeysTable
 from casemate.controls.access.admin import Administration
 from casemate.controls.keys.sealedfile import Opener
-from casemate.core.errors import AccessDenied
+from casemate.core.errors import AccessDenied, ConfigError
 
 PASSWORD = "four or five words"
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -115,12 +115,12 @@ HARMLESS = {
     "scaffold.create": "makes a project; whoever does is its first owner",
     "Project.read_secret": "reads what the caller names and may read anyway",
     "Project.blobs": "opens a place by its settings",
-    "Project.taken_back": "of a gateway whose canary fails; records on its behalf",
+    "Project.canary_failed": "of a gateway; takes a canary back and nothing else, and the log says that casemate did",
     "Project.duties": "two names, of a release that the caller has",
     "Project.require_approved": "refuses or does nothing",
     "Project.bring_up_to_date": "the upgrade, before anybody can be asked; the log says what it adopted",
     "Project.publish_keys": "writes the public keys again",
-    "Project.set_aside": "the end of a move of the catalogue, which asks, also when fsck repairs it",
+    "Project.set_aside": "the end of a move of the catalogue, which asks, also when fsck repairs it; one in use stays",
     "Project.words": "asks for each column that the code saw: tests/attacks/test_words.py",
     "Project.declare_compromise": "the record of `rotation.new_signer` and `distrust`, which ask; it only takes trust away",
     "Project.reload_signers": "reads the key store again",
@@ -194,6 +194,13 @@ def test_somebody_without_a_role_gets_through_no_operation_from_python(nobody, t
     assert not [e for e in nobody.audit.entries(size) if e.outcome == "done"]
     assert kept(nobody) == before
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_catalogue_in_use_is_not_set_aside(own):
+    at = casemate.open(own)
+    with pytest.raises(ConfigError, match="was not moved"):
+        at.set_aside()
+    assert at.audit.size() == casemate.open(own).audit.size()
 
 
 def test_what_is_permitted_is_recorded_by_the_operation_itself(own, tmp_path):

@@ -51,6 +51,8 @@ IRREVERSIBLE = {
     "backup:recipients",
     "backup:restore",
     "store:migrate",
+    "project:clean",
+    "audit:resolve",
 }
 
 

@@ -5,11 +5,12 @@ import shutil
 import numpy as np
 import pyarrow as pa
 import pytest
-import sqlalchemy as sa
 from tests.conftest import tree, write_csv
 
 import casemate
 from casemate import retention, scaffold
+from casemate.controls.access.identity.principals import PRINCIPALS
+from casemate.core.engine import STEPS
 from casemate.core.errors import AccessDenied, BusyError
 from casemate.core.files import shared_lock
 from casemate.core.lease import RUNS
@@ -120,7 +121,7 @@ def test_what_any_row_that_stays_mentions_stays_with_it(old, cli):
     root, ids = old
     project = casemate.open(root)
     with project.store.transaction() as tx:
-        tx.execute(sa.text("UPDATE step SET origin = :o WHERE run = :r AND name = 'data'"), {"o": ids[1], "r": ids[2]})
+        tx.execute(STEPS.update().where(STEPS.c.run == ids[2], STEPS.c.name == "data").values(origin=ids[1]))
     project.store.close()
     assert "0 runs" in cli("gc", "--apply", "--config", root).out
     assert runs_of(root) == set(ids)
@@ -151,7 +152,7 @@ def test_nothing_goes_while_a_run_goes_on_or_without_the_right(old, cli, monkeyp
         retention.collect(project, apply=True)
     monkeypatch.setattr("casemate.controls.access.point.current_name", lambda: "stranger", raising=False)
     with project.store.transaction() as tx:
-        tx.exec_driver_sql("UPDATE principal SET roles = '[\"operator\"]'")
+        tx.execute(PRINCIPALS.update().values(roles=["operator"]))
     project.store.close()
     for apply in (False, True):
         with pytest.raises(AccessDenied):

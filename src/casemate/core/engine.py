@@ -23,7 +23,8 @@ from casemate.core.digest import sha256
 from casemate.core.errors import BackendError, BusyError, ConfigError, Error, LeaseLost, RunCancelled, TransientError, VerificationError
 from casemate.core.files import DRAFT, fsync_folder, fsync_tree, make_folder
 from casemate.core.lease import RUNS, Lease, expired, new_owner, owner_state, place_of
-from casemate.core.store import METADATA, Store, decode
+from casemate.core.store import METADATA, Store, decode, explained
+from casemate.core.store.rowdigests import CHECKED
 from casemate.core.types import Record
 
 STEPS = sa.Table(
@@ -38,7 +39,9 @@ STEPS = sa.Table(
     sa.Column("inputs", sa.String, nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="1"),
     sa.Column("origin", sa.String),
+    info=explained("run", apart=("record", "seconds", "attempts")),
 )
+"""What a later run takes for done, and signs by: bound to the log. `digest` stands for `record`."""
 STAGES = ("data", "train", "assess", "release")
 ENDED = ("passed", "refused")
 MAX_TOLD = 20
@@ -245,7 +248,8 @@ class Engine:
     def _finished(self, run: str, step: str) -> Any:
         query = sa.select(STEPS.c.record, STEPS.c.digest).where(STEPS.c.run == run, STEPS.c.name == step)
         with self.store.reading() as tx:
-            return tx.execute(query).first()
+            self.store.row_digests.require(tx, STEPS, (run,))
+            return tx.execute(query, execution_options=CHECKED).first()
 
 
 def _chain(inputs: dict[str, str]) -> dict[str, str]:

@@ -328,7 +328,7 @@ class Shelf:
             endpoint = version.endpoint
             self._untold[endpoint.reference] = endpoint.withdrawn
             if version.part == "canary":
-                await self._aside(self.project.taken_back, endpoint.name, "casemate", endpoint.withdrawn, "canary", int(endpoint.version))
+                await self._aside(self.project.canary_failed, endpoint.name, int(endpoint.version), endpoint.withdrawn)
 
     async def _aside(self, work: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(None, functools.partial(work, *arguments))
@@ -388,7 +388,7 @@ class Shelf:
             if why:
                 served.canary = None  # at once here; the catalogue tells the others
                 try:
-                    await self._aside(self.project.taken_back, served.model, "casemate", why, "canary", int(canary.endpoint.version))
+                    await self._aside(self.project.canary_failed, served.model, int(canary.endpoint.version), why)
                 except Error as error:
                     if not isinstance(error, ConfigError):  # otherwise another gateway was faster
                         served.canary = canary

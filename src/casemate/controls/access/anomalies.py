@@ -18,7 +18,8 @@ import sqlalchemy as sa
 from casemate.config import PlaceTable
 from casemate.controls.access.identity.principals import Directory, touch
 from casemate.core.errors import ConfigError
-from casemate.core.store import METADATA
+from casemate.core.store import METADATA, explained
+from casemate.core.store.rowdigests import CHECKED
 
 FACTOR_RISK, STOP_RISK = 50, 80
 """From which risk on shipped policy wants a second factor, and stops everything."""
@@ -60,7 +61,9 @@ FINDINGS = sa.Table(
     sa.Column("until", sa.String, nullable=False),
     sa.Column("closed", sa.String),
     sa.Index("access_finding_principal", "principal"),
+    info=explained("principal"),
 )
+"""Bound to the log: without its finding somebody whose risk is high would go on."""
 _HOUR, _DAY, _WEEK = datetime.timedelta(hours=1), datetime.timedelta(days=1), datetime.timedelta(days=7)
 KINDS = {
     "new-network": (FACTOR_RISK, _HOUR),
@@ -207,7 +210,8 @@ class Anomalies:
 
     def _open(self, tx: sa.Connection, uid: str) -> list[AccessFinding]:
         where = (FINDINGS.c.principal == uid, FINDINGS.c.closed.is_(None), FINDINGS.c.until > self._clock.now().isoformat())
-        return [_finding(row) for row in tx.execute(sa.select(FINDINGS).where(*where)).mappings()]
+        self._store.row_digests.require(tx, FINDINGS, (uid,))
+        return [_finding(row) for row in tx.execute(sa.select(FINDINGS).where(*where), execution_options=CHECKED).mappings()]
 
     def risk(self, uid: str, *, at_machine: bool = False) -> int:
         """The highest risk of what is open about somebody, 0 to 100.

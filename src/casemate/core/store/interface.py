@@ -39,7 +39,7 @@ class Store(ABC):
     @cached_property
     def row_digests(self) -> RowDigests:
         """Binds the rows that give rights to the audit log, once that is attached."""
-        return RowDigests(self.engine)
+        return RowDigests(self.engine, self.strange)
 
     def check(self) -> None:
         """Refuse a catalogue that is damaged, was moved elsewhere or was written by another version.
@@ -127,6 +127,10 @@ class Store(ABC):
 
     def renumber(self, tx: sa.Connection) -> None:  # noqa: B027 - most databases ask the table itself
         """Let the database go on numbering behind the rows that are there: it does not see numbers that were copied in."""
+
+    @abstractmethod
+    def strange(self, tx: sa.Connection) -> list[str]:
+        """What in the database would change or hide rows by itself; casemate makes plain tables only."""
 
     @abstractmethod
     def damage(self) -> list[str]:

@@ -6,7 +6,9 @@ all groups, the *row root*, stands in every entry of the audit log, sealed with 
 has no keys, adds a row, changes one, brings an old one back or takes one away unnoticed:
 
 - a statement that reads such a table checks it first, in the same transaction and so in the same state;
-- one that changes it checks the group first, and the transaction's next audit entry (or one of its own) takes the new root.
+- one that changes it checks the group first, and the transaction's next audit entry (or one of its own) takes the new root;
+- both refuse a database with code of its own (triggers, rules, views and the like in place of tables), which could make casemate
+  itself write, or see, what somebody else wants.
 
 The log itself is kept from being rolled back by its published checkpoints, copies and witnesses.
 """
@@ -61,6 +63,7 @@ class _State:
         self.checked: set[tuple[str, str | None]] = set()
         self.changed: set[tuple[str, Scope]] = set()
         self.unsettled: set[tuple[str, Scope]] = set()
+        self.plain = False
 
 
 def tables() -> list[sa.Table]:
@@ -76,8 +79,17 @@ def root_of(digests: dict[Group, str]) -> str:
 class RowDigests:
     """Checks and records the rows of one catalogue, once a log is attached."""
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, strange: Callable[[sa.Connection], list[str]]) -> None:
+        """Bind nothing yet.
+
+        Args:
+            engine: of the catalogue.
+            strange: names what in the database would change or hide rows by itself (`Store.strange`).
+        """
         self._engine = engine
+        self._strange = strange
+        self._plain = -KNOWN_SECONDS
+        """When nothing strange was found last."""
         self._attached: Callable[[], RootLog] | None = None
         self._cache: tuple[str, dict[Group, str]] = (EMPTY_ROOT, {})
         self._known: dict[tuple[str, Scope], tuple[float, set[bytes]]] = {}
@@ -101,6 +113,7 @@ class RowDigests:
             if SCOPE not in table.info:
                 return
             self._locked(tx, table)
+            self._require_plain(tx, self._state(tx))
             for scope in self._touched(tx, statement, multiparams or ([params] if params else [])):
                 self.require(tx, table, scope)
                 state = self._state(tx)
@@ -129,6 +142,25 @@ class RowDigests:
         if tx.dialect.name == "postgresql" and not tx.get_execution_options().get("read_only"):
             tx.exec_driver_sql(f'LOCK TABLE "{table.name}" IN SHARE ROW EXCLUSIVE MODE')
 
+    def _require_plain(self, tx: sa.Connection, state: _State | None = None) -> None:
+        """Refuse a database that does more than keep rows: a trigger would change what casemate changes, a view tell each query something else.
+
+        Args:
+            tx: a transaction.
+            state: of one that changes rows and has locked their table: what it takes over stays, so it looks for itself, once.
+
+        Raises:
+            UnexplainedRow: with what there is.
+        """
+        if state.plain if state is not None else time.monotonic() - self._plain < KNOWN_SECONDS:
+            return
+        found = self._strange(tx)
+        if found:
+            raise UnexplainedRow(f"the catalogue's database holds what casemate did not make: {', '.join(found[:NAMED])}", hint=_HINT)
+        if state is not None:
+            state.plain = True
+        self._plain = time.monotonic()
+
     def _state(self, tx: sa.Connection) -> _State:
         if not tx.in_transaction():
             tx.begin()  # as SQLAlchemy does before the first statement
@@ -150,6 +182,7 @@ class RowDigests:
         if key in state.checked or (str(table.name), None) in state.checked:
             return
         self._locked(tx, table)
+        self._require_plain(tx)
         changed = {_text(own) for name, own in state.changed if name == str(table.name)}
         expected = self._expected(tx, state)
         found, rows = self._found(tx, table, scope)
@@ -241,6 +274,7 @@ class RowDigests:
         Raises:
             VerificationError: `row_digest` itself is not what the log says, or the log says nothing yet.
         """
+        self._require_plain(tx)
         expected = self._expected(tx, self._state(tx))
         named = []
         for table in tables():
@@ -297,6 +331,7 @@ class RowDigests:
         """
         if self._log.row_root(tx) is not None:
             return {}
+        self._require_plain(tx, self._state(tx))
         digests: dict[Group, str] = {}
         counts = {}
         tx.execute(ROW_DIGESTS.delete())

@@ -127,6 +127,11 @@ class SqliteStore(Store):
         version = tx.exec_driver_sql("PRAGMA user_version").scalar()
         return {0: None, VERSION_0_1: "0001"}.get(int(version or 0), f"user_version {version}")
 
+    def strange(self, tx: sa.Connection) -> list[str]:
+        """See `Store.strange`."""
+        query = "SELECT type || ' ' || name FROM sqlite_schema WHERE type IN ('trigger', 'view') ORDER BY name LIMIT 20"
+        return [str(row[0]) for row in tx.exec_driver_sql(query)]
+
     def damage(self) -> list[str]:
         """See `Store.damage`."""
         with self.reading() as tx:

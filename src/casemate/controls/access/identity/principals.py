@@ -54,7 +54,14 @@ GRANTS = sa.Table(
     sa.Column("review", sa.String),
     info=explained(),
 )
-EPOCH = sa.Table("access_epoch", METADATA, sa.Column("id", sa.Integer, primary_key=True), sa.Column("number", sa.Integer, nullable=False))
+EPOCH = sa.Table(
+    "access_epoch",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("number", sa.Integer, nullable=False),
+    info=explained(),
+)
+"""Bound to the log too: set back, it would keep running processes at roles and policies that are no longer in force."""
 ACCOUNT = re.compile(r"https?://\S+ \S+")
 BY_CERTIFICATE = "certificate "
 """Before the name of a client certificate that stands for a service."""
