@@ -1,7 +1,6 @@
 """Whoever can write to the database, and has no keys, gives nobody a right and takes no limit away."""
 
 import datetime
-import sqlite3
 
 import pytest
 import sqlalchemy as sa
@@ -10,6 +9,7 @@ import casemate
 from casemate.controls.access.identity.principals import current_name
 from casemate.controls.privacy.budget import Limit, Spending, spend
 from casemate.core.errors import UnexplainedRow
+from casemate.core.store.sqlite import driver
 from casemate.fsck import examine
 
 DAY = datetime.timedelta(days=1)
@@ -159,7 +159,7 @@ def arranged(prepared, tmp_path):
 
 
 def sql(root, *statements):
-    connection = sqlite3.connect(root / ".casemate" / "catalog.db")
+    connection = driver.connect(root / ".casemate" / "catalog.db")
     with connection:
         for statement in statements:
             connection.execute(statement)
@@ -225,7 +225,7 @@ def test_digests_that_were_made_to_fit_do_not_fit_the_log(arranged):
 
     with project.store.reading() as tx:
         rows = digests._found(tx, PRINCIPALS, None)[0]["principal", "[]"]
-    with sqlite3.connect(root / ".casemate" / "catalog.db") as connection:
+    with driver.connect(root / ".casemate" / "catalog.db") as connection:
         connection.execute("UPDATE row_digest SET rows = ?, digest = ? WHERE name = 'principal'", (_blob(rows), _digest(rows)))
     with pytest.raises(UnexplainedRow, match="row_digest is not what the audit log says"):
         looks_up(casemate.open(root), token)
@@ -234,12 +234,12 @@ def test_digests_that_were_made_to_fit_do_not_fit_the_log(arranged):
 
 def test_rows_and_digests_of_an_earlier_day_do_not_fit_the_log_of_today(arranged):
     root, token = arranged
-    with sqlite3.connect(root / ".casemate" / "catalog.db") as connection:
+    with driver.connect(root / ".casemate" / "catalog.db") as connection:
         before = {name: connection.execute(f"SELECT * FROM {name}").fetchall() for name in ("row_digest", "spending")}
         head = connection.execute("SELECT rows FROM audit_head").fetchone()
     project = casemate.open(root)
     spend(project.engine, project.ledger, spending("late", 0.05), LIMIT)
-    with sqlite3.connect(root / ".casemate" / "catalog.db") as connection:
+    with driver.connect(root / ".casemate" / "catalog.db") as connection:
         for name, rows in before.items():
             connection.execute(f"DELETE FROM {name}")
             connection.executemany(f"INSERT INTO {name} VALUES ({', '.join('?' * len(rows[0]))})", rows)
@@ -353,7 +353,7 @@ def test_a_step_that_somebody_wrote_into_the_catalogue_is_taken_for_done_by_no_r
     run = project.engine.runs()[0]["id"]
     content = project.engine.record(run, "assess", Assessment).to_json().replace(b"0.9", b"1.0")
     project.store.close()
-    with sqlite3.connect(own / ".casemate" / "catalog.db") as connection:
+    with driver.connect(own / ".casemate" / "catalog.db") as connection:
         connection.execute("UPDATE step SET record = ?, digest = ? WHERE name = 'assess'", (content, sha256(content)))
         connection.execute("UPDATE run SET state = 'failed'")
         connection.execute("DELETE FROM step WHERE name = 'release'")

@@ -2,7 +2,6 @@
 
 import contextlib
 import re
-import sqlite3
 import textwrap
 import traceback
 
@@ -16,6 +15,7 @@ import casemate
 from casemate import scaffold
 from casemate.core.errors import AccessDenied, TrainingError
 from casemate.core.sandbox.run import JobFailed
+from casemate.core.store.sqlite import driver
 from casemate.core.types import Finding, TrainedModel
 from casemate.stages.train import told
 from casemate.stages.train.stage import _checked, _Said
@@ -107,8 +107,10 @@ def everything(root, heard, cli):
     """All that lies in the clear, and all that the one without the right is told."""
     project = casemate.open(root)
     yield from (str(path.name) + path.read_text("latin-1") for path in (root / ".casemate").rglob("*") if path.is_file())
-    with contextlib.closing(sqlite3.connect(project.catalog)) as database:
-        yield from database.iterdump()
+    with contextlib.closing(driver.connect(project.catalog)) as database:
+        names = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()]
+        for name in names:
+            yield from map(repr, database.execute(f'SELECT * FROM "{name}"').fetchall())
     yield from (repr(entry) for entry in project.audit.entries())
     yield from heard.words
     runs = project.engine.runs()
