@@ -26,6 +26,7 @@ from tests.faults.test_clocks_and_bits import faked  # noqa: F401 - a fixture
 
 import casemate
 from casemate import rotation
+from casemate.controls.keys.compromises import COMPROMISES
 from casemate.core.errors import CompromisedSigner
 from casemate.fsck import examine
 from casemate.serve import server
@@ -332,7 +333,7 @@ def test_a_declared_compromise_is_in_force_in_a_running_gateway_until_the_model_
     with serving(own) as running:
         caller.running = running
         assert caller("POST", "/v2/models/wdbc/infer", body())[0] == 200
-        rotation.new_signer(project, 'User::"ana"', compromised=began)
+        rotation.new_signer(project, compromised=began)
         wait_for(lambda: tried(caller, "POST", "/v2/models/wdbc/infer", body()) == (503, "CM-WITHDRAWN"), 10)
         assert (caller("GET", "/v2/health/ready")[0], caller("GET", "/v2/health/live")[0]) == (503, 200)
         assert casemate.open(own).run().model.reference == "wdbc@2"
@@ -351,7 +352,7 @@ def test_a_compromise_that_is_declared_elsewhere_counts_on_a_host_whose_key_stor
         caller.running = running
         assert caller("POST", "/v2/models/wdbc/infer", body())[0] == 200
         monkeypatch.setenv("HOME", str(elsewhere))
-        rotation.new_signer(casemate.open(own), 'User::"ana"', compromised=began)
+        rotation.new_signer(casemate.open(own), compromised=began)
         wait_for(lambda: tried(caller, "POST", "/v2/models/wdbc/infer", body()) == (503, "CM-WITHDRAWN"), 10)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     with pytest.raises(CompromisedSigner):
@@ -360,17 +361,19 @@ def test_a_compromise_that_is_declared_elsewhere_counts_on_a_host_whose_key_stor
 
 def test_fsck_names_a_compromise_that_the_log_does_not_explain_and_tells_other_hosts_of_one_that_they_do_not_know(own):
     project = casemate.open(own)
-    rotation.new_signer(project, 'User::"ana"')
+    rotation.new_signer(project)
     since = datetime.datetime.now(datetime.UTC)
-    rotation.distrust(project, 'User::"ana"', 1, since)
+    rotation.distrust(project, 1, since)
     about = [found for found in examine(project).damage if "compromise of" in found.subject]
     assert about == []
     with project.store.transaction() as tx:
         tx.exec_driver_sql("UPDATE signer_compromise SET since = '2020-01-01T00:00:00+00:00'")
-    (found,) = [found for found in examine(project).damage if "compromise of" in found.subject]
-    assert "the log says nothing of it" in found.state
+    (found,) = [found for found in examine(project).damage if found.subject == "table signer_compromise"]
+    assert "the audit log does not explain it" in found.state
     with project.store.transaction() as tx:
-        tx.exec_driver_sql("DELETE FROM signer_compromise")
+        tx.exec_driver_sql(f"UPDATE signer_compromise SET since = '{since.isoformat()}'")
+    with project.store.transaction() as tx:
+        tx.execute(COMPROMISES.delete())
     (found,) = [found for found in examine(project, repair=True).damage if "compromise of" in found.subject]
     assert found.repaired
     assert list(project.compromises.all().values()) == [since]

@@ -15,6 +15,7 @@ from casemate.controls.access.policy import Resource
 from casemate.controls.audit.commit import GroupCommit
 from casemate.core.errors import AccessDenied, BackendError, ConfigError, RefusedError
 from casemate.serve.guard import Guard
+from casemate.serve.health import Health
 from casemate.serve.metrics import Metrics
 from casemate.serve.server import Ends
 from casemate.serve.shelf import Shelf
@@ -239,7 +240,7 @@ def test_risk_asks_for_a_second_factor_and_is_told_in_the_denial(here):
 def test_a_gateway_that_cannot_record_a_storm_counts_itself_blind_and_loses_no_denial(fresh, monkeypatch):
     project = casemate.open(fresh)
     audit = GroupCommit(project.audit)
-    guard = Guard(project.access, audit, None)
+    guard = Guard(project.access, audit, None, Health(Metrics()))
     guard._denials[ANA] = STORM["denied"]
     project.access.anomalies.probing('User::"ben"', "not what this is about")
 
@@ -269,7 +270,7 @@ def test_a_model_that_does_not_hold_is_withdrawn_also_when_that_cannot_be_record
             raise faults.pop()
         incidents.append(told)
 
-    shelf = Shelf(project, Metrics(), Ends(), incident)
+    shelf = Shelf(project, Metrics(), Ends(), incident, Health(Metrics()))
     shelf.load()
     (served,) = shelf.served.values()
     bundle = project.registry.get(served.live.endpoint.reference).release.bundle
@@ -282,4 +283,25 @@ def test_a_model_that_does_not_hold_is_withdrawn_also_when_that_cannot_be_record
         asyncio.run(shelf._tell())
     asyncio.run(shelf._tell())
     assert [told[1] for told in incidents] == ["model:withdrawn"]
+    project.store.close()
+
+
+def test_where_somebody_wrote_among_the_compromises_no_model_answers_until_that_is_undone(clinic):
+    """Else a row too many hides from a running gateway what is declared afterwards."""
+    from casemate.core.store.sqlite import driver
+
+    def written(statement):
+        with driver.connect(clinic / ".casemate" / "catalog.db") as connection:
+            connection.execute(statement)
+        connection.close()
+        asyncio.run(shelf._distrust())
+
+    project = casemate.open(clinic)
+    shelf = Shelf(project, Metrics(), Ends(), lambda *_: None, Health(Metrics()))
+    shelf.load()
+    (served,) = shelf.served.values()
+    written("INSERT INTO signer_compromise VALUES ('x', '2020-01-01T00:00:00+00:00', 0)")
+    assert "table signer_compromise" in served.live.endpoint.withdrawn
+    written("DELETE FROM signer_compromise")
+    assert not served.live.endpoint.withdrawn
     project.store.close()

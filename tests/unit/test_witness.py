@@ -410,3 +410,13 @@ def test_an_older_copy_of_another_history_counts_beside_a_newer_one_of_this(log,
     with pytest.raises(HistoryError, match="the copy 00000000000000000003"):
         outside.check()
     assert len(heads.read().forks) == 1
+
+
+def test_what_this_machine_has_seen_is_not_forgotten_for_an_older_head_that_comes_late(log, tmp_path):
+    heads, seen = Heads(tmp_path / "keys", tmp_path, SystemClock()), []
+    for _ in range(2):
+        grow(log, 1)
+        seen.append((log.folder / "checkpoint").read_bytes())
+    heads.remember(seen[1])
+    heads.remember(seen[0])
+    assert heads.read().newest == seen[1].decode()

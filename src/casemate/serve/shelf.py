@@ -5,6 +5,7 @@ others go on. A change swaps whole endpoints, so a request that has begun ends o
 """
 
 import asyncio
+import contextlib
 import datetime
 import functools
 import math
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from casemate.core.errors import ConfigError, Error, RefusedError, VerificationError, WrongSigner
+from casemate.core.errors import ConfigError, Error, RefusedError, UnexplainedRow, VerificationError, WrongSigner
 from casemate.project import Project
 from casemate.serve.batch import Batcher, Ears
 from casemate.serve.endpoint import Endpoint
@@ -164,7 +165,7 @@ class Shelf:
         self._releases: list[Released] = []
         self._untold: dict[str, str] = {}
         """Withdrawn versions that are not on record yet, and why."""
-        self._compromises: dict[str, datetime.datetime] = {}
+        self._compromises: dict[str, datetime.datetime] | None = {}
         self._tried: tuple[list[Released], float] = ([], -math.inf)
         """Releases of which a version could not be loaded, and when to try again."""
         self._looked = self._sought = -math.inf
@@ -262,7 +263,7 @@ class Shelf:
         for reason, count in heard[1].replaced.items():
             self._metrics.gauges["casemate_workers_replaced", reason] = count
         fresh = []
-        for version in [version for served in self.served.values() for version in served.versions()]:
+        for version in self._versions():
             before = version.endpoint.withdrawn
             self._suspect(version.endpoint)
             self._show(version)
@@ -272,7 +273,7 @@ class Shelf:
 
     def give_up(self) -> None:
         """Let nobody wait for a model that stands still in a thread; this worker is about to be replaced."""
-        for version in [version for served in self.served.values() for version in served.versions()]:
+        for version in self._versions():
             if version.batcher.give_up():
                 version.endpoint.judge("stuck", "it stands still")
                 self._show(version)
@@ -303,7 +304,12 @@ class Shelf:
 
     async def _distrust(self) -> None:
         """Verify everything again as soon as a compromise of a signer is declared, on whatever host."""
-        declared = await self._aside(self.project.compromises.all)
+        try:
+            declared = await self._aside(self.project.compromises.all)
+        except UnexplainedRow as error:  # somebody may want to hide one: nobody can say which signatures count
+            self._compromises = None
+            self._judged(dict.fromkeys(self._versions(), error.message))
+            return
         if declared == self._compromises:
             return
         try:
@@ -325,9 +331,9 @@ class Shelf:
     async def _withdrawn(self, versions: list[Version]) -> None:
         """Note whom to tell of models that the supervisor has withdrawn; a canary goes at once."""
         for version in versions:
-            endpoint = version.endpoint
-            self._untold[endpoint.reference] = endpoint.withdrawn
-            if version.part == "canary":
+            self._untold[version.endpoint.reference] = version.endpoint.withdrawn
+        for endpoint in [version.endpoint for version in versions if version.part == "canary"]:
+            with contextlib.suppress(ConfigError):  # another worker was faster
                 await self._aside(self.project.canary_failed, endpoint.name, int(endpoint.version), endpoint.withdrawn)
 
     async def _aside(self, work: Callable[..., Any], *arguments: Any) -> Any:
@@ -355,13 +361,18 @@ class Shelf:
 
     async def verify(self) -> None:
         """Look at the signatures and digests of everything that is served again, and withdraw what does not hold."""
-        for served in self.served.values():
-            for version in served.versions():
-                endpoint = version.endpoint
-                fault = await self._aside(self._fault, endpoint)
-                if endpoint.judge("signature", fault):
-                    self._untold[endpoint.reference] = fault
-                self._show(version)
+        for version in self._versions():
+            self._judged({version: await self._aside(self._fault, version.endpoint)})
+
+    def _versions(self) -> list[Version]:
+        return [version for served in self.served.values() for version in served.versions()]
+
+    def _judged(self, faults: dict[Version, str]) -> None:
+        """Withdraw versions for what is wrong with their signature, or take that back."""
+        for version, fault in faults.items():
+            if version.endpoint.judge("signature", fault):
+                self._untold[version.endpoint.reference] = fault
+            self._show(version)
 
     async def _tell(self) -> None:
         """Record and tell what was withdrawn; what fails stays due."""

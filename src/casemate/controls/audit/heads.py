@@ -12,7 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from casemate.controls.audit.checkpoint import VerifiedCheckpoint, verify_checkpoint
+from casemate.controls.audit.checkpoint import VerifiedCheckpoint, parse_head, verify_checkpoint
+from casemate.controls.audit.note import parse_note
 from casemate.core.clock import Clock
 from casemate.core.errors import HistoryError, VerificationError
 from casemate.core.files import exclusive_wait, make_folder, write_atomic
@@ -90,7 +91,14 @@ class Heads:
             kept: it was copied and cosigned just now.
         """
         now = self.clock.now().isoformat() if kept else None
-        self._change(lambda memory: msgspec.structs.replace(memory, newest=checkpoint.decode(), kept=now or memory.kept))
+        size = _size(checkpoint)
+
+        def later(memory: Memory) -> Memory:
+            # Another process may have remembered a newer one meanwhile: what was seen is never forgotten.
+            known = memory.newest and _size(memory.newest.encode()) > size
+            return msgspec.structs.replace(memory, newest=memory.newest if known else checkpoint.decode(), kept=now or memory.kept)
+
+        self._change(later)
 
     def met(self, message: str, checkpoint: bytes) -> None:
         """Remember another history, once."""
@@ -116,3 +124,7 @@ class Heads:
                 changed = change(memory)
                 if changed != memory:
                     write_atomic(self.file, changed.to_json())
+
+
+def _size(checkpoint: bytes) -> int:
+    return parse_head(parse_note(checkpoint)).size

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from casemate.core.errors import BackendError, ConfigError
 from casemate.core.store.interface import METADATA, Store
+from casemate.core.store.rowdigests import CHECKED
 
 LOCK = 0x6361_7365_6D61_7465  # "casemate"
 WAIT = "30s"
@@ -103,7 +104,7 @@ def _numbered(tx: sa.Connection) -> list[tuple[str, str, int]]:
             continue
         owned = sa.func.pg_get_serial_sequence(table.name, column.name)
         if (sequence := tx.execute(sa.select(owned)).scalar()) is not None:
-            highest = tx.execute(sa.select(sa.func.coalesce(sa.func.max(column), 0))).scalar_one()
+            highest = tx.execute(sa.select(sa.func.coalesce(sa.func.max(column), 0)), execution_options=CHECKED).scalar_one()
             found.append((f"{table.name}.{column.name}", str(sequence), int(highest)))
     return found
 
