@@ -6,6 +6,7 @@ model can list it as a category. Cells of tables are emptied, the version sealed
 changed but named, and then nobody says "erased".
 """
 
+import html
 import io
 import re
 import zipfile
@@ -30,7 +31,7 @@ from casemate.project import Project
 from casemate.stages.data import schema as schemas
 
 SHORTEST = 6
-"""Shorter identifiers, such as 42, are looked for in tables column by column only: in other bytes they are there by chance."""
+"""Shorter identifiers are looked for as whole cells of tables only, such as 42 in their own columns only: elsewhere they are there by chance."""
 MOST_MEMBER = 2**30
 """Largest member of an archive that is looked into, in bytes."""
 _TABLES = "datasets"
@@ -59,7 +60,7 @@ class Erased(Record, frozen=True, kw_only=True):
     readable: list[Place]
     """Where the identifier can still be read."""
     beyond: list[Place]
-    """What casemate does not keep and so cannot change."""
+    """What was not looked through, or is not casemate's to change."""
 
 
 @dataclass
@@ -131,7 +132,7 @@ def erase(project: Project, subject: str, *, look: bool = False, blank: bool = F
         sealed=sealed,
         emptied={} if look else emptied,
         readable=readable,
-        beyond=_beyond(project, bool(emptied)),
+        beyond=_beyond(project, emptied=bool(emptied), short=search.needle is None),
     )
 
 
@@ -168,9 +169,10 @@ def _require_certain(versions: list[_Version], blank: bool) -> None:
         )
 
 
-def _beyond(project: Project, emptied: bool) -> list[Place]:
-    """Copies that are not here: the source, and the backups that the log knows of."""
-    found = [Place(where=project.config.data.source, advice="the next run reads it again: take the person out of the source too")]
+def _beyond(project: Project, *, emptied: bool, short: bool) -> list[Place]:
+    """What was not looked through: the sources, the backups that the log knows of, and everything but tables for a short identifier."""
+    sources = [project.config.data.source, *project.config.assess.tables.values()]
+    found = [Place(where=str(source), advice="the next run reads it again: take the person out of the source too") for source in sources]
     made = [entry for entry in project.audit.entries() if entry.action == "backup:create" and entry.outcome == "allowed"]
     if made:
         newest = f"{len(made)} backups, the newest {made[-1].detail.get('file', '')} of {made[-1].time[:10]}"
@@ -180,6 +182,10 @@ def _beyond(project: Project, emptied: bool) -> list[Place]:
             else "they hold what was taken out of the tables here: make a new one and remove them"
         )
         found.append(Place(where=newest, advice=advice))
+    if short:
+        where = "objects, evidence, catalogue and log"
+        advice = f"not looked through: fewer than {SHORTEST} characters are in any bytes by chance; no column of a sealed table should list them"
+        found.append(Place(where=where, advice=advice))
     return found
 
 
@@ -231,8 +237,9 @@ class _Search:
                 version.rows = max(version.rows, _count(theirs))
                 cells = pc.and_not(cells, pc.fill_null(theirs, False))
             version.cells |= _counted(name, cells)
-        if len(self.subject) >= SHORTEST:
-            pattern = rf"(^|\W){re.escape(self.subject)}(\W|$)"
+        if (self.subject and not self.subject.isdecimal()) or self.needle is not None:
+            word = re.escape(self.subject)
+            pattern = rf"(^|\W){word}(\W|$)" if self.needle is not None else rf"^\s*{word}\s*$"
             version.texts = [name for name in texts if name not in ours and pc.any(pc.match_substring_regex(opened[name], pattern)).as_py()]
         return version
 
@@ -364,10 +371,17 @@ def _needle(subject: str) -> re.Pattern[bytes] | None:
     """What the identifier looks like in bytes; None when it is too short to be looked for there."""
     if len(subject) < SHORTEST:
         return None
-    forms = {subject.encode(), *(msgspec.json.encode(subject)[1:-1], subject.encode("unicode_escape"))}
+    forms = {subject.encode(), *(msgspec.json.encode(subject)[1:-1], subject.encode("unicode_escape"), html.escape(subject).encode())}
     if (number := _number(subject)) is not None and len(subject.lstrip("0")) >= SHORTEST:  # as a tool writes it that read a number
         forms |= {repr(number).encode(), msgspec.json.encode(number)}
-    return re.compile(rb"(?<![0-9A-Za-z_])(?:" + b"|".join(map(re.escape, sorted(forms))) + rb")(?![0-9A-Za-z_])")
+    arrays = [_bounded(re.escape(subject.encode(encoding)), b"\0" * more) for encoding, more in (("utf-16-le", 1), ("utf-32-le", 3))]  # NumPy's text
+    return re.compile(b"|".join([_bounded(b"|".join(map(re.escape, sorted(forms)))), *arrays]))
+
+
+def _bounded(pattern: bytes, more: bytes = b"") -> bytes:
+    """The pattern where no letter, digit or underscore goes on with it; each has `more` bytes behind it."""
+    letter = b"[0-9A-Za-z_]" + more
+    return b"(?<!" + letter + b")(?:" + pattern + b")(?!" + letter + b")"
 
 
 def _is(column: pa.ChunkedArray, value: Any) -> pa.ChunkedArray:

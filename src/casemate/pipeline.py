@@ -22,13 +22,13 @@ from casemate.controls.keys.objects import ObjectStore
 from casemate.controls.privacy.budget import Ledger, Limit, Spending, spend
 from casemate.core.digest import sha256_file, sha256_record
 from casemate.core.engine import Engine, Run
-from casemate.core.errors import CompromisedSigner, ConfigError, TrainingError, VerificationError
+from casemate.core.errors import CompromisedSigner, ConfigError, StageTimeout, TrainingError, VerificationError
 from casemate.core.files import write_atomic
 from casemate.core.frame import GROUP, drawn
 from casemate.core.learn.accountant import Gaussians
 from casemate.core.sandbox.run import Worker
 from casemate.core.signatures import Signer, Verifier, read_envelope, subjects_of
-from casemate.core.types import Assessment, Release, SealedDataset, TrainedModel
+from casemate.core.types import Assessment, Finding, Release, SealedDataset, TrainedModel
 from casemate.stages.data import schema as schemas
 from casemate.stages.data.review import Reviews
 from casemate.stages.data.source import READING
@@ -184,6 +184,10 @@ def _train(shop: Workshop, work: Run, principal: str, dataset: SealedDataset, ro
         record = work.step("train", TrainedModel, fit)
     except TrainingError as error:
         raise _plain(shop, work, error, heard) from None
+    except (KeyboardInterrupt, StageTimeout):
+        if work.lease.lost is not None:
+            work.lease.lost.findings += crew.tried("train")
+        raise
     shop.reporter.stage("train", record)
     return record
 
@@ -354,6 +358,12 @@ class Crew:
         for following in self._todo[self._todo.index(job) + 1 :]:
             self._start(following)
         return self._workers[job]
+
+    def tried(self, job: str) -> list[Finding]:
+        """What the job's process tried so far, in words that everybody may read."""
+        from casemate.stages.train import told
+
+        return told.findings(self._workers[job].findings) if job in self._workers else []
 
     def _start(self, job: str) -> None:
         if job not in self._workers:

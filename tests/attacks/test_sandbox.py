@@ -16,8 +16,9 @@ import casemate
 from casemate.config import DataTable
 from casemate.controls.keys.store import keystore_folder
 from casemate.core import quiet
-from casemate.core.errors import SandboxError, TrainingError
+from casemate.core.errors import SandboxError, StageTimeout, TrainingError
 from casemate.core.sandbox.run import JobFailed, Limits, Worker, _Conversation, _hear, available
+from casemate.project import Silent
 from casemate.stages.data import schema as schemas
 from casemate.stages.train.stage import SAFE
 
@@ -578,6 +579,29 @@ def test_what_was_tried_is_on_record_also_where_nothing_is_made_of_what_the_code
             casemate.open(tiny_project, ["train.search={}"]).run()
         assert plain in caught.value.plain
         assert [finding.id for finding in caught.value.findings] == ["sandbox.metadata"]
+
+
+class Impatient(Silent):
+    """Lets the stage's time be over as soon as the code says something."""
+
+    def begin(self, run):
+        self.run = run
+
+    def progress(self, text, done, total):
+        if text == "tried":
+            self.run.lease.limit("train", 0.0)
+
+
+def test_what_was_tried_is_on_record_also_when_the_time_of_the_stage_is_up(tiny_project, cli):
+    secret = keystore_folder(casemate.open(tiny_project).config.project.id) / "keystore.json"
+    say = "import sys, time\nplace = sys._getframe()\nwhile 'channel' not in place.f_locals:\n    place = place.f_back\n"
+    attempt = f"try:\n    open({str(secret)!r})\nexcept OSError:\n    pass\nplace.f_locals['channel'].progress('tried')\ntime.sleep(600)\n"
+    (tiny_project / "train.py").write_text(say + attempt)
+    with pytest.raises(StageTimeout):
+        casemate.open(tiny_project).run(reporter=Impatient())
+    told = cli("audit", "show", "--config", tiny_project, "--format", "json").out
+    assert "sandbox.file (high): the code tried to open a file" in told
+    assert str(secret) not in told
 
 
 def test_no_text_of_the_code_reaches_a_terminal_as_it_is(fit, tmp_path):

@@ -150,6 +150,26 @@ def test_no_word_of_code_that_succeeds_reaches_them_either(dosed, cli):
     assert {finding.id for finding in model.findings} >= {"sandbox.network", "sandbox.file", "sandbox.other"}
 
 
+NAMES = """
+value = look()
+from casemate.stages.train import fit
+def left(model, outputs, write=fit._write):
+    model.feature_names_in_ = [value, 'age']
+    write(model, outputs)
+fit._write = left
+return LogisticRegression()
+"""
+
+
+def test_no_word_of_an_estimator_that_fails_when_it_is_measured_reaches_them(dosed, cli):
+    """Its own texts stand in what scikit-learn raises: here the names of the features that it wants."""
+    (dosed / "train.py").write_text(SPY + "\ndef build():\n" + textwrap.indent(NAMES, "    "))
+    heard = Heard()
+    result = casemate.open(dosed, ["train.search={}"]).run(reporter=heard)
+    assert any("no answer" in finding.message for finding in result.assessment.findings), result.assessment
+    assert not [text for text in everything(dosed, heard, cli) if holds(text)]
+
+
 def release_files(root, result):
     project = casemate.open(root)
     return {name: project.objects.get(digest) for name, digest in result.release.files.items()}

@@ -22,6 +22,7 @@ from casemate.core.errors import BackendError, DataError, RefusedError, Verifica
 from casemate.core.store import open_store
 from casemate.core.store.move import copy_rows
 from casemate.core.types import SealedDataset
+from casemate.erasure import _needle
 from casemate.fsck import examine
 from casemate.stages.data.diff import compare
 
@@ -401,6 +402,38 @@ def test_an_identifier_in_other_peoples_rows_and_in_other_columns_is_found(tmp_p
     table = next(iter(casemate.open(ward.root).datasets.values())).to_arrow()
     assert "patient-7" not in {*table["person"].to_pylist(), *table["mother"].to_pylist()}
     assert "patient-9" in table["mother"].to_pylist()
+
+
+def test_a_short_identifier_is_found_as_a_whole_cell_and_what_was_not_looked_through_is_named(tmp_path, cli):
+    people = [f"P{n:02d}x" for n in range(40)]
+    ward = Ward(tmp_path / "ward", people, friend=people[1:] + people[:1], note=[f"{people[0]}, {who}" for who in people])
+    ward.seal(columns='friend = { type = "text" }\nnote = { type = "text" }')
+    done = ward.shred(cli, "P07x")
+    assert done.code == 1 and "NOT ERASED" in done.out
+    assert "column 'friend'" in done.out and "column 'note'" not in done.out
+    other = Ward(tmp_path / "other", people)
+    other.seal()
+    done = other.shred(cli, "P08x")
+    assert done.code == 0 and "nothing readable is left in the tables" in done.out
+    assert "beyond casemate's reach: objects, evidence, catalogue and log: not looked through" in done.out
+
+
+def test_other_tables_that_are_read_are_named_like_the_source(tmp_path, cli):
+    ward = Ward(tmp_path / "ward", [f"patient-{n}" for n in range(40)])
+    ward.seal()
+    path = ward.root / "casemate.toml"
+    path.write_text(path.read_text().replace("[assess]\n", '[assess]\ntables = { later = "later.csv" }\n'))
+    done = ward.shred(cli, "patient-7")
+    assert done.code == 0
+    assert "beyond casemate's reach: t.csv" in done.out and "beyond casemate's reach: later.csv" in done.out
+
+
+def test_identifiers_are_found_in_pages_and_in_arrays_of_text():
+    needle = _needle("Ann & 77")
+    for form in (b"Ann & 77", b"<td>Ann &amp; 77</td>", np.array(["x", "Ann & 77"]).tobytes(), "Ann & 77".encode("utf-16-le")):
+        assert needle.search(form)
+    for other in ("Ann & 771", "XAnn & 77"):
+        assert not any(needle.search(form) for form in (other.encode(), np.array([other]).tobytes(), other.encode("utf-16-le")))
 
 
 def test_versions_whose_identifiers_were_read_as_numbers_are_refused_by_name_until_their_cells_may_be_emptied(tmp_path, cli):

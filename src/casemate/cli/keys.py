@@ -222,7 +222,8 @@ def _shred(arguments: Any, project: Any) -> int:
         lines.append(f"nothing was destroyed; {len(done.readable)} places hold {who} beyond the reach of their key")
     else:
         key = f"the key of {who} is destroyed" if done.key else f"{who} has no key that could be destroyed, their cells are emptied"
-        lines.append(f"NOT ERASED: {key}, but what is listed above still holds them" if done.readable else f"{key}; nothing readable is left here")
+        where = "here" if "objects" in done.looked else "in the tables"
+        lines.append(f"NOT ERASED: {key}, but what is listed above still holds them" if done.readable else f"{key}; nothing readable is left {where}")
     lines += [f"beyond casemate's reach: {place.where}: {place.advice}" for place in done.beyond]
     emit(arguments, done, "\n".join(lines))
     return 1 if done.readable else 0

@@ -162,6 +162,8 @@ class Worker:
             target: `module:function`, called as `function(job, channel, watch)` inside.
             threads: threads of numeric libraries; 0 means all cores.
         """
+        self.findings: list[Finding] = []
+        """What the job tried so far; of use where it is interrupted, and neither returns nor fails."""
         cores = os.cpu_count() or 1
         count = str(threads or cores)
         environment = {
@@ -254,7 +256,7 @@ class Worker:
             },
         }
         self._hand_over(tables)
-        heard = _Conversation(read, write)
+        heard = _Conversation(read, write, findings=self.findings)
         try:
             _converse(self._process, msgspec.json.encode(message), limits.seconds, progress, heard)
         finally:

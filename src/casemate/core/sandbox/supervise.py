@@ -21,7 +21,7 @@ CODES = (MEMORY, TASKS, FILES, HIDDEN)
 MAX_FILES = 10_000
 """Files and folders in what a job may write: a search's journal and a model are fewer than ten, joblib's copies some hundred."""
 MAX_WRITTEN = 8 * 2**30
-"""Bytes in them."""
+"""Bytes in them, and in what was deleted there but is still in use."""
 _INTERVAL = 0.1
 _SHARE = 20
 """Looking takes a 20th of the time, …"""
@@ -65,6 +65,7 @@ class Supervisor:
         self.me = int(os.readlink("/proc/self"))  # the number that this /proc knows us by
         self.parent = os.getppid()
         self.given = {(status.st_dev, status.st_ino) for _, status in _descriptors(self.me)}
+        self.free = {os.path.realpath(folder): _free(folder) for folder in limits.folders}
         self.earlier = set() if limits.own_shared_memory else set(os.listdir(_FOLDER))
 
     def wait(self, worker: int) -> int:
@@ -99,7 +100,7 @@ class Supervisor:
             shared = self._shared()
             if use.memory + shared > self.limits.memory_bytes and self._exactly(use) + shared > self.limits.memory_bytes:
                 return MEMORY
-            return FILES if self._too_many_files() else None
+            return FILES if self._too_many_files() or self._hides_files(list(found)) else None
         except PermissionError:
             return HIDDEN
         except OSError:  # a name too long, a folder too deep, …
@@ -152,6 +153,24 @@ class Supervisor:
                 files, size = files + 1, size + status.st_blocks * 512
                 if files > MAX_FILES or size > MAX_WRITTEN:
                     return True
+        return False
+
+    def _hides_files(self, pids: list[int]) -> bool:
+        """Whether the disk gets full of what has neither name nor descriptor: deleted files that are mapped or on their way through a socket.
+
+        Nobody tells their size to whoever has no capability, so the free space does; it falls because of other programs too, and
+        then counts only for a job that has a place to hide files.
+        """
+        full = [os.fsencode(folder) for folder, before in self.free.items() if before - _free(folder) > MAX_WRITTEN]
+        return bool(full) and any(self._could_hide(pid, full) for pid in pids)
+
+    def _could_hide(self, pid: int, folders: list[bytes]) -> bool:
+        with _gone(pid):
+            if any(stat.S_ISSOCK(status.st_mode) for place, status in _descriptors(pid) if place not in self.given):
+                return True
+            with open(f"/proc/{pid}/maps", "rb") as file:
+                gone = [line for line in file if line.endswith(b" (deleted)\n")]
+            return any(folder + b"/" in line for line in gone for folder in folders)
         return False
 
     def _end(self) -> None:
@@ -231,6 +250,12 @@ def _descriptors(pid: int) -> Iterator[tuple[tuple[int, int], os.stat_result]]:
             with _gone():
                 status = os.stat(f"{folder}/{name}")
                 yield (status.st_dev, status.st_ino), status
+
+
+def _free(folder: str) -> int:
+    """Bytes that the file system of `folder` has left."""
+    found = os.statvfs(folder)
+    return found.f_bfree * found.f_frsize
 
 
 def _held(status: os.stat_result) -> int:

@@ -13,6 +13,7 @@ from casemate.core import graph as graphs
 from casemate.core.errors import VerificationError
 from casemate.core.models import Model, OnnxModel
 from casemate.core.types import Schema
+from casemate.stages.assess import faults
 from casemate.stages.assess.probes import Kind
 from casemate.stages.assess.sample import spread_of
 
@@ -28,7 +29,7 @@ def answers_of(model: Model, kinds: list[Kind], schema: Schema) -> tuple[dict[st
         try:
             labels, probabilities = model.predict(kind.frame)
         except Exception as error:  # noqa: BLE001 - an estimator may raise anything; that there is no answer is what is told
-            without[kind.name] = f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
+            without[kind.name] = faults.plain(error)
             continue
         labels, probabilities = np.ravel(labels), np.asarray(probabilities, dtype=np.float64)
         wide = len(schema.targets) if schema.regression else len(schema.classes)

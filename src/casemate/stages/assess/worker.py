@@ -1,7 +1,6 @@
 """Inside the sandbox: load the model file under the allow-list and measure it. `PARTS` is the list of what is measured."""
 
 import math
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,7 +20,7 @@ from casemate.core.frame import features_of, open_table, target_of
 from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.threads import fitting
 from casemate.core.types import Assessment, Finding, Interval, Schema
-from casemate.stages.assess import behaviour, compare, fairness, importance, parity, probes, quality, robustness, shift, usual
+from casemate.stages.assess import behaviour, compare, fairness, faults, importance, parity, probes, quality, robustness, shift, usual
 from casemate.stages.assess.leakage import attribute, inversion, lira, membership, memorised
 from casemate.stages.assess.sample import OfClasses, Sample, share
 
@@ -352,15 +351,4 @@ def _attempt(work: Work, name: str, part: Callable[[Work], None]) -> None:
         with config_context(assume_finite=True, skip_parameter_validation=True), fitting(cells):
             part(work)
     except Exception as error:  # noqa: BLE001 - a measurement that crashed is inconclusive and blocks its gate
-        work.inconclusive.append(f"{name}: {_plain(error)}"[:500])
-
-
-def _plain(error: Exception) -> str:
-    """Why, in words of ours: what a library says may quote a cell, so of it only the type is told, and where it was called."""
-    name = type(error).__name__
-    if type(error).__module__.startswith("casemate."):
-        return f"{name}: {error}"
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "/casemate/" in frame.filename]
-    where = f" ({frames[-1].filename.rpartition('/casemate/')[2]} line {frames[-1].lineno})" if frames else ""
-    missing = ": the model does not take missing values" if "contains NaN" in str(error) else ""
-    return f"{name}{missing}{where}"
+        work.inconclusive.append(f"{name}: {faults.plain(error)}"[:500])
