@@ -43,7 +43,7 @@ def enter(read: list[str], write: list[str], shared_bytes: int, *, own_processes
     for path in write:
         if path != SHARED_MEMORY:  # a device on a read-only mount can be written, its mode cannot
             trees.append((path, _tree(path, _READ_ONLY if path.startswith("/dev/") else 0)))
-    processes = _tree("/proc", _READ_ONLY)
+    processes = None if own_processes else _tree("/proc", _READ_ONLY)
     _mount("tmpfs", _BASE, f"size=1m,nr_inodes={MAX_NAMES},mode=755", _NO_SUID | _NO_DEVICES)
     for path, tree in trees:
         if tree is not None:
