@@ -112,24 +112,37 @@ def main() -> None:
         "grouped": False,
         "study": str(folder / "study"),
     }
-    with Worker("casemate.stages.train.fit:main", 1) as worker:
+    limits, hidden = Limits(300, 8 * 2**30), [folder / "keys"]
+    convert = {"schema": job["schema"], "classes": TrainTable(entry="train.py:build").classes, "seconds": 300}
+    with Worker("casemate.stages.train.fit:main", 1) as worker, Worker("casemate.stages.train.convert:main", 1) as converter:
         try:
             outcome = worker.run(
                 job,
                 tables=[table],
                 inputs={"train.py": CODE.encode()},
                 scratch=folder / "scratch",
-                limits=Limits(300, 8 * 2**30),
+                limits=limits,
                 required=True,
                 outputs=("model.skops", "model.onnx"),
-                hidden=[folder / "keys"],
+                hidden=hidden,
                 writable=[folder / "study"],
+            )
+            (folder / "second").mkdir()
+            made = converter.run(
+                convert,
+                tables=[],
+                inputs=outcome.files,
+                scratch=folder / "second",
+                limits=limits,
+                required=True,
+                outputs=("model.skops", "model.onnx"),
+                hidden=hidden,
             )
         except JobFailed as error:
             print(json.dumps({"error": error.message, "hint": error.hint}))
             return
-    findings = [f"{finding.id}: {finding.message}" for finding in outcome.findings]
-    print(json.dumps({"files": sorted(outcome.files), "findings": findings, "isolation": outcome.isolation}))
+    findings = [f"{finding.id}: {finding.message}" for finding in [*outcome.findings, *made.findings]]
+    print(json.dumps({"files": [sorted(outcome.files), sorted(made.files)], "findings": findings, "isolation": outcome.isolation}))
 
 
 if __name__ == "__main__":
