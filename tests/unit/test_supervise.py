@@ -4,7 +4,9 @@ import mmap
 import os
 import signal
 import socket
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -53,16 +55,20 @@ def test_deleted_files_that_are_in_use_count_as_written(hide, expected, tmp_path
     folder.mkdir()
     limits = supervise.Limits(memory_bytes=2**40, tasks=1000, folders=[str(folder)], own_shared_memory=True)
     supervisor = supervise.Supervisor(limits)
-    ready, tell = os.pipe()
-    child = os.fork()
-    if child == 0:
-        held = hide(folder / "mine" if expected else tmp_path / "mine")
-        os.write(tell, b"x")
-        signal.pause()
-        os._exit(len(str(held)))
+    # A program of its own: a fork of this process would hold this process's sockets.
+    where = folder / "mine" if expected else tmp_path / "mine"
+    child = subprocess.Popen([sys.executable, __file__, hide.__name__, str(where)], stdout=subprocess.PIPE)
     try:
-        os.read(ready, 1)
+        child.stdout.read(1)
         assert supervisor.exceeded() == expected
     finally:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        child.kill()
+        child.wait()
+        child.stdout.close()
+
+
+if __name__ == "__main__":
+    kept = {"mapped": mapped, "sent": sent, "nothing": nothing}[sys.argv[1]](Path(sys.argv[2]))
+    sys.stdout.write("x")
+    sys.stdout.flush()
+    signal.pause()
