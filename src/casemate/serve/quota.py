@@ -9,7 +9,6 @@ a single feature (Juuti et al., PRADA: Protecting Against DNN Model Stealing Att
 """
 
 import asyncio
-import contextlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -74,6 +73,8 @@ class Quota:
         self._counted: dict[Key, _Counted] = {}
         self._unwritten: dict[Window, list[int]] = {}
         self._last: dict[tuple[str, str], Array] = {}
+        self._outside: set[str] = set()
+        """Callers whose alarm could not be recorded: they wait until it is."""
         self._untold: dict[str, str] = {}
         """Principals whose probing is not on record yet, and what it was."""
 
@@ -92,7 +93,7 @@ class Quota:
         Raises:
             BackendError: the caller seems to probe models, and that cannot be recorded.
         """
-        if uid in self._untold:
+        if uid in self._outside:
             raise BackendError("what this caller does cannot be recorded", hint="see that the catalogue takes writes")
         if self._busy[uid] >= self.table.concurrent:
             raise TooMany("too many requests of this caller at the same time", limit="concurrent", wait=1)
@@ -209,9 +210,13 @@ class Quota:
     def _tell(self) -> None:
         """Raise the alarms that are due; one that fails stays due, and its caller waits outside."""
         for principal, message in list(self._untold.items()):
-            with contextlib.suppress(Exception):  # what was counted must not be counted again
+            try:
                 self._alarm(principal, message)
+            except Exception:  # noqa: BLE001 - what was counted must not be counted again
+                self._outside.add(principal)
+            else:
                 del self._untold[principal]
+                self._outside.discard(principal)
 
 
 def _limited(key: Key, used: Used) -> int:
