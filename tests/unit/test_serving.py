@@ -197,6 +197,20 @@ def test_an_alarm_that_cannot_be_recorded_counts_nothing_twice_and_its_caller_wa
     assert [used.rows for used in Usage(store).of("uid", "m", 86400, 0).values()] == [300]
 
 
+def test_a_caller_is_let_in_while_the_alarm_about_them_is_being_recorded(store):
+    met = []
+
+    def alarm(principal, _message):
+        quota.enter(principal)
+        met.append(principal)
+
+    clock = Clock()
+    quota = Quota(Usage(store), clock, LimitsTable(probing=0.1), alarm)
+    quota.served("uid", "m", np.zeros((300, 2)), 300, 300, clock.time.timestamp())
+    asyncio.run(flushed(quota))
+    assert met == ["uid"]
+
+
 @pytest.mark.parametrize("probing", [True, False])
 def test_asking_for_one_feature_after_the_other_is_told_and_ordinary_rows_are_not(store, probing):
     alarms, generator = [], np.random.default_rng(0)
