@@ -26,7 +26,7 @@ from casemate.core.errors import CompromisedSigner, ConfigError, StageTimeout, T
 from casemate.core.files import write_atomic
 from casemate.core.frame import GROUP, drawn
 from casemate.core.learn.accountant import Gaussians
-from casemate.core.sandbox.run import Worker
+from casemate.core.sandbox.run import ForkServer, Worker
 from casemate.core.signatures import Signer, Verifier, read_envelope, subjects_of
 from casemate.core.types import Assessment, Finding, Release, SealedDataset, TrainedModel
 from casemate.stages.data import schema as schemas
@@ -333,7 +333,11 @@ class Purse:
 
 
 class Crew:
-    """The processes that will be confined, each started before it is needed so that it warms up while others work."""
+    """The processes that will be confined, warmed up while others work.
+
+    What runs user code comes from a server of its own. Converting and assessing share one: they import the same packages,
+    and each is a fork of a process that no job has touched.
+    """
 
     JOBS = {
         "train": "casemate.stages.train.fit:main",
@@ -342,21 +346,24 @@ class Crew:
     }
 
     def __init__(self, shop: Workshop, work: Run) -> None:
-        todo = [] if work.has("train") else ["train", "convert"] if shop.config.train.model is None else ["convert"]
-        self._todo = [*todo, *([] if work.has("assess") else ["assess"])]
+        trains = not work.has("train")
+        todo = {"train": trains and shop.config.train.model is None, "convert": trains, "assess": not work.has("assess")}
+        teams = [[job for job in team if todo[job]] for team in (("train",), ("convert", "assess"))]
+        self._teams = [team for team in teams if team]
         self._threads = shop.config.train.threads
+        self._servers: dict[str, ForkServer] = {}
         self._workers: dict[str, Worker] = {}
 
     def __enter__(self) -> Self:
-        for job in self._todo[:1]:
-            self._start(job)
+        for team in self._teams[:1]:
+            self._start(team)
         return self
 
     def __getitem__(self, job: str) -> Worker:
-        """The job's process; all that follow start to warm up (converting is too short for the assessment to do it then)."""
-        self._start(job)
-        for following in self._todo[self._todo.index(job) + 1 :]:
-            self._start(following)
+        """Whoever does the job; all that follow start to warm up."""
+        for team in self._teams:
+            self._start(team)
+        self._workers[job] = Worker(self.JOBS[job], server=self._servers[job])
         return self._workers[job]
 
     def tried(self, job: str) -> list[Finding]:
@@ -365,13 +372,13 @@ class Crew:
 
         return told.findings(self._workers[job].findings) if job in self._workers else []
 
-    def _start(self, job: str) -> None:
-        if job not in self._workers:
-            self._workers[job] = Worker(self.JOBS[job], self._threads)
+    def _start(self, team: list[str]) -> None:
+        if team[0] not in self._servers:
+            self._servers |= dict.fromkeys(team, ForkServer([self.JOBS[job] for job in team], self._threads))
 
     def __exit__(self, *_: object) -> None:
-        for worker in self._workers.values():
-            worker.close()
+        for server in set(self._servers.values()):
+            server.close()
 
 
 class Rows:
