@@ -357,6 +357,30 @@ def test_a_model_waits_for_somebody_who_did_not_train_it(own, cli):
     assert cli("model", "export", "wdbc", own / "out", "--config", own).code == 0
 
 
+def test_whoever_went_on_with_a_run_that_another_started_does_not_approve_its_model(own, cli):
+
+    from casemate.core.engine import STEPS
+    from casemate.core.errors import VerificationError
+    from casemate.core.lease import RUNS
+
+    (own / "casemate.toml").write_text((own / "casemate.toml").read_text() + "\n[release]\napprovals = 1\n[assess]\nbootstrap = 31\n")
+    project = casemate.open(own)
+    project.access.admin.add_user("eva", ["approver", "scientist"], PASSWORD)
+    project.access.logins.login("eva", PASSWORD, None)
+    project = casemate.open(own)
+    assert project.run().release.bundle
+    steps = project.engine.runs()[0]["finished"]
+    assert {step["principal"] for step in steps} == {'User::"eva"'}
+    with project.store.transaction() as tx:  # as if the run were somebody else's
+        tx.execute(RUNS.update().values(principal='User::"zoe"'))
+    mine = cli("model", "approve", "wdbc", "--reason", "it is good", "--config", own)
+    assert (mine.code, "approver-is-not-the-trainer" in mine.err) == (3, True)
+    with project.store.engine.begin() as tx:  # and what the check goes by cannot be written by others
+        tx.execute(STEPS.update().values(principal='User::"zoe"'), execution_options={"rows_checked": True})
+    with pytest.raises(VerificationError, match="table step"):
+        casemate.open(own).models["wdbc"].approve("fine")
+
+
 def test_a_forged_approval_is_found(own):
     import sqlalchemy as sa
 
