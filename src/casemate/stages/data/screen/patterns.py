@@ -5,6 +5,7 @@ A value is one number or category that repeats. A band is a run of numbers in wh
 a part of a combination. How many rows belong in a place is told by its flanks, or by independence of the parts.
 """
 
+import itertools
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -31,6 +32,10 @@ BANDED = 60
 MOST_BAND = 0.06
 DENSE = 4.0
 """-log10 of the chance of so many rows of a class in a band, from which it is an item."""
+ENDS = 60
+"""Places at which a run may begin or end when it is focused."""
+AT_AN_END = 0.15
+"""Rows on one side of a place over those on the other, from which the place is an end of the distribution."""
 BLUR = 0.3
 """Part of a band's width that is added on both sides."""
 BANDS = 8
@@ -85,9 +90,9 @@ class Columns:
         return kinds - np.r_[ends, half], kinds + np.r_[half, ends]
 
     def natural(self, part: Part) -> float | None:
-        """Rows that belong between a number's limits, by the two widths on either side; None of a category or a few numbers.
+        """Rows that belong between a number's limits, by as wide a stretch on either side; None of a category or a few numbers.
 
-        Their mean, unless one side has hardly half of the other: at an end of a distribution the fuller side counts.
+        Their geometric mean, which is right where a density falls by a constant factor; at an end of a distribution the fuller side.
         """
         kinds, counts, _ = self.distinct(part.feature)
         if not self.number(part.feature) or len(kinds) <= FEW_VALUES:
@@ -95,18 +100,23 @@ class Columns:
         low, high = self.edges(part.feature)
         first, last = int(np.searchsorted(kinds, part.low)), int(np.searchsorted(kinds, part.high, side="right")) - 1
         width = high[last] - low[first]
-        below = float(counts[(kinds >= low[first] - 2 * width) & (kinds < part.low)].sum())
-        above = float(counts[(kinds <= high[last] + 2 * width) & (kinds > part.high)].sum())
-        return max(below, above) / 2 if 2 * min(below, above) <= max(below, above) else (below + above) / 4
+        below = float(counts[(kinds >= low[first] - width) & (kinds < part.low)].sum())
+        above = float(counts[(kinds <= high[last] + width) & (kinds > part.high)].sum())
+        fewer, more = sorted((below, above))
+        return more if fewer <= AT_AN_END * more else float(np.sqrt(fewer * more))
 
-    def settled(self, part: Part) -> Part:
-        """A band of which one value has most rows is that value: its neighbours would only lend it rows of other classes."""
-        kinds, counts, _ = self.distinct(part.feature)
-        inside = np.flatnonzero((kinds >= part.low) & (kinds <= part.high))
-        most = inside[np.argmax(counts[inside])]
-        if 2 * counts[most] < counts[inside].sum():
-            return part
-        return Part(part.feature, float(kinds[most]), float(kinds[most]), part.exact)
+    def settled(self, parts: tuple[Part, ...]) -> tuple[Part, ...]:
+        """Without what is no condition: a band of which one value has most rows is that value, and one with most rows is none."""
+        found = []
+        for part in parts:
+            kinds, counts, _ = self.distinct(part.feature)
+            inside = np.flatnonzero((kinds >= part.low) & (kinds <= part.high))
+            most, total = inside[np.argmax(counts[inside])], counts[inside].sum()
+            if part.low < part.high and 2 * counts[most] >= total:
+                found.append(Part(part.feature, float(kinds[most]), float(kinds[most]), part.exact))
+            elif part.low == part.high or total <= ITEM_SHARE / 2 * len(self.values) or len(parts) == 1:
+                found.append(part)
+        return tuple(found) or parts
 
     def told(self, part: Part) -> str:
         """The condition for people; of sensitive columns without the value."""
@@ -200,7 +210,7 @@ def _ranges(sizes: Array) -> list[tuple[int, int]]:
     found = []
     for shift in (0.0, 0.5):
         starts = np.r_[np.flatnonzero(np.diff(np.floor(middle + shift), prepend=-1)), len(sizes)]
-        found += [(int(first), int(last) - 1) for first, last in zip(starts[:-1], starts[1:], strict=True) if last - first > 1]
+        found += [(int(first), int(last) - 1) for first, last in itertools.pairwise(starts) if last - first > 1]
     return found
 
 
@@ -216,14 +226,13 @@ def _bands(columns: Columns, feature: int, codes: Array) -> list[tuple[int, int]
     return found
 
 
-def densest(columns: Columns, feature: int, mine: Array, most: int = BANDS) -> list[tuple[float, int, int]]:
+def densest(columns: Columns, feature: int, mine: Array) -> list[tuple[float, int, int]]:
     """(-log10 of the chance, first and last distinct value) of disjoint runs that are denser than both sides, the densest first.
 
     Args:
         columns: of the table.
         feature: place of a number.
         mine: which distinct value each of the rows in question has, ascending.
-        most: how many at most.
     """
     low, high = columns.edges(feature)
     sizes = np.bincount(mine, minlength=len(low))[mine]
@@ -243,12 +252,42 @@ def densest(columns: Columns, feature: int, mine: Array, most: int = BANDS) -> l
     score, start, end = np.concatenate(scores), np.concatenate(starts), np.concatenate(ends)
     found: list[tuple[float, int, int]] = []
     free = score >= DENSE
-    while free.any() and len(found) < most:
+    while free.any() and len(found) < BANDS:
         best = int(np.argmax(np.where(free, score, 0.0)))
-        first, last = _fitted(line, int(start[best]), int(end[best]))
-        found.append((float(score[best]), int(mine[first]), int(mine[last])))
+        begin, stop = _fitted(line, int(start[best]), int(end[best]))
+        found.append((float(score[best]), int(mine[begin]), int(mine[stop])))
         free &= (end < start[best]) | (start > end[best])
     return found
+
+
+def focused(columns: Columns, part: Part, mine: Array) -> Part:
+    """The run of values near a condition that holds most rows beyond what the rest of the column expects (Kulldorff's likelihood ratio).
+
+    Args:
+        columns: of the table.
+        part: limits of a number; looked at is as much again and once more on either side.
+        mine: bool [n], the rows that meet all other conditions and have the class.
+    """
+    kinds, counts, own = columns.distinct(part.feature)
+    reach = 2 * (part.high - part.low)
+    first, last = int(np.searchsorted(kinds, part.low - reach)), int(np.searchsorted(kinds, part.high + reach, side="right")) - 1
+    sizes = np.bincount(own[mine & (own >= 0)], minlength=len(kinds))
+    outside = counts.sum() - counts[first : last + 1].sum(), sizes.sum() - sizes[first : last + 1].sum()
+    ends = first + np.flatnonzero(sizes[first : last + 1])
+    if not len(ends) or not outside[0]:
+        return part
+    ends = np.unique(ends[np.linspace(0, len(ends) - 1, ENDS).astype(int)])
+    starts, stops = (side.ravel() for side in np.meshgrid(ends, ends))
+    starts, stops = starts[starts <= stops], stops[starts <= stops]
+    all_, here = (np.r_[0, np.cumsum(some)] for some in (counts, sizes))
+    seen = (here[stops + 1] - here[starts]).astype(float)
+    expected = (all_[stops + 1] - all_[starts]) * (outside[1] + 1) / (outside[0] + 1)
+    ratio = np.where(seen > expected, seen * np.log(np.maximum(seen, 1) / expected) - (seen - expected), 0.0)
+    best = int(np.argmax(ratio))
+    low, high = kinds[starts[best]], kinds[stops[best]]
+    more = BLUR / 2 * (high - low)
+    near = kinds[(kinds >= low - more) & (kinds <= high + more)]
+    return Part(part.feature, float(near[0]), float(near[-1]))
 
 
 def _surprise(line: Array, first: Array, last: Array) -> Array:
@@ -260,12 +299,14 @@ def _surprise(line: Array, first: Array, last: Array) -> Array:
 
 def _fitted(line: Array, first: int, last: int) -> tuple[int, int]:
     """The best run with ends near the given ones, and what is next to it: noise has no sharp end."""
-    width = last - first + 1
-    shifts = np.unique(np.linspace(-width / 2, width / 2, 13).astype(int))
-    starts, ends = (side.ravel() for side in np.meshgrid(first + shifts, last + shifts))
-    fits = (starts >= 0) & (ends < len(line)) & (ends - starts + 1 >= min(LEAST, width))
-    starts, ends = starts[fits], ends[fits]
-    best = int(np.argmax(_surprise(line, starts, ends)))
-    more = BLUR * (line[ends[best]] - line[starts[best]])
-    low, high = line[starts[best]] - more, line[ends[best]] + more
+    for _ in range(2):  # the second time from a better place
+        width = last - first + 1
+        shifts = np.unique(np.linspace(-0.75 * width, 0.75 * width, 16).astype(int))
+        starts, ends = (side.ravel() for side in np.meshgrid(first + shifts, last + shifts))
+        fits = (starts >= 0) & (ends < len(line)) & (ends - starts + 1 >= min(LEAST, width))
+        starts, ends = starts[fits], ends[fits]
+        best = int(np.argmax(_surprise(line, starts, ends)))
+        first, last = int(starts[best]), int(ends[best])
+    more = BLUR * (line[last] - line[first])
+    low, high = line[first] - more, line[last] + more
     return int(np.searchsorted(line, low)), int(np.searchsorted(line, high, side="right")) - 1

@@ -16,9 +16,10 @@ from sklearn.linear_model import LogisticRegression
 from casemate.config import ScreenTable
 from casemate.core.threads import fitting
 from casemate.core.types import Finding, Quarantined
+from casemate.stages.data.losses import losses
 from casemate.stages.data.screen.excess import Excess, Rest
 from casemate.stages.data.screen.interface import MOST_KINDS, Array, Rows, Suspicion
-from casemate.stages.data.screen.patterns import LEAST, LEAST_SHARE, Columns, Items, Part, densest, items
+from casemate.stages.data.screen.patterns import LEAST, LEAST_SHARE, Columns, Items, Part, focused, items
 
 MOST_SHARE = 0.1
 """Share of the table up to which a pattern is rare: planted rows and those that carry it anyway."""
@@ -36,9 +37,10 @@ VARIANTS = 3
 """Of those that mostly share their rows: the pattern itself, and what is a little wider or narrower."""
 KEPT = 300
 FIT_ROWS = 4_000
+GROUPS_TOLD = 3
 OVERLAP = 0.5
-WIDER = 0.5
-"""Part of a group's surplus that a wider group must have to be the one in question."""
+WIDER, DECIDED = 0.5, 0.8
+"""Parts of a group's surplus that a wider group, and two other values of its column, must have to be what is in question."""
 SPARED = 0.4
 """Share of the table from which suspicious groups are no longer kept from the models: too little would be left to learn from."""
 Found = tuple[float, tuple[int, ...]]
@@ -67,20 +69,32 @@ class Triggers:
                 continue
             taken.append(members)
             what = " and ".join(columns.told(part) for part in parts)
-            findings.append(self._finding(rows, told, what))
+            findings.append(self._finding(rows, told, what, members))
             detail = f"carries {what}; class {rows.schema.classes[label]!r} in {told.observed:.0%} of such rows"
             suspects += [Quarantined(row=int(row), reason=self.id, detail=detail, score=float(score)) for row in np.flatnonzero(members)]
         return Suspicion(rows=suspects, findings=findings, figures={"triggers": float(len(findings))})
 
     @staticmethod
-    def _finding(rows: Rows, told: Excess, what: str) -> Finding:
+    def _finding(rows: Rows, told: Excess, what: str, members: Array) -> Finding:
         name = rows.schema.classes[told.label]
         text = (
             f"{told.rows} rows with {what} have class {name!r} in {told.observed:.0%}, the other rows suggest {told.expected:.0%}; about "
             f"{told.natural:.0f} rows belong there, and what came in addition has that class and otherwise looks like other classes: "
-            "this looks like a planted trigger"
+            "this looks like a planted trigger; to drop them would take " + _taken_from(rows, members)
         )
         return Finding(id="data.trigger", severity="high", confidence="high", message=text, location=what)
+
+
+def _taken_from(rows: Rows, members: Array) -> str:
+    """What a drop would do to the classes, and to the groups that would lose most, for people; nothing of sensitive columns."""
+    general = [column.name for column in rows.schema.categories if column.column_class == "general"]
+    columns = {name: rows.frame[name].to_numpy() for name in general}
+    if rows.origin is not None:
+        columns["source"] = rows.origin
+    told = losses(columns, np.asarray(rows.schema.classes)[rows.codes], members)
+    whole = [loss for loss in told if not loss.column and loss.label and loss.lost != 0]
+    groups = sorted((loss for loss in told if loss.column and loss.label), key=lambda loss: -loss.share)
+    return ", ".join(str(loss) for loss in [*whole, *groups[:GROUPS_TOLD]])
 
 
 def natural(columns: Columns, parts: tuple[Part, ...]) -> float | None:
@@ -129,20 +143,27 @@ def _tried(columns: Columns, known: Items) -> list[Candidate]:
         parts = tuple(known.parts[place] for place in places)
         if len(parts) > 1 and any(part.low < part.high for part in parts):
             parts = _narrowed(columns, parts, label)
-        parts = tuple(columns.settled(part) if part.low < part.high else part for part in parts)
+        parts = columns.settled(parts)
         members = np.logical_and.reduce([columns.having(part) for part in parts])
         same = [other for _, _, named, other, _ in tried if named == label and np.sum(members & other) > OVERLAP * min(members.sum(), other.sum())]
-        if len(same) >= VARIANTS or any(np.array_equal(members, other) for other in same) or _part_of_more(columns, parts, members, label):
+        if len(same) >= VARIANTS or any(np.array_equal(members, other) for other in same) or honest(columns, parts, members, label):
             continue
         tried.append((score, parts, label, members, known.features(places).tolist()))
     return tried
 
 
-def _part_of_more(columns: Columns, parts: tuple[Part, ...], members: Array, label: int) -> bool:
-    """Whether rows that miss one of the conditions have the class about as often: then it is the wider group that is to be judged."""
+def honest(columns: Columns, parts: tuple[Part, ...], members: Array, label: int) -> bool:
+    """Whether it is a wider group, or a whole column, that goes with the class: then this pattern is only a piece of it."""
     has = columns.rows.codes == label
     usual, here = float(has.mean()), float(has[members].mean()) if members.any() else 0.0
-    for place in range(len(parts) if len(parts) > 1 else 0):
+    if len(parts) == 1:
+        if columns.natural(parts[0]) is not None:
+            return False  # the flanks tell how many rows belong here
+        kinds, counts, own = columns.distinct(parts[0].feature)
+        rates = np.bincount(own[has & (own >= 0)], minlength=len(kinds)) / np.maximum(counts, 1)
+        alike = (rates >= usual + DECIDED * (here - usual)) & (counts >= LEAST) & (kinds != parts[0].low)
+        return bool(alike.sum() >= 2 and counts[alike].sum() >= members.sum())
+    for place in range(len(parts)):
         wider = np.logical_and.reduce([columns.having(part) for other, part in enumerate(parts) if other != place]) & ~members
         if wider.sum() >= LEAST and has[wider].mean() >= usual + WIDER * (here - usual):
             return True
@@ -156,14 +177,8 @@ def _narrowed(columns: Columns, parts: tuple[Part, ...], label: int) -> tuple[Pa
         part = narrow[place]
         if part.low == part.high:
             continue
-        kinds, _, own = columns.distinct(part.feature)
-        width = part.high - part.low
-        wide = Part(part.feature, part.low - width, part.high + width)
         others = [columns.having(other) for other in [*narrow[:place], *narrow[place + 1 :]]]
-        mine = np.logical_and.reduce([*others, columns.having(wide), columns.rows.codes == label])
-        found = densest(columns, part.feature, np.sort(own[mine]), 1)
-        if found:
-            narrow[place] = Part(part.feature, float(kinds[found[0][1]]), float(kinds[found[0][2]]))
+        narrow[place] = focused(columns, part, np.logical_and.reduce([*others, columns.rows.codes == label]))
     return tuple(narrow)
 
 
