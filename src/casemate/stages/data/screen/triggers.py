@@ -103,18 +103,18 @@ def natural(columns: Columns, parts: tuple[Part, ...]) -> float | None:
         return columns.natural(parts[0])
     count = len(columns.rows.codes)
     each = [columns.having(part) for part in parts]
-    all_ = np.logical_and.reduce(each)
+    flanks = [columns.natural(part) for part in parts]
+    both = float(np.logical_and.reduce(each).sum())
     most = 0.0
     for place, one in enumerate(each):
         others = np.logical_and.reduce([part for other, part in enumerate(each) if other != place])
-        here, there, both = float(one.sum()), float(others.sum()), float(all_.sum())
+        here, there = float(one.sum()) - both, float(others.sum()) - both
         belong = 0.0
         for _ in range(3):  # the rows that came in addition are in neither part's own count
-            belong = (here - both + belong) * (there - both + belong) / count
+            belong = max(here + belong, flanks[place] or 0.0) * (there + belong) / count
         most = max(most, min(belong, both))
-    flanks = [columns.natural(part) for part in parts]
-    own = [found for found in flanks if found is not None]
-    return min([most, *own]) if own else most
+    known = [found for found in flanks if found is not None]
+    return min([most, *known])
 
 
 def _outside(rows: Rows, tried: list[Candidate]) -> Array:
@@ -144,12 +144,22 @@ def _tried(columns: Columns, known: Items) -> list[Candidate]:
         if len(parts) > 1 and any(part.low < part.high for part in parts):
             parts = _narrowed(columns, parts, label)
         parts = columns.settled(parts)
-        members = np.logical_and.reduce([columns.having(part) for part in parts])
+        parts, members = _needed(columns, parts)
         same = [other for _, _, named, other, _ in tried if named == label and np.sum(members & other) > OVERLAP * min(members.sum(), other.sum())]
         if len(same) >= VARIANTS or any(np.array_equal(members, other) for other in same) or honest(columns, parts, members, label):
             continue
         tried.append((score, parts, label, members, known.features(places).tolist()))
     return tried
+
+
+def _needed(columns: Columns, parts: tuple[Part, ...]) -> tuple[tuple[Part, ...], Array]:
+    """(the conditions without those that all rows with the others meet anyway, which rows meet them)."""
+    members = np.logical_and.reduce([columns.having(part) for part in parts])
+    for part in parts:
+        fewer = tuple(other for other in parts if other != part)
+        if fewer and np.array_equal(np.logical_and.reduce([columns.having(other) for other in fewer]), members):
+            return _needed(columns, fewer)
+    return parts, members
 
 
 def honest(columns: Columns, parts: tuple[Part, ...], members: Array, label: int) -> bool:
