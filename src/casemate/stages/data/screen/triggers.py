@@ -6,6 +6,7 @@ honest groups. What is flagged is the whole group that carries the pattern, what
 label it would be a table in which nobody of that group ever had it. Poisoning of this kind: Gu, Dolan-Gavitt, Garg, BadNets (2017).
 """
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -130,10 +131,12 @@ def _tried(columns: Columns, known: Items) -> list[Candidate]:
     """What is looked at closely, the most surprising first; ranges are made as narrow as their dense part."""
     rows = columns.rows
     ranked: list[tuple[float, tuple[int, ...], int]] = []
+    other: _Other | None = None
     for label in range(len(rows.schema.classes)):
         inside = rows.codes == label
         if LEAST <= inside.sum() < len(inside):
-            found = _of_class(known, inside, _Other(rows, label))
+            other = other.turned() if other is not None and len(rows.schema.classes) == 2 else _Other(rows, label)
+            found = _of_class(known, inside, other)
             best = sorted({parts: score for score, parts in sorted(found)}.items(), key=lambda one: (-round(one[1]), len(one[0]), one[0]))
             ranked += [(score, parts, label) for parts, score in best[: TRIED * 10]]
     tried: list[Candidate] = []
@@ -212,6 +215,12 @@ class _Other:
             self.terms[:, place] = terms[:, owners == place].sum(axis=1)
         self.total = self.terms.sum(axis=1) + model.intercept_[0]
         self.means = self.terms.mean(axis=0)
+
+    def turned(self) -> "_Other":
+        """The same of the other one of two classes."""
+        turned = copy.copy(self)
+        turned.terms, turned.total, turned.means = -self.terms, -self.total, -self.means
+        return turned
 
     @staticmethod
     def _owners(rows: Rows) -> Array:
