@@ -43,6 +43,8 @@ WORKS = 1.0
 """Planted rows for each row of another class that belongs there: with fewer a model still goes by the latter, and nothing is won."""
 MIXED = 0.25
 """Share of a group that may belong there with another class, where the other features cannot tell where rows were taken from."""
+ROUGHLY = 1.4
+"""Times what belongs there that may have another class where the other features tell enough: conditions are seldom independent."""
 IMPURE = 0.02
 """Share of the planted rows that may have kept another class: attackers gain nothing by leaving some, honest groups have them."""
 LEAST_PURE = 0.9
@@ -109,7 +111,10 @@ class Excess:
         if more < EXTRA * np.sqrt(self.natural + 1) or more < WORKS * self.belong:
             return False
         spread = np.sqrt(self.belong)
-        return bool(0.6 * self.belong - EXTRA * spread <= self.others <= self.belong + NATURAL * spread + IMPURE * more)
+        most = self.belong + NATURAL * spread
+        if self.telling >= TELLING and self.foreign <= 0.5:  # that the rows were taken from elsewhere is seen directly
+            most = ROUGHLY * self.belong + EXTRA * spread
+        return bool(0.6 * self.belong - EXTRA * spread <= self.others <= most + IMPURE * more)
 
     @property
     def taken(self) -> bool:
@@ -166,7 +171,7 @@ class Rest:
                 found[:, self.models[place].classes_] += self.models[place].predict_proba(values) / len(models)
         return found
 
-    def excess(self, group: Array, label: int, features: list[int], natural: float | None) -> Excess | None:
+    def excess(self, group: Array, label: int, features: list[int], natural: float | None, stamped: list[int] | None = None) -> Excess | None:
         """What the rest says about a group; None when the rest lacks a second class.
 
         Args:
@@ -174,6 +179,7 @@ class Rest:
             label: the class whose frequency is suspicious.
             features: places of the suspicious features.
             natural: rows that belong in this place, or None where nothing says so.
+            stamped: places of features in which the rows may be odd; None: the suspicious ones.
         """
         if not self.able:
             return None
@@ -189,7 +195,7 @@ class Rest:
         foreign, telling = self._foreign(without[has, label], away, rest == label, belong, natural or 0.0)
         others = np.delete(without, label, axis=1)
         count, hits = len(inside), int(has.sum())
-        odd, most = self._odd(inside[has], features, label)
+        odd, most = self._odd(inside[has], features if stamped is None else stamped, label)
         if not features:  # what is apart as a whole is odd in the features that were stamped too
             most = self.values.shape[1] // 2
         return Excess(

@@ -20,7 +20,7 @@ from casemate.core.types import Finding, Quarantined
 from casemate.stages.data.losses import losses
 from casemate.stages.data.screen.excess import Excess, Rest
 from casemate.stages.data.screen.interface import MOST_KINDS, Array, Rows, Suspicion
-from casemate.stages.data.screen.patterns import LEAST, LEAST_SHARE, Columns, Items, Part, focused, items
+from casemate.stages.data.screen.patterns import BANDED, LEAST, LEAST_SHARE, Columns, Items, Part, focused, items
 
 MOST_SHARE = 0.1
 """Share of the table up to which a pattern is rare: planted rows and those that carry it anyway."""
@@ -65,7 +65,9 @@ class Triggers:
         for score, parts, label, members, features in tried:
             if rest is None or any(np.sum(members & other) > OVERLAP * min(members.sum(), other.sum()) for other in taken):
                 continue
-            told = rest.excess(members, label, features, natural(columns, parts))
+            # in pictures a patch has many pixels; in a table rows that are odd in many columns are a kind of their own
+            stamped = [part.feature for part in parts] if len(columns.names) <= BANDED else None
+            told = rest.excess(members, label, features, natural(columns, parts), stamped)
             if told is None or not told.planted:
                 continue
             taken.append(members)
