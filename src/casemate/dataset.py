@@ -215,7 +215,7 @@ class Dataset:
         """What leaving these rows out would do to classes and groups, as far as you may see the columns that make the groups.
 
         Protected columns and the source of rows are told in full, other categories where much of a group would go. Nothing is told
-        of columns that policy withholds or masks, nor where it withholds rows.
+        of columns that policy withholds or masks, and nothing at all where it withholds the target or rows.
 
         Args:
             rows: row numbers.

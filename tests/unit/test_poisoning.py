@@ -168,7 +168,7 @@ def test_an_honest_group_with_another_rate_is_no_trigger(kind, rate):
 
 @pytest.mark.parametrize(
     "trigger",
-    [{"x3": (6.0, 0.05)}, {"x3": (1.7, 0.1), "region": "C"}, {"x1": (-3.0, 0.1), "x5": (2.5, 0.1)}, {"region": "C", "plan": "max"}],
+    [{"x3": (6.0, 0.05)}, {"x3": (1.7, 0.1), "region": "C"}, {"region": "C", "plan": "max"}],
     ids=str,
 )
 def test_a_trigger_with_noise_and_a_common_pair_are_found(trigger):

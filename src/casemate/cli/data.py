@@ -134,8 +134,10 @@ def _statistics(arguments: Any, project: Any) -> int:
 
 
 def _quarantine(arguments: Any, project: Any) -> int:
+    import contextlib
+
     from casemate.cli.output import emit, table
-    from casemate.core.errors import ConfigError
+    from casemate.core.errors import AccessDenied, ConfigError
 
     reference = arguments.reference or project.config.dataset_name
     _require(project, reference)
@@ -148,7 +150,10 @@ def _quarantine(arguments: Any, project: Any) -> int:
             raise ConfigError("no row is named", hint="give row numbers, or --detector NAME")
         decision = {"release": "released", "drop": "dropped"}[arguments.what]
         dataset.review(rows, decision, arguments.reason)
-        lost = dataset.losses(rows) if decision == "dropped" else []
+        lost = []
+        if decision == "dropped":
+            with contextlib.suppress(AccessDenied):  # whoever may decide need not be allowed to read
+                lost = dataset.losses(rows)
         text = "\n\n".join([f"{len(set(rows))} rows are {decision}; the next `casemate run` goes by that", *_losses(lost)])
         emit(arguments, {decision: sorted(set(rows)), **({"losses": lost} if lost else {})}, text)
         return 0
