@@ -24,7 +24,7 @@ from casemate.stages.data.screen.interface import Array, Rows
 
 ROWS = 8_000
 """Rows of the rest that the models learn from; half of them each."""
-COMPARED = 1_500
+COMPARED = 1_000
 """Rows of the rest that a group is compared with."""
 WIDE = 60
 """Features from which trees that try few of them are quicker than boosting, and as good."""

@@ -32,7 +32,7 @@ SURE = 8.0
 MOST_SURPRISE = 300.0
 """Beyond it the chance is zero in float64."""
 PAIRS = 400
-TRIED = 8
+TRIED = 6
 """Candidates a class that are looked at closely."""
 VARIANTS = 3
 """Of those that mostly share their rows: the pattern itself, and what is a little wider or narrower."""
