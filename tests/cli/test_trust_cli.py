@@ -61,9 +61,12 @@ def test_a_planted_trigger_refuses_the_model_until_a_steward_has_looked(tmp_path
     listed = cli("data", "quarantine", "list", "--detector", "trigger", "--format", "json").value
     assert {row["row"] for row in listed} >= set(map(int, victims[:30]))
     assert {row["decision"] for row in listed} == {"open"}
+    assert "to drop them would take" in first.out
+    assert "what a drop of these rows takes from each group" in cli("data", "quarantine", "list").out
     assert cli("data", "quarantine", "drop", "study", "--reason", "x").code == 2
     dropped = cli("data", "quarantine", "drop", "study", "--detector", "trigger", "--reason", "confirmed with the site")
     assert dropped.code == 0, dropped.err
+    assert "what a drop of these rows takes from each group" in dropped.out
     second = cli("run")
     assert second.code == 0, second.out
     assert "every row of it was reviewed" in second.out

@@ -170,6 +170,42 @@ def test_a_feature_that_is_filled_in_after_the_outcome_is_named():
     assert found.figures["leakage_auc"] > 0.99
 
 
+def test_leaks_do_not_excuse_one_another():
+    frame = patients()
+    generator = np.random.default_rng(0)
+    positive = (frame["y"] == "1").to_numpy()
+    frame["outcome"] = np.where(generator.random(len(frame)) < 0.999, positive, False).astype(float)
+    frame["gaps"] = np.where(positive & (generator.random(len(frame)) < 0.94), 1.0, 0.0) + generator.normal(0, 1e-3, len(frame))
+    frame["third"] = positive + generator.normal(0, 1e-3, len(frame))
+    frame["fourth"] = positive * 2.0
+    found = {finding.location for finding in leakage.check(subject_of(frame)).findings if finding.severity == "high"}
+    assert found == {"outcome", "gaps", "third", "fourth"}
+
+
+def test_a_strong_honest_feature_is_no_leak():
+    """AUC .97 beside features of .8: it errs more and more towards the border, as a measurement does."""
+    frame = patients()
+    frame["marker"] = 2.7 * (frame["y"] == "1") + np.random.default_rng(99).normal(size=len(frame))
+    assert [one for one in leakage.check(subject_of(frame)).findings if one.severity == "high"] == []
+
+
+def test_features_that_are_filled_in_after_the_outcome_are_found_together():
+    frame = patients()
+    generator = np.random.default_rng(0)
+    positive, some = (frame["y"] == "1").to_numpy(), generator.random(len(frame))
+    frame["discharge"] = np.where(positive & (some < 0.5), 1.0, np.nan)
+    frame["burial"] = np.where(~positive & (some < 0.6), 1.0, np.nan)
+    found = [one.message for one in leakage.check(subject_of(frame)).findings if one.severity == "high"]
+    assert any("which of 'discharge', 'burial' are filled in" in text for text in found)
+
+
+def test_the_irises_are_not_called_leaky():
+    from sklearn.datasets import load_iris
+
+    frame = load_iris(as_frame=True).frame.rename(columns={"target": "y"}).astype({"y": str})
+    assert [one for one in leakage.check(subject_of(frame)).findings if one.severity == "high"] == []
+
+
 def test_an_easy_problem_is_not_called_leaky():
     """The best feature of the tumour data alone has AUC 0.97; all others together are better."""
     from sklearn.datasets import load_breast_cancer
