@@ -177,6 +177,7 @@ def _train(shop: Workshop, work: Run, principal: str, dataset: SealedDataset, ro
             crew["convert"],
             progress,
             Purse(shop, work, dataset, principal),
+            (crew["rehearse"], crew["reread"]) if shop.config.train.mode == "private" else None,
         )
         return train.fit(tools, dataset, rows.training)
 
@@ -336,6 +337,8 @@ class Crew:
     """The processes that will be confined, each started before it is needed so that it warms up while others work."""
 
     JOBS = {
+        "rehearse": "casemate.stages.train.fit:main",
+        "reread": "casemate.stages.train.convert:main",
         "train": "casemate.stages.train.fit:main",
         "convert": "casemate.stages.train.convert:main",
         "assess": "casemate.stages.assess.worker:main",
@@ -343,6 +346,7 @@ class Crew:
 
     def __init__(self, shop: Workshop, work: Run) -> None:
         todo = [] if work.has("train") else ["train", "convert"] if shop.config.train.model is None else ["convert"]
+        todo = ["rehearse", "reread", *todo] if todo and shop.config.train.mode == "private" else todo
         self._todo = [*todo, *([] if work.has("assess") else ["assess"])]
         self._threads = shop.config.train.threads
         self._workers: dict[str, Worker] = {}
@@ -440,6 +444,7 @@ def _inputs(shop: Workshop) -> dict[str, str]:
             _edited_schema(shop),
             shop.signer.verifier.compromises,
             {row: review.decision for row, review in shop.reviews.of(config.dataset_name).items()},
+            *(["private"] if config.train.mode == "private" else []),  # another schema, other sides
         ],
         "train": [
             config.train,

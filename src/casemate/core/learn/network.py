@@ -217,7 +217,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             # Opacus reckons rate, steps and batch size from the number of rows; here they are declared.
             loader.batch_sampler.sample_rate, loader.batch_sampler.generator = plan.rate, drawn
             loader.batch_sampler.steps = plan.steps // self.epochs
-            optimizer.expected_batch_size = min(self.batch, self.units)
+            optimizer.expected_batch_size = min(self.batch, self.units or self.batch)
             assert isinstance(loader.batch_sampler, UniformWithReplacementSampler)  # noqa: S101 - whose fields these are
             for _ in range(self.epochs):
                 with BatchMemoryManager(data_loader=loader, max_physical_batch_size=PHYSICAL, optimizer=optimizer) as batches:
