@@ -49,6 +49,8 @@ def declared(root: Path, config: Config) -> Config:
     classes = _classes(options)
     if len(classes) < 2:
         raise ConfigError(f"[data.columns] {options.targets[0]}: a classifier needs two declared classes", hint="categories lists them all")
+    if not any(_feature(name, options) for name in names):
+        raise ConfigError("no column is left to learn from", hint="see [data.columns]: identifiers, text and what has use = false are no features")
     columns = {name: _typed(name, options) for name in names} | {name: table for name, table in options.columns.items() if name not in names}
     return msgspec.structs.replace(config, data=msgspec.structs.replace(options, columns=columns))
 
@@ -67,6 +69,14 @@ def _missing(name: str, options: DataTable) -> str:
         return f"{shown} = {{ categories = [ALL VALUES] }}"
     number = said.type == "number" or said.min is not None or said.max is not None
     return f"{shown} = {{ min = LEAST, max = GREATEST }}" + ("" if number else " or { categories = [ALL VALUES] }")
+
+
+def _feature(name: str, options: DataTable) -> bool:
+    """Whether a column is declared to be learnt from."""
+    said = options.column(name)
+    if said.use is False or name in (*options.targets, options.provenance) or options.identifies(name):
+        return False
+    return bool(said.categories) or _bounded(said)
 
 
 def _bounded(said: ColumnTable) -> bool:
@@ -112,12 +122,11 @@ def _column(name: str, options: DataTable, pinned: ColumnSchema | None) -> Colum
     was = pinned is not None and pinned.column_class == "identifier" and said.column_class is None
     identifies = options.identifies(name) or was
     kind = "category" if target else "text" if identifies else said.type or "text"
-    use = said.use is not False and not target and not identifies and name != options.provenance and kind in ("number", "category")
     return ColumnSchema(
         name=name,
         type=kind,
         column_class="identifier" if identifies else said.column_class or (pinned.column_class if pinned else "general"),
-        use=use and (bool(said.categories) if kind == "category" else _bounded(said)),
+        use=_feature(name, options) and not identifies and kind in ("number", "category"),
         nullable=not target and said.nullable is not False,
         min=said.min if kind == "number" else None,
         max=said.max if kind == "number" else None,

@@ -109,13 +109,13 @@ def examine(tools: Tools) -> Examined:
     table, findings = source.read(tools.root / options.source, options, known)
     schema, inferred = _schema(tools, table, pinned)
     findings += inferred
+    if secret:
+        return _private(tools, table, schema, findings)
     if not schema.features:
         raise DataError("no column is left to learn from", hint="see [data.columns]: identifiers and text are not features")
     frame, groups = features_of(table, schema), _groups(table, config)
     rows = _rows(table, frame, groups, schema, config)
     codes, kinds = rows.codes, len(rows.schema.classes)
-    if secret:
-        return _private(tools, table, rows, findings)
     _check_splits(codes, groups, config, kinds)
     suspicion = _screen(tools, rows)
     decided = _decided(tools, rows)
@@ -129,27 +129,6 @@ def examine(tools: Tools) -> Examined:
     return Examined(table, schema, suspicion.rows, excluded, holdout, _order(rows), _statistics(rows), findings, figures, profiles, told)
 
 
-def _private(tools: Tools, table: pa.Table, rows: Rows, findings: list[Finding]) -> Examined:
-    """The same for private training: nothing that the other rows look like decides about a row; see `private`."""
-    config, subject = tools.config, tools.config.data.subject
-    root = tools.identifiers.root(create=True)
-    holdout = private.held_out(root, rows, None if subject is None else table[subject], config.train.test_share)
-    excluded = np.zeros_like(holdout)
-    decided = _decided(tools, rows)
-    private.require_untouched(decided, holdout)
-    excluded[[row for row, decision in decided.items() if decision == "dropped"]] = True
-    try:
-        _check_splits(rows.codes, rows.groups, config, len(rows.schema.classes))
-        suspicion = _screen(tools, rows)
-    except DataError as error:  # too few rows of a class to look for odd ones among them
-        suspicion = Suspicion(findings=[Finding(id="data.not-screened", severity="medium", confidence="high", message=error.message)])
-    subjects = Subject(table, rows.frame, rows.codes, rows.groups, rows.schema, config, tools.now)
-    profiles, checked, told = _checks(tools, subjects, holdout, excluded)
-    found = private.informing(findings + _judged(suspicion, decided) + checked.findings)
-    figures = suspicion.figures | checked.figures
-    return Examined(table, rows.schema, suspicion.rows, excluded, holdout, _order(rows), _statistics(rows), found, figures, profiles, told)
-
-
 def seal(tools: Tools) -> SealedDataset:
     """From `[data] source` to a sealed, versioned data set; raises what `examine` raises."""
     config, options = tools.config, tools.config.data
@@ -160,6 +139,8 @@ def seal(tools: Tools) -> SealedDataset:
     tools.progress("sealing", 5, 6)
     parts = {"holdout": found.holdout, "excluded": found.excluded, "order": found.order}
     source_digest = sha256_file(path)
+    if config.train.mode == "private":
+        source_digest = private.digest(tools.identifiers.root(create=True), source_digest)
     if _stamp(path) != before:
         raise DataError(f"{path} was changed while it was read", hint="run again when nobody writes it")
     identity = {
@@ -171,9 +152,6 @@ def seal(tools: Tools) -> SealedDataset:
         "screen": sha256_record(found.suspects),
         "split": sha256_record([config.train.split, config.train.test_share, config.train.seed]),
     }
-    if config.train.mode == "private":
-        root = tools.identifiers.root(create=True)
-        source_digest, identity = private.digest(root, source_digest), {"format": FORMAT, "private": private.digest(root, sha256_record(identity))}
     version = sha256_record(identity)[:16]
     about = {"name": config.dataset_name, "version": version, "rows": table.num_rows, "columns": table.column_names, **identity}
     record = SealedDataset(
@@ -213,6 +191,40 @@ def seal(tools: Tools) -> SealedDataset:
     if schemas.load(tools.root / options.schema) != schema:
         write_atomic(tools.root / options.schema, schemas.dump(schema).encode(), mode=0o644)
     return record
+
+
+def _private(tools: Tools, table: pa.Table, schema: Schema, findings: list[Finding]) -> Examined:
+    """The same for private training: nothing that the other rows look like decides about a row; see `private`."""
+    config, subject = tools.config, tools.config.data.subject
+    rows = _rows(table, features_of(table, schema), _groups(table, config), schema, config)
+    root = tools.identifiers.root(create=True)
+    holdout = private.held_out(root, rows, None if subject is None else table[subject], config.train.test_share)
+    excluded = np.zeros_like(holdout)
+    decided = _decided(tools, rows)
+    private.require_untouched(decided, holdout)
+    excluded[[row for row, decision in decided.items() if decision == "dropped"]] = True
+    try:
+        _check_splits(rows.codes, rows.groups, config, len(rows.schema.classes))
+        suspicion = _screen(tools, rows)
+    except DataError as error:  # too few rows of a class to look for odd ones among them
+        suspicion = Suspicion(findings=[Finding(id="data.not-screened", severity="medium", confidence="high", message=error.message)])
+    subjects = Subject(table, rows.frame, rows.codes, rows.groups, rows.schema, config, tools.now)
+    profiles, checked, told = _checks(tools, subjects, holdout, excluded)
+    found = private.informing(findings + _judged(suspicion, decided) + checked.findings)
+    figures = suspicion.figures | checked.figures
+    return Examined(
+        table=table,
+        schema=schema,
+        suspects=suspicion.rows,
+        excluded=excluded,
+        holdout=holdout,
+        order=_order(rows),
+        statistics=_statistics(rows),
+        findings=found,
+        figures=figures,
+        profiles=profiles,
+        rules=told,
+    )
 
 
 def _folder(tools: Tools, dataset: SealedDataset) -> Path:
