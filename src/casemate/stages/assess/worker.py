@@ -76,6 +76,11 @@ class Work:
         return [Sample(features_of(table, self.schema), target_of(table, self.schema)) for table in map(open_table, self.job["tables"])]
 
     @property
+    def known(self) -> Sample:
+        """Rows that say how wide features spread: training rows, but for a private model, whose figures may not depend on them."""
+        return self.holdout if self.job["promised"] else self.members
+
+    @property
     def holdout(self) -> Sample:
         """Rows that training never saw."""
         return self.samples[0]
@@ -84,11 +89,6 @@ class Work:
     def members(self) -> Sample:
         """Rows that it saw."""
         return self.samples[1]
-
-    @property
-    def known(self) -> Sample:
-        """Rows that say how wide features spread: training rows, but for a private model, whose figures may not depend on them."""
-        return self.holdout if self.job["promised"] else self.members
 
 
 def _files(folder: Path) -> dict[str, bytes]:

@@ -67,14 +67,6 @@ def sections(
     return parts
 
 
-def _promise(told: dict[str, Any]) -> str:
-    """What private training promises, between which tables, and to whom it promises nothing."""
-    text = f"epsilon {told['epsilon']:.3f} at delta {told['delta']:g} for each {told['unit']}"
-    if "neighbours" in told:
-        text += f": with {told['neighbours']}; epsilon {told['replacing']:.3f} with one put in the place of another"
-    return f"{text}; not covered: {told['not_covered']}."
-
-
 def _robustness(assessment: Assessment) -> list[Section]:
     curve = assessment.robustness.get("curve", [])
     if not curve:
@@ -114,6 +106,14 @@ def _parts_of(assessment: Assessment, regression: bool) -> list[Section]:
         worst = sorted(assessment.slices, key=lambda part: sign * part[figure])[:MOST_ROWS]
         parts.append(Section("Slices", "", ["column", "value", "rows", figure], [[s["column"], s["value"], s["rows"], s[figure]] for s in worst]))
     return parts
+
+
+def _promise(told: dict[str, Any]) -> str:
+    """What private training promises, between which tables, and to whom it promises nothing."""
+    text = f"epsilon {told['epsilon']:.3f} at delta {told['delta']:g} for each {told['unit']}"
+    if "neighbours" in told:
+        text += f": with {told['neighbours']}; epsilon {told['replacing']:.3f} with one put in the place of another"
+    return f"{text}; not covered: {told['not_covered']}."
 
 
 def write(title: str, parts: list[Section]) -> tuple[bytes, bytes]:
