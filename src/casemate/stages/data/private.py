@@ -38,6 +38,8 @@ def declared(root: Path, config: Config) -> Config:
     """
     options = config.data
     names = source.names(root / options.source, options)
+    if not names:
+        return config  # `source.read` says why
     lines = [line for name in names if (line := _missing(name, options))]
     if lines:
         named = [line.partition(" = ")[0].strip('"') for line in lines]

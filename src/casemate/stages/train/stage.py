@@ -190,7 +190,7 @@ def _job(tools: Tools, dataset: SealedDataset) -> dict[str, Any]:
         "study": str(tools.study),
         "robustness": msgspec.to_builtins(config.robustness),
         "limits": _limits(dataset.schema, config),
-        "privacy": _promised(dataset.schema, config) if config.train.mode == "private" else {},
+        "privacy": promised(dataset.schema, config) if config.train.mode == "private" else {},
         "rehearsal": False,
     }
 
@@ -216,7 +216,10 @@ def _rehearse(tools: Tools, schema: Schema, job: dict[str, Any], code: dict[str,
     made_up = rehearse.rows(schema, grouped=bool(job["grouped"]))
     outcome = _ran(tools, worker, job | {"rehearsal": True}, made_up, code)
     _said(outcome, tools.config.train)
-    convert(converter, outcome.files, schema, tools.config, tools.scratch, tools.hidden)
+    _, converted = convert(converter, outcome.files, schema, tools.config, tools.scratch, tools.hidden)
+    if models.NETWORK in outcome.files and converted.export_problem:  # a network is served as ONNX or not at all
+        plain = "the network cannot be exported"
+        raise TrainingError(f"{plain}: {converted.export_problem}", hint="nothing was spent", plain=plain)
 
 
 def _ran(tools: Tools, worker: sandbox.Worker, job: dict[str, Any], rows: pa.Table, code: dict[str, bytes]) -> sandbox.Outcome:
@@ -372,7 +375,7 @@ def _limits(schema: Schema, config: Config) -> dict[str, Any]:
     return {"numbers": numbers, "categories": categories}
 
 
-def _promised(schema: Schema, config: Config) -> dict[str, Any]:
+def promised(schema: Schema, config: Config) -> dict[str, Any]:
     """What private training is bounded by; the data stage made the schema of declarations alone."""
     table = config.privacy
     # [privacy] rows is about the whole table; a rehearsal and a training count on the same number.
