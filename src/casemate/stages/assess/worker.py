@@ -78,7 +78,7 @@ class Work:
     @property
     def known(self) -> Sample:
         """Rows that say how wide features spread: training rows, but for a private model, whose figures may not depend on them."""
-        return self.holdout if self.job["promised"] else self.members
+        return self.holdout if self.job.get("promised") else self.members
 
     @property
     def holdout(self) -> Sample:
@@ -262,7 +262,7 @@ def measure_memorised(work: Work) -> None:
 def measure_parity(work: Work) -> None:
     """An answer for every kind of row that the schema admits, and ONNX against the estimator on all of them."""
     kinds = probes.kinds(work.schema, work.holdout, work.known, work.job["guard"], work.seed, parity.ROWS)
-    if work.job["promised"]:
+    if work.job.get("promised"):
         kinds = [kind for kind in kinds if kind.name != probes.MEMBERS]
     answers, without = parity.answers_of(work.model, kinds, work.schema)
     for kind in kinds:
@@ -296,7 +296,7 @@ def _unanswered(kind: probes.Kind, why: str) -> Finding:
 
 def measure_profile(work: Work) -> None:
     """What training rows are like; of a private model nothing is told, because two such profiles give a person's values away."""
-    if work.job["promised"]:
+    if work.job.get("promised"):
         return
     found = work.model.predict(work.members.frame)[1][:, 0] if work.schema.regression else None
     work.found["profile"] = usual.measure(work.members.frame, work.holdout.frame, work.schema, found)
