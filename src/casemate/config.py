@@ -71,7 +71,12 @@ class ColumnTable(Table, frozen=True, kw_only=True, rename={"column_class": "cla
     min: Annotated[float | None, Meta(description="Least number that is possible, whatever the data shows; needed for private training.")] = None
     max: Annotated[float | None, Meta(description="Greatest number that is possible; needed for private training.")] = None
     categories: Annotated[
-        list[str] | None, Meta(description="All categories that are possible, whatever the data shows; needed for private training.")
+        list[str] | None,
+        Meta(description="All categories that are possible, whatever the data shows; needed for private training, of the target too (its classes)."),
+    ] = None
+    nullable: Annotated[
+        bool | None,
+        Meta(description="Whether a cell may be missing. Default: what the pinned schema says, in a new one what the data shows; private: yes."),
     ] = None
     unit: Annotated[str | None, Meta(description="Unit of a number, such as `kg` or `degC`; rows that look like another unit are found.")] = None
     protected: Annotated[bool, Meta(description="A protected attribute, such as sex: fairness is measured by it.")] = False
@@ -241,6 +246,13 @@ class PrivacyTable(Table, frozen=True, kw_only=True):
 
     epsilon: Annotated[float, Meta(description="Of one private training.", gt=0, le=100)] = 1.0
     delta: Annotated[float, Meta(description="Of one private training; well below one over the number of rows.", gt=0, lt=0.1)] = 1e-5
+    rows: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(
+            description="About how many rows (or subjects) the table has, a round number from what you know; the sampling rate of private training "
+            "follows from it. Needed for torch networks trained in batches; default: rows are counted with noise."
+        ),
+    ] = None
     clip: Annotated[
         Annotated[float, Meta(gt=0)] | None,
         Meta(description="Largest norm of one row's (or subject's) gradient; default: 0.2 for linear models, 1 for networks."),
@@ -746,6 +758,10 @@ FIGURES: dict[str, tuple[float, float | None]] = QUALITY | {
 OF_CLASSES = {*CLASSIFICATION, "certified_accuracy", "demographic_parity_difference", "equalized_odds_difference", "inversion_correlation",
               "memorised_share", "epsilon", "minority_share"}  # fmt: skip
 """Figures that no regressor has."""
+ON_TRAINING_ROWS = {"membership_auc", "membership_tpr_at_1_fpr", "lira_auc", "lira_tpr_at_1_fpr", "attribute_advantage", "inversion_correlation",
+                    "memorised_share", "cv_gap", "nested_cv", "shift_auc", "rule_violations", "drift", "contamination", "leakage_auc",
+                    "minority_share", "suspicious_share", "influence"}  # fmt: skip
+"""Figures that training rows decide: private training may neither tell them nor refuse a model by them."""
 OF_QUANTITIES = {*REGRESSION, "mean_prediction_difference", "absolute_error_difference"}
 """Figures that no classifier has."""
 
@@ -857,7 +873,7 @@ def _impossible(config: Config) -> list[str]:
         problems += _bad_space(parameter, space)
     if any(eps <= 0 for eps in config.assess.eps):
         problems.append("[assess] eps: sizes must be positive")
-    problems += _impossible_data(config.data) + _impossible_training(config)
+    problems += _impossible_data(config.data) + _impossible_training(config) + _impossible_private(config)
     return problems + _impossible_audit(config.audit) + _impossible_access(config.access)
 
 
@@ -936,6 +952,26 @@ def _impossible_training(config: Config) -> list[str]:
             problems.append(f"[[assess.behaviour]] {behaviour.name}: give add (a number) or to (categories)")
         if behaviour.expect != "same" and behaviour.add is None:
             problems.append(f"[[assess.behaviour]] {behaviour.name}: up and down need add")
+    return problems
+
+
+def _impossible_private(config: Config) -> list[str]:
+    """What reads training rows before the noise, or tells something of them afterwards; each is refused before anything is spent."""
+    if config.train.mode != "private":
+        return []
+    problems = []
+    if config.train.split == "ordered":
+        problems.append('[train] split: where the newest share begins depends on how many rows there are; private training needs "random"')
+    if config.screen.quarantine == "exclude" or config.screen.exclude not in ([], ScreenTable().exclude):
+        problems.append(
+            "[screen] quarantine, exclude: a row that is left out for what the others look like tells of them; private training reports only"
+        )
+    if config.serve.guard.unusual == "refuse":
+        problems.append('[serve.guard] unusual: a private model says nothing of what training rows are like; set "flag", limits are declared')
+    figures = sorted(name for name in config.gates if name in ON_TRAINING_ROWS)
+    problems += [f"[gates] {name}: training rows decide it; a private model is bounded by epsilon = {{ max = ... }} instead" for name in figures]
+    if config.privacy.rows is not None and config.privacy.rows * (1 - config.train.test_share) < 1:
+        problems.append("[privacy] rows: none is left to train on")
     return problems
 
 

@@ -177,6 +177,7 @@ def _train(shop: Workshop, work: Run, principal: str, dataset: SealedDataset, ro
             crew["convert"],
             progress,
             Purse(shop, work, dataset, principal),
+            (crew["rehearse"], crew["reread"]) if shop.config.train.mode == "private" else None,
         )
         return train.fit(tools, dataset, rows.training)
 
@@ -340,6 +341,8 @@ class Crew:
     """
 
     JOBS = {
+        "rehearse": "casemate.stages.train.fit:main",
+        "reread": "casemate.stages.train.convert:main",
         "train": "casemate.stages.train.fit:main",
         "convert": "casemate.stages.train.convert:main",
         "assess": "casemate.stages.assess.worker:main",
@@ -347,8 +350,9 @@ class Crew:
 
     def __init__(self, shop: Workshop, work: Run) -> None:
         trains = not work.has("train")
-        todo = {"train": trains and shop.config.train.model is None, "convert": trains, "assess": not work.has("assess")}
-        teams = [[job for job in team if todo[job]] for team in (("train",), ("convert", "assess"))]
+        fits, rehearses = trains and shop.config.train.model is None, trains and shop.config.train.mode == "private"
+        todo = {"rehearse": rehearses, "reread": rehearses, "train": fits, "convert": trains, "assess": not work.has("assess")}
+        teams = [[job for job in team if todo[job]] for team in (("rehearse", "train"), ("reread", "convert", "assess"))]
         self._teams = [team for team in teams if team]
         self._threads = shop.config.train.threads
         self._servers: dict[str, ForkServer] = {}
@@ -447,6 +451,7 @@ def _inputs(shop: Workshop) -> dict[str, str]:
             _edited_schema(shop),
             shop.signer.verifier.compromises,
             {row: review.decision for row, review in shop.reviews.of(config.dataset_name).items()},
+            *(["private"] if config.train.mode == "private" else []),  # another schema, other sides
         ],
         "train": [
             config.train,

@@ -245,6 +245,7 @@ age = { min = 0, max = 120 }
 dose = { min = 0, max = 100 }
 sex = { categories = ["f", "m"] }
 site = { categories = ["north", "south", "east"] }
+ill = { categories = ["0", "1"] }
 
 [privacy]
 epsilon = 1.0
@@ -267,7 +268,6 @@ def test_private_training_pays_is_gated_and_is_refused_when_the_budget_is_spent(
     model = told.newest_step("train", TrainedModel)
     assert model.privacy["epsilon"] <= 1.0 and model.privacy["unit"] == "row"
     assert cli("data", "statistics", "study", "dose", "--epsilon", "0.5").code == 0
-    assert cli("data", "statistics", "study", "ill", "--epsilon", "0.5").code == 2
     assert cli("run", "--fresh").code == 0
     third = cli("run", "--fresh")
     assert third.code == 1
@@ -287,7 +287,8 @@ def test_private_training_without_declared_limits_names_the_features(tmp_path, c
     monkeypatch.chdir(project.root)
     answer = cli("run", "-s", "train.mode=private", "-s", "train.search={}")
     assert answer.code == 2
-    assert "declared limits of 4 features: age, dose, sex, site" in answer.err
+    assert "declared limits of 5 columns: age, dose, sex, site, ill" in answer.err
+    assert '"ill" = { categories = [ALL CLASSES] }' in answer.err and '"age" = { min = LEAST, max = GREATEST }' in answer.err
 
 
 def test_hardening_and_nested_search_are_recorded(tmp_path):

@@ -138,6 +138,21 @@ class Quarantined(Record, frozen=True, kw_only=True):
     """Larger is more suspicious; comparable within one detector."""
 
 
+class Sides(Record, frozen=True, kw_only=True):
+    """How the hold-out was chosen: later versions choose alike, and comparisons know what an earlier model saw."""
+
+    rule: Literal["hash", "ordered"]
+    """`hash`: by each row's place under a key (see `stages.data.sides`); `ordered`: the newest rows."""
+    share: float
+    """Rows with a place below this are held out; of an ordered table the newest share of the rows."""
+    thresholds: dict[str, float] = {}
+    """Classes that have another threshold, because the plain one left them too few rows on a side."""
+    by: list[str] = []
+    """What the place is reckoned from: the subject's column, or every feature."""
+    key: str = ""
+    """Fingerprint of the key; it says nothing of the key itself."""
+
+
 class SealedDataset(Record, frozen=True, kw_only=True):
     """Result of the data stage."""
 

@@ -76,6 +76,11 @@ class Work:
         return [Sample(features_of(table, self.schema), target_of(table, self.schema)) for table in map(open_table, self.job["tables"])]
 
     @property
+    def known(self) -> Sample:
+        """Rows that say how wide features spread: training rows, but for a private model, whose figures may not depend on them."""
+        return self.holdout if self.job.get("promised") else self.members
+
+    @property
     def holdout(self) -> Sample:
         """Rows that training never saw."""
         return self.samples[0]
@@ -173,7 +178,7 @@ def measure_robustness(work: Work) -> None:
     """Evasion attacks and bounds."""
     limits = msgspec.convert(work.job["robustness"], RobustnessTable)
     found = robustness.measure(
-        work.model, work.schema, work.holdout, work.members, work.options, limits, work.job["gate_eps"], work.seed, work.channel.progress
+        work.model, work.schema, work.holdout, work.known, work.options, limits, work.job["gate_eps"], work.seed, work.channel.progress
     )
     work.found["robustness"] = found
     if found.get("inconclusive"):
@@ -256,7 +261,9 @@ def measure_memorised(work: Work) -> None:
 
 def measure_parity(work: Work) -> None:
     """An answer for every kind of row that the schema admits, and ONNX against the estimator on all of them."""
-    kinds = probes.kinds(work.schema, work.holdout, work.members, work.job["guard"], work.seed, parity.ROWS)
+    kinds = probes.kinds(work.schema, work.holdout, work.known, work.job["guard"], work.seed, parity.ROWS)
+    if work.job.get("promised"):
+        kinds = [kind for kind in kinds if kind.name != probes.MEMBERS]
     answers, without = parity.answers_of(work.model, kinds, work.schema)
     for kind in kinds:
         if kind.name in without:
@@ -288,7 +295,9 @@ def _unanswered(kind: probes.Kind, why: str) -> Finding:
 
 
 def measure_profile(work: Work) -> None:
-    """What training rows are like."""
+    """What training rows are like; of a private model nothing is told, because two such profiles give a person's values away."""
+    if work.job.get("promised"):
+        return
     found = work.model.predict(work.members.frame)[1][:, 0] if work.schema.regression else None
     work.found["profile"] = usual.measure(work.members.frame, work.holdout.frame, work.schema, found)
 

@@ -23,8 +23,8 @@ from casemate.core.frame import edges_of, features_of, range_names, range_of, ta
 from casemate.core.sandbox.run import Progress
 from casemate.core.signatures import Signer
 from casemate.core.types import FORMAT, Finding, Quarantined, Schema, SealedDataset
+from casemate.stages.data import private, source
 from casemate.stages.data import schema as schemas
-from casemate.stages.data import source
 from casemate.stages.data.checks import balance, drift, leakage, rules, split, units
 from casemate.stages.data.checks.interface import Subject
 from casemate.stages.data.checks.profile import Profile, profile
@@ -99,6 +99,9 @@ def examine(tools: Tools) -> Examined:
         ConfigError: the source or a named column does not exist, or a rule cannot be read.
         DataError: the table is malformed, breaks its schema, cannot be split, or too many rows are under suspicion.
     """
+    secret = tools.config.train.mode == "private"
+    if secret:
+        tools = dataclasses.replace(tools, config=private.declared(tools.root, tools.config))
     config, options = tools.config, tools.config.data
     tools.progress("reading", 0, 6)
     pinned = schemas.load(tools.root / options.schema)
@@ -106,6 +109,8 @@ def examine(tools: Tools) -> Examined:
     table, findings = source.read(tools.root / options.source, options, known)
     schema, inferred = _schema(tools, table, pinned)
     findings += inferred
+    if secret:
+        return _private(tools, table, schema, findings)
     if not schema.features:
         raise DataError("no column is left to learn from", hint="see [data.columns]: identifiers and text are not features")
     frame, groups = features_of(table, schema), _groups(table, config)
@@ -134,6 +139,8 @@ def seal(tools: Tools) -> SealedDataset:
     tools.progress("sealing", 5, 6)
     parts = {"holdout": found.holdout, "excluded": found.excluded, "order": found.order}
     source_digest = sha256_file(path)
+    if config.train.mode == "private":
+        source_digest = private.digest(tools.identifiers.root(create=True), source_digest)
     if _stamp(path) != before:
         raise DataError(f"{path} was changed while it was read", hint="run again when nobody writes it")
     identity = {
@@ -186,6 +193,40 @@ def seal(tools: Tools) -> SealedDataset:
     return record
 
 
+def _private(tools: Tools, table: pa.Table, schema: Schema, findings: list[Finding]) -> Examined:
+    """The same for private training: nothing that the other rows look like decides about a row; see `private`."""
+    config, subject = tools.config, tools.config.data.subject
+    rows = _rows(table, features_of(table, schema), _groups(table, config), schema, config)
+    root = tools.identifiers.root(create=True)
+    holdout = private.held_out(root, rows, None if subject is None else table[subject], config.train.test_share)
+    excluded = np.zeros_like(holdout)
+    decided = _decided(tools, rows)
+    private.require_untouched(decided, holdout)
+    excluded[[row for row, decision in decided.items() if decision == "dropped"]] = True
+    try:
+        _check_splits(rows.codes, rows.groups, config, len(rows.schema.classes))
+        suspicion = _screen(tools, rows)
+    except DataError as error:  # too few rows of a class to look for odd ones among them
+        suspicion = Suspicion(findings=[Finding(id="data.not-screened", severity="medium", confidence="high", message=error.message)])
+    subjects = Subject(table, rows.frame, rows.codes, rows.groups, rows.schema, config, tools.now)
+    profiles, checked, told = _checks(tools, subjects, holdout, excluded)
+    found = private.informing(findings + _judged(suspicion, decided) + checked.findings)
+    figures = suspicion.figures | checked.figures
+    return Examined(
+        table=table,
+        schema=schema,
+        suspects=suspicion.rows,
+        excluded=excluded,
+        holdout=holdout,
+        order=_order(rows),
+        statistics=_statistics(rows),
+        findings=found,
+        figures=figures,
+        profiles=profiles,
+        rules=told,
+    )
+
+
 def _folder(tools: Tools, dataset: SealedDataset) -> Path:
     return tools.datasets / dataset.name / dataset.version
 
@@ -216,7 +257,10 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
 def _schema(tools: Tools, table: pa.Table, pinned: Schema | None) -> tuple[Schema, list[Finding]]:
     tools.progress("checking the schema", 1, 6)
     options = tools.config.data
-    schema, findings = schemas.infer(table, options) if pinned is None else schemas.apply(pinned, table, options)
+    if tools.config.train.mode == "private":
+        schema, findings = private.schema(table.column_names, options, pinned)
+    else:
+        schema, findings = schemas.infer(table, options) if pinned is None else schemas.apply(pinned, table, options)
     schemas.check(table, schema, options)  # a new one against the limits that [data.columns] declares
     return schema, findings
 

@@ -43,9 +43,7 @@ def sections(
         ),
     ]
     if model.privacy:
-        told = model.privacy
-        text = f"epsilon {told['epsilon']:.3f} at delta {told['delta']:g} for each {told['unit']}; not covered: {told['not_covered']}."
-        parts.append(Section("Differential privacy", text))
+        parts.append(Section("Differential privacy", _promise(model.privacy)))
     parts += _robustness(assessment)
     if assessment.compared:
         rows = [[name, _number(figure.value), _range(figure)] for name, figure in sorted(assessment.compared.items())]
@@ -60,8 +58,11 @@ def sections(
         parts.append(Section("Findings", "", ["", "what"], [[finding.severity, finding.message] for finding in seen[:MOST_ROWS]]))
     if assessment.inconclusive:
         parts.append(Section("What could not be told", "", ["measurement"], [[text] for text in assessment.inconclusive]))
-    about: list[list[Any]] = [["name", f"{dataset.name}@{dataset.version}"], ["rows", dataset.rows]]
-    about += [["held out", dataset.holdout], ["left out", dataset.excluded]]
+    about: list[list[Any]] = [["name", f"{dataset.name}@{dataset.version}"]]
+    if model.mode == "private":  # how many there are to train on is a fact about them
+        about += [["held out", dataset.holdout]]
+    else:
+        about += [["rows", dataset.rows], ["held out", dataset.holdout], ["left out", dataset.excluded]]
     parts.append(Section("Data", "", ["", ""], about))
     return parts
 
@@ -105,6 +106,14 @@ def _parts_of(assessment: Assessment, regression: bool) -> list[Section]:
         worst = sorted(assessment.slices, key=lambda part: sign * part[figure])[:MOST_ROWS]
         parts.append(Section("Slices", "", ["column", "value", "rows", figure], [[s["column"], s["value"], s["rows"], s[figure]] for s in worst]))
     return parts
+
+
+def _promise(told: dict[str, Any]) -> str:
+    """What private training promises, between which tables, and to whom it promises nothing."""
+    text = f"epsilon {told['epsilon']:.3f} at delta {told['delta']:g} for each {told['unit']}"
+    if "neighbours" in told:
+        text += f": with {told['neighbours']}; epsilon {told['replacing']:.3f} with one put in the place of another"
+    return f"{text}; not covered: {told['not_covered']}."
 
 
 def write(title: str, parts: list[Section]) -> tuple[bytes, bytes]:
