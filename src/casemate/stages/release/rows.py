@@ -63,6 +63,6 @@ def _scaled(rows: int, half: float, distance: float) -> int | None:
 
 
 def about(count: int) -> str:
-    """A number of rows to two digits, upwards."""
+    """A number of rows to two digits."""
     step = 10 ** max(0, len(str(count)) - 2)
-    return f"{math.ceil(count / step) * step:,}".replace(",", " ")
+    return f"{round(count / step) * step:,}".replace(",", " ")
