@@ -49,7 +49,7 @@ def assess(project: Project, reference: str, only: list[str] | None = None, repo
         shop = project.workshop(reporter)
         rows = pipeline.Rows(shop, dataset)
         tools = stage.Tools(shop.config, shop.objects, shop.state / "tmp", shop.hidden, worker, shop.reporter.progress, None, tuple(only or ()))
-        found = stage.measure(tools, dataset, model, rows.holdout, rows.members, pipeline.further_tables(shop.root, shop.config, dataset))
+        found = stage.measure(tools, dataset, model, rows.parts, pipeline.further_tables(shop.root, shop.config, dataset))
     project.audit.record(principal.uid, "model:assess", f'Model::"{release.model}"', "done", version=release.model_version, only=list(only or []))
     return found
 

@@ -165,11 +165,13 @@ class ScreenTable(Table, frozen=True, kw_only=True):
     folds: Annotated[int, Meta(description="Folds of the label screen.", ge=2, le=20)] = 3
     outlier_deviations: Annotated[float, Meta(description="Robust deviations (median, MAD) from which a cell is an outlier.", gt=0)] = 12.0
     quarantine: Annotated[
-        Literal["report", "exclude"], Meta(description="`exclude` leaves suspicious rows out of training; they stay sealed and listed.")
+        Literal["report", "exclude"],
+        Meta(description="`exclude` leaves suspicious training rows out; they stay sealed and listed. The hold-out keeps its rows in any case."),
     ] = "report"
     exclude: Annotated[
-        list[str], Meta(description="Detectors whose rows are left out even with `report`, such as `trigger`: what they find is seldom an accident.")
-    ] = msgspec.field(default_factory=lambda: ["trigger"])
+        list[str],
+        Meta(description="Detectors whose training rows are left out even with `report`, such as `trigger`, before anybody looked at them."),
+    ] = []
     cap: Annotated[Share, Meta(description="Largest share of rows under suspicion; above it the run is refused.")] = 0.25
 
 
@@ -227,8 +229,15 @@ class TrainTable(Table, frozen=True, kw_only=True):
         str | None, Meta(description="scikit-learn scorer that chooses among candidates; default: `roc_auc`; `neg_root_mean_squared_error`; `r2`.")
     ] = None
     folds: Annotated[int, Meta(description="Cross-validation folds (stratified; grouped by subject).", ge=2, le=50)] = 5
-    test_share: Annotated[float, Meta(description="Share of rows held out; the training code never sees them.", gt=0.0, lt=1.0)] = 0.25
-    seed: Annotated[int, Meta(description="Seed of splits, search and NumPy.", ge=0, le=2**32 - 1)] = 0
+    test_share: Annotated[
+        float,
+        Meta(
+            description="Share of rows (or subjects) held out, each by a keyed hash of what it is; the training code never sees them.",
+            gt=0.0,
+            lt=1.0,
+        ),
+    ] = 0.25
+    seed: Annotated[int, Meta(description="Seed of folds, search, detectors and NumPy; the hold-out does not depend on it.", ge=0, le=2**32 - 1)] = 0
     jobs: Annotated[Count, Meta(description="Processes for cross-validation.")] = 1
     threads: Annotated[int, Meta(description="Threads inside numeric libraries; 0 means all cores.", ge=0)] = 0
     timeout: Annotated[float, Meta(description="Seconds after which the training code is stopped.", gt=0)] = 3600.0
@@ -354,13 +363,14 @@ class RobustnessTable(Table, frozen=True, kw_only=True):
 
 
 class GateTable(Table, frozen=True, kw_only=True):
-    """One limit on one measured figure; the bad end of its interval must keep it."""
+    """One limit on one measured figure: passed if its whole 95 % interval keeps it, refused if none of it does, else inconclusive."""
 
     min: Annotated[float | None, Meta(description="Least value that passes.")] = None
     max: Annotated[float | None, Meta(description="Greatest value that passes.")] = None
     eps: Annotated[Annotated[float, Meta(gt=0)] | None, Meta(description="Attack size, for `robust_accuracy` and `certified_accuracy` only.")] = None
     no_worse_than: Annotated[
-        Literal["previous"] | None, Meta(description="The model that passed last, measured on the same rows; quality figures only.")
+        Literal["previous"] | None,
+        Meta(description="The model that passed last, measured on the same rows, which neither saw; quality figures only."),
     ] = None
     margin: Annotated[float, Meta(description="How much worse than that one it may be.", ge=0)] = 0.01
 

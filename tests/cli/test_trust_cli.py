@@ -57,7 +57,7 @@ def test_a_planted_trigger_refuses_the_model_until_a_steward_has_looked(tmp_path
     assert first.code == 1
     assert "REFUSED" in first.out and "planted trigger" in first.out
     record = project.datasets["study"].record
-    assert record.excluded >= 36
+    assert record.excluded == 0
     listed = cli("data", "quarantine", "list", "--detector", "trigger", "--format", "json").value
     assert {row["row"] for row in listed} >= set(map(int, victims[:30]))
     assert {row["decision"] for row in listed} == {"open"}
@@ -69,6 +69,7 @@ def test_a_planted_trigger_refuses_the_model_until_a_steward_has_looked(tmp_path
     assert "what a drop of these rows takes from each group" in dropped.out
     second = cli("run")
     assert second.code == 0, second.out
+    assert project.datasets["study"].record.excluded >= 36
     assert "every row of it was reviewed" in second.out
     assert {row["decision"] for row in cli("data", "quarantine", "list", "--detector", "trigger", "--format", "json").value} == {"dropped"}
     actions = [entry.action for entry in casemate.open(project.root).audit.entries()]

@@ -93,6 +93,8 @@ def run(arguments: Any) -> int:
         table(["column", "type", "class", "feature", "nullable", "mask, or withheld by"], columns),
         "",
     ]
+    how = "at random" if record.sides is None else {"hash": "by keyed hash", "ordered": "the newest"}[record.sides.rule]
+    text += [f"held out: {record.holdout} rows, {how}; {record.dropped} more taken out by decision"]
     text += [f"quarantine: {len(suspects)} rows under suspicion, {record.excluded} excluded", table(["row", "detector", "why", "score"], rows)]
     emit(arguments, {"dataset": record, "quarantine": suspects, "withheld": access.withheld, "masked": access.masked}, "\n".join(text))
     return 0

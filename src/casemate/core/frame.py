@@ -23,6 +23,8 @@ Rows = np.ndarray[Any, Any] | dict[str, np.ndarray[Any, Any]]
 ROWS_A_RANGE, MOST_RANGES = 20, 10
 GROUP = "__group__"
 """The column that carries the subject's number beside features and target, where rows are grouped."""
+UNSEEN = "__unseen__"
+"""The column that says of hold-out rows whether the model before was not trained on them, where that is not every one."""
 
 
 def features_of(table: pa.Table, schema: Schema) -> pd.DataFrame:

@@ -10,13 +10,15 @@ from typing import Any
 import msgspec
 import numpy as np
 import onnxruntime  # noqa: F401 - loaded while the parent works
+import pandas as pd
+import pyarrow as pa
 from sklearn import config_context
 
 from casemate.config import AssessTable, RobustnessTable
 from casemate.core import models
 from casemate.core.digest import sha256
 from casemate.core.errors import VerificationError
-from casemate.core.frame import features_of, open_table, target_of
+from casemate.core.frame import UNSEEN, features_of, open_table, target_of
 from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.threads import fitting
 from casemate.core.types import Assessment, Finding, Interval, Schema
@@ -71,9 +73,19 @@ class Work:
         return models.load_trained(self.files, self.schema, self.job["order"])
 
     @cached_property
+    def tables(self) -> list[pa.Table]:
+        """Hold-out, members, dropped hold-out rows and the further tables."""
+        return [open_table(descriptor) for descriptor in self.job["tables"]]
+
+    @cached_property
     def samples(self) -> list[Sample]:
-        """Hold-out, members and the further tables."""
-        return [Sample(features_of(table, self.schema), target_of(table, self.schema)) for table in map(open_table, self.job["tables"])]
+        """The same as samples."""
+        return [Sample(features_of(table, self.schema), target_of(table, self.schema)) for table in self.tables]
+
+    @property
+    def unseen(self) -> np.ndarray[Any, Any] | None:
+        """Hold-out rows that the model before was not trained on, bool [h]; None: every one."""
+        return self.tables[0][UNSEEN].to_numpy() if UNSEEN in self.tables[0].column_names else None
 
     @property
     def known(self) -> Sample:
@@ -90,6 +102,11 @@ class Work:
         """Rows that it saw."""
         return self.samples[1]
 
+    @property
+    def dropped(self) -> Sample:
+        """Rows that training never saw and that a person took out of the hold-out."""
+        return self.samples[2]
+
 
 def _files(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in models.FILES if (folder / name).exists()}
@@ -99,6 +116,24 @@ def measure_quality(work: Work) -> None:
     """Figures with intervals, calibration, ROC, slices."""
     found = quality.measure(work.model, work.schema, work.holdout, work.options, work.seed, work.least)
     work.found |= found | {"metrics": finite(work, "quality", found["metrics"], "this hold-out")}
+    if len(work.dropped.target):
+        _measure_with_dropped(work)
+
+
+def _measure_with_dropped(work: Work) -> None:
+    """Figures of the hold-out as it was chosen, beside those without the rows that a person took out."""
+    frame = pd.concat([work.holdout.frame, work.dropped.frame], ignore_index=True)
+    whole = Sample(frame, np.concatenate([work.holdout.target, work.dropped.target]))
+    found = quality.measure(work.model, work.schema, whole, work.options, work.seed, work.least)
+    kept = finite(work, "quality", found["metrics"], "the hold-out with the rows that were dropped")
+    work.found |= {"dropped": len(work.dropped.target), "with_dropped": kept}
+    without = work.found["metrics"]
+    moved = {name: value["value"] for name, value in kept.items() if name in without}
+    outside = any(not without[name]["low"] <= value <= without[name]["high"] for name, value in moved.items())
+    figure = next((name for name in ("roc_auc", "r2") if name in moved), None)
+    told = f": {figure} is {without[figure]['value']:.3f} without them and {moved[figure]:.3f} with them" if figure else ""
+    text = f"{len(work.dropped.target)} hold-out rows were taken out by decision{told}"
+    work.findings.append(Finding(id="assess.dropped", severity="medium" if outside else "low", confidence="high", message=text))
 
 
 def finite(work: Work, what: str, metrics: dict[str, dict[str, float]], where: str) -> dict[str, dict[str, float]]:
@@ -115,7 +150,7 @@ def finite(work: Work, what: str, metrics: dict[str, dict[str, float]], where: s
 def measure_tables(work: Work) -> None:
     """The same figures on every further table."""
     found = {}
-    for name, sample in zip(work.job["further"], work.samples[2:], strict=True):
+    for name, sample in zip(work.job["further"], work.samples[3:], strict=True):
         told = quality.measure(work.model, work.schema, sample, work.options, work.seed, work.least)
         kept = finite(work, f"table {name}", told["metrics"], "this table")
         work.figures |= {f"{name}.{figure}": msgspec.convert(value, Interval) for figure, value in kept.items()}
@@ -134,11 +169,11 @@ def measure_comparison(work: Work) -> None:
         return
     schema = msgspec.convert(work.job["previous"]["schema"], Schema)
     files, before = _files(Path(work.job["inputs"]) / PREVIOUS), work.job["previous"]
+    work.found["previous"] = before["reference"]  # first: gates that ask for a comparison must know that there was something to compare with
+    fair = compare.unseen(work.holdout, work.unseen, before["reference"])
     other = models.load_trained(files, schema, before["order"], own=before["own"])
-    differences, counts = compare.measure(work.model, other, (work.schema, schema), work.holdout, work.options, work.seed)
-    work.found["compared"] = differences
-    work.found["previous"] = work.job["previous"]["reference"]
-    work.found["mcnemar"] = counts
+    differences, counts = compare.measure(work.model, other, (work.schema, schema), fair, work.options, work.seed)
+    work.found |= {"compared": differences, "mcnemar": counts, "compared_rows": len(fair.target)}
 
 
 def measure_fairness(work: Work) -> None:

@@ -43,13 +43,17 @@ def draw(record: SealedDataset, profiles: bytes, before: bytes, least: int = FEW
     charts = [_chart(column, known.get(column.name), least) for column in shown[:MOST_PLOTS]]
     sections.append(Section("Columns", rest, ["column", "type", "rows", "missing", "mean", "deviation"], [_line(column) for column in shown], charts))
     lead = (
-        f"{record.rows} rows, {len(record.schema.features)} features, target {', '.join(record.schema.targets)}; {record.holdout} rows are held out."
+        f"{record.rows} rows, {len(record.schema.features)} features, target {', '.join(record.schema.targets)}; "
+        f"{record.holdout} rows are held out" + (f", {record.dropped} more were taken out of the hold-out by decision." if record.dropped else ".")
     )
     content = {
         "dataset": f"{record.name}@{record.version}",
         "reference": record.reference,
         "findings": record.findings,
         "figures": record.figures,
+        "holdout": record.holdout,
+        "dropped": record.dropped,
+        "excluded": record.excluded,
         "quarantined": record.quarantined,
         "rules": record.rules,
         "drift": told,
@@ -70,7 +74,8 @@ def _findings(record: SealedDataset) -> list[list[Any]]:
 def _suspicion_text(record: SealedDataset) -> str:
     if not record.quarantined:
         return "No row."
-    return f"{record.excluded} rows are left out of training. `casemate data quarantine list` names the rows; a data steward decides."
+    kept = f"{record.excluded - record.dropped} rows are left out of training, none of the hold-out but what a person dropped ({record.dropped})."
+    return kept + " `casemate data quarantine list` names the rows; a data steward decides."
 
 
 def _masked(column: Profile, least: int) -> Profile:
