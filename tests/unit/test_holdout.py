@@ -82,7 +82,9 @@ def test_rows_in_another_order_keep_their_side(study, plain):
 @pytest.fixture(scope="module")
 def dropped(home, tmp_path_factory):
     """A project whose steward dropped hold-out and training rows; with the run before."""
-    project = project_of(tmp_path_factory.mktemp("dropped") / "study", noisy(), gates='roc_auc = { min = 0.5, no_worse_than = "previous", margin = 0.2 }\n')
+    project = project_of(
+        tmp_path_factory.mktemp("dropped") / "study", noisy(), gates='roc_auc = { min = 0.5, no_worse_than = "previous", margin = 0.2 }\n'
+    )
     first = project.run()
     rows = pipeline.Rows(project.workshop(), project.datasets["study"].record)
     held = np.flatnonzero(rows._split["holdout"])
