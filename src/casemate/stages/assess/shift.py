@@ -15,7 +15,8 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from casemate.core.frame import numeric
 from casemate.core.threads import fitting
 from casemate.core.types import Finding, Interval, Schema
-from casemate.stages.assess.sample import Sample, auc, interval
+from casemate.stages.assess import intervals
+from casemate.stages.assess.sample import Sample
 
 ROWS = 5_000
 LEAST_ROWS = 20
@@ -38,7 +39,7 @@ class TooFew(ValueError):
     """There are too few rows to compare."""
 
 
-def shift_auc(members: Sample, holdout: Sample, schema: Schema, most: int, seed: int) -> Interval:
+def shift_auc(members: Sample, holdout: Sample, schema: Schema, seed: int) -> Interval:
     """AUC with interval of telling hold-out rows from training rows, out of fold."""
     count = min(len(members.target), len(holdout.target), ROWS)
     if count < LEAST_ROWS:
@@ -49,7 +50,7 @@ def shift_auc(members: Sample, holdout: Sample, schema: Schema, most: int, seed:
     folds = StratifiedKFold(2, shuffle=True, random_state=seed)
     with fitting(frame.size):
         found = cross_val_predict(model, frame, side, cv=folds, method="predict_proba")[:, 1]
-    return interval(auc, [side, found], most, seed)
+    return intervals.area(side, found)
 
 
 def cv_gap(scores: list[float], metric: str, metrics: dict[str, Any]) -> Interval | None:
