@@ -83,8 +83,7 @@ def _groups(scale: float) -> Iterator[dict[str, Any]]:
             yield from _held(
                 scale, rows, f"{len(rates)} groups, rates {min(rates)} to {max(rates)}", truth, lambda g, n=rows, r=rates: _fair(g, n, r)
             )
-        shares = (0.7, 0.8, 0.8, 0.9)
-        yield from _held(scale, rows, "4 slices", {"worst_slice_accuracy": 0.7}, lambda g, n=rows: {"worst_slice_accuracy": _worst(g, n, shares)})
+        yield from _held(scale, rows, "4 slices", {"worst_slice_accuracy": 0.7}, lambda g, n=rows: {"worst_slice_accuracy": _worst(g, n)})
 
 
 def _fair(generator: np.random.Generator, rows: int, rates: tuple[float, ...]) -> dict[str, Interval]:
@@ -95,9 +94,9 @@ def _fair(generator: np.random.Generator, rows: int, rates: tuple[float, ...]) -
     return fairness.measure((labels, labels), Sample(pd.DataFrame({"g": groups.astype(float)}), codes), schema, ["g"])[0]
 
 
-def _worst(generator: np.random.Generator, rows: int, shares: tuple[float, ...]) -> Interval:
-    count = rows // len(shares)
-    hits = [int(generator.binomial(count, share)) for share in shares]
+def _worst(generator: np.random.Generator, rows: int) -> Interval:
+    count = rows // 4
+    hits = [int(generator.binomial(count, share)) for share in (0.7, 0.8, 0.8, 0.9)]
     return intervals.least(lambda level: [intervals.share(right, count, level) for right in hits])
 
 
@@ -112,7 +111,7 @@ def _held(
             above[name] += one.low > truth[name]
             below[name] += one.high < truth[name]
             seen[name] += one.value
-    for name in truth:
+    for name, true in truth.items():
         yield {
             "series": name,
             "x": rows,
@@ -120,7 +119,7 @@ def _held(
             "value": 1 - (above[name] + below[name]) / rounds,
             "above": above[name] / rounds,
             "below": below[name] / rounds,
-            "bias": seen[name] / rounds - truth[name],
+            "bias": seen[name] / rounds - true,
             "rounds": rounds,
         }
 

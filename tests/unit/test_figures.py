@@ -5,10 +5,12 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from casemate.config import CLASSIFICATION, REGRESSION, AssessTable
+from casemate.config import CLASSIFICATION, FIGURES, REGRESSION, AssessTable
+from casemate.core.errors import ConfigError
 from casemate.core.models import SkopsModel
 from casemate.core.types import ColumnSchema, Schema
 from casemate.stages.assess import calibration, fairness, intervals, quality, regression, shift
+from casemate.stages.assess.explain import EXPLANATIONS, explain
 from casemate.stages.assess.leakage import attribute
 from casemate.stages.assess.sample import OTHERS, Sample, pooled, values_of
 
@@ -268,3 +270,14 @@ def test_a_number_with_few_values_is_inferred_like_a_category():
     model = SkopsModel(LogisticRegression().fit(coded[["x", "g"]], target))
     sample = Sample(coded[["x", "g"]], target)
     assert [one["column"] for one in attribute.measure(model, schema, sample, sample, AssessTable(), [], 0)["columns"]] == ["g"]
+
+
+def test_every_figure_that_a_gate_can_name_is_explained():
+    assert set(EXPLANATIONS) == set(FIGURES)
+    for name in FIGURES:
+        told = explain(f"later.{name}")
+        assert told == EXPLANATIONS[name] and told.figure == name
+        assert told.estimator and told.blind and told.wrong
+    with pytest.raises(ConfigError, match="no gate can name a figure 'roc'") as caught:
+        explain("roc")
+    assert "roc_auc" in caught.value.hint
