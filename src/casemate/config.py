@@ -79,7 +79,7 @@ class ColumnTable(Table, frozen=True, kw_only=True, rename={"column_class": "cla
         Meta(description="Whether a cell may be missing. Default: what the pinned schema says, in a new one what the data shows; private: yes."),
     ] = None
     unit: Annotated[str | None, Meta(description="Unit of a number, such as `kg` or `degC`; rows that look like another unit are found.")] = None
-    protected: Annotated[bool, Meta(description="A protected attribute, such as sex: fairness is measured by it.")] = False
+    protected: Annotated[bool, Meta(description="A protected attribute, such as sex: fairness is measured by each of its values.")] = False
     mask: Annotated[
         Mask | None, Meta(description="What is left of a value for whoever policy lets see it masked only: `redact`, `year`, `first-N` or `round-N`.")
     ] = None
@@ -299,9 +299,10 @@ class AssessTable(Table, frozen=True, kw_only=True):
     """What is measured on the hold-out."""
 
     slices: Annotated[
-        list[str], Meta(description="Columns to slice by; numbers are cut at quartiles. Default: categories with at most 12 values.")
+        list[str],
+        Meta(description="Columns to slice by; numbers with more than 20 values are cut at quartiles. Default: features with at most 20 values."),
     ] = []
-    bootstrap: Annotated[int, Meta(description="Largest number of bootstrap resamples (fewer on large hold-outs).", ge=20, le=100_000)] = 300
+    bootstrap: Annotated[int, Meta(description="Bootstrap resamples, where a figure has no interval in closed form.", ge=20, le=100_000)] = 300
     attack_rows: Annotated[int, Meta(description="Hold-out rows to attack.", ge=10, le=100_000)] = 100
     attack_steps: Annotated[int, Meta(description="Steps of the attacks.", ge=1, le=1000)] = 20
     eps: Annotated[list[float], Meta(description="Attack sizes of the curve, in standard deviations of each feature.")] = msgspec.field(

@@ -48,6 +48,15 @@ def test_a_wrong_call_is_one_message_with_a_hint_and_changes_nothing(cli, tmp_pa
     assert tree(tmp_path) == {}
 
 
+def test_what_a_figure_stands_on_is_told_without_a_project(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = cli("assess", "--explain", "roc_auc")
+    assert told.code == 0 and "DeLong" in told.out and "cannot see" in told.out
+    assert cli("assess", "--explain", "roc_auc", "--format", "json").value["figure"] == "roc_auc"
+    assert cli("assess", "--explain", "roc").code == 2
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_second_init_in_the_same_folder_is_refused(cli, fresh):
     before = tree(fresh)
     answer = cli("init", fresh, "--example", "clinical")

@@ -231,7 +231,7 @@ class TrainedModel(Record, frozen=True, kw_only=True):
 
 
 class Interval(Record, frozen=True, kw_only=True):
-    """A figure with its 95 % interval (bootstrap percentiles, or Clopper-Pearson for shares of rows)."""
+    """A figure with its 95 % interval; `casemate assess --explain FIGURE` says how it comes about."""
 
     value: float
     low: float

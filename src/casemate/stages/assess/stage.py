@@ -82,7 +82,7 @@ def measure(tools: Tools, dataset: SealedDataset, model: TrainedModel, parts: Pa
         "gate_eps": [gate.eps for gate in config.gates.values() if gate.eps],
         "seed": config.train.seed,
         "least": config.privacy.min_group,
-        "protected": [column.name for column in dataset.schema.features if config.data.column(column.name).protected],
+        "protected": [column.name for column in dataset.schema.columns if config.data.column(column.name).protected],
         "cv": _chosen(model),
         "promised": {"epsilon": model.privacy["epsilon"], "delta": model.privacy["delta"]} if model.privacy else None,
         "order": model.order,

@@ -181,14 +181,15 @@ def measure_fairness(work: Work) -> None:
     if not work.job["protected"]:
         raise fairness.NoGroups("no column is declared as protected")
     found = work.model.predict(work.holdout.frame)
-    figures, groups = fairness.measure(found, work.holdout, work.schema, work.job["protected"], work.options.bootstrap, work.seed, work.least)
+    figures, groups, missing = fairness.measure(found, work.holdout, work.schema, work.job["protected"], work.least)
     work.figures |= figures
+    work.inconclusive += [f"fairness: {why}"[:500] for why in missing]
     work.found["fairness"] = groups
 
 
 def measure_shift(work: Work) -> None:
     """Hold-out against training rows and cross-validation."""
-    work.figures["shift_auc"] = shift.shift_auc(work.members, work.holdout, work.schema, work.options.bootstrap, work.seed)
+    work.figures["shift_auc"] = shift.shift_auc(work.members, work.holdout, work.schema, work.seed)
     gap = shift.cv_gap(work.job["cv"]["scores"], work.job["cv"]["metric"], work.found.get("metrics", {}))
     if gap is not None:
         work.figures["cv_gap"] = gap

@@ -8,7 +8,7 @@ from casemate.controls.privacy.disclosure import FEWEST
 from casemate.core.page import Chart, Section, page
 from casemate.core.types import SealedDataset
 from casemate.stages.data.checks import drift
-from casemate.stages.data.checks.profile import Profile
+from casemate.stages.data.checks.profile import Profile, bin_names
 
 MOST_PLOTS = 40
 
@@ -100,5 +100,4 @@ def _chart(column: Profile, older: Profile | None, least: int) -> Chart:
     if older is not None and len(older.counts) == len(ours):
         theirs = [max(count, 0) / max(older.rows, 1) for count in _masked(older, least).counts]
     top = max([*ours, *theirs, 1e-9])
-    labels = [f"below {edge:.4g}" for edge in column.edges] + ["above"] if column.kind == "number" else list(masked.labels)
-    return Chart(column.name, labels, [value / top for value in ours], [value / top for value in theirs])
+    return Chart(column.name, bin_names(masked), [value / top for value in ours], [value / top for value in theirs])
