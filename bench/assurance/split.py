@@ -34,7 +34,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 SCREENS = ("duplicates", "outliers", "neighbours", "label_noise")
 FEATURES, FRESH, NEED = 6, 12_000, sides.Need(0.25, 5)
 SCHEMA = Schema(target="y", classes=["0", "1"], columns=[ColumnSchema(name=f"x{i}", type="number") for i in range(FEATURES)])
-TOML = 'format = 1\n[project]\nname = "t"\nid = "t-0000"\n[data]\nsource = "t.csv"\ntarget = "y"\n[train]\nentry = "train.py:build"\n'
+TOML = '[project]\nname = "t"\nid = "t-0000"\n[data]\nsource = "t.csv"\ntarget = "y"\n[train]\nentry = "train.py:build"\n'
 Array = np.ndarray[Any, Any]
 
 
