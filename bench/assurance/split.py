@@ -34,7 +34,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 SCREENS = ("duplicates", "outliers", "neighbours", "label_noise")
 FEATURES, FRESH, NEED = 6, 12_000, sides.Need(0.25, 5)
 SCHEMA = Schema(target="y", classes=["0", "1"], columns=[ColumnSchema(name=f"x{i}", type="number") for i in range(FEATURES)])
-TOML = 'format = 1\n[project]\nname = "t"\nid = "t-0000"\n[data]\nsource = "t.csv"\ntarget = "y"\n[train]\nentry = "train.py:build"\n'
+TOML = '[project]\nname = "t"\nid = "t-0000"\n[data]\nsource = "t.csv"\ntarget = "y"\n[train]\nentry = "train.py:build"\n'
 Array = np.ndarray[Any, Any]
 
 
@@ -97,10 +97,10 @@ def reported(tables: int, count: int, keys: int) -> list[dict[str, Any]]:
         for name, config in settings().items():
             found = suspicion(frame, codes, config.screen)
             moved = []
-            for key in range(keys):
+            for _ in range(keys):
                 place = sides.places(generator.bytes(32), frame, None)
                 held, _ = sides.divide(sides.units_of(place, codes, None), SCHEMA.classes, NEED, {})
-                out = data._excluded(config, found.rows, {}, held)  # noqa: SLF001 - the rule that is measured
+                out = data._excluded(config, found.rows, {}, held)  # the rule that is measured
                 model = Fitted(LogisticRegression().fit(frame[~held & ~out].to_numpy(), codes[~held & ~out]))
                 kept = held & ~out
                 moved.append(auc(codes[kept], model.predict(frame[kept])[1][:, 1]) - auc(truth, model.predict(fresh)[1][:, 1]))

@@ -128,7 +128,7 @@ def test_a_column_that_is_gone_or_changed_breaks_the_pinned_schema(cli, clinic):
 
 
 def test_a_refused_model_is_exit_code_one_and_stays_unsigned(cli, tiny_project):
-    answer = cli("run", "--config", tiny_project, "-s", "gates.accuracy={ min = 1.0 }", "--format", "json")
+    answer = cli("run", "--config", tiny_project, "-s", "gates.accuracy={ max = 0.01 }", "--format", "json")
     assert answer.code == 1
     assert answer.value["verdict"]["outcome"] == "refused"
     shown = cli("model", "list", "--config", tiny_project, "--format", "json").value
