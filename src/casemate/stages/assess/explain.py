@@ -83,7 +83,7 @@ _ALL = (
         INDEPENDENT,
         NEWCOMBE,
         ("How good the order of the probabilities is; how rare a class is where the model will work."),
-        "@",
+        ("5.0 % of 7 680 simulated tables of 200 to 100 000 rows, and 6.5 % of the worst kind (200 rows, 50 % positives, too sure); 5 % is meant."),
     ),
     _of(
         "f1",
@@ -95,7 +95,7 @@ _ALL = (
         INDEPENDENT,
         "Clopper, Pearson, Biometrika 26 (1934); " + HALL,
         "True negatives; how sure the model is.",
-        "@",
+        ("3.5 % of 7 680 simulated tables of 200 to 100 000 rows, and 5.6 % of the worst kind (200 rows, 50 % positives, too sure); 5 % is meant."),
     ),
     _of(
         "roc_auc",
@@ -107,7 +107,7 @@ _ALL = (
         INDEPENDENT,
         DELONG,
         ("Whether the probabilities are right, and whether few alarms are good ones: with rare positives look at average_precision."),
-        "@",
+        ("4.6 % of 7 680 simulated tables of 200 to 100 000 rows, and 5.4 % of the worst kind (1 000 rows, 50 % positives); 5 % is meant."),
     ),
     _of(
         "average_precision",
@@ -119,7 +119,7 @@ _ALL = (
         INDEPENDENT + "; the same share of positives",
         "Boyd, Eng, Page, ECML PKDD (2013), for the logit scale",
         "It moves with the share of positives, so tables with other shares do not compare.",
-        "@",
+        ("5.0 % of 7 680 simulated tables of 200 to 100 000 rows, and 6.2 % of the worst kind (1 000 rows, 50 % positives); 5 % is meant."),
     ),
     _of(
         "log_loss",
@@ -127,7 +127,7 @@ _ALL = (
         INDEPENDENT,
         HALL,
         ("One row that is surely wrong weighs as much as many: a hold-out without such a row cannot tell of it."),
-        "@",
+        ("4.6 % of 7 680 simulated tables of 200 to 100 000 rows, and 7.0 % of the worst kind (10 000 rows, 2 % positives); 5 % is meant."),
     ),
     _of(
         "brier",
@@ -135,7 +135,7 @@ _ALL = (
         INDEPENDENT,
         HALL,
         "It mixes order and calibration; with rare positives nearly everything is small.",
-        "@",
+        ("4.2 % of 7 680 simulated tables of 200 to 100 000 rows, and 6.0 % of the worst kind (10 000 rows, 2 % positives); 5 % is meant."),
     ),
     _of(
         "calibration_error",
@@ -147,7 +147,7 @@ _ALL = (
         INDEPENDENT,
         "Bröcker, Climate Dynamics 39 (2012); Kumar, Liang, Ma, NeurIPS (2019)",
         "Gaps that cancel within a part; calibration within a group.",
-        "@",
+        ("3.5 % of 7 680 simulated tables of 200 to 100 000 rows, and 6.8 % of the worst kind (1 000 rows, 2 % positives, too sure); 5 % is meant."),
     ),
     _of(
         "worst_slice_accuracy",
@@ -158,7 +158,7 @@ _ALL = (
             "Slices by two columns together, and columns with more than 20 values that [assess] "
             "slices does not name. The value itself is too low, more so with many small slices."
         ),
-        "@",
+        ("1.9 % of 2 120 simulated tables of 200 to 100 000 rows, and 3.1 % of the worst kind (1 000 rows, 4 slices); 5 % is meant."),
     ),
     _of(
         "r2",
@@ -166,7 +166,7 @@ _ALL = (
         INDEPENDENT,
         HALL,
         ("Whether errors are large where it matters; a wider range of the target raises it by itself."),
-        "@",
+        ("5.7 % of 2 120 simulated tables of 200 to 100 000 rows, and 7.4 % of the worst kind (200 rows); 5 % is meant."),
     ),
     _of(
         "rmse",
@@ -174,7 +174,7 @@ _ALL = (
         INDEPENDENT + "; errors without extreme outliers",
         HALL,
         "Outliers that the hold-out does not hold, and those that it holds weigh most.",
-        "@",
+        ("5.8 % of 2 120 simulated tables of 200 to 100 000 rows, and 6.5 % of the worst kind (10 000 rows); 5 % is meant."),
     ),
     _of(
         "mae",
@@ -182,7 +182,7 @@ _ALL = (
         INDEPENDENT,
         HALL,
         "Few large errors among many small ones.",
-        "@",
+        ("5.4 % of 2 120 simulated tables of 200 to 100 000 rows, and 7.0 % of the worst kind (10 000 rows); 5 % is meant."),
     ),
     _of(
         "median_absolute_error",
@@ -190,7 +190,7 @@ _ALL = (
         INDEPENDENT,
         "Thompson, Annals of Mathematical Statistics 7 (1936); Efron, JASA 82 (1987)",
         "The larger half of the errors.",
-        "@",
+        ("4.2 % of 2 120 simulated tables of 200 to 100 000 rows, and 5.0 % of the worst kind (10 000 rows); 5 % is meant."),
     ),
     _of(
         "worst_target_r2",
@@ -198,7 +198,7 @@ _ALL = (
         INDEPENDENT,
         "Efron, JASA 82 (1987)",
         "Which of two quantities is worse by chance.",
-        "@",
+        ("5.7 % of 2 120 simulated tables of 200 to 100 000 rows, and 7.4 % of the worst kind (200 rows); 5 % is meant."),
     ),
     _of(
         "worst_slice_mae",
@@ -220,7 +220,7 @@ _ALL = (
             "Whether a difference is deserved; groups by two columns together. The value "
             "(fairlearn's) is too large with many small groups, the interval is not."
         ),
-        "@",
+        ("4.5 % of 6 880 simulated tables of 200 to 100 000 rows, and 5.8 % of the worst kind (200 rows, 2 groups, rates 0.3 to 0.5); 5 % is meant."),
     ),
     _of(
         "equalized_odds_difference",
@@ -232,7 +232,7 @@ _ALL = (
         INDEPENDENT + "; labels that are right for every group",
         "Hardt, Price, Srebro, NeurIPS (2016); " + NEWCOMBE,
         ("Bias in the labels themselves. The value (fairlearn's) is too large with many small groups, the interval is not."),
-        "@",
+        ("3.2 % of 6 880 simulated tables of 200 to 100 000 rows, and 6.1 % of the worst kind (200 rows, 2 groups, rates 0.4 to 0.4); 5 % is meant."),
     ),
     _of(
         "mean_prediction_difference",
@@ -385,7 +385,7 @@ _ALL = (
         "rows that are independent of one another",
         "Siddiqi, Credit Risk Scorecards (2006); Cochran, Biometrics 10 (1954)",
         "Moves within a bin, and of columns together that no column shows alone.",
-        ("It has no interval. Tables that differ by chance were called drifted in at most 1 of 1000."),
+        ("It has no interval. Tables that differ by chance were called drifted in none of 4800."),
     ),
     _of(
         "contamination",
