@@ -385,7 +385,7 @@ _ALL = (
         "rows that are independent of one another",
         "Siddiqi, Credit Risk Scorecards (2006); Cochran, Biometrics 10 (1954)",
         "Moves within a bin, and of columns together that no column shows alone.",
-        ("It has no interval. Tables that differ by chance were called drifted in none of 4800."),
+        ("It has no interval. Tables that differ by chance were called drifted in 2 of 4 800 simulated pairs."),
     ),
     _of(
         "contamination",
