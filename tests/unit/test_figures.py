@@ -3,10 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
 from casemate.config import CLASSIFICATION, FIGURES, REGRESSION, AssessTable
 from casemate.core.errors import ConfigError
+from casemate.core.frame import parts_of
 from casemate.core.models import SkopsModel
 from casemate.core.types import ColumnSchema, Schema
 from casemate.stages.assess import calibration, fairness, intervals, quality, regression, shift
@@ -277,7 +280,14 @@ def test_every_figure_that_a_gate_can_name_is_explained():
     for name in FIGURES:
         told = explain(f"later.{name}")
         assert told == EXPLANATIONS[name] and told.figure == name
-        assert told.estimator and told.blind and told.wrong
+        assert told.estimator and told.blind and len(told.wrong) > 20
     with pytest.raises(ConfigError, match="no gate can name a figure 'roc'") as caught:
         explain("roc")
     assert "roc_auc" in caught.value.hint
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=40), st.sampled_from([2, 4, 10]))
+def test_parts_of_mirrored_values_are_the_mirrored_parts(values, count):
+    column = np.array(values, dtype=np.float64)
+    assert (parts_of(-column, count) == -parts_of(column, count)).all()
+    assert len(np.unique(parts_of(column, count))) <= count + 1  # ties in the very middle are a part between
