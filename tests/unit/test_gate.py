@@ -124,7 +124,7 @@ def test_a_model_is_refused_by_the_one_before_only_where_it_is_surely_worse(conf
     gate = 'accuracy={ no_worse_than = "previous", margin = 0.01 }'
     assert verdict(config, gate, **compared(*difference)).outcome == outcome
     low, value, high = difference
-    metrics = {name: Interval(value=0.5, low=0.4, high=0.6) for name in ("accuracy", "log_loss")}
+    metrics = {name: Interval(value=0.9, low=0.8, high=1.0) for name in ("accuracy", "log_loss")}
     mirrored = compared(-high, -value, -low, "log_loss", metrics=metrics)
     assert verdict(config, 'log_loss={ no_worse_than = "previous", margin = 0.01 }', **mirrored).outcome == outcome
 
