@@ -1,7 +1,9 @@
 """The hold-out of a table, from its rows to the figures that stand on it."""
 
+import msgspec
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from msgspec import structs
 from tests.cli.test_trust_cli import project_of
@@ -9,8 +11,11 @@ from tests.cli.test_trust_cli import project_of
 import casemate
 from casemate import config as configuration
 from casemate import pipeline
-from casemate.core.types import SealedDataset, Sides
+from casemate.core.frame import UNSEEN
+from casemate.core.types import ColumnSchema, Schema, SealedDataset, Sides
 from casemate.pipeline import data_tools
+from casemate.stages.assess.sample import Sample
+from casemate.stages.assess.worker import Work, measure_comparison
 from casemate.stages.data.stage import examine
 
 
@@ -144,9 +149,32 @@ def test_of_a_model_whose_rows_are_gone_nothing_is_known_to_be_unseen(dropped):
     assert not rows.unseen_by(None).any()
 
 
-def _stream(columns):
-    import pyarrow as pa
+def comparison(tmp_path, count, unseen):
+    """A measurement against a model before that cannot be loaded, on `count` hold-out rows."""
+    schema = Schema(target="ill", classes=["0", "1"], columns=[ColumnSchema(name="a", type="number")])
+    before = {"reference": "study@1", "schema": msgspec.to_builtins(schema), "order": [], "own": True}
+    work = Work({"previous": before, "inputs": str(tmp_path), "schema": msgspec.to_builtins(schema)}, None)
+    work.samples = [Sample(noisy(count)[["a"]], noisy(count)["ill"].to_numpy())]
+    work.tables = [pa.table({"a": np.zeros(count), UNSEEN: unseen})]
+    with pytest.raises(Exception) as raised:
+        measure_comparison(work)
+    return work, str(raised.value)
 
+
+def test_a_comparison_that_fails_leaves_no_gate_open_that_asks_for_one(tmp_path):
+    """Gates go by whether there was a model to compare with; one that could not be loaded, or takes other features, is one."""
+    work, _ = comparison(tmp_path, 200, np.ones(200, dtype=bool))
+    assert work.found == {"previous": "study@1"}
+
+
+def test_too_few_rows_that_are_new_to_the_model_before_are_counted(tmp_path):
+    _, why = comparison(tmp_path, 200, np.arange(200) < 12)
+    assert why == "12 of 200 hold-out rows are new to study@1; 38 more are needed"
+    one_class = noisy(200)["ill"].to_numpy() == 1
+    assert "miss a class" in comparison(tmp_path, 200, one_class)[1]
+
+
+def _stream(columns):
     from casemate.stages.data.stage import _arrow
 
     return _arrow(pa.table(columns))
