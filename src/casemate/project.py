@@ -485,7 +485,7 @@ class Project:
         sealed = runs.get(origin, trained) if origin else trained
         return {
             "trainer": {step["principal"] for step in trained["finished"] if step["name"] != "data"},
-            "steward": {step["principal"] for step in sealed["finished"] if step["name"] == "data"} or {sealed["principal"]},
+            "steward": {step["principal"] for step in sealed["finished"] if step["name"] == "data"},
         }
 
     def require_approved(self, reference: str) -> None:

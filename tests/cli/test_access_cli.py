@@ -16,6 +16,8 @@ from casemate.controls.access.identity.sessionfile import SessionFile
 from casemate.controls.access.identity.sessions import LIFE
 from casemate.controls.access.policy import actions
 from casemate.core.errors import AccessDenied, ConfigError, RefusedError
+from casemate.core.store.rowdigests import CHECKED
+from casemate.project import Silent
 
 PASSWORD, OTHER = "correct horse battery", "another horse battery"
 
@@ -358,8 +360,15 @@ def test_a_model_waits_for_somebody_who_did_not_train_it(own, cli):
     assert cli("model", "export", "wdbc", own / "out", "--config", own).code == 0
 
 
-def test_whoever_went_on_with_a_run_that_another_started_does_not_approve_its_model(own, cli):
+class Stopped(Silent):
+    """A run that is interrupted after training."""
 
+    def stage(self, name, record):
+        if name == "train":
+            raise KeyboardInterrupt
+
+
+def test_neither_who_started_a_run_nor_who_went_on_with_it_approves_its_model(own, cli):
     from casemate.core.engine import STEPS
     from casemate.core.errors import VerificationError
     from casemate.core.lease import RUNS
@@ -367,18 +376,28 @@ def test_whoever_went_on_with_a_run_that_another_started_does_not_approve_its_mo
     text = (own / "casemate.toml").read_text()
     (own / "casemate.toml").write_text(re.sub("bootstrap = .*", "bootstrap = 31", text) + "\n[release]\napprovals = 1\n")
     project = casemate.open(own)
-    project.access.admin.add_user("eva", ["approver", "scientist"], PASSWORD)
+    with pytest.raises(KeyboardInterrupt):
+        project.run(fresh=True, reporter=Stopped())
+    for name in ("eva", "zoe"):
+        project.access.admin.add_user(name, ["approver", "scientist"], PASSWORD)
     project.access.logins.login("eva", PASSWORD, None)
     project = casemate.open(own)
     assert project.run().release.bundle
-    steps = project.engine.runs()[0]["finished"]
-    assert {step["principal"] for step in steps} == {'User::"eva"'}
-    with project.store.transaction() as tx:  # as if the run were somebody else's
+    (run, *_) = project.engine.runs()
+    doers = {step["name"]: step["principal"] for step in run["finished"]}
+    assert doers["release"] == doers["assess"] == 'User::"eva"' != doers["train"] == run["principal"]
+    with project.store.transaction() as tx:  # who started the run is not bound, and is not asked
         tx.execute(RUNS.update().values(principal='User::"zoe"'))
-    mine = cli("model", "approve", "wdbc", "--reason", "it is good", "--config", own)
-    assert (mine.code, "approver-is-not-the-trainer" in mine.err) == (3, True)
-    with project.store.engine.begin() as tx:  # and what the check goes by cannot be written by others
-        tx.execute(STEPS.update().values(principal='User::"zoe"'), execution_options={"rows_checked": True})
+    approve = lambda: cli("model", "approve", "wdbc", "--reason", "it is good", "--config", own)  # noqa: E731
+    eva = approve()
+    assert (eva.code, "approver-is-not-the-trainer" in eva.err) == (3, True)
+    project.access.logins.logout()
+    starter = approve()
+    assert (starter.code, "approver-is-not-the-trainer" in starter.err) == (3, True)
+    project.access.logins.login("zoe", PASSWORD, None)
+    assert approve().code == 0
+    with project.store.engine.begin() as tx:  # what is asked cannot be written by others
+        tx.execute(STEPS.update().values(principal='User::"zoe"'), execution_options=CHECKED)
     with pytest.raises(VerificationError, match="table step"):
         casemate.open(own).models["wdbc"].approve("fine")
 

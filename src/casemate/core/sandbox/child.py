@@ -24,7 +24,7 @@ from casemate.core.sandbox import confine, confined, root, seccomp, supervise
 
 _MAX_ATTEMPTS = 10_000
 """Different things that code tried; far more than an honest run, and a megabyte at most."""
-MAX_DESCRIPTORS = 64
+_MAX_DESCRIPTORS = 64
 """Handed over with one job: three pipes, and a table each."""
 _QUIET = ("/proc/", "/sys/", "/dev/")
 _RETRY = 75
@@ -257,7 +257,7 @@ def _asked(control: socket.socket) -> tuple[str, list[int]]:
     """Answer the parent until it wants a job: returns, in a fork of its own, (its target, descriptors of the tables)."""
     worker, ended = 0, None
     while True:
-        said, descriptors, _, _ = socket.recv_fds(control, 4096, MAX_DESCRIPTORS)
+        said, descriptors, _, _ = socket.recv_fds(control, 4096, _MAX_DESCRIPTORS)
         request, _, target = said.decode().partition(" ")
         if request == "start":
             worker, ended = os.fork(), None

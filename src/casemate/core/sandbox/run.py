@@ -211,12 +211,16 @@ class ForkServer:
             return msgspec.json.decode(self._control.recv(64), type=int | None)
         except (OSError, msgspec.DecodeError):  # it is gone, and everything that it started
             return self._process.wait()
+        except BaseException:  # interrupted before the answer came, which would be taken for a part of the next one
+            self.close()
+            raise
 
     def close(self) -> None:
         """End it, and what it started."""
         self._control.close()
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        if self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._log.close()
 

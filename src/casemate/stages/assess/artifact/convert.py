@@ -18,7 +18,7 @@ from sklearn.base import is_classifier
 from casemate.core.models import ONNX, SKOPS, dump_skops, load_skops
 from casemate.core.sandbox.child import Channel, Watch
 from casemate.stages.assess.artifact.allowed import allowed_globals
-from casemate.stages.assess.artifact.scan import scan
+from casemate.stages.assess.artifact.scan import Scan, scan
 
 SOURCE = "source"
 
@@ -41,13 +41,17 @@ def main(job: dict[str, Any], channel: Channel, _watch: Watch) -> dict[str, Any]
     content = (Path(job["inputs"]) / SOURCE).read_bytes()
     channel.progress("scanning", 0, 2)
     found = scan(content)
-    if found.problems or not job["convert"]:
-        return dict(msgspec.to_builtins(found))
-    channel.progress("converting", 1, 2)
-    outputs = Path(job["outputs"])
+    if not found.problems and job["convert"]:
+        channel.progress("converting", 1, 2)
+        found = _converted(content, found, Path(job["outputs"]))
+    return dict(msgspec.to_builtins(found))
+
+
+def _converted(content: bytes, found: Scan, outputs: Path) -> Scan:
+    """What there is to say after a sound file was written anew in a safe format."""
     if found.format == "onnx":
         (outputs / ONNX).write_bytes(content)
-        return dict(msgspec.to_builtins(found))
+        return found
     if found.format == "skops":
         model = load_skops(content).estimator
     else:
@@ -58,8 +62,8 @@ def main(job: dict[str, Any], channel: Channel, _watch: Watch) -> dict[str, Any]
         model = _Loader("model", io.BytesIO(content), ensure_native_byte_order=False).load()
     if not is_classifier(model) or not hasattr(model, "predict_proba"):
         problem = f"it is a {type(model).__name__}, no fitted scikit-learn classifier with predict_proba"
-        return dict(msgspec.to_builtins(structs.replace(found, problems=[problem], convertible=False)))
+        return structs.replace(found, problems=[problem], convertible=False)
     written = dump_skops(model)
     load_skops(written)
     (outputs / SKOPS).write_bytes(written)
-    return dict(msgspec.to_builtins(structs.replace(found, estimator=" ".join(repr(model).split())[:500])))
+    return structs.replace(found, estimator=" ".join(repr(model).split())[:500])
