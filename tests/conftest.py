@@ -21,6 +21,7 @@ import casemate
 from casemate import config as configuration
 from casemate import scaffold
 from casemate.cli import main
+from casemate.controls.keys.subjects import Root
 from casemate.core.store.sqlite import driver
 from casemate.project import Project
 
@@ -39,6 +40,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield folder
     if before is not None:
         os.environ["HOME"] = before
+
+
+@pytest.fixture(scope="session", autouse=True)
+def root_of_subjects() -> Iterator[None]:
+    """The same root in every project of this process, so that a table has the same hold-out in every session."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Root, "drawn", lambda: Root(bytes(range(64))))
+        yield
 
 
 @pytest.fixture

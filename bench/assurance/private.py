@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
 
@@ -72,9 +71,9 @@ class Keys:
     """Where the key of the sides hangs, as `Identifiers` gives it."""
 
     def __init__(self, seed: str) -> None:
-        self._root = Root(hashlib.sha256(seed.encode()).digest(), AESGCM(bytes(32)))
+        self._root = Root(hashlib.sha512(seed.encode()).digest())
 
-    def root(self, *, create: bool = True) -> Root:
+    def candidate(self) -> Root:
         """The same for ever."""
         return self._root
 

@@ -149,7 +149,10 @@ def test_settings_that_read_training_rows_are_refused_before_anything_is_spent(s
 
 def test_a_person_who_looked_decides_about_no_training_row(before):
     digests = row_digests(
-        features_of(before.table, before.schema), np.asarray([0] * before.table.num_rows), KEYS.root().pseudonyms, np.arange(before.table.num_rows)
+        features_of(before.table, before.schema),
+        np.asarray([0] * before.table.num_rows),
+        KEYS.candidate().pseudonyms,
+        np.arange(before.table.num_rows),
     )
     assert len(digests) == before.table.num_rows
     trained, held = int(np.flatnonzero(~before.holdout)[0]), int(np.flatnonzero(before.holdout)[0])
@@ -161,7 +164,9 @@ def test_a_person_who_looked_decides_about_no_training_row(before):
 def test_the_plain_rule_is_the_only_one_and_nobody_guesses_it_without_the_key(before):
     other = audit.examined(poisoned(), audit.Keys("another"), CONFIG)
     assert 0.3 < (other.holdout != before.holdout).mean() < 0.45
-    assert (private.digest(KEYS.root(), "a") != private.digest(audit.Keys("another").root(), "a")) and private.digest(KEYS.root(), "a") != "a"
+    assert (private.digest(KEYS.candidate(), "a") != private.digest(audit.Keys("another").candidate(), "a")) and private.digest(
+        KEYS.candidate(), "a"
+    ) != "a"
     assert sides.held(np.array([0.0, 0.24, 0.25, 0.9]), 0.25).tolist() == [True, True, False, False]
 
 

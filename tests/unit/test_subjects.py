@@ -1,5 +1,6 @@
 """Direct identifiers under their subjects' keys: readable, joinable by pseudonym, and gone once the key is shredded."""
 
+import os
 import re
 
 import msgspec
@@ -17,7 +18,7 @@ import casemate
 from casemate import pipeline, rotation, scaffold
 from casemate.controls.keys import tables
 from casemate.controls.keys.identifiers import PSEUDONYM, Identifiers
-from casemate.controls.keys.subjects import SUBJECTS, SubjectKeys
+from casemate.controls.keys.subjects import SUBJECTS, Root, SubjectKeys
 from casemate.core.errors import BackendError, DataError, RefusedError, VerificationError
 from casemate.core.store import open_store
 from casemate.core.store.move import copy_rows
@@ -63,6 +64,18 @@ def test_a_shredded_subject_reads_as_null_everywhere_and_is_never_sealed_again(i
     assert identifiers.open(identifiers.seal(PEOPLE, "id", ["id"]))["id"].to_pylist() == [None, "p2", None, "p3"]
     with identifiers.store.transaction() as tx, pytest.raises(RefusedError):
         identifiers.subjects.shred(tx, "p1")
+
+
+def test_a_root_is_kept_when_something_depends_on_it_and_only_the_first_one(identifiers, monkeypatch):
+    monkeypatch.setattr(Root, "drawn", lambda: Root(os.urandom(64)))
+    first, second = identifiers.candidate(), identifiers.candidate()
+    with identifiers.store.reading() as tx:
+        assert identifiers.subjects.wrapped_root(tx) is None
+    identifiers.keep(first)
+    identifiers.keep(first)
+    with pytest.raises(RefusedError, match="another run"):
+        identifiers.keep(second)
+    assert identifiers.candidate() == identifiers.root() == first
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ metadata: text, for identifiers are text to the last digit (older versions of ta
 subject's key is shredded, the cells read as null, in every version of the table and in every backup.
 """
 
+import hmac
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -18,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from casemate.controls.keys.interface import KeyProvider
 from casemate.controls.keys.subjects import Root, SubjectKeys
-from casemate.core.errors import DataError, VerificationError
+from casemate.core.errors import DataError, RefusedError, VerificationError
 from casemate.core.store import Store
 from casemate.core.types import SealedDataset
 
@@ -85,6 +86,23 @@ class Identifiers:
             with self.store.transaction() as tx:
                 wrapped = self.subjects.ensure_root(tx)
         return self.subjects.opened(wrapped, self.keys, "identifiers")
+
+    def candidate(self) -> Root:
+        """The root, or a new one that `keep` has still to keep: for work that may come to nothing and then leaves nothing."""
+        with self.store.reading() as tx:
+            wrapped = self.subjects.wrapped_root(tx)
+        return Root.drawn() if wrapped is None else self.subjects.opened(wrapped, self.keys, "identifiers")
+
+    def keep(self, root: Root) -> None:
+        """Keep a `candidate` that something is about to depend on.
+
+        Raises:
+            RefusedError: another one was kept meanwhile, so what was worked out with this one does not hold.
+        """
+        with self.store.transaction() as tx:
+            kept = self.subjects.opened(self.subjects.ensure_root(tx, root), self.subjects.keys)
+        if not hmac.compare_digest(kept.raw, root.raw):
+            raise RefusedError("another run of this project sealed its first table meanwhile", hint="run again")
 
     def open(self, table: pa.Table, root: Root | None = None) -> pa.Table:
         """`table`, which holds the pseudonym's column, with its identifiers decrypted; null where the subject's key was shredded.

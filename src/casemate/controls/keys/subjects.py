@@ -10,6 +10,7 @@ import os
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import sqlalchemy as sa
@@ -44,8 +45,23 @@ def _absent() -> BackendError:
 class Root:
     """What pseudonyms and subjects' keys hang on, for as long as one piece of work lasts."""
 
-    pseudonyms: bytes
-    wrapping: AESGCM
+    raw: bytes
+    """64 bytes: the key of the pseudonyms, then the one that wraps the subjects' keys."""
+
+    @classmethod
+    def drawn(cls) -> "Root":
+        """A new one, which is worth nothing until it is kept."""
+        return cls(secrets.token_bytes(64))
+
+    @property
+    def pseudonyms(self) -> bytes:
+        """Key of the pseudonyms, 32 bytes."""
+        return self.raw[:32]
+
+    @cached_property
+    def wrapping(self) -> AESGCM:
+        """Wraps and unwraps subjects' keys."""
+        return AESGCM(self.raw[32:])
 
     def pseudonym(self, subject: str) -> str:
         """64 hexadecimal digits."""
@@ -73,11 +89,11 @@ class SubjectKeys:
         self.keys = keys
         self.clock = clock
 
-    def ensure_root(self, tx: sa.Connection) -> bytes:
-        """The wrapped root, made within this write transaction when there is none yet."""
+    def ensure_root(self, tx: sa.Connection, root: Root | None = None) -> bytes:
+        """The wrapped root; when there is none yet, `root` or a new one is kept within this write transaction."""
         wrapped = self.wrapped_root(tx)
         if wrapped is None:
-            wrapped = self.keys.wrap(KEK, secrets.token_bytes(64))
+            wrapped = self.keys.wrap(KEK, (root or Root.drawn()).raw)
             tx.execute(SUBJECTS.insert().values(subject=ROOT, wrapped=wrapped, created=self.clock.now().isoformat()))
         return wrapped
 
@@ -87,7 +103,7 @@ class SubjectKeys:
         raw = keys.unwrap(KEK, wrapped, resource)
         if len(raw) != 64:
             raise VerificationError("the root of the subjects' keys is malformed", hint="restore the catalogue from a backup")
-        return Root(raw[:32], AESGCM(raw[32:]))
+        return Root(raw)
 
     def wrapped_root(self, tx: sa.Connection) -> bytes | None:
         """The wrapped root; BackendError when the catalogue came from a backup without the subjects' keys."""

@@ -94,6 +94,8 @@ class Examined:
     figures: dict[str, float]
     profiles: list[Profile]
     rules: list[dict[str, Any]]
+    root: Root
+    """What the sides hang on; sealing keeps it, if it is new."""
 
 
 def examine(tools: Tools) -> Examined:
@@ -118,7 +120,7 @@ def examine(tools: Tools) -> Examined:
     if not schema.features:
         raise DataError("no column is left to learn from", hint="see [data.columns]: identifiers and text are not features")
     frame, groups = features_of(table, schema), _groups(table, config)
-    rows, root = _rows(table, frame, groups, schema, config), tools.identifiers.root(create=True)
+    rows, root = _rows(table, frame, groups, schema, config), tools.identifiers.candidate()
     _check_splits(rows.codes, groups, config, len(rows.schema.classes))
     how, holdout, neither = _divided(tools, table, rows, root)  # before anything looks for rows that are hard to tell
     suspicion = _screen(tools, rows)
@@ -129,7 +131,8 @@ def examine(tools: Tools) -> Examined:
     profiles, checked, told = _checks(tools, Subject(table, frame, rows.codes, groups, rows.schema, config, tools.now), holdout, excluded)
     findings += checked.findings
     figures = suspicion.figures | checked.figures
-    return Examined(table, schema, suspicion.rows, excluded, holdout, how, _order(rows), _statistics(rows), findings, figures, profiles, told)
+    statistics = _statistics(rows)
+    return Examined(table, schema, suspicion.rows, excluded, holdout, how, _order(rows), statistics, findings, figures, profiles, told, root)
 
 
 def seal(tools: Tools) -> SealedDataset:
@@ -143,9 +146,10 @@ def seal(tools: Tools) -> SealedDataset:
     parts = {"holdout": found.holdout, "excluded": found.excluded, "order": found.order}
     source_digest = sha256_file(path)
     if config.train.mode == "private":
-        source_digest = private.digest(tools.identifiers.root(create=True), source_digest)
+        source_digest = private.digest(found.root, source_digest)
     if _stamp(path) != before:
         raise DataError(f"{path} was changed while it was read", hint="run again when nobody writes it")
+    tools.identifiers.keep(found.root)
     identity = {
         "format": FORMAT,
         "source": source_digest,
@@ -202,7 +206,7 @@ def _private(tools: Tools, table: pa.Table, schema: Schema, findings: list[Findi
     """The same for private training: nothing that the other rows look like decides about a row; see `private`."""
     config, subject = tools.config, tools.config.data.subject
     rows = _rows(table, features_of(table, schema), _groups(table, config), schema, config)
-    root = tools.identifiers.root(create=True)
+    root = tools.identifiers.candidate()
     holdout = private.held_out(root, rows, None if subject is None else table[subject], config.train.test_share)
     excluded = np.zeros_like(holdout)
     decided = _decided(tools, rows, root)
@@ -232,6 +236,7 @@ def _private(tools: Tools, table: pa.Table, schema: Schema, findings: list[Findi
         figures=figures,
         profiles=profiles,
         rules=told,
+        root=root,
     )
 
 
