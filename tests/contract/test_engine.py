@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import time
+from functools import partial
 
 import pytest
 from tests.conftest import wait_for
@@ -136,13 +137,21 @@ def test_a_fault_that_is_not_transient_is_not_tried_again(engine):
     assert len(tries) == 1
 
 
-def test_a_stage_past_its_timeout_ends_the_run(store, tmp_path):
+@pytest.mark.parametrize("before", [signal.default_int_handler, signal.SIG_IGN], ids=["in front", "in the background of a script"])
+def test_a_stage_past_its_timeout_ends_the_run(store, tmp_path, before, request):
+    request.addfinalizer(partial(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT)))
+    signal.signal(signal.SIGINT, before)
+    slept = []
     engine = Engine(store, Journal(), SystemClock(), tmp_path / "runs", effort=Effort(timeouts={"train": 0.2}))
     with pytest.raises(StageTimeout), engine.begin(SAME, "me") as run:
         run.step("data", Finding, finding)
-        run.step("train", Finding, lambda: time.sleep(30) or finding())
+        if before is signal.SIG_IGN:
+            os.kill(os.getpid(), signal.SIGINT)  # what the script's Ctrl-C sends to all: still ignored
+        run.step("train", Finding, lambda: time.sleep(30) or slept.append(1) or finding())
+    assert not slept
     assert engine.runs()[0]["state"] == "failed"
     assert "CM-TIMEOUT" in engine.runs()[0]["error"]
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_cancelling_stops_a_working_process_and_the_run_is_over(engine, monkeypatch):

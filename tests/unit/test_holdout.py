@@ -1,5 +1,7 @@
 """The hold-out of a table, from its rows to the figures that stand on it."""
 
+import os
+
 import msgspec
 import numpy as np
 import pandas as pd
@@ -10,7 +12,8 @@ from tests.cli.test_trust_cli import project_of
 
 import casemate
 from casemate import config as configuration
-from casemate import pipeline
+from casemate import pipeline, rotation
+from casemate.controls.keys.subjects import Root
 from casemate.core.frame import UNSEEN
 from casemate.core.types import ColumnSchema, Schema, SealedDataset, Sides
 from casemate.pipeline import data_tools
@@ -82,6 +85,15 @@ def test_rows_in_another_order_keep_their_side(study, plain):
     order = np.random.default_rng(5).permutation(len(plain.holdout))
     found = looked_at(study, noisy().iloc[order])
     assert np.array_equal(found.holdout, plain.holdout[order])
+
+
+def test_keys_that_are_rotated_move_no_row(dropped, monkeypatch):
+    monkeypatch.setattr(Root, "drawn", lambda: Root(os.urandom(64)))
+    project, _, _ = dropped
+    before = looked_at(project.root, None)
+    rotation.rotate(project, ["subjects"], compromised=True)
+    after = looked_at(project.root, None)
+    assert np.array_equal(after.holdout, before.holdout) and after.sides == before.sides
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from types import FrameType
 from typing import Literal
 
 import msgspec
@@ -153,11 +154,14 @@ class Lease:
         self._stop = threading.Event()
         self._guard = threading.Lock()
         self._interrupts = threading.current_thread() is threading.main_thread()
+        self._ignored = self._interrupts and signal.getsignal(signal.SIGINT) is signal.SIG_IGN
         self._thread = threading.Thread(target=self._beat, name="casemate-lease", daemon=True)
 
     def start(self) -> None:
         """Begin to beat."""
         _held.add(self.owner)
+        if self._ignored:  # as in the background of a script: still nobody's Ctrl-C, but the end of the lease
+            signal.signal(signal.SIGINT, self._interrupted)
         self._thread.start()
 
     def stop(self) -> None:
@@ -167,6 +171,12 @@ class Lease:
         _held.discard(self.owner)
         if self._thread.is_alive():
             self._thread.join()
+        if self._ignored:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def _interrupted(self, number: int, frame: FrameType | None) -> None:
+        if self.lost is not None:
+            signal.default_int_handler(number, frame)
 
     def limit(self, stage: str, seconds: float | None) -> None:
         """Give the stage that begins now a deadline."""
