@@ -297,7 +297,8 @@ class _Examination:
         for record in self.project.keys.signers:
             if record.compromised is not None and record.verifier.fingerprint not in known:
                 declared, state = datetime.datetime.fromisoformat(record.compromised), "other hosts do not know of it"
-                self._rebuild(f"compromise of signer {record.number}", state, partial(self.project.declare_compromise, "casemate", record, declared))
+                declare = partial(self.project.compromises.declare, self.project.audit, "casemate", record, declared)
+                self._rebuild(f"compromise of signer {record.number}", state, declare)
         return len(rows)
 
     def _same_history(self, path: Path, history: list[signers.SignerRecord]) -> bool:

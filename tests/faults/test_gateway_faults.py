@@ -352,7 +352,7 @@ def test_fsck_names_a_compromise_that_the_log_does_not_explain_and_tells_other_h
     project = casemate.open(own)
     rotation.new_signer(project)
     since = datetime.datetime.now(datetime.UTC)
-    rotation.distrust(project, 1, since)
+    project.declare_compromise(1, since)
     about = [found for found in examine(project).damage if "compromise of" in found.subject]
     assert about == []
     with project.store.transaction() as tx:
