@@ -22,6 +22,7 @@ from casemate import config as configuration
 from casemate import scaffold
 from casemate.cli import main
 from casemate.controls.keys.subjects import Root
+from casemate.core.lease import RUNS
 from casemate.core.store.sqlite import driver
 from casemate.project import Project
 
@@ -48,6 +49,31 @@ def root_of_subjects() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Root, "drawn", lambda: Root(bytes(range(64))))
         yield
+
+
+@pytest.fixture(scope="session")
+def aged(home: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A signed model and two that were refused on other data sets, all of them years old."""
+    values = np.random.default_rng(5).standard_normal((200, 2))
+    table = pa.table({"a": values[:, 0], "b": values[:, 1], "y": (values.sum(axis=1) > 0).astype(int)})
+    root = tmp_path_factory.mktemp("aged") / "p"
+    root.mkdir()
+    scaffold.create(root, scaffold.from_table(root, write_csv(root / "t.csv", table), "y"))
+    quick = ["assess.bootstrap=20", "assess.attack_rows=10", "assess.attack_steps=1", "assess.eps=[0.1]", "screen.label_noise=false"]
+    ids = []
+    for seed, gate in ((1, "min=0.5"), (2, "max=0.01"), (3, "max=0.01")):
+        project = casemate.open(root, [*quick, f"train.seed={seed}", f"gates.accuracy.{gate}"])
+        result = project.run()
+        assert result.verdict.outcome == ("passed" if seed == 1 else "refused")
+        ids.append(result.id)
+        project.store.close()
+    project = casemate.open(root)
+    with project.store.transaction() as tx:
+        for number, run in enumerate(ids, 1):
+            long_ago = f"2020-01-0{number}T00:00:00+00:00"
+            tx.execute(RUNS.update().where(RUNS.c.id == run).values(started=long_ago, ended=long_ago))
+    project.store.close()
+    return root, ids
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Encrypted backups of a whole project, consistent while runs and the gateway go on, and who can open them.
 
-A backup is sealed to the recipients that an owner or custodian has set (`controls.keys.recipients`), not to whoever makes it, in up
+A backup is sealed to the recipients that an owner has set (`controls.keys.recipients`), not to whoever makes it, in up
 to three files: `FILE` is a tar of the project, whose last member, `MANIFEST.json`, lists the SHA-256 of every other one;
 `FILE.subjects` holds the subjects' keys, of which only the newest copy need ever be kept; `FILE.keys`, on demand, is a tar of the key
 store, sealed to those recipients alone that may open keys. The catalogue is copied first, in one snapshot; what it refers to is
@@ -130,7 +130,7 @@ def create(project: Project, target: Path, *, with_keys: bool = False) -> Conten
     if not everybody or (with_keys and not holders):
         raise ConfigError(
             "nobody could open the keys of this backup" if everybody else "nobody could open this backup: the project has no recipients",
-            hint=f"an owner or custodian: casemate backup recipients add NAME --passphrase prompt{' --keys' if with_keys else ''}",
+            hint=f"an owner: casemate backup recipients add NAME --passphrase prompt{' --keys' if with_keys else ''}",
         )
     paths = {"data": target, "subjects": subjects_of(target), "keys": keys_of(target)}
     for path in paths.values():

@@ -20,6 +20,8 @@ from casemate.stages.data.stage import Examined, examine
 
 MAX_FILE = 2 * 2**30
 IMPORTED = "imported"
+ENDINGS = {".pkl", ".pickle", ".joblib", ".skops", ".onnx", ".pt", ".pth", ".bin", ".ckpt", ".keras", ".h5", ".hdf5", ".safetensors"}
+"""Of files that are worth naming in a folder (of MLflow, of Hugging Face, …); what a file is says its content."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
@@ -103,9 +105,11 @@ def import_model(project: Project, file: Path, name: str | None = None, *, conve
 
     Raises:
         RefusedError: the scan found something, or could not read the file to its end.
-        ConfigError: there is no such file, it is too large, or a model of this name was imported before.
+        ConfigError: there is no such file, it is a folder or too large, or a model of this name was imported before.
     """
     principal = project.authorise("model:import", "Model", project.config.project.name, file=file.name)
+    if file.is_dir():
+        raise ConfigError(f"{file} is a folder; a model is one file", hint=_instead_of(file))
     if not file.is_file():
         raise ConfigError(f"there is no file {file}", hint="name a model file")
     if file.stat().st_size > MAX_FILE:
@@ -147,3 +151,9 @@ def import_model(project: Project, file: Path, name: str | None = None, *, conve
     make_folder(target.parent, 0o755)
     write_atomic(target, content, mode=0o644)
     return Imported(found, target)
+
+
+def _instead_of(folder: Path) -> str:
+    """What to give instead of a folder."""
+    found = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in ENDINGS and path.is_file())[:5]
+    return f"give the file in it: {' or '.join(found)}" if found else "export the model as ONNX, or save it with joblib or skops"

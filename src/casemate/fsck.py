@@ -238,11 +238,12 @@ class _Examination:
         wanted: set[str] = set()
         for record in self.records.values():
             if isinstance(record, SealedDataset):
-                wanted |= {record.split, record.quarantine}
+                wanted |= {record.split, record.quarantine, record.profile}
             elif isinstance(record, TrainedModel):
-                wanted |= {*record.files.values(), *filter(None, [record.said])}
+                wanted |= {*record.files.values(), record.said, record.baseline}
             elif isinstance(record, Release):
-                wanted |= {*record.files.values(), *([record.bundle] if record.bundle else [])}
+                wanted |= {*record.files.values(), record.bundle}
+        wanted.discard("")
         for digest in sorted(wanted):
             self._guarded(f"object {digest[:12]}", partial(self.project.objects.get, digest))
         return len(wanted)
@@ -297,7 +298,8 @@ class _Examination:
         for record in self.project.keys.signers:
             if record.compromised is not None and record.verifier.fingerprint not in known:
                 declared, state = datetime.datetime.fromisoformat(record.compromised), "other hosts do not know of it"
-                self._rebuild(f"compromise of signer {record.number}", state, partial(self.project.declare_compromise, "casemate", record, declared))
+                declare = partial(self.project.compromises.declare, self.project.audit, "casemate", record, declared)
+                self._rebuild(f"compromise of signer {record.number}", state, declare)
         return len(rows)
 
     def _same_history(self, path: Path, history: list[signers.SignerRecord]) -> bool:

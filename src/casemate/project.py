@@ -30,7 +30,7 @@ from casemate.controls.audit.keyuse import AuditedKeys
 from casemate.controls.audit.log import AuditLog
 from casemate.controls.audit.outside import Outside
 from casemate.controls.audit.signing import SignatureLog
-from casemate.controls.keys import compromises, signers
+from casemate.controls.keys import signers
 from casemate.controls.keys.certificates import Certificates
 from casemate.controls.keys.compromises import Compromises
 from casemate.controls.keys.identifiers import Identifiers
@@ -264,14 +264,22 @@ class Project:
         """Compromises of signers that were declared on any host."""
         return Compromises(self.store)
 
-    def declare_compromise(self, principal: str, record: signers.SignerRecord, since: datetime) -> None:
-        """Tell every host of the catalogue, and the log, in one transaction, that a signer's keys may have been in other hands."""
-        fingerprint = record.verifier.fingerprint
-        detail = {"number": record.number, "since": since.isoformat(), "fingerprint": fingerprint}
-        with self.store.transaction() as tx:
-            index = self.audit.append(tx, principal, compromises.ACTION, 'Key::"signer"', "done", detail)
-            self.compromises.declare(tx, fingerprint, since, index)
-        self.audit.publish()
+    def declare_compromise(self, number: int, since: datetime) -> None:
+        """Say that a former signer's keys may have been in other hands: of its signatures only those count that the log shows to be older.
+
+        Args:
+            number: of the signer. The present one is declared by `rotation.new_signer`.
+            since: when that may have begun.
+
+        Raises:
+            AccessDenied: policy. BusyError: a run goes on.
+            ConfigError: there is no such former signer, an earlier compromise is declared already.
+        """
+        principal = self.authorise("keys:signer", "Key", "signer", change="distrust")
+        with alone(self.state / "lock", "declaring a compromise"):
+            self.keys.distrust(number, since)
+            self.compromises.declare(self.audit, principal.uid, self.keys.signers[number - 1], since)
+            self.signer_changed()
 
     def reload_signers(self) -> None:
         """Look into the key store and the catalogue again: another process may have changed the signer or declared a compromise."""

@@ -103,26 +103,12 @@ def new_signer(project: Project, compromised: datetime.datetime | None = None) -
     principal = project.authorise("keys:signer", "Key", "signer", change="rotate")
     with alone(project.state / "lock", "changing the signer"):
         if compromised is not None:
-            project.declare_compromise(principal.uid, project.keys.signers[-1], compromised)
+            project.compromises.declare(project.audit, principal.uid, project.keys.signers[-1], compromised)
         fresh = project.keys.rotate_signer(project.clock.now(), compromised)
         project.signer_changed()
         detail = {"number": fresh.number, "fingerprint": project.signer.verifier.fingerprint}
         project.audit.record(principal.uid, "signer:rotated", 'Key::"signer"', "done", compromised=compromised and compromised.isoformat(), **detail)
     return fresh
-
-
-def distrust(project: Project, number: int, since: datetime.datetime) -> None:
-    """Declare a former signer compromised: of its signatures only those count that the log shows to be older.
-
-    Raises:
-        AccessDenied: policy.
-        ConfigError: there is no such former signer, an earlier compromise is declared already.
-    """
-    principal = project.authorise("keys:signer", "Key", "signer", change="distrust")
-    with alone(project.state / "lock", "declaring a compromise"):
-        project.keys.distrust(number, since)
-        project.declare_compromise(principal.uid, project.keys.signers[number - 1], since)
-        project.signer_changed()
 
 
 def destroy(project: Project, key: str, version: int) -> None:

@@ -47,8 +47,8 @@ class OpenBao:
 
     def _prepare(self) -> None:
         made = self._wait(lambda: self.call("PUT", "sys/init", {"secret_shares": 1, "secret_threshold": 1}))
-        self.token = made["root_token"]
-        self._wait(lambda: self.call("PUT", "sys/unseal", {"key": made["keys"][0]}))
+        self.token, self._unsealing = made["root_token"], made["keys"][0]
+        self._wait(self.unseal)
         self._wait(lambda: self.call("POST", "sys/mounts/transit", {"type": "transit"}))
 
     def _wait(self, call):
@@ -69,6 +69,14 @@ class OpenBao:
         with opener.open(request, timeout=110) as answer:
             content = answer.read()
         return json.loads(content) if content else {}
+
+    def seal(self) -> None:
+        """From now on it answers nothing but that it is sealed."""
+        self.call("PUT", "sys/seal")
+
+    def unseal(self) -> None:
+        """Answer again."""
+        self.call("PUT", "sys/unseal", {"key": self._unsealing})
 
     def close(self) -> None:
         self.process.terminate()

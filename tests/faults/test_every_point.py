@@ -287,3 +287,49 @@ def test_a_restore_that_is_interrupted_leaves_no_keys_behind_but_in_their_place_
             status, acks, _ = trial(0, "off")
             assert (status, acks[-1:]) == (0, ["done"]), (at, acks)
         assert (again / ".casemate" / "catalog.db").exists()
+
+
+@pytest.fixture(scope="module")
+def cleaned(injector, aged, tmp_path_factory):
+    """(a project of which something may go, the run that goes, what is left of it, points of the way there)."""
+    folder = tmp_path_factory.mktemp("cleaned")
+    source = copy(aged[0], folder / "before")
+    with (source / "casemate.toml").open("a") as file:
+        file.write("\n[retention]\nkeep_runs = 1\n")
+    root = copy(source, folder / "after")
+    status, acks, points = injector.run("collect", root)
+    assert (status, acks) == (0, ["done 1"])
+    assert points > 20
+    return source, aged[1][1], kept_files(root), points
+
+
+def kept_files(root: Path) -> set[str]:
+    """Evidence, sealed tables and objects."""
+    state = root / ".casemate"
+    places = [state / name for name in ("runs", "datasets", "objects")]
+    return {str(path.relative_to(state)) for place in places for path in place.rglob("*") if not path.is_dir()}
+
+
+@pytest.mark.parametrize(("mode", "sticky"), [("kill", False), ("enospc", True), ("eio", False)], ids=str)
+def test_a_cleaning_that_is_interrupted_loses_nothing_that_is_referred_to_and_is_finished_by_the_next(
+    injector, cleaned, tmp_path, scale, mode, sticky
+):
+    source, run, left, points = cleaned
+    for at in sorted(random.Random(mode).sample(range(1, points + 1), min(points, scale(5, points)))):
+        root = copy(source, tmp_path / f"p{at}")
+        status, acks, _ = injector.run("collect", root, at, mode, sticky)
+        project = casemate.open(root)
+        gone = run not in {known["id"] for known in project.engine.runs()}
+        assert kept_files(root) >= (left if gone else kept_files(source)), (at, "something that is referred to is gone")
+        told = [entry for entry in project.audit.entries() if entry.action == "project:cleaned"]
+        assert len(told) == gone, "rows go with the entry that says so"
+        project.store.close()
+        assert status or acks == ["done 1"]
+        status, acks, _ = injector.run("collect", root)
+        assert status == 0, (at, acks)
+        assert kept_files(root) == left, at
+        project = casemate.open(root)
+        assert next(entry.detail["runs"] for entry in project.audit.entries() if entry.action == "project:cleaned") == [run]
+        assert examine(project).damage == []
+        project.store.close()
+        shutil.rmtree(root)

@@ -21,12 +21,14 @@ import pytest
 from tests.attacks.test_gateway import Caller, context, new_token
 from tests.attacks.test_predictions import configured
 from tests.conftest import serving, wait_for
+from tests.contract.conftest import openbao  # noqa: F401 - a fixture
 from tests.faults.stuck import HOLDS, LOOPS
 from tests.faults.test_clocks_and_bits import faked  # noqa: F401 - a fixture
 
 import casemate
 from casemate import rotation
 from casemate.controls.keys.compromises import COMPROMISES
+from casemate.controls.keys.store import keystore_folder
 from casemate.core.errors import CompromisedSigner
 from casemate.fsck import examine
 from casemate.serve import server
@@ -264,6 +266,53 @@ def ended(connections):
     return len(poll.poll(0))
 
 
+@pytest.fixture(params=["file", "vault"])
+def losing(request, own, cli, monkeypatch):
+    """(take a project's key provider away, bring it back)."""
+    if request.param == "file":
+        path = keystore_folder(casemate.open(own).config.project.id) / "keystore.json"
+        yield lambda: path.rename(f"{path}.away"), lambda: Path(f"{path}.away").rename(path)
+        return
+    bao = request.getfixturevalue("openbao")
+    monkeypatch.setenv("TEST_VAULT_TOKEN", bao.token)
+    words = ("vault", "--address", bao.address, "--secret", "env:TEST_VAULT_TOKEN")
+    assert cli("keys", "migrate", *words, "--config", own).code == 0
+    yield bao.seal, bao.unseal
+    bao.unseal()
+
+
+def test_a_lost_key_provider_stops_no_answer_and_no_record_but_a_worker_that_starts(own, losing):
+    """What a running worker needs of it lies in its memory, and it says that it is ready because it is."""
+    lose, regain = losing
+    configured(own, "verify_minutes = 0.005\n")
+    project = casemate.open(own)
+    caller = Caller(None, new_token(project, "ward")[0])
+    known = {one.id for one in project.decisions.newest(10**6)}
+
+    def refused():
+        return [e for e in project.audit.entries(size) if (e.action, e.outcome) == ("key:unwrap", "denied")]
+
+    gateway = serving(own)
+    with gateway as running:
+        caller.running = running
+        size = project.audit.size()
+        lose()
+        wait_for(lambda: len(refused()) > 2)  # models are verified again all the time, and each time their keys are asked for
+        answers = [caller("POST", "/v2/models/wdbc/infer", body()) for _ in range(5)]
+        assert [status for status, _, _ in answers] == [200] * 5
+        assert {headers["x-request-id"] for _, _, headers in answers} <= {one.id for one in project.decisions.newest(10**6)} - known
+        assert caller("GET", "/v2/health/ready")[:2] == (200, b'{"ready":true}')
+        assert gateway.told().count("verification: ") == 1, "operators are told, once"
+        (victim,) = children(running.process.pid)
+        os.kill(victim, signal.SIGKILL)
+        wait_for(lambda: gateway.told().count("error[CM-") > 1)  # who takes its place tries again and again
+        assert caller("GET", "/v2/health/ready")[0] == caller("POST", "/v2/models/wdbc/infer", body())[0] == 503
+        assert caller("GET", "/v2/health/live")[0] == 200
+        regain()
+        wait_for(lambda: tried(caller, "POST", "/v2/models/wdbc/infer", body()) == (200, None))
+        wait_for(lambda: tried(caller, "GET", "/v2/health/ready") == (200, None))
+
+
 def test_silent_connections_of_one_address_shut_nobody_out(own):
     configured(own, "keep_alive = 60\n")
     caller = Caller(None, new_token(casemate.open(own), "ward")[0])
@@ -352,7 +401,7 @@ def test_fsck_names_a_compromise_that_the_log_does_not_explain_and_tells_other_h
     project = casemate.open(own)
     rotation.new_signer(project)
     since = datetime.datetime.now(datetime.UTC)
-    rotation.distrust(project, 1, since)
+    project.declare_compromise(1, since)
     about = [found for found in examine(project).damage if "compromise of" in found.subject]
     assert about == []
     with project.store.transaction() as tx:

@@ -75,6 +75,14 @@ def restore(root: Path, ack: Ack) -> None:
     ack("done")
 
 
+def collect(root: Path, ack: Ack) -> None:
+    """`casemate gc --apply`."""
+    from casemate import retention
+
+    project = casemate.open(root)
+    ack(f"done {len(retention.collect(project, apply=True).runs)}")
+
+
 def _work(project, stage: str) -> Finding:
     digest = project.objects.put(stage.encode() * 1000)
     if stage == "data":

@@ -1,10 +1,13 @@
 """The Open Inference Protocol over gRPC, asked by Triton's client and by bare calls: the same answers, refusals, limits and records as over HTTP."""
 
+import asyncio
 import contextlib
 import gzip
 import json
+import select
 import socket
 import subprocess
+import threading
 
 import numpy as np
 import pytest
@@ -13,7 +16,9 @@ from tests.attacks.test_predictions import configured
 from tests.conftest import command, serving, wait_for
 
 import casemate
+from casemate.config import ServeTable
 from casemate.serve.explain import explain
+from casemate.serve.metrics import Metrics
 from casemate.serve.protocols.oip_grpc import message
 
 grpc = pytest.importorskip("grpc", reason="casemate[grpc] is not installed")
@@ -277,3 +282,95 @@ def test_a_port_that_is_taken_refuses_to_start(clinic):
         done = subprocess.run(command("serve", "--port", "0"), cwd=clinic, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode != 0
     assert "cannot listen on" in done.stderr and "grpc_port" in done.stderr and "Traceback" not in done.stderr
+
+
+def unfinished(running, token, end):
+    """A call that sends its message once `end` is set; what it ended with."""
+
+    def late():
+        end.wait(60)
+        yield asked().SerializeToString()
+
+    bare = Bare(running, token, **{"grpc.use_local_subchannel_pool": 1})
+    return bare.channel.stream_unary(SERVICE + "ModelInfer").future(late(), metadata=bare.metadata, timeout=60)
+
+
+def test_calls_of_one_address_that_send_nothing_give_way_to_newer_ones_and_keep_nobody_out(clinic):
+    configured(clinic, "grpc_port = 0\nstrangers_per_address = 20\nstrangers = 40\nmax_waiting = 10\n")
+    token = new_token(casemate.open(clinic), "ward")[0]
+    request = asked()
+    request.inputs[0].contents.fp64_contents.extend([1.0] * 30)
+    end = threading.Event()
+    with serving(clinic) as running:
+        calls = [unfinished(running, token, end) for _ in range(80)]
+        try:
+            wait_for(lambda: sum(call.done() for call in calls) >= 60)
+            assert {call.code() for call in calls if call.done()} == {grpc.StatusCode.UNAVAILABLE}
+            for _ in range(5):
+                assert Bare(running, token)("ModelInfer", request.SerializeToString())[0] == grpc.StatusCode.OK
+            assert [call for call in calls if not call.done()], "whoever has room keeps it"
+        finally:
+            end.set()
+
+
+def test_a_call_has_one_message_and_half_a_minute_for_it(monkeypatch):
+    from casemate.serve import grpc as served_by
+
+    monkeypatch.setattr(served_by, "BODY_SECONDS", 0.05)
+    calls = served_by.Calls(ServeTable(), Metrics())
+
+    async def never():
+        yield b"first"
+        await asyncio.Event().wait()
+
+    async def several():
+        for _ in range(3):
+            yield b"one"
+
+    async def ask(requests):
+        context = Told()
+        with contextlib.suppress(Aborted):
+            return await calls.message(requests, context)
+        return context.told
+
+    class Aborted(Exception):
+        """As gRPC's."""
+
+    class Told:
+        """As much of gRPC's context as a call without an end needs."""
+
+        def peer(self):
+            return "ipv4:192.0.2.1:5"
+
+        async def abort(self, code, details, trailing=()):
+            self.told = code
+            raise Aborted
+
+    async def nothing():
+        return
+        yield
+
+    async def all_of_them():
+        return [await ask(requests) for requests in (never(), several(), nothing())]
+
+    assert asyncio.run(all_of_them()) == [grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.INVALID_ARGUMENT]
+    assert calls.open == 0
+
+
+def test_connections_of_grpc_are_bounded_in_all_and_leave_http_its_own(clinic):
+    configured(clinic, "grpc_port = 0\nmax_connections = 10\nstrangers = 10\n")
+    token = new_token(casemate.open(clinic), "ward")[0]
+    with serving(clinic) as running:
+        host, _, port = running.grpc.rpartition(":")
+        silent = [socket.create_connection((host, int(port))) for _ in range(40)]
+        try:
+
+            def ended():
+                return [one for one in silent if select.select([one], [], [], 0)[0]]
+
+            wait_for(lambda: len(ended()) >= 20)
+            assert Caller(running, token)("GET", "/v2")[0] == 200
+            assert len(ended()) < 40
+        finally:
+            for one in silent:
+                one.close()

@@ -187,6 +187,24 @@ def test_an_answer_that_no_reader_gives_refuses_the_file(fresh, tmp_path, monkey
     assert not (fresh / "imported").exists()
 
 
+def test_a_folder_is_called_one_and_its_model_files_are_named(fresh, tmp_path):
+    import casemate
+
+    project = casemate.open(fresh)
+    saved = tmp_path / "mlflow"
+    (saved / "variables").mkdir(parents=True)
+    with pytest.raises(ConfigError, match=r"mlflow is a folder; a model is one file") as caught:
+        import_model(project, saved)
+    assert caught.value.hint == "export the model as ONNX, or save it with joblib or skops"
+    for name in ("MLmodel", "model.pkl", "graph.ONNX", "variables/x.pkl"):
+        (saved / name).write_bytes(b"x")
+    with pytest.raises(ConfigError, match="is a folder") as caught:
+        import_model(project, saved)
+    assert caught.value.hint == "give the file in it: graph.ONNX or model.pkl"
+    with pytest.raises(ConfigError, match="there is no file"):
+        import_model(project, tmp_path / "absent.pkl")
+
+
 def test_import_writes_a_safe_file_once_and_refuses_with_the_reason(fresh, tmp_path):
     import casemate
 

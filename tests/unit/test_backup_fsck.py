@@ -204,6 +204,16 @@ def test_what_cannot_be_derived_is_named_and_not_touched(clinic, cli, kind):
     assert "DAMAGED" in answer.out
 
 
+def test_every_object_of_a_run_is_looked_at(clinic):
+    project = casemate.open(clinic)
+    blobs = project.objects.blobs
+    names = [name for name in blobs.names() if not name.endswith(".key")]
+    for name in names:
+        (clinic / ".casemate" / "objects" / name).write_bytes(b"changed")
+    damaged = " ".join(found.subject for found in examine(project).damage)
+    assert [name for name in names if name.replace("/", "")[:12] not in damaged] == []
+
+
 def test_a_rolled_back_catalogue_is_not_papered_over_by_a_repair(clinic, cli, tmp_path):
     project = casemate.open(clinic)
     project.store.close()

@@ -90,8 +90,8 @@ def test_a_damaged_object_is_replaced_when_stored_again(keys, tmp_path):
 
 @pytest.fixture
 def sealed(keys, tmp_path):
-    table = pa.table({"ssn": ["111-22-3333", "444-55-6666"], "x": [1.5, 2.5], "hiv": ["no", "yes"]})
-    classes = {"ssn": "identifier", "x": "general", "hiv": "sensitive"}
+    table = pa.table({"ssn": ["111-22-3333", "444-55-6666"], "x": [1.5, 2.5], "hiv status": ["no", "yes"]})
+    classes = {"ssn": "identifier", "x": "general", "hiv status": "sensitive"}
     tables.seal(table, tmp_path / "t" / "v1", keys.provider, keys.signer, classes, {"name": "t", "version": "v1"})
     return table, tmp_path / "t" / "v1"
 
@@ -101,20 +101,20 @@ def test_a_sealed_table_reads_back_and_shows_nothing_in_clear(keys, sealed):
     assert tables.read(folder, keys.provider, keys.signer.verifier).equals(table)
     stored = b"".join(path.read_bytes() for path in folder.iterdir())
     assert b"111-22-3333" not in stored
-    assert b"hiv" not in stored
+    assert b"hiv status" not in stored
 
 
 def test_columns_of_a_withheld_class_stay_sealed_and_the_others_open(keys, sealed):
     _, folder = sealed
     withheld = frozenset({"identifier"})
-    assert tables.read(folder, keys.provider, keys.signer.verifier, ["x", "hiv"], withheld).column_names == ["x", "hiv"]
+    assert tables.read(folder, keys.provider, keys.signer.verifier, ["x", "hiv status"], withheld).column_names == ["x", "hiv status"]
     with pytest.raises(DataError, match="withheld"):
         tables.read(folder, keys.provider, keys.signer.verifier, ["ssn"], withheld)
 
 
 def test_sealing_again_keeps_an_intact_version_and_replaces_a_damaged_one(keys, sealed):
     table, folder = sealed
-    classes = {"ssn": "identifier", "x": "general", "hiv": "sensitive"}
+    classes = {"ssn": "identifier", "x": "general", "hiv status": "sensitive"}
     before = (folder / tables.PART).read_bytes()
     about = {"name": "t", "version": "v1"}
     tables.seal(table, folder, keys.provider, keys.signer, classes, about)
@@ -126,7 +126,7 @@ def test_sealing_again_keeps_an_intact_version_and_replaces_a_damaged_one(keys, 
 
 def test_a_version_put_in_the_place_of_another_is_refused(keys, sealed):
     table, folder = sealed
-    classes = {"ssn": "identifier", "x": "general", "hiv": "sensitive"}
+    classes = {"ssn": "identifier", "x": "general", "hiv status": "sensitive"}
     newer = folder.parent / "v2"
     tables.seal(table.slice(1), newer, keys.provider, keys.signer, classes, {"name": "t", "version": "v2"})
     shutil.rmtree(folder)

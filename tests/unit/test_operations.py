@@ -49,7 +49,6 @@ OPERATIONS = {
     "fsck.examine": ("project:check", lambda at, _: fsck.examine(at)),
     "rotation.rotate": ("keys:rotate", lambda at, _: rotation.rotate(at, ["objects"])),
     "rotation.new_signer": ("keys:signer", lambda at, _: rotation.new_signer(at)),
-    "rotation.distrust": ("keys:signer", lambda at, _: rotation.distrust(at, 1, NOW)),
     "rotation.destroy": ("keys:destroy", lambda at, _: rotation.destroy(at, "objects", 1)),
     "rotation.disable": ("keys:disable", lambda at, _: rotation.disable(at, "objects", 1)),
     "rotation.enable": ("keys:enable", lambda at, _: rotation.enable(at, "objects", 1)),
@@ -60,6 +59,7 @@ OPERATIONS = {
     "Project.resolve_forks": ("audit:resolve", lambda at, _: at.resolve_forks("r")),
     "retention.collect": ("project:clean", lambda at, _: retention.collect(at, apply=True)),
     "Project.rollback": ("model:promote", lambda at, _: at.rollback("wdbc")),
+    "Project.declare_compromise": ("keys:signer", lambda at, _: at.declare_compromise(1, NOW)),
     "Project.waive": ("gate:waive", lambda at, _: at.waive("roc_auc", NOW + 400 * DAY, "r")),
     "Project.unwaive": ("gate:waive", lambda at, _: at.unwaive("roc_auc")),
     "Project.cancel": ("run:cancel", lambda at, _: at.cancel("x")),
@@ -123,7 +123,6 @@ HARMLESS = {
     "Project.publish_keys": "writes the public keys again",
     "Project.set_aside": "the end of a move of the catalogue, which asks, also when fsck repairs it; one in use stays",
     "Project.words": "asks for each column that the code saw: tests/attacks/test_words.py",
-    "Project.declare_compromise": "the record of `rotation.new_signer` and `distrust`, which ask; it only takes trust away",
     "Project.reload_signers": "reads the key store again",
     "Project.signer_changed": "reads the key store again",
     "Project.remember_passphrase": "changes casemate.toml, as any editor may",
@@ -226,6 +225,25 @@ def test_what_is_permitted_is_recorded_by_the_operation_itself(own, tmp_path):
         "keys:disable",
         "keys:enable",
     ]
+
+
+def test_a_compromise_is_asked_for_once_and_told_to_key_store_catalogue_and_log(own):
+    at = casemate.open(own)
+    first, second = datetime.datetime.now(datetime.UTC) - DAY, datetime.datetime.now(datetime.UTC)
+    size = at.audit.size()
+    rotation.new_signer(at, second)
+    at.declare_compromise(1, first)
+    told = [(e.action, e.outcome) for e in at.audit.entries(size) if e.action.startswith(("keys:", "signer:"))]
+    assert told == [
+        ("keys:signer", "allowed"),
+        ("signer:compromised", "done"),
+        ("signer:rotated", "done"),
+        ("keys:signer", "allowed"),
+        ("signer:compromised", "done"),
+    ]
+    fingerprint = at.keys.signers[0].verifier.fingerprint
+    assert at.compromises.all() == {fingerprint: first}
+    assert at.keys.signers[0].compromised == first.isoformat()
 
 
 def test_the_command_line_decides_and_records_nothing_that_an_operation_could():

@@ -117,7 +117,7 @@ MAY = {
     },
     "custodian": {
         *("keys:read", "keys:rotate", "keys:disable", "keys:enable", "keys:protect", "keys:migrate", "keys:backup", "keys:signer"),
-        *("certificate:issue", "certificate:revoke", "project:check", "backup:create", "backup:keys", "backup:recipients"),
+        *("certificate:issue", "certificate:revoke", "project:check", "backup:create", "backup:keys"),
     },
     "monitor": {"metrics:read", "gateway:read"},
     "client": {"gateway:read"},

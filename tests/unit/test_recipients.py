@@ -1,4 +1,4 @@
-"""Backups are for those whom owner or custodian have set, and give nobody a right."""
+"""Backups are for those whom an owner has set, and give nobody a right."""
 
 import base64
 import io
@@ -10,7 +10,7 @@ import pytest
 from cryptography.cobblestone import Cobblestone256Encryptor
 
 import casemate
-from casemate import backup, scaffold
+from casemate import backup, custody, scaffold
 from casemate.controls.access.identity.factors import STEP, codes_at
 from casemate.controls.access.identity.principals import current_name
 from casemate.controls.keys import recipients, sealedfile
@@ -81,8 +81,8 @@ def test_a_backup_that_an_operator_makes_holds_no_keys_and_opens_nothing_elsewhe
     assert not (tmp_path / "r").exists()
 
 
-@pytest.mark.parametrize("role", ["operator", "steward", "scientist", "auditor"])
-def test_nobody_but_owner_and_custodian_says_who_can_open_backups(project, role):
+@pytest.mark.parametrize("role", ["operator", "steward", "scientist", "auditor", "custodian"])
+def test_nobody_but_an_owner_says_who_can_open_backups(project, role):
     theirs = operator(project, role)
     before = project.audit.size()
     for attempt in (lambda: backup.add_recipient(theirs, "x", passphrase=SECRET, keys=True), lambda: backup.remove_recipient(theirs, "safe")):
@@ -92,12 +92,15 @@ def test_nobody_but_owner_and_custodian_says_who_can_open_backups(project, role)
     assert [one.name for one in project.recipients.all()] == ["operator", "safe"]
 
 
-def test_a_custodian_sets_recipients_and_saves_keys_but_restores_no_data(project, tmp_path):
+def test_a_custodian_holds_all_keys_and_every_backup_and_opens_none_that_an_owner_did_not_mean_for_them(project, tmp_path):
     theirs = operator(project, "custodian")
-    backup.add_recipient(theirs, "vault", passphrase=PASSWORD, keys=True)
     backup.create(theirs, tmp_path / "b", with_keys=True)
+    custody.save(theirs, tmp_path / "keys", PASSWORD)
+    for path, kind in ((tmp_path / "b", "data"), (backup.keys_of(tmp_path / "b"), "keys")):
+        with pytest.raises(AccessDenied, match="sealed to others"), sealedfile.opening(path, kind, Opener(PASSWORD)) as stream:
+            stream.rest()
     with pytest.raises(AccessDenied, match="backup:restore"):
-        backup.restore(tmp_path / "b", tmp_path / "r", Opener(PASSWORD))
+        backup.restore(tmp_path / "b", tmp_path / "r", Opener(SECRET))
     assert not (tmp_path / "r").exists()
 
 
@@ -147,8 +150,8 @@ def test_an_operator_known_to_the_project_may_not_restore_it_with_a_key_of_the_d
 
 def test_where_a_second_factor_is_enrolled_a_fresh_one_is_asked_for_and_a_restore_takes_a_code(project, tmp_path):
     secret = base64.b32decode(project.access.admin.add_factor()[0])
-    (_, first), (_, second), _ = codes_at(secret, int(project.clock.now().timestamp()) // STEP)
     operator(project, "owner").access.logins.logout()
+    (_, first), (_, second), _ = codes_at(secret, int(project.clock.now().timestamp()) // STEP)
     project.access.admin.confirm_factor(first)
     for attempt in (
         lambda: backup.create(project, tmp_path / "c"),

@@ -2,13 +2,11 @@
 
 import shutil
 
-import numpy as np
-import pyarrow as pa
 import pytest
-from tests.conftest import tree, write_csv
+from tests.conftest import tree
 
 import casemate
-from casemate import retention, scaffold
+from casemate import retention
 from casemate.controls.access.identity.principals import PRINCIPALS
 from casemate.core.engine import STEPS
 from casemate.core.errors import AccessDenied, BusyError
@@ -16,32 +14,6 @@ from casemate.core.files import shared_lock
 from casemate.core.lease import RUNS
 from casemate.core.types import Release
 from casemate.fsck import examine
-
-LONG_AGO = "2020-01-0{}T00:00:00+00:00"
-
-
-@pytest.fixture(scope="module")
-def aged(home, tmp_path_factory):
-    """A signed model and two that were refused on other data sets, all of them years old."""
-    values = np.random.default_rng(5).standard_normal((200, 2))
-    table = pa.table({"a": values[:, 0], "b": values[:, 1], "y": (values.sum(axis=1) > 0).astype(int)})
-    root = tmp_path_factory.mktemp("aged") / "p"
-    root.mkdir()
-    scaffold.create(root, scaffold.from_table(root, write_csv(root / "t.csv", table), "y"))
-    quick = ["assess.bootstrap=20", "assess.attack_rows=10", "assess.attack_steps=1", "assess.eps=[0.1]", "screen.label_noise=false"]
-    ids = []
-    for seed, gate in ((1, 0.5), (2, 0.999), (3, 0.999)):
-        project = casemate.open(root, [*quick, f"train.seed={seed}", f"gates.accuracy.min={gate}"])
-        result = project.run()
-        assert result.verdict.outcome == ("passed" if seed == 1 else "refused")
-        ids.append(result.id)
-        project.store.close()
-    project = casemate.open(root)
-    with project.store.transaction() as tx:
-        for number, run in enumerate(ids, 1):
-            tx.execute(RUNS.update().where(RUNS.c.id == run).values(started=LONG_AGO.format(number), ended=LONG_AGO.format(number)))
-    project.store.close()
-    return root, ids
 
 
 @pytest.fixture

@@ -75,7 +75,7 @@ def test_after_a_compromise_only_what_the_log_shows_to_be_older_counts(project, 
     for path in signed_things(project.root):
         with pytest.raises(CompromisedSigner, match="shows no earlier"):
             verify_path(path, public)
-    rotation.distrust(again, 1, later - 24 * HOUR)
+    again.declare_compromise(1, later - 24 * HOUR)
     with pytest.raises(CompromisedSigner, match="was signed at"):
         again.models["wdbc"].verify()
     with pytest.raises(CompromisedSigner):

@@ -269,7 +269,7 @@ def _sign(arguments: Any, project: Any) -> int:
     from casemate.controls.audit.query import parse_time
     from casemate.core.errors import ConfigError
     from casemate.core.signatures import Verifier
-    from casemate.rotation import distrust, new_signer
+    from casemate.rotation import new_signer
 
     now = project.clock.now()
     if arguments.what == "list":
@@ -297,7 +297,7 @@ def _sign(arguments: Any, project: Any) -> int:
         number = fresh.number
     else:
         number = arguments.number
-        distrust(project, number, since)
+        project.declare_compromise(number, since)
         told = f"signer {number} is compromised since {since.isoformat()}; give others the new .casemate/public"
     emit(arguments, {"number": number, "compromised": since and since.isoformat()}, told)
     return 0

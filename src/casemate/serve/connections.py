@@ -53,7 +53,7 @@ class Connections:
         self._most_strangers = table.strangers
         # Behind a proxy everybody has the proxy's address.
         self._most_of_one = table.strangers if table.tls == "proxy" else min(table.strangers_per_address, table.strangers)
-        self._most = max(min(table.max_connections, _files() - table.strangers - OWN_FILES), 1)
+        self._most = room(table)[0]
         self._strangers: dict[str, dict[Entry, None]] = {}
         self._waiting = 0
         self._known = 0
@@ -70,6 +70,11 @@ class Connections:
         self._strangers.setdefault(place, {})[entry] = None
         self._waiting += 1
         return entry
+
+    @property
+    def waiting(self) -> int:
+        """How many strangers there are."""
+        return self._waiting
 
     def know(self, entry: Entry) -> bool:
         """A request on it was authenticated; False when there is no room for another caller."""
@@ -189,6 +194,13 @@ def _network(address: str) -> str:
         found = ipaddress.IPv6Address(address.partition("%")[0])
         return str(found.ipv4_mapped or (int(found) >> 64))
     return address
+
+
+def room(table: ServeTable) -> tuple[int, int]:
+    """(callers' connections, connections of gRPC's library if it serves) that this process has descriptors for."""
+    files = _files() - OWN_FILES
+    beside = 0 if table.grpc_port is None else min(table.max_connections + table.strangers, files // 2)
+    return max(min(table.max_connections, files - beside - table.strangers), 1), max(beside, 1)
 
 
 def _files() -> int:

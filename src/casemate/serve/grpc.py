@@ -3,8 +3,9 @@
 gRPC's own library decides about TLS: 1.2 with forward secrecy is its least (docs/adr/0023).
 """
 
+import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -19,8 +20,10 @@ from casemate.controls.keys.pki import Authority, client_of
 from casemate.core.digest import sha256
 from casemate.core.errors import BackendError
 from casemate.serve.app import Gateway
-from casemate.serve.bodies import Scope
+from casemate.serve.bodies import BODY_SECONDS, Scope
+from casemate.serve.connections import Connections, room
 from casemate.serve.http import MAX_HEAD, Revocations
+from casemate.serve.metrics import Metrics
 from casemate.serve.protocols.oip_grpc import SERVICE, message, parsed
 from casemate.serve.types import Reply
 
@@ -29,7 +32,7 @@ HEADERS = ("authorization", "traceparent", "x-request-id")
 MOST_CERTIFICATES = 1000
 MOST_STREAMS = 128
 """Calls at once on one connection."""
-IDLE_MS, HANDSHAKE_MS = 300_000, 10_000
+HANDSHAKE_MS = 10_000
 _CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
     401: grpc.StatusCode.UNAUTHENTICATED,
@@ -74,6 +77,56 @@ class Certificates:
         self._fresh = self._issued()
 
 
+class Calls:
+    """Calls whose message has not come yet: strangers', bounded and displaced as connections of HTTP are.
+
+    gRPC's library tells nothing of a connection, and holds a place for every call from its head on; so calls are taken as streams, of
+    which the first message is the request, and a call is known here before it is whole.
+    """
+
+    def __init__(self, table: ServeTable, metrics: Metrics) -> None:
+        """Nobody calls.
+
+        Args:
+            table: the `[serve]` table.
+            metrics: where those that gave way are counted.
+        """
+        self._strangers = Connections(table, metrics)
+
+    @property
+    def open(self) -> int:
+        """How many there are."""
+        return self._strangers.waiting
+
+    async def message(self, requests: AsyncIterator[bytes], context: Any) -> bytes:
+        """The call's message; aborts a call that has none or several, takes too long, or must give its place to a newcomer."""
+        address = _address(context.peer())
+        entry, gave_way = self._strangers.admit(address[0] if address else ""), False
+        found: list[bytes] = []
+        try:
+            async with asyncio.timeout(BODY_SECONDS) as limit:
+
+                def end() -> None:
+                    nonlocal gave_way
+                    gave_way = True
+                    limit.reschedule(0.0)
+
+                entry.end = end
+                async for one in requests:
+                    found.append(one)
+                    if len(found) > 1:
+                        break
+        except TimeoutError:
+            if gave_way:
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "the gateway has as many strangers as it can", (("retry-after", "1"),))
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"the message did not arrive within {BODY_SECONDS:g} s")
+        finally:
+            self._strangers.gone(entry)
+        if len(found) != 1:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a call has one message")
+        return found[0]
+
+
 class GrpcServer:
     """The service."""
 
@@ -89,23 +142,25 @@ class GrpcServer:
         """
         self.certificates = certificates
         self._gateway, self._table, self._port, self._revocations = gateway, table, port, revocations
+        self._calls = Calls(table, gateway.metrics)
         self._clients: dict[bytes, tuple[str, int, str | None]] = {}
         self._server: Any = None
 
     async def start(self) -> str:
         """Listen; returns the URL. BackendError when the port is taken."""
         self._server = grpc.aio.server(
-            maximum_concurrent_rpcs=2 * self._table.max_waiting,
+            maximum_concurrent_rpcs=2 * self._table.max_waiting + self._table.strangers,
             options=(
                 ("grpc.max_receive_message_length", self._gateway.max_body),
                 ("grpc.max_metadata_size", MAX_HEAD),
                 ("grpc.max_concurrent_streams", MOST_STREAMS),
-                ("grpc.max_connection_idle_ms", IDLE_MS),
+                ("grpc.max_connection_idle_ms", int(self._table.keep_alive * 1000)),
+                ("grpc.max_allowed_incoming_connections", room(self._table)[1]),
                 ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
                 ("grpc.so_reuseport", 1),
             ),
         )
-        calls = {name: grpc.unary_unary_rpc_method_handler(self._call(name)) for name in (*_SERVER_CALLS, *_MODEL_CALLS)}
+        calls = {name: grpc.stream_unary_rpc_method_handler(self._call(name)) for name in (*_SERVER_CALLS, *_MODEL_CALLS)}
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, calls),))
         host = f"[{self._table.host}]" if ":" in self._table.host else self._table.host
         try:
@@ -122,10 +177,11 @@ class GrpcServer:
         """Take no new calls, and give those that are open `grace` seconds."""
         await self._server.stop(grace)
 
-    def _call(self, name: str) -> Callable[[bytes, Any], Awaitable[bytes]]:
+    def _call(self, name: str) -> Callable[[AsyncIterator[bytes], Any], Awaitable[bytes]]:
         kind, answers = message(f"{name}Request"), message(f"{name}Response")
 
-        async def call(body: bytes, context: Any) -> bytes:
+        async def call(requests: AsyncIterator[bytes], context: Any) -> bytes:
+            body = await self._calls.message(requests, context)
             scope = self._scope(context)
             if name in _SERVER_CALLS:
                 scope |= {"method": "GET", "path": _SERVER_CALLS[name]}

@@ -12,7 +12,20 @@ from casemate.core.errors import Error
 from casemate.serve.metrics import Metrics
 
 What = Literal[
-    "log", "disk", "catalogue", "models", "queue", "ending", "revocations", "releases", "usage", "retention", "certificate", "issuers", "signers"
+    "log",
+    "disk",
+    "catalogue",
+    "models",
+    "queue",
+    "ending",
+    "revocations",
+    "releases",
+    "usage",
+    "retention",
+    "certificate",
+    "issuers",
+    "signers",
+    "verification",
 ]
 SERIOUS: frozenset[What] = frozenset({"log", "disk", "catalogue", "models", "queue", "ending", "revocations"})
 """Without these no answer leaves; the rest can be away for a while."""

@@ -32,7 +32,7 @@ COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "casemate_untold": ("Requests that a request log lost.", ("where",)),
     "casemate_key_login_faults": ("Tries to renew the login at the key server that failed.", ()),
     "casemate_limited": ("Requests refused by a limit.", ("limit",)),
-    "casemate_connections_ended": ("Connections of strangers that gave way to others.", ("reason",)),
+    "casemate_connections_ended": ("Connections of strangers, and calls of gRPC without a message, that gave way to others.", ("reason",)),
 }
 GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "casemate_in_flight": ("Requests being answered.", ()),

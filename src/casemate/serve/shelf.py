@@ -361,8 +361,16 @@ class Shelf:
 
     async def verify(self) -> None:
         """Look at the signatures and digests of everything that is served again, and withdraw what does not hold."""
+        away: Error | None = None
         for version in self._versions():
-            self._judged({version: await self._aside(self._fault, version.endpoint)})
+            try:
+                self._judged({version: await self._aside(self._fault, version.endpoint)})
+            except Error as error:  # such as a key provider that is away: nobody can say just now, and what was said before holds
+                away = error
+        if away is None:
+            self._health.well("verification")
+        else:
+            self._health.failed("verification", away)
 
     def _versions(self) -> list[Version]:
         return [version for served in self.served.values() for version in served.versions()]
@@ -385,8 +393,6 @@ class Shelf:
             verified = self.project.registry.verify(endpoint.reference)
         except (VerificationError, RefusedError, ConfigError) as error:
             return error.message
-        except Error:  # nobody can say just now: the next look will
-            return endpoint.faults.get("signature", "")
         return "" if verified.fingerprint == endpoint.fingerprint else "it is signed by somebody else now"
 
     async def _judge(self) -> None:

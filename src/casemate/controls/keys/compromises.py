@@ -5,9 +5,11 @@ together with the entry of the log that explains it. It only ever takes trust aw
 """
 
 import datetime
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 
+from casemate.controls.keys.signers import SignerRecord
 from casemate.core.store import METADATA, Store, explained
 
 COMPROMISES = sa.Table(
@@ -20,6 +22,16 @@ COMPROMISES = sa.Table(
 )
 ACTION = "signer:compromised"
 """Of the entry that explains a row; its detail has the row's fingerprint and time."""
+
+
+class Log(Protocol):
+    """What explains a row: the audit log, which lies above this layer."""
+
+    def append(self, tx: sa.Connection, principal: str, action: str, resource: str, outcome: str, detail: dict[str, Any]) -> int:
+        """The entry's index, once the transaction is done."""
+
+    def publish(self) -> Any:
+        """Show what was appended."""
 
 
 class Compromises:
@@ -39,8 +51,22 @@ class Compromises:
         with self.store.reading() as tx:
             return [tuple(row) for row in tx.execute(sa.select(COMPROMISES).order_by(COMPROMISES.c.index))]
 
-    def declare(self, tx: sa.Connection, fingerprint: str, since: datetime.datetime, index: int) -> None:
-        """Keep a declaration within the transaction that appended entry `index` of the log about it; an earlier one stays."""
+    def declare(self, log: Log, principal: str, record: SignerRecord, since: datetime.datetime) -> None:
+        """Tell every host of the catalogue, and the log, in one transaction; an earlier declaration stays.
+
+        Args:
+            log: of the project.
+            principal: who was permitted to.
+            record: the signer whose keys may have been in other hands.
+            since: when that may have begun.
+        """
+        fingerprint = record.verifier.fingerprint
+        detail = {"number": record.number, "since": since.isoformat(), "fingerprint": fingerprint}
+        with self.store.transaction() as tx:
+            self._keep(tx, fingerprint, since, log.append(tx, principal, ACTION, 'Key::"signer"', "done", detail))
+        log.publish()
+
+    def _keep(self, tx: sa.Connection, fingerprint: str, since: datetime.datetime, index: int) -> None:
         known = tx.execute(sa.select(COMPROMISES.c.since).where(COMPROMISES.c.fingerprint == fingerprint)).scalar()
         if known is not None and datetime.datetime.fromisoformat(known) <= since:
             return

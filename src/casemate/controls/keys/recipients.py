@@ -1,4 +1,4 @@
-"""Who can open backups: recipients that an owner or custodian has set, each with a hybrid key pair (ML-KEM-768 and X25519).
+"""Who can open backups: recipients that an owner has set, each with a hybrid key pair (ML-KEM-768 and X25519).
 
 The project knows public keys only. A private key is a text file that its holder keeps (`casemate backup keygen`), or lies locked
 under a passphrase of its holder (Argon2id, then AES-256-GCM) in the catalogue and in every backup, for whom a passphrase must do.
