@@ -242,8 +242,8 @@ class _Examination:
             elif isinstance(record, TrainedModel):
                 wanted |= {*record.files.values(), record.said, record.baseline}
             elif isinstance(record, Release):
-                wanted |= {*record.files.values(), record.bundle}
-        wanted.discard("")
+                wanted |= {*record.files.values(), record.bundle or ""}
+        wanted.discard("")  # what this run did not have
         for digest in sorted(wanted):
             self._guarded(f"object {digest[:12]}", partial(self.project.objects.get, digest))
         return len(wanted)

@@ -171,7 +171,7 @@ def test_a_gateway_takes_back_the_canary_that_it_judged_and_no_other(two):
 
 def test_only_who_may_promotes_and_only_what_is_signed(two, cli, monkeypatch):
     monkeypatch.chdir(two)
-    assert casemate.open(two, ["gates.roc_auc.max=0.5"]).run(start="assess").verdict.outcome == "refused"
+    assert casemate.open(two, ["gates.roc_auc.min=0.0", "gates.roc_auc.max=0.5"]).run(start="assess").verdict.outcome == "refused"
     assert cli("model", "promote", "wdbc@3").code == 1
     assert cli("model", "promote", "wdbc@1", "--canary", "1.5").code == 2
     assert cli("model", "promote", "wdbc@1", "--principal", "x").code == 2

@@ -162,7 +162,7 @@ def test_a_waiver_counts_for_others_for_a_time_and_in_the_open(own, cli, monkeyp
     assert cli("model", "waive", "roc_auc", "--until", "2020-01-01", "--reason", "r").code == 2
     assert cli("model", "waive", "roc_auc", "--until", "soon", "--reason", "r").code == 2
     assert cli("model", "waive", "roc_auc", "--until", until, "--reason", "the board has decided").code == 0
-    project = casemate.open(own, ["gates.roc_auc.max=0.5"])
+    project = casemate.open(own, ["gates.roc_auc.min=0.0", "gates.roc_auc.max=0.5"])
     mine = project.run()
     assert mine.verdict.outcome == "refused", "whoever trains cannot waive"
     from casemate.stages.release.waiver import WAIVERS
@@ -172,7 +172,7 @@ def test_a_waiver_counts_for_others_for_a_time_and_in_the_open(own, cli, monkeyp
     with project.store.transaction() as tx:  # the same waiver by somebody else
         tx.execute(WAIVERS.delete())
         project.waivers.add(tx, "wdbc", "roc_auc", since, end, 'User::"ana"', statement)
-    theirs = casemate.open(own, ["gates.roc_auc.max=0.5"]).run()
+    theirs = casemate.open(own, ["gates.roc_auc.min=0.0", "gates.roc_auc.max=0.5"]).run()
     assert theirs.verdict.outcome == "passed", theirs.verdict.reasons
     gate = next(gate for gate in theirs.verdict.gates if gate.gate == "roc_auc")
     assert (gate.outcome, gate.waiver[:28]) == ("refused", 'waived by User::"ana" until ')
