@@ -1,51 +1,52 @@
-"""Suspected wrong labels: confident learning on out-of-fold probabilities of a gradient-boosted model.
+"""Suspected wrong labels, by what models that have not seen a row expect of its label (`out_of_fold`).
 
-Source: Northcutt, Jiang, Chuang, Confident Learning (JAIR 2021), through cleanlab. Confident learning alone also names rows
-that the features cannot tell apart (5 % of a clean Adult table), so a row is flagged only when its label is less probable
-than `RARE` above the noise that is seen where the features are decisive. A model that barely predicts the target would flag
-half of the table: below `WEAK_AUC` the screen says that it is inconclusive and flags nothing.
+Which rows are named, and whether labels are wrong at all, are two questions. A row is named where its label is more likely wrong
+than `NAMED`, taken that as many labels are wrong as the data allow: the share that contradicts the model where it is surest, or the
+plateau (see `plateau`), where there is one. Naming from half of the best attainable F1 on makes that F1 largest (Lipton, Elkan,
+Naryanaswamy, Optimal Thresholding of Classifiers to Maximize F1 Measure, 2014). Named rows are suspects for people to look at. In an
+uncertain table many of them are right, and at most `UNPROVEN` of the rows are named there.
+Labels are said to be wrong only on evidence: a plateau that chance does not make, in the table or in one of its groups (a value
+of a column with few values, a quarter of a number), after correction for how many groups were looked at.
 
-A quantity is suspicious where it lies far from what a gradient-boosted model, which has not seen the row, expects: `FAR` robust
-deviations of all such distances (median absolute deviation, as Iglewicz and Hoaglin, How to Detect and Handle Outliers, 1993), and
-at least `FLOOR` of the quantity's own; positive quantities with a long tail are compared by their logarithms. Of several quantities
-the farthest counts; those that the features barely tell (robust R2 below `WEAK_R2`) do not.
+Whether the features tell anything is a rank test of the labels (Mann-Whitney), which noise makes weaker and does not bias; below
+that the screen is inconclusive. Cannot be seen: noise without a plateau (see there); noise in a group that only two columns make
+together, or one column that also decides the label; a row that is wrong and looks right.
 """
 
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
+import pandas as pd
 from cleanlab.filter import find_label_issues
-from scipy.stats import skew
-from sklearn.compose import make_column_transformer
-from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor, HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from scipy.stats import chi2, mannwhitneyu
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OrdinalEncoder
 
 from casemate.config import ScreenTable
-from casemate.core.threads import fitting
 from casemate.core.types import Finding, Quarantined, Severity
 from casemate.stages.data.screen.interface import Array, Rows, Suspicion
+from casemate.stages.data.screen.out_of_fold import WIDE, expectation
+from casemate.stages.data.screen.plateau import Plateau, plateau, turned_over
+from casemate.stages.data.screen.quantity_noise import FAR, WEAK_R2, distances
 
-WEAK_AUC, WEAK_R2 = 0.6, 0.1
-FAR = 8.0
-FLOOR = 0.02
-SKEWED = 1.0
-MAD = 1.4826
-"""Median absolute deviation -> standard deviation of a normal distribution."""
-MAX_BINS = 255
-RARE = 0.1
+UNINFORMATIVE = 1e-3
+"""Features tell nothing of a class where random labels rank as well in one of a thousand tables."""
 DECISIVE = 0.1
-NOISY, VERY_NOISY = 0.02, 0.1
-FEW = 0.02
-"""Share of the rows that is named at most where no notable noise is seen: what is left then is chance that the features cannot tell."""
-WIDE = 200
-"""From this many features on, randomised trees are as good and many times faster."""
+"""The share of the rows that the model is surest of."""
+NAMED = 0.3
+UNPROVEN = 0.1
+NOTABLE, GRAVE = 0.02, 0.05
+"""Shares of wrong labels that are worth a word, and that block a release."""
+LIKELY, SURE = 1e-2, 1e-4
+"""Probabilities, were no label wrong, from which on a plateau is told, and is held to be sure. In 500 simulated tables without wrong
+labels the likelihood ratio exceeded that of `SURE` in none together with a lower bound of `NOTABLE`."""
+GROUP_ROWS, GROUP_SHARE, FEW_VALUES, GROUPS = 20, 0.75, 20, 5
+GROUP_WRONG, CONFIRMED = 0.15, 1e-2
+"""A group is told from this share of wrong labels on, if a model that could have learnt the group sees it too (uncorrected)."""
+GROUP_CHANCE, GROUP_SURE = 0.05, 1e-4
 
 
 class LabelNoise:
-    """Flags rows whose given label the model finds improbable and confidently another's."""
+    """Names rows whose given label is probably wrong, and says whether labels of the table or of a group are."""
 
     id = "label-noise"
 
@@ -58,22 +59,19 @@ class LabelNoise:
             return self._inconclusive(f"a class has {rarest} {unit}, fewer than {options.folds} folds")
         if rows.quantities is not None:
             return self._far(rows, rows.quantities, options)
-        probabilities = self.probabilities(rows, options)
-        auc = float(
-            roc_auc_score(rows.codes, probabilities[:, 1])
-            if probabilities.shape[1] == 2
-            else roc_auc_score(rows.codes, probabilities, multi_class="ovr")
-        )
-        figures = {"label_screen_auc": auc} if np.isfinite(auc) else {}
-        if not auc >= WEAK_AUC:
+        expected = expectation(rows, options.folds)
+        auc = roc_auc_score(rows.codes, expected.best[:, 1] if len(members) == 2 else expected.best, multi_class="ovr")
+        figures = {"label_screen_auc": float(auc)} if np.isfinite(auc) else {}
+        if not _informative(expected.best, rows.codes):
             return self._inconclusive(f"the features barely predict the target (AUC {auc:.3f})", figures)
-        issues = find_label_issues(rows.codes, probabilities, n_jobs=1)
-        given = probabilities[np.arange(len(rows.codes)), rows.codes]
-        likely = probabilities.argmax(axis=1)
-        noise = self._noise(probabilities, rows.codes)
-        suspicious = np.flatnonzero((likely != rows.codes) & (given < min(noise + RARE, 0.45)))
-        if noise < NOISY:
-            suspicious = np.sort(suspicious[np.argsort(given[suspicious], kind="stable")][: int(FEW * len(rows.codes))])
+        whole = plateau(expected.best, rows.codes)
+        named, likely = _named(expected.best, rows.codes, whole), expected.best.argmax(axis=1)
+        findings = self._said(rows, whole, expected.best)
+        for finding, at in self._groups(rows, expected.single, expected.joint):
+            findings.append(finding)
+            named[at] = True
+            likely[at] = expected.single[at].argmax(axis=1)
+        given = expected.best[np.arange(len(rows.codes)), rows.codes]
         found = [
             Quarantined(
                 row=int(row),
@@ -81,95 +79,93 @@ class LabelNoise:
                 detail=f"given {rows.schema.classes[rows.codes[row]]!r}, probably {rows.schema.classes[likely[row]]!r}",
                 score=float(1.0 - given[row]),
             )
-            for row in suspicious
+            for row in np.flatnonzero(named)
         ]
-        figures |= {"label_issues": float(np.sum(issues)), "label_noise": noise}
-        findings = []
-        if noise >= NOISY:
-            severity: Severity = "high" if noise >= VERY_NOISY else "medium"
-            text = f"about {noise:.1%} of the labels are wrong where the features are decisive (confident learning names {int(np.sum(issues))} rows)"
-            findings.append(Finding(id="data.label-noise", severity=severity, confidence="medium", message=text))
+        issues = find_label_issues(rows.codes, expected.best, n_jobs=1)
+        figures |= {"label_issues": float(np.sum(issues)), "label_noise": whole.wrong if whole.chance < LIKELY else 0.0}
         return Suspicion(rows=found, findings=findings, figures=figures)
 
     def scores(self, rows: Rows, options: ScreenTable) -> Array:
         """How suspicious each row's label is: 1 - its out-of-fold probability, or deviations from what is expected, float64 [n]."""
         if rows.quantities is not None:
-            return self._distances(rows, rows.quantities, options)[0]
-        probabilities = self.probabilities(rows, options)
-        return np.asarray(1.0 - probabilities[np.arange(len(rows.codes)), rows.codes])
+            return distances(rows, rows.quantities, options.folds)[0]
+        return np.asarray(1.0 - expectation(rows, options.folds).best[np.arange(len(rows.codes)), rows.codes])
+
+    def _said(self, rows: Rows, whole: Plateau, probabilities: Array) -> list[Finding]:
+        """What the plateau of the whole table says."""
+        if whole.chance >= LIKELY or whole.wrong < NOTABLE:
+            return []
+        sure = whole.chance < SURE and whole.least >= NOTABLE and whole.wrong >= GRAVE
+        surest, wrong = _surest(probabilities, rows.codes)
+        expected = float(np.mean(1 - whole.agreement[surest]))
+        text = (
+            f"about {whole.wrong:.1%} of the labels are wrong (at least {whole.least:.1%}): however sure the model is, they contradict it; of the "
+            f"{int(surest.sum())} rows that it is surest of {wrong:.1%} do, where mere uncertainty makes {expected:.1%}"
+        )
+        severity: Severity = "high" if sure else "medium"
+        return [Finding(id="data.label-noise", severity=severity, confidence="high" if sure else "medium", message=text)]
+
+    def _groups(self, rows: Rows, single: Array, joint: Array) -> Iterator[tuple[Finding, Array]]:
+        """(what is said of a group whose labels are wrong unusually often, its rows whose labels probably are)."""
+        if rows.frame.shape[1] > WIDE:
+            return
+        groups = list(_places(rows))
+        if not groups:
+            return
+        alone, both = plateau(single, rows.codes), plateau(joint, rows.codes)
+        agrees = single.argmax(axis=1) == rows.codes
+        agrees_too = joint.argmax(axis=1) == rows.codes
+        left = np.ones(len(rows.codes), dtype=bool)
+        for _ in range(GROUPS):
+            best, looks = None, 0
+            for name, places, values in groups:
+                kept = np.where(left, places, -1)
+                sizes = np.bincount(kept[kept >= 0], minlength=len(values))
+                share, ratio = turned_over(alone.agreement * (1 - alone.wrong), agrees, kept)
+                looks += len(values)
+                for which in np.flatnonzero((sizes[: len(share)] >= GROUP_ROWS) & (share >= GROUP_WRONG)):
+                    if best is None or ratio[which] > best[0]:
+                        best = ratio[which], share[which], name, values[which], kept == which
+            if best is None:
+                return
+            ratio_at, wrong, name, value, member = best
+            chance = looks * float(chi2.sf(ratio_at, 1)) / 2
+            once = np.where(member, 0, -1)
+            also, ratio_too = turned_over(both.agreement * (1 - both.wrong), agrees_too, once)
+            if chance >= GROUP_CHANCE or float(chi2.sf(ratio_too[0], 1)) / 2 >= CONFIRMED:
+                return
+            left &= ~member
+            sure = chance < GROUP_SURE and looks * float(chi2.sf(ratio_too[0], 1)) / 2 < GROUP_SURE and also[0] >= GROUP_WRONG
+            told = value if rows.schema.column(name).column_class == "general" else "a certain value"
+            text = (
+                f"about {wrong:.0%} of the labels of the {int(member.sum())} rows with {name} = {told} are wrong: the other rows predict them well, "
+                f"and chance makes that in one of {1 / max(chance, 1e-9):,.0f} tables"
+            )
+            finding = Finding(
+                id="data.label-noise", severity="high" if sure else "medium", confidence="high" if sure else "medium", message=text, location=name
+            )
+            kept_label = np.where(agrees, alone.agreement, 1 - alone.agreement)
+            doubt = wrong * (1 - kept_label) / (wrong * (1 - kept_label) + (1 - wrong) * kept_label)
+            yield finding, np.flatnonzero(member & ~agrees & (doubt >= NAMED))
 
     def _far(self, rows: Rows, quantities: Array, options: ScreenTable) -> Suspicion:
         """Rows whose quantity lies far from what the features let expect."""
-        distances, r2 = self._distances(rows, quantities, options)
+        away, r2 = distances(rows, quantities, options.folds)
         figures = {"label_screen_r2": r2}
         if r2 < WEAK_R2:
             return self._inconclusive(f"the features barely predict the target (R2 {r2:.3f})", figures)
-        suspicious = np.flatnonzero(distances > FAR)
-        share = len(suspicious) / len(distances)
-        suspicious = np.sort(suspicious[np.argsort(-distances[suspicious], kind="stable")][: max(1, int(FEW * len(distances)))])
+        suspicious = np.flatnonzero(away > FAR)
+        share = len(suspicious) / len(away)
+        suspicious = np.sort(suspicious[np.argsort(-away[suspicious], kind="stable")][: max(1, int(NOTABLE * len(away)))])
         found = [
-            Quarantined(row=int(row), reason=self.id, detail=f"{distances[row]:.0f} deviations from what is expected", score=float(distances[row]))
+            Quarantined(row=int(row), reason=self.id, detail=f"{away[row]:.0f} deviations from what is expected", score=float(away[row]))
             for row in suspicious
         ]
         findings = []
-        if share >= NOISY:
+        if share >= NOTABLE:
             text = f"{share:.1%} of the rows lie more than {FAR:g} deviations from what their features let expect: long tails, or wrong targets"
             findings.append(Finding(id="data.label-noise", severity="medium", confidence="low", message=text))
         return Suspicion(rows=found, findings=findings, figures=figures | {"label_noise": share})
-
-    @classmethod
-    def _distances(cls, rows: Rows, quantities: Array, options: ScreenTable) -> tuple[Array, float]:
-        """(robust deviations from the out-of-fold prediction, the greatest over the targets [n]; the best robust R2 of a target)."""
-        farthest, best = np.zeros(len(quantities)), -np.inf
-        for quantity in quantities.T:
-            values = np.log(quantity) if quantity.min() > 0 and skew(quantity) > SKEWED else quantity
-            errors = values - cls._out_of_fold(rows, values, options)
-            usual = _spread(values)
-            spread = max(_spread(errors), FLOOR * usual)
-            r2 = 1.0 - (spread / usual) ** 2 if usual > 0 else 0.0  # robust: one wild target must not hide itself
-            best = max(best, r2)
-            if r2 >= WEAK_R2 and spread > 0:
-                farthest = np.maximum(farthest, np.abs(errors - np.median(errors)) / spread)
-        return farthest, best
-
-    @classmethod
-    def probabilities(cls, rows: Rows, options: ScreenTable) -> Array:
-        """Out-of-fold probabilities, float64 [n, k]; a subject's rows are in one fold."""
-        return cls._out_of_fold(rows, None, options)
-
-    @staticmethod
-    def _out_of_fold(rows: Rows, quantity: Array | None, options: ScreenTable) -> Array:
-        """What a model expects of rows that it has not seen: probabilities [n, k], or a quantity [n]."""
-        categories = [column.name for column in rows.schema.categories]
-        splitter = StratifiedKFold if rows.groups is None else StratifiedGroupKFold
-        folds = splitter(options.folds, shuffle=True, random_state=rows.seed)
-        frame: Any = rows.filled
-        model: Any
-        if rows.frame.shape[1] > WIDE:
-            frame = np.nan_to_num(rows.coded.to_numpy(), nan=-1e6)
-            trees: Any = ExtraTreesClassifier if quantity is None else ExtraTreesRegressor
-            model = trees(100, min_samples_leaf=2, random_state=rows.seed, n_jobs=-1)
-        else:
-            # HistGradientBoosting takes at most 255 categories natively; wider ones are treated as ordered codes.
-            native = [name for name in categories if rows.frame[name].nunique() < MAX_BINS]
-            encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan, dtype=np.float64)
-            encoded = make_column_transformer((encoder, categories), remainder="passthrough", verbose_feature_names_out=False)
-            said: dict[str, Any] = {"random_state": rows.seed, "categorical_features": native or None}
-            # A wild target must not pull its neighbours along; but where most are alike, their median says nothing of the others.
-            loss = "absolute_error" if quantity is not None and _middling(quantity) > 0 else "squared_error"
-            boosting = HistGradientBoostingClassifier(**said) if quantity is None else HistGradientBoostingRegressor(loss=loss, **said)
-            model = make_pipeline(encoded.set_output(transform="pandas"), boosting)
-        splits = list(folds.split(frame, rows.codes, rows.groups))
-        wanted, method = (rows.codes, "predict_proba") if quantity is None else (quantity, "predict")
-        with fitting(rows.frame.size):
-            return np.asarray(cross_val_predict(model, frame, wanted, cv=splits, method=method))
-
-    @staticmethod
-    def _noise(probabilities: Array, codes: Array) -> float:
-        """Share of wrong labels among the tenth of the rows that the model is surest of."""
-        sure = probabilities.max(axis=1)
-        decisive = sure >= np.quantile(sure, 1 - DECISIVE)
-        return float(np.mean(probabilities[decisive].argmax(axis=1) != codes[decisive]))
 
     def _inconclusive(self, why: str, figures: dict[str, float] | None = None) -> Suspicion:
         finding = Finding(
@@ -181,12 +177,48 @@ class LabelNoise:
         return Suspicion(findings=[finding], figures=figures or {})
 
 
-def _middling(values: Array) -> float:
-    """Median distance from the median; 0 where more than half of the values are alike."""
-    return float(np.median(np.abs(values - np.median(values))))
+def _informative(probabilities: Array, codes: Array) -> bool:
+    """Whether rows of some class rank above the others by its probability."""
+    kinds = probabilities.shape[1]
+    tests = [mannwhitneyu(probabilities[codes == code, code], probabilities[codes != code, code], alternative="greater") for code in range(kinds)]
+    return bool(min(test.pvalue for test in tests) * kinds < UNINFORMATIVE)
 
 
-def _spread(values: Array) -> float:
-    """Robust standard deviation; where more than half of the values are alike, the plain one without the farthest hundredth."""
-    apart = np.abs(values - np.median(values))
-    return MAD * _middling(values) or float(np.std(values[apart <= np.quantile(apart, 0.99)]))
+def _surest(probabilities: Array, codes: Array) -> tuple[Array, float]:
+    """(the rows that the model is surest of, bool [n]; the share of them whose label contradicts it)."""
+    certainty = probabilities.max(axis=1)
+    surest = certainty >= np.quantile(certainty, 1 - DECISIVE)
+    return surest, float(np.mean(probabilities[surest].argmax(axis=1) != codes[surest]))
+
+
+def _named(probabilities: Array, codes: Array, whole: Plateau) -> Array:
+    """Rows whose label is probably wrong, bool [n]: at most as many as labels may be wrong."""
+    wrong = min(_surest(probabilities, codes)[1], UNPROVEN)
+    if whole.chance < SURE:
+        wrong = max(wrong, whole.wrong)
+    given = probabilities[np.arange(len(codes)), codes]
+    others = probabilities.shape[1] - 1
+    right = np.clip((given - wrong / others) / (1 - wrong * (1 + 1 / others)), 0, 1)
+    doubt = np.minimum(1.0, wrong / others * (1 - right) / given)
+    suspicious = np.flatnonzero((probabilities.argmax(axis=1) != codes) & (doubt >= NAMED))
+    named = np.zeros(len(codes), dtype=bool)
+    named[suspicious[np.argsort(given[suspicious], kind="stable")][: round(wrong * len(codes))]] = True
+    return named
+
+
+def _places(rows: Rows) -> Iterator[tuple[str, Array, list[str]]]:
+    """(column, the group of each row by its value or quarter and -1 for none, what the groups are called)."""
+    for column in rows.schema.features:
+        values = rows.frame[column.name]
+        if column.type == "number" and values.nunique() > FEW_VALUES:
+            edges = np.unique(values.quantile([0.25, 0.5, 0.75]).to_numpy())
+            places = np.where(values.isna(), -1, np.searchsorted(edges, values.to_numpy()))
+            names = [f"{low} to {high}" for low, high in zip(["the least", *edges], [*edges, "the most"], strict=True)]
+        else:
+            places, kinds = pd.factorize(values)
+            names = [str(kind) for kind in kinds]
+        sizes = np.bincount(places[places >= 0], minlength=len(names))
+        fit = (sizes >= GROUP_ROWS) & (sizes <= GROUP_SHARE * len(places))
+        if fit.any():
+            numbers = np.where(fit, np.cumsum(fit) - 1, -1)
+            yield column.name, np.where(places >= 0, numbers[places], -1), [name for name, kept in zip(names, fit, strict=True) if kept]
