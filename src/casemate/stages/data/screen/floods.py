@@ -49,7 +49,8 @@ class Floods:
                 Quarantined(row=int(row), reason=self.id, detail=f"one of {len(members)} near-copies of row {members[0]}", score=float(len(members)))
                 for row in members[1:]
             ]
-            text = f"{len(members)} near-copies of row {members[0]} have the class {rows.schema.classes[int(labels.argmax())]!r}; chance makes {found.expected[group]:.0f}"
+            label = rows.schema.classes[int(labels.argmax())]
+            text = f"{len(members)} near-copies of row {members[0]} have the class {label!r}; chance makes {found.expected[group]:.0f}"
             severity: Severity = "high" if len(members) > min(GRAVE, GRAVE_SHARE * len(rows.codes)) else "medium"
             findings.append(Finding(id="data.flood", severity=severity, confidence="medium", message=text))
         return Suspicion(rows=suspects, findings=findings[:20], figures={"largest_group": float(counts.max())})

@@ -8,8 +8,8 @@ uncertain table many of them are right, and at most `UNPROVEN` of the rows are n
 Labels are said to be wrong only on evidence: a plateau that chance does not make, in the table or in one of its groups (a value
 of a column with few values, a quarter of a number), after correction for how many groups were looked at.
 
-Whether the features tell anything is a rank test of the labels (Mann-Whitney), which noise makes weaker and does not bias; below
-that the screen is inconclusive. Cannot be seen: noise without a plateau (see there); noise in a group that only two columns make
+Whether the features tell anything is tested on the labels (by ranks, Mann-Whitney, and by log-loss), which noise makes weaker and does
+not bias; below that the screen is inconclusive. Cannot be seen: noise without a plateau (see there); noise in a group that only two columns make
 together, or one column that also decides the label; a row that is wrong and looks right.
 """
 
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 from cleanlab.filter import find_label_issues
-from scipy.stats import chi2, mannwhitneyu
+from scipy.stats import chi2, mannwhitneyu, ttest_1samp
 from sklearn.metrics import roc_auc_score
 
 from casemate.config import ScreenTable
@@ -34,6 +34,8 @@ DECISIVE = 0.1
 """The share of the rows that the model is surest of."""
 NAMED = 0.3
 UNPROVEN = 0.1
+MOST = 0.45
+"""Of the labels; from a half on nothing tells right from wrong."""
 NOTABLE, GRAVE = 0.02, 0.05
 """Shares of wrong labels that are worth a word, and that block a release."""
 LIKELY, SURE = 1e-2, 1e-4
@@ -178,10 +180,15 @@ class LabelNoise:
 
 
 def _informative(probabilities: Array, codes: Array) -> bool:
-    """Whether rows of some class rank above the others by its probability."""
+    """Whether rows of some class rank above the others by its probability, or the probabilities tell more than the classes' shares.
+
+    The second hears what is certain of few rows, as where true positives are rare among false ones.
+    """
     kinds = probabilities.shape[1]
-    tests = [mannwhitneyu(probabilities[codes == code, code], probabilities[codes != code, code], alternative="greater") for code in range(kinds)]
-    return bool(min(test.pvalue for test in tests) * kinds < UNINFORMATIVE)
+    ranks = [mannwhitneyu(probabilities[codes == code, code], probabilities[codes != code, code], alternative="greater") for code in range(kinds)]
+    gain = np.log(probabilities[np.arange(len(codes)), codes]) - np.log(np.bincount(codes, minlength=kinds) / len(codes))[codes]
+    tests = [min(test.pvalue for test in ranks) * kinds, ttest_1samp(gain, 0.0, alternative="greater").pvalue]
+    return bool(2 * np.nanmin(tests) < UNINFORMATIVE)
 
 
 def _surest(probabilities: Array, codes: Array) -> tuple[Array, float]:
@@ -192,17 +199,17 @@ def _surest(probabilities: Array, codes: Array) -> tuple[Array, float]:
 
 
 def _named(probabilities: Array, codes: Array, whole: Plateau) -> Array:
-    """Rows whose label is probably wrong, bool [n]: at most as many as labels may be wrong."""
-    wrong = min(_surest(probabilities, codes)[1], UNPROVEN)
-    if whole.chance < SURE:
-        wrong = max(wrong, whole.wrong)
+    """Rows whose label is probably wrong, bool [n]; at most as many as labels may be wrong where no plateau proves that any are."""
+    proven = whole.chance < SURE
+    wrong = min(max(_surest(probabilities, codes)[1], whole.wrong if proven else 0.0), MOST)
     given = probabilities[np.arange(len(codes)), codes]
-    others = probabilities.shape[1] - 1
-    right = np.clip((given - wrong / others) / (1 - wrong * (1 + 1 / others)), 0, 1)
-    doubt = np.minimum(1.0, wrong / others * (1 - right) / given)
+    right = np.clip((given - wrong) / (1 - 2 * wrong), 0, 1)  # as if every wrong label of a class went to one other class
+    doubt = wrong * (1 - right) / given
     suspicious = np.flatnonzero((probabilities.argmax(axis=1) != codes) & (doubt >= NAMED))
+    if not proven:
+        suspicious = suspicious[np.argsort(given[suspicious], kind="stable")][: round(min(wrong, UNPROVEN) * len(codes))]
     named = np.zeros(len(codes), dtype=bool)
-    named[suspicious[np.argsort(given[suspicious], kind="stable")][: round(wrong * len(codes))]] = True
+    named[suspicious] = True
     return named
 
 
