@@ -8,9 +8,11 @@ uncertain table many of them are right, and at most `UNPROVEN` of the rows are n
 Labels are said to be wrong only on evidence: a plateau that chance does not make, in the table or in one of its groups (a value
 of a column with few values, a quarter of a number), after correction for how many groups were looked at.
 
-Whether the features tell anything is tested on the labels (by ranks, Mann-Whitney, and by log-loss), which noise makes weaker and does
-not bias; below that the screen is inconclusive. Cannot be seen: noise without a plateau (see there); noise in a group that only two columns make
-together, or one column that also decides the label; a row that is wrong and looks right.
+Whether the features tell anything is a rank test of the labels (Mann-Whitney), which noise makes weaker and does not bias; a plateau
+that is sure answers it too (rare positives among many false ones hardly move the ranks). Else the screen is inconclusive.
+
+Cannot be seen: noise without a plateau (see there); noise in a group that only two columns make together, or one column that also
+decides the label; a row that is wrong and looks right.
 """
 
 from collections.abc import Iterator
@@ -18,7 +20,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 from cleanlab.filter import find_label_issues
-from scipy.stats import chi2, mannwhitneyu, ttest_1samp
+from scipy.stats import chi2, mannwhitneyu
 from sklearn.metrics import roc_auc_score
 
 from casemate.config import ScreenTable
@@ -64,9 +66,9 @@ class LabelNoise:
         expected = expectation(rows, options.folds)
         auc = roc_auc_score(rows.codes, expected.best[:, 1] if len(members) == 2 else expected.best, multi_class="ovr")
         figures = {"label_screen_auc": float(auc)} if np.isfinite(auc) else {}
-        if not _informative(expected.best, rows.codes):
-            return self._inconclusive(f"the features barely predict the target (AUC {auc:.3f})", figures)
         whole = plateau(expected.best, rows.codes)
+        if whole.chance >= SURE and not _informative(expected.best, rows.codes):
+            return self._inconclusive(f"the features barely predict the target (AUC {auc:.3f})", figures)
         named, likely = _named(expected.best, rows.codes, whole), expected.best.argmax(axis=1)
         findings = self._said(rows, whole, expected.best)
         for finding, at in self._groups(rows, expected.single, expected.joint):
@@ -180,15 +182,10 @@ class LabelNoise:
 
 
 def _informative(probabilities: Array, codes: Array) -> bool:
-    """Whether rows of some class rank above the others by its probability, or the probabilities tell more than the classes' shares.
-
-    The second hears what is certain of few rows, as where true positives are rare among false ones.
-    """
+    """Whether rows of some class rank above the others by its probability."""
     kinds = probabilities.shape[1]
-    ranks = [mannwhitneyu(probabilities[codes == code, code], probabilities[codes != code, code], alternative="greater") for code in range(kinds)]
-    gain = np.log(probabilities[np.arange(len(codes)), codes]) - np.log(np.bincount(codes, minlength=kinds) / len(codes))[codes]
-    tests = [min(test.pvalue for test in ranks) * kinds, ttest_1samp(gain, 0.0, alternative="greater").pvalue]
-    return bool(2 * np.nanmin(tests) < UNINFORMATIVE)
+    tests = [mannwhitneyu(probabilities[codes == code, code], probabilities[codes != code, code], alternative="greater") for code in range(kinds)]
+    return bool(min(test.pvalue for test in tests) * kinds < UNINFORMATIVE)
 
 
 def _surest(probabilities: Array, codes: Array) -> tuple[Array, float]:
