@@ -20,7 +20,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 from cleanlab.filter import find_label_issues
-from scipy.stats import chi2, mannwhitneyu
+from scipy.stats import beta, chi2, mannwhitneyu
 from sklearn.metrics import roc_auc_score
 
 from casemate.config import ScreenTable
@@ -35,6 +35,8 @@ UNINFORMATIVE = 1e-3
 DECISIVE = 0.1
 """The share of the rows that the model is surest of."""
 NAMED = 0.3
+ALLOWED = 0.84
+"""The share of wrong labels that the surest rows allow: the upper end of Clopper and Pearson, one standard error up."""
 UNPROVEN = 0.1
 MOST = 0.45
 """Of the labels; from a half on nothing tells right from wrong."""
@@ -70,7 +72,7 @@ class LabelNoise:
         if whole.chance >= SURE and not _informative(expected.best, rows.codes):
             return self._inconclusive(f"the features barely predict the target (AUC {auc:.3f})", figures)
         named, likely = _named(expected.best, rows.codes, whole), expected.best.argmax(axis=1)
-        findings = self._said(rows, whole, expected.best)
+        findings = list(self._said(whole, expected.best, rows.codes, named))
         for finding, at in self._groups(rows, expected.single, expected.joint):
             findings.append(finding)
             named[at] = True
@@ -95,19 +97,27 @@ class LabelNoise:
             return distances(rows, rows.quantities, options.folds)[0]
         return np.asarray(1.0 - expectation(rows, options.folds).best[np.arange(len(rows.codes)), rows.codes])
 
-    def _said(self, rows: Rows, whole: Plateau, probabilities: Array) -> list[Finding]:
-        """What the plateau of the whole table says."""
-        if whole.chance >= LIKELY or whole.wrong < NOTABLE:
-            return []
-        sure = whole.chance < SURE and whole.least >= NOTABLE and whole.wrong >= GRAVE
-        surest, wrong = _surest(probabilities, rows.codes)
-        expected = float(np.mean(1 - whole.agreement[surest]))
-        text = (
-            f"about {whole.wrong:.1%} of the labels are wrong (at least {whole.least:.1%}): however sure the model is, they contradict it; of the "
-            f"{int(surest.sum())} rows that it is surest of {wrong:.1%} do, where mere uncertainty makes {expected:.1%}"
-        )
-        severity: Severity = "high" if sure else "medium"
-        return [Finding(id="data.label-noise", severity=severity, confidence="high" if sure else "medium", message=text)]
+    def _said(self, whole: Plateau, probabilities: Array, codes: Array, named: Array) -> Iterator[Finding]:
+        """What the plateau of the whole table says, or that nothing is said by rows being named."""
+        if whole.chance < LIKELY and whole.wrong >= NOTABLE:
+            sure = whole.chance < SURE and whole.least >= NOTABLE and whole.wrong >= GRAVE
+            surest, wrong = _surest(probabilities, codes)
+            expected = float(np.mean(1 - whole.agreement[surest]))
+            text = (
+                f"about {whole.wrong:.1%} of the labels are wrong (at least {whole.least:.1%}): however sure the model is, they contradict it; of the "
+                f"{int(surest.sum())} rows that it is surest of {wrong:.1%} do, where mere uncertainty makes {expected:.1%}"
+            )
+            severity: Severity = "high" if sure else "medium"
+            yield Finding(id="data.label-noise", severity=severity, confidence="high" if sure else "medium", message=text)
+        elif named.any():
+            given = probabilities[np.arange(len(codes)), codes]
+            least_likely = np.where(np.eye(probabilities.shape[1], dtype=bool)[probabilities.argmax(axis=1)], 1.0, probabilities)
+            expected = float(np.sum(least_likely, where=least_likely <= given[named].max()))
+            text = (
+                f"{int(named.sum())} rows have the least likely labels; mere uncertainty makes about {expected:.0f} such, and nothing says that "
+                "labels are wrong"
+            )
+            yield Finding(id="data.label-noise", severity="low", confidence="medium", message=text)
 
     def _groups(self, rows: Rows, single: Array, joint: Array) -> Iterator[tuple[Finding, Array]]:
         """(what is said of a group whose labels are wrong unusually often, its rows whose labels probably are)."""
@@ -198,7 +208,10 @@ def _surest(probabilities: Array, codes: Array) -> tuple[Array, float]:
 def _named(probabilities: Array, codes: Array, whole: Plateau) -> Array:
     """Rows whose label is probably wrong, bool [n]; at most as many as labels may be wrong where no plateau proves that any are."""
     proven = whole.chance < SURE
-    wrong = min(max(_surest(probabilities, codes)[1], whole.wrong if proven else 0.0), MOST)
+    surest, contradicted = _surest(probabilities, codes)
+    found, count = round(contradicted * surest.sum()), int(surest.sum())
+    allowed = float(beta.ppf(ALLOWED, found + 1, count - found)) if found < count else 1.0
+    wrong = min(max(allowed, whole.wrong if proven else 0.0), MOST)
     given = probabilities[np.arange(len(codes)), codes]
     right = np.clip((given - wrong) / (1 - 2 * wrong), 0, 1)  # as if every wrong label of a class went to one other class
     doubt = wrong * (1 - right) / given
