@@ -34,8 +34,8 @@ LARGE = (8000, 20_000)
 KINDS = ("linear", "joint", "heavy", "curved", "yes or no", "ordinal", "mixed", "steps", "survey")
 
 
-def table(count: int, auc: float, kind: str, random: np.random.Generator, base: float = 0.0) -> tuple[pd.DataFrame, Array, Array]:
-    """(features, labels drawn from their true probabilities, these); `auc` is that of the true probabilities."""
+def table(count: int, auc: float, kind: str, random: np.random.Generator, positives: float = 0.5) -> tuple[pd.DataFrame, Array, Array]:
+    """(features, labels drawn from their true probabilities, these); `auc` and the share of `positives` are those of the true probabilities."""
     width = int(random.integers(5, 12))
     if kind in ("yes or no", "ordinal", "mixed", "survey"):
         kinds = np.full(width, 2) if kind == "yes or no" else random.integers(2, 7, width)
@@ -61,11 +61,18 @@ def table(count: int, auc: float, kind: str, random: np.random.Generator, base: 
             logit = random.standard_normal(8)[(values[:, 0] > 0) * 4 + (values[:, 1] > 0.3) * 2 + (values[:, 2] > -0.3)]
         frame = pd.DataFrame(values, columns=[f"x{j}" for j in range(width)])
     logit = (logit - logit.mean()) / max(logit.std(), 1e-9)
-    most = 80.0
-    if _auc(expit(most * logit + base)) > auc:
-        most = brentq(lambda scale: _auc(expit(scale * logit + base)) - auc, 0.01, most)
-    true = expit(most * logit + base)
+    sharpest = 80.0
+    scale = sharpest
+    if _auc(_true(sharpest, logit, positives)) > auc:
+        scale = brentq(lambda scale: _auc(_true(scale, logit, positives)) - auc, 0.01, sharpest)
+    true = _true(scale, logit, positives)
     return frame, (random.random(count) < true).astype(int), true
+
+
+def _true(scale: float, logit: Array, positives: float) -> Array:
+    """Probabilities of this steepness and mean."""
+    edge = 30 + scale * float(np.abs(logit).max())
+    return np.asarray(expit(scale * logit + brentq(lambda base: expit(scale * logit + base).mean() - positives, -edge, edge)))
 
 
 def _auc(true: Array) -> float:
@@ -115,8 +122,7 @@ def clean(scale: float) -> dict[str, list[dict[str, Any]]]:
             for place, kind in enumerate(KINDS if scale >= 0.2 else KINDS[:: len(KINDS) // 2]):
                 for repeat in range(repeats if count in SIZES else 1):
                     random = np.random.default_rng([count, int(100 * auc), place, repeat])
-                    base = 0.0 if repeat % 2 == 0 else -2.0
-                    frame, codes, _ = table(count, auc, kind, random, base)
+                    frame, codes, _ = table(count, auc, kind, random, (0.5, 0.15)[(place + repeat) % 2])
                     answers.append((count, auc, kind, *refused(rows_of(frame, codes))))
     curve = [
         {"value": float(np.mean([a[3] for a in answers if a[:2] == (count, auc)])), "x": auc, "series": f"{count} rows"}
@@ -139,17 +145,17 @@ def noisy(scale: float) -> dict[str, list[dict[str, Any]]]:
     """Labels turned over at random, in the whole table; and rare positives."""
     count, repeats = (6000, max(1, round(3 * scale))) if scale >= 0.2 else (1500, 1)
     told, better = [], []
-    for name, auc, kind, base in (
-        ("AUC .95", 0.95, "linear", 0.0),
-        ("AUC .9", 0.9, "mixed", 0.0),
-        ("AUC .8", 0.8, "joint", 0.0),
-        ("2 % positive", 0.985, "curved", -7.0),
+    for name, auc, kind, positives in (
+        ("AUC .95", 0.95, "linear", 0.5),
+        ("AUC .9", 0.9, "mixed", 0.5),
+        ("AUC .8", 0.8, "joint", 0.5),
+        ("2 % positive", 0.99, "curved", 0.02),
     ):
         for share in (0.0, 0.05, 0.1, 0.2, 0.3):
             grave, gains = [], []
             for repeat in range(repeats):
                 random = np.random.default_rng([7, repeat, int(100 * auc)])
-                frame, codes, _ = table(count, auc, kind, random, base)
+                frame, codes, _ = table(count, auc, kind, random, positives)
                 given, wrong = flipped(codes, share, random)
                 rows = rows_of(frame, given)
                 found = LabelNoise()(rows, ScreenTable())

@@ -4,8 +4,10 @@ In a table of few answers other people give the same answers, so an equal row sa
 from a row in column j alone (a), in column k alone (b), and in both and nothing else (c): where nothing but chance joins j and k
 among rows that agree in all the rest, a * b / c rows agree in both (the estimate of Lincoln and Petersen, which is the cell of a
 log-linear model that is not used itself; Bishop, Fienberg, Holland, Discrete Multivariate Analysis, 1975, chapter 6). Summed over
-pairs of columns that is steady, and however closely the answers hang together they need no model. A copied row of measurements has
-no such neighbours: nothing is expected there. A row's own copies do not count for it, so that a flood cannot excuse itself.
+pairs of columns that is steady, and however closely the answers hang together they need no model. Where few columns have few
+values, c is mostly other kinds of people and the estimate too low; so as many equal rows are taken for chance as rows differ in a
+single column (people give such an answer or one beside it at most about that unevenly). A copied row of measurements has no such
+neighbours: nothing is expected there. A row's own copies do not count for it, so that a flood cannot excuse itself.
 
 What it cannot see: a few copies where every answer is given by hundreds of people anyway. Where it is wrong: answers that are alike
 for a reason (people who tick the last box throughout) are no coincidences of single columns and count as copies.
@@ -81,7 +83,7 @@ def _expected(hashes: Array, parts: list[Array], counts: Array, repeated: Array)
     for j, k in itertools.combinations(range(len(parts)), 2):
         product += alone[j] * alone[k]
         both += _matching(hashes - parts[j] - parts[k], counts, repeated) - own - alone[j] - alone[k]
-    return np.asarray(product / both)
+    return np.asarray(np.maximum(product / both, np.sum(alone, axis=0)))
 
 
 def _matching(keys: Array, counts: Array, repeated: Array) -> Array:
@@ -100,7 +102,7 @@ def _pairs(hashes: Array, parts: list[Array], counts: Array) -> float:
     for j, k in itertools.combinations(range(len(parts)), 2):
         product += alone[j] * alone[k]
         both += _equal(hashes - parts[j] - parts[k], counts) - alike - alone[j] - alone[k]
-    return product / both
+    return max(product / both, sum(alone))
 
 
 def _equal(keys: Array, counts: Array) -> float:
