@@ -196,7 +196,7 @@ def copied(scale: float) -> dict[str, list[dict[str, Any]]]:
         for repeat in range(max(1, round(5 * scale))):
             random = np.random.default_rng([13, repeat])
             frame, codes, _ = table(3000, 0.8, kind, random)
-            given_often = frame.assign(y=codes).groupby(list(frame) + ["y"], dropna=False)["y"].transform("size").to_numpy()
+            given_often = frame.assign(y=codes).groupby([*frame, "y"], dropna=False)["y"].transform("size").to_numpy()
             for often in (100, 300):  # of a row that few others equal: an answer that hundreds give anyway is not told from a flood of it
                 at = np.r_[np.arange(3000), np.full(often, random.choice(np.flatnonzero(given_often <= 10)))]
                 found = Floods()(rows_of(frame.iloc[at].reset_index(drop=True), codes[at]), ScreenTable())

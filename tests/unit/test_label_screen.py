@@ -46,15 +46,34 @@ def test_labels_drawn_from_a_true_model_are_not_called_wrong(kind):
 
 def test_a_certain_model_that_labels_contradict_all_the_same_blocks_and_more_flips_never_look_better():
     frame, codes, _ = SIMULATED.table(6000, 0.97, "mixed", np.random.default_rng(1))
-    ranks, named = [], []
-    for share in (0.0, 0.02, 0.1, 0.2, 0.3):
+    ranks, named, at_most = [], [], []
+    for share in (0.0, 0.02, 0.1, 0.2, 0.3, 0.4):
         given, _ = SIMULATED.flipped(codes, share, np.random.default_rng(2))
         found = LabelNoise()(SIMULATED.rows_of(frame, given), OPTIONS)
         ranks.append(worst(found))
         named.append(len(found.rows))
-    assert ranks == sorted(ranks)
-    assert named == sorted(named)
+        at_most.append(found.figures["label_noise_at_most"])
+    assert at_most == sorted(at_most)
+    assert (ranks[:-1], named[:-1]) == (sorted(ranks[:-1]), sorted(named[:-1]))
     assert (ranks[0], ranks[2]) == (RANKS["low"], RANKS["high"])
+    assert ranks[-1] >= RANKS["medium"]  # nearly half of the labels: not told from an uncertain outcome, and nobody is told that all is well
+
+
+def test_an_uncertain_table_is_called_undecided_and_not_clean_and_says_how_many_labels_may_be_wrong():
+    frame, codes, _ = SIMULATED.table(2000, 0.7, "linear", np.random.default_rng(3))
+    found = LabelNoise()(SIMULATED.rows_of(frame, codes), OPTIONS)
+    assert [(finding.id, finding.severity) for finding in found.findings] == [("data.label-screen", "medium")]
+    assert 0.15 < found.figures["label_noise_at_most"] < 0.45
+    assert 0 < len(found.rows) <= UNPROVEN * 2000
+
+
+def test_labels_that_the_features_do_not_tell_are_undecided_however_uneven():
+    for seed in range(6):
+        random = np.random.default_rng([14, seed])
+        frame, _, _ = SIMULATED.table(300, 0.7, ("linear", "steps", "heavy")[seed % 3], random)
+        found = LabelNoise()(SIMULATED.rows_of(frame, (random.random(300) < 0.15).astype(int)), OPTIONS)
+        assert [(finding.id, finding.severity) for finding in found.findings] == [("data.label-screen", "medium")]
+        assert not found.rows
 
 
 def test_false_positives_among_rare_ones_are_found_as_well_as_cleanlab_does_and_better():
@@ -62,7 +81,7 @@ def test_false_positives_among_rare_ones_are_found_as_well_as_cleanlab_does_and_
     given, wrong = SIMULATED.flipped(codes, 0.1, np.random.default_rng(5))
     rows = SIMULATED.rows_of(frame, given)
     assert f1_gain(rows, wrong) >= 0.02
-    assert worst(LabelNoise()(rows, OPTIONS)) == RANKS["high"]
+    assert worst(LabelNoise()(rows, OPTIONS)) >= RANKS["medium"]
 
 
 @pytest.mark.parametrize("name", ["adult", "german", "telco"])
@@ -138,7 +157,7 @@ def test_the_plateau_is_the_share_of_wrong_labels_and_none_without():
     codes = (random.random(20_000) < true).astype(int)
     clean = plateau(probabilities, codes)
     assert clean.chance > 1e-3
-    wrong = plateau(0.8 * probabilities + 0.1, np.where(random.random(20_000) < 0.1, 1 - codes, codes))
+    wrong = plateau(probabilities, np.where(random.random(20_000) < 0.1, 1 - codes, codes))
     assert wrong.chance < 1e-6
     assert wrong.least <= 0.1 <= wrong.wrong + 0.03
     share, ratio = turned_over(clean.agreement, probabilities.argmax(axis=1) == codes, np.arange(20_000) % 4 - 1)
@@ -154,7 +173,7 @@ def test_as_many_equal_rows_are_expected_as_other_people_make():
     random = np.random.default_rng(9)
     found = coincidences(answers(random, 20_000))
     repeated = found.counts > 1
-    assert found.expected[repeated].sum() == pytest.approx(found.counts[repeated].sum(), rel=0.15)
+    assert found.expected[repeated].mean() == pytest.approx(20_000 / 3**8, rel=0.1)
     assert not found.beyond.any()
 
 
@@ -185,6 +204,9 @@ def test_people_who_answer_alike_are_no_duplicates_and_copied_measurements_are()
     found = Duplicates()(SIMULATED.rows_of(frame, codes), OPTIONS)
     assert found.figures["equal_rows"] > 300
     assert len(found.rows) <= 0.05 * 3000
+    for seed in range(8):  # few questions, few people
+        frame, codes, _ = SIMULATED.table(300, 0.8, "survey", np.random.default_rng([15, seed]))
+        assert len(Duplicates()(SIMULATED.rows_of(frame, codes), OPTIONS).rows) <= 0.1 * 300
     frame, codes, _ = SIMULATED.table(1000, 0.8, "linear", random)
     at = np.r_[np.arange(1000), np.arange(300)]
     rows = SIMULATED.rows_of(frame.iloc[at].reset_index(drop=True), codes[at])

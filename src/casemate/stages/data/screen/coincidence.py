@@ -5,8 +5,8 @@ from a row in column j alone (a), in column k alone (b), and in both and nothing
 among rows that agree in all the rest, a * b / c rows agree in both (the estimate of Lincoln and Petersen, which is the cell of a
 log-linear model that is not used itself; Bishop, Fienberg, Holland, Discrete Multivariate Analysis, 1975, chapter 6). Summed over
 pairs of columns that is steady, and however closely the answers hang together they need no model. Where few columns have few
-values, c is mostly other kinds of people and the estimate too low; so as many equal rows are taken for chance as rows differ in a
-single column (people give such an answer or one beside it at most about that unevenly). A copied row of measurements has no such
+values, c is mostly other kinds of people and the estimate too low; so a group is beyond chance only if it is also much larger than
+all the rows beside it, which differ from it in a single column. A copied row of measurements has no such
 neighbours: nothing is expected there. A row's own copies do not count for it, so that a flood cannot excuse itself.
 
 What it cannot see: a few copies where every answer is given by hundreds of people anyway. Where it is wrong: answers that are alike
@@ -42,15 +42,17 @@ class Coincidences:
     """Rows per group, int64 [groups]."""
     expected: Array
     """Rows per group that chance makes, float64 [groups]; 0 for a group of one row."""
+    beside: Array
+    """Rows that differ from a group in a single column, float64 [groups]; 0 for a group of one row."""
     few: float
-    """Pairs of equal rows that chance makes in groups of at most `FEW` rows."""
+    """Pairs of equal rows that chance makes in groups of at most `FEW` rows, or that differ in a single column."""
 
     @property
     def beyond(self) -> Array:
         """Groups whose copies chance does not explain, bool [groups]: those beside the first are Poisson where it does."""
         small = (self.counts > 1) & (self.counts <= FEW)
         pairs = float(np.sum(self.counts[small] * (self.counts[small] - 1)) / 2)
-        unlikely = (self.counts > 1) & (poisson.sf(self.counts - 2, TIMES * self.expected) < RARE)
+        unlikely = (self.counts > 1) & (poisson.sf(self.counts - 2, TIMES * np.maximum(self.expected, self.beside)) < RARE)
         return np.asarray(unlikely & (~small | (pairs > TIMES * self.few)))
 
 
@@ -64,26 +66,29 @@ def coincidences(columns: list[Array]) -> Coincidences:
             varied.append((codes, generator.integers(2**64, size=len(kinds), dtype=np.uint64)))
             hashes += varied[-1][1][codes]
     _, first, places, counts = np.unique(hashes, return_index=True, return_inverse=True, return_counts=True)
-    expected, few = np.zeros(len(counts)), 0.0
+    expected, beside, few = np.zeros(len(counts)), np.zeros(len(counts)), 0.0
     repeated = np.flatnonzero(counts > 1)
     if len(repeated) and len(varied) > 1:
         chosen = generator.permutation(len(varied))[:COLUMNS]
         parts = [varied[which][1][varied[which][0][first]] for which in chosen]
-        expected[repeated] = _expected(hashes[first], parts, counts, repeated)
+        expected[repeated], beside[repeated] = _expected(hashes[first], parts, counts, repeated)
         rare = counts <= FEW
         few = _pairs(hashes[first][rare], [part[rare] for part in parts], counts[rare])
-    return Coincidences(places, counts, expected, few)
+    return Coincidences(places, counts, expected, beside, few)
 
 
-def _expected(hashes: Array, parts: list[Array], counts: Array, repeated: Array) -> Array:
-    """Rows that chance makes of each repeated group, float64 [len(repeated)]; `parts` are the chosen columns' shares in `hashes`."""
+def _expected(hashes: Array, parts: list[Array], counts: Array, repeated: Array) -> tuple[Array, Array]:
+    """(rows that chance makes of each repeated group, those beside it), float64 [len(repeated)] each.
+
+    `parts` are the chosen columns' shares in `hashes`.
+    """
     own = counts[repeated]
     alone = [_matching(hashes - part, counts, repeated) - own for part in parts]
     product, both = np.zeros(len(repeated)), np.ones(len(repeated))  # the 1 is Chapman's, against a bias of few rows
     for j, k in itertools.combinations(range(len(parts)), 2):
         product += alone[j] * alone[k]
         both += _matching(hashes - parts[j] - parts[k], counts, repeated) - own - alone[j] - alone[k]
-    return np.asarray(np.maximum(product / both, np.sum(alone, axis=0)))
+    return np.asarray(product / both), np.asarray(np.sum(alone, axis=0))
 
 
 def _matching(keys: Array, counts: Array, repeated: Array) -> Array:
