@@ -5,12 +5,12 @@ from a row in column j alone (a), in column k alone (b), and in both and nothing
 among rows that agree in all the rest, a * b / c rows agree in both (the estimate of Lincoln and Petersen, which is the cell of a
 log-linear model that is not used itself; Bishop, Fienberg, Holland, Discrete Multivariate Analysis, 1975, chapter 6). Summed over
 pairs of columns that is steady, and however closely the answers hang together they need no model. Where few columns have few
-values, c is mostly other kinds of people and the estimate too low; so a group is beyond chance only if it is also much larger than
-all the rows beside it, which differ from it in a single column. A copied row of measurements has no such
-neighbours: nothing is expected there. A row's own copies do not count for it, so that a flood cannot excuse itself.
+values, c is mostly other kinds of people and the estimate too low; so a group is beyond chance only if it is also much larger
+than all the rows beside it, which differ from it in a single column. A copied row of measurements has no such neighbours: nothing
+is expected there. A row's own copies do not count for it, so that a flood cannot excuse itself.
 
-What it cannot see: a few copies where every answer is given by hundreds of people anyway. Where it is wrong: answers that are alike
-for a reason (people who tick the last box throughout) are no coincidences of single columns and count as copies.
+What it cannot see: a few copies where every answer is given by hundreds of people anyway. Where it is wrong: answers that are
+alike for a reason (people who tick the last box throughout) are no coincidences of single columns and count as copies.
 """
 
 import itertools

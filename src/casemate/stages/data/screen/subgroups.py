@@ -76,12 +76,19 @@ class _Best:
     looks: int
 
 
-def noisy_groups(rows: Rows, expected: Expectation, named: float) -> Iterator[NoisyGroup]:
-    """At most `MOST` groups, the clearest first; a row is in one of them. `named`: how probably wrong a doubtful label is."""
+def noisy_groups(rows: Rows, expected: Expectation, whole: Plateau, named: float) -> Iterator[NoisyGroup]:
+    """At most `MOST` groups, the clearest first; a row is in one of them.
+
+    Args:
+        rows: the table.
+        expected: of its labels.
+        whole: the plateau of the model without joins.
+        named: how probably wrong a doubtful label is.
+    """
     groups = list(_places(rows)) if rows.frame.shape[1] <= WIDE else []
     if not groups:
         return
-    single = _View.of(expected.single, rows.codes, plateau(expected.single, rows.codes))
+    single = _View.of(expected.single, rows.codes, whole)
     joint = _View.of(expected.joint, rows.codes, plateau(expected.joint, rows.codes))
     left = np.ones(len(rows.codes), dtype=bool)
     for _ in range(MOST):
