@@ -84,6 +84,23 @@ def test_false_positives_among_rare_ones_are_found_as_well_as_cleanlab_does_and_
     assert worst(LabelNoise()(rows, OPTIONS)) >= RANKS["medium"]
 
 
+def test_few_true_positives_among_many_false_ones_hardly_move_a_rank_and_are_told_all_the_same():
+    random = np.random.default_rng(16)
+    frame = pd.DataFrame({"kind": np.where(np.arange(3000) < 40, "rare", "common").astype(object), "x": random.standard_normal(3000)})
+    given, wrong = SIMULATED.flipped(frame["kind"].eq("rare").to_numpy().astype(int), 0.2, random)
+    named = SIMULATED.marked(LabelNoise()(SIMULATED.rows_of(frame, given), OPTIONS), 3000)
+    assert named.sum() >= UNPROVEN * 3000
+    assert wrong[named].mean() > 0.9
+
+
+def test_a_plateau_that_two_models_see_blocks_though_neither_is_sure_by_itself():
+    frame, codes, _ = SIMULATED.table(3000, 0.95, "linear", np.random.default_rng(11))
+    given, _ = SIMULATED.flipped(codes, 0.2, np.random.default_rng(2))
+    rows = SIMULATED.rows_of(frame, given)
+    assert 1e-4 < plateau(expectation(rows, OPTIONS.folds).best, rows.codes).chance < 1e-2
+    assert worst(LabelNoise()(rows, OPTIONS)) == RANKS["high"]
+
+
 @pytest.mark.parametrize("name", ["adult", "german", "telco"])
 def test_wrong_labels_in_a_real_table_are_named_better_than_by_cleanlab(case, name):
     frame, codes = real(case, name)
@@ -148,6 +165,16 @@ def test_a_group_whose_outcome_is_more_uncertain_is_not_called_wrong_where_a_mod
     codes = (random.random(6000) < 1 / (1 + np.exp(-logit))).astype(int)
     found = LabelNoise()(SIMULATED.rows_of(frame, codes), OPTIONS)
     assert worst(found) < RANKS["high"]
+
+
+def test_a_group_in_which_a_column_means_the_opposite_is_not_called_wrong():
+    random = np.random.default_rng(17)
+    frame = pd.DataFrame(random.standard_normal((4000, 4)), columns=list("abcd"))
+    frame["site"] = np.array(list("pqrstuvw"), dtype=object)[random.integers(0, 8, 4000)]
+    logit = 2.5 * frame["a"] * np.where(frame["site"] == "r", -1, 1) + frame["b"]
+    codes = (random.random(4000) < 1 / (1 + np.exp(-logit))).astype(int)
+    found = LabelNoise()(SIMULATED.rows_of(frame, codes), OPTIONS)
+    assert "site" not in [finding.location for finding in found.findings]
 
 
 def test_the_plateau_is_the_share_of_wrong_labels_and_none_without():
