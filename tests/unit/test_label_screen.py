@@ -240,6 +240,14 @@ def test_people_who_answer_alike_are_no_duplicates_and_copied_measurements_are()
     assert [suspect.row for suspect in Duplicates()(rows, OPTIONS).rows] == list(range(1000, 1300))
 
 
+def test_copies_are_not_excused_by_as_many_copies_with_another_label():
+    frame, codes, _ = SIMULATED.table(1000, 0.8, "linear", np.random.default_rng(18))
+    at = np.r_[np.arange(1000), np.full(60, 5)]
+    labels = np.r_[codes, np.arange(60) % 2]
+    found = Duplicates()(SIMULATED.rows_of(frame.iloc[at].reset_index(drop=True), labels), OPTIONS)
+    assert len(found.rows) == 59  # all but the first with either label
+
+
 @pytest.mark.parametrize("kind", ["linear", "ordinal", "yes or no"])
 def test_a_flood_of_a_row_that_few_give_blocks_and_with_both_labels_it_is_none(kind):
     random = np.random.default_rng(13)

@@ -6,8 +6,9 @@ among rows that agree in all the rest, a * b / c rows agree in both (the estimat
 log-linear model that is not used itself; Bishop, Fienberg, Holland, Discrete Multivariate Analysis, 1975, chapter 6). Summed over
 pairs of columns that is steady, and however closely the answers hang together they need no model. Where few columns have few
 values, c is mostly other kinds of people and the estimate too low; so a group is beyond chance only if it is also much larger
-than all the rows beside it, which differ from it in a single column. A copied row of measurements has no such neighbours: nothing
-is expected there. A row's own copies do not count for it, so that a flood cannot excuse itself.
+than all the rows beside it, which differ from it in a single column (not always the same one: copies with another label, or
+number, are no excuse). A copied row of measurements has no such neighbours: nothing is expected there. A row's own copies do not
+count for it, so that a flood cannot excuse itself.
 
 What it cannot see: a few copies where every answer is given by hundreds of people anyway. Where it is wrong: answers that are
 alike for a reason (people who tick the last box throughout) are no coincidences of single columns and count as copies.
@@ -43,9 +44,9 @@ class Coincidences:
     expected: Array
     """Rows per group that chance makes, float64 [groups]; 0 for a group of one row."""
     beside: Array
-    """Rows that differ from a group in a single column, float64 [groups]; 0 for a group of one row."""
+    """Rows that differ from a group in a single column (see `_beside`), float64 [groups]; 0 for a group of one row."""
     few: float
-    """Pairs of equal rows that chance makes in groups of at most `FEW` rows, or that differ in a single column."""
+    """Pairs of equal rows that chance makes in groups of at most `FEW` rows, or such pairs beside each other."""
 
     @property
     def beyond(self) -> Array:
@@ -88,7 +89,7 @@ def _expected(hashes: Array, parts: list[Array], counts: Array, repeated: Array)
     for j, k in itertools.combinations(range(len(parts)), 2):
         product += alone[j] * alone[k]
         both += _matching(hashes - parts[j] - parts[k], counts, repeated) - own - alone[j] - alone[k]
-    return np.asarray(product / both), np.asarray(np.sum(alone, axis=0))
+    return np.asarray(product / both), _beside(np.array(alone))
 
 
 def _matching(keys: Array, counts: Array, repeated: Array) -> Array:
@@ -107,7 +108,13 @@ def _pairs(hashes: Array, parts: list[Array], counts: Array) -> float:
     for j, k in itertools.combinations(range(len(parts)), 2):
         product += alone[j] * alone[k]
         both += _equal(hashes - parts[j] - parts[k], counts) - alike - alone[j] - alone[k]
-    return max(product / both, sum(alone))
+    return max(product / both, float(_beside(np.array(alone))))
+
+
+def _beside(alone: Array) -> Array:
+    """Rows that differ in one column, of `alone` [columns, ...]; where nearly all do in the same one, the others decide."""
+    every = alone.sum(axis=0)
+    return np.asarray(np.minimum(every, TIMES * (every - alone.max(axis=0))))
 
 
 def _equal(keys: Array, counts: Array) -> float:
