@@ -76,7 +76,7 @@ def test_only_categories_go_through_though_most_rows_repeat(tmp_path):
     found = looked_at(tmp_path, frame, "screen.spectral=true", "screen.influence=true")
     assert len(found.schema.categories) == 5
     assert found.figures["equal_rows"] > 300  # of 5 x 3 categories: people who answer alike
-    assert "duplicate" not in found.quarantined
+    assert "duplicate" not in {suspect.reason for suspect in found.suspects}
 
 
 def test_a_slice_with_one_class_is_shown_and_not_judged_alone(tmp_path):
