@@ -28,7 +28,7 @@ WRONG = 0.15
 """A group is told from this share of wrong labels on: less is within what a model without joins misses of an honest group."""
 LIKELY, CONFIRMED, SURE = 0.05, 1e-2, 1e-4
 """Probabilities of such a group where no label is wrong: to be told (corrected), of what the second model sees (uncorrected), and
-to be held to be sure (both corrected). In 560 simulated tables without wrong labels the last was reached in none."""
+to be held to be sure (both corrected). In 495 simulated tables without wrong labels the last was reached in none."""
 
 
 @dataclass(frozen=True)
