@@ -227,6 +227,16 @@ def test_rows_on_both_sides_of_the_split_are_counted():
     assert unique.figures["contamination"] == 0.0
 
 
+def test_people_who_answer_alike_on_both_sides_are_no_contamination():
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({f"q{place}": random.integers(0, 2, 2000).astype(str) for place in range(7)})
+    frame["y"] = random.integers(0, 2, 2000).astype(str)
+    found = split.check(subject_of(frame), np.arange(2000) >= 1500, np.zeros(2000, dtype=bool))
+    assert found.figures["repeated_rows"] > 0.9
+    assert found.figures["contamination"] == 0.0
+    assert "data.contamination" not in [finding.id for finding in found.findings]
+
+
 def test_a_table_in_which_rows_follow_their_neighbours_must_not_be_cut_at_random():
     frame = patients(1000)
     assert split.check(subject_of(frame), np.zeros(1000, bool), np.zeros(1000, bool)).findings == []

@@ -69,14 +69,14 @@ def test_a_class_with_three_rows_and_a_target_with_one_class_are_refused_by_name
         looked_at(tmp_path / "one", base(50).assign(ill=1))
 
 
-def test_only_categories(tmp_path):
+def test_only_categories_go_through_though_most_rows_repeat(tmp_path):
     generator = np.random.default_rng(0)
     frame = pd.DataFrame({f"c{i}": generator.choice(list("ABC"), 600) for i in range(5)})
     frame["ill"] = ((frame["c0"] == "A") | (generator.random(600) < 0.1)).astype(int)
-    with pytest.raises(DataError, match="'duplicate': "):  # of 5 x 3 categories most rows repeat, and that is said
-        looked_at(tmp_path / "strict", frame)
-    found = looked_at(tmp_path / "lax", frame, "screen.spectral=true", "screen.influence=true", "screen.cap=1.0")
+    found = looked_at(tmp_path, frame, "screen.spectral=true", "screen.influence=true")
     assert len(found.schema.categories) == 5
+    assert found.figures["equal_rows"] > 300  # of 5 x 3 categories: people who answer alike
+    assert "duplicate" not in {suspect.reason for suspect in found.suspects}
 
 
 def test_a_slice_with_one_class_is_shown_and_not_judged_alone(tmp_path):

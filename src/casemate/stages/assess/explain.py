@@ -389,10 +389,13 @@ _ALL = (
     ),
     _of(
         "contamination",
-        "Share of hold-out rows that training holds as well, or nearly.",
-        "columns that tell rows apart",
-        "",
-        "Copies that were changed.",
+        (
+            "Share of hold-out rows that repeat a training row in every feature and are one of more "
+            "equal rows than chance makes (`repeated_rows` counts all)."
+        ),
+        "nothing but chance joins the answers of people who agree in all others",
+        "Bishop, Fienberg, Holland, Discrete Multivariate Analysis (1975), chapter 6",
+        "Copies that were changed, and a few copies of an answer that many give.",
         NO_INTERVAL,
     ),
     _of(

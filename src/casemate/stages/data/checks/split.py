@@ -3,10 +3,10 @@
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow.compute as pc
 
 from casemate.stages.data.checks.interface import Answer, Subject
+from casemate.stages.data.screen.coincidence import coincidences
 
 SOME = 0.01
 STRONG, WEAK = 0.5, 0.3
@@ -15,17 +15,23 @@ Array = np.ndarray[Any, Any]
 
 
 def check(subject: Subject, holdout: Array, excluded: Array) -> Answer:
-    """Findings, and `contamination`: the share of hold-out rows that repeat a training row in every feature."""
+    """Findings, and `contamination`: the share of hold-out rows that repeat a training row in every feature, beyond what chance makes.
+
+    In a table of few answers other people give the same answers: such rows are counted in `repeated_rows` and are no contamination
+    (see `coincidence`, also for what that cannot see). Where a copied row is one of many equal ones it is not told from them.
+    """
     answer = Answer()
-    hashes = pd.util.hash_pandas_object(subject.frame, index=False, categorize=True).to_numpy()
-    training = hashes[~holdout & ~excluded]
-    measured = hashes[holdout & ~excluded]
-    repeated = np.isin(measured, training)
-    share = float(repeated.mean()) if len(repeated) else 0.0
-    answer.figures["contamination"] = share
+    kept = np.flatnonzero(~excluded)
+    held = holdout[kept]
+    found = coincidences([subject.frame[name].to_numpy()[kept] for name in subject.frame])
+    known = np.bincount(found.places[~held], minlength=len(found.counts)) > 0
+    repeated = known[found.places[held]]
+    copied = repeated & found.beyond[found.places[held]]
+    share = float(copied.mean()) if len(copied) else 0.0
+    answer.figures |= {"contamination": share, "repeated_rows": float(repeated.mean()) if len(repeated) else 0.0}
     if share > SOME:
-        text = f"{int(repeated.sum())} of {len(measured)} hold-out rows ({share:.1%}) repeat a training row in every feature: figures are too good"
-        answer.say("data.contamination", "medium", text)
+        text = f"{int(copied.sum())} of {len(copied)} hold-out rows ({share:.1%}) repeat a training row in every feature, more than chance makes"
+        answer.say("data.contamination", "medium", text + ": figures are too good")
     _people(subject, answer)
     _order(subject, answer)
     return answer

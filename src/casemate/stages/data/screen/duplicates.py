@@ -1,27 +1,27 @@
-"""Rows that repeat an earlier row in every feature and the target."""
+"""Rows that repeat an earlier row in every feature and the target, and more often than chance makes (see `coincidence`)."""
 
 import numpy as np
-import pandas as pd
 
 from casemate.config import ScreenTable
-from casemate.core.frame import row_hashes
 from casemate.core.types import Quarantined
+from casemate.stages.data.screen.coincidence import coincidences
 from casemate.stages.data.screen.interface import Rows, Suspicion
 
 
 class Duplicates:
-    """Compares 64-bit row hashes; the first occurrence is never flagged."""
+    """Names the copies of a row, never its first occurrence; equal rows that other people explain are counted and not named."""
 
     id = "duplicate"
 
     def __call__(self, rows: Rows, options: ScreenTable) -> Suspicion:
         """See `Detector`."""
-        mixed = row_hashes(rows.frame, rows.target)
-        series = pd.Series(mixed)
-        repeated = np.flatnonzero(series.duplicated().to_numpy())
-        if not len(repeated):
-            return Suspicion(figures={"duplicates": 0.0})
-        first = series.drop_duplicates()
-        origin = pd.Series(first.index.to_numpy(), index=first.to_numpy())
-        found = [Quarantined(row=int(row), reason=self.id, detail=f"equals row {int(origin[mixed[row]])}", score=1.0) for row in repeated]
-        return Suspicion(rows=found, figures={"duplicates": float(len(found))})
+        target = rows.target if rows.target.ndim == 2 else rows.target[:, None]
+        found = coincidences([*(rows.frame[name].to_numpy() for name in rows.frame), *target.T])
+        first = np.full(len(found.counts), -1)
+        first[found.places[::-1]] = np.arange(len(found.places))[::-1]
+        repeats = first[found.places] != np.arange(len(found.places))
+        suspects = [
+            Quarantined(row=int(row), reason=self.id, detail=f"equals row {int(first[found.places[row]])}", score=1.0)
+            for row in np.flatnonzero(repeats & found.beyond[found.places])
+        ]
+        return Suspicion(rows=suspects, figures={"duplicates": float(len(suspects)), "equal_rows": float(repeats.sum())})

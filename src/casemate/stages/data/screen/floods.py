@@ -1,21 +1,30 @@
 """Floods: many near-copies of one row with one label, as somebody makes them who wants a model to learn one thing.
 
-Numbers are rounded to a fiftieth of their deviation; equal rounded rows form a group. How large groups get by chance is
-seen by shuffling each column within its class: a flood is ten times larger, and not small. Exact copies count too.
+Numbers are rounded to a fiftieth of their deviation; equal rounded rows form a group. A flood is `TIMES` larger than chance makes
+groups like it (see `coincidence`; and than groups of this table mostly outgrow that: answers can hang together more closely), and
+not small. Exact copies count too.
+
+What it cannot see: floods in many small parts, each different beyond rounding; floods with mixed labels; a flood of an answer that
+very many give anyway. What it takes for one: many equal rows with one label for a reason of their own, such as a device that sends
+the same row again and again.
 """
 
 import warnings
 
 import numpy as np
-import pandas as pd
 
 from casemate.config import ScreenTable
-from casemate.core.types import Finding, Quarantined
+from casemate.core.types import Finding, Quarantined, Severity
+from casemate.stages.data.screen.coincidence import coincidences
 from casemate.stages.data.screen.interface import Array, Rows, Suspicion
 
 GRAIN = 50.0
-LEAST, LEAST_SHARE, TIMES = 10, 0.002, 10
+LEAST, LEAST_SHARE, TIMES = 10, 0.002, 5.0
+USUAL = 0.95
+"""Nearly every group of a table outgrows its expectation at most by what this share of them does."""
 PURE = 0.95
+GRAVE, GRAVE_SHARE = 100, 0.02
+"""Copies, or their share of the rows, from which on a flood blocks a release."""
 
 
 class Floods:
@@ -25,18 +34,13 @@ class Floods:
 
     def __call__(self, rows: Rows, options: ScreenTable) -> Suspicion:
         """See `Detector`."""
-        grid = self._grid(rows)
-        counts, places = _sizes(grid)
-        generator = np.random.default_rng(rows.seed)
-        shuffled = grid.copy()
-        for code in np.unique(rows.codes):
-            members = np.flatnonzero(rows.codes == code)
-            for column in range(grid.shape[1]):
-                shuffled[members, column] = grid[generator.permutation(members), column]
-        chance = int(_sizes(shuffled)[0].max())
-        least = max(LEAST, LEAST_SHARE * len(rows.codes), TIMES * chance)
+        found = coincidences(list(self._grid(rows).T))
+        counts, places = found.counts, found.places
+        outgrown = counts / (found.expected + 1)
+        least = np.maximum(LEAST, LEAST_SHARE * len(rows.codes))
+        large = (counts >= least) & (outgrown >= TIMES * max(1.0, float(np.quantile(outgrown, USUAL))))
         suspects, findings = [], []
-        for group in np.flatnonzero(counts >= least):
+        for group in np.flatnonzero(large):
             members = np.flatnonzero(places == group)
             labels = np.bincount(rows.codes[members])
             if labels.max() < PURE * len(members):
@@ -45,10 +49,10 @@ class Floods:
                 Quarantined(row=int(row), reason=self.id, detail=f"one of {len(members)} near-copies of row {members[0]}", score=float(len(members)))
                 for row in members[1:]
             ]
-            text = (
-                f"{len(members)} near-copies of row {members[0]} have the class {rows.schema.classes[int(labels.argmax())]!r}; chance makes {chance}"
-            )
-            findings.append(Finding(id="data.flood", severity="medium", confidence="medium", message=text))
+            label = rows.schema.classes[int(labels.argmax())]
+            text = f"{len(members)} near-copies of row {members[0]} have the class {label!r}; chance makes {found.expected[group]:.0f}"
+            severity: Severity = "high" if len(members) > min(GRAVE, GRAVE_SHARE * len(rows.codes)) else "medium"
+            findings.append(Finding(id="data.flood", severity=severity, confidence="medium", message=text))
         return Suspicion(rows=suspects, findings=findings[:20], figures={"largest_group": float(counts.max())})
 
     @staticmethod
@@ -61,10 +65,3 @@ class Floods:
         scale = np.ones(values.shape[1])
         scale[places] = np.where(np.nan_to_num(spread[places]) > 0, spread[places] / GRAIN, 1.0)
         return np.nan_to_num(np.round(values / scale), nan=-1e9)
-
-
-def _sizes(grid: Array) -> tuple[Array, Array]:
-    """(rows per group of equal rows, group of each row)."""
-    hashes = pd.util.hash_pandas_object(pd.DataFrame(grid), index=False).to_numpy()
-    places, kinds = pd.factorize(hashes)
-    return np.bincount(places, minlength=len(kinds)), np.asarray(places)

@@ -1,0 +1,75 @@
+"""What models expect of labels that they have not seen: the ground of the label screen.
+
+Five folds; a subject's rows are in one fold. Boosted trees of three sizes: one that joins no two columns, so that it cannot learn
+away that one group's labels are noise; small trees, which follow noise least; larger ones for what small ones cannot tell. Which
+of them, or their mean, is believed is decided by log-loss on rows that they have not seen.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
+from sklearn.metrics import log_loss
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict
+
+from casemate.core.threads import fitting
+from casemate.stages.data.screen.interface import Array, Rows
+
+MAX_BINS = 255
+"""HistGradientBoosting takes fewer categories than this natively; wider ones are ordered codes."""
+WIDE = 200
+"""From this many features on, randomised trees are as good and many times faster."""
+MANY = 5
+"""With more classes than this only the larger trees are grown: they grow one for every class."""
+DEEP_ROWS = 2000
+TINY = 1e-6
+SHALLOW: dict[str, Any] = {"max_iter": 60, "max_leaf_nodes": 6, "l2_regularization": 1.0, "interaction_cst": "no_interactions"}
+SMALL: dict[str, Any] = {"max_iter": 50, "max_leaf_nodes": 8, "l2_regularization": 1.0}
+DEEP: dict[str, Any] = {"max_iter": 60}
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """Out-of-fold probabilities, float64 [n, k] each, in [`TINY`, 1]."""
+
+    best: Array
+    """Of the model, or the mean of models, with the smallest log-loss."""
+    joint: Array
+    """Of the best model that may join columns."""
+    single: Array
+    """Of the model that joins no columns; `joint` where none was trained."""
+
+
+def expectation(rows: Rows, folds: int) -> Expectation:
+    """What models that have not seen a row expect of its label."""
+    kinds = len(rows.schema.classes)
+    if rows.frame.shape[1] > WIDE:
+        trees = ExtraTreesClassifier(100, min_samples_leaf=2, random_state=rows.seed, n_jobs=-1)
+        found = _predicted(rows, trees, np.nan_to_num(rows.coded.to_numpy(), nan=-1e6), folds)
+        return Expectation(found, found, found)
+    if kinds > MANY:
+        found = _boosted(rows, DEEP, folds)
+        return Expectation(found, found, found)
+    single, joint = _boosted(rows, SHALLOW, folds), _boosted(rows, SMALL, folds)
+    if len(rows.codes) >= DEEP_ROWS:
+        joint = _better(rows, [joint, _boosted(rows, DEEP, folds)])
+    return Expectation(_better(rows, [joint, single, (joint + single) / 2]), joint, single)
+
+
+def _better(rows: Rows, found: list[Array]) -> Array:
+    return min(found, key=lambda probabilities: float(log_loss(rows.codes, probabilities, labels=range(probabilities.shape[1]))))
+
+
+def _boosted(rows: Rows, size: dict[str, Any], folds: int) -> Array:
+    native = [column.name for column in rows.schema.categories if rows.frame[column.name].nunique() < MAX_BINS]
+    model = HistGradientBoostingClassifier(categorical_features=native or None, random_state=rows.seed, **size)
+    return _predicted(rows, model, rows.coded, folds)
+
+
+def _predicted(rows: Rows, model: Any, values: Any, folds: int) -> Array:
+    splitter = StratifiedKFold if rows.groups is None else StratifiedGroupKFold
+    splits = list(splitter(folds, shuffle=True, random_state=rows.seed).split(values, rows.codes, rows.groups))
+    with fitting(rows.frame.size // 4):  # small trees are a quarter of the work
+        found = np.asarray(cross_val_predict(model, values, rows.codes, cv=splits, method="predict_proba"), dtype=np.float64)
+    return np.clip(found, TINY, 1.0)
