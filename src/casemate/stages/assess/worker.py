@@ -180,9 +180,7 @@ def measure_robustness(work: Work) -> None:
         work.inconclusive.append(f"robustness: {found['inconclusive']}")
     if found.get("curve") and "certified_accuracy" not in found["curve"][0] and not work.schema.regression:
         work.inconclusive.append("certification: no method gives a bound for this model (linear models and trees have one)")
-    if found.get("masked", 0.0) >= robustness.HIDDEN:
-        text = f"{found['masked']:.0%} of the rows withstand gradients and fall without them: the model hides its gradients, it is not robust"
-        work.findings.append(Finding(id="assess.masked-gradients", severity="medium", confidence="high", message=text))
+    work.findings += robustness.findings(found)
 
 
 def measure_tradeoff(work: Work) -> None:
