@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.compose import make_column_transformer
+from sklearn.datasets import make_classification
 from sklearn.ensemble import (
     ExtraTreesClassifier,
     GradientBoostingClassifier,
@@ -270,13 +271,12 @@ def test_the_strongest_attack_is_told_with_what_it_cost():
 
 def test_a_wide_gap_between_attacks_and_bounds_is_told():
     """Many trees over many features: more leaves than proofs can go through."""
-    generator = np.random.default_rng(0)
-    frame = pd.DataFrame(generator.normal(size=(700, 12)), columns=[f"x{i}" for i in range(12)])
-    codes = (frame.sum(axis=1) + generator.standard_normal(700) > 0).to_numpy().astype(int)
-    columns = [ColumnSchema(name=name, type="number", min=-6.0, max=6.0) for name in frame]
+    rows, codes = make_classification(4060, 16, n_informative=8, flip_y=0.05, random_state=1)
+    frame = pd.DataFrame(rows, columns=[f"x{i}" for i in range(16)])
+    columns = [ColumnSchema(name=name, type="number", min=-15.0, max=15.0) for name in frame]
     schema = Schema(target="y", classes=["0", "1"], columns=[*columns, ColumnSchema(name="y", type="category", use=False)])
-    model = SkopsModel(ExtraTreesClassifier(60, random_state=0).fit(frame[:600], codes[:600]))
-    members, others = Sample(frame[:600], codes[:600]), Sample(frame[600:].reset_index(drop=True), codes[600:])
+    model = SkopsModel(RandomForestClassifier(100, random_state=0).fit(frame[:4000], codes[:4000]))
+    members, others = Sample(frame[:4000], codes[:4000]), Sample(frame[4000:].reset_index(drop=True), codes[4000:])
     found = robustness.measure(model, schema, others, members, AssessTable(eps=[0.3]), RobustnessTable(), [], 0, lambda *_: None)
     (told,) = robustness.findings(found)
     assert told.id == "assess.robustness-gap"
