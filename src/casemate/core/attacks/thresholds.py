@@ -181,6 +181,7 @@ class Thresholds:
         """The features that give the inputs `point` of the box's rows `at`: [len(at), m]."""
         low, high = (limit[at] for limit in box.limits)
         spans, ends = high - low, [self._inputs(target, rows, changed, box, limit) for limit in (low, high)]
+        point = np.clip(point, *ends)  # a float32 may lie beyond by its rounding
         with np.errstate(invalid="ignore", divide="ignore"):
             share = np.where(ends[1] > ends[0], (point - ends[0]) / (ends[1] - ends[0]), 0.0)
         guess = low + np.clip(share, 0, 1) * spans

@@ -21,7 +21,7 @@ from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.threads import fitting
 from casemate.core.types import Assessment, Finding, Interval, Schema
 from casemate.stages.assess import behaviour, compare, fairness, faults, importance, parity, probes, quality, robustness, shift, usual
-from casemate.stages.assess.leakage import attribute, inversion, lira, membership, memorised
+from casemate.stages.assess.leakage import attribute, inversion, labels, lira, membership, memorised
 from casemate.stages.assess.sample import OfClasses, Sample, share
 
 models.skops_io()  # same
@@ -198,12 +198,16 @@ def measure_tradeoff(work: Work) -> None:
 
 
 def measure_membership(work: Work) -> None:
-    """Loss threshold."""
+    """Loss threshold, and labels alone."""
     work.found["membership"] = membership.measure(work.model, work.members, work.holdout, work.options, work.seed)
     rate = work.found["membership"]["tpr_at_1_fpr"]
     work.figures["membership_tpr_at_1_fpr"] = share(
         round(rate * work.found["membership"]["rows_per_side"]), work.found["membership"]["rows_per_side"]
     )
+    if not work.schema.regression:
+        found = labels.measure(work.model, work.members, work.holdout, work.options, work.seed)
+        work.found.setdefault("leakage", {})["labels"] = found
+        work.figures["label_only_auc"] = msgspec.convert(found["auc"], Interval)
 
 
 def measure_lira(work: Work) -> None:

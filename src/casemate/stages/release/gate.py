@@ -9,6 +9,7 @@ from casemate.core.types import Assessment, Finding, GateResult, Interval, Outco
 
 SOURCES = {
     "membership": "membership",
+    "label_only": "membership",
     "robust_accuracy": "robustness",
     "certified_accuracy": "certification",
     "lira": "lira",
