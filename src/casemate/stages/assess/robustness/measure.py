@@ -12,7 +12,8 @@ from casemate.core.attacks.aim import aim
 from casemate.core.attacks.certify import certified, smoothed
 from casemate.core.attacks.choose import fitting_attacks
 from casemate.core.attacks.gradient import Gradient
-from casemate.core.attacks.interface import Array, Attack, Target
+from casemate.core.attacks.interface import Array, Attack, Target, keep_better
+from casemate.core.attacks.second import Toolbox
 from casemate.core.attacks.thresholds import Thresholds
 from casemate.core.models import Scored
 from casemate.core.types import Finding, Schema
@@ -55,13 +56,18 @@ def measure(
     if limits.unit == "range" and target.width and not target.spread.any():
         return {"inconclusive": "no feature has a pinned range, and [robustness] unit is range", "curve": []}
     campaign = Campaign(target, fitting_attacks(target, limits.restarts, limits.decision_rows, prove=True), asking)
+    opinion = Toolbox(limits.decision_rows) if limits.second_opinion == "art" else None
+    if opinion is not None and not opinion.applies(target):
+        opinion = None
     curve = []
     sizes = sorted({*options.eps, *gate_eps})
     for number, eps in enumerate(sizes):
         progress(f"attacking with eps {eps:g}", number, len(sizes))
         proof = certified(target, eps) if limits.certify_rows and not schema.regression else None
         keeps = campaign.attack(eps, None if proof is None else proof[0], options.attack_steps, seed + number)
-        curve.append(_point(target, eps, campaign, seed) | (_certificate(keeps, proof[1]) if proof is not None else {}))
+        second = _second(campaign, opinion, keeps, eps, options.attack_steps, seed + number) if opinion else {}
+        keeps &= campaign.margins > 0
+        curve.append(_point(target, eps, campaign, seed) | second | (_certificate(keeps, proof[1]) if proof is not None else {}))
     result: dict[str, Any] = {
         "curve": curve,
         **campaign.told(),
@@ -75,6 +81,7 @@ def measure(
         result["tolerance"] = limits.tolerance
     if campaign.attacked and not any(point["changed"] for point in curve):
         result["inconclusive"] = "the attack changed nothing"
+    result |= _heard(opinion, limits, curve) if limits.second_opinion == "art" else {}
     if limits.smoothing and not schema.regression:
         values = smoothed(target, limits.smoothing, sizes, limits.certify_rows, limits.samples, seed)
         result["smoothed"] = {"sigma": limits.smoothing, "norm": "L2", "radii": sizes, "accuracy": values}
@@ -140,6 +147,34 @@ class Campaign:
             "clean_accuracy": float(np.mean(self.clean > 0)),
             "masked": self.masked,
         }
+
+
+def _second(campaign: Campaign, opinion: Toolbox, keeps: Array, eps: float, steps: int, seed: int) -> dict[str, Any]:
+    """What the second opinion leaves by itself, from the unattacked rows; what it breaks is broken."""
+    best, margins = campaign.target.start.copy(), campaign.clean.copy()
+    asked = campaign.asking.queries
+    opinion.improve(campaign.target, best, margins, eps, steps, seed)
+    every = np.arange(len(margins))
+    keep_better(campaign.best, campaign.margins, best, margins, every)
+    told = {
+        "by": "art",
+        "robust_accuracy": float(np.mean(margins > 0)),
+        "queries": campaign.asking.queries - asked,
+        "changed": float(np.mean(margins < campaign.clean)),
+        "open": float(np.mean((campaign.clean > 0) & ~keeps)),
+    }
+    return {"second_opinion": told}
+
+
+def _heard(opinion: Toolbox | None, limits: RobustnessTable, curve: list[dict[str, Any]]) -> dict[str, Any]:
+    """Which attacks of the second opinion broke how many rows, and whether it has shown anything."""
+    if opinion is None:
+        return {"inconclusive": "the second opinion has no attack on quantities, nor where no number can be moved"}
+    told: dict[str, Any] = {"second_opinion": {"by": limits.second_opinion, "broke": opinion.broke}}
+    points = [point["second_opinion"] for point in curve]
+    if any(point["open"] for point in points) and not any(point["changed"] for point in points):
+        told["inconclusive"] = "the second opinion changed nothing"
+    return told
 
 
 def _point(target: Target, eps: float, campaign: Campaign, seed: int) -> dict[str, Any]:
