@@ -118,7 +118,7 @@ class Inside:
 
     def labels(self, rows: Array) -> Array:
         """The true classes, one-hot."""
-        return np.eye(self.classes, dtype=np.float32)[self.target.codes[rows]]
+        return np.asarray(np.eye(self.classes, dtype=np.float32)[self.target.codes[rows]])
 
     def others(self, shift: int, rows: Array) -> Array:
         """Wrong classes, one-hot: so many after the true ones."""
@@ -183,7 +183,7 @@ def _hopped(box: Inside, rows: Array) -> Array:
             """One-hot labels of moves of this row."""
             at = np.full(len(x), row)
             found = np.asarray(box.target.model.predict(box.target.rows(box.changed(x, at), at))[0]).ravel()
-            return np.eye(box.classes, dtype=np.float32)[found]
+            return np.asarray(np.eye(box.classes, dtype=np.float32)[found])
 
         model = BlackBoxClassifier(labels, (box.target.width,), box.classes, clip_values=(-box.eps, box.eps))
         attack = HopSkipJump(model, norm=np.inf, batch_size=256, verbose=False, **HOPS)
