@@ -17,6 +17,7 @@ from sklearn.ensemble import (
     RandomForestRegressor,
 )
 from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, QuantileTransformer, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
@@ -88,21 +89,33 @@ SMALL = [
 ]
 
 
+@pytest.mark.parametrize("restarts", [2, -1], ids=["descent and proof", "proof alone"])
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("estimator", SMALL, ids=["shallow", "deep", "forest", "extra", "boosted"])
-def test_robust_accuracy_of_small_models_is_what_trying_out_every_cell_leaves(estimator, classes):
+def test_robust_accuracy_of_small_models_is_what_trying_out_every_cell_leaves(estimator, classes, restarts):
     frame, codes = table(classes=classes)
     model = estimator.fit(frame, codes)
     rows, known = frame[:25].reset_index(drop=True), codes[:25]
     target = aim(SkopsModel(model), SCHEMA, (rows, known), frame, RobustnessTable())
-    for eps in (0.1, 0.4):
+    for eps in (0.1, 0.8):
         lower, upper = target.ball(eps)
         cuts = thresholds_of(model)
         truth = [bool((model.predict(cells(frame, cuts, low, high)) == code).all()) for low, high, code in zip(lower, upper, known, strict=True)]
-        attack, _, margins = attacked(target, eps)
+        attack, _, margins = attacked(target, eps, restarts=restarts)
         assert ((margins > 0) == truth).all()
         assert not np.any(attack.proved & ~np.array(truth))
         assert attack.proved.sum() >= sum(truth) - 1, "what stands is proved to stand, but for ties"
+
+
+@pytest.mark.parametrize("estimator", SMALL[2:], ids=["forest", "extra", "boosted"])
+def test_descent_alone_finds_nearly_all_that_proofs_find(estimator):
+    frame, codes = table(800, classes=3)
+    model = SkopsModel(estimator.fit(frame, codes))
+    target = aim(model, SCHEMA, (frame[:100], codes[:100]), frame, RobustnessTable())
+    alone, whole, clean = (attacked(target, 0.3, parts=parts)[2] > 0 if parts is not None else target.margin(target.start, np.arange(100)) > 0
+                           for parts in (0, 3000, None))  # fmt: skip
+    assert whole.mean() <= alone.mean() <= whole.mean() + 0.03
+    assert alone.mean() < clean.mean() - 0.1
 
 
 BEHIND = {
@@ -235,6 +248,8 @@ def test_quantities_of_trees_are_moved_along_thresholds_too(estimator):
 def test_bounds_and_attacks_follow_the_order_of_the_tables_classes():
     """A model from outside whose first class is the table's second."""
     frame, codes = table()
+    linear = SkopsModel(LogisticRegression().fit(frame, 1 - codes), [1, 0])
+    assert certified(aim(linear, SCHEMA, (frame[:60], codes[:60]), frame, RobustnessTable()), 0.05)[0].mean() > 0.5
     estimator = RandomForestClassifier(8, max_depth=5, random_state=0).fit(frame, 1 - codes)
     model = SkopsModel(estimator, [1, 0])
     target = aim(model, SCHEMA, (frame[:60], codes[:60]), frame, RobustnessTable())
