@@ -41,8 +41,7 @@ def certified(target: Target, eps: float) -> tuple[Array, str] | None:
     low, high = np.minimum(*frames), np.maximum(*frames)
     if trees is None:
         return _linear(parts.final, low, high, target.places), "exact worst corner of a linear model"
-    least, most = (target.model_order(bound) for bound in trees.bounds(low, high))
-    return _sound(least, most, target.codes), BY_LEAVES
+    return _sound(*trees.bounds(low, high), target.places, exact=trees.exact), BY_LEAVES
 
 
 def _linear(model: Any, low: Array, high: Array, codes: Array) -> Array:
@@ -57,12 +56,12 @@ def _linear(model: Any, low: Array, high: Array, codes: Array) -> Array:
     return keeps
 
 
-def _sound(least: Array, most: Array, codes: Array) -> Array:
-    """Whether the true class's least score is above every other class's greatest; [n, k] each."""
-    at = np.arange(len(codes))
-    others = most.copy()
-    others[at, codes] = -np.inf
-    return np.asarray(least[at, codes] > others.max(axis=1) + SURE)
+def _sound(least: Array, most: Array, places: Array, *, exact: bool) -> Array:
+    """Whether the true class's least score is above every other class's greatest, [n, k] each; in an exact tie the first class is the label."""
+    classes = np.arange(least.shape[1])
+    leads = least[np.arange(len(places)), places][:, None] - most
+    tied = exact & (leads == 0) & (places[:, None] < classes)
+    return np.asarray(np.all((leads > SURE) | tied | (places[:, None] == classes), axis=1))
 
 
 def smoothed(target: Target, sigma: float, radii: list[float], rows: int, samples: int, seed: int) -> list[float]:

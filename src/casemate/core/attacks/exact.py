@@ -43,7 +43,7 @@ class Verdict:
     """Parts of the box that were looked at."""
 
 
-def settle(leaves: Leaves, lead: float, low: Array, high: Array, most: int) -> Verdict:
+def settle(leaves: Leaves, lead: float, low: Array, high: Array, most: int, least: float = SURE) -> Verdict:
     """Look for inputs in the box [low, high] whose lead is not above zero.
 
     Args:
@@ -52,12 +52,13 @@ def settle(leaves: Leaves, lead: float, low: Array, high: Array, most: int) -> V
         low: [m].
         high: [m].
         most: parts to look at before giving up.
+        least: lead above which a row stands for sure.
     """
     whole = (np.nextafter(low, -np.inf), high, np.arange(len(leaves.tree)))
     bound, step = _step(leaves, lead, whole)
     queue, looked, tie = [(bound, 0, whole, step)], 1, None
-    while queue and queue[0][0] <= SURE:
-        _, _, (least, upper, inside), (point, cut) = heapq.heappop(queue)
+    while queue and queue[0][0] <= least:
+        _, _, (lower, upper, inside), (point, cut) = heapq.heappop(queue)
         there = np.all((leaves.low[inside] < point) & (point <= leaves.high[inside]), axis=1)
         found = lead + leaves.gain[inside[there]].sum()
         if found < -SURE or (cut is not None and looked >= most):
@@ -66,10 +67,10 @@ def settle(leaves: Leaves, lead: float, low: Array, high: Array, most: int) -> V
             tie = point
             continue
         feature, limit = cut
-        below, above = upper.copy(), least.copy()
+        below, above = upper.copy(), lower.copy()
         below[feature] = above[feature] = limit
         left, right = inside[leaves.low[inside, feature] < limit], inside[leaves.high[inside, feature] > limit]
-        for part in ((least, below, left), (above, upper, right)):
+        for part in ((lower, below, left), (above, upper, right)):
             bound, step = _step(leaves, lead, part)
             heapq.heappush(queue, (bound, looked, part, step))
             looked += 1

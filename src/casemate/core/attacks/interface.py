@@ -86,10 +86,11 @@ class Target:
         """The margins of the rows `at` under scores [len(at), k]."""
         return margins_of(scores, self.codes[at])
 
-    def against(self, row: int, outputs: int) -> list[tuple[Array, float]]:
-        """(weights [k], offset) of every lead over another of k scores that the row's right answer must keep above zero."""
-        one = np.eye(outputs)
-        return [(one[self.codes[row]] - one[other], 0.0) for other in range(outputs) if other != self.codes[row]]
+    def against(self, row: int, outputs: int) -> list[tuple[Array, float, bool]]:
+        """(weights [k], offset, whether zero will do) of every lead over another of k scores that the row's right answer must keep above zero."""
+        one, right = np.eye(outputs), self.codes[row]
+        places = np.arange(outputs) if (order := getattr(self.model, "order", None)) is None else np.argsort(order)
+        return [(one[right] - one[other], 0.0, bool(places[right] < places[other])) for other in range(outputs) if other != right]
 
     def model_order(self, scores: Array) -> Array:
         """Scores [n, k] of the estimator's own classes in the order of the table's."""
@@ -147,10 +148,10 @@ class Quantity(Target):
         """See `Target.judged`."""
         return np.asarray(1.0 - (np.abs(scores - self.codes[at]) / self.tolerance).max(axis=1))
 
-    def against(self, row: int, outputs: int) -> list[tuple[Array, float]]:
+    def against(self, row: int, outputs: int) -> list[tuple[Array, float, bool]]:
         """See `Target.against`: one lead a side of every quantity."""
         sides = [(sign / self.tolerance[place], place) for place in range(outputs) for sign in (1.0, -1.0)]
-        return [(-side * np.eye(outputs)[place], 1.0 + side * float(self.codes[row, place])) for side, place in sides]
+        return [(-side * np.eye(outputs)[place], 1.0 + side * float(self.codes[row, place]), False) for side, place in sides]
 
     def wrong(self, changed: Array, at: Array) -> Array:
         """See `Target.wrong`."""

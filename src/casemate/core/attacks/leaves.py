@@ -46,6 +46,11 @@ class Trees:
     single: bool
     """Whether inputs are compared as float32."""
 
+    @property
+    def exact(self) -> bool:
+        """Whether equal scores are equal in the model's arithmetic too: one tree, whose leaves hold the scores themselves."""
+        return len(self.roots) == 1 and not self.base.any()
+
     def inputs(self, rows: Array) -> Array:
         """Inputs as the trees compare them."""
         return rows.astype(np.float32).astype(np.float64) if self.single else rows

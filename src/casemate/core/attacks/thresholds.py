@@ -247,9 +247,10 @@ class Lines:
 
     def _settle(self, number: int, pairs: slice, most: int) -> tuple[Array | None, bool, int]:
         used, proved, point = 0, True, None
-        for weights, offset in self.target.against(int(self.rows[number]), len(self.base)):
+        for weights, offset, tie in self.target.against(int(self.rows[number]), len(self.base)):
             leaves = Leaves(self.low[pairs], self.high[pairs], self.value[pairs] @ weights, self.tree[pairs])
-            found = settle(leaves, float(self.base @ weights + offset), self.least[number], self.most[number], max(1, most - used))
+            least = -SURE if tie and self.trees.exact else SURE
+            found = settle(leaves, float(self.base @ weights + offset), self.least[number], self.most[number], max(1, most - used), least)
             used += found.parts
             proved &= found.proved
             point = found.point if found.point is not None else point
