@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEV := $(VENV)/.dev
 INSTALLED := $(VENV)/.user
 
-.PHONY: help demo torch test faults lint bench docs dev lock clean
+.PHONY: help demo torch test faults lint bench assurance docs dev lock clean
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
 
@@ -47,6 +47,9 @@ lint: $(DEV) ## format, rules, types, layers, docstrings
 
 bench: $(DEV) ## measured ratios against bare scripts, one line each
 	@$(BIN)/python bench/run.py
+
+assurance: $(DEV) ## how often detectors and figures are wrong, by simulation; writes its page in the docs
+	@$(BIN)/python bench/assurance
 
 docs: $(DEV) ## regenerate docs/reference
 	$(BIN)/python docs/generate.py

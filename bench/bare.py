@@ -71,7 +71,7 @@ def main(root: Path) -> None:
     robustness.measure(model, schema, holdout, sample, options.assess, options.robustness, [], seed, quiet)
     membership.measure(model, sample, holdout, options.assess, seed)
     lira.measure(model, model.estimator, sample, holdout, options.assess, seed, quiet)
-    shift.shift_auc(sample, holdout, schema, options.assess.bootstrap, seed)
+    shift.shift_auc(sample, holdout, schema, seed)
     importance.measure(model, holdout, seed)
     memorised.nearest(sample.take(5000, seed), holdout.take(5000, seed), list(frame.columns))
     print(f"roc_auc {measured['metrics']['roc_auc']['value']:.6f}")

@@ -281,3 +281,18 @@ def tree(root: Path) -> dict[str, object]:
         elif path.is_file() and not path.name.endswith(("-wal", "-shm")):
             found[str(path.relative_to(root))] = path.read_bytes()
     return found
+
+
+@pytest.fixture
+def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """A file system with a size limit (64 MB, or the parameter); needs root."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small tmpfs needs root")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    size = getattr(request, "param", "64m")
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("this machine does not let us mount a tmpfs")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)  # this process may still hold its catalogue

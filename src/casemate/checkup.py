@@ -4,7 +4,6 @@ import dataclasses
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from msgspec import structs
@@ -16,6 +15,7 @@ from casemate.core.files import make_folder, scratch_folder, shared_lock, write_
 from casemate.core.sandbox.run import JobFailed, Limits, Worker
 from casemate.core.types import Assessment, SealedDataset, TrainedModel
 from casemate.project import Project
+from casemate.stages.assess.artifact.scan import Scan
 from casemate.stages.data.stage import Examined, examine
 
 MAX_FILE = 2 * 2**30
@@ -49,7 +49,7 @@ def assess(project: Project, reference: str, only: list[str] | None = None, repo
         shop = project.workshop(reporter)
         rows = pipeline.Rows(shop, dataset)
         tools = stage.Tools(shop.config, shop.objects, shop.state / "tmp", shop.hidden, worker, shop.reporter.progress, None, tuple(only or ()))
-        found = stage.measure(tools, dataset, model, rows.holdout, rows.members, pipeline.further_tables(shop.root, shop.config, dataset))
+        found = stage.measure(tools, dataset, model, rows.parts, pipeline.further_tables(shop.root, shop.config, dataset))
     project.audit.record(principal.uid, "model:assess", f'Model::"{release.model}"', "done", version=release.model_version, only=list(only or []))
     return found
 
@@ -86,8 +86,8 @@ def _known(only: list[str] | None, names: tuple[str, ...]) -> None:
 class Imported:
     """What came of a model file from outside."""
 
-    scan: dict[str, Any]
-    """Format, names, problems."""
+    scan: Scan
+    """What the file is."""
     file: Path | None
     """The safe model file, in the project's folder `imported`; None when it was refused or only scanned."""
 
@@ -125,23 +125,25 @@ def import_model(project: Project, file: Path, name: str | None = None, *, conve
                 outputs=(models.SKOPS, models.ONNX),
                 hidden=[project.keys.folder, project.root],
             )
-            told = outcome.result
+            found = msgspec.convert(outcome.result, Scan)
+        except msgspec.ValidationError:
+            found, outcome = Scan(format="unknown", names=[], problems=["its reader gave no sound answer"], convertible=False), None
         except JobFailed as error:
             problems = [error.message[:300], *(finding.message for finding in error.findings)]
-            told, outcome = {"format": "unknown", "names": [], "problems": problems, "convertible": False}, None
+            found, outcome = Scan(format="unknown", names=[], problems=problems, convertible=False), None
     resource = f'Model::"{project.config.project.name}"'
-    detail = {"file": file.name, "format": told["format"], "problems": [str(problem)[:200] for problem in told["problems"]][:5]}
-    project.audit.record(principal.uid, "model:imported", resource, "denied" if told["problems"] else "done", **detail)
-    if told["problems"]:
+    detail = {"file": file.name, "format": found.format, "problems": [problem[:200] for problem in found.problems][:5]}
+    project.audit.record(principal.uid, "model:imported", resource, "denied" if found.problems else "done", **detail)
+    if found.problems:
         raise RefusedError(
-            f"{file.name} ({told['format']}) is refused: {'; '.join(map(str, told['problems'][:3]))}", hint="ask for another format, or train it anew"
+            f"{file.name} ({found.format}) is refused: {'; '.join(found.problems[:3])}", hint="ask for another format, or train it anew"
         )
     if not convert or outcome is None:
-        return Imported(told, None)
+        return Imported(found, None)
     ending, content = next((kind, outcome.files[kind]) for kind in (models.SKOPS, models.ONNX) if kind in outcome.files)
     target = project.root / IMPORTED / f"{name}{Path(ending).suffix}"
     if target.exists():
         raise ConfigError(f"{target} exists already", hint="--name gives it another name")
     make_folder(target.parent, 0o755)
     write_atomic(target, content, mode=0o644)
-    return Imported(msgspec.to_builtins(told), target)
+    return Imported(found, target)

@@ -71,10 +71,15 @@ class ColumnTable(Table, frozen=True, kw_only=True, rename={"column_class": "cla
     min: Annotated[float | None, Meta(description="Least number that is possible, whatever the data shows; needed for private training.")] = None
     max: Annotated[float | None, Meta(description="Greatest number that is possible; needed for private training.")] = None
     categories: Annotated[
-        list[str] | None, Meta(description="All categories that are possible, whatever the data shows; needed for private training.")
+        list[str] | None,
+        Meta(description="All categories that are possible, whatever the data shows; needed for private training, of the target too (its classes)."),
+    ] = None
+    nullable: Annotated[
+        bool | None,
+        Meta(description="Whether a cell may be missing. Default: what the pinned schema says, in a new one what the data shows; private: yes."),
     ] = None
     unit: Annotated[str | None, Meta(description="Unit of a number, such as `kg` or `degC`; rows that look like another unit are found.")] = None
-    protected: Annotated[bool, Meta(description="A protected attribute, such as sex: fairness is measured by it.")] = False
+    protected: Annotated[bool, Meta(description="A protected attribute, such as sex: fairness is measured by each of its values.")] = False
     mask: Annotated[
         Mask | None, Meta(description="What is left of a value for whoever policy lets see it masked only: `redact`, `year`, `first-N` or `round-N`.")
     ] = None
@@ -160,11 +165,13 @@ class ScreenTable(Table, frozen=True, kw_only=True):
     folds: Annotated[int, Meta(description="Folds of the label screen.", ge=2, le=20)] = 3
     outlier_deviations: Annotated[float, Meta(description="Robust deviations (median, MAD) from which a cell is an outlier.", gt=0)] = 12.0
     quarantine: Annotated[
-        Literal["report", "exclude"], Meta(description="`exclude` leaves suspicious rows out of training; they stay sealed and listed.")
+        Literal["report", "exclude"],
+        Meta(description="`exclude` leaves suspicious training rows out; they stay sealed and listed. The hold-out keeps its rows in any case."),
     ] = "report"
     exclude: Annotated[
-        list[str], Meta(description="Detectors whose rows are left out even with `report`, such as `trigger`: what they find is seldom an accident.")
-    ] = msgspec.field(default_factory=lambda: ["trigger"])
+        list[str],
+        Meta(description="Detectors whose training rows are left out even with `report`, such as `trigger`, before anybody looked at them."),
+    ] = []
     cap: Annotated[Share, Meta(description="Largest share of rows under suspicion; above it the run is refused.")] = 0.25
 
 
@@ -222,8 +229,15 @@ class TrainTable(Table, frozen=True, kw_only=True):
         str | None, Meta(description="scikit-learn scorer that chooses among candidates; default: `roc_auc`; `neg_root_mean_squared_error`; `r2`.")
     ] = None
     folds: Annotated[int, Meta(description="Cross-validation folds (stratified; grouped by subject).", ge=2, le=50)] = 5
-    test_share: Annotated[float, Meta(description="Share of rows held out; the training code never sees them.", gt=0.0, lt=1.0)] = 0.25
-    seed: Annotated[int, Meta(description="Seed of splits, search and NumPy.", ge=0, le=2**32 - 1)] = 0
+    test_share: Annotated[
+        float,
+        Meta(
+            description="Share of rows (or subjects) held out, each by a keyed hash of what it is; the training code never sees them.",
+            gt=0.0,
+            lt=1.0,
+        ),
+    ] = 0.25
+    seed: Annotated[int, Meta(description="Seed of folds, search, detectors and NumPy; the hold-out does not depend on it.", ge=0, le=2**32 - 1)] = 0
     jobs: Annotated[Count, Meta(description="Processes for cross-validation.")] = 1
     threads: Annotated[int, Meta(description="Threads inside numeric libraries; 0 means all cores.", ge=0)] = 0
     timeout: Annotated[float, Meta(description="Seconds after which the training code is stopped.", gt=0)] = 3600.0
@@ -241,6 +255,13 @@ class PrivacyTable(Table, frozen=True, kw_only=True):
 
     epsilon: Annotated[float, Meta(description="Of one private training.", gt=0, le=100)] = 1.0
     delta: Annotated[float, Meta(description="Of one private training; well below one over the number of rows.", gt=0, lt=0.1)] = 1e-5
+    rows: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(
+            description="About how many rows (or subjects) the table has, a round number from what you know; the sampling rate of private training "
+            "follows from it. Needed for torch networks trained in batches; default: rows are counted with noise."
+        ),
+    ] = None
     clip: Annotated[
         Annotated[float, Meta(gt=0)] | None,
         Meta(description="Largest norm of one row's (or subject's) gradient; default: 0.2 for linear models, 1 for networks."),
@@ -278,9 +299,10 @@ class AssessTable(Table, frozen=True, kw_only=True):
     """What is measured on the hold-out."""
 
     slices: Annotated[
-        list[str], Meta(description="Columns to slice by; numbers are cut at quartiles. Default: categories with at most 12 values.")
+        list[str],
+        Meta(description="Columns to slice by; numbers with more than 20 values are cut at quartiles. Default: features with at most 20 values."),
     ] = []
-    bootstrap: Annotated[int, Meta(description="Largest number of bootstrap resamples (fewer on large hold-outs).", ge=20, le=100_000)] = 300
+    bootstrap: Annotated[int, Meta(description="Bootstrap resamples, where a figure has no interval in closed form.", ge=20, le=100_000)] = 300
     attack_rows: Annotated[int, Meta(description="Hold-out rows to attack.", ge=10, le=100_000)] = 100
     attack_steps: Annotated[int, Meta(description="Steps of the attacks.", ge=1, le=1000)] = 20
     eps: Annotated[list[float], Meta(description="Attack sizes of the curve, in standard deviations of each feature.")] = msgspec.field(
@@ -353,13 +375,14 @@ class RobustnessTable(Table, frozen=True, kw_only=True):
 
 
 class GateTable(Table, frozen=True, kw_only=True):
-    """One limit on one measured figure; the bad end of its interval must keep it."""
+    """One limit on one measured figure: passed if its whole 95 % interval keeps it, refused if none of it does, else inconclusive."""
 
     min: Annotated[float | None, Meta(description="Least value that passes.")] = None
     max: Annotated[float | None, Meta(description="Greatest value that passes.")] = None
     eps: Annotated[Annotated[float, Meta(gt=0)] | None, Meta(description="Attack size, for `robust_accuracy` and `certified_accuracy` only.")] = None
     no_worse_than: Annotated[
-        Literal["previous"] | None, Meta(description="The model that passed last, measured on the same rows; quality figures only.")
+        Literal["previous"] | None,
+        Meta(description="The model that passed last, measured on the same rows, which neither saw; quality figures only."),
     ] = None
     margin: Annotated[float, Meta(description="How much worse than that one it may be.", ge=0)] = 0.01
 
@@ -758,6 +781,10 @@ FIGURES: dict[str, tuple[float, float | None]] = QUALITY | {
 OF_CLASSES = {*CLASSIFICATION, "certified_accuracy", "label_only_auc", "demographic_parity_difference", "equalized_odds_difference",
               "inversion_correlation", "memorised_share", "epsilon", "minority_share"}  # fmt: skip
 """Figures that no regressor has."""
+ON_TRAINING_ROWS = {"membership_auc", "membership_tpr_at_1_fpr", "lira_auc", "lira_tpr_at_1_fpr", "attribute_advantage", "inversion_correlation",
+                    "memorised_share", "cv_gap", "nested_cv", "shift_auc", "rule_violations", "drift", "contamination", "leakage_auc",
+                    "minority_share", "suspicious_share", "influence"}  # fmt: skip
+"""Figures that training rows decide: private training may neither tell them nor refuse a model by them."""
 OF_QUANTITIES = {*REGRESSION, "mean_prediction_difference", "absolute_error_difference"}
 """Figures that no classifier has."""
 
@@ -869,7 +896,7 @@ def _impossible(config: Config) -> list[str]:
         problems += _bad_space(parameter, space)
     if any(eps <= 0 for eps in config.assess.eps):
         problems.append("[assess] eps: sizes must be positive")
-    problems += _impossible_data(config.data) + _impossible_training(config)
+    problems += _impossible_data(config.data) + _impossible_training(config) + _impossible_private(config)
     return problems + _impossible_audit(config.audit) + _impossible_access(config.access)
 
 
@@ -948,6 +975,26 @@ def _impossible_training(config: Config) -> list[str]:
             problems.append(f"[[assess.behaviour]] {behaviour.name}: give add (a number) or to (categories)")
         if behaviour.expect != "same" and behaviour.add is None:
             problems.append(f"[[assess.behaviour]] {behaviour.name}: up and down need add")
+    return problems
+
+
+def _impossible_private(config: Config) -> list[str]:
+    """What reads training rows before the noise, or tells something of them afterwards; each is refused before anything is spent."""
+    if config.train.mode != "private":
+        return []
+    problems = []
+    if config.train.split == "ordered":
+        problems.append('[train] split: where the newest share begins depends on how many rows there are; private training needs "random"')
+    if config.screen.quarantine == "exclude" or config.screen.exclude not in ([], ScreenTable().exclude):
+        problems.append(
+            "[screen] quarantine, exclude: a row that is left out for what the others look like tells of them; private training reports only"
+        )
+    if config.serve.guard.unusual == "refuse":
+        problems.append('[serve.guard] unusual: a private model says nothing of what training rows are like; set "flag", limits are declared')
+    figures = sorted(name for name in config.gates if name in ON_TRAINING_ROWS)
+    problems += [f"[gates] {name}: training rows decide it; a private model is bounded by epsilon = {{ max = ... }} instead" for name in figures]
+    if config.privacy.rows is not None and config.privacy.rows * (1 - config.train.test_share) < 1:
+        problems.append("[privacy] rows: none is left to train on")
     return problems
 
 

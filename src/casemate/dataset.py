@@ -29,7 +29,8 @@ from casemate.core.errors import AccessDenied, ConfigError
 from casemate.core.frame import features_of, target_of
 from casemate.core.signatures import Signer
 from casemate.core.store import Store
-from casemate.core.types import Quarantined, SealedDataset
+from casemate.core.types import MISSING_CATEGORY, Quarantined, SealedDataset
+from casemate.stages.data.losses import Loss, losses
 from casemate.stages.data.review import Review, Reviews, row_digests
 
 if TYPE_CHECKING:
@@ -210,6 +211,40 @@ class Dataset:
         known = self.project.reviews.of(self.record.name)
         return {int(row): known[digest] for row, digest in zip(rows, self._digests(rows), strict=True) if digest in known} if known else {}
 
+    def losses(self, rows: list[int]) -> list[Loss]:
+        """What leaving these rows out would do to classes and groups, as far as you may see the columns that make the groups.
+
+        Protected columns and the source of rows are told in full, other categories where much of a group would go. Nothing is told
+        of columns that policy withholds or masks, and nothing at all where it withholds the target or rows.
+
+        Args:
+            rows: row numbers.
+
+        Raises:
+            AccessDenied: policy does not permit reading the data set's general columns.
+            ConfigError: no such row.
+        """
+        self.project.access.permitted("dataset:read", Resource("Dataset", self.record.name), column_class="general")
+        self._require_rows(rows)
+        access, schema, config = self.access(), self.record.schema, self.project.config
+        hidden = {*access.withheld, *access.masked}
+        if schema.target in hidden or config.access.rows:
+            return []
+        always = {name for name, column in config.data.columns.items() if column.protected} | {config.data.provenance or ""}
+        known = {column.name for column in schema.columns if column.column_class != "identifier"} - hidden - set(schema.targets)
+        names = sorted(known & (always | {column.name for column in schema.categories}))
+        table = tables.read(self.folder, self.project.provider, self.project.signer.verifier, [*names, schema.target])
+        columns = {name: np.asarray(table[name].cast(pa.string()).fill_null(MISSING_CATEGORY).to_pylist(), dtype=str) for name in names}
+        target = target_of(table, schema) if not schema.regression else np.zeros(table.num_rows, dtype=int)
+        labels = np.asarray(schema.classes if not schema.regression else [""], dtype=str)[target]
+        gone = np.zeros(table.num_rows, dtype=bool)
+        gone[rows] = True
+        return losses(columns, labels, gone, config.privacy.min_group, frozenset(always))
+
+    def _require_rows(self, rows: list[int]) -> None:
+        if not rows or min(rows) < 0 or max(rows) >= self.record.rows:
+            raise ConfigError(f"row numbers lie between 0 and {self.record.rows - 1}", hint="casemate data quarantine list")
+
     def review(self, rows: list[int], decision: Literal["released", "dropped"], reason: str) -> None:
         """Say what becomes of rows under suspicion: `released` rows are trained on, `dropped` ones are not, from the next run on.
 
@@ -222,8 +257,7 @@ class Dataset:
             AccessDenied: policy does not permit it. ConfigError: no such row, or no reason.
         """
         principal = self.project.access.require("dataset:quarantine", Resource("Dataset", self.record.name), rows=len(rows), decision=decision)
-        if not rows or min(rows) < 0 or max(rows) >= self.record.rows:
-            raise ConfigError(f"row numbers lie between 0 and {self.record.rows - 1}", hint="casemate data quarantine list")
+        self._require_rows(rows)
         digests = self._digests(np.array(sorted(set(rows)), dtype=np.int64))
         with self.project.store.transaction() as tx:
             self.project.reviews.decide(tx, self.record.name, digests, decision, principal.uid, reason)

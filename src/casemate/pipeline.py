@@ -23,11 +23,11 @@ from casemate.controls.privacy.budget import Ledger, Limit, Spending, spend
 from casemate.core.attacks import second
 from casemate.core.digest import sha256_file, sha256_record
 from casemate.core.engine import Engine, Run
-from casemate.core.errors import CompromisedSigner, ConfigError, StageTimeout, TrainingError, VerificationError
+from casemate.core.errors import CompromisedSigner, ConfigError, Error, StageTimeout, TrainingError, VerificationError
 from casemate.core.files import write_atomic
-from casemate.core.frame import GROUP, drawn
+from casemate.core.frame import GROUP, drawn, features_of
 from casemate.core.learn.accountant import Gaussians
-from casemate.core.sandbox.run import Worker
+from casemate.core.sandbox.run import ForkServer, Worker
 from casemate.core.signatures import Signer, Verifier, read_envelope, subjects_of
 from casemate.core.types import Assessment, Finding, Release, SealedDataset, TrainedModel
 from casemate.stages.data import schema as schemas
@@ -180,6 +180,7 @@ def _train(shop: Workshop, work: Run, principal: str, dataset: SealedDataset, ro
             crew["convert"],
             progress,
             Purse(shop, work, dataset, principal),
+            (crew["rehearse"], crew["reread"]) if shop.config.train.mode == "private" else None,
         )
         return train.fit(tools, dataset, rows.training)
 
@@ -215,9 +216,9 @@ def _assess(shop: Workshop, work: Run, dataset: SealedDataset, rows: "Rows", mod
     def measure() -> Assessment:
         from casemate.stages.assess import stage as assess
 
-        before = _previous(shop, assess)
+        before = _previous(shop, assess, rows)
         tools = assess.Tools(shop.config, shop.objects, shop.state / "tmp", shop.hidden, crew["assess"], shop.reporter.progress, before)
-        return assess.measure(tools, dataset, model, rows.holdout, rows.members, further_tables(shop.root, shop.config, dataset))
+        return assess.measure(tools, dataset, model, rows.parts, further_tables(shop.root, shop.config, dataset))
 
     def pictures(record: Assessment) -> dict[str, bytes]:
         from casemate.stages.assess.plots import draw
@@ -272,7 +273,7 @@ def further_tables(root: Path, config: Config, dataset: SealedDataset) -> dict[s
     return {name: read(root / path, config.data, dataset.schema) for name, path in config.assess.tables.items()}
 
 
-def _previous(shop: Workshop, assess: Any) -> Any:
+def _previous(shop: Workshop, assess: Any, rows: "Rows") -> Any:
     """The newest model that passed and is still trusted, verified, to compare with."""
     for model in shop.registry.list():
         if model.release.model == shop.config.project.name and model.release.bundle:
@@ -281,7 +282,8 @@ def _previous(shop: Workshop, assess: Any) -> Any:
             except CompromisedSigner:  # a run is how the project gets trusted models again
                 continue
             card = verified.card
-            return assess.Previous(model.reference, card.inputs, verified.files, card.order, card.labels == "own")
+            unseen = rows.unseen_by(shop.engine.record(model.release.lineage.run, "data", SealedDataset))
+            return assess.Previous(model.reference, card.inputs, verified.files, card.order, card.labels == "own", unseen)
     return None
 
 
@@ -336,30 +338,40 @@ class Purse:
 
 
 class Crew:
-    """The processes that will be confined, each started before it is needed so that it warms up while others work."""
+    """The processes that will be confined, warmed up while others work.
+
+    What runs user code comes from a server of its own. Converting and assessing share one: they import the same packages,
+    and each is a fork of a process that no job has touched.
+    """
 
     JOBS = {
+        "rehearse": "casemate.stages.train.fit:main",
+        "reread": "casemate.stages.train.convert:main",
         "train": "casemate.stages.train.fit:main",
         "convert": "casemate.stages.train.convert:main",
         "assess": "casemate.stages.assess.worker:main",
     }
 
     def __init__(self, shop: Workshop, work: Run) -> None:
-        todo = [] if work.has("train") else ["train", "convert"] if shop.config.train.model is None else ["convert"]
-        self._todo = [*todo, *([] if work.has("assess") else ["assess"])]
+        trains = not work.has("train")
+        fits, rehearses = trains and shop.config.train.model is None, trains and shop.config.train.mode == "private"
+        todo = {"rehearse": rehearses, "reread": rehearses, "train": fits, "convert": trains, "assess": not work.has("assess")}
+        teams = [[job for job in team if todo[job]] for team in (("rehearse", "train"), ("reread", "convert", "assess"))]
+        self._teams = [team for team in teams if team]
         self._threads = shop.config.train.threads
+        self._servers: dict[str, ForkServer] = {}
         self._workers: dict[str, Worker] = {}
 
     def __enter__(self) -> Self:
-        for job in self._todo[:1]:
-            self._start(job)
+        for team in self._teams[:1]:
+            self._start(team)
         return self
 
     def __getitem__(self, job: str) -> Worker:
-        """The job's process; all that follow start to warm up (converting is too short for the assessment to do it then)."""
-        self._start(job)
-        for following in self._todo[self._todo.index(job) + 1 :]:
-            self._start(following)
+        """Whoever does the job; all that follow start to warm up."""
+        for team in self._teams:
+            self._start(team)
+        self._workers[job] = Worker(self.JOBS[job], server=self._servers[job])
         return self._workers[job]
 
     def tried(self, job: str) -> list[Finding]:
@@ -368,13 +380,13 @@ class Crew:
 
         return told.findings(self._workers[job].findings) if job in self._workers else []
 
-    def _start(self, job: str) -> None:
-        if job not in self._workers:
-            self._workers[job] = Worker(self.JOBS[job], self._threads)
+    def _start(self, team: list[str]) -> None:
+        if team[0] not in self._servers:
+            self._servers |= dict.fromkeys(team, ForkServer([self.JOBS[job] for job in team], self._threads))
 
     def __exit__(self, *_: object) -> None:
-        for worker in self._workers.values():
-            worker.close()
+        for server in set(self._servers.values()):
+            server.close()
 
 
 class Rows:
@@ -384,17 +396,33 @@ class Rows:
         self.shop = shop
         self.dataset = dataset
 
+    @property
+    def _subject(self) -> str | None:
+        return PSEUDONYM if self.dataset.subject else self.shop.config.data.subject
+
     @cached_property
-    def _table(self) -> pa.Table:
-        schema, subject = self.dataset.schema, PSEUDONYM if self.dataset.subject else self.shop.config.data.subject
+    def _read(self) -> pa.Table:
+        """Features, targets and subject."""
+        schema, subject = self.dataset.schema, self._subject
         names = [*(column.name for column in schema.features), *schema.targets]
         folder = self.shop.state / "datasets" / self.dataset.name / self.dataset.version
         wanted = names if subject is None or subject in names else [*names, subject]
-        table = tables.read(folder, self.shop.keys, self.shop.signer.verifier, wanted)
+        return tables.read(folder, self.shop.keys, self.shop.signer.verifier, wanted)
+
+    @cached_property
+    def _table(self) -> pa.Table:
+        schema, subject, table = self.dataset.schema, self._subject, self._read
         if subject is None:
             return table
+        names = [*(column.name for column in schema.features), *schema.targets]
         codes = table[subject].combine_chunks().dictionary_encode().indices
         return table.select(names).append_column(GROUP, codes)
+
+    def _identities(self, *, by_subject: bool) -> np.ndarray[Any, Any]:
+        from casemate.stages.data import sides
+
+        subject = self._subject if by_subject else None
+        return sides.identities(features_of(self._read, self.dataset.schema), self._read[subject] if subject else None)
 
     @cached_property
     def _split(self) -> dict[str, np.ndarray[Any, Any]]:
@@ -416,7 +444,7 @@ class Rows:
 
     @property
     def holdout(self) -> pa.Table:
-        """What the training code never sees."""
+        """What the training code never sees, and figures stand on."""
         return self._table.filter(pa.array(self._split["holdout"] & ~self._split["excluded"]))
 
     @property
@@ -424,6 +452,35 @@ class Rows:
         """A sample of the training rows, for the membership test and feature spreads."""
         rows = self._members
         return self._table.take(pa.array(rows[drawn(len(rows), MEMBERS, self.shop.config.train.seed)]))
+
+    @property
+    def parts(self) -> Any:
+        """What the assessment sees."""
+        from casemate.stages.assess.stage import Parts
+
+        dropped = self._table.filter(pa.array(self._split["holdout"] & self._split["excluded"]))
+        return Parts(self.holdout, self.members, dropped)
+
+    def unseen_by(self, before: SealedDataset | None) -> np.ndarray[Any, Any] | None:
+        """Of the rows of `holdout`, which ones a model trained on `before` never saw, bool [h]; None: every one.
+
+        Where both were divided by the same rule that is known; otherwise the rows of that version are looked at, and when they
+        are no longer here none counts as unseen.
+        """
+        from casemate.stages.data import sides
+
+        kept = self._split["holdout"] & ~self._split["excluded"]
+        if before is None:
+            return np.zeros(int(kept.sum()), dtype=bool)
+        if self.dataset.sides is not None and sides.nested(self.dataset.sides, before.sides):
+            return None
+        older = Rows(self.shop, before)
+        both = self._subject is not None and older._subject is not None
+        try:
+            seen = older._identities(by_subject=both)[older._members]
+        except (Error, OSError, KeyError):
+            return np.zeros(int(kept.sum()), dtype=bool)
+        return ~np.isin(self._identities(by_subject=both)[kept], seen)
 
 
 def _inputs(shop: Workshop) -> dict[str, str]:
@@ -443,6 +500,7 @@ def _inputs(shop: Workshop) -> dict[str, str]:
             _edited_schema(shop),
             shop.signer.verifier.compromises,
             {row: review.decision for row, review in shop.reviews.of(config.dataset_name).items()},
+            *(["private"] if config.train.mode == "private" else []),  # another schema, other sides
         ],
         "train": [
             config.train,

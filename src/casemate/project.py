@@ -118,8 +118,9 @@ class Model:
         """
         project, release = self.project, self.registered.release
         stage = stage or project.config.release.stage
-        duties = project.duties(release)
-        context: dict[str, Any] = {name: person for name, person in duties.items() if name in project.config.release.separate}
+        me = project.access.identify().principal.uid
+        duties = {name: people for name, people in project.duties(release).items() if name in project.config.release.separate}
+        context: dict[str, Any] = {name: principal_of(me if me in people else min(people)) for name, people in duties.items()}
         context["stage"] = stage
         principal = project.authorise("model:approve", "Model", release.model, context=context, version=release.model_version)
         self.verify()
@@ -474,15 +475,18 @@ class Project:
         """Who approved which model."""
         return Approvals(self.store, self.clock, self.signer.verifier)
 
-    def duties(self, release: Release) -> dict[str, Principal]:
-        """Who trained a model (`trainer`) and who sealed its data (`steward`)."""
+    def duties(self, release: Release) -> dict[str, set[str]]:
+        """Who trained and measured a model (`trainer`: whoever did a step after the data's), and who sealed its data (`steward`)."""
         runs = {run["id"]: run for run in self.engine.runs()}
         trained = runs.get(release.lineage.run)
         if trained is None:
             raise VerificationError(f"the run {release.lineage.run} of this model is not in the catalogue", hint="casemate fsck")
         origin = next((step["origin"] for step in trained["finished"] if step["name"] == "data"), None)
         sealed = runs.get(origin, trained) if origin else trained
-        return {name: principal_of(run["principal"]) for name, run in (("trainer", trained), ("steward", sealed))}
+        return {
+            "trainer": {step["principal"] for step in trained["finished"] if step["name"] != "data"},
+            "steward": {step["principal"] for step in sealed["finished"] if step["name"] == "data"},
+        }
 
     def require_approved(self, reference: str) -> None:
         """RefusedError while `[release] approvals` are missing for the model, or when a waiver that it needed has ended."""
@@ -496,7 +500,7 @@ class Project:
             )
 
         def excluded() -> set[str]:
-            return {person.uid for name, person in self.duties(release).items() if name in table.separate}
+            return {person for name, people in self.duties(release).items() if name in table.separate for person in people}
 
         self.approvals.require(release, table.stage, table.approvals, excluded)
 
@@ -831,8 +835,8 @@ class Project:
         digest = "" if model is None else model.said
         if model is None:
             error = next((row["error"] for row in self.engine.runs() if row["id"] == run), None) or ""
-            _, named, rest = error.rpartition(pipeline.WORDS)
-            digest = next((one for one in self.objects.digests() if named and one == rest[: len(one)]), "")
+            named = re.search(re.escape(pipeline.WORDS) + "([0-9a-f]{64})", error)
+            digest = named[1] if named else ""
         if dataset is None or not digest:
             return None
         principal, resource = self.access.identify().principal, f'Dataset::"{dataset.name}"'

@@ -282,4 +282,10 @@ def main(seed, count):
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    main(*map(int, sys.argv[1:]))
+    reader = os.fork()  # its greatest memory, told from here: whoever starts a program by exec hands its own greatest on to it
+    if reader == 0:
+        main(*map(int, sys.argv[1:]))
+        sys.stdout.flush()
+        os._exit(0)
+    _, how, usage = os.wait4(reader, 0)
+    print(how, usage.ru_maxrss * 1024)

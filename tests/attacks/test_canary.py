@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import tomlkit
-from tests.conftest import command
+from tests.conftest import command, wait_for
 
 CANARIES = {
     "CANARY_PASSPHRASE": "canary-passphrase-7d1e0c6a",
@@ -114,6 +114,10 @@ def test_no_planted_secret_leaks_anywhere(everything, tmp_path):
 
 def test_the_watch_would_see_a_secret_on_a_command_line():
     with Watch({os.getpid()}) as watch:
-        subprocess.run(["sleep", "0.3", "0.0001"], env={"X": CANARIES["CANARY_TOKEN"]}, check=True)
-    assert any(CANARIES["CANARY_TOKEN"].encode() in content for content in watch.seen)
-    assert any(b"0.0001" in content for content in watch.seen)
+        sleeping = subprocess.Popen(["sleep", "60", "0.0001"], env={"X": CANARIES["CANARY_TOKEN"]})
+        try:
+            wait_for(lambda: any(b"0.0001" in content for content in watch.seen))
+            wait_for(lambda: any(CANARIES["CANARY_TOKEN"].encode() in content for content in watch.seen))
+        finally:
+            sleeping.kill()
+            sleeping.wait()

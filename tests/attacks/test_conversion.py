@@ -1,7 +1,6 @@
 """What a hostile training process can leave: it is read by a process without keys, within limits, and never by casemate's own."""
 
 import io
-import os
 import subprocess
 import sys
 import zipfile
@@ -341,11 +340,9 @@ def test_a_canonical_graph_holds_nothing_but_what_is_computed():
 def batch(seed, count, root):
     """Damaged files through the reading code in a process of its own: (what became of each, how it ended, greatest resident memory)."""
     process = subprocess.Popen([sys.executable, "-m", "tests.attacks.mutants", str(seed), str(count)], cwd=root, stdout=subprocess.PIPE)
-    words = process.stdout.read().decode().splitlines()
-    process.stdout.close()
-    _, how, usage = os.wait4(process.pid, 0)
-    process.returncode = how
-    return words, how, usage.ru_maxrss * 1024
+    *words, ended = process.communicate()[0].decode().splitlines()
+    how, peak = map(int, ended.split())
+    return words, how, peak
 
 
 def test_damaged_model_files_are_read_or_refused(scale, pytestconfig):

@@ -258,6 +258,7 @@ def older(root):
         "DROP TABLE backup_recipient",
         "DROP TABLE signer_compromise",
         "ALTER TABLE audit_head DROP COLUMN rows",
+        "ALTER TABLE step DROP COLUMN principal",
         "UPDATE alembic_version SET version_num = '0006'",
     )
 

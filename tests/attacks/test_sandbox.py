@@ -3,10 +3,13 @@
 import ast
 import json
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
@@ -17,7 +20,7 @@ from casemate.config import DataTable
 from casemate.controls.keys.store import keystore_folder
 from casemate.core import quiet
 from casemate.core.errors import SandboxError, StageTimeout, TrainingError
-from casemate.core.sandbox.run import JobFailed, Limits, Worker, _Conversation, _hear, available
+from casemate.core.sandbox.run import ForkServer, JobFailed, Limits, Worker, _Conversation, _converse, _hear, available
 from casemate.project import Silent
 from casemate.stages.data import schema as schemas
 from casemate.stages.train.stage import SAFE
@@ -35,14 +38,13 @@ def build():
 def fit(tmp_path, tiny, config):
     """Run training code on the numbers of the tiny table in the real sandbox."""
 
-    def run(code: str, *overrides: str, secret: Path | None = None, progress=None):
+    def run(code: str, *overrides: str, secret: Path | None = None, progress=None, server=None):
         import msgspec
 
         table = tiny.drop_columns("c")
         options = config(*overrides)
         schema, _ = schemas.infer(table, DataTable(source="t", target="y"))
-        scratch = tmp_path / "scratch"
-        scratch.mkdir()
+        scratch = Path(tempfile.mkdtemp(dir=tmp_path))
         study = tmp_path / "study"
         study.mkdir(exist_ok=True)
         job = {
@@ -52,7 +54,7 @@ def fit(tmp_path, tiny, config):
             "grouped": False,
             "study": str(study),
         }
-        with Worker("casemate.stages.train.fit:main") as worker:
+        with Worker("casemate.stages.train.fit:main", server=server) as worker:
             return worker.run(
                 job,
                 tables=[table],
@@ -67,6 +69,13 @@ def fit(tmp_path, tiny, config):
             )
 
     return run
+
+
+@pytest.fixture
+def server():
+    server = ForkServer(["casemate.stages.train.fit:main"])
+    yield server
+    server.close()
 
 
 def failure(fit, code: str, *overrides: str, **named) -> JobFailed:
@@ -659,3 +668,53 @@ def test_rows_that_were_handed_over_cannot_be_changed_or_grown(fit):
         with pytest.raises(PermissionError):
             work()
     os.close(descriptor)
+
+
+def test_a_job_finds_nothing_that_the_one_before_left_in_its_server(fit, server):
+    spoil = """
+    import sys
+    import casemate.stages.train.fit as fitting
+    if hasattr(fitting, "left"):
+        raise ValueError("somebody was here")
+    fitting.left = sys.modules["left"] = 1
+    """
+    for _ in range(2):
+        assert fit(spoil + textwrap.indent(BUILD, "    "), server=server).result
+    assert "somebody was here" in failure(fit, spoil * 2 + textwrap.indent(BUILD, "    "), server=server).message
+
+
+def test_jobs_of_one_server_end_as_they_ended_whatever_the_one_before_did(fit, server):
+    assert failure(fit, "import os; os._exit(3)", server=server).message.startswith("the code's process died (exit 3)")
+    assert failure(fit, "import time; time.sleep(60)", "train.timeout=1", server=server).kind == "timeout"
+    assert fit(BUILD, server=server).result
+
+
+def test_code_that_closes_its_output_and_stays_is_out_of_time():
+    """Where no process above it keeps the output open, as the sandbox's own do on Linux."""
+    code = "import os, time; os.close(1); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.server = SimpleNamespace(ended=process.poll)
+        heard = _Conversation([], [])
+        _converse(process, b"{}", 1.5, None, heard)
+        process.kill()
+    assert heard.stopped == "timeout"
+
+
+def test_a_question_that_was_interrupted_gives_no_answer_to_the_next_one(server):
+    class Interrupted(BaseException):
+        pass
+
+    def interrupt(*_):
+        raise Interrupted
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    pipes = [os.pipe() for _ in range(3)]
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)  # while the server imports
+        with pytest.raises(Interrupted):
+            server.start("casemate.stages.train.fit:main", [pipes[0][0], pipes[1][1], pipes[2][1]])
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        for descriptor in (end for pipe in pipes for end in pipe):
+            os.close(descriptor)
+    assert server.ended() == -signal.SIGKILL

@@ -152,7 +152,7 @@ def test_a_changed_catalogue_cannot_turn_a_refused_model_into_a_served_one(tiny_
         content = msgspec.json.encode(release)
         return {"release": content, "digest": sha256(content)}
 
-    project = casemate.open(tiny_project, ["gates.accuracy={ min = 1.0 }"])
+    project = casemate.open(tiny_project, ["gates.accuracy={ max = 0.01 }"])
     result = project.run()
     assert result.verdict.outcome == "refused"
     forged = msgspec.structs.replace(result.release, verdict=msgspec.structs.replace(result.release.verdict, outcome="passed"))

@@ -3,6 +3,7 @@
 import argparse
 import datetime
 import json
+import re
 
 import pytest
 
@@ -15,6 +16,8 @@ from casemate.controls.access.identity.sessionfile import SessionFile
 from casemate.controls.access.identity.sessions import LIFE
 from casemate.controls.access.policy import actions
 from casemate.core.errors import AccessDenied, ConfigError, RefusedError
+from casemate.core.store.rowdigests import CHECKED
+from casemate.project import Silent
 
 PASSWORD, OTHER = "correct horse battery", "another horse battery"
 
@@ -355,6 +358,48 @@ def test_a_model_waits_for_somebody_who_did_not_train_it(own, cli):
     assert cli("model", "export", "wdbc", own / "out", "--config", own).code == 3
     project.access.logins.logout()
     assert cli("model", "export", "wdbc", own / "out", "--config", own).code == 0
+
+
+class Stopped(Silent):
+    """A run that is interrupted after training."""
+
+    def stage(self, name, record):
+        if name == "train":
+            raise KeyboardInterrupt
+
+
+def test_neither_who_started_a_run_nor_who_went_on_with_it_approves_its_model(own, cli):
+    from casemate.core.engine import STEPS
+    from casemate.core.errors import VerificationError
+    from casemate.core.lease import RUNS
+
+    text = (own / "casemate.toml").read_text()
+    (own / "casemate.toml").write_text(re.sub("bootstrap = .*", "bootstrap = 31", text) + "\n[release]\napprovals = 1\n")
+    project = casemate.open(own)
+    with pytest.raises(KeyboardInterrupt):
+        project.run(fresh=True, reporter=Stopped())
+    for name in ("eva", "zoe"):
+        project.access.admin.add_user(name, ["approver", "scientist"], PASSWORD)
+    project.access.logins.login("eva", PASSWORD, None)
+    project = casemate.open(own)
+    assert project.run().release.bundle
+    (run, *_) = project.engine.runs()
+    doers = {step["name"]: step["principal"] for step in run["finished"]}
+    assert doers["release"] == doers["assess"] == 'User::"eva"' != doers["train"] == run["principal"]
+    with project.store.transaction() as tx:  # who started the run is not bound, and is not asked
+        tx.execute(RUNS.update().values(principal='User::"zoe"'))
+    approve = lambda: cli("model", "approve", "wdbc", "--reason", "it is good", "--config", own)  # noqa: E731
+    eva = approve()
+    assert (eva.code, "approver-is-not-the-trainer" in eva.err) == (3, True)
+    project.access.logins.logout()
+    starter = approve()
+    assert (starter.code, "approver-is-not-the-trainer" in starter.err) == (3, True)
+    project.access.logins.login("zoe", PASSWORD, None)
+    assert approve().code == 0
+    with project.store.engine.begin() as tx:  # what is asked cannot be written by others
+        tx.execute(STEPS.update().values(principal='User::"zoe"'), execution_options=CHECKED)
+    with pytest.raises(VerificationError, match="table step"):
+        casemate.open(own).models["wdbc"].approve("fine")
 
 
 def test_a_forged_approval_is_found(own):

@@ -48,6 +48,15 @@ def test_a_wrong_call_is_one_message_with_a_hint_and_changes_nothing(cli, tmp_pa
     assert tree(tmp_path) == {}
 
 
+def test_what_a_figure_stands_on_is_told_without_a_project(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = cli("assess", "--explain", "roc_auc")
+    assert told.code == 0 and "DeLong" in told.out and "cannot see" in told.out
+    assert cli("assess", "--explain", "roc_auc", "--format", "json").value["figure"] == "roc_auc"
+    assert cli("assess", "--explain", "roc").code == 2
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_second_init_in_the_same_folder_is_refused(cli, fresh):
     before = tree(fresh)
     answer = cli("init", fresh, "--example", "clinical")
@@ -96,7 +105,7 @@ def change(root, old, new):
         (lambda r: (r / "data/wdbc.csv").write_bytes(b"\xff" + (r / "data/wdbc.csv").read_bytes()), 1, "not UTF-8"),
         (lambda r: change(r, "cap = 0.25", "cap = 0.001"), 1, "under suspicion"),
         (lambda r: (r / "policies/x.cedar").write_text("permit ("), 2, "policies"),
-        (lambda r: change(r, "roc_auc = { min = 0.97 }", "roc_auc = { min = 97 }"), 2, "impossible"),
+        (lambda r: change(r, "roc_auc = { min = 0.95 }", "roc_auc = { min = 97 }"), 2, "impossible"),
     ],
 )
 def test_bad_input_to_a_run_ends_with_one_message_and_no_change_on_disk(cli, fresh, prepare, code, expected):
@@ -119,7 +128,7 @@ def test_a_column_that_is_gone_or_changed_breaks_the_pinned_schema(cli, clinic):
 
 
 def test_a_refused_model_is_exit_code_one_and_stays_unsigned(cli, tiny_project):
-    answer = cli("run", "--config", tiny_project, "-s", "gates.accuracy={ min = 1.0 }", "--format", "json")
+    answer = cli("run", "--config", tiny_project, "-s", "gates.accuracy={ max = 0.01 }", "--format", "json")
     assert answer.code == 1
     assert answer.value["verdict"]["outcome"] == "refused"
     shown = cli("model", "list", "--config", tiny_project, "--format", "json").value

@@ -57,15 +57,19 @@ def test_a_planted_trigger_refuses_the_model_until_a_steward_has_looked(tmp_path
     assert first.code == 1
     assert "REFUSED" in first.out and "planted trigger" in first.out
     record = project.datasets["study"].record
-    assert record.excluded >= 36
+    assert record.excluded == 0
     listed = cli("data", "quarantine", "list", "--detector", "trigger", "--format", "json").value
     assert {row["row"] for row in listed} >= set(map(int, victims[:30]))
     assert {row["decision"] for row in listed} == {"open"}
+    assert "to drop them would take" in first.out
+    assert "what a drop of these rows takes from each group" in cli("data", "quarantine", "list").out
     assert cli("data", "quarantine", "drop", "study", "--reason", "x").code == 2
     dropped = cli("data", "quarantine", "drop", "study", "--detector", "trigger", "--reason", "confirmed with the site")
     assert dropped.code == 0, dropped.err
+    assert "what a drop of these rows takes from each group" in dropped.out
     second = cli("run")
     assert second.code == 0, second.out
+    assert project.datasets["study"].record.excluded >= 36
     assert "every row of it was reviewed" in second.out
     assert {row["decision"] for row in cli("data", "quarantine", "list", "--detector", "trigger", "--format", "json").value} == {"dropped"}
     actions = [entry.action for entry in casemate.open(project.root).audit.entries()]
@@ -242,6 +246,7 @@ age = { min = 0, max = 120 }
 dose = { min = 0, max = 100 }
 sex = { categories = ["f", "m"] }
 site = { categories = ["north", "south", "east"] }
+ill = { categories = ["0", "1"] }
 
 [privacy]
 epsilon = 1.0
@@ -264,7 +269,6 @@ def test_private_training_pays_is_gated_and_is_refused_when_the_budget_is_spent(
     model = told.newest_step("train", TrainedModel)
     assert model.privacy["epsilon"] <= 1.0 and model.privacy["unit"] == "row"
     assert cli("data", "statistics", "study", "dose", "--epsilon", "0.5").code == 0
-    assert cli("data", "statistics", "study", "ill", "--epsilon", "0.5").code == 2
     assert cli("run", "--fresh").code == 0
     third = cli("run", "--fresh")
     assert third.code == 1
@@ -284,7 +288,8 @@ def test_private_training_without_declared_limits_names_the_features(tmp_path, c
     monkeypatch.chdir(project.root)
     answer = cli("run", "-s", "train.mode=private", "-s", "train.search={}")
     assert answer.code == 2
-    assert "declared limits of 4 features: age, dose, sex, site" in answer.err
+    assert "declared limits of 5 columns: age, dose, sex, site, ill" in answer.err
+    assert '"ill" = { categories = [ALL CLASSES] }' in answer.err and '"age" = { min = LEAST, max = GREATEST }' in answer.err
 
 
 def test_hardening_and_nested_search_are_recorded(tmp_path):

@@ -201,18 +201,6 @@ def test_the_same_port_is_taken_again_at_once_whatever_the_number_of_workers(own
             assert connection.getresponse().status == 200  # and it stays open: its end of the port is remembered by the kernel
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system with a size limit; needs root."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)], capture_output=True, check=False)
-    if mounted.returncode:
-        pytest.skip("this machine does not let us mount a tmpfs")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)  # this process may still hold its catalogue
-
-
 def fill(folder):
     """Leave no byte free; returns what takes them."""
     filler = folder / "filler"

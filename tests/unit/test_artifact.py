@@ -26,7 +26,8 @@ from sklearn.tree import DecisionTreeClassifier
 
 from casemate.checkup import import_model
 from casemate.core.errors import ConfigError, RefusedError
-from casemate.core.models import dump_skops, load_skops
+from casemate.core.models import ONNX, dump_skops, load_skops
+from casemate.core.sandbox.run import Outcome, Worker
 from casemate.stages.assess.artifact.scan import scan
 
 ROWS, CODES = load_breast_cancer(return_X_y=True)
@@ -172,6 +173,18 @@ def test_an_onnx_graph_with_foreign_operators_or_files_is_refused():
     assert "foreign code" in scan(graph("evil.ops")).problems[0]
     assert any("other files" in problem for problem in scan(graph(outside=True)).problems)
     assert onnx.__version__
+
+
+@pytest.mark.parametrize("answer", [{}, {"format": ["onnx"], "names": [], "problems": [], "convertible": True}, {"format": "onnx", "names": 1}])
+def test_an_answer_that_no_reader_gives_refuses_the_file(fresh, tmp_path, monkeypatch, answer):
+    """As a reader would that a hostile file has taken over."""
+    import casemate
+
+    monkeypatch.setattr(Worker, "run", lambda *_, **__: Outcome(answer, {ONNX: b"theirs"}, [], []))
+    (tmp_path / "model.onnx").write_bytes(b"x")
+    with pytest.raises(RefusedError, match="its reader gave no sound answer"):
+        import_model(casemate.open(fresh), tmp_path / "model.onnx")
+    assert not (fresh / "imported").exists()
 
 
 def test_import_writes_a_safe_file_once_and_refuses_with_the_reason(fresh, tmp_path):

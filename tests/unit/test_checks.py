@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import operator
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -15,11 +16,12 @@ from casemate import config as configuration
 from casemate.config import DataTable, RuleTable
 from casemate.core.errors import ConfigError
 from casemate.core.frame import codes_of, features_of
+from casemate.core.types import ColumnSchema, Schema
 from casemate.stages.data import schema as schemas
 from casemate.stages.data import source
 from casemate.stages.data.checks import balance, drift, leakage, rules, split, units
 from casemate.stages.data.checks.interface import Subject
-from casemate.stages.data.checks.profile import profile
+from casemate.stages.data.checks.profile import Profile, bin_names, profile
 
 LEAST = '[project]\nname = "p"\nid = "p-1"\n[train]\nentry = "train.py:build"\n[data]\nsource = "t.csv"\ntarget = "y"\n'
 STAY = pa.table(
@@ -170,6 +172,42 @@ def test_a_feature_that_is_filled_in_after_the_outcome_is_named():
     assert found.figures["leakage_auc"] > 0.99
 
 
+def test_leaks_do_not_excuse_one_another():
+    frame = patients()
+    generator = np.random.default_rng(0)
+    positive = (frame["y"] == "1").to_numpy()
+    frame["outcome"] = np.where(generator.random(len(frame)) < 0.999, positive, False).astype(float)
+    frame["gaps"] = np.where(positive & (generator.random(len(frame)) < 0.94), 1.0, 0.0) + generator.normal(0, 1e-3, len(frame))
+    frame["third"] = positive + generator.normal(0, 1e-3, len(frame))
+    frame["fourth"] = positive * 2.0
+    found = {finding.location for finding in leakage.check(subject_of(frame)).findings if finding.severity == "high"}
+    assert found == {"outcome", "gaps", "third", "fourth"}
+
+
+def test_a_strong_honest_feature_is_no_leak():
+    """AUC .97 beside features of .8: it errs more and more towards the border, as a measurement does."""
+    frame = patients()
+    frame["marker"] = 2.7 * (frame["y"] == "1") + np.random.default_rng(99).normal(size=len(frame))
+    assert [one for one in leakage.check(subject_of(frame)).findings if one.severity == "high"] == []
+
+
+def test_features_that_are_filled_in_after_the_outcome_are_found_together():
+    frame = patients()
+    generator = np.random.default_rng(0)
+    positive, some = (frame["y"] == "1").to_numpy(), generator.random(len(frame))
+    frame["discharge"] = np.where(positive & (some < 0.5), 1.0, np.nan)
+    frame["burial"] = np.where(~positive & (some < 0.6), 1.0, np.nan)
+    found = [one.message for one in leakage.check(subject_of(frame)).findings if one.severity == "high"]
+    assert any("which of 'discharge', 'burial' are filled in" in text for text in found)
+
+
+def test_the_irises_are_not_called_leaky():
+    from sklearn.datasets import load_iris
+
+    frame = load_iris(as_frame=True).frame.rename(columns={"target": "y"}).astype({"y": str})
+    assert [one for one in leakage.check(subject_of(frame)).findings if one.severity == "high"] == []
+
+
 def test_an_easy_problem_is_not_called_leaky():
     """The best feature of the tumour data alone has AUC 0.97; all others together are better."""
     from sklearn.datasets import load_breast_cancer
@@ -262,3 +300,89 @@ def test_a_pattern_stands_for_all_columns_that_match():
     assert options.column("px3").max == 255
     assert options.column("px7").max is None and not options.column("px7").use
     assert options.column("age").max is None
+
+
+def moved(before, after, name="v"):
+    """(index, findings) of one column between two tables."""
+    schema = Schema(target="y", classes=["0", "1"], columns=[ColumnSchema(name=name, type="number", min=min(before), max=max(before))])
+    first, second = (pa.table({name: pa.array(values, pa.float64(), from_pandas=True)}) for values in (before, after))
+    pinned = profile(first, schema)
+    answer, told = drift.check(pinned, profile(second, schema, pinned), "v1")
+    return told[0]["index"], answer.findings
+
+
+def skewed(count=3000, seed=0):
+    """96 % zeros, and amounts."""
+    generator = np.random.default_rng(seed)
+    return np.where(generator.random(count) < 0.96, 0.0, generator.lognormal(3, 1, count))
+
+
+MOVES = {
+    "a code that never occurred": (np.tile([1.0, 2.0, 3.0], 1000), np.tile([1.0, 2.0, 9.0], 1000)),
+    "a code between others": (np.tile([1.0, 2.0, 5.0], 1000), np.tile([1.0, 2.0, 4.0], 1000)),
+    "the amounts beside many zeros": (skewed(), skewed(seed=1) * 100),
+    "everything to the right": (np.random.default_rng(0).normal(0, 1, 3000), np.random.default_rng(1).normal(3, 1, 3000)),
+    "a constant": (np.full(3000, 5.0), np.full(3000, 6.0)),
+    "whole numbers": (np.random.default_rng(0).integers(0, 60, 3000), np.random.default_rng(1).integers(10, 75, 3000)),
+    "what is missing": (np.tile([1.0, 2.0, 3.0], 1000), np.tile([1.0, 2.0, np.nan], 1000)),
+    "one value became frequent": (
+        np.random.default_rng(0).normal(0, 1, 3000),
+        np.where(np.arange(3000) % 3, np.random.default_rng(1).normal(0, 1, 3000), 7.0),
+    ),
+}
+
+
+@pytest.mark.parametrize("move", MOVES)
+def test_a_move_in_any_direction_is_seen_and_weighs_as_much_mirrored(move):
+    before, after = (values.astype(float) for values in MOVES[move])
+    index, findings = moved(before, after)
+    assert index > drift.MUCH and findings[0].id == "data.drift"
+    assert moved(-before, -after)[0] == pytest.approx(index, abs=1e-12)
+    assert moved(7 - 3 * before, 7 - 3 * after)[0] == pytest.approx(index, abs=1e-12)
+
+
+def test_a_constant_that_rises_moved_as_far_as_one_that_falls():
+    assert moved(np.full(900, 5.0), np.full(900, 6.0))[0] == moved(np.full(900, 5.0), np.full(900, 4.0))[0] > drift.MUCH
+
+
+def test_nothing_moved_between_tables_of_one_kind():
+    for seed in range(10):
+        generator = np.random.default_rng(seed)
+        for before, after in (
+            (skewed(seed=seed), skewed(seed=seed + 99)),
+            (*generator.standard_normal((2, 500)),),
+            (*generator.poisson(2, (2, 500)).astype(float),),
+        ):
+            assert moved(before, after)[1] == []
+
+
+def test_profiles_of_before_there_were_ends_are_still_compared_and_see_every_direction():
+    """As they lie in sealed objects: edges at quantiles, open at both ends, no values of their own."""
+    stored = {"name": "v", "kind": "number", "rows": 3000, "missing": 0, "edges": [2.0, 3.0], "counts": [1000, 1000, 1000], "mean": 2.0, "std": 0.8}
+    older = [msgspec.json.decode(msgspec.json.encode(stored), type=Profile)]
+    schema = Schema(target="y", classes=["0", "1"], columns=[ColumnSchema(name="v", type="number", min=1.0, max=3.0)])
+    indexes = []
+    for last in (3.0, 9.0, -9.0):
+        after = profile(pa.table({"v": np.tile([1.0, 2.0, last], 1000)}), schema, older)
+        answer, told = drift.check(older, after, "v1")
+        assert len(told) == 1
+        indexes.append(answer.figures["drift"])
+    assert indexes[0] == 0.0 and min(indexes[1:]) > drift.MUCH
+    without = Schema(target="y", classes=["0", "1"], columns=[ColumnSchema(name="v", type="number")])
+    assert drift.check(older, profile(pa.table({"v": np.tile([1.0, 2.0, 3.0], 1000)}), without, older), "v1")[1][0]["index"] == 0.0
+
+
+def test_a_profile_holds_no_value_of_few_rows_and_no_exact_extreme_of_a_sensitive_column():
+    values = np.concatenate([np.full(500, 1.0), np.full(400, 2.0), [777.25]])
+    for column_class in ("general", "sensitive"):
+        schema = Schema(target="y", classes=["0", "1"], columns=[ColumnSchema(name="v", type="number", column_class=column_class)])
+        (told,) = profile(pa.table({"v": values}), schema)
+        assert msgspec.to_builtins(told)["values"] == [1.0, 2.0] and sum(told.counts) == 901
+        assert ((told.low, told.high)[1] == 777.25) == (column_class == "general")
+
+
+def test_the_report_names_every_bin():
+    for values in (np.tile([1.0, 2.0], 500), np.random.default_rng(0).standard_normal(1000), skewed()):
+        schema = Schema(target="y", classes=["0", "1"], columns=[ColumnSchema(name="v", type="number")])
+        (told,) = profile(pa.table({"v": values}), schema)
+        assert len(bin_names(told)) == len(told.counts)

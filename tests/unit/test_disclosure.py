@@ -113,7 +113,7 @@ def holdout(sizes, seed=0):
 def told_of(sizes, least=FEWEST):
     sample = holdout(sizes)
     labels = np.random.default_rng(3).integers(0, 2, len(sample.target))
-    _, groups = fairness.measure((labels, None), sample, SCHEMA, ["site", "age"], 20, 0, least)
+    _, groups, _ = fairness.measure((labels, None), sample, SCHEMA, ["site", "age"], least)
     found = quality.measure(Known(labels), SCHEMA, sample, AssessTable(slices=["site", "age"], bootstrap=20), 0, least)
     return groups, found
 
@@ -134,7 +134,7 @@ def test_rates_of_few_positives_are_not_told_of_a_group():
     sample = holdout([120, 60, 20])
     sample.target[180:] = 0
     sample.target[180] = 1
-    _, groups = fairness.measure((sample.target, None), sample, SCHEMA, ["site"], 20, 0)
+    _, groups, _ = fairness.measure((sample.target, None), sample, SCHEMA, ["site"])
     rare = next(group for group in groups if group["value"] == "c")
     assert rare["rows"] == 20 and rare["true_positive_rate"] is None and rare["false_positive_rate"] is None
 

@@ -145,7 +145,8 @@ def test_private_training_stays_within_its_budget_and_learns(whole):
     module = SMALL if whole else nn.Sequential(nn.Unflatten(1, (1, 8, 8)), layers.Wavelets2d((1, 2), 6, 2), nn.Flatten(), nn.Linear(13 * 16, 10))
     given = {"epochs": 15, "batch": 256, "rate": 0.5} if whole else {"epochs": 40, "rate": 200.0}
     model = classifier(module, mode="private", clip=1.0 if whole else 0.1, **given)
-    plan = network.planned(model.layers, None, len(TRAIN), model.epochs, model.batch)
+    model.set_params(units=1300 if whole else None)
+    plan = network.planned(model.layers, None, model.units, model.epochs, model.batch)
     assert (plan.rate < 1) is whole
     model.set_params(sigma=network.noise_for(plan, 3.0, 1e-4)).fit(FRAME.iloc[TRAIN], CODES[TRAIN])
     assert accountant.epsilon([model.spent()], 1e-4) <= 3.0 * 1.001

@@ -81,6 +81,7 @@ OPERATIONS = {
     "Dataset.batches": ("dataset:read", lambda at, _: list(data(at).batches())),
     "Dataset.diff": ("dataset:read", lambda at, _: data(at).diff(data(at))),
     "Dataset.suspects": ("dataset:read", lambda at, _: data(at).suspects()),
+    "Dataset.losses": ("dataset:read", lambda at, _: data(at).losses([1])),
     "Dataset.reviewed": ("dataset:read", lambda at, _: data(at).reviewed()),
     "Dataset.review": ("dataset:quarantine", lambda at, _: data(at).review([1], "released", "r")),
     "Dataset.noisy": ("dataset:statistics", lambda at, _: data(at).noisy("mean radius", 0.1)),

@@ -149,13 +149,13 @@ def test_groups_are_compared_in_deviations_of_the_target():
     target = np.where(group == "m", 1.0, -1.0)[:, None] * 10 + generator.standard_normal((200, 1))
     holdout = Sample(pd.DataFrame({"g": group}), target)
     wrong = np.where(group == "m", 3.0, 0.0)[:, None]
-    figures, groups = fairness.measure((np.empty(0), target + wrong), holdout, schema, ["g"], 50, 0)
+    figures, groups, _ = fairness.measure((np.empty(0), target + wrong), holdout, schema, ["g"])
     unit = target.std()
     assert figures["absolute_error_difference"].value == pytest.approx(3 / unit)
     assert figures["mean_prediction_difference"].value == pytest.approx(23 / unit, rel=0.02)
     assert [(one["value"], one["target"]) for one in groups] == [("m", "y"), ("w", "y")]
     few = Sample(holdout.frame.assign(g=np.array(["m"] * 100 + ["w"] * 99 + ["x"], dtype=object)), target)
-    told = fairness.measure((np.empty(0), target), few, schema, ["g"], 20, 0)[1]
+    told = fairness.measure((np.empty(0), target), few, schema, ["g"])[1]
     assert [(one["value"], one["rows"]) for one in told] == [("(others)", 100), ("m", 100)], "one person's quantity is told only among others'"
 
 

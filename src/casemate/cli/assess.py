@@ -12,6 +12,7 @@ HELP = f"may be given several times; of a model: {', '.join(PARTS)}; of the tabl
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
     parser.add_argument("reference", nargs="?", help="NAME or NAME@VERSION (default: the newest model that passed), or `data`: the table")
+    parser.add_argument("--explain", metavar="FIGURE", help="say what a figure stands on and cannot see, instead of measuring; needs no project")
     parser.add_argument("--only", metavar="PART", action="append", choices=[*PARTS, *SCREENS], help=HELP)
 
 
@@ -22,6 +23,8 @@ def run(arguments: Any) -> int:
     from casemate.cli.progress import Lines
     from casemate.core.types import number_text
 
+    if arguments.explain is not None:
+        return _explained(arguments)
     project = enter(arguments)
     if arguments.reference == "data":
         from casemate.cli.data import check
@@ -53,6 +56,16 @@ def run(arguments: Any) -> int:
     text += [f"finding {finding.severity}: {finding.message}" for finding in found.findings]
     emit(arguments, found, "\n".join(text))
     return 1 if any(finding.severity == "high" for finding in found.findings) else 0
+
+
+def _explained(arguments: Any) -> int:
+    from casemate.cli.output import emit
+    from casemate.stages.assess.explain import TITLES, explain
+
+    found = explain(arguments.explain)
+    lines = [f"{title + ':':<18}{getattr(found, name) or '-'}" for name, title in TITLES.items()]
+    emit(arguments, found, "\n".join(lines))
+    return 0
 
 
 def _end(figure: Any, name: str) -> float:

@@ -93,6 +93,8 @@ def run(arguments: Any) -> int:
         table(["column", "type", "class", "feature", "nullable", "mask, or withheld by"], columns),
         "",
     ]
+    how = "at random" if record.sides is None else {"hash": "by keyed hash", "ordered": "the newest"}[record.sides.rule]
+    text += [f"held out: {record.holdout} rows, {how}; {record.dropped} more taken out by decision"]
     text += [f"quarantine: {len(suspects)} rows under suspicion, {record.excluded} excluded", table(["row", "detector", "why", "score"], rows)]
     emit(arguments, {"dataset": record, "quarantine": suspects, "withheld": access.withheld, "masked": access.masked}, "\n".join(text))
     return 0
@@ -134,8 +136,10 @@ def _statistics(arguments: Any, project: Any) -> int:
 
 
 def _quarantine(arguments: Any, project: Any) -> int:
+    import contextlib
+
     from casemate.cli.output import emit, table
-    from casemate.core.errors import ConfigError
+    from casemate.core.errors import AccessDenied, ConfigError
 
     reference = arguments.reference or project.config.dataset_name
     _require(project, reference)
@@ -148,7 +152,12 @@ def _quarantine(arguments: Any, project: Any) -> int:
             raise ConfigError("no row is named", hint="give row numbers, or --detector NAME")
         decision = {"release": "released", "drop": "dropped"}[arguments.what]
         dataset.review(rows, decision, arguments.reason)
-        emit(arguments, {decision: sorted(set(rows))}, f"{len(set(rows))} rows are {decision}; the next `casemate run` goes by that")
+        lost = []
+        if decision == "dropped":
+            with contextlib.suppress(AccessDenied):  # whoever may decide need not be allowed to read
+                lost = dataset.losses(rows)
+        text = "\n\n".join([f"{len(set(rows))} rows are {decision}; the next `casemate run` goes by that", *_losses(lost)])
+        emit(arguments, {decision: sorted(set(rows)), **({"losses": lost} if lost else {})}, text)
         return 0
     decided = dataset.reviewed()
     suspects = [suspect for suspect in dataset.suspects() if arguments.detector in (None, suspect.reason)]
@@ -158,8 +167,24 @@ def _quarantine(arguments: Any, project: Any) -> int:
     ]
     told = [{"row": line[0], "detector": line[1], "why": line[2], "decision": line[4]} for line in lines]
     more = [f"and {len(lines) - 200} more (--format json shows all)"] if len(lines) > 200 else []
-    emit(arguments, told, "\n".join([table(["row", "detector", "why", "score", "decision"], lines[:200]), *more]))
+    undecided = sorted({s.row for s in suspects if s.row not in decided})
+    drop = _losses(dataset.losses(undecided)) if undecided else []
+    listed = "\n".join([table(["row", "detector", "why", "score", "decision"], lines[:200]), *more])
+    emit(arguments, told, "\n\n".join([listed, *drop]))
     return 0
+
+
+def _losses(lost: list[Any]) -> list[str]:
+    """What a drop takes from each group, as one text; none where nothing may be told."""
+    from casemate.cli.output import table
+
+    if not lost:
+        return []
+    rows = [
+        [f"{one.column} = {one.group}" if one.column else "the table", one.label or "(all)", *("few" if n < 0 else n for n in (one.rows, one.lost))]
+        for one in lost
+    ]
+    return ["what a drop of these rows takes from each group:\n" + table(["group", "class", "rows", "lost"], rows)]
 
 
 def _without_values(schema: Any, hidden: set[str]) -> Any:

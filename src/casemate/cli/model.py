@@ -139,8 +139,8 @@ def _import(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
 
     found = import_model(project, arguments.file, arguments.name, convert=not arguments.scan_only)
-    names = ", ".join(found.scan["names"][:10]) or "nothing that is executed"
-    text = [f"{arguments.file.name}: {found.scan['format']}; it names {names}"]
+    names = ", ".join(found.scan.names[:10]) or "nothing that is executed"
+    text = [f"{arguments.file.name}: {found.scan.format}; it names {names}"]
     if found.file is not None:
         relative = found.file.relative_to(project.root)
         text += [f"written as {relative}", f'Next: [train] model = "{relative}" in casemate.toml, then casemate run: it is measured like any other']

@@ -39,6 +39,7 @@ STEPS = sa.Table(
     sa.Column("inputs", sa.String, nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="1"),
     sa.Column("origin", sa.String),
+    sa.Column("principal", sa.String),
     info=explained("run", apart=("record", "seconds", "attempts")),
 )
 """What a later run takes for done, and signs by: bound to the log. `digest` stands for `record`."""
@@ -226,14 +227,14 @@ class Engine:
 
     @staticmethod
     def _told(tx: sa.Connection, row: sa.Row[tuple[Any, ...]]) -> dict[str, Any]:
-        columns = (STEPS.c.name, STEPS.c.seconds, STEPS.c.attempts, STEPS.c.origin, STEPS.c.finished, STEPS.c.digest)
+        columns = (STEPS.c.name, STEPS.c.seconds, STEPS.c.attempts, STEPS.c.origin, STEPS.c.finished, STEPS.c.digest, STEPS.c.principal)
         steps = tx.execute(sa.select(*columns).where(STEPS.c.run == row.id).order_by(STEPS.c.finished)).mappings().all()
         told = {name: getattr(row, name) for name in ("id", "state", "principal", "started", "ended", "error", "key")}
         if row.state == "running":
             told["state"] = "interrupted" if (state := owner_state(row)) == "dead" else {"stopped": "stopped"}.get(state, "running")
             told["where"] = _where(row)
         told["steps"] = {step["name"]: step["seconds"] for step in steps}
-        told["finished"] = [dict(step) for step in steps]
+        told["finished"] = [dict(step) | {"principal": step["principal"] or row.principal} for step in steps]
         return told
 
     def record(self, run: str, step: str, kind: type[T]) -> T | None:
@@ -400,6 +401,7 @@ class Run:
                     inputs=self.chain[name],
                     attempts=attempt,
                     origin=origin,
+                    principal=self.principal,
                 )
             )
             if commit:

@@ -23,6 +23,8 @@ Rows = np.ndarray[Any, Any] | dict[str, np.ndarray[Any, Any]]
 ROWS_A_RANGE, MOST_RANGES = 20, 10
 GROUP = "__group__"
 """The column that carries the subject's number beside features and target, where rows are grouped."""
+UNSEEN = "__unseen__"
+"""The column that says of hold-out rows whether the model before was not trained on them, where that is not every one."""
 
 
 def features_of(table: pa.Table, schema: Schema) -> pd.DataFrame:
@@ -62,6 +64,28 @@ def strata_of(target: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.int64
     if target.ndim == 1:
         return target
     return range_of(edges_of(target[:, 0]), target[:, 0])
+
+
+def parts_of(values: np.ndarray[Any, Any], count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """The part of about as many rows each that every value lies in: numbers, ascending, int64 [n].
+
+    By average ranks, so equal values share a part, and mirrored values have the mirrored parts.
+
+    Args:
+        values: [n], none of them missing.
+        count: parts at most, even.
+    """
+    from scipy.stats import rankdata
+
+    middle = (2 * rankdata(values) - 1 - len(values)) * count / (2 * max(len(values), 1))
+    # A rank on the border of two parts goes outward on both sides, or mirroring would move it.
+    return np.asarray(np.sign(middle) * np.ceil(np.abs(middle)), dtype=np.int64)
+
+
+def borders_of(values: np.ndarray[Any, Any], parts: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Edges halfway between the values of neighbouring `parts` [n] (see `parts_of`), so that hardly any value lies on one."""
+    ends = [values[parts == part] for part in np.unique(parts)]
+    return np.array([(low.max() + high.min()) / 2 for low, high in itertools.pairwise(ends)], dtype=np.float64)
 
 
 def range_of(edges: np.ndarray[Any, Any], values: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.int64]]:

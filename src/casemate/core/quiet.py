@@ -11,7 +11,6 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 
@@ -82,9 +81,9 @@ def _switched(effect: SideEffect) -> bool:
     return all(os.environ.get(name) == value for name, value in effect.switch.items())
 
 
-def cache_folder(name: str) -> Path:
+def cache_folder(name: str) -> str:
     """The folder of the declared cache for one package: `~/.cache/casemate/NAME`. It may be deleted at any time."""
-    return Path("~/.cache/casemate").expanduser() / name
+    return os.path.join(os.path.expanduser("~/.cache/casemate"), name)  # to import pathlib takes a tenth of `--help`
 
 
 @contextlib.contextmanager
@@ -95,11 +94,11 @@ def without_font_search() -> Iterator[None]:
     their own to count in the same process imports matplotlib before casemate draws.
     """
     folder = cache_folder("matplotlib")
-    no_fonts = Path(__file__).with_name("no-fonts.conf")
+    no_fonts = os.path.join(os.path.dirname(__file__), "no-fonts.conf")
     # Without a writable home matplotlib takes a temporary folder, says so, and removes it.
     with contextlib.suppress(OSError):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    ours = {"MPLCONFIGDIR": str(folder), "FONTCONFIG_FILE": str(no_fonts)}
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+    ours = {"MPLCONFIGDIR": folder, "FONTCONFIG_FILE": no_fonts}
     before = {name: os.environ.get(name) for name in ours}
     os.environ.update(ours)
     try:

@@ -138,6 +138,21 @@ class Quarantined(Record, frozen=True, kw_only=True):
     """Larger is more suspicious; comparable within one detector."""
 
 
+class Sides(Record, frozen=True, kw_only=True):
+    """How the hold-out was chosen: later versions choose alike, and comparisons know what an earlier model saw."""
+
+    rule: Literal["hash", "ordered"]
+    """`hash`: by each row's place under a key (see `stages.data.sides`); `ordered`: the newest rows."""
+    share: float
+    """Rows with a place below this are held out; of an ordered table the newest share of the rows."""
+    thresholds: dict[str, float] = {}
+    """Classes that have another threshold, because the plain one left them too few rows on a side."""
+    by: list[str] = []
+    """What the place is reckoned from: the subject's column, or every feature."""
+    key: str = ""
+    """Fingerprint of the key; it says nothing of the key itself."""
+
+
 class SealedDataset(Record, frozen=True, kw_only=True):
     """Result of the data stage."""
 
@@ -156,11 +171,12 @@ class SealedDataset(Record, frozen=True, kw_only=True):
     quarantine: str
     """Object digest of the list of `Quarantined` rows."""
     excluded: int
-    """Rows left out of training and assessment (only with `quarantine = "exclude"`)."""
+    """Rows on neither side: training rows left out by `[screen]`, rows dropped by a person, and in an ordered split late rows of
+    people who are among the older ones."""
     split: str
     """Object digest of the split: an Arrow stream with the boolean columns `holdout` and `excluded`, and `order`, each row's place in time."""
     holdout: int
-    """Hold-out rows: the training code never sees them."""
+    """Hold-out rows that figures stand on: the training code never sees them. Those dropped by a person are not among them."""
     statistics: dict[str, dict[str, float]]
     """Per numeric feature of class `general`: mean, std, median, missing share."""
     findings: list[Finding]
@@ -175,6 +191,10 @@ class SealedDataset(Record, frozen=True, kw_only=True):
     """The version whose statistics this one was compared with; empty for the first under its schema."""
     rules: list[dict[str, Any]] = []
     """Per rule of `[[data.rules]]`: name, rows checked, rows that break it."""
+    sides: Sides | None = None
+    """How the hold-out was chosen; None: at random, as casemate 0.1 did."""
+    dropped: int = 0
+    """Hold-out rows that a person's decision took out; figures are given with and without them."""
 
 
 class TrainedModel(Record, frozen=True, kw_only=True):
@@ -211,7 +231,7 @@ class TrainedModel(Record, frozen=True, kw_only=True):
 
 
 class Interval(Record, frozen=True, kw_only=True):
-    """A figure with its 95 % interval (bootstrap percentiles, or Clopper-Pearson for shares of rows)."""
+    """A figure with its 95 % interval; `casemate assess --explain FIGURE` says how it comes about."""
 
     value: float
     low: float
@@ -287,6 +307,12 @@ class Assessment(Record, frozen=True, kw_only=True):
     """Per further table: rows and figures."""
     measured: dict[str, str] = {}
     """SHA-256 of every model file that was measured, as the measuring process read it; only these are signed."""
+    dropped: int = 0
+    """Hold-out rows that a person's decision took out: `rows`, and every figure but `with_dropped`, are without them."""
+    with_dropped: dict[str, Interval] = {}
+    """Quality on the hold-out as it was chosen, with the rows that a person took out."""
+    compared_rows: int = 0
+    """Hold-out rows that neither this model nor the one before saw: `compared` stands on these."""
 
 
 class GateResult(Record, frozen=True, kw_only=True):

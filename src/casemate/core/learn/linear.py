@@ -9,8 +9,8 @@ averaging of the second half cost nothing. Binned numbers make the model additiv
 >>> from casemate.core.learn.linear import PrivateClassifier
 >>> frame = pd.DataFrame({"age": [20.0, 30.0, 60.0, 70.0] * 50})
 >>> model = PrivateClassifier(epsilon=3.0, bounds={"age": (0, 120)}).fit(frame, [0, 0, 1, 1] * 50)
->>> model.spent_.steps
-60
+>>> model.spent_.steps  # one of them counts the rows
+61
 """
 
 from typing import Any
@@ -32,9 +32,10 @@ DEFAULT_BOUNDS = (-5.0, 5.0)
 
 
 class PrivateClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Linear classifier whose coefficients are (epsilon, delta)-differentially private for one row, or one subject.
+    """Linear classifier whose coefficients are (epsilon, delta)-differentially private for one row, or one subject, more or less.
 
-    The number of rows counts as public. After `fit`, `model_` is a plain scikit-learn pipeline and `spent_` what it cost.
+    After `fit`, `model_` is a plain scikit-learn pipeline and `spent_` what it cost. The columns' names and, without `classes`,
+    the classes of `y` count as public; the number of rows does not.
 
     Args:
         epsilon: privacy budget of the fit.
@@ -47,6 +48,8 @@ class PrivateClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         clip: largest norm of one row's (or subject's) gradient.
         momentum: of the descent.
         sigma: noise over the clip, if it is decided elsewhere; None: the least that epsilon allows.
+        classes: declared classes, whichever of them `y` holds; None: those of `y`.
+        units: about how many rows, or subjects, there are, from what is known; None: they are counted, by one more noisy sum.
     """
 
     def __init__(
@@ -61,6 +64,8 @@ class PrivateClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         clip: float = 0.2,
         momentum: float = 0.9,
         sigma: float | None = None,
+        classes: Any = None,
+        units: int | None = None,
     ) -> None:
         self.epsilon = epsilon
         self.delta = delta
@@ -72,6 +77,8 @@ class PrivateClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.clip = clip
         self.momentum = momentum
         self.sigma = sigma
+        self.classes = classes
+        self.units = units
 
     def fit(self, X: Any, y: Any, groups: Any = None) -> "PrivateClassifier":  # noqa: N803 - scikit-learn's names
         """Train; with `groups` (a number per row) the guarantee is for all rows of one group together.
@@ -88,17 +95,17 @@ class PrivateClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         assert_all_finite(y, input_name="y")
         check_classification_targets(y)
         check_consistent_length(frame, y)
-        self.classes_, codes = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError("Classifier can't train when only one class is present.")
+        self.classes_, codes = self._coded(y)
         numbers, categories = self._declared(list(frame.columns))
         transformer, norm = encoder.encoder(numbers, categories, self.bins)
         scale = 1.0 / np.sqrt(norm**2 + 1.0)
         parts = [transformer.transform(frame.iloc[start : start + CHUNK]).astype(np.float32) for start in range(0, len(frame), CHUNK)]
         rows = np.hstack([np.vstack(parts), np.ones((len(frame), 1), dtype=np.float32)]) * np.float32(scale)
-        self.sigma_ = sigma_for(self.epsilon, self.delta, self.steps) if self.sigma is None else self.sigma
-        self.spent_ = Gaussians(sigma=self.sigma_, steps=self.steps)
-        weights = descend(rows, codes, len(self.classes_), groups, self.sigma_, self.steps, self.rate, self.clip, self.momentum) * scale
+        sums = noisy_sums(self.steps, self.units)
+        self.sigma_ = sigma_for(self.epsilon, self.delta, sums) if self.sigma is None else self.sigma
+        self.spent_ = Gaussians(sigma=self.sigma_, steps=sums)
+        size = (self.sigma_, self.steps, self.rate, self.clip, self.momentum)
+        weights = descend(rows, codes, len(self.classes_), groups, *size, self.units) * scale
         self.model_ = encoder.pipeline(transformer, _as_logistic(weights, self.classes_))
         return self
 
@@ -123,6 +130,19 @@ class PrivateClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
 
+    def _coded(self, y: Array) -> tuple[Array, Array]:
+        """(classes, the number of each row's class)."""
+        if self.classes is None:
+            classes, codes = np.unique(y, return_inverse=True)
+        else:
+            classes = np.unique(np.asarray(self.classes))
+            codes = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
+            if (classes[codes] != y).any():
+                raise ValueError("y holds a class that is not among the declared ones.")
+        if len(classes) < 2:
+            raise ValueError("Classifier can't train when only one class is present.")
+        return classes, codes
+
     def _frame(self, rows: Any, *, reset: bool) -> pd.DataFrame:
         if isinstance(rows, pd.DataFrame) and self.categories:
             if reset:
@@ -144,6 +164,11 @@ class PrivateClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return {name: (float(low), float(high)) for name in numbers}, categories
 
 
+def noisy_sums(steps: int, units: int | None) -> int:
+    """How many noisy sums a descent of so many steps makes: see `descend`."""
+    return steps + (units is None)
+
+
 def descend(
     rows: Array,
     codes: Array,
@@ -154,6 +179,7 @@ def descend(
     rate: float,
     clip: float,
     momentum: float,
+    units: int | None = None,
 ) -> Array:
     """Coefficients float64 [d, k] by noisy gradient descent on the softmax loss.
 
@@ -167,13 +193,17 @@ def descend(
         rate: learning rate.
         clip: largest norm of one row's or subject's gradient.
         momentum: of the descent.
+        units: what the sums are divided by, if that is known; None: the number of rows or subjects, counted with the same noise
+            (a person more moves the count by one), because the exact one is a fact about who is in the table.
     """
     count, width = rows.shape
     noise = Noise()
     truth = np.eye(classes, dtype=np.float32)[codes]
     norms = np.linalg.norm(rows, axis=1)
     owners = None if groups is None else np.unique(groups, return_inverse=True)[1]
-    units = count if owners is None else int(owners.max()) + 1
+    people = count if owners is None else int(owners.max(initial=-1)) + 1
+    # A count below its own noise says nothing; dividing by less would only make the steps wild.
+    share = units or max(people + float(noise.normal((1,))[0]) * sigma, sigma, 1.0)
     weights = np.zeros((width, classes))
     velocity, total = np.zeros_like(weights), np.zeros_like(weights)
     for step in range(steps):
@@ -187,8 +217,8 @@ def descend(
                 summed += rows[part].T @ error
         else:
             error = _softmax(rows @ weights.astype(np.float32)) - truth
-            summed = _by_subject(rows, error, owners, units, clip)
-        gradient = (summed + noise.normal(weights.shape) * sigma * clip) / units
+            summed = _by_subject(rows, error, owners, people, clip)
+        gradient = (summed + noise.normal(weights.shape) * sigma * clip) / share
         velocity = momentum * velocity + gradient
         weights = weights - rate * velocity
         if step >= steps // 2:

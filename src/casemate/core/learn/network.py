@@ -5,13 +5,14 @@ and one-hot categories. Hardened: Madry et al., ICLR 2018. Private: Abadi et al.
 is trained, the layers before it are computed once and `linear.descend` does the rest without sampling.
 """
 
+import secrets
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from casemate.core.errors import BackendError
+from casemate.core.errors import BackendError, ConfigError
 from casemate.core.learn.accountant import Gaussians, sigma_for
 
 Array = np.ndarray[Any, Any]
@@ -46,7 +47,9 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         attack_steps: steps of the attack.
         sigma: noise over the clip, when private.
         clip: largest norm of one row's gradient, when private.
-        seed: of initial weights and order; the noise of private training has a secret one.
+        seed: of initial weights and order; the noise and the batches of private training have secret ones.
+        units: about how many rows there are, from what is known: private training in batches draws each row with the probability
+            batch / units and makes epochs * units / batch steps, whatever the table holds.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         sigma: float = 1.0,
         clip: float = 1.0,
         seed: int = 0,
+        units: int | None = None,
     ) -> None:
         self.layers = layers
         self.frozen = frozen
@@ -80,6 +84,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.sigma = sigma
         self.clip = clip
         self.seed = seed
+        self.units = units
 
     def encode(self, frame: pd.DataFrame) -> Array:
         """Scaled numbers and one-hot categories, float32 [n, d]; missing numbers lie in the middle, unknown categories nowhere."""
@@ -96,7 +101,6 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         torch = torch_or_refuse()
         from casemate.core.learn.layers import build
 
-        self.classes_ = np.unique(y)
         codes = torch.as_tensor(np.asarray(y, dtype=np.int64))
         rows = torch.as_tensor(self.encode(X))
         torch.manual_seed(self.seed)
@@ -106,6 +110,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             state[name].copy_(torch.as_tensor(value))
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(name not in (self.frozen or {}))
+        # In private training the classes are declared: whether there is somebody of one is nobody's business.
+        self.classes_ = np.arange(outputs(network, rows.shape[1])) if self.mode == "private" else np.unique(y)
         self.steps_, self.sample_rate_ = 0, 1.0
         if self.mode == "private":
             network = self._private(network, rows, codes)
@@ -160,7 +166,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Only the last layer is trained: noisy full-batch steps on what comes before it."""
         import torch
 
-        from casemate.core.learn.linear import descend
+        from casemate.core.learn.linear import descend, noisy_sums
 
         before, head = network[:-1].eval(), network[-1]
         with torch.no_grad():
@@ -168,15 +174,15 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         scale = np.float32(1.0 / np.sqrt(found.shape[1] + 1.0))
         inputs = np.hstack([found, np.ones((len(found), 1), dtype=np.float32)]) * scale
         del found
-        weights = descend(inputs, codes.numpy(), head.out_features, None, self.sigma, self.epochs, self.rate, self.clip, self.momentum) * scale
+        size = (self.sigma, self.epochs, self.rate, self.clip, self.momentum)
+        weights = descend(inputs, codes.numpy(), head.out_features, None, *size, self.units) * scale
         with torch.no_grad():
             head.weight.copy_(torch.as_tensor(weights[:-1].T))
             head.bias.copy_(torch.as_tensor(weights[-1]))
-        self.steps_ = self.epochs
+        self.steps_ = noisy_sums(self.epochs, self.units)
         return network
 
     def _private_network(self, network: Any, rows: Any, codes: Any) -> Any:
-        import secrets
         import warnings
 
         import torch
@@ -186,13 +192,17 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         try:
             from opacus import PrivacyEngine
             from opacus.utils.batch_memory_manager import BatchMemoryManager
+            from opacus.utils.uniform_sampler import UniformWithReplacementSampler
         except ImportError as error:
             raise BackendError("Opacus is not installed", hint='pip install "casemate[torch]"') from error
 
         trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
         optimizer = torch.optim.SGD(trainable, lr=self.rate, momentum=self.momentum)
+        plan = planned(self.layers, self.frozen, self.units, self.epochs, self.batch)
         loader = DataLoader(TensorDataset(rows, codes), batch_size=min(self.batch, len(rows)))
         secret = torch.Generator().manual_seed(secrets.randbits(63))
+        # Sampling hides who took part in a step, so whoever knows [train] seed must not know the batches.
+        drawn = torch.Generator().manual_seed(secrets.randbits(63))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Opacus warns of hooks and of its noise generator; see SECURITY.md
             engine = PrivacyEngine(accountant="rdp")
@@ -204,15 +214,18 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 max_grad_norm=self.clip,
                 noise_generator=secret,
             )
+            # Opacus reckons rate, steps and batch size from the number of rows; here they are declared.
+            loader.batch_sampler.sample_rate, loader.batch_sampler.generator = plan.rate, drawn
+            loader.batch_sampler.steps = plan.steps // self.epochs
+            optimizer.expected_batch_size = min(self.batch, self.units or self.batch)
+            assert isinstance(loader.batch_sampler, UniformWithReplacementSampler)  # noqa: S101 - whose fields these are
             for _ in range(self.epochs):
                 with BatchMemoryManager(data_loader=loader, max_physical_batch_size=PHYSICAL, optimizer=optimizer) as batches:
                     for given, classes in batches:
                         optimizer.zero_grad()
-                        functional.cross_entropy(network(given), classes).backward() if len(given) else None
+                        functional.cross_entropy(network(given), classes).backward()  # also of nobody: the noise is due at each step
                         optimizer.step()
-        history = engine.accountant.history
-        self.steps_ = int(sum(steps for _, _, steps in history))
-        self.sample_rate_ = float(history[0][1]) if history else 1.0
+        self.steps_, self.sample_rate_ = plan.steps, plan.rate
         return network._module  # noqa: SLF001 - Opacus' way back to the network itself
 
     def spent(self) -> Gaussians:
@@ -229,12 +242,31 @@ def head_only(layers: Any, frozen: dict[str, Array] | None) -> bool:
     return layers[-1][0] == "Linear" and trained == {f"{last}.weight", f"{last}.bias"} and not any(name == "Dropout" for name, _ in layers)
 
 
-def planned(layers: Any, frozen: dict[str, Array] | None, rows: int, epochs: int, batch: int) -> Gaussians:
-    """Steps and sampling rate of a private training before it starts (sigma 1)."""
+def outputs(network: Any, width: int) -> int:
+    """How many classes a network of `width` encoded features has."""
+    import torch
+
+    with torch.no_grad():
+        return int(network.eval()(torch.zeros(1, width)).shape[1])
+
+
+def planned(layers: Any, frozen: dict[str, Array] | None, units: int | None, epochs: int, batch: int) -> Gaussians:
+    """Noisy sums and sampling rate of a private training before it starts (sigma 1): of what is declared, never of the rows.
+
+    Raises:
+        ConfigError: batches are drawn, and how many rows there are is not declared.
+    """
+    from casemate.core.learn.linear import noisy_sums
+
     if head_only(layers, frozen):
-        return Gaussians(sigma=1.0, steps=epochs)
-    per_epoch = -(-rows // min(batch, rows))
-    return Gaussians(sigma=1.0, steps=epochs * per_epoch, rate=1.0 / per_epoch)
+        return Gaussians(sigma=1.0, steps=noisy_sums(epochs, units))
+    if units is None:
+        raise ConfigError(
+            "a torch network that is trained in batches needs to know about how many rows there are",
+            hint="[privacy] rows = ..., from what you know; with it the sampling rate and the steps are no fact about the table",
+        )
+    per_epoch = -(-units // min(batch, units))
+    return Gaussians(sigma=1.0, steps=epochs * per_epoch, rate=min(batch, units) / units)
 
 
 def noise_for(plan: Gaussians, epsilon: float, delta: float) -> float:

@@ -1,15 +1,17 @@
-"""Inside the sandbox: `python -s -P -m casemate.core.sandbox.child MODULE:FUNCTION SOCKET`.
+"""Inside the sandbox: `python -s -P -m casemate.core.sandbox.child SOCKET MODULE:FUNCTION...`.
 
-Imports MODULE while the parent is busy elsewhere, then reads one JSON job from standard input and the tables' file
-descriptors from SOCKET, confines itself, runs FUNCTION(job, channel, watch) and writes JSON lines to what was standard
-output: first `isolation`, then `progress` and `finding`, at last `result` or `error`. Anything that the code prints
-goes to standard error.
+A fork server: it imports every MODULE while its parent is busy elsewhere, and then forks for each job that SOCKET asks
+for. The fork gets pipes and the tables' file descriptors, reads one JSON job from standard input, confines itself, runs
+FUNCTION(job, channel, watch) and writes JSON lines to what was standard output: first `isolation`, then `progress` and
+`finding`, at last `result` or `error`. Anything that the code prints goes to standard error. The server itself runs
+nothing but this module's code, so the next job starts from a process that no job has touched.
 """
 
 import contextlib
 import importlib
 import json
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -22,6 +24,8 @@ from casemate.core.sandbox import confine, confined, root, seccomp, supervise
 
 _MAX_ATTEMPTS = 10_000
 """Different things that code tried; far more than an honest run, and a megabyte at most."""
+_MAX_DESCRIPTORS = 64
+"""Handed over with one job: three pipes, and a table each."""
 _QUIET = ("/proc/", "/sys/", "/dev/")
 _RETRY = 75
 """How a process ends that met a kernel which refuses; its parent tries a weaker place."""
@@ -249,10 +253,38 @@ def _code(worker: int) -> int:
     return code if code >= 0 else 128 - code
 
 
-def _receive() -> dict[str, Any]:
+def _asked(control: socket.socket) -> tuple[str, list[int]]:
+    """Answer the parent until it wants a job: returns, in a fork of its own, (its target, descriptors of the tables)."""
+    worker, ended = 0, None
+    while True:
+        said, descriptors, _, _ = socket.recv_fds(control, 4096, _MAX_DESCRIPTORS)
+        request, _, target = said.decode().partition(" ")
+        if request == "start":
+            worker, ended = os.fork(), None
+            with contextlib.suppress(OSError):  # both do it: whoever comes second is told that it is done
+                os.setpgid(worker, worker)
+            if worker == 0:
+                confine.die_with_parent()
+                control.close()
+                for number, descriptor in enumerate(descriptors[:3]):
+                    os.dup2(descriptor, number)
+                    os.close(descriptor)
+                return target, descriptors[3:]
+            for descriptor in descriptors:
+                os.close(descriptor)
+        elif ended is None and worker:
+            if request != "poll":  # `kill`, or nothing: the parent is gone
+                os.killpg(worker, signal.SIGKILL)
+            pid, status = os.waitpid(worker, os.WNOHANG if request == "poll" else 0)
+            ended = os.waitstatus_to_exitcode(status) if pid else None
+        if not said:
+            os._exit(0)
+        control.sendall(json.dumps(ended).encode())
+
+
+def _receive(tables: list[int]) -> dict[str, Any]:
     message: dict[str, Any] = json.loads(sys.stdin.buffer.read())
-    with socket.socket(fileno=int(sys.argv[2])) as control:
-        message["job"]["tables"] = list(socket.recv_fds(control, 1, 16)[1])
+    message["job"]["tables"] = tables
     outputs = message["job"]["outputs"]
     os.environ.update(HOME=outputs, TMPDIR=outputs)
     tempfile.tempdir = outputs
@@ -261,12 +293,12 @@ def _receive() -> dict[str, Any]:
 
 
 def main() -> int:
-    """Run one job."""
-    if sys.platform == "linux":
-        confine.die_with_parent()
-    module, _, function = sys.argv[1].partition(":")
-    work = getattr(importlib.import_module(module), function)
-    job = _receive()
+    """Serve; what returns is a fork that has run one job."""
+    confine.die_with_parent()
+    modules = {target: importlib.import_module(target.partition(":")[0]) for target in sys.argv[2:]}
+    target, descriptors = _asked(socket.socket(fileno=int(sys.argv[1])))
+    work = getattr(modules[target], target.partition(":")[2])
+    job = _receive(descriptors)
     confine.close_other_descriptors({0, 1, 2, *job["job"]["tables"]})
     isolation = _confine(job)  # from here on in another process
     channel = Channel(os.dup(1))

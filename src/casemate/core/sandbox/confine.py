@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import struct
+import sys
 from dataclasses import dataclass
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -117,8 +118,9 @@ def stay_private() -> None:
 
 
 def die_with_parent() -> None:
-    """Get SIGKILL when the parent ends."""
-    _LIBC.prctl(_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    """Get SIGKILL when the parent ends, where the kernel can do that."""
+    if sys.platform == "linux":
+        _LIBC.prctl(_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def landlock(read: list[str], write: list[str]) -> bool:

@@ -12,11 +12,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import msgspec
 import pyarrow as pa
@@ -152,18 +152,16 @@ def _new_root(*, processes: bool) -> None:
         raise OSError
 
 
-class Worker:
-    """A process that warms up at once, takes one job, and is gone afterwards."""
+class ForkServer:
+    """A process that warms up at once, and forks for every job that one of its workers gets; it runs none itself."""
 
-    def __init__(self, target: str, threads: int = 0) -> None:
+    def __init__(self, targets: Sequence[str], threads: int = 0) -> None:
         """Start it.
 
         Args:
-            target: `module:function`, called as `function(job, channel, watch)` inside.
+            targets: `module:function` of each kind of job, called as `function(job, channel, watch)` inside.
             threads: threads of numeric libraries; 0 means all cores.
         """
-        self.findings: list[Finding] = []
-        """What the job tried so far; of use where it is interrupted, and neither returns nor fails."""
         cores = os.cpu_count() or 1
         count = str(threads or cores)
         environment = {
@@ -176,18 +174,73 @@ class Worker:
             "OPENBLAS_NUM_THREADS": count,
             "PYTHONHASHSEED": "0",  # converters iterate over sets: equal input must give equal files
         }
+        self._log = _memory()
         self._control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-s", "-P", "-m", "casemate.core.sandbox.child", target, str(theirs.fileno())],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                [sys.executable, "-s", "-P", "-m", "casemate.core.sandbox.child", str(theirs.fileno()), *targets],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self._log,
                 env=environment,
                 cwd="/",
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
+
+    def start(self, target: str, descriptors: list[int]) -> None:
+        """Fork for a job, whose standard input, output and error are the first three descriptors."""
+        self._ask(f"start {target}", descriptors)
+
+    def ended(self) -> int | None:
+        """How the job ended, as `subprocess.Popen.returncode`; None while it runs."""
+        return self._ask("poll")
+
+    def kill(self) -> int | None:
+        """End the job if it has not; how it ended."""
+        return self._ask("kill")
+
+    def log(self) -> bytes:
+        """The end of what it printed before it forked for the first job."""
+        self._log.seek(0)
+        return self._log.read()[-MAX_LOG:]
+
+    def _ask(self, request: str, descriptors: Sequence[int] = ()) -> int | None:
+        try:
+            socket.send_fds(self._control, [request.encode()], descriptors)
+            return msgspec.json.decode(self._control.recv(64), type=int | None)
+        except (OSError, msgspec.DecodeError):  # it is gone, and everything that it started
+            return self._process.wait()
+        except BaseException:  # interrupted before the answer came, which would be taken for a part of the next one
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End it, and what it started."""
+        self._control.close()
+        if self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._log.close()
+
+
+class Worker:
+    """Takes one job, in a process of its own that is gone afterwards."""
+
+    def __init__(self, target: str, threads: int = 0, server: ForkServer | None = None) -> None:
+        """Warm up.
+
+        Args:
+            target: `module:function`, called as `function(job, channel, watch)` inside.
+            threads: threads of numeric libraries; 0 means all cores.
+            server: whom to ask for the process, one job after the other; default: a server for this job only.
+        """
+        self.findings: list[Finding] = []
+        """What the job tried so far; of use where it is interrupted, and neither returns nor fails."""
+        self._target = target
+        self._server = server or ForkServer([target], threads)
+        self._own = self._server if server is None else None
 
     def __enter__(self) -> Self:
         return self
@@ -197,8 +250,8 @@ class Worker:
 
     def close(self) -> None:
         """Kill whatever is left of it."""
-        _kill(self._process)
-        self._control.close()
+        if self._own is not None:
+            self._own.close()
 
     def run(
         self,
@@ -255,25 +308,42 @@ class Worker:
                 "tasks": limits.tasks,
             },
         }
-        self._hand_over(tables)
         heard = _Conversation(read, write, findings=self.findings)
-        try:
-            _converse(self._process, msgspec.json.encode(message), limits.seconds, progress, heard)
-        finally:
-            _kill(self._process)
+        with _Job(self._server, self._target, tables) as process:
+            _converse(process, msgspec.json.encode(message), limits.seconds, progress, heard)
         if heard.result is None:
-            raise _failure(heard, self._process.returncode, limits)
+            heard.log = heard.log or self._server.log()
+            raise _failure(heard, process.code, limits)
         taken = {name: _take(target, name) for name in outputs}
         files = {name: content for name, content in taken.items() if content is not None}
         return Outcome(heard.result, files, heard.findings, heard.isolation)
 
-    def _hand_over(self, tables: list[pa.Table]) -> None:
-        descriptors = [_memory_file(table) for table in tables]
+
+class _Job:
+    """A fork of the server while it works: its pipes, and how it ended."""
+
+    def __init__(self, server: ForkServer, target: str, tables: list[pa.Table]) -> None:
+        self.server = server
+        self.code: int | None = None
+        pipes = [os.pipe() for _ in range(3)]
+        (stdin, ours), (out, stdout), (err, stderr) = pipes
+        self.stdin, self.stdout, self.stderr = os.fdopen(ours, "wb"), os.fdopen(out, "rb"), os.fdopen(err, "rb")
+        theirs = [stdin, stdout, stderr]
         try:
-            socket.send_fds(self._control, [b"t"], descriptors)
+            theirs += map(_memory_file, tables)
+            server.start(target, theirs)
         finally:
-            for descriptor in descriptors:
+            for descriptor in theirs:
                 os.close(descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.code = self.server.kill()
+        for pipe in (self.stdin, self.stdout, self.stderr):
+            with contextlib.suppress(OSError):
+                pipe.close()
 
 
 def _keep_out(hidden: list[Path], read: list[str]) -> None:
@@ -299,27 +369,26 @@ def _take(folder: Path, name: str) -> bytes | None:
         return file.read(MAX_OUTPUT)
 
 
-def _memory_file(table: pa.Table) -> int:
-    """A file in memory that holds the table and that nobody can change."""
+def _memory() -> BinaryIO:
+    """A file that lies on no disk, where the kernel has that."""
     if not hasattr(os, "memfd_create"):
-        with tempfile.TemporaryFile() as unlinked:
-            descriptor = os.dup(unlinked.fileno())
-            _write_table(descriptor, table)
-        return descriptor
-    descriptor = os.memfd_create("casemate", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    _write_table(descriptor, table)
-    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)
-    return descriptor
+        return tempfile.TemporaryFile()
+    return os.fdopen(os.memfd_create("casemate", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING), "w+b")
 
 
-def _write_table(descriptor: int, table: pa.Table) -> None:
-    with os.fdopen(os.dup(descriptor), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
-        writer.write_table(table)
+def _memory_file(table: pa.Table) -> int:
+    """A descriptor of a file in memory that holds the table and that nobody can change."""
+    with _memory() as file:
+        with pa.ipc.new_stream(file, table.schema) as writer:
+            writer.write_table(table)
+        file.flush()
+        if hasattr(os, "memfd_create"):
+            fcntl.fcntl(file, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)
+        return os.dup(file.fileno())
 
 
-def _converse(process: subprocess.Popen[bytes], message: bytes, seconds: float, progress: Progress | None, heard: _Conversation) -> None:
+def _converse(process: _Job, message: bytes, seconds: float, progress: Progress | None, heard: _Conversation) -> None:
     """Feed the job and hear it until it says how it ended, is gone, says too much, or its time is up."""
-    assert process.stdin and process.stdout and process.stderr  # noqa: S101 - all are pipes
     with contextlib.suppress(BrokenPipeError):
         process.stdin.write(message)
         process.stdin.close()
@@ -334,7 +403,7 @@ def _converse(process: subprocess.Popen[bytes], message: bytes, seconds: float, 
                 heard.stopped = "timeout"
                 return
             ready = selector.select(min(left, 1.0))
-            if not ready and process.poll() is not None:
+            if not ready and process.server.ended() is not None:
                 return
             for key, _ in ready:
                 chunk = os.read(key.fd, 1 << 20)
@@ -352,8 +421,11 @@ def _converse(process: subprocess.Popen[bytes], message: bytes, seconds: float, 
             if total > MAX_MESSAGE:
                 heard.stopped = "flood"
                 return
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(max(deadline - time.monotonic(), 0.1))
+    while process.server.ended() is None:  # it says nothing more, and ends
+        if time.monotonic() > deadline:
+            heard.stopped = "timeout"
+            return
+        time.sleep(0.005)
 
 
 def _hear(heard: _Conversation, line: bytes, progress: Progress | None) -> None:
@@ -399,16 +471,6 @@ def _take_down(heard: _Conversation, told: dict[str, Any]) -> None:
     alike = [other for other in heard.findings if other.severity == finding.severity]
     if finding not in alike and len(alike) < MAX_FINDINGS:
         heard.findings.append(finding)
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    for pipe in (process.stdin, process.stdout, process.stderr):
-        if pipe:
-            with contextlib.suppress(OSError):
-                pipe.close()
 
 
 def _tail(log: bytes) -> str:

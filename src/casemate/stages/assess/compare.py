@@ -1,10 +1,11 @@
-"""This model against the one that passed last, on the same rows: paired intervals and McNemar's test.
+"""This model against the one that passed last, on the same rows, which neither saw: paired intervals and McNemar's test.
 
 Sources: paired bootstrap as in Efron and Tibshirani (1993); McNemar, Psychometrika 12 (1947), exact binomial form.
 """
 
 from typing import Any
 
+import numpy as np
 from scipy.stats import binomtest
 
 from casemate.config import AssessTable
@@ -14,9 +15,36 @@ from casemate.stages.assess import regression
 from casemate.stages.assess.quality import statistics
 from casemate.stages.assess.sample import Sample, checked, interval
 
+LEAST = 50
+"""Rows below which a bootstrap of differences says nothing: its intervals are far too narrow."""
+
 
 class OtherShape(ValueError):
     """The models do not take the same features or give the same classes."""
+
+
+class SeenBefore(ValueError):
+    """Too few rows of the hold-out are new to the other model."""
+
+
+def unseen(holdout: Sample, which: np.ndarray[Any, Any] | None, reference: str) -> Sample:
+    """The rows to compare on.
+
+    Args:
+        holdout: rows that this model never saw.
+        which: those that the other one was not trained on, bool [h]; None: every one.
+        reference: the other one's.
+
+    Raises:
+        SeenBefore: they are too few, or of one class only; the message says how many are missing.
+    """
+    fair = holdout if which is None else Sample(holdout.frame[which].reset_index(drop=True), holdout.target[which])
+    count, classes = len(fair.target), len(np.unique(holdout.target)) if holdout.target.ndim == 1 else 0
+    if count < LEAST:
+        raise SeenBefore(f"{count} of {len(holdout.target)} hold-out rows are new to {reference}; {LEAST - count} more are needed")
+    if classes and len(np.unique(fair.target)) < classes:
+        raise SeenBefore(f"the {count} hold-out rows that are new to {reference} miss a class")
+    return fair
 
 
 def measure(

@@ -1,23 +1,32 @@
 """Fairness over protected attributes: do groups get the good answer equally often, and are they equally often wronged.
 
 Demographic parity difference and equalized odds difference (Hardt, Price, Srebro, Equality of Opportunity, NeurIPS 2016),
-as fairlearn defines them, for binary targets; groups below `LEAST_ROWS` are not judged, and what is told of small ones is said
-in `privacy.disclosure`.
+as fairlearn defines them, for binary targets. Every distinct value is a group (`sample.values_of`); groups below `LEAST_ROWS`
+are judged together. A figure is given only if every protected attribute was compared, and equalized odds only if every group
+has `LEAST_ROWS` rows of each class: what nobody measured must not pass. What is told of small groups is said in
+`privacy.disclosure`.
 
 Of quantities: the largest differences between two groups of the mean prediction, and of the mean absolute error (Agarwal, Dudík,
 Wu, Fair Regression, ICML 2019, ask for the same of the whole distribution and of the loss), in deviations of the target.
+
+Intervals: `intervals.largest_difference`.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from casemate.controls.privacy.disclosure import FEWEST, enough, grouped
 from casemate.core.types import Interval, Schema
-from casemate.stages.assess.sample import Sample, interval, spread_of, values_of
+from casemate.stages.assess import intervals
+from casemate.stages.assess.sample import Sample, pooled, spread_of, values_of
 
 LEAST_ROWS = 20
+"""A rate of fewer rows is known to within .2 at best, as much as any difference that matters."""
 Array = np.ndarray[Any, Any]
+Family = Callable[[float], list[Interval]]
+"""The same rate or mean of every group, with intervals of the level that is asked for."""
 
 
 class NoGroups(ValueError):
@@ -25,68 +34,92 @@ class NoGroups(ValueError):
 
 
 def measure(
-    found: tuple[Array, Array], holdout: Sample, schema: Schema, protected: list[str], most: int, seed: int, least: int = FEWEST
-) -> tuple[dict[str, Interval], list[dict[str, Any]]]:
-    """(figures, groups): the largest difference over the protected attributes, and every group's rates."""
+    found: tuple[Array, Array], holdout: Sample, schema: Schema, protected: list[str], least: int = FEWEST
+) -> tuple[dict[str, Interval], list[dict[str, Any]], list[str]]:
+    """The largest differences between groups, every group's rates, and why a figure is missing.
+
+    Args:
+        found: the model's classes [n] and probabilities, or in the second place quantities [n, m].
+        holdout: the rows.
+        schema: of the table.
+        protected: names of protected columns.
+        least: fewest rows that a told figure may be about.
+
+    Raises:
+        NoGroups: several classes are no matter of these figures.
+    """
     if not schema.regression and len(schema.classes) != 2:
         raise NoGroups("fairness is measured for binary targets, and quantities")
     unit = spread_of(holdout.target) if schema.regression else 1.0
     labels, truth = (found[1] / unit, holdout.target / unit) if schema.regression else (np.ravel(found[0]), holdout.target)
-    wanted = OF_QUANTITIES if schema.regression else OF_CLASSES
+    families: dict[str, list[Family]] = {name: [] for name in (OF_QUANTITIES if schema.regression else OF_CLASSES)}
     groups: list[dict[str, Any]] = []
-    figures: dict[str, Interval] = {}
+    missing: dict[str, list[str]] = {name: [] for name in families}
     for name in protected:
+        if name not in holdout.frame:
+            for why in missing.values():
+                why.append(f"{name!r} is protected and no feature, so these rows do not hold it")
+            continue
         values = values_of(holdout.frame[name], schema.column(name).type)
-        _, places = np.unique(values, return_inverse=True)
-        counts = np.bincount(places)
         told = grouped(values, max(least, LEAST_ROWS) if schema.regression else least)  # means of few rows tell their quantities
         for kind in np.unique(told):
             here = labels[told == kind], truth[told == kind]
             if len(here[0]) < least:
                 continue
             groups += _quantities(name, str(kind), schema.targets, *here) if schema.regression else [_group(name, str(kind), *here, least)]
-        judged = np.flatnonzero(counts >= LEAST_ROWS)
-        if len(judged) < 2:
+        judged = pooled(values, LEAST_ROWS)
+        kinds, counts = np.unique(judged, return_counts=True)
+        if len(kinds) < 2 or counts.min() < LEAST_ROWS:
+            for why in missing.values():
+                why.append(f"{name!r} has no two groups of at least {LEAST_ROWS} rows")
             continue
-        keep = np.isin(places, judged)
-        arrays = [places[keep], labels[keep], truth[keep]]
-        for figure, statistic in wanted.items():
-            value = interval(statistic, arrays, most, seed)
-            if figure not in figures or value.value > figures[figure].value:
-                figures[figure] = value
-    if not figures:
-        raise NoGroups("no protected attribute has two groups of at least 20 rows")
-    return figures, groups
+        rows = [np.flatnonzero(judged == kind) for kind in kinds]
+        for figure in families:
+            if schema.regression:
+                families[figure] += _means(figure, rows, labels, truth)
+                continue
+            made, why_not = _rates(figure, name, kinds, rows, labels, truth)
+            families[figure] += made
+            missing[figure] += [f"{why} of class {schema.classes[code]!r}" for code, why in why_not]
+    if not protected:
+        raise NoGroups("no column is declared as protected")
+    figures = {name: intervals.largest_difference(made) for name, made in families.items() if not missing[name]}
+    return figures, groups, [f"{name} is inconclusive: {'; '.join(why)}" for name, why in missing.items() if why]
 
 
-def demographic_parity(places: Array, labels: Array, _codes: Array) -> float:
-    """Largest difference of the selection rate between two groups."""
-    return _spread(places, labels == 1)
+OF_CLASSES = ("demographic_parity_difference", "equalized_odds_difference")
+"""Largest difference between two groups of the selection rate; the larger one of those of true and of false positive rates."""
+OF_QUANTITIES = ("mean_prediction_difference", "absolute_error_difference")
+"""Largest difference between two groups of the mean prediction; of the mean absolute error."""
 
 
-def equalized_odds(places: Array, labels: Array, codes: Array) -> float:
-    """The larger of the differences of true and of false positive rates."""
-    return max(_spread(places[codes == code], labels[codes == code] == 1) for code in (0, 1))
+def _rates(figure: str, column: str, kinds: Array, rows: list[Array], labels: Array, codes: Array) -> tuple[list[Family], list[tuple[int, str]]]:
+    """(a family for all rows or one a class, class numbers that a group has too few rows of with which group)."""
+    if figure == "demographic_parity_difference":
+        return [_shares([(int(np.sum(labels[at] == 1)), len(at)) for at in rows])], []
+    made, missing = [], []
+    for code in (0, 1):
+        cells = [at[codes[at] == code] for at in rows]
+        for kind, at in zip(kinds, cells, strict=True):
+            if len(at) < LEAST_ROWS:
+                missing.append((code, f"group {str(kind)!r} of {column!r} has fewer than {LEAST_ROWS} rows"))
+        if not missing:
+            made.append(_shares([(int(np.sum(labels[at] == 1)), len(at)) for at in cells]))
+    return made, missing
 
 
-def mean_prediction(places: Array, found: Array, _truth: Array) -> float:
-    """Largest difference of the mean prediction between two groups, over the quantities."""
-    return max(_spread(places, quantity) for quantity in found.T)
+def _shares(cells: list[tuple[int, int]]) -> Family:
+    return lambda level: [intervals.score(*cell, level) for cell in cells]
 
 
-def absolute_error(places: Array, found: Array, truth: Array) -> float:
-    """Largest difference of the mean absolute error between two groups, over the quantities."""
-    return max(_spread(places, error) for error in np.abs(found - truth).T)
+def _means(figure: str, rows: list[Array], found: Array, truth: Array) -> list[Family]:
+    """A family per quantity."""
+    values = found if figure == "mean_prediction_difference" else np.abs(found - truth)
+    return [_averages([quantity[at] for at in rows]) for quantity in values.T]
 
 
-OF_CLASSES = {"demographic_parity_difference": demographic_parity, "equalized_odds_difference": equalized_odds}
-OF_QUANTITIES = {"mean_prediction_difference": mean_prediction, "absolute_error_difference": absolute_error}
-
-
-def _spread(places: Array, chosen: Array) -> float:
-    counts = np.bincount(places)
-    rates = np.bincount(places, chosen.astype(float))[counts > 0] / counts[counts > 0]
-    return float(rates.max() - rates.min()) if len(rates) else 0.0
+def _averages(cells: list[Array]) -> Family:
+    return lambda level: [intervals.mean(cell, level) for cell in cells]
 
 
 def _quantities(name: str, value: str, targets: list[str], found: Array, truth: Array) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ ROWS = 4000
 BASE = 200
 """Real rows that are changed."""
 LEAST_A_COLUMN = 4
+MEMBERS = "training rows"
 UNKNOWN = "casemate-has-never-seen-this"
 BEYOND = (0.5, 10.0)
 """How far beyond its limits a number is tried, in spans between them."""
@@ -52,7 +53,7 @@ def kinds(schema: Schema, holdout: Sample, members: Sample, guard: dict[str, str
     made = _Made(schema, base, members.frame, np.random.default_rng(seed))
     found = [
         Kind("rows as they came", holdout.take(most, seed).frame, True),
-        Kind("training rows", members.frame, True),
+        Kind(MEMBERS, members.frame, True),
         Kind("a missing cell", made.each(made.missing), True),
         Kind("several missing cells", made.together(), True),
         Kind("listed categories", made.each(made.listed), True),

@@ -5,17 +5,18 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec import structs
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score, roc_curve
 from sklearn.preprocessing import label_binarize
 
 from casemate.config import AssessTable
-from casemate.controls.privacy.disclosure import FEWEST, merged
+from casemate.controls.privacy.disclosure import FEWEST
 from casemate.core.models import Model
-from casemate.core.types import Schema
-from casemate.stages.assess import regression
-from casemate.stages.assess.sample import LEAST_SLICE_ROWS, Sample, Slice, auc, checked, interval, share, sliced
+from casemate.core.types import Interval, Schema
+from casemate.stages.assess import calibration, intervals, regression
+from casemate.stages.assess.intervals import auc, share
+from casemate.stages.assess.sample import LEAST_SLICE_ROWS, Sample, Slice, checked, sliced
 
-BINS = 10
 ROC_POINTS = 200
 Array = np.ndarray[Any, Any]
 
@@ -27,17 +28,18 @@ def measure(model: Model, schema: Schema, holdout: Sample, options: AssessTable,
     if schema.regression:
         return regression.measure(schema, holdout, probabilities, options, seed, least)
     codes, classes = holdout.target, len(schema.classes)
-    metrics = {name: interval(statistic, [codes, labels, probabilities], options.bootstrap, seed) for name, statistic in statistics(classes).items()}
+    labels = np.ravel(labels)
+    metrics = figures(codes, labels, probabilities)
     parts = list(_slices(schema, holdout, labels, options.slices, least))
     slices = [told for part, told in parts if part.told]
-    rated = [told for part, told in parts if part.real and told["rows"] >= LEAST_SLICE_ROWS]
-    built = {name: msgspec.to_builtins(value) for name, value in metrics.items()}
+    rated = [part.rows for part, _ in parts if part.real and len(part.rows) >= LEAST_SLICE_ROWS]
     if rated:
-        worst = min(rated, key=lambda part: part["accuracy"])
-        built["worst_slice_accuracy"] = {"value": worst["accuracy"], "low": worst["low"], "high": worst["high"]}
+        right = [(int(np.sum(labels[rows] == codes[rows])), len(rows)) for rows in rated]
+        metrics["worst_slice_accuracy"] = intervals.least(lambda level: [share(*one, level) for one in right])
+    built = {name: msgspec.to_builtins(value) for name, value in metrics.items()}
     return {
         "metrics": built,
-        "calibration": _reliability(codes, labels, probabilities, least),
+        "calibration": calibration.reliability(*calibration.confidence(codes, labels, probabilities), least),
         "roc": _roc(codes, probabilities) if classes == 2 else {},
         "slices": slices,
     }
@@ -50,23 +52,107 @@ def statistics(classes: int) -> dict[str, Callable[..., float]]:
         ranked: dict[str, Callable[..., float]] = {
             "roc_auc": lambda y, _, p: auc(y, p[:, 1]),
             "average_precision": lambda y, _, p: average_precision_score(y, p[:, 1]),
-            "brier": lambda y, _, p: float(np.mean((p[:, 1] - y) ** 2)),
             "f1": lambda y, c, _: _f1(y == 1, c == 1),
         }
     else:
         ranked = {
             "roc_auc": lambda y, _, p: roc_auc_score(y, p, multi_class="ovr", labels=every),
             "average_precision": lambda y, _, p: average_precision_score(label_binarize(y, classes=every), p),
-            "brier": lambda y, _, p: float(np.mean(np.sum((p - label_binarize(y, classes=every)) ** 2, axis=1))),
             "f1": lambda y, c, _: f1_score(y, c, average="macro", zero_division=0.0),
         }
     return {
         **ranked,
+        "brier": lambda y, _, p: float(np.mean(_squares(y, p))),
         "accuracy": lambda y, c, _: float(np.mean(y == c)),
         "balanced_accuracy": _balanced_accuracy,
-        "log_loss": _log_loss,
-        "calibration_error": _calibration_error,
+        "log_loss": lambda y, _, p: float(np.mean(_losses(y, p))),
+        "calibration_error": lambda y, c, p: calibration.error(*calibration.confidence(y, c, p)),
     }
+
+
+def figures(codes: Array, labels: Array, probabilities: Array) -> dict[str, Interval]:
+    """The same figures with their intervals; what each stands on is said in `explain`.
+
+    Args:
+        codes: true class numbers, [n].
+        labels: the model's, [n].
+        probabilities: [n, classes].
+    """
+    values = {name: statistic(codes, labels, probabilities) for name, statistic in statistics(probabilities.shape[1]).items()}
+    right = codes == labels
+    recalls = [(int(np.sum(right[codes == code])), int(np.sum(codes == code))) for code in np.unique(codes)]
+    found = {
+        **_ranked(codes, labels, probabilities, values),
+        "brier": intervals.mean(_squares(codes, probabilities)),
+        "accuracy": share(int(np.sum(right)), len(codes)),
+        "balanced_accuracy": intervals.total([intervals.score(*one) for one in recalls], [1 / len(recalls)] * len(recalls)),
+        "log_loss": intervals.mean(_losses(codes, probabilities)),
+        "calibration_error": calibration.error_interval(*calibration.confidence(codes, labels, probabilities)),
+    }
+    # The value is the statistic's to the last bit: what is compared must be what was reported.
+    return {name: structs.replace(found[name], value=float(value)) for name, value in values.items()}
+
+
+def _ranked(codes: Array, labels: Array, probabilities: Array, values: dict[str, float]) -> dict[str, Interval]:
+    """`roc_auc`, `average_precision`, `f1`: of the positive class, or averaged over all classes."""
+    classes = probabilities.shape[1]
+    each = [1] if classes == 2 else list(range(classes))
+    if any(not 0 < np.sum(codes == code) < len(codes) for code in each):
+        return {name: Interval.exact(values[name]) for name in ("roc_auc", "average_precision", "f1")}
+    areas = [intervals.area_influence(codes == code, probabilities[:, code])[1] for code in each]
+    found, curves, centers = {}, [], []
+    for code in each:
+        influence, center = precision_influence(codes == code, probabilities[:, code])
+        curves.append(influence)
+        centers.append(center)
+    fewest = min(int(np.sum(codes == code)) for code in each)
+    if classes == 2:
+        found["roc_auc"] = intervals.area(codes, probabilities[:, 1])
+        found["f1"] = _f1_interval(codes == 1, labels == 1)
+    else:
+        found["roc_auc"] = intervals.smooth(values["roc_auc"], np.mean(areas, axis=0), scale="logit", freedom=fewest - 1)
+        hits = [_f1_influence(codes == code, labels == code) for code in each]
+        found["f1"] = intervals.smooth(values["f1"], np.mean(hits, axis=0), scale="logit", freedom=fewest - 1)
+    found["average_precision"] = intervals.smooth(
+        values["average_precision"], np.mean(curves, axis=0), scale="logit", center=float(np.mean(centers)), freedom=fewest - 1, skewed=False
+    )
+    return found
+
+
+def precision_influence(positive: Array, score: Array) -> tuple[Array, float]:
+    """(each row's influence on average precision [n], the figure less half its bias).
+
+    A positive raises the precision at its own threshold, so few positives make the figure too
+    large. Without itself (and one row of the average in its place) it comes out too small by about
+    as much; the interval stands between the two.
+    """
+    order = np.argsort(-score, kind="stable")
+    hit, count = positive[order].astype(np.float64), len(score)
+    _, places, sizes = np.unique(-score[order], return_inverse=True, return_counts=True)
+    last = np.cumsum(sizes)[places]  # rows at or above the threshold
+    first = last - sizes[places]
+    found = np.cumsum(hit)[last - 1]
+    precision, total = found / last, hit.sum()
+    value = float(precision[hit == 1].mean())
+    gained = np.cumsum((hit / last)[::-1])[::-1][first]
+    lost = np.cumsum((hit * found / last**2)[::-1])[::-1][first]
+    influence = np.empty(count)
+    influence[order] = (hit * (precision - value) + hit * gained - lost) * (count / total)
+    without = float(((found - 1 + value) / last)[hit == 1].mean())
+    return influence, (value + without) / 2
+
+
+def _f1_interval(true: Array, found: Array) -> Interval:
+    """Exact: among rows that are positive or called so, hits are binomial, and F1 rises with their share s as 2s / (1 + s)."""
+    hits = share(int(np.sum(true & found)), int(np.sum(true | found)))
+    low, high = (2 * end / (1 + end) for end in (hits.low, hits.high))
+    return Interval(value=2 * hits.value / (1 + hits.value), low=low, high=high)
+
+
+def _f1_influence(true: Array, found: Array) -> Array:
+    both, either = (true & found).astype(float), true.astype(float) + found
+    mean = either.mean()
+    return np.asarray((2 * both - 2 * both.mean() / mean * either) / mean)
 
 
 def _f1(true: Array, found: Array) -> float:
@@ -80,45 +166,18 @@ def _balanced_accuracy(codes: Array, labels: Array, _: Array) -> float:
     return float(np.mean(hits[counts > 0] / counts[counts > 0]))
 
 
-def _log_loss(codes: Array, _: Array, probabilities: Array) -> float:
+def _squares(codes: Array, probabilities: Array) -> Array:
+    """Each row's Brier score, [n]: of two classes the squared error of one, of more the sum."""
+    if probabilities.shape[1] == 2:
+        return np.asarray((probabilities[:, 1] - codes) ** 2)
+    return np.asarray(np.sum((probabilities - np.eye(probabilities.shape[1])[codes]) ** 2, axis=1))
+
+
+def _losses(codes: Array, probabilities: Array) -> Array:
+    """Each row's logarithmic loss, [n]."""
     tiny = np.finfo(probabilities.dtype).eps
     true = probabilities[np.arange(len(codes)), codes] / probabilities.sum(axis=1)
-    return float(-np.mean(np.log(np.clip(true, tiny, 1 - tiny))))
-
-
-def _confidence(codes: Array, labels: Array, probabilities: Array) -> tuple[Array, Array]:
-    if probabilities.shape[1] == 2:
-        return probabilities[:, 1], (codes == 1).astype(float)
-    return probabilities.max(axis=1), (codes == labels).astype(float)
-
-
-def _bins(confidence: Array, hit: Array) -> tuple[Array, Array, Array]:
-    """(count, mean confidence, observed frequency) of the bins that hold rows."""
-    place = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    count = np.bincount(place, minlength=BINS)
-    used = count > 0
-    return (
-        count[used],
-        np.bincount(place, confidence, BINS)[used] / count[used],
-        np.bincount(place, hit, BINS)[used] / count[used],
-    )
-
-
-def _calibration_error(codes: Array, labels: Array, probabilities: Array) -> float:
-    """Expected calibration error over 10 equal bins (Naeini, Cooper, Hauskrecht, AAAI 2015)."""
-    count, expected, observed = _bins(*_confidence(codes, labels, probabilities))
-    return float(np.sum(count * np.abs(expected - observed)) / np.sum(count))
-
-
-def _reliability(codes: Array, labels: Array, probabilities: Array, least: int) -> dict[str, list[float]]:
-    count, expected, observed = _bins(*_confidence(codes, labels, probabilities))
-    told: dict[str, list[float]] = {"predicted": [], "observed": [], "rows": []}
-    for part in merged(count, least):
-        rows = count[part].sum()
-        told["predicted"].append(float((expected[part] * count[part]).sum() / rows))
-        told["observed"].append(float((observed[part] * count[part]).sum() / rows))
-        told["rows"].append(float(rows))
-    return told
+    return np.asarray(-np.log(np.clip(true, tiny, 1 - tiny)))
 
 
 def _roc(codes: Array, probabilities: Array) -> dict[str, list[float]]:

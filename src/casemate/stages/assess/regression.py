@@ -5,11 +5,14 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec import structs
+from scipy import stats
 
 from casemate.config import AssessTable
 from casemate.controls.privacy.disclosure import FEWEST
-from casemate.core.types import Schema
-from casemate.stages.assess.sample import LEAST_SLICE_ROWS, Sample, interval, sliced, spread_of
+from casemate.core.types import Interval, Schema
+from casemate.stages.assess import intervals
+from casemate.stages.assess.sample import LEAST_SLICE_ROWS, Sample, sliced, spread_of
 
 BINS = 10
 Array = np.ndarray[Any, Any]
@@ -35,21 +38,69 @@ def scaled(target: Array, *found: Array) -> list[Array]:
 def measure(schema: Schema, holdout: Sample, found: Array, options: AssessTable, seed: int, least: int = FEWEST) -> dict[str, Any]:
     """`metrics`, `calibration` (of one quantity), `roc` (none) and `slices` for quantities `found` [n, m] on the hold-out."""
     target, found = scaled(holdout.target, found)
-    metrics = {name: interval(statistic, [target, found], options.bootstrap, seed) for name, statistic in statistics().items()}
+    metrics = figures(target, found, options.bootstrap, seed)
     slices: list[dict[str, Any]] = []
-    rated: list[dict[str, Any]] = []
+    rated: list[Array] = []
+    errors = np.abs(target - found).mean(axis=1)
     for part in sliced(schema, holdout, options.slices, max(least, LEAST_SLICE_ROWS)):  # the error of a few rows tells their quantities
         if len(part.rows) < LEAST_SLICE_ROWS:
             continue
-        mae = interval(_mae, [target[part.rows], found[part.rows]], options.bootstrap, seed)
+        mae = intervals.mean(errors[part.rows])
         told = {"column": part.column, "value": part.value, "rows": len(part.rows), "mae": mae.value, "low": mae.low, "high": mae.high}
         slices += [told] if part.told else []
-        rated += [told] if part.real else []
-    built = {name: msgspec.to_builtins(value) for name, value in metrics.items()}
+        rated += [errors[part.rows]] if part.real else []
     if rated:
-        worst = max(rated, key=lambda part: part["mae"])
-        built["worst_slice_mae"] = {"value": worst["mae"], "low": worst["low"], "high": worst["high"]}
+        metrics["worst_slice_mae"] = intervals.greatest(lambda level: [intervals.mean(rows, level) for rows in rated])
+    built = {name: msgspec.to_builtins(value) for name, value in metrics.items()}
     return {"metrics": built, "calibration": _observed(target[:, 0], found[:, 0]) if target.shape[1] == 1 else {}, "roc": {}, "slices": slices}
+
+
+def figures(target: Array, found: Array, most: int, seed: int) -> dict[str, Interval]:
+    """Every figure of quality with its interval; what each stands on is said in `explain`.
+
+    Args:
+        target: the truth [n, m], as `scaled` gives it.
+        found: the predictions [n, m].
+        most: resamples at most, where a figure has no closed form.
+        seed: of the resamples.
+    """
+    values = {name: statistic(target, found) for name, statistic in statistics().items()}
+    errors = np.abs(target - found)
+    squares = (target - found) ** 2
+    roots = np.sqrt(squares.mean(axis=0))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        made = {
+            "r2": _r2_interval(target, squares),
+            "rmse": intervals.smooth(values["rmse"], ((squares - roots**2) / (2 * roots)).mean(axis=1)),
+            "mae": intervals.mean(errors.mean(axis=1)),
+        }
+    if target.shape[1] == 1:
+        made["median_absolute_error"] = _median(errors[:, 0])
+        made["worst_target_r2"] = made["r2"]
+    else:
+        for name in ("median_absolute_error", "worst_target_r2"):
+            made[name] = intervals.interval(statistics()[name], [target, found], most, seed)
+    return {name: structs.replace(made[name], value=value) for name, value in values.items()}
+
+
+def _r2_interval(target: Array, squares: Array) -> Interval:
+    """Over log(1 - R²), which is about normal where R² near 1 is not; of several quantities over their mean R²."""
+    around = (target - target.mean(axis=0)) ** 2
+    left = squares.mean(axis=0) / around.mean(axis=0)
+    moves = squares / around.mean(axis=0) - left * around / around.mean(axis=0)
+    rest = float(left.mean())
+    if not rest > 0:  # nothing is left to explain, or nothing was there
+        return Interval.exact(1.0 - rest)
+    logs = intervals.smooth(float(np.log(rest)), moves.mean(axis=1) / rest)
+    return Interval(value=1 - rest, low=float(1 - np.exp(logs.high)), high=float(1 - np.exp(logs.low)))
+
+
+def _median(values: Array) -> Interval:
+    """The median [n] with its distribution-free interval from order statistics (SciPy's)."""
+    limits = stats.quantile_test(values, p=0.5).confidence_interval(intervals.LEVEL)
+    value = float(np.median(values))
+    low, high = (value if np.isnan(end) else float(end) for end in (limits.low, limits.high))
+    return Interval(value=value, low=min(low, value), high=max(high, value))
 
 
 def _r2(target: Array, found: Array) -> Array:

@@ -1,6 +1,6 @@
-"""Rows with their classes, and the bootstrap that every interval uses."""
+"""Rows with their classes, and the groups that figures are given for."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,13 +8,19 @@ import numpy as np
 import pandas as pd
 
 from casemate.controls.privacy.disclosure import OTHERS, grouped
-from casemate.core.frame import drawn, range_names, range_of
-from casemate.core.types import MISSING_CATEGORY, Interval, Schema
+from casemate.core.frame import borders_of, drawn, parts_of, range_names
+from casemate.core.types import MISSING_CATEGORY, Schema
+from casemate.stages.assess.intervals import auc as auc  # noqa: PLC0414 - attacks look for it here
+from casemate.stages.assess.intervals import interval as interval  # noqa: PLC0414
+from casemate.stages.assess.intervals import share as share  # noqa: PLC0414
 
-WORK = 2_000_000
-LEAST = 30
-MAX_SLICE_VALUES = 12
+MOST_VALUES = 20
+"""Up to so many distinct values each is a group of its own, whatever its type; more are cut at
+their quartiles (numbers), or are no slices unless somebody names the column (categories)."""
 LEAST_SLICE_ROWS = 20
+"""A share of fewer rows has an interval wider than .4, which decides nothing."""
+
+Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -46,24 +52,53 @@ class Slice:
     """False of the group of all that are too small."""
 
 
-def values_of(column: pd.Series, kind: str) -> np.ndarray[Any, Any]:
-    """A column as groups, text [n]: categories as they are, numbers as the ranges between their quartiles, with open ends."""
+def values_of(column: pd.Series, kind: str) -> Array:
+    """A column as groups, text [n], which do not depend on how its values are coded.
+
+    Categories, and numbers with at most `MOST_VALUES` distinct values: one group a value. Other
+    numbers: four ranges with about as many rows each, with open ends; equal values stay together,
+    and the mirrored column has the mirrored ranges. Missing values are a group.
+    """
     if kind != "number":
         return np.asarray(column.astype(str), dtype=object)
     values = column.to_numpy(dtype=np.float64)
-    present = values[~np.isnan(values)]
-    if not len(present):
-        return np.full(len(values), MISSING_CATEGORY, dtype=object)
-    edges = np.unique(np.quantile(present, [0.25, 0.5, 0.75]))
-    edges = edges[edges < present.max()]
-    names = np.array([*range_names(edges), MISSING_CATEGORY], dtype=object)
-    return np.asarray(names[np.where(np.isnan(values), len(names) - 1, range_of(edges, values))])
+    there = ~np.isnan(values)
+    groups = np.full(len(values), MISSING_CATEGORY, dtype=object)
+    distinct, places = np.unique(values[there], return_inverse=True)
+    if len(distinct) <= MOST_VALUES:
+        groups[there] = np.array([np.format_float_positional(value, trim="-") for value in distinct], dtype=object)[places]
+        return groups
+    parts = parts_of(values[there], 4)
+    names = np.array(range_names(borders_of(values[there], parts)), dtype=object)
+    groups[there] = names[np.unique(parts, return_inverse=True)[1]]
+    return groups
+
+
+def pooled(values: Array, least: int) -> Array:
+    """`values` [n] with all groups below `least` rows put together as `OTHERS`.
+
+    While those are too few themselves, the next smallest groups join them; groups of one size
+    do so together, so that names decide nothing.
+    """
+    names, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    small = counts < least
+    while small.any() and not small.all() and counts[small].sum() < least:
+        small |= counts == counts[~small].min()
+    labels = names.astype(object)
+    labels[small] = OTHERS
+    return np.asarray(labels[places], dtype=object)
 
 
 def sliced(schema: Schema, holdout: Sample, wanted: list[str], least: int) -> Iterator[Slice]:
-    """Every slice, and what is told of the small ones in their place. Default: categories with few values."""
-    for name in wanted or [c.name for c in schema.categories if len(c.categories or []) <= MAX_SLICE_VALUES]:
-        values = values_of(holdout.frame[name], schema.column(name).type)
+    """Every slice, and what is told of the small ones in their place.
+
+    Default: the features with at most `MOST_VALUES` distinct values in these rows.
+    """
+    for name in wanted or [column.name for column in schema.features]:
+        column = holdout.frame[name]
+        if not wanted and column.nunique() > MOST_VALUES:
+            continue
+        values = values_of(column, schema.column(name).type)
         labels = grouped(values, least)
         for value in np.unique(values):
             rows = np.flatnonzero(values == value)
@@ -109,52 +144,3 @@ def sureness(found: np.ndarray[Any, Any], target: np.ndarray[Any, Any], spread: 
         return np.asarray(found[np.arange(len(target)), target])
     unit = spread_of(target) if spread is None else spread
     return -np.asarray((((found - target) / unit) ** 2).mean(axis=1))
-
-
-def auc(positive: np.ndarray[Any, Any], score: np.ndarray[Any, Any]) -> float:
-    """Area under the ROC curve as the Mann-Whitney statistic over SciPy's ranks: what scikit-learn gives, in a tenth of the time.
-
-    Raises:
-        ValueError: there is one class only.
-    """
-    from scipy.stats import rankdata
-
-    count = int(np.sum(positive == 1))
-    others = len(positive) - count
-    if not count or not others:
-        raise ValueError("there is one class only")
-    return float((rankdata(score)[positive == 1].sum() - count * (count + 1) / 2) / (count * others))
-
-
-def share(hits: int, count: int) -> Interval:
-    """A share of rows with its 95 % Clopper-Pearson interval (SciPy's)."""
-    from scipy.stats import binomtest
-
-    if count == 0:
-        return Interval(value=0.0, low=0.0, high=1.0)
-    limits = binomtest(hits, count).proportion_ci(0.95, method="exact")
-    return Interval(value=hits / count, low=float(limits.low), high=float(limits.high))
-
-
-def interval(statistic: Callable[..., float], arrays: list[np.ndarray[Any, Any]], most: int, seed: int) -> Interval:
-    """`statistic(*arrays)` with its 95 % percentile interval over paired resamples of the rows.
-
-    The number of resamples falls with the number of rows (about `WORK` / n, at least `LEAST`), because the interval of
-    a large sample is narrow anyway. Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), ch. 13.
-    """
-    count = len(arrays[0])
-    generator = np.random.default_rng(seed)
-    resamples = int(np.clip(WORK // max(count, 1), min(LEAST, most), most))
-    drawn = []
-    for _ in range(resamples):
-        rows = generator.integers(0, count, count)
-        try:
-            drawn.append(statistic(*(array[rows] for array in arrays)))
-        except ValueError:
-            continue  # a resample of a rare class may hold one class only
-    values = np.asarray(drawn)[np.isfinite(drawn)] if drawn else np.asarray([])
-    value = float(statistic(*arrays))
-    if len(values) < LEAST // 2:
-        return Interval.exact(value)
-    low, high = np.percentile(values, [2.5, 97.5])
-    return Interval(value=value, low=float(low), high=float(high))

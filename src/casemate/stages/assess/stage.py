@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 
 from casemate.config import Config
 from casemate.controls.keys.objects import ObjectStore
 from casemate.core import models
 from casemate.core.files import scratch_folder
+from casemate.core.frame import UNSEEN
 from casemate.core.sandbox import run as sandbox
 from casemate.core.types import Assessment, Finding, Schema, SealedDataset, TrainedModel
 
@@ -27,6 +29,20 @@ class Previous:
     """See `TrainedModel.order`."""
     own: bool
     """Whether its labels are its own `predict`'s; see `release.bundle.Card.labels`."""
+    unseen: np.ndarray[Any, Any] | None = None
+    """Of the hold-out rows, which ones it was not trained on, bool [h]; None: every one."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The rows that figures are about (features and target)."""
+
+    holdout: pa.Table
+    """Held out from training."""
+    members: pa.Table
+    """Trained on."""
+    dropped: pa.Table
+    """Held out, and taken out of the hold-out by a person's decision."""
 
 
 @dataclass(frozen=True)
@@ -45,17 +61,14 @@ class Tools:
     """Measurements to run (see `worker.PARTS`, and `tables`); none: all."""
 
 
-def measure(
-    tools: Tools, dataset: SealedDataset, model: TrainedModel, holdout: pa.Table, members: pa.Table, further: dict[str, pa.Table]
-) -> Assessment:
+def measure(tools: Tools, dataset: SealedDataset, model: TrainedModel, parts: Parts, further: dict[str, pa.Table]) -> Assessment:
     """Measure what `worker.PARTS` lists.
 
     Args:
         tools: what the stage works with.
         dataset: the sealed data set.
         model: the trained model.
-        holdout: rows that were held out (features and target).
-        members: rows that were trained on.
+        parts: the rows.
         further: the tables of `[assess] tables` by name.
 
     Returns:
@@ -69,7 +82,7 @@ def measure(
         "gate_eps": [gate.eps for gate in config.gates.values() if gate.eps],
         "seed": config.train.seed,
         "least": config.privacy.min_group,
-        "protected": [column.name for column in dataset.schema.features if config.data.column(column.name).protected],
+        "protected": [column.name for column in dataset.schema.columns if config.data.column(column.name).protected],
         "cv": _chosen(model),
         "promised": {"epsilon": model.privacy["epsilon"], "delta": model.privacy["delta"]} if model.privacy else None,
         "order": model.order,
@@ -78,6 +91,9 @@ def measure(
         "further": list(further),
         "only": list(tools.only),
     }
+    holdout = parts.holdout
+    if tools.previous and tools.previous.unseen is not None:
+        holdout = holdout.append_column(UNSEEN, pa.array(tools.previous.unseen))
     inputs = {name: tools.objects.get(digest) for name, digest in model.files.items()}
     if model.baseline:
         inputs[models.PLAIN] = tools.objects.get(model.baseline)
@@ -87,7 +103,7 @@ def measure(
         with scratch_folder(tools.scratch) as scratch:
             outcome = tools.worker.run(
                 job,
-                tables=[holdout, members, *further.values()],
+                tables=[holdout, parts.members, parts.dropped, *further.values()],
                 inputs=inputs,
                 scratch=scratch,
                 limits=sandbox.Limits(config.assess.timeout, int(config.train.memory_gb * 2**30)),

@@ -10,13 +10,15 @@ from typing import Any
 import msgspec
 import numpy as np
 import onnxruntime  # noqa: F401 - loaded while the parent works
+import pandas as pd
+import pyarrow as pa
 from sklearn import config_context
 
 from casemate.config import AssessTable, RobustnessTable
 from casemate.core import models
 from casemate.core.digest import sha256
 from casemate.core.errors import VerificationError
-from casemate.core.frame import features_of, open_table, target_of
+from casemate.core.frame import UNSEEN, features_of, open_table, target_of
 from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.threads import fitting
 from casemate.core.types import Assessment, Finding, Interval, Schema
@@ -71,9 +73,24 @@ class Work:
         return models.load_trained(self.files, self.schema, self.job["order"])
 
     @cached_property
+    def tables(self) -> list[pa.Table]:
+        """Hold-out, members, dropped hold-out rows and the further tables."""
+        return [open_table(descriptor) for descriptor in self.job["tables"]]
+
+    @cached_property
     def samples(self) -> list[Sample]:
-        """Hold-out, members and the further tables."""
-        return [Sample(features_of(table, self.schema), target_of(table, self.schema)) for table in map(open_table, self.job["tables"])]
+        """The same as samples."""
+        return [Sample(features_of(table, self.schema), target_of(table, self.schema)) for table in self.tables]
+
+    @property
+    def unseen(self) -> np.ndarray[Any, Any] | None:
+        """Hold-out rows that the model before was not trained on, bool [h]; None: every one."""
+        return self.tables[0][UNSEEN].to_numpy() if UNSEEN in self.tables[0].column_names else None
+
+    @property
+    def known(self) -> Sample:
+        """Rows that say how wide features spread: training rows, but for a private model, whose figures may not depend on them."""
+        return self.holdout if self.job.get("promised") else self.members
 
     @property
     def holdout(self) -> Sample:
@@ -85,6 +102,11 @@ class Work:
         """Rows that it saw."""
         return self.samples[1]
 
+    @property
+    def dropped(self) -> Sample:
+        """Rows that training never saw and that a person took out of the hold-out."""
+        return self.samples[2]
+
 
 def _files(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in models.FILES if (folder / name).exists()}
@@ -94,6 +116,24 @@ def measure_quality(work: Work) -> None:
     """Figures with intervals, calibration, ROC, slices."""
     found = quality.measure(work.model, work.schema, work.holdout, work.options, work.seed, work.least)
     work.found |= found | {"metrics": finite(work, "quality", found["metrics"], "this hold-out")}
+    if len(work.dropped.target):
+        _measure_with_dropped(work)
+
+
+def _measure_with_dropped(work: Work) -> None:
+    """Figures of the hold-out as it was chosen, beside those without the rows that a person took out."""
+    frame = pd.concat([work.holdout.frame, work.dropped.frame], ignore_index=True)
+    whole = Sample(frame, np.concatenate([work.holdout.target, work.dropped.target]))
+    found = quality.measure(work.model, work.schema, whole, work.options, work.seed, work.least)
+    kept = finite(work, "quality", found["metrics"], "the hold-out with the rows that were dropped")
+    work.found |= {"dropped": len(work.dropped.target), "with_dropped": kept}
+    without = work.found["metrics"]
+    moved = {name: value["value"] for name, value in kept.items() if name in without}
+    outside = any(not without[name]["low"] <= value <= without[name]["high"] for name, value in moved.items())
+    figure = next((name for name in ("roc_auc", "r2") if name in moved), None)
+    told = f": {figure} is {without[figure]['value']:.3f} without them and {moved[figure]:.3f} with them" if figure else ""
+    text = f"{len(work.dropped.target)} hold-out rows were taken out by decision{told}"
+    work.findings.append(Finding(id="assess.dropped", severity="medium" if outside else "low", confidence="high", message=text))
 
 
 def finite(work: Work, what: str, metrics: dict[str, dict[str, float]], where: str) -> dict[str, dict[str, float]]:
@@ -110,7 +150,7 @@ def finite(work: Work, what: str, metrics: dict[str, dict[str, float]], where: s
 def measure_tables(work: Work) -> None:
     """The same figures on every further table."""
     found = {}
-    for name, sample in zip(work.job["further"], work.samples[2:], strict=True):
+    for name, sample in zip(work.job["further"], work.samples[3:], strict=True):
         told = quality.measure(work.model, work.schema, sample, work.options, work.seed, work.least)
         kept = finite(work, f"table {name}", told["metrics"], "this table")
         work.figures |= {f"{name}.{figure}": msgspec.convert(value, Interval) for figure, value in kept.items()}
@@ -129,11 +169,11 @@ def measure_comparison(work: Work) -> None:
         return
     schema = msgspec.convert(work.job["previous"]["schema"], Schema)
     files, before = _files(Path(work.job["inputs"]) / PREVIOUS), work.job["previous"]
+    work.found["previous"] = before["reference"]  # first: gates that ask for a comparison must know that there was something to compare with
+    fair = compare.unseen(work.holdout, work.unseen, before["reference"])
     other = models.load_trained(files, schema, before["order"], own=before["own"])
-    differences, counts = compare.measure(work.model, other, (work.schema, schema), work.holdout, work.options, work.seed)
-    work.found["compared"] = differences
-    work.found["previous"] = work.job["previous"]["reference"]
-    work.found["mcnemar"] = counts
+    differences, counts = compare.measure(work.model, other, (work.schema, schema), fair, work.options, work.seed)
+    work.found |= {"compared": differences, "mcnemar": counts, "compared_rows": len(fair.target)}
 
 
 def measure_fairness(work: Work) -> None:
@@ -141,14 +181,15 @@ def measure_fairness(work: Work) -> None:
     if not work.job["protected"]:
         raise fairness.NoGroups("no column is declared as protected")
     found = work.model.predict(work.holdout.frame)
-    figures, groups = fairness.measure(found, work.holdout, work.schema, work.job["protected"], work.options.bootstrap, work.seed, work.least)
+    figures, groups, missing = fairness.measure(found, work.holdout, work.schema, work.job["protected"], work.least)
     work.figures |= figures
+    work.inconclusive += [f"fairness: {why}"[:500] for why in missing]
     work.found["fairness"] = groups
 
 
 def measure_shift(work: Work) -> None:
     """Hold-out against training rows and cross-validation."""
-    work.figures["shift_auc"] = shift.shift_auc(work.members, work.holdout, work.schema, work.options.bootstrap, work.seed)
+    work.figures["shift_auc"] = shift.shift_auc(work.members, work.holdout, work.schema, work.seed)
     gap = shift.cv_gap(work.job["cv"]["scores"], work.job["cv"]["metric"], work.found.get("metrics", {}))
     if gap is not None:
         work.figures["cv_gap"] = gap
@@ -173,7 +214,7 @@ def measure_robustness(work: Work) -> None:
     """Evasion attacks and bounds."""
     limits = msgspec.convert(work.job["robustness"], RobustnessTable)
     found = robustness.measure(
-        work.model, work.schema, work.holdout, work.members, work.options, limits, work.job["gate_eps"], work.seed, work.channel.progress
+        work.model, work.schema, work.holdout, work.known, work.options, limits, work.job["gate_eps"], work.seed, work.channel.progress
     )
     work.found["robustness"] = found
     if found.get("inconclusive"):
@@ -258,7 +299,9 @@ def measure_memorised(work: Work) -> None:
 
 def measure_parity(work: Work) -> None:
     """An answer for every kind of row that the schema admits, and ONNX against the estimator on all of them."""
-    kinds = probes.kinds(work.schema, work.holdout, work.members, work.job["guard"], work.seed, parity.ROWS)
+    kinds = probes.kinds(work.schema, work.holdout, work.known, work.job["guard"], work.seed, parity.ROWS)
+    if work.job.get("promised"):
+        kinds = [kind for kind in kinds if kind.name != probes.MEMBERS]
     answers, without = parity.answers_of(work.model, kinds, work.schema)
     for kind in kinds:
         if kind.name in without:
@@ -290,7 +333,9 @@ def _unanswered(kind: probes.Kind, why: str) -> Finding:
 
 
 def measure_profile(work: Work) -> None:
-    """What training rows are like."""
+    """What training rows are like; of a private model nothing is told, because two such profiles give a person's values away."""
+    if work.job.get("promised"):
+        return
     found = work.model.predict(work.members.frame)[1][:, 0] if work.schema.regression else None
     work.found["profile"] = usual.measure(work.members.frame, work.holdout.frame, work.schema, found)
 

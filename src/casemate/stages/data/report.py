@@ -8,7 +8,7 @@ from casemate.controls.privacy.disclosure import FEWEST
 from casemate.core.page import Chart, Section, page
 from casemate.core.types import SealedDataset
 from casemate.stages.data.checks import drift
-from casemate.stages.data.checks.profile import Profile
+from casemate.stages.data.checks.profile import Profile, bin_names
 
 MOST_PLOTS = 40
 
@@ -43,13 +43,17 @@ def draw(record: SealedDataset, profiles: bytes, before: bytes, least: int = FEW
     charts = [_chart(column, known.get(column.name), least) for column in shown[:MOST_PLOTS]]
     sections.append(Section("Columns", rest, ["column", "type", "rows", "missing", "mean", "deviation"], [_line(column) for column in shown], charts))
     lead = (
-        f"{record.rows} rows, {len(record.schema.features)} features, target {', '.join(record.schema.targets)}; {record.holdout} rows are held out."
+        f"{record.rows} rows, {len(record.schema.features)} features, target {', '.join(record.schema.targets)}; "
+        f"{record.holdout} rows are held out" + (f", {record.dropped} more were taken out of the hold-out by decision." if record.dropped else ".")
     )
     content = {
         "dataset": f"{record.name}@{record.version}",
         "reference": record.reference,
         "findings": record.findings,
         "figures": record.figures,
+        "holdout": record.holdout,
+        "dropped": record.dropped,
+        "excluded": record.excluded,
         "quarantined": record.quarantined,
         "rules": record.rules,
         "drift": told,
@@ -70,7 +74,8 @@ def _findings(record: SealedDataset) -> list[list[Any]]:
 def _suspicion_text(record: SealedDataset) -> str:
     if not record.quarantined:
         return "No row."
-    return f"{record.excluded} rows are left out of training. `casemate data quarantine list` names the rows; a data steward decides."
+    kept = f"{record.excluded - record.dropped} rows are left out of training, none of the hold-out but what a person dropped ({record.dropped})."
+    return kept + " `casemate data quarantine list` names the rows; a data steward decides."
 
 
 def _masked(column: Profile, least: int) -> Profile:
@@ -95,5 +100,4 @@ def _chart(column: Profile, older: Profile | None, least: int) -> Chart:
     if older is not None and len(older.counts) == len(ours):
         theirs = [max(count, 0) / max(older.rows, 1) for count in _masked(older, least).counts]
     top = max([*ours, *theirs, 1e-9])
-    labels = [f"below {edge:.4g}" for edge in column.edges] + ["above"] if column.kind == "number" else list(masked.labels)
-    return Chart(column.name, labels, [value / top for value in ours], [value / top for value in theirs])
+    return Chart(column.name, bin_names(masked), [value / top for value in ours], [value / top for value in theirs])

@@ -51,10 +51,11 @@ def _classes(target: pa.ChunkedArray, options: DataTable) -> list[str]:
             f"the target {options.target!r} has {len(classes)} different values",
             hint='[data] task = "regression" predicts quantities',
         )
-    return classes if options.positive is None else _positive_last(classes, options.positive)
+    return classes if options.positive is None else positive_last(classes, options.positive)
 
 
-def _positive_last(classes: list[str], positive: str) -> list[str]:
+def positive_last(classes: list[str], positive: str) -> list[str]:
+    """The classes in the order of a model's outputs; DataError when `positive` is not one of two."""
     if positive not in classes or len(classes) != 2:
         raise DataError(f"[data] positive: {positive!r} is not one of two classes {classes}", hint="correct positive")
     return [name for name in classes if name != positive] + [positive]
@@ -76,7 +77,7 @@ def apply(pinned: Schema, table: pa.Table, options: DataTable) -> tuple[Schema, 
             findings.append(_changed(before.name, ", ".join("class" if name == "column_class" else name for name in changed)))
     classes = pinned.classes
     if options.positive is not None and classes and classes[-1] != options.positive:
-        classes = _positive_last(classes, options.positive)
+        classes = positive_last(classes, options.positive)
         findings.append(_changed(pinned.target, "positive"))
     return msgspec.structs.replace(pinned, columns=columns, classes=classes), findings
 
@@ -95,13 +96,14 @@ def _applied(pinned: ColumnSchema, values: pa.ChunkedArray, options: DataTable) 
     if identifies or was or (said.type is not None and said.type != pinned.type):  # what it looked like says nothing any more
         fresh = _infer_column(values, name, options, [], "identifier" if identifies else None)
         use = fresh.use if identifies or was else fresh.use and (pinned.use or bool(said.use))
-        nullable = pinned.nullable or (fresh.nullable and not (identifies and was))
+        nullable = fresh.nullable if said.nullable is not None else pinned.nullable or (fresh.nullable and not (identifies and was))
         return msgspec.structs.replace(fresh, column_class=column_class, use=use, nullable=nullable)
     categories = None if said.categories is None or pinned.type != "category" else sorted(said.categories)
     low, high = (pinned.min, pinned.max) if pinned.column_class == column_class else limits(column_class, pinned.min, pinned.max)
     return msgspec.structs.replace(
         pinned,
         column_class=column_class,
+        nullable=pinned.nullable if said.nullable is None else said.nullable,
         use=(pinned.use if said.use is None else said.use and pinned.type in ("number", "category")) and name != options.provenance,
         min=low if said.min is None or pinned.type != "number" else said.min,
         max=high if said.max is None or pinned.type != "number" else said.max,
@@ -141,7 +143,7 @@ def _infer_column(values: pa.ChunkedArray, name: str, options: DataTable, findin
         type=kind,
         column_class=column_class,
         use=use,
-        nullable=values.null_count > 0,
+        nullable=values.null_count > 0 if said.nullable is None else said.nullable,
         min=low if said.min is None or kind != "number" else said.min,
         max=high if said.max is None or kind != "number" else said.max,
         categories=categories,

@@ -79,6 +79,18 @@ def read(path: Path, options: DataTable, identifiers: Collection[str] = ()) -> t
     return pa.table(dict(zip(table.column_names, columns, strict=True))), findings
 
 
+def names(path: Path, options: DataTable) -> list[str]:
+    """The columns' names, without a look at a row; none where `read` will say what is wrong with the file."""
+    if not path.is_file():
+        return []
+    if path.suffix != ".parquet":
+        return options.header or _header(path, options.delimiter)
+    try:
+        return list(pq.read_schema(path).names)
+    except (pa.ArrowException, OSError, ValueError):
+        return []
+
+
 def _read_parquet(path: Path) -> pa.Table:
     try:
         return pq.read_table(path, partitioning=None)

@@ -9,22 +9,22 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
-from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from casemate.config import Config
 from casemate.controls.keys import identifiers, tables
 from casemate.controls.keys.identifiers import Identifiers
 from casemate.controls.keys.interface import KeyProvider
 from casemate.controls.keys.objects import ObjectStore
+from casemate.controls.keys.subjects import Root
 from casemate.core.digest import sha256_file, sha256_record
 from casemate.core.errors import DataError, Error
 from casemate.core.files import write_atomic
 from casemate.core.frame import edges_of, features_of, range_names, range_of, target_of
 from casemate.core.sandbox.run import Progress
 from casemate.core.signatures import Signer
-from casemate.core.types import FORMAT, Finding, Quarantined, Schema, SealedDataset
+from casemate.core.types import FORMAT, Finding, Quarantined, Schema, SealedDataset, Sides
+from casemate.stages.data import private, sides, source
 from casemate.stages.data import schema as schemas
-from casemate.stages.data import source
 from casemate.stages.data.checks import balance, drift, leakage, rules, split, units
 from casemate.stages.data.checks.interface import Subject
 from casemate.stages.data.checks.profile import Profile, profile
@@ -40,6 +40,7 @@ from casemate.stages.data.screen.outliers import Outliers
 from casemate.stages.data.screen.spectral import Spectral
 from casemate.stages.data.screen.triggers import Triggers
 
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
 MOST_PARTS = 64
 """A table in more files than this is written anew as a whole."""
 DETECTORS: dict[str, type[Detector]] = {
@@ -83,7 +84,10 @@ class Examined:
     schema: Schema
     suspects: list[Quarantined]
     excluded: np.ndarray[Any, np.dtype[np.bool_]]
+    """On neither side."""
     holdout: np.ndarray[Any, np.dtype[np.bool_]]
+    """Held out, the rows that a person dropped included."""
+    sides: Sides
     order: np.ndarray[Any, np.dtype[np.int32]]
     statistics: dict[str, dict[str, float]]
     findings: list[Finding]
@@ -99,6 +103,9 @@ def examine(tools: Tools) -> Examined:
         ConfigError: the source or a named column does not exist, or a rule cannot be read.
         DataError: the table is malformed, breaks its schema, cannot be split, or too many rows are under suspicion.
     """
+    secret = tools.config.train.mode == "private"
+    if secret:
+        tools = dataclasses.replace(tools, config=private.declared(tools.root, tools.config))
     config, options = tools.config, tools.config.data
     tools.progress("reading", 0, 6)
     pinned = schemas.load(tools.root / options.schema)
@@ -106,22 +113,23 @@ def examine(tools: Tools) -> Examined:
     table, findings = source.read(tools.root / options.source, options, known)
     schema, inferred = _schema(tools, table, pinned)
     findings += inferred
+    if secret:
+        return _private(tools, table, schema, findings)
     if not schema.features:
         raise DataError("no column is left to learn from", hint="see [data.columns]: identifiers and text are not features")
     frame, groups = features_of(table, schema), _groups(table, config)
-    rows = _rows(table, frame, groups, schema, config)
-    codes, kinds = rows.codes, len(rows.schema.classes)
-    _check_splits(codes, groups, config, kinds)
+    rows, root = _rows(table, frame, groups, schema, config), tools.identifiers.root(create=True)
+    _check_splits(rows.codes, groups, config, len(rows.schema.classes))
+    how, holdout, neither = _divided(tools, table, rows, root)  # before anything looks for rows that are hard to tell
     suspicion = _screen(tools, rows)
-    decided = _decided(tools, rows)
-    excluded = _excluded(config, suspicion.rows, decided, table.num_rows)
-    _check_splits(codes[~excluded], None if groups is None else groups[~excluded], config, kinds)
-    holdout, excluded = _holdout(rows, excluded, config)
+    decided = _decided(tools, rows, root)
+    excluded = neither | _excluded(config, suspicion.rows, decided, holdout)
+    _check_sides(rows, holdout & ~excluded, ~holdout & ~excluded, config)
     findings += _judged(suspicion, decided)
-    profiles, checked, told = _checks(tools, Subject(table, frame, codes, groups, rows.schema, config, tools.now), holdout, excluded)
+    profiles, checked, told = _checks(tools, Subject(table, frame, rows.codes, groups, rows.schema, config, tools.now), holdout, excluded)
     findings += checked.findings
     figures = suspicion.figures | checked.figures
-    return Examined(table, schema, suspicion.rows, excluded, holdout, _order(rows), _statistics(rows), findings, figures, profiles, told)
+    return Examined(table, schema, suspicion.rows, excluded, holdout, how, _order(rows), _statistics(rows), findings, figures, profiles, told)
 
 
 def seal(tools: Tools) -> SealedDataset:
@@ -134,6 +142,8 @@ def seal(tools: Tools) -> SealedDataset:
     tools.progress("sealing", 5, 6)
     parts = {"holdout": found.holdout, "excluded": found.excluded, "order": found.order}
     source_digest = sha256_file(path)
+    if config.train.mode == "private":
+        source_digest = private.digest(tools.identifiers.root(create=True), source_digest)
     if _stamp(path) != before:
         raise DataError(f"{path} was changed while it was read", hint="run again when nobody writes it")
     identity = {
@@ -143,7 +153,7 @@ def seal(tools: Tools) -> SealedDataset:
         "read": sha256_record(options),
         "excluded": int(found.excluded.sum()),
         "screen": sha256_record(found.suspects),
-        "split": sha256_record([config.train.split, config.train.test_share, config.train.seed]),
+        "split": sha256_record(found.sides),
     }
     version = sha256_record(identity)[:16]
     about = {"name": config.dataset_name, "version": version, "rows": table.num_rows, "columns": table.column_names, **identity}
@@ -157,7 +167,7 @@ def seal(tools: Tools) -> SealedDataset:
         quarantine=tools.objects.put(msgspec.json.encode(found.suspects)),
         excluded=int(found.excluded.sum()),
         split=tools.objects.put(_arrow(pa.table(parts))),
-        holdout=int(found.holdout.sum()),
+        holdout=int((found.holdout & ~found.excluded).sum()),
         statistics=found.statistics,
         findings=found.findings,
         figures=found.figures,
@@ -165,6 +175,8 @@ def seal(tools: Tools) -> SealedDataset:
         profile=tools.objects.put(msgspec.json.encode(found.profiles)),
         reference="" if tools.reference is None else tools.reference.version,
         rules=found.rules,
+        sides=found.sides,
+        dropped=int((found.holdout & found.excluded).sum()),
     )
     older = _extended(tools, table, record)
     if older is not None:
@@ -184,6 +196,43 @@ def seal(tools: Tools) -> SealedDataset:
     if schemas.load(tools.root / options.schema) != schema:
         write_atomic(tools.root / options.schema, schemas.dump(schema).encode(), mode=0o644)
     return record
+
+
+def _private(tools: Tools, table: pa.Table, schema: Schema, findings: list[Finding]) -> Examined:
+    """The same for private training: nothing that the other rows look like decides about a row; see `private`."""
+    config, subject = tools.config, tools.config.data.subject
+    rows = _rows(table, features_of(table, schema), _groups(table, config), schema, config)
+    root = tools.identifiers.root(create=True)
+    holdout = private.held_out(root, rows, None if subject is None else table[subject], config.train.test_share)
+    excluded = np.zeros_like(holdout)
+    decided = _decided(tools, rows, root)
+    private.require_untouched(decided, holdout)
+    excluded[[row for row, decision in decided.items() if decision == "dropped"]] = True
+    by = [subject] if subject else [*(column.name for column in schema.features), *schema.targets]
+    how = Sides(rule="hash", share=config.train.test_share, by=by, key=sides.fingerprint(sides.key_of(root)))
+    try:
+        _check_splits(rows.codes, rows.groups, config, len(rows.schema.classes))
+        suspicion = _screen(tools, rows)
+    except DataError as error:  # too few rows of a class to look for odd ones among them
+        suspicion = Suspicion(findings=[Finding(id="data.not-screened", severity="medium", confidence="high", message=error.message)])
+    subjects = Subject(table, rows.frame, rows.codes, rows.groups, rows.schema, config, tools.now)
+    profiles, checked, told = _checks(tools, subjects, holdout, excluded)
+    found = private.informing(findings + _judged(suspicion, decided) + checked.findings)
+    figures = suspicion.figures | checked.figures
+    return Examined(
+        table=table,
+        schema=schema,
+        suspects=suspicion.rows,
+        excluded=excluded,
+        holdout=holdout,
+        sides=how,
+        order=_order(rows),
+        statistics=_statistics(rows),
+        findings=found,
+        figures=figures,
+        profiles=profiles,
+        rules=told,
+    )
 
 
 def _folder(tools: Tools, dataset: SealedDataset) -> Path:
@@ -216,7 +265,10 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
 def _schema(tools: Tools, table: pa.Table, pinned: Schema | None) -> tuple[Schema, list[Finding]]:
     tools.progress("checking the schema", 1, 6)
     options = tools.config.data
-    schema, findings = schemas.infer(table, options) if pinned is None else schemas.apply(pinned, table, options)
+    if tools.config.train.mode == "private":
+        schema, findings = private.schema(table.column_names, options, pinned)
+    else:
+        schema, findings = schemas.infer(table, options) if pinned is None else schemas.apply(pinned, table, options)
     schemas.check(table, schema, options)  # a new one against the limits that [data.columns] declares
     return schema, findings
 
@@ -262,12 +314,12 @@ def _screen(tools: Tools, rows: Rows) -> Suspicion:
     return total
 
 
-def _decided(tools: Tools, rows: Rows) -> dict[int, str]:
+def _decided(tools: Tools, rows: Rows, root: Root) -> dict[int, str]:
     """Row -> what people decided, for every row that anybody decided about."""
     if not tools.reviews:
         return {}
     every = np.arange(len(rows.codes))
-    digests = row_digests(rows.frame, rows.target, tools.identifiers.root(create=True).pseudonyms, every)
+    digests = row_digests(rows.frame, rows.target, root.pseudonyms, every)
     return {row: tools.reviews[digest].decision for row, digest in enumerate(digests) if digest in tools.reviews}
 
 
@@ -300,20 +352,25 @@ def _checks(tools: Tools, subject: Subject, holdout: Any, excluded: Any) -> tupl
     return profiles, answer, told
 
 
-def _excluded(config: Config, suspects: list[Quarantined], decided: dict[int, str], total: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def _excluded(config: Config, suspects: list[Quarantined], decided: dict[int, str], holdout: Mask) -> Mask:
+    """Rows to leave out: of what the screen found training rows only, of what a person dropped every row.
+
+    What a screen dislikes are the rows that models get wrong; a hold-out without those measures something else.
+    """
     suspicious = {suspect.row for suspect in suspects if decided.get(suspect.row) != "released"}
+    total = len(holdout)
     share = len(suspicious) / total
     if share > config.screen.cap:
         raise DataError(
             f"{len(suspicious)} of {total} rows ({share:.1%}) are under suspicion, the cap is {config.screen.cap:.1%} ({per_detector(suspects)})",
             hint="look at the source of these rows; if they are right, raise [screen] cap",
         )
-    left_out = {row for row, decision in decided.items() if decision == "dropped"}
-    if config.screen.quarantine == "exclude":
-        left_out |= suspicious
+    left_out = suspicious if config.screen.quarantine == "exclude" else set()
     left_out |= {suspect.row for suspect in suspects if suspect.reason in config.screen.exclude and decided.get(suspect.row) != "released"}
     mask = np.zeros(total, dtype=bool)
     mask[sorted(left_out)] = True
+    mask &= ~holdout
+    mask[sorted(row for row, decision in decided.items() if decision == "dropped")] = True
     return mask
 
 
@@ -331,41 +388,50 @@ def _check_splits(codes: np.ndarray[Any, Any], groups: np.ndarray[Any, Any] | No
         )
 
 
-def _holdout(
-    rows: Rows, excluded: np.ndarray[Any, Any], config: Config
-) -> tuple[np.ndarray[Any, np.dtype[np.bool_]], np.ndarray[Any, np.dtype[np.bool_]]]:
-    """(hold-out rows, excluded rows)."""
-    codes, groups = rows.codes, rows.groups
-    kept = np.flatnonzero(~excluded)
-    mask = np.zeros(len(codes), dtype=bool)
+def _check_sides(rows: Rows, holdout: Mask, training: Mask, config: Config) -> None:
+    """After rows were left out, both sides still have what is needed of every class."""
+    kinds = range(len(rows.schema.classes)) if rows.quantities is None else [None]
+    for kind in kinds:
+        here = np.ones(len(rows.codes), dtype=bool) if kind is None else rows.codes == kind
+        sides_ = [here & side for side in (holdout, training)]
+        left, kept = [int(side.sum()) if rows.groups is None else len(np.unique(rows.groups[side])) for side in sides_]
+        if left < 1 or kept < config.train.folds:
+            what = "the table" if kind is None else f"class {rows.schema.classes[kind]!r}"
+            unit = "rows" if rows.groups is None else "subjects"
+            raise DataError(
+                f"{what} has {left} {unit} in the hold-out and {kept} to train on, too few for {config.train.folds} folds",
+                hint="collect more of that class, lower [train] folds, or look at what [screen] and decisions leave out",
+            )
+
+
+def _divided(tools: Tools, table: pa.Table, rows: Rows, root: Root) -> tuple[Sides, Mask, Mask]:
+    """(how it was divided, hold-out rows, rows on neither side)."""
+    config, share = tools.config, tools.config.train.test_share
     if config.train.split == "ordered":
-        return _newest(rows, kept, excluded, config)
-    if groups is None:
-        every = np.bincount(codes[kept])
-        strata = codes[kept] if every[every > 0].min() > 1 and (every > 0).sum() <= round(len(kept) * config.train.test_share) else None
-        _, test = train_test_split(kept, test_size=config.train.test_share, stratify=strata, random_state=config.train.seed)
-        mask[test] = True
-        return mask, excluded
-    parts = max(2, round(1 / config.train.test_share))
-    splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=config.train.seed)
-    _, test = next(iter(splitter.split(kept, codes[kept], groups[kept])))
-    mask[kept[test]] = True
-    return mask, excluded
+        return Sides(rule="ordered", share=share), *_newest(rows, config)
+    subject = config.data.subject
+    key = sides.key_of(root)
+    by = [subject] if subject else [column.name for column in rows.schema.features]
+    how = Sides(rule="hash", share=share, by=by, key=sides.fingerprint(key))
+    place = sides.places(key, rows.frame, table[subject] if subject else None)
+    codes, names = (rows.codes, rows.schema.classes) if rows.quantities is None else (np.zeros_like(rows.codes), [sides.WHOLE])
+    before = tools.previous.sides if tools.previous is not None and tools.previous.name == config.dataset_name else None
+    same = before is not None and msgspec.structs.replace(before, thresholds={}) == how
+    pinned = before.thresholds if before is not None and same else {}
+    held, own = sides.divide(sides.units_of(place, codes, rows.groups), names, sides.Need(share, config.train.folds), pinned)
+    return msgspec.structs.replace(how, thresholds=own), held, np.zeros(len(held), dtype=bool)
 
 
-def _newest(rows: Rows, kept: Any, excluded: Any, config: Config) -> tuple[Any, Any]:
-    """The newest rows; those of people who are among the older rows too belong to neither side."""
-    order = _order(rows)
+def _newest(rows: Rows, config: Config) -> tuple[Mask, Mask]:
+    """(the newest rows, those of them on neither side because the same people are among the older rows too)."""
     late = np.zeros(len(rows.codes), dtype=bool)
-    late[kept[np.argsort(order[kept], kind="stable")][-max(1, round(len(kept) * config.train.test_share)) :]] = True
-    if rows.groups is not None:
-        known = np.isin(rows.groups, rows.groups[~late & ~excluded])
-        excluded = excluded | (late & known)
-        late &= ~known
+    late[np.argsort(_order(rows), kind="stable")[-max(1, round(len(late) * config.train.test_share)) :]] = True
+    neither = late & np.isin(rows.groups, rows.groups[~late]) if rows.groups is not None else np.zeros_like(late)
+    late &= ~neither
     missing = [name for code, name in enumerate(rows.schema.classes) if not np.any(rows.codes[late] == code)]
     if missing and rows.quantities is None:
         raise DataError(f"the newest {config.train.test_share:.0%} of the rows have no row of class {missing[0]!r}", hint="raise [train] test_share")
-    return late, excluded
+    return late, neither
 
 
 def _order(rows: Rows) -> np.ndarray[Any, np.dtype[np.int32]]:

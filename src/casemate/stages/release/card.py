@@ -9,10 +9,14 @@ from casemate.config import Config
 from casemate.core.page import Section, page
 from casemate.core.types import Assessment, Interval, Lineage, SealedDataset, TrainedModel, Verdict, number_text
 from casemate.stages.release.gate import figures
+from casemate.stages.release.rows import standing
 
 MOST_ROWS = 40
 NAME, PAGE = "model-card.md", "model-card.html"
-LEAD = "Figures are measured on rows that the training code never saw, with 95 % intervals; gates are kept by the bad end of each interval."
+LEAD = (
+    "Figures are measured on rows that the training code never saw, with 95 % intervals; the last column says how many. "
+    "A gate is passed if the whole interval keeps its limit, refused if none of it does, else inconclusive."
+)
 
 
 def sections(
@@ -37,21 +41,26 @@ def sections(
         Section("Verdict", verdict.outcome, ["", "gate", "value", "required", ""], [_gate(result) for result in verdict.gates]),
         Section(
             "Figures",
-            "",
-            ["figure", "value", "95 % interval"],
-            [[name, _number(figure.value), _range(figure)] for name, figure in sorted(found.items())],
+            _holdout(dataset, assessment),
+            ["figure", "value", "95 % interval", "rows"],
+            [[name, _number(figure.value), _range(figure), _standing(name, dataset, assessment)] for name, figure in sorted(found.items())],
         ),
     ]
+    if assessment.with_dropped:
+        text = (
+            f"The hold-out as it was chosen, with the {assessment.dropped} rows that a person's decision took out; gates go by the figures without."
+        )
+        with_, heads = assessment.with_dropped, ["figure", "with these rows", "95 % interval", "without"]
+        lines = [[name, _number(w.value), _range(w), _number(found[name].value)] for name, w in sorted(with_.items()) if name in found]
+        parts.append(Section("With the rows that were taken out", text, heads, lines))
     if model.privacy:
-        told = model.privacy
-        text = f"epsilon {told['epsilon']:.3f} at delta {told['delta']:g} for each {told['unit']}; not covered: {told['not_covered']}."
-        parts.append(Section("Differential privacy", text))
+        parts.append(Section("Differential privacy", _promise(model.privacy)))
     parts += _robustness(assessment)
     if assessment.compared:
         rows = [[name, _number(figure.value), _range(figure)] for name, figure in sorted(assessment.compared.items())]
         counts = assessment.mcnemar
         gained, lost, p = (counts.get(name, default) for name, default in (("gained", 0), ("lost", 0), ("p", 1)))
-        text = f"Against {assessment.previous} on the same rows"
+        text = f"Against {assessment.previous} on the same {assessment.compared_rows} hold-out rows, which neither saw"
         text += f": {gained:g} gained, {lost:g} lost, p {p:.3g}." if counts else "."
         parts.append(Section("Compared with the model before", text, ["figure", "difference", "95 % interval"], rows))
     parts += _parts_of(assessment, dataset.schema.regression)
@@ -60,10 +69,27 @@ def sections(
         parts.append(Section("Findings", "", ["", "what"], [[finding.severity, finding.message] for finding in seen[:MOST_ROWS]]))
     if assessment.inconclusive:
         parts.append(Section("What could not be told", "", ["measurement"], [[text] for text in assessment.inconclusive]))
-    about: list[list[Any]] = [["name", f"{dataset.name}@{dataset.version}"], ["rows", dataset.rows]]
-    about += [["held out", dataset.holdout], ["left out", dataset.excluded]]
+    about: list[list[Any]] = [["name", f"{dataset.name}@{dataset.version}"], ["held out", dataset.holdout]]
+    if model.mode != "private":  # how many there are to train on is a fact about them
+        about[1:1] = [["rows", dataset.rows]]
+        about += [["left out", dataset.excluded], ["taken out of the hold-out by decision", dataset.dropped]]
     parts.append(Section("Data", "", ["", ""], about))
     return parts
+
+
+def _holdout(dataset: SealedDataset, assessment: Assessment) -> str:
+    """Which rows the figures of quality stand on."""
+    how = "at random"
+    if dataset.sides is not None:
+        unit = "subject" if dataset.subject else "row"
+        how = "as the newest" if dataset.sides.rule == "ordered" else f"by a keyed hash of each {unit}, before anything looked at outcomes"
+    taken = f"; {assessment.dropped} more were taken out by a person's decision" if assessment.dropped else "; none was taken out"
+    return f"{assessment.rows} hold-out rows, chosen {how}{taken}."
+
+
+def _standing(name: str, dataset: SealedDataset, assessment: Assessment) -> str:
+    count, whose = standing(name, dataset, assessment)
+    return f"{count} {whose}" if count else ""
 
 
 def _robustness(assessment: Assessment) -> list[Section]:
@@ -111,6 +137,14 @@ def _parts_of(assessment: Assessment, regression: bool) -> list[Section]:
         worst = sorted(assessment.slices, key=lambda part: sign * part[figure])[:MOST_ROWS]
         parts.append(Section("Slices", "", ["column", "value", "rows", figure], [[s["column"], s["value"], s["rows"], s[figure]] for s in worst]))
     return parts
+
+
+def _promise(told: dict[str, Any]) -> str:
+    """What private training promises, between which tables, and to whom it promises nothing."""
+    text = f"epsilon {told['epsilon']:.3f} at delta {told['delta']:g} for each {told['unit']}"
+    if "neighbours" in told:
+        text += f": with {told['neighbours']}; epsilon {told['replacing']:.3f} with one put in the place of another"
+    return f"{text}; not covered: {told['not_covered']}."
 
 
 def write(title: str, parts: list[Section]) -> tuple[bytes, bytes]:

@@ -1,12 +1,17 @@
-"""Gates: limits on measured figures, kept by the bad end of each figure's interval.
+"""Gates: limits on measured figures. A gate is passed if the whole 95 % interval keeps its limit and refused if none of it does.
 
-What was not measured is inconclusive, and inconclusive is not passed. A gate that does not hold may be waived by an
-approver, for a time and with a reason; the waiver is part of the verdict.
+In between this hold-out cannot decide: that is inconclusive, and the reason says about how many rows would settle it. What was
+not measured is inconclusive too, and inconclusive is not passed. A gate that does not hold may be waived by an approver, for a
+time and with a reason; the waiver is part of the verdict.
 """
+
+from collections.abc import Callable
 
 from casemate.config import AT_EPS, LESS_IS_BETTER, QUALITY, Config, GateTable
 from casemate.core.types import Assessment, Finding, GateResult, Interval, Outcome, SealedDataset, TrainedModel, Verdict, Waived, number_text
+from casemate.stages.release import rows
 
+Standing = Callable[[str], tuple[int, str]]
 SOURCES = {
     "membership": "membership",
     "label_only": "membership",
@@ -38,7 +43,11 @@ def judge(config: Config, dataset: SealedDataset, model: TrainedModel, assessmen
         waivers: those in force now.
     """
     found = figures(dataset, model, assessment)
-    gates = [_limit(name, gate, found, assessment) for name, gate in config.gates.items()]
+
+    def standing(name: str) -> tuple[int, str]:
+        return rows.standing(name, dataset, assessment)
+
+    gates = [_limit(name, gate, found, assessment, standing) for name, gate in config.gates.items()]
     if not gates:
         gates.append(
             GateResult(
@@ -80,26 +89,58 @@ def _interval(value: dict[str, float]) -> Interval:
     return Interval(value=value["value"], low=value.get("low", value["value"]), high=value.get("high", value["value"]))
 
 
-def _limit(name: str, gate: GateTable, found: dict[str, Interval], assessment: Assessment) -> GateResult:
+def _limit(name: str, gate: GateTable, found: dict[str, Interval], assessment: Assessment, standing: Standing) -> GateResult:
     words = [f">= {gate.min:g}"] if gate.min is not None else []
     words += [f"<= {gate.max:g}"] if gate.max is not None else []
     words += [f"no worse than {assessment.previous or 'the model before'} by more than {gate.margin:g}"] if gate.no_worse_than else []
     limit = " and ".join(words) + (f" at eps {gate.eps:g}" if gate.eps else "")
-    figure = found.get(f"{name}@{gate.eps:g}" if gate.eps else name)
+    key = f"{name}@{gate.eps:g}" if gate.eps else name
+    figure = found.get(key)
     if figure is None or not _finite(figure):
         why = next((text for text in assessment.inconclusive if text.startswith((_source(name), "assessment"))), "not measured")
         return GateResult(gate=name, outcome="inconclusive", value=None, limit=limit, reason=f"{name} is inconclusive: {why}")
-    within = (gate.min is None or figure.low >= gate.min) and (gate.max is None or figure.high <= gate.max)
-    reason = f"{name} is {_text(figure)}, required {limit}"
-    if within and gate.no_worse_than and assessment.previous:
-        difference = assessment.compared.get(name)
-        if difference is None or not _finite(difference):
-            why = next((text for text in assessment.inconclusive if text.startswith("comparison")), "not measured")
-            reason = f"{name} could not be compared with {assessment.previous}: {why}"
-            return GateResult(gate=name, outcome="inconclusive", value=figure.value, limit=limit, reason=reason)
-        within = difference.high <= gate.margin if name in LESS_IS_BETTER else difference.low >= -gate.margin
-        reason = f"{name} differs from {assessment.previous} by {_text(difference)} on the same rows, required {limit}"
-    return GateResult(gate=name, outcome="passed" if within else "refused", value=figure.value, limit=limit, reason=reason)
+    parts = [_against(figure, gate.min, 1, standing(key)), _against(figure, gate.max, -1, standing(key))]
+    parts = [(outcome, f"{name} is {_text(figure)}, required {limit}{more}") for outcome, more in parts]
+    if gate.no_worse_than and assessment.previous:
+        parts.insert(0, _compared(name, gate, assessment, limit))
+    outcome, reason = max(parts, key=lambda part: ("passed", "inconclusive", "refused").index(part[0]))
+    return GateResult(gate=name, outcome=outcome, value=figure.value, limit=limit, reason=reason)
+
+
+def _against(figure: Interval, limit: float | None, sign: int, standing: tuple[int, str]) -> tuple[Outcome, str]:
+    """(what the figure says about one limit, what would settle it); `sign` is 1 for a least value and -1 for a greatest one."""
+    if limit is None:
+        return "passed", ""
+    bad, good = (figure.low, figure.high) if sign > 0 else (figure.high, figure.low)
+    if sign * bad >= sign * limit:
+        return "passed", ""
+    if sign * good < sign * limit:
+        return "refused", ""
+    count, whose = standing
+    wanted = rows.settling(figure, limit, count)
+    if wanted is None:
+        return "inconclusive", ": it cannot be told which side it is on, and more rows would hardly tell"
+    return "inconclusive", f": {count} {whose} cannot tell which side it is on, about {rows.about(wanted)} would"
+
+
+def _compared(name: str, gate: GateTable, assessment: Assessment, limit: str) -> tuple[Outcome, str]:
+    """What the difference to the model before says about the margin, and what this hold-out can say at all."""
+    difference = assessment.compared.get(name)
+    if difference is None or not _finite(difference):
+        why = next((text for text in assessment.inconclusive if text.startswith("comparison")), "not measured")
+        return "inconclusive", f"{name} could not be compared with {assessment.previous}: {why}"
+    less = name in LESS_IS_BETTER
+    gain = Interval(value=-difference.value, low=-difference.high, high=-difference.low) if less else difference
+    outcome, _ = _against(gain, -gate.margin, 1, (0, ""))
+    count, half = assessment.compared_rows or assessment.rows, (difference.high - difference.low) / 2
+    reason = f"{name} differs from {assessment.previous} by {_text(difference)} on the same rows, required {limit}"
+    if half <= 0:
+        return outcome, reason
+    reason += f"; {count} rows tell differences from {number_text(rows.decidable(half))} on"
+    wanted = rows.needed(half, gate.margin, count)
+    if outcome == "inconclusive" and wanted is not None:
+        reason += f", this margin needs about {rows.about(max(wanted, count + 1))}"
+    return outcome, reason
 
 
 def _finite(figure: Interval) -> bool:

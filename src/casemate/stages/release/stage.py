@@ -13,7 +13,7 @@ from casemate.core.files import scratch_folder
 from casemate.core.sandbox.run import Progress
 from casemate.core.signatures import Signer
 from casemate.core.types import Assessment, Lineage, Release, SealedDataset, TrainedModel, Waived
-from casemate.stages.release import bundle, card, gate, mlbom
+from casemate.stages.release import bundle, card, gate, mlbom, private
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,8 @@ def decide(
     """
     config = tools.config
     _require_measured(model, assessment)
+    if model.mode == "private":
+        dataset, assessment = private.told(dataset, assessment)
     tools.progress("judging", 0, 2)
     verdict = gate.judge(config, dataset, model, assessment, waivers)
     lineage = Lineage(

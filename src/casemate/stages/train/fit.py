@@ -21,6 +21,8 @@ from casemate.stages.train.search import metric_of, nested, search
 skops_io()  # loaded while the parent works, not when the model is written
 LINEAR = ("LogisticRegression", "PrivateClassifier", "SGDClassifier", "LogisticRegressionCV", "LinearSVC", "RidgeClassifier")
 Array = np.ndarray[Any, Any]
+REHEARSED = 32
+"""Rows a batch of a rehearsal: two batches of made-up rows."""
 
 
 class BadEntry(Exception):
@@ -46,10 +48,10 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
     plain: Any = None
     if options.mode == "private":
         channel.progress("private training", 0, 1)
-        model, private = _private(estimator, frame, target, groups, job)
+        model, private = private_fit(estimator, frame, target, groups, job, len(schema.classes))
         params: dict[str, Any] = {}
         history: list[dict[str, Any]] = []
-        metric = metric_of(options, target)
+        metric = metric_of(options, np.arange(len(schema.classes)))  # not of the rows, which may lack a class
     else:
         params, history, metric = search(estimator, frame, target, groups, options, Path(job["study"]), channel)
         outer = nested(estimator, frame, target, groups, options, channel) if options.nested > 1 else []
@@ -98,9 +100,19 @@ def _sizes(estimator: Any, frame: pd.DataFrame, limits: RobustnessTable, eps: fl
     return np.array(found, dtype=np.float32)
 
 
-def _private(estimator: Any, frame: pd.DataFrame, codes: Array, groups: Array | None, job: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """(fitted model, what it spent)."""
-    from casemate.core.learn import network
+def private_fit(
+    estimator: Any, frame: pd.DataFrame, codes: Array, groups: Array | None, job: dict[str, Any], classes: int
+) -> tuple[Any, dict[str, Any]]:
+    """(fitted model, what it spent).
+
+    Args:
+        estimator: of the entry.
+        frame: training rows.
+        codes: class numbers [n].
+        groups: subject per row, or None; a subject with many rows weighs as much as one with a single row.
+        job: `privacy` as `stage.promised` gives it; with `rehearsal` the work is short and the rows are nobody's.
+        classes: how many are declared.
+    """
     from casemate.core.learn.linear import PrivateClassifier
 
     told = job["privacy"]
@@ -108,9 +120,7 @@ def _private(estimator: Any, frame: pd.DataFrame, codes: Array, groups: Array | 
         if groups is not None:  # the guarantee is for a row, so a subject keeps one
             keep = np.unique(groups, return_index=True)[1]
             frame, codes = frame.iloc[keep].reset_index(drop=True), codes[keep]
-        plan = network.planned(estimator.layers, estimator.frozen, len(codes), estimator.epochs, estimator.batch)
-        sigma = network.noise_for(plan, told["epsilon"], told["delta"])
-        model = estimator.set_params(mode="private", sigma=sigma, clip=told["clip"] or 1.0).fit(frame, codes)
+        model = _private_network(estimator, told, job["rehearsal"], classes).fit(frame, codes)
         spent = model.spent()
     else:
         final = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
@@ -120,12 +130,30 @@ def _private(estimator: Any, frame: pd.DataFrame, codes: Array, groups: Array | 
             )
         bounds = {name: tuple(limits) for name, limits in told["numbers"].items()}
         given = final.get_params() if isinstance(final, PrivateClassifier) else {}
-        model = PrivateClassifier(**{**given, "bounds": bounds, "categories": told["categories"], "epsilon": told["epsilon"], "delta": told["delta"]})
+        promised = {name: told[name] for name in ("categories", "epsilon", "delta", "units")}
+        model = PrivateClassifier(**{**given, **promised, "bounds": bounds, "classes": list(range(classes)), "sigma": None})
         if told["clip"]:
             model.set_params(clip=told["clip"])
         fitted = model.fit(frame, codes, groups)
         model, spent = fitted.model_, fitted.spent_
     return model, {"events": [msgspec.to_builtins(spent)], "unit": "row" if groups is None else "subject"}
+
+
+def _private_network(estimator: Any, told: dict[str, Any], rehearsal: bool, classes: int) -> Any:
+    """The network with the noise that its plan needs; for a rehearsal it is planned in full and trained for an epoch."""
+    from casemate.core.learn import network
+    from casemate.core.learn.layers import build
+
+    width = len(told["numbers"]) + sum(map(len, told["categories"].values()))
+    found = network.outputs(build(list(estimator.layers)), width)
+    if found != classes:
+        raise BadEntry(f"the network has {found} outputs, and {classes} classes are declared")
+    plan = network.planned(estimator.layers, estimator.frozen, told["units"], estimator.epochs, estimator.batch)
+    sigma = network.noise_for(plan, told["epsilon"], told["delta"])
+    estimator.set_params(mode="private", sigma=sigma, clip=told["clip"] or 1.0, units=told["units"])
+    if rehearsal:
+        estimator.set_params(epochs=1, batch=min(estimator.batch, REHEARSED), units=2 * REHEARSED)
+    return estimator
 
 
 def _write(model: Any, outputs: Path) -> None:

@@ -23,13 +23,18 @@ from casemate.core.learn.accountant import Gaussians
 from casemate.core.sandbox import confined
 from casemate.core.sandbox import run as sandbox
 from casemate.core.types import MISSING_CATEGORY, Finding, Schema, SealedDataset, TrainedModel
-from casemate.stages.train import study, told
+from casemate.stages.train import rehearse, study, told
 
 SAFE = (models.SKOPS, models.PLAIN, models.NETWORK, models.WEIGHTS)
 """What the training process may leave."""
 MAX_CODE = 16 * 2**20
 _NOISE = (1e-3, 1e9)
 """Sigma at least and at most: far wider than what `accountant.sigma_for` gives (0.1 to a million)."""
+UNCOVERED = (
+    "people of the hold-out, whom the figures are about; what casemate.toml declares; that the run came to an end; "
+    "what stays inside, such as the data report and the attacks on training rows"
+)
+"""What epsilon says nothing of; see docs/how-to/private-training.md."""
 IMPORTED = {".skops": "imported.skops", ".onnx": "imported.onnx"}
 
 
@@ -88,6 +93,8 @@ class Tools:
     """Reads what it left; see `convert`."""
     progress: sandbox.Progress
     purse: Purse
+    rehearsal: tuple[sandbox.Worker, sandbox.Worker] | None = None
+    """Of private training: a process that trains on made-up rows, and one that reads what that left, before anything is paid."""
 
 
 def code_files(root: Path, config: Config) -> dict[str, bytes]:
@@ -142,6 +149,8 @@ def _digest_of(code: dict[str, bytes]) -> str:
 def fit(tools: Tools, dataset: SealedDataset, rows: pa.Table) -> TrainedModel:
     """Train on `rows` (features, target and group column; hold-out and excluded rows are not among them).
 
+    Private training is rehearsed first: the same code, options and conversion on made-up rows, then it is paid for, then it runs.
+
     Raises:
         TrainingError: the code failed, or made something that cannot be stored safely.
         SandboxError: the kernel cannot confine the code and `[sandbox] mode` is "require".
@@ -170,12 +179,10 @@ def _said(outcome: sandbox.Outcome, options: TrainTable) -> _Said:
         raise _nonsense(error) from error
 
 
-def _trained(tools: Tools, dataset: SealedDataset, rows: pa.Table, code: dict[str, bytes]) -> sandbox.Outcome:
-    """What the user's code did and left."""
+def _job(tools: Tools, dataset: SealedDataset) -> dict[str, Any]:
+    """What the training process is told."""
     config = tools.config
-    make_folder(tools.study)
-    study.clean(tools.study)  # after a killed process, a full disk, a power loss
-    job: dict[str, Any] = {
+    return {
         "entry": config.train.entry,
         "schema": msgspec.to_builtins(dataset.schema),
         "train": msgspec.to_builtins(config.train),
@@ -183,15 +190,46 @@ def _trained(tools: Tools, dataset: SealedDataset, rows: pa.Table, code: dict[st
         "study": str(tools.study),
         "robustness": msgspec.to_builtins(config.robustness),
         "limits": _limits(dataset.schema, config),
-        "privacy": {},
+        "privacy": promised(dataset.schema, config) if config.train.mode == "private" else {},
+        "rehearsal": False,
     }
+
+
+def _trained(tools: Tools, dataset: SealedDataset, rows: pa.Table, code: dict[str, bytes]) -> sandbox.Outcome:
+    """What the user's code did and left."""
+    config, job = tools.config, _job(tools, dataset)
     if config.train.mode == "private":
-        job["privacy"] = _declared(dataset.schema, config)
+        _rehearse(tools, dataset.schema, job, code)
         tools.purse.pay(config.privacy.epsilon, config.privacy.delta)
     assert tools.worker is not None  # noqa: S101 - there is one unless the model is imported
+    return _ran(tools, tools.worker, job, rows, code)
+
+
+def _rehearse(tools: Tools, schema: Schema, job: dict[str, Any], code: dict[str, bytes]) -> None:
+    """Everything that can fail without the rows, on rows that nobody owns: a typo must not cost epsilon, which never comes back.
+
+    Raises:
+        TrainingError: as the training itself would.
+    """
+    assert tools.rehearsal is not None  # noqa: S101 - the spine gives it where the mode is private
+    worker, converter = tools.rehearsal
+    made_up = rehearse.rows(schema, grouped=bool(job["grouped"]))
+    outcome = _ran(tools, worker, job | {"rehearsal": True}, made_up, code)
+    _said(outcome, tools.config.train)
+    _, converted = convert(converter, outcome.files, schema, tools.config, tools.scratch, tools.hidden)
+    if models.NETWORK in outcome.files and converted.export_problem:  # a network is served as ONNX or not at all
+        plain = "the network cannot be exported"
+        raise TrainingError(f"{plain}: {converted.export_problem}", hint="nothing was spent", plain=plain)
+
+
+def _ran(tools: Tools, worker: sandbox.Worker, job: dict[str, Any], rows: pa.Table, code: dict[str, bytes]) -> sandbox.Outcome:
+    """What the user's code did and left, given these rows."""
+    config = tools.config
+    make_folder(tools.study)
+    study.clean(tools.study)  # after a killed process, a full disk, a power loss
     try:
         with scratch_folder(tools.scratch) as scratch:
-            return tools.worker.run(
+            return worker.run(
                 job,
                 tables=[rows],
                 inputs=code,
@@ -337,27 +375,17 @@ def _limits(schema: Schema, config: Config) -> dict[str, Any]:
     return {"numbers": numbers, "categories": categories}
 
 
-def _declared(schema: Schema, config: Config) -> dict[str, Any]:
-    """Limits that casemate.toml declares; ConfigError names the features without, because limits found in the rows give the rows away."""
-    missing = []
-    for column in schema.features:
-        said = config.data.column(column.name)
-        if (column.type == "category" and said.categories is None) or (column.type == "number" and (said.min is None or said.max is None)):
-            missing.append(column.name)
-    if missing:
-        example = missing[0]
-        kind = "categories = [...]" if schema.column(example).type == "category" else "min = ..., max = ..."
-        raise ConfigError(
-            f"private training needs declared limits of {len(missing)} features: {', '.join(missing[:8])}",
-            hint=f"[data.columns] {example} = {{ {kind} }}, from what you know, not from the rows; 'px*' stands for all that match",
-        )
+def promised(schema: Schema, config: Config) -> dict[str, Any]:
+    """What private training is bounded by; the data stage made the schema of declarations alone."""
     table = config.privacy
-    return {**_limits(schema, config), "epsilon": table.epsilon, "delta": table.delta, "clip": table.clip}
+    # [privacy] rows is about the whole table; a rehearsal and a training count on the same number.
+    units = None if table.rows is None else max(1, round(table.rows * (1 - config.train.test_share)))
+    return {**_limits(schema, config), "epsilon": table.epsilon, "delta": table.delta, "clip": table.clip, "units": units}
 
 
 def _spent(tools: Tools, reported: dict[str, Any]) -> dict[str, Any]:
     """What the training process says of its noise, recounted here; TrainingError when it is more than was paid."""
-    from casemate.core.learn.accountant import MOST_STEPS, epsilon, second_opinion
+    from casemate.core.learn.accountant import MOST_STEPS, epsilon, replacing, second_opinion
 
     table = tools.config.privacy
     events = msgspec.convert(reported.get("events", []), list[Gaussians])
@@ -372,13 +400,16 @@ def _spent(tools: Tools, reported: dict[str, Any]) -> dict[str, Any]:
         text = f"the training spent epsilon {found:.4f}, {table.epsilon:g} was paid"
         raise TrainingError(text, hint="do not change casemate's code in train.py", plain=text)
     tools.purse.settle(found, events)
+    unit = "row" if tools.config.data.subject is None else "subject"
     return {
         "epsilon": found,
         "delta": table.delta,
-        "unit": "subject" if reported.get("unit") == "subject" else "row",
+        "unit": unit,
+        "neighbours": f"one {unit} added or removed",
+        "replacing": replacing(events, table.delta),
         "events": msgspec.to_builtins(events),
         "accountants": {"pld": found, "rdp": other},
-        "not_covered": "hold-out figures, the pinned schema, and the number of rows",
+        "not_covered": UNCOVERED,
     }
 
 

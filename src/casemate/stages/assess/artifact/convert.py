@@ -10,15 +10,15 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-import joblib
 import msgspec
 from joblib.numpy_pickle import NumpyUnpickler
+from msgspec import structs
 from sklearn.base import is_classifier
 
 from casemate.core.models import ONNX, SKOPS, dump_skops, load_skops
 from casemate.core.sandbox.child import Channel, Watch
 from casemate.stages.assess.artifact.allowed import allowed_globals
-from casemate.stages.assess.artifact.scan import scan
+from casemate.stages.assess.artifact.scan import Scan, scan
 
 SOURCE = "source"
 
@@ -41,14 +41,17 @@ def main(job: dict[str, Any], channel: Channel, _watch: Watch) -> dict[str, Any]
     content = (Path(job["inputs"]) / SOURCE).read_bytes()
     channel.progress("scanning", 0, 2)
     found = scan(content)
-    told = msgspec.to_builtins(found)
-    if found.problems or not job["convert"]:
-        return dict(told)
-    channel.progress("converting", 1, 2)
-    outputs = Path(job["outputs"])
+    if not found.problems and job["convert"]:
+        channel.progress("converting", 1, 2)
+        found = _converted(content, found, Path(job["outputs"]))
+    return dict(msgspec.to_builtins(found))
+
+
+def _converted(content: bytes, found: Scan, outputs: Path) -> Scan:
+    """What there is to say after a sound file was written anew in a safe format."""
     if found.format == "onnx":
         (outputs / ONNX).write_bytes(content)
-        return dict(told)
+        return found
     if found.format == "skops":
         model = load_skops(content).estimator
     else:
@@ -58,10 +61,9 @@ def main(job: dict[str, Any], channel: Channel, _watch: Watch) -> dict[str, Any]
             content = zlib.decompress(content)
         model = _Loader("model", io.BytesIO(content), ensure_native_byte_order=False).load()
     if not is_classifier(model) or not hasattr(model, "predict_proba"):
-        return dict(
-            told | {"problems": [f"it is a {type(model).__name__}, no fitted scikit-learn classifier with predict_proba"], "convertible": False}
-        )
+        problem = f"it is a {type(model).__name__}, no fitted scikit-learn classifier with predict_proba"
+        return structs.replace(found, problems=[problem], convertible=False)
     written = dump_skops(model)
     load_skops(written)
     (outputs / SKOPS).write_bytes(written)
-    return dict(told | {"estimator": " ".join(repr(model).split())[:500], "joblib": joblib.__version__})
+    return structs.replace(found, estimator=" ".join(repr(model).split())[:500])

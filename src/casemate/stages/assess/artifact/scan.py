@@ -35,6 +35,8 @@ class Scan(Record, frozen=True, kw_only=True):
     """Why it is refused; empty when it is not."""
     convertible: bool
     """Whether `casemate model import` can make a safe model file of it."""
+    estimator: str = ""
+    """The repr of what was converted, cut at 500 characters."""
 
 
 def scan(content: bytes) -> Scan:

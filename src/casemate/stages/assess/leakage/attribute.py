@@ -9,52 +9,69 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pandas as pd
+from msgspec import structs
 
 from casemate.config import AssessTable
 from casemate.core.models import Model
-from casemate.core.types import Schema
+from casemate.core.types import MISSING_CATEGORY, Interval, Schema
+from casemate.stages.assess import intervals
 from casemate.stages.assess.leakage.membership import LEAST_ROWS, TooFewRows
-from casemate.stages.assess.sample import Sample, checked, interval, sureness
+from casemate.stages.assess.sample import MOST_VALUES, Sample, checked, sureness
 
-MOST_VALUES = 12
+Array = np.ndarray[Any, Any]
 
 
 class NothingToInfer(ValueError):
     """No column that could be inferred."""
 
 
-def columns(schema: Schema, protected: list[str]) -> list[str]:
-    """The categories with few values that are sensitive or protected; where there are none, all with few values."""
-    few = [column for column in schema.categories if 2 <= len(column.categories or []) <= MOST_VALUES]
+def columns(schema: Schema, frame: pd.DataFrame, protected: list[str]) -> list[str]:
+    """The features with few values that are sensitive or protected; where there are none, all with few values."""
+    few = [column for column in schema.features if 2 <= len(_values(frame, column.name)) <= MOST_VALUES]
     sensitive = [column.name for column in few if column.column_class == "sensitive" or column.name in protected]
     return sensitive or [column.name for column in few]
 
 
 def measure(model: Model, schema: Schema, members: Sample, holdout: Sample, options: AssessTable, protected: list[str], seed: int) -> dict[str, Any]:
     """`advantage` with interval: the largest difference of the attack's accuracy on members and on other rows; `columns` in full."""
-    names = columns(schema, protected)
-    if not names:
-        raise NothingToInfer("no category with at most 12 values")
     count = min(len(members.target), len(holdout.target), options.attribute_rows)
     if count < LEAST_ROWS:
         raise TooFewRows(f"{count} rows a side, at least {LEAST_ROWS} are needed")
+    names = columns(schema, members.frame, protected)
+    if not names:
+        raise NothingToInfer(f"no feature with at most {MOST_VALUES} values")
     sides = [members.take(count, seed), holdout.take(count, seed)]
-    found = []
+    found, hits = [], []
     for name in names:
-        values = list(schema.column(name).categories or [])
-        hits = [_guessed(model, side, name, values) for side in sides]
-        gap = interval(lambda a, b: float(a.mean() - b.mean()), hits, options.bootstrap, seed)
-        found.append({"column": name, "members": float(hits[0].mean()), "others": float(hits[1].mean()), "advantage": msgspec.to_builtins(gap)})
-    worst = max(found, key=lambda one: one["advantage"]["value"])
-    return {"attack": "model-inversion", "advantage": worst["advantage"], "columns": found, "rows_per_side": count}
+        values = _values(members.frame, name)
+        right = [_guessed(model, side, name, values) for side in sides]
+        hits.append(right)
+        gap = _advantage(hits[-1], intervals.LEVEL)
+        found.append({"column": name, "members": float(right[0].mean()), "others": float(right[1].mean()), "advantage": msgspec.to_builtins(gap)})
+    worst = intervals.greatest(lambda level: [_advantage(both, level) for both in hits])
+    return {"attack": "model-inversion", "advantage": msgspec.to_builtins(worst), "columns": found, "rows_per_side": count}
 
 
-def _guessed(model: Model, side: Sample, name: str, values: list[str]) -> np.ndarray[Any, Any]:
-    """Whether the value that makes the model surest of the true label is the true one, float [n]."""
+def _values(frame: pd.DataFrame, name: str) -> Array:
+    """The values that an attacker tries: those that occur, whether they are numbers or names."""
+    values = frame[name].dropna().unique()
+    return np.asarray(values[values != MISSING_CATEGORY])
+
+
+def _advantage(hits: list[Array], level: float) -> Interval:
+    sides = [intervals.score(round(float(side.sum())), len(side), level) for side in hits]
+    gap = intervals.total(sides, [1.0, -1.0])
+    return structs.replace(gap, value=float(hits[0].mean() - hits[1].mean()))
+
+
+def _guessed(model: Model, side: Sample, name: str, values: Array) -> Array:
+    """Whether the value that makes the model surest of the true label is the true one, float [n]; ties count by chance."""
     sure = []
     for value in values:
         frame = side.frame.copy()
-        frame[name] = np.array([value] * len(frame), dtype=object)
+        frame[name] = pd.Series(value, index=frame.index, dtype=frame[name].dtype)
         sure.append(sureness(checked(model.predict(frame)[1]), side.target))
-    guess = np.array(values, dtype=object)[np.argmax(np.array(sure), axis=0)]
-    return np.asarray(guess == side.frame[name].to_numpy(), dtype=np.float64)
+    surest = np.array(sure) >= np.max(sure, axis=0)
+    true = values[:, None] == side.frame[name].to_numpy()[None, :]
+    return np.asarray((surest & true).any(axis=0) / surest.sum(axis=0), dtype=np.float64)

@@ -1,45 +1,62 @@
-"""How far a version's columns moved from the pinned statistics.
+"""How far a table's columns moved from a reference's.
 
 Population stability index over the reference's bins (0.1: some, 0.25: much; Siddiqi, Credit Risk Scorecards, 2006), and a
 chi-squared test over both versions' counts (SciPy), Bonferroni-corrected, so that small tables do not cry wolf.
 """
 
+from typing import Any
+
 import numpy as np
 from scipy.stats import chi2_contingency
 
 from casemate.stages.data.checks.interface import Answer
-from casemate.stages.data.checks.profile import Profile, shares
+from casemate.stages.data.checks.profile import Profile, counted
 
 SOME, MUCH = 0.1, 0.25
 SURE = 0.001
+"""One false alarm in a thousand tables that only differ by chance."""
 FLOOR = 1e-4
+"""Share of an empty bin: the index has no finite value otherwise. 1 % of the rows in a new bin count .046."""
+EXPECTED = 5.0
+"""Bins that expect fewer rows are tested together, or the chi-squared law does not hold (Cochran, Biometrics 10, 1954)."""
+Array = np.ndarray[Any, Any]
 
 
 def check(reference: list[Profile], current: list[Profile], version: str) -> tuple[Answer, list[dict[str, float | str]]]:
     """(findings and `drift`, the largest index among columns that surely moved; per column index and p-value)."""
     answer = Answer()
     old = {column.name: column for column in reference}
-    pairs = [(old[column.name], column) for column in current if column.name in old and len(old[column.name].counts) == len(column.counts)]
+    both = [(column.name, counted(old[column.name], column)) for column in current if column.name in old]
+    pairs = [(name, counts) for name, counts in both if counts is not None]
     told: list[dict[str, float | str]] = []
-    for before, after in pairs:
-        index, p = _index(before, after), min(1.0, _p_value(before, after) * len(pairs))
-        told.append({"column": after.name, "index": index, "p": p})
+    for name, counts in pairs:
+        index, p = index_of(counts), min(1.0, p_value(counts) * len(pairs))
+        told.append({"column": name, "index": index, "p": p})
         if index >= SOME and p < SURE:
             word = "much" if index >= MUCH else "somewhat"
             severity = "medium" if index >= MUCH else "low"
-            answer.say("data.drift", severity, f"{after.name!r} moved {word} since {version} (stability index {index:.2f})", after.name)
+            answer.say("data.drift", severity, f"{name!r} moved {word} since {version} (stability index {index:.2f})", name)
     answer.figures["drift"] = max((float(row["index"]) for row in told if float(row["p"]) < SURE), default=0.0)
     return answer, told
 
 
-def _index(before: Profile, after: Profile) -> float:
-    old, new = (np.maximum(shares(column), FLOOR) for column in (before, after))
+def index_of(counts: Array) -> float:
+    """The population stability index of rows per bin, [2, bins]; 0 where one of the tables has no row."""
+    rows = counts.sum(axis=1, keepdims=True)
+    if (rows == 0).any():
+        return 0.0
+    old, new = np.maximum(counts / rows, FLOOR)
     return float(np.sum((new - old) * np.log(new / old)))
 
 
-def _p_value(before: Profile, after: Profile) -> float:
-    counts = np.array([[*column.counts, column.missing] for column in (before, after)], dtype=np.float64)
-    counts = counts[:, counts.sum(axis=0) > 0]
-    if counts.shape[1] < 2 or (counts.sum(axis=1) == 0).any():  # one bin: nothing can differ
+def p_value(counts: Array) -> float:
+    """How likely so different counts [2, bins] are by chance."""
+    rows = counts.sum(axis=1)
+    if (rows == 0).any():
         return 1.0
-    return float(chi2_contingency(counts).pvalue)
+    few = counts.sum(axis=0) * rows.min() / rows.sum() < EXPECTED
+    tested = np.column_stack([counts[:, ~few], counts[:, few].sum(axis=1)])
+    tested = tested[:, tested.sum(axis=0) > 0]
+    if tested.shape[1] < 2:  # one bin: nothing can differ
+        return 1.0
+    return float(chi2_contingency(tested).pvalue)

@@ -1,7 +1,11 @@
-"""Features that know the answer: alone they predict better than all the others together, or nearly perfectly.
+"""Features that know the answer: each alone, all together in a few cuts, and by whether they are filled in at all.
 
 One shallow tree a feature, cross-validated; missing values are a value of their own, because a field that is filled in only
-after the outcome is the most common leak. Source of the idea: Kaufman, Rosset, Perlich, Leakage in Data Mining (KDD 2011).
+after the outcome is the most common leak. How grave it is goes by what the *honest* features reach together, those that are
+not suspicious themselves: several leaks would otherwise excuse one another. A strong honest feature differs from a leak in its
+ROC curve: a measurement errs more and more towards the border, a field that was copied from the outcome is exact where it says
+anything and chance elsewhere. Sources: Kaufman, Rosset, Perlich, Leakage in Data Mining (KDD 2011), for the idea; Fawcett, An
+introduction to ROC analysis (2006), for the shape.
 """
 
 from typing import Any
@@ -10,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest, rankdata
 from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import roc_auc_score, roc_curve
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.tree import DecisionTreeClassifier
 
@@ -21,12 +25,23 @@ from casemate.stages.data.checks.interface import Answer, Subject
 
 ROWS = 4_000
 BINS = 32
-TRIED = 3
-"""Features, the best by a quick look, that are looked at closely."""
 FOLDS = 3
-SUSPICIOUS, CERTAIN, LEAD = 0.9, 0.995, 0.02
+WORTH = 0.8
+"""AUC by a quick look, which is a little too good, from which a feature is looked at closely: a leak lies far above."""
+SUSPICIOUS, CERTAIN = 0.9, 0.995
 FILLED_LATER = 0.85
 """AUC of a feature's mere presence from which it is taken for filled in after the outcome."""
+FAR = 0.25
+"""Part of the honest features' gap to 1 that a leak leaves."""
+EASY = 0.9
+"""AUC of the honest features from which the problem is easy, and a strong feature no wonder."""
+COPY, COPY_FAR, COPY_ROWS = 0.998, 0.05, 500
+"""Even in an easy problem a feature is a copy of the outcome: from this AUC, this part of the gap, and so many rows."""
+EXACT, FALSE = 0.9, 0.005
+"""Part of the greatest true positive rate that an AUC allows, reached at this false positive rate: .94 of .94 for a copy with
+gaps and AUC .97, .55 for two overlapping normal distributions."""
+CUTS = 4
+"""Cuts with which a few features together must not be nearly perfect."""
 PURE, LEAST, SURE = 0.99, 20, 1e-6
 Array = np.ndarray[Any, Any]
 
@@ -36,34 +51,85 @@ def check(subject: Subject) -> Answer:
     answer = Answer()
     at = subject.sample(ROWS)
     codes = subject.codes[at]
-    counts = np.bincount(codes)
-    kept = np.isin(codes, np.flatnonzero(counts >= FOLDS))
-    codes = codes[kept]
+    kept = np.isin(codes, np.flatnonzero(np.bincount(codes) >= FOLDS))
+    _, codes = np.unique(codes[kept], return_inverse=True)
     if len(np.unique(codes)) < 2:
         return answer
     frame = numeric(subject.frame.iloc[at[kept]], subject.schema)
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
-    quick = {str(name): _quick(frame[name].to_numpy(), codes) for name in frame.columns}
-    best = sorted(quick, key=lambda name: -quick[name])[:TRIED]
-    alone = {name: _auc(_tree(len(codes)), frame[[name]], codes, folds) for name in best}
-    answer.figures["leakage_auc"] = max(alone.values(), default=0.5)
     missing = _missing(subject.frame.iloc[at[kept]])
     for name, absent in missing.items():
         _presence(name, absent, codes, answer)
-    for name, value in sorted(alone.items(), key=lambda item: -item[1]):
-        if value < FILLED_LATER:
-            continue
-        others = frame.drop(columns=[name])
-        rest = _auc(HistGradientBoostingClassifier(max_iter=30, random_state=0), others, codes, folds) if others.shape[1] else 0.5
-        filled = _auc(_tree(len(codes)), pd.DataFrame({name: missing[name].astype(float)}), codes, folds)
-        later = filled >= FILLED_LATER
-        if not later and (value < SUSPICIOUS or (value <= rest + LEAD and value < CERTAIN)):
-            continue
-        severity = "high" if later or (value >= CERTAIN and rest < value - LEAD) else "low"
-        text = f"{name!r} alone predicts the target with AUC {value:.3f}, all other features together with {rest:.3f}"
-        text += f", and whether it is filled in with {filled:.3f}: it may be known only after the outcome" if later else ": it may know the answer"
-        answer.say("data.leakage", severity, text, name, "medium")
+    quick = {str(name): _quick(frame[name].to_numpy(), codes) for name in frame.columns}
+    best = max(quick, key=lambda name: quick[name], default=None)
+    asked = [name for name in quick if quick[name] >= WORTH or name == best]
+    found = {name: _asked(_tree(len(codes)), frame[[name]], codes) for name in asked}
+    alone = {name: _auc(codes, one) for name, one in found.items()}
+    answer.figures["leakage_auc"] = max(alone.values(), default=0.5)
+    later = _filled_later(missing, codes, answer)
+    suspicious = [name for name in alone if alone[name] >= SUSPICIOUS or name in later]
+    honest = frame.drop(columns=[*{*suspicious, *later}])
+    if suspicious:
+        rest = _auc(codes, _asked(HistGradientBoostingClassifier(max_iter=30, random_state=0), honest, codes)) if honest.shape[1] else 0.5
+        for name in sorted(suspicious, key=lambda name: -alone[name]):
+            _alone(name, alone[name], found[name], rest, honest.shape[1], codes, later.get(name), answer)
+    _together(honest, codes, answer)
     return answer
+
+
+def _alone(name: str, value: float, found: Array, rest: float, others: int, codes: Array, filled: float | None, answer: Answer) -> None:
+    gap = (1 - value) / max(1 - rest, 1e-9)
+    far = rest < EASY and gap <= FAR and others > 1
+    copy = value >= COPY and gap <= COPY_FAR and len(codes) >= COPY_ROWS
+    certain = value >= CERTAIN and gap < 1
+    text = f"{name!r} alone predicts the target with AUC {value:.3f}, all {others} features that are not suspicious together with {rest:.3f}"
+    if filled is not None:
+        text += f", and whether it is filled in with {filled:.3f}: it may be known only after the outcome"
+        answer.say("data.leakage", "high", text, name, "medium")
+    elif (far or copy) and _exact(found, codes):
+        answer.say("data.leakage", "high", text + ": it may know the answer", name, "medium")
+    elif far or certain:
+        answer.say("data.leakage", "low", text + ": it may know the answer", name, "medium")
+
+
+def _exact(found: Array, codes: Array) -> bool:
+    """Whether classes with most of the rows are told nearly without false alarms, as often as their AUC allows."""
+    exact = [any(_without_error(codes == code, sign * found[:, code], sign) for sign in (1, -1)) for code in range(found.shape[1])]
+    return float(np.mean(np.array(exact)[codes])) > 0.5
+
+
+def _without_error(mine: Array, score: Array, sign: int) -> bool:
+    mine = mine if sign == 1 else ~mine
+    area = roc_auc_score(mine, score)
+    false, true, _ = roc_curve(mine, score)
+    return bool(area >= SUSPICIOUS and np.max(true[false <= FALSE]) >= EXACT * (2 * area - 1))
+
+
+def _filled_later(missing: dict[str, Array], codes: Array, answer: Answer) -> dict[str, float]:
+    """AUC of the presence of features, where it says much; several that say it only together are told here."""
+    some = {name: absent.astype(float) for name, absent in missing.items() if LEAST <= absent.sum() <= len(codes) - LEAST}
+    each = {name: _auc(codes, _asked(_tree(len(codes)), pd.DataFrame({name: absent}), codes)) for name, absent in some.items()}
+    later = {name: value for name, value in each.items() if value >= FILLED_LATER}
+    rest = pd.DataFrame({name: absent for name, absent in some.items() if name not in later})
+    if rest.shape[1] > 1 and (value := _auc(codes, _asked(_tree(len(codes)), rest, codes))) >= FILLED_LATER:
+        names = ", ".join(repr(name) for name in rest.columns[:5])
+        text = f"which of {names} are filled in predicts the target with AUC {value:.3f}: they may be known only after the outcome"
+        answer.say("data.leakage", "high", text, str(rest.columns[0]), "medium")
+    return later
+
+
+def _together(honest: pd.DataFrame, codes: Array, answer: Answer) -> None:
+    """Features none of which says much, and of which a few cuts say nearly everything."""
+    if honest.shape[1] < 2:
+        return
+    model = DecisionTreeClassifier(max_leaf_nodes=CUTS + 1, min_samples_leaf=5, random_state=0)
+    found = _asked(model, honest, codes)
+    right = float(np.mean(found.argmax(axis=1) == codes))
+    usual = float(np.bincount(codes).max() / len(codes))
+    if right >= PURE and _auc(codes, found) >= CERTAIN and (1 - right) <= COPY_FAR * (1 - usual):
+        used = model.fit(honest, codes).tree_.feature
+        names = ", ".join(repr(str(honest.columns[place])) for place in np.unique(used[used >= 0]))
+        text = f"{names} together say the target right in {right:.1%} of the rows with {CUTS} cuts: they may know the answer"
+        answer.say("data.leakage", "medium", text, names, "medium")
 
 
 def _missing(frame: pd.DataFrame) -> dict[str, Array]:
@@ -103,10 +169,14 @@ def _quick(values: Array, codes: Array) -> float:
     return best
 
 
-def _auc(model: Any, frame: pd.DataFrame, codes: Array, folds: Any) -> float:
-    _, codes = np.unique(codes, return_inverse=True)
+def _asked(model: Any, frame: pd.DataFrame, codes: Array) -> Array:
+    """Probabilities of the classes, cross-validated, [n, classes]."""
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
     with fitting(frame.size):
-        found = cross_val_predict(model, frame, codes, cv=folds, method="predict_proba")
+        return np.asarray(cross_val_predict(model, frame, codes, cv=folds, method="predict_proba"))
+
+
+def _auc(codes: Array, found: Array) -> float:
     if found.shape[1] == 2:
         return float(max(roc_auc_score(codes, found[:, 1]), 0.5))
     return float(max(roc_auc_score(codes, found, multi_class="ovr"), 0.5))

@@ -1,6 +1,10 @@
-"""What a column's values look like, in counts: enough to compare versions, too little to tell a row.
+"""What a column's values look like, in counts: enough to compare tables, too little to tell a row.
 
-Numbers are cut at 20 quantiles of the reference version; small counts are never shown in a report, see `privacy.disclosure`.
+The bins are those of a reference. Of a number: one for every frequent value, or for every value
+where there are few; about twenty with as many rows each for the others; one for what lies below all
+of the reference and one for what lies above, so that no direction is blind. Missing values count
+apart. A mirrored column has the mirrored bins. Small counts are never shown in a report, see
+`privacy.disclosure`.
 """
 
 from typing import Any
@@ -8,10 +12,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec import structs
 
-from casemate.core.types import Record, Schema
+from casemate.controls.privacy.disclosure import FEWEST, limits
+from casemate.core.frame import borders_of, parts_of
+from casemate.core.types import ColumnSchema, Record, Schema
 
 BINS = 20
+"""Of numbers, and the most distinct values that have a bin each. Siddiqi (2006) takes 10 to 20."""
 MOST_CATEGORIES = 50
 OTHER = "(other)"
 
@@ -28,48 +36,104 @@ class Profile(Record, frozen=True, kw_only=True):
     missing: int
     """Rows without a value."""
     edges: list[float] = []
-    """Numbers: inner bin edges, ascending."""
+    """Numbers: inner bin edges, ascending; a value on an edge lies above it."""
     labels: list[str] = []
     """Categories: values, the most frequent first, at last `(other)`."""
     counts: list[int] = []
-    """Rows per bin or category."""
+    """Rows per bin: one for each of `values`, then (if there is a `low`) what lies below it, those
+    between the edges, and what lies above `high`; or rows per category."""
     mean: float | None = None
     """Of a number."""
     std: float | None = None
     """Of a number."""
+    values: list[float] = []
+    """Numbers: values that have a bin of their own, ascending. None in older profiles."""
+    low: float | None = None
+    """Numbers: the least value of the reference, as it may be told. None in older profiles, whose
+    outermost bins are open, so that what lies far outside is not told from what lies at the end."""
+    high: float | None = None
+    """Numbers: the greatest one."""
 
 
 def profile(table: pa.Table, schema: Schema, reference: list[Profile] | None = None) -> list[Profile]:
-    """Of every column that is no identifier and no text; bins and categories are those of `reference` where there is one."""
+    """Of every column that is no identifier and no text.
+
+    Args:
+        table: its rows.
+        schema: says what the columns are.
+        reference: profiles whose bins and categories are taken; default: the table's own.
+    """
     known = {column.name: column for column in reference or []}
     found = []
     for column in schema.columns:
         if column.column_class == "identifier" or column.type not in ("number", "category"):
             continue
-        values = table[column.name]
         older = known.get(column.name)
-        make = _number if column.type == "number" else _category
-        found.append(make(column.name, values, older if older and older.kind == column.type else None))
+        if older is not None and older.kind != column.type:
+            older = None
+        if column.type == "number":
+            found.append(_number(column, table[column.name], older))
+        else:
+            found.append(_category(column.name, table[column.name], older))
     return found
 
 
-def _number(name: str, values: pa.ChunkedArray, reference: Profile | None) -> Profile:
-    present = values.drop_null().to_numpy()
-    if reference is not None:
-        edges = reference.edges
-    else:
-        edges = np.unique(np.quantile(present, np.linspace(0, 1, BINS + 1)[1:-1])).tolist() if len(present) else []
-    counts = np.bincount(np.searchsorted(np.asarray(edges), present, side="right"), minlength=len(edges) + 1)
-    return Profile(
-        name=name,
-        kind="number",
-        rows=len(values),
-        missing=values.null_count,
-        edges=edges,
-        counts=counts.tolist(),
+def _number(column: ColumnSchema, cells: pa.ChunkedArray, reference: Profile | None) -> Profile:
+    present = cells.drop_null().to_numpy().astype(np.float64)
+    bins = _own(column, present) if reference is None else _with_ends(reference, column)
+    return structs.replace(
+        bins,
+        rows=len(cells),
+        missing=cells.null_count,
+        counts=_counts(bins, present),
         mean=float(present.mean()) if len(present) else None,
         std=float(present.std()) if len(present) else None,
     )
+
+
+def _own(column: ColumnSchema, present: np.ndarray[Any, Any]) -> Profile:
+    """The bins that fit these values, without counts."""
+    empty = Profile(name=column.name, kind="number", rows=0, missing=0)
+    if not len(present):
+        return empty
+    distinct, times = np.unique(present, return_counts=True)
+    # A value of few rows has no bin of its own, because bins are kept and told.
+    often = FEWEST if len(distinct) <= BINS else max(len(present) / BINS, FEWEST)
+    values = distinct[times >= often]
+    rest = present[~np.isin(present, values)] if len(distinct) > BINS else present[:0]
+    parts = min(BINS, len(rest) // FEWEST // 2 * 2)
+    edges = borders_of(rest, parts_of(rest, parts)) if parts >= 2 else np.empty(0)
+    low, high = limits(column.column_class, float(distinct[0]), float(distinct[-1]))
+    return structs.replace(empty, edges=edges.tolist(), values=values.tolist(), low=low, high=high)
+
+
+def _with_ends(reference: Profile, column: ColumnSchema) -> Profile:
+    """The reference's bins; older ones get the schema's limits as ends, which all of its rows kept."""
+    if reference.low is not None or column.min is None or column.max is None:
+        return reference
+    return structs.replace(reference, low=column.min, high=column.max)
+
+
+def _counts(bins: Profile, present: np.ndarray[Any, Any]) -> list[int]:
+    values = np.asarray(bins.values)
+    rest = present[~np.isin(present, values)]
+    own = [int(np.sum(present == value)) for value in values]
+    places = np.searchsorted(np.asarray(bins.edges), rest, side="right")
+    if bins.low is None or bins.high is None:
+        return own + [int(rows) for rows in np.bincount(places, minlength=len(bins.edges) + 1)]
+    places = np.where(rest < bins.low, 0, np.where(rest > bins.high, len(bins.edges) + 2, places + 1))
+    return own + [int(rows) for rows in np.bincount(places, minlength=len(bins.edges) + 3)]
+
+
+def bin_names(column: Profile) -> list[str]:
+    """What the bins behind `counts` are called."""
+    if column.kind != "number":
+        return list(column.labels)
+    own = [f"{value:.4g}" for value in column.values]
+    if column.low is None or column.high is None:
+        return [*own, *(f"below {edge:.4g}" for edge in column.edges), "above"]
+    inner = [f"below {edge:.4g}" for edge in [*column.edges, column.high]]
+    return [*own, f"under {column.low:.4g}", *inner, f"over {column.high:.4g}"]
 
 
 def _category(name: str, values: pa.ChunkedArray, reference: Profile | None) -> Profile:
@@ -81,7 +145,11 @@ def _category(name: str, values: pa.ChunkedArray, reference: Profile | None) -> 
     return Profile(name=name, kind="category", rows=len(values), missing=values.null_count, labels=[*labels, OTHER], counts=[*counts, rest])
 
 
-def shares(column: Profile) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Share of the rows per bin, the missing ones last."""
-    counts = np.array([*column.counts, column.missing], dtype=np.float64)
-    return np.asarray(counts / max(counts.sum(), 1.0))
+def counted(before: Profile, after: Profile) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+    """Rows per bin of two profiles, [2, bins], the missing ones last; None where the bins differ."""
+    older = list(before.counts)
+    if before.low is None and after.low is not None and len(older) + 2 == len(after.counts):
+        older = [0, *older, 0]  # nobody of an older reference lies beyond its ends
+    if before.kind != after.kind or len(older) != len(after.counts):
+        return None
+    return np.array([[*older, before.missing], [*after.counts, after.missing]], dtype=np.float64)

@@ -1,29 +1,61 @@
-"""Does a group of rows have a label that the rest of the table does not explain: the proof behind every backdoor finding.
+"""Was a group of rows put into the table: the proof behind every backdoor finding.
 
-A model is trained on the rows outside of the group and asked about those inside, once as they are and once with the
-suspicious features replaced by other rows' values. A legitimate group (large capital gains mean a high income, a way of
-writing a 1) is predicted at least in part; the rows of a planted one were taken from elsewhere, so that the model expects
-their label as seldom as anywhere, is sure of others, and cannot tell which rows of the group have it.
+An honest group (a site, a month, a device) may have another rate of a class than all others, and the rest of the table will
+not explain it. What it does not have is what planting leaves behind, and all of it is asked for here:
+
+- *Unexplained*: a model that never saw the group does not expect its labels, with or without the suspicious features.
+- *Extra and pure*: there are more rows than belong in this place; those of other classes are as many as belong there, and
+  what came in addition has one class, nearly without exception. In an honest group every row belongs, and some differ.
+- *Foreign*: in all else the rows look like rows of other classes, because that is where they were taken from. An honest
+  group looks like the population; an odd kind of row (one attack, one device) is odd in many other features too.
+
+Sources: Gu, Dolan-Gavitt, Garg, BadNets (2017), for what is planted; Kulldorff, A spatial scan statistic (1997), for rows
+beyond what a place expects.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binom
+from scipy.stats import beta, norm
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
-from sklearn.metrics import roc_auc_score
 
 from casemate.core.threads import fitting
 from casemate.stages.data.screen.interface import Array, Rows
 
 ROWS = 8_000
+"""Rows of the rest that the models learn from; half of them each."""
+COMPARED = 1_000
+"""Rows of the rest that a group is compared with."""
 WIDE = 60
+"""Features from which trees that try few of them are quicker than boosting, and as good."""
+GAIN = 0.15
+"""Part of what is missing to certainty that the label's share must lie above its expectation."""
 MARGIN = 0.15
-GAIN = 0.35
 ELSEWHERE = 0.5
-WITHIN = 0.72
-LEAST = 5
-SURE = 1e-8
+"""Of the other classes one must be meant: a strange way to write a 1 looks a little like everything."""
+SURE = 1e-6
+"""Chance of so many labels of one class, for the patterns that are looked at."""
+EXTRA = 3.0
+"""Deviations of a Poisson count that the rows must lie above their expectation."""
+NATURAL = 1.64
+"""Deviations of a Poisson count by which the rows of other classes may lie above what belongs there: one in twenty does."""
+WORKS = 1.0
+"""Planted rows for each row of another class that belongs there: with fewer a model still goes by the latter, and nothing is won."""
+MIXED = 0.25
+"""Share of a group that may belong there with another class, where the other features cannot tell where rows were taken from."""
+ROUGHLY = 1.4
+"""Times what belongs there that may have another class where the other features tell enough: conditions are seldom independent."""
+IMPURE = 0.02
+"""Share of the planted rows that may have kept another class: attackers gain nothing by leaving some, honest groups have them."""
+LEAST_PURE = 0.9
+"""Lower 95 % limit of purity (Clopper-Pearson) where nothing else tells a new value from an honest group."""
+TELLING = 3.0
+"""Standard errors between "taken from other classes" and "a part of the population" from which the two can be told apart."""
+ODD, ODD_ROWS = 0.5, 2.2
+"""Largest difference between two distribution functions from which a feature is odd; and over the root of the rows, the
+Kolmogorov-Smirnov limit at about 1e-4."""
+ODD_SHARE = 0.1
+"""Share of odd features, and one more, from which the rows are a kind of their own rather than stamped."""
 
 
 @dataclass(frozen=True)
@@ -32,64 +64,204 @@ class Excess:
 
     label: int
     """The class in question."""
-    observed: float
-    """Share of the group with that class."""
+    rows: int
+    """Rows in the group."""
+    others: int
+    """Rows in it that have another class."""
     expected: float
-    """Mean probability of that class by a model that never saw the group."""
+    """Mean probability of that class by models that never saw the group."""
     without: float
     """The same when the suspicious features have other rows' values."""
     usual: float
     """Share of the class among all other rows."""
     elsewhere: float
     """Mean of the greatest probability of any other class, over the probability that is left to them."""
-    within: float
-    """AUC of the model's probability for the class inside the group: planted labels do not follow the other features."""
     p: float
-    """Chance of so many, if the model is right."""
+    """Chance of so many, if the models are right."""
+    natural: float
+    """Rows that belong in this place."""
+    belong: float
+    """Rows of other classes among those."""
+    foreign: float
+    """Where the rows stand between rows of other classes (0) and the population (1), by all other features."""
+    telling: float
+    """Standard errors between these two."""
+    odd: int
+    """Other features in which the group is a kind of its own."""
+    most_odd: int
+    """How many of them an attacker's choice of rows may make."""
+    named: bool
+    """Whether the group is one value of a category, or what a projection shows: nothing says how many rows belong there."""
+
+    @property
+    def observed(self) -> float:
+        """Share of the group with the class."""
+        return 1 - self.others / self.rows
+
+    @property
+    def unexplained(self) -> bool:
+        """Whether the rest of the table cannot account for the labels."""
+        gained = self.observed - self.expected >= GAIN * (1 - self.expected)
+        return gained and self.without <= self.usual + MARGIN * (1 - self.usual) and self.elsewhere >= ELSEWHERE and self.p < SURE
+
+    @property
+    def extra(self) -> bool:
+        """Whether rows came in addition to those that belong here, and whether they have one class."""
+        more = self.rows - self.natural
+        if more < EXTRA * np.sqrt(self.natural + 1) or more < WORKS * self.belong:
+            return False
+        spread = np.sqrt(self.belong)
+        most = self.belong + NATURAL * spread
+        if self.telling >= TELLING and self.foreign <= 0.5:  # that the rows were taken from elsewhere is seen directly
+            most = ROUGHLY * self.belong + EXTRA * spread
+        return bool(0.6 * self.belong - EXTRA * spread <= self.others <= most + IMPURE * more)
+
+    @property
+    def taken(self) -> bool:
+        """Whether the rows were taken from other classes, as far as the other features can tell."""
+        if self.odd > self.most_odd:
+            return False
+        if self.telling >= TELLING:
+            return self.foreign <= 0.5 or (not self.named and self.belong < 1 and self.foreign <= 1 + 2 / self.telling)
+        if not self.named:
+            return self.belong <= MIXED * self.rows
+        return float(beta.ppf(0.05, self.rows - self.others, self.others + 1)) >= LEAST_PURE
 
     @property
     def planted(self) -> bool:
         """Whether the group was put there, as far as figures can tell."""
-        gained = self.observed - self.expected >= GAIN * (1 - self.expected)
-        unexplained = self.without <= self.usual + MARGIN * (1 - self.usual)
-        return gained and unexplained and self.elsewhere >= ELSEWHERE and self.within <= WITHIN and self.p < SURE
+        return self.unexplained and self.extra and self.taken
 
 
-def excess(rows: Rows, group: Array, label: int, features: list[int] | None = None) -> Excess | None:
-    """What the rest of the table says about a group; None when the rest lacks a second class.
+class Rest:
+    """Two models of the rows outside of all suspicious groups, each of which has seen half of them.
 
     Args:
         rows: the whole table.
-        group: bool, one a row.
-        label: the class whose frequency is suspicious.
-        features: places of the suspicious features; None: all are left as they are.
+        outside: bool, one a row: rows that are in no suspicious group.
     """
-    values = rows.coded.to_numpy()
-    generator = np.random.default_rng(rows.seed)
-    rest = np.flatnonzero(~group)
-    if len(rest) > ROWS:
-        rest = np.sort(generator.choice(rest, ROWS, replace=False))
-    inside = np.flatnonzero(group)
-    if len(np.unique(rows.codes[rest])) < 2:
-        return None
-    if values.shape[1] > WIDE:
-        model = ExtraTreesClassifier(100, min_samples_leaf=2, random_state=rows.seed)
-        values = np.nan_to_num(values, nan=-1e6)
-    else:
-        model = HistGradientBoostingClassifier(max_iter=60, random_state=rows.seed)
-    with fitting(len(rest) * values.shape[1]):
-        model.fit(values[rest], rows.codes[rest])
-        found = np.zeros((2, len(inside), len(rows.schema.classes)))
-        found[0][:, model.classes_] = model.predict_proba(values[inside])
-        hidden = values[inside].copy()
-        if features:
-            hidden[:, features] = values[generator.choice(rest, len(inside))][:, features]
-        found[1][:, model.classes_] = model.predict_proba(hidden)
-    expected, without = (float(side[:, label].mean()) for side in found)
-    others = np.delete(found[1], label, axis=1)
-    elsewhere = float((others.max(axis=1) / np.maximum(others.sum(axis=1), 1e-9)).mean())
-    has = rows.codes[inside] == label
-    observed = int(has.sum())
-    within = float(roc_auc_score(has, found[1][:, label])) if min(observed, len(inside) - observed) >= LEAST else 0.5
-    p = float(binom.sf(observed - 1, len(inside), min(max(expected, 1e-3), 1 - 1e-9)))
-    return Excess(label, observed / len(inside), expected, without, float(np.mean(rows.codes[~group] == label)), elsewhere, within, p)
+
+    def __init__(self, rows: Rows, outside: Array) -> None:
+        self.rows = rows
+        self.values = np.nan_to_num(rows.coded.to_numpy(), nan=-1e6) if rows.coded.shape[1] > WIDE else rows.coded.to_numpy()
+        self._random = np.random.default_rng(rows.seed)
+        at = np.flatnonzero(outside)
+        if len(at) > ROWS:
+            at = np.sort(self._random.choice(at, ROWS, replace=False))
+        at = at[np.argsort(rows.codes[at], kind="stable")]  # halves have the same classes
+        self.halves = [at[0::2], at[1::2]]
+        self.able = all(len(np.unique(rows.codes[half])) > 1 for half in self.halves)
+        self.models = [self._fit(half) for half in self.halves] if self.able else []
+        self.compared = [half[np.sort(self._random.permutation(len(half))[: COMPARED // 2])] for half in self.halves]
+        self.outside = outside
+
+    def _fit(self, at: Array) -> ExtraTreesClassifier | HistGradientBoostingClassifier:
+        if self.values.shape[1] > WIDE:
+            model = ExtraTreesClassifier(50, min_samples_leaf=2, random_state=self.rows.seed)
+        else:
+            model = HistGradientBoostingClassifier(max_iter=40, max_leaf_nodes=15, random_state=self.rows.seed)
+        with fitting(len(at) * self.values.shape[1]):
+            return model.fit(self.values[at], self.rows.codes[at])
+
+    def _ask(self, values: Array, models: list[int]) -> Array:
+        """Mean probabilities of the classes by the models with these numbers, [n, classes]."""
+        found = np.zeros((len(values), len(self.rows.schema.classes)))
+        with fitting(values.size):
+            for place in models:
+                found[:, self.models[place].classes_] += self.models[place].predict_proba(values) / len(models)
+        return found
+
+    def excess(self, group: Array, label: int, features: list[int], natural: float | None, stamped: list[int] | None = None) -> Excess | None:
+        """What the rest says about a group; None when the rest lacks a second class.
+
+        Args:
+            group: bool, one a row.
+            label: the class whose frequency is suspicious.
+            features: places of the suspicious features.
+            natural: rows that belong in this place, or None where nothing says so.
+            stamped: places of features in which the rows may be odd; None: the suspicious ones.
+        """
+        if not self.able:
+            return None
+        rows, inside = self.rows, np.flatnonzero(group)
+        has = rows.codes[inside] == label
+        source = self._random.choice(self.halves[0], len(inside))
+        shown, hidden = self.values[inside], self.values[inside].copy()
+        hidden[:, features] = self.values[source][:, features]
+        asked = self._ask(np.vstack([shown, hidden]), [0, 1])
+        expected, without = asked[: len(inside)], asked[len(inside) :]
+        rest, away, there = self._population(features, inside, label)
+        belong = 0.0 if natural is None else natural * (1 - float(there.mean()))
+        foreign, telling = self._foreign(without[has, label], away, rest == label, belong, natural or 0.0)
+        others = np.delete(without, label, axis=1)
+        count, hits = len(inside), int(has.sum())
+        odd, most = self._odd(inside[has], features if stamped is None else stamped, label)
+        if not features:  # what is apart as a whole is odd in the features that were stamped too
+            most = self.values.shape[1] // 2
+        return Excess(
+            label=label,
+            rows=count,
+            others=count - hits,
+            expected=float(expected[:, label].mean()),
+            without=float(without[:, label].mean()),
+            usual=float(np.mean(rows.codes[~group] == label)),
+            elsewhere=float((others.max(axis=1) / np.maximum(others.sum(axis=1), 1e-9)).mean()),
+            p=_chance(hits, expected[:, label]),
+            natural=natural or 0.0,
+            belong=belong,
+            foreign=foreign,
+            telling=telling,
+            odd=odd,
+            most_odd=most,
+            named=natural is None,
+        )
+
+    def _population(self, features: list[int], inside: Array, label: int) -> tuple[Array, Array, Array]:
+        """(classes of the compared rows, their probability of the class without the features, and if they stood in the group's place)."""
+        classes, away, there = [], [], []
+        for place, at in enumerate(self.compared):
+            hidden, moved = self.values[at].copy(), self.values[at].copy()
+            hidden[:, features] = self.values[self._random.choice(self.halves[0], len(at))][:, features]
+            moved[:, features] = self.values[self._random.choice(inside, len(at))][:, features]
+            asked = self._ask(np.vstack([hidden, moved]), [1 - place])[:, label]
+            classes.append(self.rows.codes[at])
+            away.append(asked[: len(at)])
+            there.append(asked[len(at) :])
+        return np.concatenate(classes), np.concatenate(away), np.concatenate(there)
+
+    @staticmethod
+    def _foreign(mine: Array, away: Array, has: Array, belong: float, natural: float) -> tuple[float, float]:
+        """(0 like rows of other classes ... 1 like the population, standard errors between the two) of rows with the class."""
+        if not len(mine) or has.all() or not has.any():
+            return 0.0, 0.0
+        at_home = min((natural - belong) / len(mine), 1.0)  # of these the class is their own
+        taken = (1 - at_home) * away[~has].mean() + at_home * away[has].mean()
+        error = max(float(away.std()), 1e-9) / np.sqrt(len(mine))
+        between = (1 - at_home) * float(away.mean() - away[~has].mean())
+        if between <= 0:
+            return 0.0, 0.0
+        return float((mine.mean() - taken) / between), float(between / error)
+
+    def _odd(self, mine: Array, features: list[int], label: int) -> tuple[int, int]:
+        """(features in which rows are unlike all rows of other classes, how many may be)."""
+        at = np.concatenate(self.compared)
+        others = self.values[at[self.rows.codes[at] != label]]
+        left = [place for place in range(self.values.shape[1]) if place not in set(features)]
+        if not len(mine) or not len(others):
+            return 0, 1
+        limit = max(ODD, ODD_ROWS / np.sqrt(len(mine)))
+        return sum(apart(self.values[mine, place], others[:, place]) >= limit for place in left), 1 + int(ODD_SHARE * len(left))
+
+
+def _chance(hits: int, expected: Array) -> float:
+    """Chance of at least so many rows with a class, each of which has it with its own probability."""
+    sure = np.clip(expected, 0.01, 0.99)  # models are a little too sure
+    return float(norm.sf((hits - 0.5 - sure.sum()) / np.sqrt(np.sum(sure * (1 - sure)))))
+
+
+def apart(here: Array, there: Array) -> float:
+    """Kolmogorov-Smirnov distance between two samples, missing values first."""
+    here, there = (np.sort(np.nan_to_num(side, nan=-np.inf)) for side in (here, there))
+    every = np.concatenate([here, there])
+    below = [np.searchsorted(side, every, side="right") / len(side) for side in (here, there)]
+    return float(np.abs(below[0] - below[1]).max())

@@ -15,7 +15,7 @@ from sklearn.neural_network import MLPClassifier
 from casemate.config import ScreenTable
 from casemate.core.threads import fitting
 from casemate.core.types import Finding, Quarantined
-from casemate.stages.data.screen.excess import excess
+from casemate.stages.data.screen.excess import Rest
 from casemate.stages.data.screen.interface import Array, Rows, Suspicion
 
 ROWS = 10_000
@@ -24,7 +24,7 @@ APART = 3.0
 PURE = 0.85
 DIRECTIONS = 3
 HIDDEN = 32
-EPOCHS = 12
+EPOCHS = 8
 TRIED = 6
 OVERLAP = 0.5
 
@@ -44,24 +44,21 @@ class Spectral:
         spaces = {"features": points, "representations": self._hidden(points, rows.codes[at], rows.seed)}
         suspects: dict[int, Quarantined] = {}
         findings: list[Finding] = []
-        taken: list[Array] = []
         candidates = [
             (distance, where, members, int(code))
             for where, space in spaces.items()
             for code in np.flatnonzero(counts >= 2 * LEAST)
             for distance, members in self._apart(space, rows.codes[at] == code, rows.seed)
         ]
-        tried = 0
+        chosen: list[tuple[float, str, Array, int]] = []
         for distance, where, members, label in sorted(candidates, key=lambda found: -found[0]):
-            if tried >= TRIED:
-                break
             group = np.zeros(len(rows.codes), dtype=bool)
             group[at[members]] = True
-            if any(np.sum(group & other) > OVERLAP * min(group.sum(), other.sum()) for other in taken):
-                continue
-            tried += 1
-            taken.append(group)
-            told = excess(rows, group, label)
+            if len(chosen) < TRIED and not any(np.sum(group & other) > OVERLAP * min(group.sum(), other.sum()) for _, _, other, _ in chosen):
+                chosen.append((distance, where, group, label))
+        rest = Rest(rows, ~np.logical_or.reduce([group for _, _, group, _ in chosen])) if chosen else None
+        for distance, where, group, label in chosen:
+            told = rest.excess(group, label, [], None) if rest is not None else None
             if told is None or not told.planted:
                 continue
             name = rows.schema.classes[label]

@@ -1,17 +1,15 @@
-"""Backdoor triggers in tables: a rare value, or a rare combination of two or three, that decides the label.
+"""Backdoor triggers in tables: a rare value, narrow band, or combination of two or three, that decides the label.
 
-Items are single values of features: an exact number that repeats, a category, a number beyond its 1st or 99th percentile.
 Counts of items, pairs and triples come from products of one sparse matrix. A combination is a candidate when it is rare and
-has a label far more often than a linear model expects from the row's *other* features; candidates are then tried by `excess`.
-Poisoning of this kind: Gu, Dolan-Gavitt, Garg, BadNets (2017).
+has a label far more often than a linear model expects from the row's *other* features; `excess` tells planted candidates from
+honest groups. What is flagged is the whole group that carries the pattern, whatever its rows' labels: without the rows of one
+label it would be a table in which nobody of that group ever had it. Poisoning of this kind: Gu, Dolan-Gavitt, Garg, BadNets (2017).
 """
 
-from dataclasses import dataclass
-from functools import cached_property
+import copy
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from scipy import sparse
 from scipy.stats import binom
 from sklearn.linear_model import LogisticRegression
@@ -19,141 +17,184 @@ from sklearn.linear_model import LogisticRegression
 from casemate.config import ScreenTable
 from casemate.core.threads import fitting
 from casemate.core.types import Finding, Quarantined
-from casemate.stages.data.screen.excess import excess
+from casemate.stages.data.losses import losses
+from casemate.stages.data.screen.excess import Excess, Rest
 from casemate.stages.data.screen.interface import MOST_KINDS, Array, Rows, Suspicion
+from casemate.stages.data.screen.patterns import BANDED, LEAST, LEAST_SHARE, Columns, Items, Part, focused, items
 
-LEAST, LEAST_SHARE, MOST_SHARE = 10, 0.002, 0.06
-ITEM_SHARE = 0.5
-PURE, GAIN = 0.9, 0.25
-LIFT = 2.0
+MOST_SHARE = 0.1
+"""Share of the table up to which a pattern is rare: planted rows and those that carry it anyway."""
+GAIN = 0.15
+LIFT, LIFT_DEVIATIONS = 1.3, 3.0
+"""How far a pair's count within a class must lie above independence: times, and deviations of a Poisson count."""
 SURE = 8.0
 """-log10 of the chance from which a candidate is tried."""
-MOST_ITEMS = 3_000
-ALIKE = 0.8
-"""Rows with both items over rows with either, from which two items are one."""
 MOST_SURPRISE = 300.0
 """Beyond it the chance is zero in float64."""
 PAIRS = 400
 TRIED = 6
+"""Candidates a class that are looked at closely."""
+VARIANTS = 3
+"""Of those that mostly share their rows: the pattern itself, and what is a little wider or narrower."""
 KEPT = 300
-FIT_ROWS = 10_000
+FIT_ROWS = 4_000
+GROUPS_TOLD = 3
 OVERLAP = 0.5
+WIDER, DECIDED = 0.5, 0.8
+"""Parts of a group's surplus that a wider group, and two other values of its column, must have to be what is in question."""
+SPARED = 0.4
+"""Share of the table from which suspicious groups are no longer kept from the models: too little would be left to learn from."""
 Found = tuple[float, tuple[int, ...]]
-
-
-@dataclass(frozen=True)
-class _Items:
-    matrix: sparse.csc_array
-    """Which rows have which item, float32 [n, items]."""
-    feature: Array
-    """Place of each item's feature."""
-    tail: Array
-    """Whether it is a percentile, bool."""
-    text: list[str]
-    """The item for people."""
-
-    @cached_property
-    def together(self) -> Array:
-        """Rows that have both items, float32 [items, items]."""
-        return np.asarray((self.matrix.T @ self.matrix).todense())
-
-    def features(self, parts: tuple[int, ...]) -> Array:
-        """Places of the items' features and of those that go with one of them nearly always, as the pixels of one patch do."""
-        both, sizes = self.together[list(parts)], self.together.diagonal()
-        alike = both >= ALIKE * (sizes[list(parts)][:, None] + sizes - both)
-        return np.unique(self.feature[alike.any(axis=0)])
+Candidate = tuple[float, tuple[Part, ...], int, Array, list[int]]
 
 
 class Triggers:
-    """Flags the rows that carry a trigger and its label."""
+    """Flags every row that carries a trigger."""
 
     id = "trigger"
 
     def __call__(self, rows: Rows, options: ScreenTable) -> Suspicion:
         """See `Detector`."""
-        items = _items(rows)
+        columns = Columns(rows)
+        known = items(columns)
+        tried = _tried(columns, known) if known.parts else []
         suspects: list[Quarantined] = []
         findings: list[Finding] = []
         taken: list[Array] = []
-        tried = 0
-        for score, parts, label in _candidates(rows, items) if len(items.text) else []:
-            if tried >= TRIED * len(rows.schema.classes):
-                break
-            members = np.logical_and.reduce([np.asarray(items.matrix[:, [part]].todense()).ravel() > 0 for part in parts])
-            carrying = members & (rows.codes == label)
-            if any(np.sum(carrying & other) > OVERLAP * min(carrying.sum(), other.sum()) for other in taken):
+        rest = Rest(rows, _outside(rows, tried)) if tried else None
+        for score, parts, label, members, features in tried:
+            if rest is None or any(np.sum(members & other) > OVERLAP * min(members.sum(), other.sum()) for other in taken):
                 continue
-            tried += 1
-            told = excess(rows, members, label, items.features(parts).tolist())
+            # in pictures a patch has many pixels; in a table rows that are odd in many columns are a kind of their own
+            stamped = [part.feature for part in parts] if len(columns.names) <= BANDED else None
+            told = rest.excess(members, label, features, natural(columns, parts), stamped)
             if told is None or not told.planted:
                 continue
-            taken.append(carrying)
-            what = " and ".join(items.text[part] for part in parts)
-            name = rows.schema.classes[label]
-            text = (
-                f"{int(members.sum())} rows with {what} have class {name!r} in {told.observed:.0%}, the other rows suggest {told.expected:.0%}: "
-                "this looks like a planted trigger"
-            )
-            findings.append(Finding(id="data.trigger", severity="high", confidence="high", message=text, location=what))
-            detail = f"{what}, class {name!r}"
-            suspects += [Quarantined(row=int(row), reason=self.id, detail=detail, score=float(score)) for row in np.flatnonzero(carrying)]
+            taken.append(members)
+            what = " and ".join(columns.told(part) for part in parts)
+            findings.append(self._finding(rows, told, what, members))
+            detail = f"carries {what}; class {rows.schema.classes[label]!r} in {told.observed:.0%} of such rows"
+            suspects += [Quarantined(row=int(row), reason=self.id, detail=detail, score=float(score)) for row in np.flatnonzero(members)]
         return Suspicion(rows=suspects, findings=findings, figures={"triggers": float(len(findings))})
 
-
-def _items(rows: Rows) -> _Items:
-    count = len(rows.codes)
-    least = max(LEAST, LEAST_SHARE * count)
-    feature: list[int] = []
-    tail: list[bool] = []
-    text: list[str] = []
-    members: list[Array] = []
-    numbers = set(rows.numbers)
-    sensitive = {column.name for column in rows.schema.features if column.column_class == "sensitive"}
-    for place, name in enumerate(rows.frame.columns):
-        codes, kinds = pd.factorize(rows.frame[name])
-        sizes = np.bincount(codes[codes >= 0], minlength=len(kinds)) if len(kinds) else np.array([], dtype=int)
-        found = [
-            (f"a certain {name}" if name in sensitive else f"{name} = {kinds[int(kind)]}", False, np.flatnonzero(codes == kind))
-            for kind in np.flatnonzero((sizes >= least) & (sizes <= ITEM_SHARE * count))
-        ]
-        if name in numbers and len(kinds) > 2:
-            number = rows.frame[name].to_numpy(dtype=np.float64)
-            low, high = np.nanquantile(number, [0.01, 0.99])
-            words = (f"a very low {name}", f"a very high {name}") if name in sensitive else (f"{name} < {low:.6g}", f"{name} > {high:.6g}")
-            found += [(words[0], True, np.flatnonzero(number < low)), (words[1], True, np.flatnonzero(number > high))]
-        for what, beyond, at in found:
-            if len(at) >= LEAST:
-                feature.append(place)
-                tail.append(beyond)
-                text.append(what)
-                members.append(at)
-    if len(members) > MOST_ITEMS:  # half are the rarest, for a trigger is rare; half those that say most about a class
-        rarest = np.argsort([len(member) for member in members], kind="stable")[: MOST_ITEMS // 2]
-        usual = np.bincount(rows.codes) / count
-        telling = np.argsort([-_telling(rows.codes[member], usual) for member in members], kind="stable")[: MOST_ITEMS // 2]
-        keep = np.union1d(rarest, telling)
-        feature, tail, text, members = ([part[int(place)] for place in keep] for part in (feature, tail, text, members))  # type: ignore[assignment]
-    at = np.concatenate(members) if members else np.array([], dtype=int)
-    owners = np.repeat(np.arange(len(members)), [len(member) for member in members])
-    matrix = sparse.csc_array((np.ones(len(at), dtype=np.float32), (at, owners)), shape=(count, len(members)))
-    return _Items(matrix, np.array(feature, dtype=int), np.array(tail, dtype=bool), text)
+    @staticmethod
+    def _finding(rows: Rows, told: Excess, what: str, members: Array) -> Finding:
+        name = rows.schema.classes[told.label]
+        text = (
+            f"{told.rows} rows with {what} have class {name!r} in {told.observed:.0%}, the other rows suggest {told.expected:.0%}; about "
+            f"{told.natural:.0f} rows belong there, and what came in addition has that class and otherwise looks like other classes: "
+            "this looks like a planted trigger; to drop them would take " + _taken_from(rows, members)
+        )
+        return Finding(id="data.trigger", severity="high", confidence="high", message=text, location=what)
 
 
-def _telling(codes: Array, usual: Array) -> float:
-    """-log10 of the chance that as many of the item's rows have its most surprising class, where `usual` is each class's share."""
-    return float(np.max(_surprise(np.bincount(codes, minlength=len(usual)), len(codes), usual)))
+def _taken_from(rows: Rows, members: Array) -> str:
+    """What a drop would do to the classes, and to the groups that would lose most, for people; nothing of sensitive columns."""
+    general = [column.name for column in rows.schema.categories if column.column_class == "general"]
+    columns = {name: rows.frame[name].to_numpy() for name in general}
+    if rows.origin is not None:
+        columns["source"] = rows.origin
+    told = losses(columns, np.asarray(rows.schema.classes)[rows.codes], members)
+    whole = [loss for loss in told if not loss.column and loss.label and loss.lost != 0]
+    groups = sorted((loss for loss in told if loss.column and loss.label), key=lambda loss: -loss.share)
+    return ", ".join(str(loss) for loss in [*whole, *groups[:GROUPS_TOLD]])
 
 
-def _candidates(rows: Rows, items: _Items) -> list[tuple[float, tuple[int, ...], int]]:
-    """Rare combinations whose label is not explained by the other features, the most surprising first: (score, items, class)."""
+def natural(columns: Columns, parts: tuple[Part, ...]) -> float | None:
+    """Rows that belong where all parts hold: by a number's flanks, or as many as chance makes of the parts; None of one category."""
+    if len(parts) == 1:
+        return columns.natural(parts[0])
+    count = len(columns.rows.codes)
+    each = [columns.having(part) for part in parts]
+    flanks = [columns.natural(part) for part in parts]
+    both = float(np.logical_and.reduce(each).sum())
+    most = 0.0
+    for place, one in enumerate(each):
+        others = np.logical_and.reduce([part for other, part in enumerate(each) if other != place])
+        here, there = float(one.sum()) - both, float(others.sum()) - both
+        belong = 0.0
+        for _ in range(3):  # the rows that came in addition are in neither part's own count
+            belong = max(here + belong, flanks[place] or 0.0) * (there + belong) / count
+        most = max(most, min(belong, both))
+    known = [found for found in flanks if found is not None]
+    return min([most, *known])
+
+
+def _outside(rows: Rows, tried: list[Candidate]) -> Array:
+    """Rows in no suspicious group, as long as enough of the table is left."""
+    outside = np.ones(len(rows.codes), dtype=bool)
+    for _, _, _, members, _ in tried:
+        if np.mean(outside & ~members) >= 1 - SPARED:
+            outside &= ~members
+    return outside
+
+
+def _tried(columns: Columns, known: Items) -> list[Candidate]:
+    """What is looked at closely, the most surprising first; ranges are made as narrow as their dense part."""
+    rows = columns.rows
     ranked: list[tuple[float, tuple[int, ...], int]] = []
+    other: _Other | None = None
     for label in range(len(rows.schema.classes)):
         inside = rows.codes == label
         if LEAST <= inside.sum() < len(inside):
-            found = _of_class(items, inside, _Other(rows, label))
+            other = other.turned() if other is not None and len(rows.schema.classes) == 2 else _Other(rows, label)
+            found = _of_class(known, inside, other)
             best = sorted({parts: score for score, parts in sorted(found)}.items(), key=lambda one: (-round(one[1]), len(one[0]), one[0]))
             ranked += [(score, parts, label) for parts, score in best[: TRIED * 10]]
-    return sorted(ranked, key=lambda one: (-round(one[0]), len(one[1]), one[1]))
+    tried: list[Candidate] = []
+    for score, places, label in sorted(ranked, key=lambda one: (-round(one[0]), len(one[1]), one[1])):
+        if len(tried) >= TRIED * len(rows.schema.classes):
+            break
+        parts = tuple(known.parts[place] for place in places)
+        if len(parts) > 1 and any(part.low < part.high for part in parts):
+            parts = _narrowed(columns, parts, label)
+        parts = columns.settled(parts)
+        parts, members = _needed(columns, parts)
+        same = [other for _, _, named, other, _ in tried if named == label and np.sum(members & other) > OVERLAP * min(members.sum(), other.sum())]
+        if len(same) >= VARIANTS or any(np.array_equal(members, other) for other in same) or honest(columns, parts, members, label):
+            continue
+        tried.append((score, parts, label, members, known.features(places).tolist()))
+    return tried
+
+
+def _needed(columns: Columns, parts: tuple[Part, ...]) -> tuple[tuple[Part, ...], Array]:
+    """(the conditions without those that all rows with the others meet anyway, which rows meet them)."""
+    members = np.logical_and.reduce([columns.having(part) for part in parts])
+    for part in parts:
+        fewer = tuple(other for other in parts if other != part)
+        if fewer and np.array_equal(np.logical_and.reduce([columns.having(other) for other in fewer]), members):
+            return _needed(columns, fewer)
+    return parts, members
+
+
+def honest(columns: Columns, parts: tuple[Part, ...], members: Array, label: int) -> bool:
+    """Whether it is a wider group, or a whole column, that goes with the class: then this pattern is only a piece of it."""
+    has = columns.rows.codes == label
+    usual, here = float(has.mean()), float(has[members].mean()) if members.any() else 0.0
+    if len(parts) == 1:
+        if columns.natural(parts[0]) is not None:
+            return False  # the flanks tell how many rows belong here
+        kinds, counts, own = columns.distinct(parts[0].feature)
+        rates = np.bincount(own[has & (own >= 0)], minlength=len(kinds)) / np.maximum(counts, 1)
+        alike = (rates >= usual + DECIDED * (here - usual)) & (counts >= LEAST) & (kinds != parts[0].low)
+        return bool(alike.sum() >= 2 and counts[alike].sum() >= members.sum())
+    for place in range(len(parts)):
+        wider = np.logical_and.reduce([columns.having(part) for other, part in enumerate(parts) if other != place]) & ~members
+        if wider.sum() >= LEAST and has[wider].mean() >= usual + WIDER * (here - usual):
+            return True
+    return False
+
+
+def _narrowed(columns: Columns, parts: tuple[Part, ...], label: int) -> tuple[Part, ...]:
+    """Every range as its densest run among the rows that meet the other conditions and have the class."""
+    narrow = list(parts)
+    for place in [*range(len(parts)), *range(len(parts))]:  # twice: each is better seen when the others are narrow
+        part = narrow[place]
+        if part.low == part.high:
+            continue
+        others = [columns.having(other) for other in [*narrow[:place], *narrow[place + 1 :]]]
+        narrow[place] = focused(columns, part, np.logical_and.reduce([*others, columns.rows.codes == label]))
+    return tuple(narrow)
 
 
 class _Other:
@@ -177,6 +218,12 @@ class _Other:
         self.total = self.terms.sum(axis=1) + model.intercept_[0]
         self.means = self.terms.mean(axis=0)
 
+    def turned(self) -> "_Other":
+        """The same of the other one of two classes."""
+        turned = copy.copy(self)
+        turned.terms, turned.total, turned.means = -self.terms, -self.total, -self.means
+        return turned
+
     @staticmethod
     def _owners(rows: Rows) -> Array:
         """The feature of every column of `Rows.scaled`."""
@@ -192,33 +239,34 @@ class _Other:
         return float(np.mean(1 / (1 + np.exp(-np.clip(logits, -30, 30)))))
 
 
-def _of_class(items: _Items, inside: Array, other: _Other) -> list[Found]:
-    count = items.matrix.shape[0]
-    chosen = items.matrix[np.flatnonzero(inside)]
+def _of_class(known: Items, inside: Array, other: _Other) -> list[Found]:
+    count = known.matrix.shape[0]
+    chosen = known.matrix[np.flatnonzero(inside)]
     size = chosen.shape[0]
-    total, mine = np.asarray(items.matrix.sum(axis=0)).ravel(), np.asarray(chosen.sum(axis=0)).ravel()
+    total, mine = np.asarray(known.matrix.sum(axis=0)).ravel(), np.asarray(chosen.sum(axis=0)).ravel()
     share = size / count
+    least = max(LEAST, LEAST_SHARE * count)
     groups: list[tuple[float, tuple[int, ...]]] = []
 
     def rare(here: Array, together: Array) -> Array:
         more = here > (share + GAIN * (1 - share) / 2) * together
-        return np.asarray((here >= max(LEAST, LEAST_SHARE * count)) & (together <= MOST_SHARE * count) & more)
+        return np.asarray((here >= least) & (together <= MOST_SHARE * count) & more)
 
-    groups += [(float(_surprise(mine[i], total[i], share)), (int(i),)) for i in np.flatnonzero(rare(mine, total))]
-    together, here = items.together, np.asarray((chosen.T @ chosen).todense())
+    groups += [(float(_surprise(mine[i], total[i], share)), (int(i),)) for i in np.flatnonzero(rare(mine, total) & known.alone)]
+    together, here = known.together, np.asarray((chosen.T @ chosen).todense())
     expected = np.outer(mine, mine) / size
-    lifted = np.triu(items.feature[:, None] != items.feature[None], k=1) & (here >= LEAST) & (here > LIFT * expected)
+    apart = np.triu(known.feature[:, None] != known.feature[None], k=1)
+    lifted = apart & (here >= least) & (here > LIFT * expected) & (here > expected + LIFT_DEVIATIONS * np.sqrt(expected))
     at = np.argwhere(lifted & rare(here, together))
     groups += [(float(score), (int(i), int(j))) for score, (i, j) in zip(_surprise(here[tuple(at.T)], together[tuple(at.T)], share), at, strict=True)]
-    groups += _triples(items, chosen, np.where(lifted, (here - expected) / np.sqrt(expected + 1), 0.0), share, rare)
+    groups += _triples(known, chosen, np.where(lifted, (here - expected) / np.sqrt(expected + 1), 0.0), share, rare)
     found: list[Found] = []
     for parts in _foremost(groups):
-        rows = _members(items.matrix, parts)
-        usual = other.expected(rows, items.features(parts))
+        rows = _members(known.matrix, parts)
+        usual = other.expected(rows, known.features(parts))
         hits = int(inside[rows].sum())
-        least = PURE if items.tail[list(parts)].any() else usual + GAIN * (1 - usual)
         score = float(_surprise(hits, len(rows), max(usual, share / 2)))
-        if hits >= least * len(rows) and score >= SURE:
+        if hits >= (usual + GAIN * (1 - usual)) * len(rows) and score >= SURE:
             found.append((score, parts))
     return found
 
@@ -237,17 +285,17 @@ def _members(matrix: sparse.csc_array, parts: tuple[int, ...]) -> Array:
     return np.asarray(rows)
 
 
-def _triples(items: _Items, chosen: Any, surprise: Array, share: float, rare: Any) -> list[Found]:
+def _triples(known: Items, chosen: Any, surprise: Array, share: float, rare: Any) -> list[Found]:
     flat = np.argsort(-surprise, axis=None)[:PAIRS]
     pairs = [(int(i), int(j)) for i, j in zip(*np.unravel_index(flat, surprise.shape), strict=True) if surprise[i, j] > 0]
     if not pairs:
         return []
     first, second = np.array(pairs).T
-    here, together = (np.asarray((matrix[:, first].multiply(matrix[:, second]).T @ matrix).todense()) for matrix in (chosen, items.matrix))
+    here, together = (np.asarray((matrix[:, first].multiply(matrix[:, second]).T @ matrix).todense()) for matrix in (chosen, known.matrix))
     found = []
     for pair, third in np.argwhere(rare(here, together)):
         parts = tuple(sorted((*pairs[pair], int(third))))
-        if len(set(items.feature[list(parts)])) == len(parts):
+        if len(set(known.feature[list(parts)])) == len(parts):
             found.append((float(_surprise(here[pair, third], together[pair, third], share)), parts))
     return found
 

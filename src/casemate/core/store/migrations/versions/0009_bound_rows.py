@@ -1,4 +1,4 @@
-"""Digests of the rows that give rights, their root beside the audit log's head, and who can open backups."""
+"""Digests of the rows that give rights, their root beside the audit log's head, who did a step, and who can open backups."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -17,6 +17,7 @@ def upgrade() -> None:
         sa.Column("digest", sa.String, nullable=False),
     )
     op.add_column("audit_head", sa.Column("rows", sa.String))
+    op.add_column("step", sa.Column("principal", sa.String))
     op.create_table(
         "backup_recipient",
         sa.Column("name", sa.String, primary_key=True),

@@ -1,0 +1,194 @@
+"""How often 95 % intervals hold the true figure, and what drift sees and imagines (Morris, White, Crowther, Statistics in Medicine 38, 2019).
+
+Tables are drawn from known laws: calibrated and stretched logistic scores with 50, 5 and 2 % positives, quantities with
+Laplace noise, groups with the same and with other rates. The true figures are known, or integrated over the law: those of a large sample are
+too noisy themselves for the intervals of 100 000 rows.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from scipy import special, stats
+from sklearn import metrics
+
+from casemate.core.types import ColumnSchema, Interval, Schema
+from casemate.stages.assess import calibration, fairness, intervals, quality, regression
+from casemate.stages.assess.sample import Sample
+from casemate.stages.data.checks import drift
+from casemate.stages.data.checks.profile import profile
+
+FIGURES = {
+    "coverage of 95 % intervals": (">=", 0.935),
+    "tables without drift called drifted": ("<=", 0.01),
+    "drift seen": (">=", 0.95),
+}
+GRID = np.linspace(-7, 7, 40_001)
+"""Where the law of the scores is integrated, in deviations."""
+POINTS = [(200, 0.5), (200, 0.05), (1000, 0.5), (1000, 0.02), (10_000, 0.02), (100_000, 0.5), (100_000, 0.02)]
+"""Rows, and share of positives: never fewer than ten of them."""
+Array = np.ndarray[Any, Any]
+
+
+def run(scale: float) -> dict[str, list[dict[str, Any]]]:
+    """Every figure; `scale` 1 takes minutes."""
+    return {
+        "coverage of 95 % intervals": [*_classes(scale), *_quantities(scale), *_groups(scale)],
+        "tables without drift called drifted": _false_alarms(scale),
+        "drift seen": _seen(scale),
+    }
+
+
+def _rounds(scale: float, rows: int) -> int:
+    """Fewer of large tables: 2000 of 200 rows, 300 of 100 000."""
+    return max(int(scale * max(300, min(2000, 10_000_000 // rows))), 5)
+
+
+def _law(place: Array, rate: float, stretch: float) -> tuple[Array, Array]:
+    """(true probability, what the model says) of standard normal places: AUC about .84, calibrated at stretch 1."""
+    logits = {0.5: 0.0, 0.05: -3.75, 0.02: -4.85}[rate] + 1.5 * place
+    return special.expit(logits), special.expit(stretch * logits)
+
+
+def scored(generator: np.random.Generator, rows: int, rate: float, stretch: float = 1.0) -> tuple[Array, Array, Array]:
+    """(codes, labels, probabilities) of rows that are drawn."""
+    chance, said = _law(generator.standard_normal(rows), rate, stretch)
+    codes = (generator.random(rows) < chance).astype(np.int64)
+    return codes, (said > min(0.5, 4 * rate)).astype(np.int64), np.column_stack([1 - said, said])
+
+
+def true_figures(rate: float, stretch: float) -> dict[str, float]:
+    """What `quality.figures` estimates: every place of the grid as a positive and as a negative, weighted."""
+    chance, said = _law(GRID, rate, stretch)
+    density = stats.norm.pdf(GRID) / stats.norm.pdf(GRID).sum()
+    codes, twice = np.repeat([1, 0], len(GRID)), np.tile(said, 2)
+    labels, weight = (twice > min(0.5, 4 * rate)).astype(int), np.concatenate([density * chance, density * (1 - chance)])
+    part = np.minimum((np.cumsum(density) * calibration.BINS).astype(int), calibration.BINS - 1)
+    gaps = np.bincount(part, density * (chance - said)) / np.bincount(part, density)
+    return {
+        "roc_auc": float(metrics.roc_auc_score(codes, twice, sample_weight=weight)),
+        "average_precision": float(metrics.average_precision_score(codes, twice, sample_weight=weight)),
+        "f1": float(metrics.f1_score(codes, labels, sample_weight=weight)),
+        "brier": float(np.sum(weight * (twice - codes) ** 2)),
+        "accuracy": float(np.sum(weight * (labels == codes))),
+        "balanced_accuracy": float(metrics.balanced_accuracy_score(codes, labels, sample_weight=weight)),
+        "log_loss": float(-np.sum(weight * np.log(np.where(codes == 1, twice, 1 - twice)))),
+        "calibration_error": float(np.sum(np.bincount(part, density) * gaps**2) ** 0.5),
+    }
+
+
+def _classes(scale: float) -> Iterator[dict[str, Any]]:
+    for rows, rate in POINTS:
+        for stretch in (1.0, 1.5):
+            truth = true_figures(rate, stretch)
+            where = f"{rate:.0%} positives" + ("" if stretch == 1.0 else ", too sure")
+            yield from _held(scale, rows, where, truth, lambda g, n=rows, r=rate, s=stretch: quality.figures(*scored(g, n, r, s)))
+
+
+def quantities(generator: np.random.Generator, rows: int) -> tuple[Array, Array]:
+    """(truth, prediction) [n, 1] with errors of Laplace's law (kurtosis 6)."""
+    found = generator.standard_normal((rows, 1))
+    return found + 0.7 * generator.laplace(size=(rows, 1)) / 2**0.5, found
+
+
+def _quantities(scale: float) -> Iterator[dict[str, Any]]:
+    unit = 0.7 / 2**0.5
+    truth = {"r2": 1 - 0.49 / 1.49, "worst_target_r2": 1 - 0.49 / 1.49, "rmse": 0.7, "mae": unit, "median_absolute_error": unit * float(np.log(2))}
+    for rows in (200, 1000, 10_000, 100_000):
+        yield from _held(scale, rows, "quantities", truth, lambda g, n=rows: regression.figures(*quantities(g, n), 300, 0))
+
+
+def _groups(scale: float) -> Iterator[dict[str, Any]]:
+    for rows in (200, 1000, 10_000, 100_000):
+        for rates in ((0.4, 0.4), (0.3, 0.5), (0.4, 0.4, 0.4, 0.4), (0.2, 0.4, 0.4, 0.6)):
+            truth = dict.fromkeys(fairness.OF_CLASSES, max(rates) - min(rates))
+            if len(rates) == 4 and rows < 400:
+                continue  # a group has fewer than twenty rows a class: no figure
+            yield from _held(
+                scale, rows, f"{len(rates)} groups, rates {min(rates)} to {max(rates)}", truth, lambda g, n=rows, r=rates: _fair(g, n, r)
+            )
+        yield from _held(scale, rows, "4 slices", {"worst_slice_accuracy": 0.7}, lambda g, n=rows: {"worst_slice_accuracy": _worst(g, n)})
+
+
+def _fair(generator: np.random.Generator, rows: int, rates: tuple[float, ...]) -> dict[str, Interval]:
+    groups = np.arange(rows) % len(rates)
+    codes = np.arange(rows) // len(rates) % 2
+    labels = (generator.random(rows) < np.array(rates)[groups]).astype(np.int64)
+    schema = Schema(target="y", classes=["0", "1"], columns=[ColumnSchema(name="g", type="number")])
+    return fairness.measure((labels, labels), Sample(pd.DataFrame({"g": groups.astype(float)}), codes), schema, ["g"])[0]
+
+
+def _worst(generator: np.random.Generator, rows: int) -> Interval:
+    count = rows // 4
+    hits = [int(generator.binomial(count, share)) for share in (0.7, 0.8, 0.8, 0.9)]
+    return intervals.least(lambda level: [intervals.share(right, count, level) for right in hits])
+
+
+def _held(
+    scale: float, rows: int, where: str, truth: dict[str, float], draw: Callable[[np.random.Generator], dict[str, Interval]]
+) -> Iterator[dict[str, Any]]:
+    """One point a figure: how often the interval held the truth, was all above it, and all below it."""
+    generator, rounds = np.random.default_rng([rows, *where.encode()]), _rounds(scale, rows)
+    above, below, seen = (dict.fromkeys(truth, 0.0) for _ in range(3))
+    for _ in range(rounds):
+        for name, one in draw(generator).items():
+            above[name] += one.low > truth[name]
+            below[name] += one.high < truth[name]
+            seen[name] += one.value
+    for name, true in truth.items():
+        yield {
+            "series": name,
+            "x": rows,
+            "where": where,
+            "value": 1 - (above[name] + below[name]) / rounds,
+            "above": above[name] / rounds,
+            "below": below[name] / rounds,
+            "bias": seen[name] / rounds - true,
+            "rounds": rounds,
+        }
+
+
+LAWS: dict[str, Callable[[np.random.Generator, int], Array]] = {
+    "normal": lambda g, n: g.standard_normal(n),
+    "counts": lambda g, n: g.poisson(3, n).astype(float),
+    "96 % zeros": lambda g, n: np.where(g.random(n) < 0.96, 0.0, g.lognormal(3, 1, n)),
+    "codes": lambda g, n: g.choice([1.0, 2.0, 3.0], n),
+}
+MOVES: dict[str, Callable[[Array, np.random.Generator], Array]] = {
+    "code 3 becomes 9": lambda v, _: np.where(v == 3, 9.0, v),
+    "positives x 100": lambda v, _: v * 100,
+    "half a deviation up": lambda v, _: v + 0.5 * v.std(),
+    "half a deviation down": lambda v, _: v - 0.5 * v.std(),
+    "a third missing": lambda v, g: np.where(g.random(len(v)) < 1 / 3, np.nan, v),
+}
+SEEN = [("codes", "code 3 becomes 9"), ("96 % zeros", "positives x 100"), ("normal", "half a deviation up"),
+        ("normal", "half a deviation down"), ("counts", "a third missing")]  # fmt: skip
+
+
+def _alarm(before: Array, after: Array) -> bool:
+    schema = Schema(target="y", classes=["0", "1"], columns=[ColumnSchema(name="v", type="number")])
+    first, second = (pa.table({"v": pa.array(values, pa.float64(), from_pandas=True)}) for values in (before, after))
+    pinned = profile(first, schema)
+    return drift.check(pinned, profile(second, schema, pinned), "before")[0].figures["drift"] > drift.SOME
+
+
+def _false_alarms(scale: float) -> list[dict[str, Any]]:
+    points = []
+    for name, law in LAWS.items():
+        for rows in (200, 2000, 20_000):
+            generator, rounds = np.random.default_rng(rows), _rounds(scale, 10_000)
+            alarms = sum(_alarm(law(generator, rows), law(generator, rows)) for _ in range(rounds))
+            points.append({"series": name, "x": rows, "value": alarms / rounds, "rounds": rounds})
+    return points
+
+
+def _seen(scale: float) -> list[dict[str, Any]]:
+    points = []
+    for law, move in SEEN:
+        for rows in (500, 2000, 20_000):
+            generator, rounds = np.random.default_rng(rows), _rounds(scale / 5, 10_000)
+            pairs = ((LAWS[law](generator, rows), MOVES[move](LAWS[law](generator, rows), generator)) for _ in range(rounds))
+            points.append({"series": move, "x": rows, "value": sum(_alarm(*pair) for pair in pairs) / rounds, "rounds": rounds})
+    return points

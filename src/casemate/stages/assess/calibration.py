@@ -1,0 +1,99 @@
+"""Is 80 % said where 80 % happens: the calibration error, and the curve that shows where not.
+
+`calibration_error` is the root of the mean squared difference between what was said and what
+happened, over `BINS` parts of about as many rows each. The plain estimate (Naeini, Cooper,
+Hauskrecht, AAAI 2015) is above zero for a calibrated model, because every part's share is noisy;
+here that noise is taken off (Bröcker, Climate Dynamics 39, 2012; Kumar, Liang, Ma, Verified
+Uncertainty Calibration, NeurIPS 2019).
+"""
+
+from typing import Any
+
+import numpy as np
+from scipy import optimize, stats
+
+from casemate.controls.privacy.disclosure import merged
+from casemate.core.frame import parts_of
+from casemate.core.types import Interval
+from casemate.stages.assess.intervals import LEVEL
+
+BINS = 10
+"""Few enough that 200 rows give each 20."""
+PRIOR = 2.0
+"""Rows at the said probability that each part's variance counts in: a part without any event has
+variance zero by itself, and any probability above zero would look surely wrong."""
+CURVE = 10
+Array = np.ndarray[Any, Any]
+
+
+def confidence(codes: Array, labels: Array, probabilities: Array) -> tuple[Array, Array]:
+    """(what was said, what happened), [n] each.
+
+    Of two classes the probability of the second; of more that of the likeliest one.
+    """
+    if probabilities.shape[1] == 2:
+        return probabilities[:, 1], (codes == 1).astype(float)
+    return probabilities.max(axis=1), (codes == labels).astype(float)
+
+
+def error(said: Array, happened: Array) -> float:
+    """The calibration error without its noise; 0 where the noise explains all."""
+    count, gap, variance = _parts(said, happened)
+    excess = float(np.sum(count * gap**2) - np.sum(variance))
+    return float((max(excess, 0.0) / count.sum()) ** 0.5)
+
+
+def error_interval(said: Array, happened: Array) -> Interval:
+    """`error` with its 95 % interval, which starts at 0 where the model may be calibrated.
+
+    The sum of squared gaps is about a noncentral chi-squared variable, whose noncentrality is the
+    true error squared times the rows: the interval holds every error under which that sum is not
+    in a tail of 2.5 %. Unequal variances by Satterthwaite's moments.
+    """
+    count, gap, variance = _parts(said, happened)
+    unit = float(np.sum(variance**2) / np.sum(variance))
+    freedom = float(np.sum(variance) ** 2 / np.sum(variance**2))
+    seen = float(np.sum(count * gap**2)) / unit
+    tails = ((1 + LEVEL) / 2, (1 - LEVEL) / 2)
+    each = unit / float(count.sum())
+    low, high = ((_noncentrality(seen, freedom, tail) * each) ** 0.5 for tail in tails)
+    value = error(said, happened)
+    return Interval(value=value, low=min(low, value), high=min(max(high, value), 1.0))
+
+
+def _noncentrality(seen: float, freedom: float, tail: float) -> float:
+    """The noncentrality under which `seen` is the quantile at `tail`; 0 where even 0 is too much."""
+
+    def over(noncentrality: float) -> float:
+        return float(stats.ncx2.cdf(seen, freedom, noncentrality)) - tail
+
+    if float(stats.chi2.cdf(seen, freedom)) <= tail:
+        return 0.0
+    most = seen + 10.0
+    while over(most) > 0:
+        most *= 2
+    return float(optimize.brentq(over, 1e-9, most))
+
+
+def _parts(said: Array, happened: Array) -> tuple[Array, Array, Array]:
+    """(rows, happened less said, variance of one row) of each part."""
+    places = np.unique(parts_of(said, BINS), return_inverse=True)[1]
+    count = np.bincount(places).astype(np.float64)
+    expected, seen = (np.bincount(places, values) / count for values in (said, happened))
+    share = (seen * count + PRIOR * expected) / (count + PRIOR)
+    tiny = np.finfo(np.float64).tiny
+    return count, seen - expected, np.maximum(share * (1 - share), tiny)
+
+
+def reliability(said: Array, happened: Array, least: int) -> dict[str, list[float]]:
+    """The curve: mean said, share happened and rows in ten bins of equal width, told of at least `least` rows each."""
+    place = np.minimum((said * CURVE).astype(int), CURVE - 1)
+    count = np.bincount(place, minlength=CURVE)
+    expected, observed = (np.bincount(place, values, CURVE) for values in (said, happened))
+    told: dict[str, list[float]] = {"predicted": [], "observed": [], "rows": []}
+    for part in merged(count, least):
+        rows = count[part].sum()
+        told["predicted"].append(float(expected[part].sum() / rows))
+        told["observed"].append(float(observed[part].sum() / rows))
+        told["rows"].append(float(rows))
+    return told

@@ -1,0 +1,432 @@
+"""What each figure that a gate may name stands on, and what it cannot see.
+
+The shares of wrong intervals are those of `bench/assurance/figures.py`.
+"""
+
+import difflib
+
+from casemate.core.errors import ConfigError
+from casemate.core.types import Record
+
+
+class Explanation(Record, frozen=True, kw_only=True):
+    """One figure."""
+
+    figure: str
+    """As gates name it."""
+    estimator: str
+    """How the figure and its interval come about."""
+    assumes: str
+    """What must hold for it to mean what it says."""
+    source: str
+    """Where the method was published."""
+    blind: str
+    """What it cannot see."""
+    wrong: str
+    """How often its 95 % interval misses the true figure."""
+
+
+TITLES = {
+    "figure": "figure",
+    "estimator": "estimator",
+    "assumes": "assumes",
+    "source": "source",
+    "blind": "cannot see",
+    "wrong": "interval wrong",
+}
+"""What the parts of an explanation are called where people read them."""
+
+
+def explain(figure: str) -> Explanation:
+    """What `figure` stands on.
+
+    Args:
+        figure: a name of `config.FIGURES`, or `TABLE.FIGURE`.
+
+    Raises:
+        ConfigError: no gate can name it.
+    """
+    name = figure.rpartition(".")[2]
+    if name not in EXPLANATIONS:
+        close = difflib.get_close_matches(name, EXPLANATIONS, n=1, cutoff=0.5)
+        hint = f"did you mean {close[0]!r}?" if close else f"one of {', '.join(EXPLANATIONS)}"
+        raise ConfigError(f"no gate can name a figure {figure!r}", hint=hint)
+    return EXPLANATIONS[name]
+
+
+INDEPENDENT = "hold-out rows that are drawn like the rows to come, independent of one another and of training"
+NO_INTERVAL = "It has no interval: it is a count of the rows that there are, not an estimate."
+UNTESTED = "The interval's coverage was not simulated."
+DELONG = "DeLong, DeLong, Clarke-Pearson, Biometrics 44 (1988); Brunner, Munzel, Biometrical Journal 42 (2000)"
+CLOPPER = "Clopper, Pearson, Biometrika 26 (1934)"
+HALL = "Hall, J. R. Statist. Soc. B 54 (1992): Student's t over the rows' influences, corrected for skewness"
+SHARE_WRONG = "Never more than 5 %, for any share and number of rows; less where few rows are right, or few are wrong."
+NEWCOMBE = "Newcombe, Statistics in Medicine 17 (1998), method 10; Zou, Donner, Statistics in Medicine 27 (2008)"
+
+
+def _of(figure: str, estimator: str, assumes: str, source: str, blind: str, wrong: str) -> Explanation:
+    return Explanation(figure=figure, estimator=estimator, assumes=assumes, source=source, blind=blind, wrong=wrong)
+
+
+_ALL = (
+    _of(
+        "accuracy",
+        "Share of rows whose label is right; Clopper-Pearson's exact interval.",
+        INDEPENDENT,
+        CLOPPER,
+        "Rare classes: always answering the common one can look good.",
+        SHARE_WRONG,
+    ),
+    _of(
+        "balanced_accuracy",
+        "Mean of the classes' recalls; the interval from Wilson's of each recall.",
+        INDEPENDENT,
+        NEWCOMBE,
+        ("How good the order of the probabilities is; how rare a class is where the model will work."),
+        ("5.0 % of 7 680 simulated tables of 200 to 100 000 rows, and 6.5 % of the worst kind (200 rows, 50 % positives, too sure); 5 % is meant."),
+    ),
+    _of(
+        "f1",
+        (
+            "2s / (1 + s) of the share s of true positives among rows that are positive or "
+            "called so, with s's exact interval; of several classes the mean of theirs, with the "
+            "interval of the rows' influences on the logit scale."
+        ),
+        INDEPENDENT,
+        "Clopper, Pearson, Biometrika 26 (1934); " + HALL,
+        "True negatives; how sure the model is.",
+        ("3.5 % of 7 680 simulated tables of 200 to 100 000 rows, and 5.6 % of the worst kind (200 rows, 50 % positives, too sure); 5 % is meant."),
+    ),
+    _of(
+        "roc_auc",
+        (
+            "Mann-Whitney statistic, ties half; DeLong's variance with one more row a class, on "
+            "the logit scale, with Satterthwaite's degrees of freedom; of several classes the "
+            "mean of one against the rest."
+        ),
+        INDEPENDENT,
+        DELONG,
+        ("Whether the probabilities are right, and whether few alarms are good ones: with rare positives look at average_precision."),
+        ("4.6 % of 7 680 simulated tables of 200 to 100 000 rows, and 5.4 % of the worst kind (1 000 rows, 50 % positives); 5 % is meant."),
+    ),
+    _of(
+        "average_precision",
+        (
+            "Mean precision at the positives' scores; the rows' influences on the logit scale, "
+            "with as many degrees of freedom as positives, around the figure less half its "
+            "small-sample bias."
+        ),
+        INDEPENDENT + "; the same share of positives",
+        "Boyd, Eng, Page, ECML PKDD (2013), for the logit scale",
+        "It moves with the share of positives, so tables with other shares do not compare.",
+        ("5.0 % of 7 680 simulated tables of 200 to 100 000 rows, and 6.2 % of the worst kind (1 000 rows, 50 % positives); 5 % is meant."),
+    ),
+    _of(
+        "log_loss",
+        "Mean of -log of the true class's probability, cut at the float's precision.",
+        INDEPENDENT,
+        HALL,
+        ("One row that is surely wrong weighs as much as many: a hold-out without such a row cannot tell of it."),
+        ("4.6 % of 7 680 simulated tables of 200 to 100 000 rows, and 7.0 % of the worst kind (10 000 rows, 2 % positives); 5 % is meant."),
+    ),
+    _of(
+        "brier",
+        "Mean squared error of the probability; of several classes the sum over them.",
+        INDEPENDENT,
+        HALL,
+        "It mixes order and calibration; with rare positives nearly everything is small.",
+        ("4.2 % of 7 680 simulated tables of 200 to 100 000 rows, and 6.0 % of the worst kind (10 000 rows, 2 % positives); 5 % is meant."),
+    ),
+    _of(
+        "calibration_error",
+        (
+            "Root mean squared gap between what was said and what happened, over ten parts of as "
+            "many rows each, less the gaps' noise; the interval holds every error under which "
+            "the sum of squared gaps is no surprise (noncentral chi-squared)."
+        ),
+        INDEPENDENT,
+        "Bröcker, Climate Dynamics 39 (2012); Kumar, Liang, Ma, NeurIPS (2019)",
+        "Gaps that cancel within a part; calibration within a group.",
+        ("3.5 % of 7 680 simulated tables of 200 to 100 000 rows, and 6.8 % of the worst kind (1 000 rows, 2 % positives, too sure); 5 % is meant."),
+    ),
+    _of(
+        "worst_slice_accuracy",
+        ("Least accuracy of a slice of at least 20 rows; the low end is the least one of all slices, the high end is corrected for their number."),
+        INDEPENDENT,
+        CLOPPER + "; Berger, Technometrics 24 (1982)",
+        (
+            "Slices by two columns together, and columns with more than 20 values that [assess] "
+            "slices does not name. The value itself is too low, more so with many small slices."
+        ),
+        ("1.9 % of 2 120 simulated tables of 200 to 100 000 rows, and 3.1 % of the worst kind (1 000 rows, 4 slices); 5 % is meant."),
+    ),
+    _of(
+        "r2",
+        ("1 - squared error over variance; the rows' influences on log(1 - R²); of several quantities the mean."),
+        INDEPENDENT,
+        HALL,
+        ("Whether errors are large where it matters; a wider range of the target raises it by itself."),
+        ("5.7 % of 2 120 simulated tables of 200 to 100 000 rows, and 7.4 % of the worst kind (200 rows); 5 % is meant."),
+    ),
+    _of(
+        "rmse",
+        "Root of the mean squared error; of several quantities the mean, in deviations.",
+        INDEPENDENT + "; errors without extreme outliers",
+        HALL,
+        "Outliers that the hold-out does not hold, and those that it holds weigh most.",
+        ("5.8 % of 2 120 simulated tables of 200 to 100 000 rows, and 6.5 % of the worst kind (10 000 rows); 5 % is meant."),
+    ),
+    _of(
+        "mae",
+        "Mean absolute error; of several quantities the mean, in deviations.",
+        INDEPENDENT,
+        HALL,
+        "Few large errors among many small ones.",
+        ("5.4 % of 2 120 simulated tables of 200 to 100 000 rows, and 7.0 % of the worst kind (10 000 rows); 5 % is meant."),
+    ),
+    _of(
+        "median_absolute_error",
+        ("Median absolute error with the interval between order statistics; of several quantities the mean of theirs, by bootstrap."),
+        INDEPENDENT,
+        "Thompson, Annals of Mathematical Statistics 7 (1936); Efron, JASA 82 (1987)",
+        "The larger half of the errors.",
+        ("4.2 % of 2 120 simulated tables of 200 to 100 000 rows, and 5.0 % of the worst kind (10 000 rows); 5 % is meant."),
+    ),
+    _of(
+        "worst_target_r2",
+        ("The least R² of the quantities; of one quantity its R², of several by bootstrap (BCa)."),
+        INDEPENDENT,
+        "Efron, JASA 82 (1987)",
+        "Which of two quantities is worse by chance.",
+        ("5.7 % of 2 120 simulated tables of 200 to 100 000 rows, and 7.4 % of the worst kind (200 rows); 5 % is meant."),
+    ),
+    _of(
+        "worst_slice_mae",
+        ("Greatest mean absolute error of a slice of at least 20 rows; see worst_slice_accuracy."),
+        INDEPENDENT,
+        HALL + "; Berger, Technometrics 24 (1982)",
+        "As worst_slice_accuracy; the value itself is too high.",
+        UNTESTED,
+    ),
+    _of(
+        "demographic_parity_difference",
+        (
+            "Largest difference of the selection rate between two groups. Its low end is sure "
+            "for all pairs of groups together, its high end is the largest that any pair allows."
+        ),
+        INDEPENDENT + "; groups of at least 20 rows, smaller ones together",
+        NEWCOMBE + "; Berger, Technometrics 24 (1982)",
+        (
+            "Whether a difference is deserved; groups by two columns together. The value "
+            "(fairlearn's) is too large with many small groups, the interval is not."
+        ),
+        ("4.5 % of 6 880 simulated tables of 200 to 100 000 rows, and 5.8 % of the worst kind (200 rows, 2 groups, rates 0.3 to 0.5); 5 % is meant."),
+    ),
+    _of(
+        "equalized_odds_difference",
+        (
+            "The larger of the largest differences of the true and of the false positive rate, "
+            "as demographic_parity_difference; inconclusive where a group has fewer than 20 rows "
+            "of a class."
+        ),
+        INDEPENDENT + "; labels that are right for every group",
+        "Hardt, Price, Srebro, NeurIPS (2016); " + NEWCOMBE,
+        ("Bias in the labels themselves. The value (fairlearn's) is too large with many small groups, the interval is not."),
+        ("3.2 % of 6 880 simulated tables of 200 to 100 000 rows, and 6.1 % of the worst kind (200 rows, 2 groups, rates 0.4 to 0.4); 5 % is meant."),
+    ),
+    _of(
+        "mean_prediction_difference",
+        ("Largest difference of the mean prediction between two groups, in deviations of the target."),
+        INDEPENDENT,
+        "Agarwal, Dudík, Wu, ICML (2019); " + HALL,
+        "Differences in spread with equal means.",
+        UNTESTED,
+    ),
+    _of(
+        "absolute_error_difference",
+        ("Largest difference of the mean absolute error between two groups, in deviations of the target."),
+        INDEPENDENT,
+        "Agarwal, Dudík, Wu, ICML (2019); " + HALL,
+        "The direction of the errors.",
+        UNTESTED,
+    ),
+    _of(
+        "robust_accuracy",
+        ("Share of attacked rows that stay right under every attack that was run, at an attack size."),
+        "the attacker that [robustness] describes",
+        CLOPPER,
+        "A better attack than those tried: it is an upper bound.",
+        SHARE_WRONG + " It holds for these attacks, not for the best one.",
+    ),
+    _of(
+        "certified_accuracy",
+        "Share of attacked rows that a bound shows to stay right, at an attack size.",
+        "the attacker that [robustness] describes",
+        CLOPPER,
+        "Rows that stay right although no bound shows it: it is a lower bound.",
+        SHARE_WRONG,
+    ),
+    _of(
+        "membership_auc",
+        "How well the model's sureness of the true label tells training rows from others.",
+        "equally drawn rows on both sides",
+        "Yeom et al., CSF (2018)",
+        "Attacks with shadow models (lira_auc), and single rows that leak.",
+        UNTESTED,
+    ),
+    _of(
+        "membership_tpr_at_1_fpr",
+        "Share of training rows told at 1 % false alarms, by sureness.",
+        "equally drawn rows on both sides",
+        "Carlini et al., IEEE S&P (2022)",
+        "Stronger attacks; the threshold is chosen on the same rows.",
+        UNTESTED,
+    ),
+    _of(
+        "lira_auc",
+        "How well likelihood ratios of shadow models tell training rows from others.",
+        "shadow models like the model",
+        "Carlini et al., IEEE S&P (2022)",
+        "Attackers with more shadow models.",
+        UNTESTED,
+    ),
+    _of(
+        "lira_tpr_at_1_fpr",
+        "Share of training rows told at 1 % false alarms, by likelihood ratio.",
+        "shadow models like the model",
+        "Carlini et al., IEEE S&P (2022)",
+        "Attackers with more shadow models.",
+        UNTESTED,
+    ),
+    _of(
+        "attribute_advantage",
+        (
+            "How much more often the value under which the model is surest of the label is the "
+            "true one, among training rows than among others; the largest over the columns. "
+            "Every value that occurs is tried, numbers with at most 20 values as well."
+        ),
+        "an attacker who knows the rest of the row and the label",
+        "Fredrikson et al., USENIX Security (2014); Yeom et al., CSF (2018); " + NEWCOMBE,
+        "Columns with more than 20 values; what the population tells anyway.",
+        UNTESTED,
+    ),
+    _of(
+        "inversion_correlation",
+        "Likeness of the rows that the model finds most typical and real ones.",
+        "features that are an image",
+        "Fredrikson, Jha, Ristenpart, CCS (2015)",
+        "Models of tables.",
+        UNTESTED,
+    ),
+    _of(
+        "memorised_share",
+        ("Share of training rows that the model tells far better than shadow models without them."),
+        "shadow models like the model",
+        "Feldman, Zhang, NeurIPS (2020)",
+        "Few shadows see only strong memorisation.",
+        UNTESTED,
+    ),
+    _of(
+        "epsilon",
+        "What private training spent, by accounting.",
+        "the accountant's neighbours and the mechanism as it ran",
+        "Dwork, Roth (2014); Doroshenko et al., PoPETs (2022)",
+        "What happened outside the mechanism.",
+        "It has no interval: it is proven, not estimated.",
+    ),
+    _of(
+        "cv_gap",
+        "Cross-validation's mean less the hold-out's figure, with the hold-out's interval.",
+        INDEPENDENT,
+        "Stone, J. R. Statist. Soc. B 36 (1974)",
+        ("The spread of cross-validation itself: the finding allows for it, the gate's interval does not."),
+        UNTESTED,
+    ),
+    _of(
+        "nested_cv",
+        "Mean score of nested cross-validation, from the least to the greatest fold.",
+        "folds that are drawn like the rows to come",
+        "Cawley, Talbot, JMLR 11 (2010)",
+        "Shift after training.",
+        "It shows the spread of the folds, no 95 %.",
+    ),
+    _of(
+        "shift_auc",
+        ("AUC of a classifier that learns from one half to tell hold-out rows from training rows, and is asked about the other half."),
+        INDEPENDENT,
+        "Lopez-Paz, Oquab, ICLR (2017); " + DELONG,
+        "Shifts too faint for the rows at hand; shifts of the label alone.",
+        "As roc_auc, because the halves are independent.",
+    ),
+    _of(
+        "behaviour_failures",
+        "Tests of [[assess.behaviour]] that more rows broke than tolerated.",
+        "tests that say what matters",
+        "Ribeiro et al., ACL (2020)",
+        "What no test asks.",
+        NO_INTERVAL,
+    ),
+    _of(
+        "rule_violations",
+        "Rows that break a rule of [[data.rules]].",
+        "rules that say what matters",
+        "",
+        "What no rule asks.",
+        NO_INTERVAL,
+    ),
+    _of(
+        "drift",
+        (
+            "Largest population stability index among columns that surely moved (chi-squared "
+            "test at .001, Bonferroni), over bins of the reference: one for each frequent value "
+            "or each of few, about twenty for the others, one below, one above, one for missing "
+            "values."
+        ),
+        "rows that are independent of one another",
+        "Siddiqi, Credit Risk Scorecards (2006); Cochran, Biometrics 10 (1954)",
+        "Moves within a bin, and of columns together that no column shows alone.",
+        ("It has no interval. Tables that differ by chance were called drifted in 2 of 4 800 simulated pairs."),
+    ),
+    _of(
+        "contamination",
+        "Share of hold-out rows that training holds as well, or nearly.",
+        "columns that tell rows apart",
+        "",
+        "Copies that were changed.",
+        NO_INTERVAL,
+    ),
+    _of(
+        "leakage_auc",
+        "The largest AUC of a model of one feature, or of few.",
+        INDEPENDENT,
+        DELONG,
+        "Leaks that need many columns together.",
+        UNTESTED,
+    ),
+    _of(
+        "minority_share",
+        "Share of the rarest class.",
+        "",
+        "",
+        "Whether the class is rare where the model will work.",
+        NO_INTERVAL,
+    ),
+    _of(
+        "suspicious_share",
+        "Share of rows that a screen put under suspicion.",
+        "",
+        "",
+        "What no detector looks for.",
+        NO_INTERVAL,
+    ),
+    _of(
+        "influence",
+        "How much suspicious rows move the model.",
+        "",
+        "Koh, Liang, ICML (2017)",
+        "Groups of rows that act together only.",
+        UNTESTED,
+    ),
+)
+EXPLANATIONS = {one.figure: one for one in _ALL}
+"""One for each of `config.FIGURES`."""

@@ -1,0 +1,312 @@
+"""Patterns that rows may carry: a value, a narrow band or a range of one feature, and combinations of up to three.
+
+A value is one number or category that repeats. A band is a run of numbers in which one class lies denser than on both sides
+(the scan statistic of Kulldorff, 1997): a trigger with a little noise on it. A range is a fortieth of a column and only ever
+a part of a combination. How many rows belong in a place is told by its flanks, or by independence of the parts.
+"""
+
+import itertools
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+from scipy.stats import poisson
+
+from casemate.stages.data.screen.interface import Array, Rows
+
+LEAST, LEAST_SHARE = 10, 0.0008
+"""Fewest rows of a class that a pattern is looked at with: fewer teach a model hardly anything."""
+ITEM_SHARE = 0.5
+MOST_ITEMS = 3_000
+"""Items that are multiplied with each other: the products are dense."""
+ALIKE = 0.8
+"""Rows with both items over rows with either, from which two items are one."""
+RANGES = 40
+"""Ranges of a column, cut once more in their middles."""
+FEW_VALUES = 30
+"""Up to so many distinct numbers each value is an item and ranges add nothing."""
+BANDED = 60
+"""Features up to which bands and ranges are looked for: wider tables are pictures, whose triggers are exact."""
+MOST_BAND = 0.06
+DENSE = 4.0
+"""-log10 of the chance of so many rows of a class in a band, from which it is an item."""
+ENDS = 60
+"""Places at which a run may begin or end when it is focused."""
+AT_AN_END = 0.15
+"""Rows on one side of a place over those on the other, from which the place is an end of the distribution."""
+BLUR = 0.3
+"""Part of a band's width that is added on both sides."""
+BANDS = 8
+"""Bands a column and class, the densest."""
+
+
+@dataclass(frozen=True, order=True)
+class Part:
+    """One condition: a feature's value lies between two limits, both included; categories are numbered by their names."""
+
+    feature: int
+    low: float
+    high: float
+    exact: bool = True
+    """Whether a single value, or band, was meant; ranges are made narrower when a combination holds."""
+
+
+class Columns:
+    """The features as sorted values, for counting."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+        self.values = rows.coded.to_numpy()
+        self.numbers = set(rows.numbers)
+        self.names = [str(name) for name in rows.frame.columns]
+        self.sensitive = {column.name for column in rows.schema.features if column.column_class == "sensitive"}
+        self._distinct: dict[int, tuple[Array, Array, Array]] = {}
+
+    def number(self, feature: int) -> bool:
+        """Whether a feature is a number."""
+        return self.names[feature] in self.numbers
+
+    def distinct(self, feature: int) -> tuple[Array, Array, Array]:
+        """(values ascending, rows of each, which one each row has; -1 where it is missing)."""
+        if feature not in self._distinct:
+            codes, kinds = pd.factorize(self.values[:, feature], sort=True)
+            self._distinct[feature] = np.asarray(kinds), np.bincount(codes[codes >= 0], minlength=len(kinds)), codes
+        return self._distinct[feature]
+
+    def having(self, part: Part) -> Array:
+        """Which rows meet a condition, bool [n]."""
+        column = self.values[:, part.feature]
+        return np.asarray((column >= part.low) & (column <= part.high))
+
+    def edges(self, feature: int) -> tuple[Array, Array]:
+        """Lower and upper end of each distinct value's own place: half-way to its neighbours, no farther than neighbours usually are."""
+        kinds = self.distinct(feature)[0]
+        gaps = np.diff(kinds)
+        usual = float(np.median(gaps)) if len(gaps) else 1.0
+        half = np.minimum(gaps, usual) / 2
+        ends = [usual / 2]
+        return kinds - np.r_[ends, half], kinds + np.r_[half, ends]
+
+    def natural(self, part: Part) -> float | None:
+        """Rows that belong between a number's limits, by as wide a stretch on either side; None of a category or a few numbers.
+
+        Their geometric mean, which is right where a density falls by a constant factor; at an end of a distribution the fuller side.
+        """
+        kinds, counts, _ = self.distinct(part.feature)
+        if not self.number(part.feature) or len(kinds) <= FEW_VALUES:
+            return None
+        low, high = self.edges(part.feature)
+        first, last = int(np.searchsorted(kinds, part.low)), int(np.searchsorted(kinds, part.high, side="right")) - 1
+        width = high[last] - low[first]
+        below = float(counts[(kinds >= low[first] - width) & (kinds < part.low)].sum())
+        above = float(counts[(kinds <= high[last] + width) & (kinds > part.high)].sum())
+        fewer, more = sorted((below, above))
+        return more if fewer <= AT_AN_END * more else float(np.sqrt(fewer * more))
+
+    def settled(self, parts: tuple[Part, ...]) -> tuple[Part, ...]:
+        """Without what is no condition: a band of which one value has most rows is that value, and one with most rows is none."""
+        found = []
+        for part in parts:
+            kinds, counts, _ = self.distinct(part.feature)
+            inside = np.flatnonzero((kinds >= part.low) & (kinds <= part.high))
+            most, total = inside[np.argmax(counts[inside])], counts[inside].sum()
+            if part.low < part.high and 2 * counts[most] >= total:
+                found.append(Part(part.feature, float(kinds[most]), float(kinds[most]), part.exact))
+            elif part.low == part.high or total <= ITEM_SHARE / 2 * len(self.values) or len(parts) == 1:
+                found.append(part)
+        return tuple(found) or parts
+
+    def told(self, part: Part) -> str:
+        """The condition for people; of sensitive columns without the value."""
+        name = self.names[part.feature]
+        if name in self.sensitive:
+            return f"a certain {name}"
+        if part.low < part.high:
+            return f"{name} from {part.low:.6g} to {part.high:.6g}"
+        if self.number(part.feature):
+            return f"{name} = {part.low:.10g}"
+        kinds = pd.factorize(self.rows.frame[name], sort=True)[1]
+        return f"{name} = {kinds[int(part.low)]}"
+
+
+@dataclass(frozen=True)
+class Items:
+    """All conditions that are looked at, and which rows meet them."""
+
+    parts: list[Part]
+    matrix: sparse.csc_array
+    """Float32 [n, items]."""
+
+    @cached_property
+    def feature(self) -> Array:
+        """Place of each item's feature."""
+        return np.array([part.feature for part in self.parts], dtype=int)
+
+    @cached_property
+    def alone(self) -> Array:
+        """Which items are patterns by themselves."""
+        return np.array([part.exact for part in self.parts], dtype=bool)
+
+    @cached_property
+    def together(self) -> Array:
+        """Rows that meet both, float32 [items, items]."""
+        return np.asarray((self.matrix.T @ self.matrix).todense())
+
+    def features(self, places: tuple[int, ...]) -> Array:
+        """Features of the items and of those that go with one of them nearly always, as the pixels of one patch do."""
+        both, sizes = self.together[list(places)], self.together.diagonal()
+        alike = both >= ALIKE * (sizes[list(places)][:, None] + sizes - both)
+        return np.unique(self.feature[alike.any(axis=0)])
+
+
+def items(columns: Columns) -> Items:
+    """Values, bands and ranges of every feature."""
+    codes, count = columns.rows.codes, len(columns.rows.codes)
+    least = max(LEAST, LEAST_SHARE * count)
+    parts: list[Part] = []
+    members: list[Array] = []
+    for feature in range(len(columns.names)):
+        kinds, sizes, own = columns.distinct(feature)
+        order = np.argsort(own, kind="stable")
+        starts = np.r_[0, np.cumsum(sizes)] + int(np.sum(own < 0))
+
+        def add(
+            first: int, last: int, exact: bool, feature: int = feature, kinds: Array = kinds, order: Array = order, starts: Array = starts
+        ) -> None:
+            parts.append(Part(feature, float(kinds[first]), float(kinds[last]), exact))
+            members.append(order[starts[first] : starts[last + 1]])
+
+        for kind in np.flatnonzero((sizes >= least) & (sizes <= ITEM_SHARE * count)):
+            add(int(kind), int(kind), True)
+        if columns.number(feature) and len(columns.names) <= BANDED and len(kinds) > 2:
+            for first, last in _bands(columns, feature, codes):
+                add(first, last, True)
+            for first, last in _ranges(sizes) if len(kinds) > FEW_VALUES else []:
+                add(first, last, False)
+    if len(parts) > MOST_ITEMS:
+        keep = _foremost(members, codes)
+        parts, members = [parts[place] for place in keep], [members[place] for place in keep]
+    at = np.concatenate(members) if members else np.array([], dtype=int)
+    owners = np.repeat(np.arange(len(members)), [len(member) for member in members])
+    return Items(parts, sparse.csc_array((np.ones(len(at), dtype=np.float32), (at, owners)), shape=(count, len(members))))
+
+
+def _foremost(members: list[Array], codes: Array) -> list[int]:
+    """Half are the rarest, for a trigger is rare; half those that say most about a class."""
+    usual = np.bincount(codes) / len(codes)
+    rarest = np.argsort([len(member) for member in members], kind="stable")[: MOST_ITEMS // 2]
+    counts = np.array([np.bincount(codes[member], minlength=len(usual)) for member in members])
+    sizes = counts.sum(axis=1, keepdims=True)
+    telling = ((counts - sizes * usual) / np.sqrt(sizes * usual * (1 - usual) + 1)).max(axis=1)
+    best = np.argsort(-telling, kind="stable")[: MOST_ITEMS // 2]
+    return [int(place) for place in np.union1d(rarest, best)]
+
+
+def _ranges(sizes: Array) -> list[tuple[int, int]]:
+    """(first, last) distinct value of ranges with about as many rows each, and of those between their middles."""
+    middle = (np.cumsum(sizes) - sizes / 2) / sizes.sum() * RANGES
+    found = []
+    for shift in (0.0, 0.5):
+        starts = np.r_[np.flatnonzero(np.diff(np.floor(middle + shift), prepend=-1)), len(sizes)]
+        found += [(int(first), int(last) - 1) for first, last in itertools.pairwise(starts) if last - first > 1]
+    return found
+
+
+def _bands(columns: Columns, feature: int, codes: Array) -> list[tuple[int, int]]:
+    """(first, last) distinct value of runs in which a class is denser than on both sides, at most `BANDS` a class."""
+    own = columns.distinct(feature)[2]
+    found: list[tuple[int, int]] = []
+    for label in range(int(codes.max()) + 1):
+        mine = np.sort(own[(codes == label) & (own >= 0)])
+        if len(mine) < 3 * LEAST:
+            continue
+        found += [(first, last) for _, first, last in densest(columns, feature, mine) if first < last]
+    return found
+
+
+def densest(columns: Columns, feature: int, mine: Array) -> list[tuple[float, int, int]]:
+    """(-log10 of the chance, first and last distinct value) of disjoint runs that are denser than both sides, the densest first.
+
+    Args:
+        columns: of the table.
+        feature: place of a number.
+        mine: which distinct value each of the rows in question has, ascending.
+    """
+    low, high = columns.edges(feature)
+    sizes = np.bincount(mine, minlength=len(low))[mine]
+    nth = np.arange(len(mine)) - np.searchsorted(mine, mine)
+    line = low[mine] + (high - low)[mine] * (nth + 0.5) / sizes  # equal values share their place evenly
+    scores, starts, ends = [], [], []
+    width = LEAST
+    while width <= max(LEAST, MOST_BAND * len(columns.rows.codes)) and width < len(line) // 2:
+        first = np.arange(0, len(line) - width + 1, max(1, width // 4))
+        last = first + width - 1
+        scores.append(_surprise(line, first, last))
+        starts.append(first)
+        ends.append(last)
+        width = max(width + 1, int(width * 1.5))
+    if not scores:
+        return []
+    score, start, end = np.concatenate(scores), np.concatenate(starts), np.concatenate(ends)
+    found: list[tuple[float, int, int]] = []
+    free = score >= DENSE
+    while free.any() and len(found) < BANDS:
+        best = int(np.argmax(np.where(free, score, 0.0)))
+        begin, stop = _fitted(line, int(start[best]), int(end[best]))
+        found.append((float(score[best]), int(mine[begin]), int(mine[stop])))
+        free &= (end < start[best]) | (start > end[best])
+    return found
+
+
+def focused(columns: Columns, part: Part, mine: Array) -> Part:
+    """The run of values near a condition that holds most rows beyond what the rest of the column expects (Kulldorff's likelihood ratio).
+
+    Args:
+        columns: of the table.
+        part: limits of a number; looked at is as much again and once more on either side.
+        mine: bool [n], the rows that meet all other conditions and have the class.
+    """
+    kinds, counts, own = columns.distinct(part.feature)
+    reach = 2 * (part.high - part.low)
+    first, last = int(np.searchsorted(kinds, part.low - reach)), int(np.searchsorted(kinds, part.high + reach, side="right")) - 1
+    sizes = np.bincount(own[mine & (own >= 0)], minlength=len(kinds))
+    outside = counts.sum() - counts[first : last + 1].sum(), sizes.sum() - sizes[first : last + 1].sum()
+    ends = first + np.flatnonzero(sizes[first : last + 1])
+    if not len(ends) or not outside[0]:
+        return part
+    ends = np.unique(ends[np.linspace(0, len(ends) - 1, ENDS).astype(int)])
+    starts, stops = (side.ravel() for side in np.meshgrid(ends, ends))
+    starts, stops = starts[starts <= stops], stops[starts <= stops]
+    all_, here = (np.r_[0, np.cumsum(some)] for some in (counts, sizes))
+    seen = (here[stops + 1] - here[starts]).astype(float)
+    expected = (all_[stops + 1] - all_[starts]) * (outside[1] + 1) / (outside[0] + 1)
+    ratio = np.where(seen > expected, seen * np.log(np.maximum(seen, 1) / expected) - (seen - expected), 0.0)
+    best = int(np.argmax(ratio))
+    low, high = kinds[starts[best]], kinds[stops[best]]
+    more = BLUR / 2 * (high - low)
+    near = kinds[(kinds >= low - more) & (kinds <= high + more)]
+    return Part(part.feature, float(near[0]), float(near[-1]))
+
+
+def _surprise(line: Array, first: Array, last: Array) -> Array:
+    """-log10 of the chance of so many places in runs of `line`, where the fuller of their sides is what is usual."""
+    span = line[last] - line[first]
+    sides = first - np.searchsorted(line, line[first] - span), np.searchsorted(line, line[last] + span, side="right") - 1 - last
+    return np.asarray(-poisson.logsf(last - first, np.maximum(*sides) + 1.0) / np.log(10))
+
+
+def _fitted(line: Array, first: int, last: int) -> tuple[int, int]:
+    """The best run with ends near the given ones, and what is next to it: noise has no sharp end."""
+    for _ in range(2):  # the second time from a better place
+        width = last - first + 1
+        shifts = np.unique(np.linspace(-0.75 * width, 0.75 * width, 16).astype(int))
+        starts, ends = (side.ravel() for side in np.meshgrid(first + shifts, last + shifts))
+        fits = (starts >= 0) & (ends < len(line)) & (ends - starts + 1 >= min(LEAST, width))
+        starts, ends = starts[fits], ends[fits]
+        best = int(np.argmax(_surprise(line, starts, ends)))
+        first, last = int(starts[best]), int(ends[best])
+    more = BLUR * (line[last] - line[first])
+    low, high = line[first] - more, line[last] + more
+    return int(np.searchsorted(line, low)), int(np.searchsorted(line, high, side="right")) - 1

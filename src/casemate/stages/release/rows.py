@@ -1,0 +1,68 @@
+"""Which rows a figure stands on, and what that many can decide.
+
+Sources: the width of an interval falls with the root of the number of rows; power of a non-inferiority margin as in Julious,
+Sample Sizes for Clinical Trials (2010), ch. 4, with the normal quantiles of SciPy.
+"""
+
+import math
+
+from scipy.stats import norm
+
+from casemate.core.types import Assessment, Interval, SealedDataset
+
+POWER = 0.8
+"""Chance at which a difference counts as one that a hold-out can decide."""
+SIDED = float(norm.ppf(0.975))
+MOST = 10**9
+
+
+def standing(name: str, dataset: SealedDataset, assessment: Assessment) -> tuple[int, str]:
+    """(number of rows, whose they are) that a figure stands on; 0 where it stands on none or they were not counted."""
+    figure, _, eps = name.partition("@")
+    table, dot, _ = figure.rpartition(".")
+    if dot:
+        return int(assessment.tables.get(table, {}).get("rows", 0)), f"rows of {table}"
+    if eps:
+        return int(assessment.robustness.get("rows", 0)), "attacked hold-out rows"
+    if figure.startswith("membership"):
+        return int(assessment.membership.get("rows_per_side", 0)), "rows a side"
+    for start, part in (("lira", "lira"), ("memorised", "lira"), ("attribute", "attribute")):
+        if figure.startswith(start):
+            return int(assessment.leakage.get(part, {}).get("rows_per_side", 0)), "rows a side"
+    if figure in dataset.figures:
+        return dataset.rows, "rows of the table"
+    if figure == "epsilon":
+        return 0, ""
+    if figure == "nested_cv":
+        return dataset.rows - dataset.holdout - dataset.excluded, "training rows"
+    return assessment.rows, "hold-out rows"
+
+
+def settling(figure: Interval, limit: float, rows: int) -> int | None:
+    """About how many rows bring the end of the interval to `limit`, if the figure stays what it is; None: no number does."""
+    distance = abs(figure.value - limit)
+    half = figure.value - figure.low if figure.value > limit else figure.high - figure.value
+    return _scaled(rows, half, distance)
+
+
+def decidable(half: float) -> float:
+    """Difference that an interval of half-width `half` tells from none with `POWER`, two-sided at 5 %."""
+    return half * (SIDED + float(norm.ppf(POWER))) / SIDED
+
+
+def needed(half: float, margin: float, rows: int) -> int | None:
+    """About how many rows an equally good model needs to be shown no worse than `margin` with `POWER`; None: no number does."""
+    return _scaled(rows, decidable(half), margin)
+
+
+def _scaled(rows: int, half: float, distance: float) -> int | None:
+    if distance <= 0 or half <= 0 or not rows:
+        return None
+    wanted = rows * (half / distance) ** 2
+    return math.ceil(wanted) if wanted < MOST else None
+
+
+def about(count: int) -> str:
+    """A number of rows to two digits."""
+    step = 10 ** max(0, len(str(count)) - 2)
+    return f"{round(count / step) * step:,}".replace(",", " ")
