@@ -781,9 +781,9 @@ FIGURES: dict[str, tuple[float, float | None]] = QUALITY | {
 OF_CLASSES = {*CLASSIFICATION, "certified_accuracy", "label_only_auc", "demographic_parity_difference", "equalized_odds_difference",
               "inversion_correlation", "memorised_share", "epsilon", "minority_share"}  # fmt: skip
 """Figures that no regressor has."""
-ON_TRAINING_ROWS = {"membership_auc", "membership_tpr_at_1_fpr", "lira_auc", "lira_tpr_at_1_fpr", "attribute_advantage", "inversion_correlation",
-                    "memorised_share", "cv_gap", "nested_cv", "shift_auc", "rule_violations", "drift", "contamination", "leakage_auc",
-                    "minority_share", "suspicious_share", "influence"}  # fmt: skip
+ON_TRAINING_ROWS = {"membership_auc", "membership_tpr_at_1_fpr", "label_only_auc", "lira_auc", "lira_tpr_at_1_fpr", "attribute_advantage",
+                    "inversion_correlation", "memorised_share", "cv_gap", "nested_cv", "shift_auc", "rule_violations", "drift", "contamination",
+                    "leakage_auc", "minority_share", "suspicious_share", "influence"}  # fmt: skip
 """Figures that training rows decide: private training may neither tell them nor refuse a model by them."""
 OF_QUANTITIES = {*REGRESSION, "mean_prediction_difference", "absolute_error_difference"}
 """Figures that no classifier has."""

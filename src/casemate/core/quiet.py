@@ -9,7 +9,6 @@ that records (`tests/silence`), where one that is new or has changed turns a tes
 import contextlib
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -114,6 +113,8 @@ def without_font_search() -> Iterator[None]:
 @contextlib.contextmanager
 def temporary_home() -> Iterator[None]:
     """Import a library inside that writes into the home folder and cannot be told not to."""
+    import tempfile  # as dear as pathlib
+
     before = os.environ.get("HOME")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["HOME"] = folder
