@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_digits
 from sklearn.dummy import DummyClassifier
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from casemate.config import AssessTable, FeatureTable, RobustnessTable
 from casemate.core.attacks import second
 from casemate.core.attacks.aim import aim
+from casemate.core.attacks.thresholds import Thresholds
 from casemate.core.errors import BackendError
 from casemate.core.models import SkopsModel
 from casemate.core.types import ColumnSchema, Schema
@@ -81,6 +82,29 @@ def test_it_is_an_opinion_of_its_own_and_the_worse_figure_counts(estimator):
     assert point["certified_accuracy"] <= point["second_opinion"]["robust_accuracy"], "no bound of ours is broken by it"
     assert point["second_opinion"]["queries"] > 0
     assert "inconclusive" not in found
+
+
+@needs_art
+@pytest.mark.parametrize(
+    "estimator",
+    [RandomForestClassifier(15, random_state=0), GradientBoostingClassifier(n_estimators=30, random_state=0)],
+    ids=["forest", "boosted"],
+)
+def test_whatever_labels_alone_break_in_trees_the_search_along_their_thresholds_breaks_too(estimator):
+    frame, codes = table()
+    model = SkopsModel(estimator.fit(frame[:400], codes[:400]))
+    every = np.flatnonzero(model.predict(frame)[0] == codes)
+    rows = every[every >= 400][:15]
+    target = aim(model, SCHEMA, (frame.iloc[rows].reset_index(drop=True), codes[rows]), frame, RobustnessTable())
+    left = []
+    for attack in (Thresholds(parts=0), second.Toolbox(len(rows))):
+        assert attack.applies(target)
+        best, margins = target.start.copy(), target.margin(target.start, np.arange(len(rows)))
+        attack.improve(target, best, margins, 0.5, 10, 0)
+        left.append(margins > 0)
+    ours, theirs = left
+    assert theirs.mean() < 0.8, "it can break something here"
+    assert not np.any(ours & ~theirs)
 
 
 @needs_art

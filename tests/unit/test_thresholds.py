@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import make_classification
 from sklearn.ensemble import (
@@ -117,6 +118,69 @@ def test_descent_alone_finds_nearly_all_that_proofs_find(estimator):
                            for parts in (0, 3000, None))  # fmt: skip
     assert whole.mean() <= alone.mean() <= whole.mean() + 0.03
     assert alone.mean() < clean.mean() - 0.1
+
+
+def standing(model, thresholds, lower, upper, codes):
+    """Whether each row stands: the label of every cell of the whole space, and which of them the row's box touches."""
+    cuts = [np.unique(limits) for limits in thresholds]
+    middles = [np.r_[one[:1] - 1, (one[:-1] + one[1:]) / 2, one[-1:] + 1] if len(one) else np.zeros(1) for one in cuts]
+    labels = model.predict(pd.DataFrame(list(itertools.product(*middles)), columns=NAMES)).reshape([len(one) for one in middles])
+    ends = [[np.searchsorted(one, side[:, place].astype(np.float32)) for place, one in enumerate(cuts)] for side in (lower, upper)]
+    spans = [tuple(slice(low[row], high[row] + 1) for low, high in zip(*ends, strict=True)) for row in range(len(codes))]
+    return np.array([bool((labels[span] == code).all()) for span, code in zip(spans, codes, strict=True)])
+
+
+@pytest.mark.parametrize(
+    "estimator", [RandomForestClassifier(7, max_depth=3), GradientBoostingClassifier(n_estimators=7, max_depth=3)], ids=["forest", "boosted"]
+)
+def test_proofs_that_need_many_cuts_are_true(estimator):
+    for seed in range(3):
+        frame, codes = table(500, seed=seed)
+        model = clone(estimator).set_params(random_state=seed).fit(frame, codes)
+        target = aim(SkopsModel(model), SCHEMA, (frame, codes), frame, RobustnessTable())
+        for eps in (0.3, 0.8):
+            attack, _, margins = attacked(target, eps, restarts=-1, parts=100_000)
+            truth = standing(model, thresholds_of(model), *target.ball(eps), codes)
+            assert np.array_equal(margins > 0, truth) and not np.any(attack.proved & ~truth)
+            assert certified(target, eps)[0].sum() < attack.proved.sum() >= truth.sum() - 3, "cuts were needed, and enough"
+
+
+def test_a_box_that_ends_on_a_threshold_reaches_both_sides_of_it():
+    """Even numbers, thresholds at odd ones, and an attacker who may go down by one."""
+    frame, codes = table(600)
+    frame = (2 * (2 * frame).round()).clip(-8, 8)
+    wide = Schema(
+        target="y", classes=["0", "1"], columns=[*(ColumnSchema(name=name, type="number", min=-8.0, max=8.0) for name in NAMES), SCHEMA.columns[-1]]
+    )
+    for estimator in (DecisionTreeClassifier(max_depth=6, random_state=0), RandomForestClassifier(4, max_depth=4, random_state=0)):
+        model = estimator.fit(frame, codes)
+        rules = {name: FeatureTable(change="down", budget=1.0) for name in NAMES}
+        target = aim(SkopsModel(model), wide, (frame, codes), frame, RobustnessTable(features=rules))
+        lower, upper = target.ball(5.0)
+        assert any(np.isin(lower[:, place], cuts).any() for place, cuts in enumerate(thresholds_of(model)))
+        truth = standing(model, thresholds_of(model), lower, upper, codes)
+        attack, _, margins = attacked(target, 5.0, parts=100_000)
+        assert np.array_equal(margins > 0, truth) and not np.any(attack.proved & ~truth)
+        assert not np.any(certified(target, 5.0)[0] & ~truth)
+
+
+@pytest.mark.parametrize("estimator", SMALL, ids=["shallow", "deep", "forest", "extra", "boosted"])
+def test_units_the_order_of_rows_and_a_larger_box_change_what_stands_as_they_must(estimator):
+    """Other units change nothing, rows do not depend on their neighbours, and what a larger box leaves a smaller one leaves too."""
+    frame, codes = table()
+
+    def left(eps, order, factor=1.0):
+        columns = [ColumnSchema(name=name, type="number", min=-4.0 * factor, max=4.0 * factor) for name in NAMES]
+        schema = Schema(target="y", classes=["0", "1"], columns=[*columns, SCHEMA.columns[-1]])
+        scaled = frame * factor  # by a power of two: the same trees
+        rows = scaled.iloc[order].reset_index(drop=True), codes[order]
+        return attacked(aim(SkopsModel(clone(estimator).fit(scaled, codes)), schema, rows, scaled, RobustnessTable()), eps)[2] > 0
+
+    order = np.arange(60)
+    small, large = left(0.1, order), left(0.4, order)
+    assert np.array_equal(left(0.1, order, 8.0), small)
+    assert np.array_equal(left(0.1, order[::-1])[::-1], small)
+    assert not np.any(large & ~small) and large.sum() < small.sum()
 
 
 BEHIND = {
