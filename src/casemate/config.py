@@ -311,6 +311,13 @@ class AssessTable(Table, frozen=True, kw_only=True):
     membership_rows: Annotated[int, Meta(description="Rows per side of the membership test.", ge=20)] = 5000
     shadows: Annotated[int, Meta(description="Shadow models of the likelihood-ratio attack (LiRA); 0: none.", ge=0, le=1024)] = 16
     shadow_rows: Annotated[int, Meta(description="Rows that each pair of shadow models shares out among members and others.", ge=40)] = 1000
+    shadow_size: Annotated[
+        int,
+        Meta(
+            description="Up to so many training rows shadow models are trained on as many; above it on `shadow_rows`.",
+            ge=0,
+        ),
+    ] = 4000
     attribute_rows: Annotated[int, Meta(description="Rows per side of the attribute inference test.", ge=20)] = 1000
     importance: Annotated[bool, Meta(description="How much each feature matters, by permutation.")] = True
     tables: Annotated[
@@ -345,6 +352,10 @@ class RobustnessTable(Table, frozen=True, kw_only=True):
     tolerance: Annotated[
         float, Meta(description="Regression: how far a prediction may lie from the truth, in deviations of the target, and count as right.", gt=0)
     ] = 1.0
+    second_opinion: Annotated[
+        Literal["none", "art"],
+        Meta(description="`art`: attacks of the Adversarial Robustness Toolbox run in the same box, and the worse figure counts (`casemate[art]`)."),
+    ] = "none"
     decision_rows: Annotated[int, Meta(description="Rows of the attack that sees labels only (HopSkipJump); 0: none.", ge=0)] = 5
     restarts: Annotated[int, Meta(description="Random starts of the gradient attack.", ge=1, le=100)] = 2
     certify_rows: Annotated[
@@ -743,6 +754,7 @@ FIGURES: dict[str, tuple[float, float | None]] = QUALITY | {
     "certified_accuracy": _SHARE,
     "membership_auc": _SHARE,
     "membership_tpr_at_1_fpr": _SHARE,
+    "label_only_auc": _SHARE,
     "lira_auc": _SHARE,
     "lira_tpr_at_1_fpr": _SHARE,
     "attribute_advantage": (-1.0, 1.0),
@@ -766,12 +778,12 @@ FIGURES: dict[str, tuple[float, float | None]] = QUALITY | {
     "influence": (-1.0, 1.0),
 }
 """Every figure that a gate may name, with its possible range."""
-OF_CLASSES = {*CLASSIFICATION, "certified_accuracy", "demographic_parity_difference", "equalized_odds_difference", "inversion_correlation",
-              "memorised_share", "epsilon", "minority_share"}  # fmt: skip
+OF_CLASSES = {*CLASSIFICATION, "certified_accuracy", "label_only_auc", "demographic_parity_difference", "equalized_odds_difference",
+              "inversion_correlation", "memorised_share", "epsilon", "minority_share"}  # fmt: skip
 """Figures that no regressor has."""
-ON_TRAINING_ROWS = {"membership_auc", "membership_tpr_at_1_fpr", "lira_auc", "lira_tpr_at_1_fpr", "attribute_advantage", "inversion_correlation",
-                    "memorised_share", "cv_gap", "nested_cv", "shift_auc", "rule_violations", "drift", "contamination", "leakage_auc",
-                    "minority_share", "suspicious_share", "influence"}  # fmt: skip
+ON_TRAINING_ROWS = {"membership_auc", "membership_tpr_at_1_fpr", "label_only_auc", "lira_auc", "lira_tpr_at_1_fpr", "attribute_advantage",
+                    "inversion_correlation", "memorised_share", "cv_gap", "nested_cv", "shift_auc", "rule_violations", "drift", "contamination",
+                    "leakage_auc", "minority_share", "suspicious_share", "influence"}  # fmt: skip
 """Figures that training rows decide: private training may neither tell them nor refuse a model by them."""
 OF_QUANTITIES = {*REGRESSION, "mean_prediction_difference", "absolute_error_difference"}
 """Figures that no classifier has."""

@@ -25,6 +25,7 @@ from casemate.serve.server import tls_context
 EXTRAS = {
     "torch": "networks, hardened and private training of them: make torch, or pip install 'casemate[torch]' after torch",
     "grpc": "the Open Inference Protocol over gRPC: pip install 'casemate[grpc]'",
+    "art": "attacks of another library as a second opinion: pip install 'casemate[art]'",
     "opentelemetry": "traces of requests: pip install 'casemate[traces]'",
 }
 

@@ -20,6 +20,7 @@ from casemate.controls.keys.identifiers import PSEUDONYM, Identifiers
 from casemate.controls.keys.interface import KeyProvider
 from casemate.controls.keys.objects import ObjectStore
 from casemate.controls.privacy.budget import Ledger, Limit, Spending, spend
+from casemate.core.attacks import second
 from casemate.core.digest import sha256_file, sha256_record
 from casemate.core.engine import Engine, Run
 from casemate.core.errors import CompromisedSigner, ConfigError, Error, StageTimeout, TrainingError, VerificationError
@@ -101,6 +102,8 @@ def run(shop: Workshop, principal: str, start: str | None = None, key: str | Non
 
 
 def _run(shop: Workshop, principal: str, start: str | None, key: str | None) -> tuple[str, Release, Assessment]:
+    if shop.config.robustness.second_opinion == "art":
+        second.installed()  # before anything is searched for
     with shop.engine.begin(_inputs(shop), principal, start, key) as work:
         shop.reporter.begin(work)
         if work.ended:

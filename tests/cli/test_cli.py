@@ -27,6 +27,13 @@ def test_help_imports_nothing_heavy():
     assert out.splitlines()[-1] == "[]"
 
 
+def test_what_is_imported_before_everything_needs_next_to_nothing():
+    code = "import sys; before = set(sys.modules); import casemate.core.quiet\n"
+    code += "print(sorted({'pathlib', 'tempfile', 'shutil', 'random', 'subprocess', 'urllib'} & (set(sys.modules) - before)))"
+    out = subprocess.run([command()[0], "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.splitlines()[-1] == "[]"
+
+
 @pytest.mark.parametrize(
     ("words", "code", "expected"),
     [

@@ -26,6 +26,7 @@ ASKED_FOR = [f"{HOME}/{name}" for name in ("out", "app", "witness", "restored", 
 ASKED_FOR += [f"{HOME}/{name}" for name in ("crl.pem", "entry.proof", "safe.key", "safe.key.pub")]
 """What the words of a command named."""
 MATPLOTLIB = (f"{HOME}/.cache/matplotlib", f"{HOME}/.config/matplotlib", f"{HOME}/.cache/fontconfig", "/var/cache")
+ART = f"{HOME}/.art"
 SWITCH = '{"ORT_DISABLE_TELEMETRY": "1"}'
 
 
@@ -128,7 +129,16 @@ def test_no_package_of_the_locks_writes_or_calls_when_it_is_imported_after_casem
     assert len(names) > 100
     assert set(json.loads(step["out"].splitlines()[-1])) <= {"setuptools"}, "it minds that distutils was imported"
     assert (step["names"], step["calls"]) == ([], [])
-    assert elsewhere(step["files"], list(MATPLOTLIB)) == [], "of whoever draws pictures: casemate does it elsewhere"
+    assert elsewhere(step["files"], [*MATPLOTLIB, ART]) == [], "of whoever draws pictures: casemate does it elsewhere"
+
+
+def test_the_toolbox_of_attacks_leaves_nothing_behind_where_casemate_imports_it(tmp_path):
+    pytest.importorskip("art")
+    script = "from casemate.core import quiet\nwith quiet.temporary_home():\n    import art.attacks.evasion"
+    ours, plain = recorded(tmp_path, python("-c", script), python("-c", "import art.attacks.evasion"))
+    assert (ours["code"], ours["names"], ours["calls"]) == (0, [], []), ours["err"]
+    assert elsewhere(ours["files"], list(MATPLOTLIB)) == []
+    assert [path for path in plain["files"] if path.startswith(ART)], "the recorder sees what it would write"
 
 
 BUCKET = """

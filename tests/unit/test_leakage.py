@@ -16,7 +16,7 @@ from casemate.config import AssessTable
 from casemate.core.learn.linear import PrivateClassifier
 from casemate.core.models import SkopsModel
 from casemate.core.types import ColumnSchema, Schema
-from casemate.stages.assess.leakage import attribute, inversion, lira, membership, memorised
+from casemate.stages.assess.leakage import attribute, inversion, labels, lira, membership, memorised
 from casemate.stages.assess.sample import Sample
 
 
@@ -63,6 +63,61 @@ def test_a_private_model_leaks_less_than_its_bound(noisy_rows):
     found = lira.measure(model, estimator, members, others, options, 0, lambda *_: None)
     assert found["tpr_at_1_fpr"]["low"] <= np.exp(1.0) * max(found["false_positive_rate"], 0.01) + 1e-4
     assert found["auc"]["value"] < 0.6
+
+
+def test_rows_of_equal_score_are_taken_in_random_order_and_not_left_out():
+    """A forest is equally sure of most of its rows: the rate is what drawing among them gives, not 0."""
+    generator = np.random.default_rng(0)
+    member = np.r_[np.ones(1000), np.zeros(1000)]
+    score = np.r_[np.repeat([1.0, 0.2], [600, 400]), np.repeat([1.0, 0.2], [100, 900])]
+    drawn = [membership.rate_at(member, score + 1e-9 * generator.random(2000)) for _ in range(50)]
+    assert membership.rate_at(member, score) == pytest.approx(0.06)
+    assert np.mean(drawn) == pytest.approx(0.06, abs=0.01)
+    clear = generator.permutation(2000).astype(float)
+    assert membership.rate_at(member, clear) == pytest.approx(np.mean(clear[:1000] > np.sort(clear[1000:])[-11]), abs=1e-3)
+
+
+def test_a_forest_that_learnt_its_rows_by_heart_is_named_at_few_false_alarms(noisy_rows):
+    members, others = noisy_rows
+    model = SkopsModel(RandomForestClassifier(20, bootstrap=False, random_state=0).fit(members.frame, members.target))
+    assert len(set(model.predict(members.frame)[1].max(axis=1))) == 1
+    found = membership.measure(model, members, others, AssessTable(bootstrap=50), 0)
+    assert found["tpr_at_1_fpr"] > 0.05
+
+
+class LabelsOnly:
+    """A model that tells its labels and nothing more."""
+
+    def __init__(self, model):
+        self.model = model
+
+    def predict(self, frame):
+        found = self.model.predict(frame)[0]
+        return found, np.eye(2)[found]
+
+
+def test_labels_alone_give_members_away(noisy_rows):
+    members, others = noisy_rows
+    forest = RandomForestClassifier(50, random_state=0).fit(members.frame, members.target)
+    linear = LogisticRegression(C=0.01).fit(members.frame, members.target)
+    caught, spared = (labels.measure(LabelsOnly(SkopsModel(model)), members, others, AssessTable(bootstrap=50), 0) for model in (forest, linear))
+    assert caught["auc"]["low"] > 0.6
+    assert caught["auc"]["value"] > caught["gap_auc"] + 0.02, "how far a label holds tells more than whether it is right"
+    assert abs(spared["auc"]["value"] - 0.5) < 0.06
+    assert caught["queries"] == 2 * caught["rows_per_side"] * 25
+
+
+def test_shadows_are_as_large_as_the_model_where_that_can_be_paid(noisy_rows):
+    """Smaller shadows are another kind of model: with the target's own size the attack sees more."""
+    members, others = noisy_rows
+    estimator = DecisionTreeClassifier(max_depth=8, random_state=0)
+    model = SkopsModel(estimator.fit(members.frame, members.target))
+    told = [
+        lira.measure(model, estimator, members, others, AssessTable(shadows=32, shadow_rows=300, shadow_size=size, bootstrap=50), 0, lambda *_: None)
+        for size in (0, 1000)
+    ]
+    assert [one["shadow_size"] for one in told] == [300, 1000]
+    assert told[1]["auc"]["value"] > told[0]["auc"]["value"]
 
 
 def test_too_few_rows_or_shadows_are_no_measurement(noisy_rows):

@@ -48,7 +48,9 @@ def run(arguments: Any) -> int:
             [f"{point['eps']:g}", f"{point['robust_accuracy']:.3f}", _certified(point), f"{point['noise_accuracy']:.3f}"]
             for point in found.robustness["curve"]
         ]
-        text += ["", f"attacks: {', '.join(found.robustness['attacks'])}; eps in {found.robustness['unit']}"]
+        told = found.robustness
+        text += ["", f"attacks: {', '.join(told['attacks'])}; eps in {told['unit']}"]
+        text += [f"{name}: {spent['broke']} rows broken, {spent['queries']} questions" for name, spent in told.get("budget", {}).items()]
         text += [table(["eps", "robust accuracy", "certified", "under noise"], curve)]
     text += [f"inconclusive: {reason}" for reason in found.inconclusive]
     text += [f"finding {finding.severity}: {finding.message}" for finding in found.findings]

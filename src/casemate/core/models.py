@@ -124,7 +124,7 @@ class SkopsModel:
         self.estimator = estimator
         self.regression = not hasattr(estimator, "classes_")
         self.own = own
-        self._order = None if not order or order == sorted(order) else np.asarray(order, dtype=np.int64)
+        self.order = None if not order or order == sorted(order) else np.asarray(order, dtype=np.int64)
         self._shift = None if self.regression or not own else answers.shift(estimator)
 
     def predict(self, frame: pd.DataFrame) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -133,13 +133,13 @@ class SkopsModel:
             return NO_LABELS, np.asarray(self.estimator.predict(frame), dtype=np.float64).reshape(len(frame), -1)
         probabilities = self.estimator.predict_proba(frame)
         places = answers.places(self.estimator, frame, probabilities) if self.own else probabilities.argmax(axis=1)
-        if self._order is None:
+        if self.order is None:
             return places, probabilities
-        return self._order[places], self._ordered(probabilities)
+        return self.order[places], self._ordered(probabilities)
 
     def _ordered(self, columns: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """`columns` [n, k] of the estimator's classes in the order of the table's."""
-        return columns if self._order is None else columns[:, np.argsort(self._order)]
+        return columns if self.order is None else columns[:, np.argsort(self.order)]
 
     def scores(self, frame: pd.DataFrame) -> np.ndarray[Any, Any]:
         """Scores [n, k] whose largest is the predicted class: the decision function where there is one and it agrees.

@@ -51,6 +51,12 @@ SIDE_EFFECTS = (
         reason="casemate draws without fonts of the system and keeps the one cache in ~/.cache/casemate",
     ),
     SideEffect(
+        "art",
+        "make ~/.art with a configuration file and a data folder at import, or /tmp/.art where the home folder cannot be written",
+        {},
+        reason="casemate imports it in the sandbox only, with a temporary home folder that is gone when the import is done",
+    ),
+    SideEffect(
         "boto3",
         "ask the machine's metadata service for credentials",
         {},
@@ -102,6 +108,23 @@ def without_font_search() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextlib.contextmanager
+def temporary_home() -> Iterator[None]:
+    """Import a library inside that writes into the home folder and cannot be told not to."""
+    import tempfile  # as dear as pathlib
+
+    before = os.environ.get("HOME")
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["HOME"] = folder
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["HOME"]
+            else:
+                os.environ["HOME"] = before
 
 
 IMPORTED_BEFORE = frozenset(effect.package for effect in SIDE_EFFECTS if effect.package in sys.modules and not _switched(effect))

@@ -4,7 +4,7 @@ A row under attack is a vector: first the numbers that the attacker may move, th
 choose (an index into that category's `choices`).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -14,6 +14,8 @@ import pandas as pd
 from casemate.core.models import Scored
 
 Array = np.ndarray[Any, Any]
+TIE = float(np.finfo(np.float64).tiny)
+"""Margin of a row that is right by a tie."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,32 @@ class Target:
 
     def margin(self, changed: Array, at: Array) -> Array:
         """Score of the true class less the best other, for `changed` [len(at), m + c] in place of the rows `at`; negative is wrong."""
-        return margins_of(self.model.scores(self.rows(changed, at)), self.codes[at])
+        return self.judged(self.model.scores(self.rows(changed, at)), at)
+
+    def judged(self, scores: Array, at: Array) -> Array:
+        """The margins of the rows `at` under scores [len(at), k]."""
+        return margins_of(scores, self.codes[at])
+
+    def against(self, row: int, outputs: int) -> list[tuple[Array, float, bool]]:
+        """(weights [k], offset, whether zero will do) of every lead over another of k scores that the row's right answer must keep above zero."""
+        one, right = np.eye(outputs), self.codes[row]
+        places = np.arange(outputs) if (order := getattr(self.model, "order", None)) is None else np.argsort(order)
+        return [(one[right] - one[other], 0.0, bool(places[right] < places[other])) for other in range(outputs) if other != right]
+
+    def model_order(self, scores: Array) -> Array:
+        """Scores [n, k] of the estimator's own classes in the order of the table's."""
+        order = getattr(self.model, "order", None)
+        return scores if order is None else scores[:, np.argsort(order)]
+
+    @property
+    def places(self) -> Array:
+        """The estimator's own number of each row's class, [n]."""
+        order = getattr(self.model, "order", None)
+        return self.codes if order is None else np.argsort(order)[self.codes]
+
+    def take(self, rows: Array) -> "Target":
+        """The same attack surface of some of the rows."""
+        return replace(self, frame=self.frame.iloc[rows].reset_index(drop=True), codes=self.codes[rows])
 
     def wrong(self, changed: Array, at: Array) -> Array:
         """The same seen through labels only: bool [len(at)]."""
@@ -115,8 +142,16 @@ class Quantity(Target):
 
     def margin(self, changed: Array, at: Array) -> Array:
         """What is left of the tolerance, as a share of it; negative is wrong."""
-        errors = np.abs(self.model.scores(self.rows(changed, at)) - self.codes[at])
-        return np.asarray(1.0 - (errors / self.tolerance).max(axis=1))
+        return self.judged(self.model.scores(self.rows(changed, at)), at)
+
+    def judged(self, scores: Array, at: Array) -> Array:
+        """See `Target.judged`."""
+        return np.asarray(1.0 - (np.abs(scores - self.codes[at]) / self.tolerance).max(axis=1))
+
+    def against(self, row: int, outputs: int) -> list[tuple[Array, float, bool]]:
+        """See `Target.against`: one lead a side of every quantity."""
+        sides = [(sign / self.tolerance[place], place) for place in range(outputs) for sign in (1.0, -1.0)]
+        return [(-side * np.eye(outputs)[place], 1.0 + side * float(self.codes[row, place]), False) for side, place in sides]
 
     def wrong(self, changed: Array, at: Array) -> Array:
         """See `Target.wrong`."""
@@ -124,12 +159,14 @@ class Quantity(Target):
 
 
 def margins_of(scores: Array, codes: Array) -> Array:
-    """Score of the true class less the best other, [n]."""
+    """Score of the true class less the best other, [n]; in a tie the first class is the label, as everywhere: `TIE` if it is the true one."""
     scores = np.array(scores, dtype=np.float64)
     at = np.arange(len(codes))
+    right = scores.argmax(axis=1) == codes
     true = scores[at, codes]
     scores[at, codes] = -np.inf
-    return np.asarray(true - scores.max(axis=1))
+    margins = true - scores.max(axis=1)
+    return np.asarray(np.where((margins == 0) & right, TIE, margins))
 
 
 class Attack(Protocol):

@@ -13,9 +13,8 @@ from sklearn.base import clone
 
 from casemate.core.attacks.aim import aim
 from casemate.core.attacks.certify import certified
-from casemate.core.attacks.gradient import Gradient
+from casemate.core.attacks.choose import fitting_attacks
 from casemate.core.attacks.interface import Target
-from casemate.core.attacks.search import Search
 from casemate.core.models import SkopsModel
 from casemate.core.types import Limits, Schema
 
@@ -60,9 +59,8 @@ def harden(
             return None
         best, every = target.start.copy(), np.arange(len(at))
         margins = target.margin(best, every)
-        for attack in (Gradient(1), Search()):
-            if attack.applies(target):
-                attack.improve(target, best, margins, eps, steps, seed + number)
+        for attack in fitting_attacks(target):
+            attack.improve(target, best, margins, eps, steps, seed + number)
         return target, best, margins
 
     model = clone(estimator).fit(inner, own)

@@ -252,17 +252,24 @@ _ALL = (
     ),
     _of(
         "robust_accuracy",
-        ("Share of attacked rows that stay right under every attack that was run, at an attack size."),
+        (
+            "Share of attacked rows that stay right under every attack that was run, at an attack size: "
+            "descent along thresholds and branch and bound for trees, gradients, search and labels alone for others, "
+            "and the second opinion where one is asked."
+        ),
         "the attacker that [robustness] describes",
-        CLOPPER,
-        "A better attack than those tried: it is an upper bound.",
+        "Zhang et al., NeurIPS (2020); Kantchelian et al., ICML (2016); Croce, Hein, ICML (2020); " + CLOPPER,
+        "A better attack than those tried: it is an upper bound, exact for single trees.",
         SHARE_WRONG + " It holds for these attacks, not for the best one.",
     ),
     _of(
         "certified_accuracy",
-        "Share of attacked rows that a bound shows to stay right, at an attack size.",
+        (
+            "Share of attacked rows that a bound shows to stay right, at an attack size: the worst corner of a linear model, "
+            "the worst leaf of every tree that the box reaches, or branch and bound over them."
+        ),
         "the attacker that [robustness] describes",
-        CLOPPER,
+        "Chen et al., NeurIPS (2019); " + CLOPPER,
         "Rows that stay right although no bound shows it: it is a lower bound.",
         SHARE_WRONG,
     ),
@@ -283,11 +290,22 @@ _ALL = (
         UNTESTED,
     ),
     _of(
+        "label_only_auc",
+        (
+            "How well right labels, and labels of noisy copies, tell training rows from others; the "
+            "stronger of both. What they say is learnt from four fifths of the rows, five times."
+        ),
+        "equally drawn rows on both sides, some of which the attacker knows",
+        "Choquette-Choo et al., ICML (2021); Yeom et al., CSF (2018)",
+        "Single rows that leak; attackers who may ask much more than 25 times a row.",
+        UNTESTED + " The stronger of two attacks is chosen on the rows that judge it: of a model without memory it is above .5 by chance.",
+    ),
+    _of(
         "lira_auc",
         "How well likelihood ratios of shadow models tell training rows from others.",
-        "shadow models like the model",
+        "shadow models like the model: of its size, up to [assess] shadow_size",
         "Carlini et al., IEEE S&P (2022)",
-        "Attackers with more shadow models.",
+        "Attackers with more, or above shadow_size larger, shadow models.",
         UNTESTED,
     ),
     _of(

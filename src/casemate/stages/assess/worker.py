@@ -23,7 +23,7 @@ from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.threads import fitting
 from casemate.core.types import Assessment, Finding, Interval, Schema
 from casemate.stages.assess import behaviour, compare, fairness, faults, importance, parity, probes, quality, robustness, shift, usual
-from casemate.stages.assess.leakage import attribute, inversion, lira, membership, memorised
+from casemate.stages.assess.leakage import attribute, inversion, labels, lira, membership, memorised
 from casemate.stages.assess.sample import OfClasses, Sample, share
 
 models.skops_io()  # same
@@ -221,9 +221,7 @@ def measure_robustness(work: Work) -> None:
         work.inconclusive.append(f"robustness: {found['inconclusive']}")
     if found.get("curve") and "certified_accuracy" not in found["curve"][0] and not work.schema.regression:
         work.inconclusive.append("certification: no method gives a bound for this model (linear models and trees have one)")
-    if found.get("masked", 0.0) >= robustness.HIDDEN:
-        text = f"{found['masked']:.0%} of the rows withstand gradients and fall without them: the model hides its gradients, it is not robust"
-        work.findings.append(Finding(id="assess.masked-gradients", severity="medium", confidence="high", message=text))
+    work.findings += robustness.findings(found)
 
 
 def measure_tradeoff(work: Work) -> None:
@@ -241,12 +239,16 @@ def measure_tradeoff(work: Work) -> None:
 
 
 def measure_membership(work: Work) -> None:
-    """Loss threshold."""
+    """Loss threshold, and labels alone."""
     work.found["membership"] = membership.measure(work.model, work.members, work.holdout, work.options, work.seed)
     rate = work.found["membership"]["tpr_at_1_fpr"]
     work.figures["membership_tpr_at_1_fpr"] = share(
         round(rate * work.found["membership"]["rows_per_side"]), work.found["membership"]["rows_per_side"]
     )
+    if not work.schema.regression:
+        found = labels.measure(work.model, work.members, work.holdout, work.options, work.seed)
+        work.found.setdefault("leakage", {})["labels"] = found
+        work.figures["label_only_auc"] = msgspec.convert(found["auc"], Interval)
 
 
 def measure_lira(work: Work) -> None:

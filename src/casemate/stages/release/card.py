@@ -98,6 +98,12 @@ def _robustness(assessment: Assessment) -> list[Section]:
         return []
     rows = [[point["eps"], point["robust_accuracy"], point.get("certified_accuracy", ""), point["noise_accuracy"]] for point in curve]
     text = f"Attacks: {', '.join(assessment.robustness['attacks'])}; eps in {assessment.robustness['unit']}; {assessment.robustness['rows']} rows."
+    if "strongest" in assessment.robustness:
+        spent = assessment.robustness["budget"][assessment.robustness["strongest"]]
+        text += f" The strongest, {assessment.robustness['strongest']}, broke {spent['broke']} rows with {spent['queries']} questions."
+    if "second_opinion" in assessment.robustness:
+        broke = sum(assessment.robustness["second_opinion"]["broke"].values())
+        text += f" A second opinion ({assessment.robustness['second_opinion']['by']}) broke {broke} rows by itself; the worse figure counts."
     if "tolerance" in assessment.robustness:
         text += f" Right is what lies within {assessment.robustness['tolerance']:g} deviations of the target."
     if assessment.tradeoff:

@@ -14,6 +14,7 @@ from casemate.stages.release import rows
 Standing = Callable[[str], tuple[int, str]]
 SOURCES = {
     "membership": "membership",
+    "label_only": "membership",
     "robust_accuracy": "robustness",
     "certified_accuracy": "certification",
     "lira": "lira",

@@ -18,13 +18,12 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 from sklearn.base import clone
-from sklearn.metrics import roc_curve
 
 from casemate.config import AssessTable
-from casemate.core.frame import wanted
+from casemate.core.frame import drawn, wanted
 from casemate.core.models import Model, SkopsModel
 from casemate.core.threads import fitting
-from casemate.stages.assess.leakage.membership import LEAST_ROWS, MAX_FALSE_POSITIVES, TooFewRows
+from casemate.stages.assess.leakage.membership import LEAST_ROWS, MAX_FALSE_POSITIVES, TooFewRows, rate_at
 from casemate.stages.assess.sample import Sample, checked, interval, share, sureness
 from casemate.stages.assess.sample import auc as area
 
@@ -41,7 +40,7 @@ class NoEstimator(ValueError):
 def measure(
     model: Model, estimator: Any, members: Sample, holdout: Sample, options: AssessTable, seed: int, progress: Callable[[str, int, int], None]
 ) -> dict[str, Any]:
-    """`auc` and `tpr_at_1_fpr` with intervals, `memorised_share` of the members, `shadows`, `rows_per_side`.
+    """`auc` and `tpr_at_1_fpr` with intervals, `memorised_share` of the members, and what it was measured on.
 
     Args:
         model: the target.
@@ -62,18 +61,17 @@ def measure(
     first, second = members.take(count, seed), holdout.take(count, seed)
     pool = Sample(pd.concat([first.frame, second.frame], ignore_index=True), np.concatenate([first.target, second.target]))
     member = np.r_[np.ones(count), np.zeros(count)]
+    filling = _filling(members, count, options, seed)
     target = _statistic(model.predict(pool.frame)[1], pool.target)
     inside = _halves(len(pool.target), options.shadows, seed)
     shadows = np.zeros(inside.shape)
     for number, half in enumerate(inside):
         progress("training shadow models", number, len(inside))
         with fitting(pool.frame.size):  # the pool is small where the table is not
-            shadows[number] = _shadow(estimator, pool, half)
+            shadows[number] = _shadow(estimator, pool, half, filling)
     score = _ratio(target, shadows, inside)
     auc = interval(area, [member, score], options.bootstrap, seed)
-    false, true, _ = roc_curve(member, score)
-    last = int(np.flatnonzero(false <= MAX_FALSE_POSITIVES)[-1])
-    caught = share(round(true[last] * count), count)
+    caught = share(round(rate_at(member, score) * count), count)
     held = {}
     if pool.target.ndim == 1:
         outside = np.where(~inside, shadows, np.nan)
@@ -84,9 +82,11 @@ def measure(
         "attack": "lira-online",
         "auc": msgspec.to_builtins(auc),
         "tpr_at_1_fpr": msgspec.to_builtins(caught),
-        "false_positive_rate": float(false[last]),
+        "false_positive_rate": MAX_FALSE_POSITIVES,
         **held,
         "shadows": len(inside),
+        "shadow_size": count + len(filling.target),
+        "members": len(members.target),
         "rows_per_side": count,
     }
 
@@ -102,11 +102,24 @@ def _halves(count: int, shadows: int, seed: int) -> Array:
     return np.array(halves)
 
 
-def _shadow(estimator: Any, pool: Sample, half: Array) -> Array:
+def _filling(members: Sample, count: int, options: AssessTable, seed: int) -> Sample:
+    """Training rows that every shadow has besides its half of the pool, so that it is trained on as many rows as the target.
+
+    A smaller shadow is another kind of model: it knows less and memorises more, and the attack is weaker for it. Above `shadow_size` rows
+    that would cost too much, and shadows have no more than their half.
+    """
+    others = np.setdiff1d(np.arange(len(members.target)), drawn(len(members.target), count, seed))
+    rows = others if len(members.target) <= options.shadow_size else others[:0]
+    return Sample(members.frame.iloc[rows], members.target[rows])
+
+
+def _shadow(estimator: Any, pool: Sample, half: Array, filling: Sample) -> Array:
+    frame = pd.concat([pool.frame[half], filling.frame], ignore_index=True)
+    codes = np.concatenate([pool.target[half], filling.target])
     if pool.target.ndim == 2:
-        shadow = SkopsModel(clone(estimator).fit(pool.frame[half], wanted(pool.target[half])))
+        shadow = SkopsModel(clone(estimator).fit(frame, wanted(codes)))
         return _statistic(checked(shadow.predict(pool.frame)[1]), pool.target)
-    model = clone(estimator).fit(pool.frame[half], pool.target[half])
+    model = clone(estimator).fit(frame, codes)
     probabilities = np.zeros((len(pool.target), int(pool.target.max()) + 1))
     probabilities[:, np.asarray(model.classes_, dtype=int)] = model.predict_proba(pool.frame)
     return _statistic(checked(probabilities), pool.target)
