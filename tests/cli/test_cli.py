@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from tests.conftest import command, serving, tree
 
+import casemate
 from casemate.cli import VERBS
 
 
