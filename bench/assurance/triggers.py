@@ -151,13 +151,13 @@ def run(scale: float) -> dict[str, list[dict[str, Any]]]:
     for kind in ("site", "one of twenty", "band", "constant"):
         for follows in (False, True):
             value = float(np.mean([honest(seed, kind, follows) for seed in range(many)]))
-            found["honest groups flagged as triggers"].append({"value": value, "x": kind, "series": "follows" if follows else "flat"})
+            found["honest groups flagged as triggers"].append({"value": value, "rounds": many, "x": kind, "series": "follows" if follows else "flat"})
     for figure, triggers in (("triggers found", TRIGGERS), ("triggers with noise found", NOISY)):
         for name, trigger in triggers.items():
             value = float(np.mean([planted(seed, trigger, 0.01) >= 0.8 for seed in range(few)]))
-            found[figure].append({"value": value, "x": 0.01, "series": name})
+            found[figure].append({"value": value, "rounds": few, "x": 0.01, "series": name})
     value = float(np.mean([planted(seed, TRIGGERS["constant"], 0.003) >= 0.8 for seed in range(few)]))
-    found["triggers found"].append({"value": value, "x": 0.003, "series": "constant"})
+    found["triggers found"].append({"value": value, "rounds": few, "x": 0.003, "series": "constant"})
     for share in (0.03, 0.05):
         value = float(np.mean([patched(seed, share) >= 0.8 for seed in range(max(1, few // 4))]))
         found["image patches found"].append({"value": value, "x": share, "series": "digits"})
