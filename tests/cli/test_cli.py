@@ -113,7 +113,7 @@ def change(root, old, new):
         (lambda r: (r / "data/wdbc.csv").write_bytes(b"\xff" + (r / "data/wdbc.csv").read_bytes()), 1, "not UTF-8"),
         (lambda r: change(r, "cap = 0.25", "cap = 0.001"), 1, "under suspicion"),
         (lambda r: (r / "policies/x.cedar").write_text("permit ("), 2, "policies"),
-        (lambda r: change(r, "roc_auc = { min = 0.90 }", "roc_auc = { min = 97 }"), 2, "impossible"),
+        (lambda r: change(r, "roc_auc = { min = 0.85 }", "roc_auc = { min = 97 }"), 2, "impossible"),
     ],
 )
 def test_bad_input_to_a_run_ends_with_one_message_and_no_change_on_disk(cli, fresh, prepare, code, expected):
