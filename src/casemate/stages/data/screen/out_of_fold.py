@@ -23,6 +23,8 @@ WIDE = 200
 MANY = 5
 """With more classes than this only the larger trees are grown: they grow one for every class."""
 DEEP_ROWS = 2000
+MOST_ROWS = 100_000
+"""Rows that a model learns from at most; small trees learn no more from a million."""
 TINY = 1e-6
 SHALLOW: dict[str, Any] = {"max_iter": 60, "max_leaf_nodes": 6, "l2_regularization": 1.0, "interaction_cst": "no_interactions"}
 SMALL: dict[str, Any] = {"max_iter": 50, "max_leaf_nodes": 8, "l2_regularization": 1.0}
@@ -70,6 +72,8 @@ def _boosted(rows: Rows, size: dict[str, Any], folds: int) -> Array:
 def _predicted(rows: Rows, model: Any, values: Any, folds: int) -> Array:
     splitter = StratifiedKFold if rows.groups is None else StratifiedGroupKFold
     splits = list(splitter(folds, shuffle=True, random_state=rows.seed).split(values, rows.codes, rows.groups))
+    random = np.random.default_rng(rows.seed)
+    splits = [(random.choice(train, MOST_ROWS, replace=False) if len(train) > MOST_ROWS else train, test) for train, test in splits]
     with fitting(rows.frame.size // 4):  # small trees are a quarter of the work
         found = np.asarray(cross_val_predict(model, values, rows.codes, cv=splits, method="predict_proba"), dtype=np.float64)
     return np.clip(found, TINY, 1.0)

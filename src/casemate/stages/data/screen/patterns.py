@@ -29,6 +29,8 @@ FEW_VALUES = 30
 """Up to so many distinct numbers each value is an item and ranges add nothing."""
 BANDED = 60
 """Features up to which bands and ranges are looked for: wider tables are pictures, whose triggers are exact."""
+RANGED_ROWS = 200_000
+"""Rows up to which ranges are combined: every row has one of each column, so their products cost most of all."""
 MOST_BAND = 0.06
 DENSE = 4.0
 """-log10 of the chance of so many rows of a class in a band, from which it is an item."""
@@ -183,7 +185,7 @@ def items(columns: Columns) -> Items:
         if columns.number(feature) and len(columns.names) <= BANDED and len(kinds) > 2:
             for first, last in _bands(columns, feature, codes):
                 add(first, last, True)
-            for first, last in _ranges(sizes) if len(kinds) > FEW_VALUES else []:
+            for first, last in _ranges(sizes) if len(kinds) > FEW_VALUES and count <= RANGED_ROWS else []:
                 add(first, last, False)
     if len(parts) > MOST_ITEMS:
         keep = _foremost(members, codes)
@@ -239,7 +241,7 @@ def densest(columns: Columns, feature: int, mine: Array) -> list[tuple[float, in
     nth = np.arange(len(mine)) - np.searchsorted(mine, mine)
     line = low[mine] + (high - low)[mine] * (nth + 0.5) / sizes  # equal values share their place evenly
     scores, starts, ends = [], [], []
-    width = LEAST
+    width = max(LEAST, int(LEAST_SHARE * len(columns.rows.codes)))  # fewer rows of a class are no pattern
     while width <= max(LEAST, MOST_BAND * len(columns.rows.codes)) and width < len(line) // 2:
         first = np.arange(0, len(line) - width + 1, max(1, width // 4))
         last = first + width - 1
