@@ -47,7 +47,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def root_of_subjects() -> Iterator[None]:
     """The same root in every project of this process, so that a table has the same hold-out in every session."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Root, "drawn", lambda: Root(bytes(range(64))))
+        patch.setattr(Root, "drawn", lambda: Root(bytes(range(64)), kept=False))
         yield
 
 

@@ -8,8 +8,9 @@ from casemate.config import AssessTable, RobustnessTable
 from casemate.core.models import SkopsModel
 from casemate.core.types import ColumnSchema, Schema
 from casemate.stages.assess import quality, robustness
+from casemate.stages.assess.intervals import interval
 from casemate.stages.assess.leakage import membership
-from casemate.stages.assess.sample import Sample, interval
+from casemate.stages.assess.sample import Sample
 
 
 @pytest.fixture

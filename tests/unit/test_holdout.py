@@ -88,7 +88,7 @@ def test_rows_in_another_order_keep_their_side(study, plain):
 
 
 def test_keys_that_are_rotated_move_no_row(dropped, monkeypatch):
-    monkeypatch.setattr(Root, "drawn", lambda: Root(os.urandom(64)))
+    monkeypatch.setattr(Root, "drawn", lambda: Root(os.urandom(64), kept=False))
     project, _, _ = dropped
     before = looked_at(project.root, None)
     rotation.rotate(project, ["subjects"], compromised=True)

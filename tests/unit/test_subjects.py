@@ -67,7 +67,7 @@ def test_a_shredded_subject_reads_as_null_everywhere_and_is_never_sealed_again(i
 
 
 def test_a_root_is_kept_when_something_depends_on_it_and_only_the_first_one(identifiers, monkeypatch):
-    monkeypatch.setattr(Root, "drawn", lambda: Root(os.urandom(64)))
+    monkeypatch.setattr(Root, "drawn", lambda: Root(os.urandom(64), kept=False))
     first, second = identifiers.candidate(), identifiers.candidate()
     with identifiers.store.reading() as tx:
         assert identifiers.subjects.wrapped_root(tx) is None

@@ -97,7 +97,22 @@ def without_font_search() -> Iterator[None]:
     # Without a writable home matplotlib takes a temporary folder, says so, and removes it.
     with contextlib.suppress(OSError):
         os.makedirs(folder, mode=0o700, exist_ok=True)
-    ours = {"MPLCONFIGDIR": folder, "FONTCONFIG_FILE": no_fonts}
+    with _variables({"MPLCONFIGDIR": folder, "FONTCONFIG_FILE": no_fonts}):
+        yield
+
+
+@contextlib.contextmanager
+def temporary_home() -> Iterator[None]:
+    """Import a library inside that writes into the home folder and cannot be told not to."""
+    import tempfile  # as dear as pathlib
+
+    with tempfile.TemporaryDirectory() as folder, _variables({"HOME": folder}):
+        yield
+
+
+@contextlib.contextmanager
+def _variables(ours: dict[str, str]) -> Iterator[None]:
+    """Variables of the environment for a while; they are put back."""
     before = {name: os.environ.get(name) for name in ours}
     os.environ.update(ours)
     try:
@@ -108,23 +123,6 @@ def without_font_search() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-@contextlib.contextmanager
-def temporary_home() -> Iterator[None]:
-    """Import a library inside that writes into the home folder and cannot be told not to."""
-    import tempfile  # as dear as pathlib
-
-    before = os.environ.get("HOME")
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["HOME"] = folder
-        try:
-            yield
-        finally:
-            if before is None:
-                del os.environ["HOME"]
-            else:
-                os.environ["HOME"] = before
 
 
 IMPORTED_BEFORE = frozenset(effect.package for effect in SIDE_EFFECTS if effect.package in sys.modules and not _switched(effect))

@@ -94,11 +94,13 @@ class Identifiers:
         return Root.drawn() if wrapped is None else self.subjects.opened(wrapped, self.keys, "identifiers")
 
     def keep(self, root: Root) -> None:
-        """Keep a `candidate` that something is about to depend on.
+        """Keep a `candidate` that something is about to depend on; one that is kept stays, for nothing ever replaces it.
 
         Raises:
             RefusedError: another one was kept meanwhile, so what was worked out with this one does not hold.
         """
+        if root.kept:
+            return
         with self.store.transaction() as tx:
             kept = self.subjects.opened(self.subjects.ensure_root(tx, root), self.subjects.keys)
         if not hmac.compare_digest(kept.raw, root.raw):

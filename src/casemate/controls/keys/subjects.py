@@ -9,7 +9,7 @@ each wrapped the same way under one root key; the row of the empty subject holds
 import os
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -47,11 +47,13 @@ class Root:
 
     raw: bytes
     """64 bytes: the key of the pseudonyms, then the one that wraps the subjects' keys."""
+    kept: bool = field(default=True, compare=False)
+    """Whether the catalogue has it."""
 
     @classmethod
     def drawn(cls) -> "Root":
         """A new one, which is worth nothing until it is kept."""
-        return cls(secrets.token_bytes(64))
+        return cls(secrets.token_bytes(64), kept=False)
 
     @property
     def pseudonyms(self) -> bytes:
