@@ -15,7 +15,8 @@ from casemate import config as configuration
 from casemate.config import AssessTable, Config, ScreenTable
 from casemate.core.types import ColumnSchema, Schema
 from casemate.stages.assess import compare
-from casemate.stages.assess.sample import Sample, auc
+from casemate.stages.assess.intervals import auc
+from casemate.stages.assess.sample import Sample
 from casemate.stages.data import sides
 from casemate.stages.data import stage as data
 from casemate.stages.data.screen.interface import Rows, Suspicion

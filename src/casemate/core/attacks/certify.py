@@ -19,7 +19,6 @@ from casemate.core.attacks.parts import parts_of, through
 
 ONE_AGAINST_ONE = {"SVC", "NuSVC"}
 """Their coefficients separate pairs of classes."""
-BY_LEAVES = "worst reachable leaf of every tree"
 ALPHA = 0.001
 
 
@@ -41,7 +40,7 @@ def certified(target: Target, eps: float) -> tuple[Array, str] | None:
     low, high = np.minimum(*frames), np.maximum(*frames)
     if trees is None:
         return _linear(parts.final, low, high, target.places), "exact worst corner of a linear model"
-    return _sound(*trees.bounds(low, high), target.places, exact=trees.exact), BY_LEAVES
+    return _sound(*trees.bounds(low, high), target.places, exact=trees.exact), "worst reachable leaf of every tree, or branch and bound over them"
 
 
 def _linear(model: Any, low: Array, high: Array, codes: Array) -> Array:

@@ -89,19 +89,23 @@ class Target:
     def against(self, row: int, outputs: int) -> list[tuple[Array, float, bool]]:
         """(weights [k], offset, whether zero will do) of every lead over another of k scores that the row's right answer must keep above zero."""
         one, right = np.eye(outputs), self.codes[row]
-        places = np.arange(outputs) if (order := getattr(self.model, "order", None)) is None else np.argsort(order)
+        places = np.arange(outputs) if self._own is None else self._own
         return [(one[right] - one[other], 0.0, bool(places[right] < places[other])) for other in range(outputs) if other != right]
 
-    def model_order(self, scores: Array) -> Array:
-        """Scores [n, k] of the estimator's own classes in the order of the table's."""
+    @cached_property
+    def _own(self) -> Array | None:
+        """The estimator's own number of each of the table's classes, [k]; None: the same numbers."""
         order = getattr(self.model, "order", None)
-        return scores if order is None else scores[:, np.argsort(order)]
+        return None if order is None else np.argsort(order)
+
+    def table_order(self, scores: Array) -> Array:
+        """Scores [n, k] of the estimator's own classes in the order of the table's."""
+        return scores if self._own is None else scores[:, self._own]
 
     @property
     def places(self) -> Array:
         """The estimator's own number of each row's class, [n]."""
-        order = getattr(self.model, "order", None)
-        return self.codes if order is None else np.argsort(order)[self.codes]
+        return self.codes if self._own is None else self._own[self.codes]
 
     def take(self, rows: Array) -> "Target":
         """The same attack surface of some of the rows."""

@@ -89,7 +89,7 @@ class Thresholds:
         trees, every = self._known, np.arange(len(target.codes))
         rows = through(self._before, target.frame)
         row, leaf = trees.reached(trees.inputs(rows), trees.inputs(rows))
-        found = target.judged(target.model_order(_summed(trees, row, leaf, len(rows))), every)
+        found = target.judged(target.table_order(_total(row, trees.value[leaf], len(rows)) + trees.base), every)
         # A tie is right or wrong by the label that the model gives.
         return np.where(np.abs(found) <= SURE, target.margin(target.start, every), found)
 
@@ -180,7 +180,7 @@ class Thresholds:
     def _values(self, target: Target, rows: Array, changed: Array, box: Box, at: Array, point: Array) -> Array:
         """The features that give the inputs `point` of the box's rows `at`: [len(at), m]."""
         low, high = (limit[at] for limit in box.limits)
-        spans, ends = high - low, [self._inputs(target, rows, changed, box, limit) for limit in (low, high)]
+        spans, ends = high - low, [side[at][:, box.columns] for side in (box.low, box.high)]
         point = np.clip(point, *ends)  # a float32 may lie beyond by its rounding
         with np.errstate(invalid="ignore", divide="ignore"):
             share = np.where(ends[1] > ends[0], (point - ends[0]) / (ends[1] - ends[0]), 0.0)
@@ -200,10 +200,9 @@ class Thresholds:
         return through(self._before, target.rows(moved, rows))[:, box.columns]
 
 
-def _summed(trees: Trees, row: Array, leaf: Array, count: int) -> Array:
-    """The base and all leaves' values added up by row, [count, k]."""
-    columns = [np.bincount(row, weights=column, minlength=count) for column in trees.value[leaf].T]
-    return np.stack(columns, axis=1) + trees.base
+def _total(at: Array, values: Array, count: int) -> Array:
+    """`values` [., k] added up by number, [count, k]."""
+    return np.stack([np.bincount(at, weights=column, minlength=count) for column in values.T], axis=1)
 
 
 class Lines:
@@ -219,7 +218,7 @@ class Lines:
         self.least, self.most, self.here = (np.where(missing, 0.0, side) for side in (self.least, self.most, self.here))
         gone = missing[self.row]  # every leaf that is reached takes the missing value
         self.low[gone], self.high[gone] = -np.inf, np.inf
-        self.value, self.base = target.model_order(trees.value[leaf]), target.model_order(trees.base[None])[0]
+        self.value, self.base = target.table_order(trees.value[leaf]), target.table_order(trees.base[None])[0]
         self.whole = target.integer[box.features]
         self.looked = 0
         """Points and parts that were compared."""
@@ -266,7 +265,7 @@ class Lines:
                 break
             near = np.flatnonzero((count <= 1) & going[self.row])
             in_it, beside = near[count[near] == 0], near[count[near] == 1]
-            scores = self._total(self.row[in_it], self.value[in_it], len(point)) + self.base
+            scores = _total(self.row[in_it], self.value[in_it], len(point)) + self.base
             now = self.target.judged(scores, self.rows)
             margins[going] = now[going]
             row, column, value, found = self._best_moves(scores, in_it, beside, outside)
@@ -305,8 +304,8 @@ class Lines:
         # The scores at the least value: those of here, without leaves that begin later, with others that reach it.
         first = np.repeat(scores, width, axis=0)
         entered = np.arange(len(pair)) >= len(in_it) * width
-        first -= self._total(line[begins & ~entered], self.value[pair[begins & ~entered]], len(first))
-        first += self._total(line[~begins & entered], self.value[pair[~begins & entered]], len(first))
+        first -= _total(line[begins & ~entered], self.value[pair[begins & ~entered]], len(first))
+        first += _total(line[~begins & entered], self.value[pair[~begins & entered]], len(first))
         lines = np.unique(line[begins | ends])
         at = np.concatenate([lines, line[begins], line[ends]])
         place = np.concatenate([np.full(len(lines), -np.inf), low[begins], high[ends]])
@@ -340,8 +339,3 @@ class Lines:
                 snapped = np.where(slope > 0, least + (whole - low) / slope, least)
             value = np.where(self.whole if column is None else self.whole[column], np.clip(snapped, least, most), value)
         return self.trees.inputs(value)
-
-    @staticmethod
-    def _total(at: Array, values: Array, count: int) -> Array:
-        """`values` [., k] added up by number, [count, k]."""
-        return np.stack([np.bincount(at, weights=column, minlength=count) for column in values.T], axis=1)

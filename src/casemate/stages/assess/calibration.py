@@ -38,7 +38,10 @@ def confidence(codes: Array, labels: Array, probabilities: Array) -> tuple[Array
 
 def error(said: Array, happened: Array) -> float:
     """The calibration error without its noise; 0 where the noise explains all."""
-    count, gap, variance = _parts(said, happened)
+    return _without_noise(*_parts(said, happened))
+
+
+def _without_noise(count: Array, gap: Array, variance: Array) -> float:
     excess = float(np.sum(count * gap**2) - np.sum(variance))
     return float((max(excess, 0.0) / count.sum()) ** 0.5)
 
@@ -57,7 +60,7 @@ def error_interval(said: Array, happened: Array) -> Interval:
     tails = ((1 + LEVEL) / 2, (1 - LEVEL) / 2)
     each = unit / float(count.sum())
     low, high = ((_noncentrality(seen, freedom, tail) * each) ** 0.5 for tail in tails)
-    value = error(said, happened)
+    value = _without_noise(count, gap, variance)
     return Interval(value=value, low=min(low, value), high=min(max(high, value), 1.0))
 
 

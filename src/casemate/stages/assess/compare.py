@@ -12,8 +12,9 @@ from casemate.config import AssessTable
 from casemate.core.models import Model
 from casemate.core.types import Interval, Schema
 from casemate.stages.assess import regression
+from casemate.stages.assess.intervals import interval
 from casemate.stages.assess.quality import statistics
-from casemate.stages.assess.sample import Sample, checked, interval
+from casemate.stages.assess.sample import Sample, checked
 
 LEAST = 50
 """Rows below which a bootstrap of differences says nothing: its intervals are far too narrow."""

@@ -37,12 +37,16 @@ def auc(positive: Array, score: Array) -> float:
     Raises:
         ValueError: there is one class only.
     """
+    return _auc(positive, stats.rankdata(score))
+
+
+def _auc(positive: Array, ranks: Array) -> float:
+    """The same from the ranks of all scores."""
     count = int(np.sum(positive == 1))
     others = len(positive) - count
     if not count or not others:
         raise ValueError("there is one class only")
-    ranks = stats.rankdata(score)[positive == 1]
-    return float((ranks.sum() - count * (count + 1) / 2) / (count * others))
+    return float((ranks[positive == 1].sum() - count * (count + 1) / 2) / (count * others))
 
 
 def score(hits: int, count: int, level: float = LEVEL) -> Interval:
@@ -193,9 +197,9 @@ def logit_area(value: float, parts: list[Array], level: float = LEVEL) -> Interv
 
 def area_influence(positive: Array, score: Array) -> tuple[float, Array]:
     """(area under the ROC curve, each row's influence [n]), ties counted half."""
-    value = auc(positive.astype(np.int64), score)
-    count, others = int(positive.sum()), int((~positive).sum())
     ranks = stats.rankdata(score)
+    value = _auc(positive, ranks)
+    count, others = int(positive.sum()), int((~positive).sum())
     influence = np.empty(len(score))
     share_below = (ranks[positive] - stats.rankdata(score[positive])) / others
     share_above = 1 - (ranks[~positive] - stats.rankdata(score[~positive])) / count

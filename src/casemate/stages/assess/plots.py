@@ -46,7 +46,7 @@ def draw(assessment: Assessment) -> dict[str, bytes]:
             assessment.calibration["observed"],
             "o-",
             color=ACCENT,
-            label=f"expected calibration error {error.value:.3f}",
+            label=f"calibration error {error.value:.3f}",
         )
         axes.legend(loc="lower right", frameon=False)
         figures["calibration"] = figure

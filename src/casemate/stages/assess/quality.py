@@ -99,7 +99,6 @@ def _ranked(codes: Array, labels: Array, probabilities: Array, values: dict[str,
     each = [1] if classes == 2 else list(range(classes))
     if any(not 0 < np.sum(codes == code) < len(codes) for code in each):
         return {name: Interval.exact(values[name]) for name in ("roc_auc", "average_precision", "f1")}
-    areas = [intervals.area_influence(codes == code, probabilities[:, code])[1] for code in each]
     found, curves, centers = {}, [], []
     for code in each:
         influence, center = precision_influence(codes == code, probabilities[:, code])
@@ -110,6 +109,7 @@ def _ranked(codes: Array, labels: Array, probabilities: Array, values: dict[str,
         found["roc_auc"] = intervals.area(codes, probabilities[:, 1])
         found["f1"] = _f1_interval(codes == 1, labels == 1)
     else:
+        areas = [intervals.area_influence(codes == code, probabilities[:, code])[1] for code in each]
         found["roc_auc"] = intervals.smooth(values["roc_auc"], np.mean(areas, axis=0), scale="logit", freedom=fewest - 1)
         hits = [_f1_influence(codes == code, labels == code) for code in each]
         found["f1"] = intervals.smooth(values["f1"], np.mean(hits, axis=0), scale="logit", freedom=fewest - 1)

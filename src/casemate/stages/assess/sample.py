@@ -10,9 +10,6 @@ import pandas as pd
 from casemate.controls.privacy.disclosure import OTHERS, grouped
 from casemate.core.frame import borders_of, drawn, parts_of, range_names
 from casemate.core.types import MISSING_CATEGORY, Schema
-from casemate.stages.assess.intervals import auc as auc  # noqa: PLC0414 - attacks look for it here
-from casemate.stages.assess.intervals import interval as interval  # noqa: PLC0414
-from casemate.stages.assess.intervals import share as share  # noqa: PLC0414
 
 MOST_VALUES = 20
 """Up to so many distinct values each is a group of its own, whatever its type; more are cut at
@@ -36,6 +33,11 @@ class Sample:
             return self
         rows = drawn(len(self.target), count, seed)
         return Sample(self.frame.iloc[rows], self.target[rows])
+
+    def joined(self, other: "Sample") -> "Sample":
+        """These rows and then the other's, numbered anew."""
+        frame = pd.concat([self.frame, other.frame], ignore_index=True)
+        return Sample(frame, np.concatenate([self.target, other.target]))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import onnxruntime  # noqa: F401 - loaded while the parent works
-import pandas as pd
 import pyarrow as pa
 from sklearn import config_context
 
@@ -23,8 +22,9 @@ from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.threads import fitting
 from casemate.core.types import Assessment, Finding, Interval, Schema
 from casemate.stages.assess import behaviour, compare, fairness, faults, importance, parity, probes, quality, robustness, shift, usual
+from casemate.stages.assess.intervals import share
 from casemate.stages.assess.leakage import attribute, inversion, labels, lira, membership, memorised
-from casemate.stages.assess.sample import OfClasses, Sample, share
+from casemate.stages.assess.sample import OfClasses, Sample
 
 models.skops_io()  # same
 PREVIOUS = "previous"
@@ -122,9 +122,7 @@ def measure_quality(work: Work) -> None:
 
 def _measure_with_dropped(work: Work) -> None:
     """Figures of the hold-out as it was chosen, beside those without the rows that a person took out."""
-    frame = pd.concat([work.holdout.frame, work.dropped.frame], ignore_index=True)
-    whole = Sample(frame, np.concatenate([work.holdout.target, work.dropped.target]))
-    found = quality.measure(work.model, work.schema, whole, work.options, work.seed, work.least)
+    found = quality.measure(work.model, work.schema, work.holdout.joined(work.dropped), work.options, work.seed, work.least)
     kept = finite(work, "quality", found["metrics"], "the hold-out with the rows that were dropped")
     work.found |= {"dropped": len(work.dropped.target), "with_dropped": kept}
     without = work.found["metrics"]
@@ -230,7 +228,7 @@ def measure_tradeoff(work: Work) -> None:
     if not path.exists():
         return
     plain = models.load_skops(path.read_bytes())
-    limits = msgspec.convert(work.job["robustness"], RobustnessTable)
+    limits = msgspec.structs.replace(msgspec.convert(work.job["robustness"], RobustnessTable), smoothing=0.0)  # only its curve is compared
     found = robustness.measure(
         plain, work.schema, work.holdout, work.members, work.options, limits, work.job["gate_eps"], work.seed, work.channel.progress
     )
@@ -263,7 +261,7 @@ def measure_lira(work: Work) -> None:
             work.figures[name] = msgspec.convert(found[key], Interval)
     promised = work.job["promised"]
     if promised:
-        most = math.exp(promised["epsilon"]) * max(found["false_positive_rate"], membership.MAX_FALSE_POSITIVES) + promised["delta"]
+        most = math.exp(promised["epsilon"]) * membership.MAX_FALSE_POSITIVES + promised["delta"]
         rate = work.figures["lira_tpr_at_1_fpr"]
         if rate.low > most:
             text = f"membership leaks more than epsilon {promised['epsilon']:g} allows: {rate.value:.3f} at 1 % false alarms"

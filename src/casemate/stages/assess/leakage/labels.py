@@ -16,9 +16,10 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from casemate.config import AssessTable
 from casemate.core.models import Model
+from casemate.stages.assess.intervals import auc as area
+from casemate.stages.assess.intervals import interval
 from casemate.stages.assess.leakage.membership import LEAST_ROWS, TooFewRows
-from casemate.stages.assess.sample import OfClasses, Sample, interval
-from casemate.stages.assess.sample import auc as area
+from casemate.stages.assess.sample import OfClasses, Sample
 
 SIZES = (0.05, 0.1, 0.2, 0.4)
 """Deviations of the noise, as shares of each number's spread."""
@@ -43,8 +44,7 @@ def measure(model: Model, members: Sample, holdout: Sample, options: AssessTable
     count = min(len(members.target), len(holdout.target), options.membership_rows, ROWS)
     if count < LEAST_ROWS:
         raise TooFewRows(f"{count} rows a side, at least {LEAST_ROWS} are needed")
-    sides = members.take(count, seed), holdout.take(count, seed)
-    rows = Sample(pd.concat([side.frame for side in sides], ignore_index=True), np.concatenate([side.target for side in sides]))
+    rows = members.take(count, seed).joined(holdout.take(count, seed))
     spread = members.frame.select_dtypes("number").std(ddof=0)
     generator = np.random.default_rng(seed)
     right = _right(model, rows.frame, rows.target)

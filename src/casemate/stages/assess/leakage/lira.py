@@ -15,7 +15,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import pandas as pd
 from scipy.stats import norm
 from sklearn.base import clone
 
@@ -23,9 +22,10 @@ from casemate.config import AssessTable
 from casemate.core.frame import drawn, wanted
 from casemate.core.models import Model, SkopsModel
 from casemate.core.threads import fitting
+from casemate.stages.assess.intervals import auc as area
+from casemate.stages.assess.intervals import interval, share
 from casemate.stages.assess.leakage.membership import LEAST_ROWS, MAX_FALSE_POSITIVES, TooFewRows, rate_at
-from casemate.stages.assess.sample import Sample, checked, interval, share, sureness
-from casemate.stages.assess.sample import auc as area
+from casemate.stages.assess.sample import Sample, checked, sureness
 
 MEMORISED = 0.5
 FLOOR = 1e-6
@@ -58,8 +58,7 @@ def measure(
         raise TooFewRows(f"{count} rows a side, at least {LEAST_ROWS} are needed")
     if options.shadows < LEAST_SHADOWS:
         raise TooFewRows(f"{options.shadows} shadow models, at least {LEAST_SHADOWS} are needed")
-    first, second = members.take(count, seed), holdout.take(count, seed)
-    pool = Sample(pd.concat([first.frame, second.frame], ignore_index=True), np.concatenate([first.target, second.target]))
+    pool = members.take(count, seed).joined(holdout.take(count, seed))
     member = np.r_[np.ones(count), np.zeros(count)]
     filling = _filling(members, count, options, seed)
     target = _statistic(model.predict(pool.frame)[1], pool.target)
@@ -114,12 +113,11 @@ def _filling(members: Sample, count: int, options: AssessTable, seed: int) -> Sa
 
 
 def _shadow(estimator: Any, pool: Sample, half: Array, filling: Sample) -> Array:
-    frame = pd.concat([pool.frame[half], filling.frame], ignore_index=True)
-    codes = np.concatenate([pool.target[half], filling.target])
+    taught = Sample(pool.frame[half], pool.target[half]).joined(filling)
     if pool.target.ndim == 2:
-        shadow = SkopsModel(clone(estimator).fit(frame, wanted(codes)))
+        shadow = SkopsModel(clone(estimator).fit(taught.frame, wanted(taught.target)))
         return _statistic(checked(shadow.predict(pool.frame)[1]), pool.target)
-    model = clone(estimator).fit(frame, codes)
+    model = clone(estimator).fit(taught.frame, taught.target)
     probabilities = np.zeros((len(pool.target), int(pool.target.max()) + 1))
     probabilities[:, np.asarray(model.classes_, dtype=int)] = model.predict_proba(pool.frame)
     return _statistic(checked(probabilities), pool.target)

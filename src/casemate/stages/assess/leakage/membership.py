@@ -12,8 +12,9 @@ from sklearn.metrics import roc_curve
 
 from casemate.config import AssessTable
 from casemate.core.models import Model
-from casemate.stages.assess.sample import Sample, checked, interval, spread_of, sureness
-from casemate.stages.assess.sample import auc as area
+from casemate.stages.assess.intervals import auc as area
+from casemate.stages.assess.intervals import interval
+from casemate.stages.assess.sample import Sample, checked, spread_of, sureness
 
 LEAST_ROWS = 20
 MAX_FALSE_POSITIVES = 0.01

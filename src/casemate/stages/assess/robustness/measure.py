@@ -17,7 +17,8 @@ from casemate.core.attacks.second import Toolbox
 from casemate.core.attacks.thresholds import Thresholds
 from casemate.core.models import Scored
 from casemate.core.types import Finding, Schema
-from casemate.stages.assess.sample import Sample, share, spread_of
+from casemate.stages.assess.intervals import share
+from casemate.stages.assess.sample import Sample, spread_of
 
 WIDE = 0.2
 """Share of rows that neither an attack breaks nor a bound covers, from which it is told."""
