@@ -109,7 +109,7 @@ def from_table(
     Raises:
         ConfigError, DataError: the table cannot be read, or has no such target.
     """
-    from casemate.stages.data import schema, source
+    from casemate.stages.data import cells, schema, source
 
     notes: list[str] = []
     columns: dict[str, ColumnTable] = {}
@@ -126,7 +126,7 @@ def from_table(
                 break
             task = "regression"
             notes.append(f"{target!r} has many different numbers, so a regressor is trained (--task classification: a classifier)")
-        except source.MixedColumn as error:
+        except cells.MixedColumn as error:
             notes.append(f"{error.message}; casemate.toml reads them as missing (coerce = true)")
             columns[error.column] = ColumnTable(type="number", coerce=True)
     named = [name for name in content.column_names if name not in options.targets and _NAMED.search(name)]

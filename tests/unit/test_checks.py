@@ -18,7 +18,7 @@ from casemate.core.errors import ConfigError
 from casemate.core.frame import codes_of, features_of
 from casemate.core.types import ColumnSchema, Schema
 from casemate.stages.data import schema as schemas
-from casemate.stages.data import source
+from casemate.stages.data import cells
 from casemate.stages.data.checks import balance, drift, leakage, rules, split, units
 from casemate.stages.data.checks.interface import Subject
 from casemate.stages.data.checks.profile import Profile, bin_names, profile
@@ -118,7 +118,7 @@ def subject_of(frame: pd.DataFrame, extra: str = "", target="y") -> Subject:
     table = pa.Table.from_pandas(frame, preserve_index=False)
     options = config.data
     findings: list = []
-    table = pa.table({name: source._typed(table[name], name, options, findings) for name in table.column_names})
+    table = pa.table({name: cells.typed(table[name], name, options, findings) for name in table.column_names})
     pinned, _ = schemas.infer(table, options)
     return Subject(table, features_of(table, pinned), codes_of(table, pinned), None, pinned, config, NOW)
 

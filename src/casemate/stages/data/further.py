@@ -10,6 +10,7 @@ from casemate.config import DataTable
 from casemate.core.errors import DataError
 from casemate.core.types import Schema
 from casemate.stages.data import source
+from casemate.stages.data.cells import rows_text
 
 
 def read(path: Path, options: DataTable, schema: Schema) -> pa.Table:
@@ -34,6 +35,6 @@ def read(path: Path, options: DataTable, schema: Schema) -> pa.Table:
         return table.select(wanted)
     unknown = np.flatnonzero(pc.invert(pc.is_in(table[schema.target], pa.array(schema.classes, pa.string()))).to_numpy())
     if len(unknown):  # the cell is not quoted: it may be anything, and the run's end says this to everybody
-        text = f"{path.name}: the target is none of the model's classes {schema.classes[:5]} in {source.rows_text(unknown)}"
+        text = f"{path.name}: the target is none of the model's classes {schema.classes[:5]} in {rows_text(unknown)}"
         raise DataError(text, hint="label it as the source is")
     return table.select(wanted)

@@ -21,8 +21,8 @@ from casemate.config import ColumnTable, Config, DataTable
 from casemate.controls.keys.subjects import Root
 from casemate.core.errors import ConfigError, DataError
 from casemate.core.types import ColumnSchema, Finding, Schema
+from casemate.stages.data import files, sides
 from casemate.stages.data import schema as schemas
-from casemate.stages.data import sides, source
 from casemate.stages.data.screen.interface import Rows
 
 Array = np.ndarray[Any, Any]
@@ -37,7 +37,7 @@ def declared(root: Path, config: Config) -> Config:
         ConfigError: features without limits or categories, or a target without classes; with the lines to add.
     """
     options = config.data
-    names = source.names(root / options.source, options)
+    names = files.names(root / options.source, options)
     if not names:
         return config  # `source.read` says why
     lines = [line for name in names if (line := _missing(name, options))]

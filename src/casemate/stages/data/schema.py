@@ -16,7 +16,7 @@ from casemate.config import DataTable
 from casemate.controls.privacy.disclosure import limits
 from casemate.core.errors import DataError
 from casemate.core.types import ColumnClass, ColumnSchema, ColumnType, Finding, Schema
-from casemate.stages.data.source import rows_text
+from casemate.stages.data.cells import rows_text
 
 MAX_CATEGORIES = 1000
 MAX_CLASSES = 100

@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 
 from casemate.config import RuleTable
 from casemate.core.errors import ConfigError
+from casemate.stages.data.cells import rows_text
 from casemate.stages.data.checks.interface import Answer
-from casemate.stages.data.source import rows_text
 
 MOST_NODES = 200
 COMPARE: dict[type[ast.cmpop], str] = {

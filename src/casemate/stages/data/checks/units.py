@@ -10,8 +10,8 @@ import numpy as np
 from scipy.stats import median_abs_deviation
 
 from casemate.core.errors import ConfigError
+from casemate.stages.data.cells import rows_text
 from casemate.stages.data.checks.interface import Answer, Subject
-from casemate.stages.data.source import rows_text
 
 ALTERNATIVES = ("g", "mg", "kg", "lb", "oz", "m", "cm", "mm", "inch", "foot", "km", "mile", "degC", "degF", "kelvin", "kPa", "mmHg", "bar",
                 "l", "ml", "dl", "s", "min", "h", "day", "year", "g/l", "mg/dl", "ug/l", "kcal", "kJ", "m/s", "km/h", "mile/h")  # fmt: skip

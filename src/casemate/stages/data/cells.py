@@ -1,0 +1,152 @@
+"""Cells as typed values, or which cell is wrong: number -> float64, category and text -> string, time -> timestamp.
+
+Nothing is guessed silently: a text cell in a numeric column is an error that names column and rows, unless the column
+says `coerce = true`. What says who somebody is (`[data] subject`, class `identifier`) is text whatever it looks like:
+42 and 000042 are two people, and a float64 holds no 19 digits.
+"""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from casemate.config import ColumnTable, DataTable
+from casemate.core.errors import DataError
+from casemate.core.types import Finding
+
+NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+MOSTLY_NUMBERS = 0.5
+EXACT = {16: 2.0**11, 32: 2.0**24, 64: 2.0**53}
+"""Bits of a floating-point number -> from where on it does not hold every integer, so that two identifiers may have become one."""
+
+
+class MixedColumn(DataError):
+    """A numeric column holds cells that are blank or text; `column` names it."""
+
+    def __init__(self, message: str, *, hint: str, column: str) -> None:
+        super().__init__(message, hint=hint)
+        self.column = column
+
+
+def rows_text(rows: Any, total: int | None = None) -> str:
+    """`rows 3, 17, 40 and 9 more (counting from 0)`."""
+    shown = [str(int(row)) for row in rows[:5]]
+    count = len(rows) if total is None else total
+    more = f" and {count - len(shown)} more" if count > len(shown) else ""
+    return f"row{'s' if count > 1 else ''} {', '.join(shown)}{more} (counting from 0)"
+
+
+def identifier(values: pa.ChunkedArray, name: str, options: DataTable) -> pa.ChunkedArray:
+    """What says who somebody is, as text to the last digit; white space around it never tells two people apart.
+
+    Floating-point numbers come from tools that keep integers with gaps so: as long as float64 holds them exactly they are written
+    as integers.
+    """
+    values = _plain(values, name)
+    if pa.types.is_floating(values.type):
+        values = _whole(values)
+        if pa.types.is_floating(values.type):
+            large = pc.fill_null(pc.greater_equal(pc.abs(values), pa.scalar(EXACT[values.type.bit_width], values.type)), False)
+            if pc.any(large).as_py():
+                raise DataError(
+                    f"column {name!r} identifies somebody and is stored as floating-point numbers too large to be exact: "
+                    f"{rows_text(np.flatnonzero(large.to_numpy()))}",
+                    hint="export it as text or as integers: digits are lost, and two people may have become one",
+                )
+    return _text(pc.utf8_trim_whitespace(values.cast(pa.string())), options)
+
+
+def _plain(values: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    """A column of single values, dictionaries resolved; DataError when it holds anything else."""
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    kind = values.type
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        raise DataError(f"column {name!r} holds bytes that are not UTF-8 text", hint="convert the file to UTF-8")
+    if pa.types.is_nested(kind):
+        raise DataError(f"column {name!r} is nested ({kind})", hint="flatten it before")
+    return values
+
+
+def typed(values: pa.ChunkedArray, name: str, options: DataTable, findings: list[Finding]) -> pa.ChunkedArray:
+    """One column as its type says; DataError when a cell is of another, and `findings` gets what was read as missing."""
+    column = options.column(name)
+    values = _plain(values, name)
+    kind = values.type
+    if name in options.targets:
+        if options.task == "classification":
+            return _target(values, options)
+        if pa.types.is_temporal(kind) or column.type not in (None, "number"):
+            raise _no_quantity(name)
+    if pa.types.is_temporal(kind):
+        return values if column.type in (None, "time") else _text(values.cast(pa.string()), options)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return _from_text(values.cast(pa.string()), name, column, options, findings)
+    if column.type in ("category", "text"):
+        return values.cast(pa.string())
+    numbers = values.cast(pa.float64(), safe=False)
+    infinite = pc.fill_null(pc.is_inf(numbers), False)
+    if pc.any(infinite).as_py():
+        rows = np.flatnonzero(infinite.to_numpy())
+        raise DataError(f"column {name!r} holds infinite numbers in {rows_text(rows)}", hint="correct the source")
+    return pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers)
+
+
+def _no_quantity(name: str) -> DataError:
+    return DataError(f"the target {name!r} is no number", hint='[data] task = "classification" predicts classes')
+
+
+def _target(values: pa.ChunkedArray, options: DataTable) -> pa.ChunkedArray:
+    return _text(_whole(values).cast(pa.string()), options)
+
+
+def _whole(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Floating-point numbers without NaN, as integers where all are whole and exact; anything else as it is."""
+    if not pa.types.is_floating(values.type):
+        return values
+    values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
+    exact = pc.and_(pc.equal(values, pc.floor(values)), pc.less(pc.abs(values), pa.scalar(EXACT[values.type.bit_width], values.type)))
+    return values.cast(pa.int64()) if pc.all(exact).as_py() is not False else values
+
+
+def _text(values: pa.ChunkedArray, options: DataTable) -> pa.ChunkedArray:
+    if options.trim:
+        values = pc.utf8_trim_whitespace(values)
+    missing = pc.is_in(values, pa.array(options.null_values, pa.string()))
+    return pc.if_else(pc.fill_null(missing, True), pa.scalar(None, pa.string()), values)
+
+
+def _from_text(values: pa.ChunkedArray, name: str, column: ColumnTable, options: DataTable, findings: list[Finding]) -> pa.ChunkedArray:
+    text = _text(values, options)
+    if column.type in ("category", "text"):
+        return text
+    written = pc.is_valid(values)
+    numeric = pc.fill_null(pc.match_substring_regex(text, NUMBER), False)
+    count, total = pc.sum(numeric).as_py() or 0, pc.sum(written).as_py() or 0
+    if column.type is None and (count == 0 or count < MOSTLY_NUMBERS * total):
+        if name in options.targets:
+            raise _no_quantity(name)
+        return text
+    # A cell of blanks is not the empty cell that `null_values` declares missing, nor is a word.
+    declared = pc.fill_null(pc.and_(pc.is_null(text), pc.not_equal(pc.utf8_trim_whitespace(values), "")), True)
+    wrong = pc.and_not(pc.and_not(written, numeric), declared)
+    rows = np.flatnonzero(wrong.to_numpy())
+    if len(rows) and not column.coerce:
+        raise MixedColumn(
+            f"column {name!r} is numeric but {len(rows)} cells are blank or text: {rows_text(rows)}",
+            hint=f'to read them as missing: [data.columns] {name} = {{ type = "number", coerce = true }}; '
+            f'if the column is text: {{ type = "category" }}',
+            column=name,
+        )
+    if len(rows):
+        findings.append(
+            Finding(
+                id="data.coerced",
+                severity="low",
+                confidence="high",
+                message=f"{len(rows)} cells of {name!r} that are no numbers were read as missing",
+                location=rows_text(rows),
+            )
+        )
+    return pc.if_else(numeric, text, pa.scalar(None, pa.string())).cast(pa.float64())
