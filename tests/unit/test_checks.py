@@ -17,8 +17,8 @@ from casemate.config import DataTable, RuleTable
 from casemate.core.errors import ConfigError
 from casemate.core.frame import codes_of, features_of
 from casemate.core.types import ColumnSchema, Schema
-from casemate.stages.data import schema as schemas
 from casemate.stages.data import cells
+from casemate.stages.data import schema as schemas
 from casemate.stages.data.checks import balance, drift, leakage, rules, split, units
 from casemate.stages.data.checks.interface import Subject
 from casemate.stages.data.checks.profile import Profile, bin_names, profile
