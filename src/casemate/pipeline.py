@@ -112,8 +112,9 @@ def _run(shop: Workshop, principal: str, start: str | None, key: str | None) -> 
             dataset = _data(shop, work)
             rows = Rows(shop, dataset)
             model = _train(shop, work, principal, dataset, rows, crew)
-            assessment = _assess(shop, work, dataset, rows, model, crew)
-        release = _release(shop, work, principal, dataset, model, assessment)
+            pictures = Pictures()
+            assessment = _assess(shop, work, dataset, rows, model, crew, pictures)
+        release = _release(shop, work, principal, dataset, model, assessment, pictures)
         _sign_evidence(shop, work, release)
         work.finish("passed" if release.bundle else "refused")
     return work.id, release, assessment
@@ -210,7 +211,7 @@ def _plain(shop: Workshop, work: Run, error: TrainingError, heard: bool) -> Trai
     return plain
 
 
-def _assess(shop: Workshop, work: Run, dataset: SealedDataset, rows: "Rows", model: TrainedModel, crew: "Crew") -> Assessment:
+def _assess(shop: Workshop, work: Run, dataset: SealedDataset, rows: "Rows", model: TrainedModel, crew: "Crew", pictures: "Pictures") -> Assessment:
     """Measure on rows that training never saw, in a third sandbox without user code."""
 
     def measure() -> Assessment:
@@ -220,23 +221,21 @@ def _assess(shop: Workshop, work: Run, dataset: SealedDataset, rows: "Rows", mod
         tools = assess.Tools(shop.config, shop.objects, shop.state / "tmp", shop.hidden, crew["assess"], shop.reporter.progress, before)
         return assess.measure(tools, dataset, model, rows.parts, further_tables(shop.root, shop.config, dataset))
 
-    def pictures(record: Assessment) -> dict[str, bytes]:
-        from casemate.stages.assess.plots import draw
-
-        return draw(record)
-
     record = work.step("assess", Assessment, measure, pictures=pictures)
     shop.reporter.stage("assess", record)
     return record
 
 
-def _release(shop: Workshop, work: Run, principal: str, dataset: SealedDataset, model: TrainedModel, assessment: Assessment) -> Release:
+def _release(
+    shop: Workshop, work: Run, principal: str, dataset: SealedDataset, model: TrainedModel, assessment: Assessment, pictures: "Pictures"
+) -> Release:
     """Judge, sign what passed, register."""
 
     def decide() -> Release:
         from casemate.stages.release import stage as release
 
-        tools = release.Tools(shop.config, shop.objects, shop.signer, shop.state / "tmp", shop.reporter.progress)
+        shown = {name.removesuffix(".png"): content for name, content in pictures(assessment).items() if name.endswith(".png")}
+        tools = release.Tools(shop.config, shop.objects, shop.signer, shop.state / "tmp", shop.reporter.progress, shown)
         version = shop.registry.next_version(shop.config.project.name)
         waivers = shop.waivers.in_force(shop.config.project.name, without=principal)
         return release.decide(tools, work.id, version, dataset, model, assessment, waivers)
@@ -244,10 +243,10 @@ def _release(shop: Workshop, work: Run, principal: str, dataset: SealedDataset, 
     def register(tx: Any, record: Release) -> None:
         shop.registry.register(tx, record, shop.engine.clock.now().isoformat())
 
-    def pictures(record: Release) -> dict[str, bytes]:
+    def cards(record: Release) -> dict[str, bytes]:
         return {name: shop.objects.get(record.files[name]) for name in ("model-card.md", "model-card.html")}
 
-    record = work.step("release", Release, decide, pictures=pictures, commit=register)
+    record = work.step("release", Release, decide, pictures=cards, commit=register)
     shop.reporter.stage("release", record)
     return record
 
@@ -305,6 +304,20 @@ def _study(shop: Workshop, work: Run) -> Path:
         if older != study and not study.exists():
             older.rename(study)
     return study
+
+
+class Pictures:
+    """What the assessment drew: evidence of its own, and shown by the card; drawn once a run."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, bytes] | None = None
+
+    def __call__(self, record: Assessment) -> dict[str, bytes]:
+        """File name -> image."""
+        from casemate.stages.assess.plots import draw
+
+        self._files = draw(record) if self._files is None else self._files
+        return self._files
 
 
 class Purse:

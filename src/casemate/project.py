@@ -40,6 +40,7 @@ from casemate.controls.keys.secrets import secret_servers
 from casemate.controls.keys.store import KeyStore, keystore_folder
 from casemate.controls.keys.subjects import SubjectKeys
 from casemate.controls.privacy.budget import Ledger
+from casemate.core import progress
 from casemate.core.blobs import Blobs, S3Place, open_blobs, require_conditions
 from casemate.core.blobs.s3 import split_url
 from casemate.core.clock import Clock, SystemClock
@@ -47,6 +48,7 @@ from casemate.core.engine import STAGES, Effort, Engine, Run
 from casemate.core.errors import AccessDenied, BackendError, ConfigError, Error, RefusedError, VerificationError
 from casemate.core.files import alone, clear_drafts, clear_scratch, remove_tree, shared_lock, write_atomic
 from casemate.core.outbox import Message, Outbox, Patience, Route
+from casemate.core.page import Section, fragment
 from casemate.core.secrets import read_secret
 from casemate.core.signatures import Signer
 from casemate.core.store import decode, open_store
@@ -54,6 +56,7 @@ from casemate.core.store.interface import MOVED, REVISION
 from casemate.core.types import Assessment, Release, SealedDataset, TrainedModel, Verdict
 from casemate.dataset import Dataset, Datasets
 from casemate.stages.data.review import Reviews
+from casemate.stages.release import summary
 from casemate.stages.release.approval import Approval, Approvals
 from casemate.stages.release.bundle import VerifiedModel
 from casemate.stages.release.registry import Registered, Registry
@@ -100,6 +103,9 @@ class Model:
     def reference(self) -> str:
         """`NAME@VERSION`."""
         return self.registered.reference
+
+    def __repr__(self) -> str:
+        return f"<model {self.reference}: {self.verdict.outcome}>"
 
     @property
     def verdict(self) -> Verdict:
@@ -210,6 +216,27 @@ class RunResult:
         """The gates' answer."""
         return self.release.verdict
 
+    @property
+    def summary(self) -> list[str]:
+        """What the run came to, in sentences."""
+        project = self.model.project
+        dataset = project.engine.record(self.id, "data", SealedDataset)
+        model = project.engine.record(self.id, "train", TrainedModel)
+        return [] if dataset is None or model is None else summary.of(project.config, dataset, model, self.assessment, self.verdict)
+
+    @property
+    def advice(self) -> list[str]:
+        """What to do about gates that do not hold; empty for a signed model."""
+        return summary.advice(self.verdict)
+
+    def __repr__(self) -> str:
+        return f"<{self.verdict.outcome}: {self.model.reference}, run {self.id}>"
+
+    def _repr_html_(self) -> str:
+        gates = [[gate.outcome, gate.gate, gate.value, gate.limit] for gate in self.verdict.gates]
+        parts = [Section("Summary", points=self.summary), Section("Verdict", points=self.advice, heads=["", "gate", "value", "required"], rows=gates)]
+        return fragment(f"{self.model.reference}: {self.verdict.outcome}", parts)
+
 
 class Project:
     """A user's project: configuration, keys, catalogue, log, registry, policy."""
@@ -225,6 +252,9 @@ class Project:
         self.store.row_digests.attach(lambda: self.audit)
         if check:
             self.store.check()
+
+    def __repr__(self) -> str:
+        return f"<casemate project {self.config.project.name!r} in {str(self.root)!r}>"
 
     def read_secret(self, reference: str) -> str:
         """The secret behind `env:NAME`, `file:PATH`, `prompt`, `vault:MOUNT/PATH#KEY` or `aws-sm:NAME#KEY`; asked for each time."""
@@ -788,7 +818,7 @@ class Project:
             start: first stage to do again (`data`, `train`, `assess`, `release`) even if nothing changed.
             fresh: do everything again; the same as `start="data"`.
             key: idempotency key: however often and from however many processes it is used, there is one run.
-            reporter: hears how it goes.
+            reporter: hears how it goes; default: a line for each stage in a notebook, nothing elsewhere.
 
         Raises:
             BusyError: another living process works on the same run.
@@ -826,7 +856,7 @@ class Project:
             identifiers=self.identifiers,
             signer=self.signer,
             secret=self.keys.folder,
-            reporter=reporter or Silent(),
+            reporter=reporter or progress.watching() or Silent(),
             waivers=self.waivers,
             reviews=self.reviews,
             ledger=self.ledger,

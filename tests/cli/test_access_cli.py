@@ -62,6 +62,7 @@ WORDS = {
     "access test": ["table.toml"],
     "access policy apply": [],
     "data diff": ["wdbc"],
+    "check": [],
     "data check": [],
     "data statistics": ["wdbc", "malignant", "--epsilon", "0.1"],
     "data quarantine list": ["wdbc"],

@@ -28,6 +28,7 @@ LISTEN_SECONDS = 13.0
 
 CALLS: dict[str, list[str]] = {
     "init": ["init", str(PROJECT), "--example", "clinical"],
+    "check": [],
     "config check": [],
     "config show": [],
     "config schema": [],

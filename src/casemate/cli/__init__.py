@@ -15,6 +15,7 @@ from casemate.core.errors import Error, from_os_error
 
 VERBS = {
     "init": "make a new project",
+    "check": "say what it thinks of the table, before anything is sealed",
     "run": "take the table to a signed model",
     "runs": "list, show or cancel runs",
     "status": "what this project holds now",

@@ -20,16 +20,16 @@ def run(arguments: Any) -> int:
     """Measure; exit code 1 when something could not be measured or a finding is of high severity."""
     from casemate.checkup import assess
     from casemate.cli.output import emit, table
-    from casemate.cli.progress import Lines
+    from casemate.core.progress import Lines
     from casemate.core.types import number_text
 
     if arguments.explain is not None:
         return _explained(arguments)
     project = enter(arguments)
     if arguments.reference == "data":
-        from casemate.cli.data import check
+        from casemate.cli.check import look
 
-        return check(arguments, project)
+        return look(arguments, project)
     lines = Lines(quiet=arguments.format == "json")
     try:
         found = assess(project, arguments.reference or project.config.project.name, arguments.only, lines)

@@ -59,7 +59,9 @@ def run(arguments: Any) -> int:
     if arguments.action == "diff":
         return _diff(arguments, project)
     if arguments.action == "check":
-        return check(arguments, project)
+        from casemate.cli.check import look
+
+        return look(arguments, project)
     if arguments.action == "quarantine":
         return _quarantine(arguments, project)
     if arguments.action == "statistics":
@@ -98,29 +100,6 @@ def run(arguments: Any) -> int:
     text += [f"quarantine: {len(suspects)} rows under suspicion, {record.excluded} excluded", table(["row", "detector", "why", "score"], rows)]
     emit(arguments, {"dataset": record, "quarantine": suspects, "withheld": access.withheld, "masked": access.masked}, "\n".join(text))
     return 0
-
-
-def check(arguments: Any, project: Any) -> int:
-    """Look at the source; exit code 1 when a finding blocks."""
-    from casemate.checkup import assess_data
-    from casemate.cli.output import emit, table
-    from casemate.cli.progress import Lines
-    from casemate.stages.data.stage import per_detector
-
-    lines = Lines(quiet=arguments.format == "json")
-    try:
-        found = assess_data(project, arguments.only, lines)
-    finally:
-        lines.close()
-    counts = per_detector(found.suspects)
-    ranked = sorted(found.findings, key=lambda finding: ("high", "medium", "low").index(finding.severity))
-    text = [f"{found.table.num_rows} rows, {len(found.schema.features)} features; {int(found.excluded.sum())} would be left out", ""]
-    text += [table(["detector", "rows"], [[name, count] for name, count in counts.items()]), ""]
-    text += [table(["figure", "value"], [[name, f"{value:.4g}"] for name, value in sorted(found.figures.items())]), ""]
-    text += [table(["", "finding", "where"], [[f.severity, f.message, f.location] for f in ranked])]
-    told = {"findings": ranked, "figures": found.figures, "quarantined": counts, "rules": found.rules}
-    emit(arguments, told, "\n".join(text))
-    return 1 if any(finding.severity == "high" for finding in found.findings) else 0
 
 
 def _statistics(arguments: Any, project: Any) -> int:

@@ -40,6 +40,7 @@ DOORS = {
     "data list": Door("dataset:list"),
     "data show": Door("dataset:read", "Dataset", inside=True),
     "data diff": Door("dataset:read", "Dataset", inside=True),
+    "check": Door("run:start", inside=True),
     "data check": Door("run:start", inside=True),
     "data statistics": Door("dataset:statistics", "Dataset", inside=True),
     "data quarantine list": Door("dataset:read", "Dataset", inside=True),

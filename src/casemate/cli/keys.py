@@ -151,7 +151,7 @@ def _show(arguments: Any, project: Any) -> int:
 def _rotate(arguments: Any, project: Any) -> int:
     from casemate import rotation
     from casemate.cli.output import emit
-    from casemate.cli.progress import counting
+    from casemate.core.progress import counting
 
     with counting() as progress:
         done = rotation.rotate(project, arguments.key, compromised=arguments.compromised, resume=arguments.resume, progress=progress)
@@ -191,8 +191,8 @@ def _say_protected(arguments: Any, recovery: str | None) -> None:
 
 def _migrate(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
-    from casemate.cli.progress import counting
     from casemate.config import keys_table
+    from casemate.core.progress import counting
     from casemate.rotation import migrate
 
     table = keys_table({"provider": arguments.provider} | {name: value for name in SETTINGS if (value := getattr(arguments, name)) is not None})

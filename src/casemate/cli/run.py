@@ -19,8 +19,8 @@ def run(arguments: Any) -> int:
     if sys.stderr.isatty() or arguments.format == "text":
         print("casemate: opening the project", file=sys.stderr, flush=True)
     from casemate.cli.output import emit, table
-    from casemate.cli.progress import Lines
     from casemate.core.errors import ConfigError
+    from casemate.core.progress import Lines
 
     if arguments.fresh and arguments.start:
         raise ConfigError("--fresh does everything again, --from only a part", hint="give one of them")
@@ -31,24 +31,17 @@ def run(arguments: Any) -> int:
     finally:
         lines.close()
     verdict = result.verdict
-    gates = [
-        [
-            _mark(gate.outcome),
-            gate.gate,
-            "" if gate.value is None else f"{gate.value:.4g}",
-            gate.limit,
-            "" if gate.outcome == "passed" else gate.reason,
-        ]
-        for gate in verdict.gates
-    ]
     findings = [*_findings(project, result)]
-    text = [table(["", "gate", "value", "required", "why not"], gates), ""]
+    text = [*result.summary, ""]
+    text += [table(["", "gate", "value", "95 % interval", "required"], [_gate(gate) for gate in verdict.gates]), ""]
+    text += [*(f"{_mark(gate.outcome)}: {gate.reason}" for gate in verdict.gates if gate.outcome != "passed"), ""]
     text += [f"finding {finding.severity}: {finding.message}" + (f" [{finding.location}]" if finding.location else "") for finding in findings]
     text += _details(project, result)
     if verdict.outcome == "passed":
         text += [f"PASSED: {result.model.reference} is signed. Evidence: {result.folder}", "Next: casemate serve, or casemate model export NAME DIR"]
     else:
         text += [f"{verdict.outcome.upper()}: {result.model.reference} is kept unsigned and cannot be served. Evidence: {result.folder}"]
+        text += [f"Next: {what}" for what in result.advice]
     text += [f"not delivered yet, the outbox tries again: {receiver}" for receiver in result.undelivered]
     emit(
         arguments,
@@ -56,6 +49,13 @@ def run(arguments: Any) -> int:
         "\n".join(text),
     )
     return 0 if verdict.outcome == "passed" else 1
+
+
+def _gate(gate: Any) -> list[str]:
+    from casemate.core.types import number_text
+
+    value = "–" if gate.value is None else number_text(gate.value)
+    return [_mark(gate.outcome), gate.gate, value, "" if gate.low is None else f"{number_text(gate.low)} to {number_text(gate.high)}", gate.limit]
 
 
 def _mark(outcome: str) -> str:

@@ -49,8 +49,8 @@ def run(arguments: Any) -> int:
 
 def _objects(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
-    from casemate.cli.progress import counting
     from casemate.core.blobs.s3 import split_url
+    from casemate.core.progress import counting
 
     place = "" if arguments.place == "files" else "s3://{}/{}".format(*split_url(arguments.place))
     settings = {name: value for name in ("endpoint", "region", "access_key", "secret_key") if (value := getattr(arguments, name)) is not None}

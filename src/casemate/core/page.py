@@ -2,7 +2,10 @@
 
 import base64
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 MARKS = ("high", "medium", "low", "passed", "refused", "inconclusive")
 
@@ -12,11 +15,23 @@ class Chart:
     """A small bar chart."""
 
     title: str
-    labels: list[str]
-    heights: list[float]
-    """0 to 1, one a bar."""
-    marks: list[float]
-    """What it was before, one a bar; empty when there is nothing to compare with."""
+    bars: list["Bar"]
+    ends: tuple[str, str] = ("", "")
+    """What stands under the left and the right end."""
+    top: str = ""
+    """What the height of the picture stands for."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar; all in parts of the picture, 0 to 1."""
+
+    label: str
+    left: float
+    width: float
+    height: float
+    before: float | None = None
+    """Its height in the reference."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +40,8 @@ class Section:
 
     title: str
     text: str = ""
+    points: list[str] = field(default_factory=list)
+    """Sentences, one a line."""
     heads: list[str] = field(default_factory=list)
     rows: list[list[Any]] = field(default_factory=list)
     charts: list[Chart] = field(default_factory=list)
@@ -34,12 +51,21 @@ class Section:
 
 def page(title: str, lead: str, sections: list[Section]) -> bytes:
     """The report as UTF-8 HTML; all text is escaped."""
+    return _environment().get_template("report.html.jinja").render(title=title, lead=lead, sections=sections, marks=MARKS).encode()
+
+
+def fragment(title: str, sections: list[Section]) -> str:
+    """The same without a page around it, for notebooks."""
+    return _environment().get_template("fragment.html.jinja").render(title=title, sections=sections, marks=MARKS)
+
+
+def _environment() -> "Environment":
     from jinja2 import Environment, PackageLoader
 
     environment = Environment(loader=PackageLoader("casemate.core", "pages"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.tests["float"] = lambda value: isinstance(value, float)
     environment.tests["number"] = lambda value: isinstance(value, int | float) and not isinstance(value, bool)
-    return environment.get_template("report.html.jinja").render(title=title, lead=lead, sections=sections, marks=MARKS).encode()
+    return environment
 
 
 def embedded(picture: bytes) -> str:

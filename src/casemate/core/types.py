@@ -330,6 +330,10 @@ class GateResult(Record, frozen=True, kw_only=True):
     """Why, in one sentence."""
     waiver: str = ""
     """Who lets the model pass all the same, until when and why."""
+    low: float | None = None
+    """Lower end of the figure's 95 % interval: what counts against a least value. None in older records, and where there is none."""
+    high: float | None = None
+    """Upper end: what counts against a greatest value."""
 
 
 class Waived(Record, frozen=True, kw_only=True):

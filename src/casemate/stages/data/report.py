@@ -1,16 +1,20 @@
 """The data report: what was found, as a page for people and as JSON for programs. No value of a single row is in it."""
 
+import itertools
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from casemate.controls.privacy.disclosure import FEWEST
-from casemate.core.page import Chart, Section, page
+from casemate.core import figures as vocabulary
+from casemate.core.page import Bar, Chart, Section, page
 from casemate.core.types import SealedDataset
 from casemate.stages.data.checks import drift
 from casemate.stages.data.checks.profile import Profile, bin_names
 
 MOST_PLOTS = 40
+NOTHING = "–"
 
 
 def draw(record: SealedDataset, profiles: bytes, before: bytes, least: int = FEWEST) -> dict[str, bytes]:
@@ -28,20 +32,23 @@ def draw(record: SealedDataset, profiles: bytes, before: bytes, least: int = FEW
     hidden = {column.name for column in record.schema.columns if column.column_class != "general"}
     shown = [column for column in columns if column.name not in hidden]
     sections = [
-        Section("Findings", "" if record.findings else "Nothing to look at.", ["", "what", "where"], _findings(record)),
-        Section("Under suspicion", _suspicion_text(record), ["detector", "rows"], [[name, count] for name, count in record.quarantined.items()]),
-        Section("Figures", "", ["figure", "value"], [[name, value] for name, value in sorted(record.figures.items())]),
+        Section("Findings", "" if record.findings else "Nothing to look at.", heads=["", "what", "where"], rows=_findings(record)),
+        Section("Under suspicion", _suspicion_text(record), heads=["detector", "rows"], rows=[[n, count] for n, count in record.quarantined.items()]),
+        Section("Figures", vocabulary.DATA.lead, heads=["figure", "value", "what it means"], rows=_figures(record)),
     ]
     if record.rules:
         rows = [[rule["name"], rule["check"], rule["rows"], rule["broken"], rule["unknown"]] for rule in record.rules]
-        sections.append(Section("Rules", "", ["rule", "check", "rows", "broken", "cannot be told"], rows))
+        sections.append(Section("Rules", heads=["rule", "check", "rows", "broken", "cannot be told"], rows=rows))
     if told:
         moved = [[row["column"], row["index"], row["p"]] for row in sorted(told, key=lambda row: -float(row["index"]))[:MOST_PLOTS]]
-        sections.append(Section(f"Drift since {record.reference}", "Stability index: 0.1 some, 0.25 much.", ["column", "index", "p"], moved))
+        sections.append(
+            Section(f"Drift since {record.reference}", "Stability index: 0.1 some, 0.25 much.", heads=["column", "index", "p"], rows=moved)
+        )
     rest = f"Counts below {least} are not shown; columns of class sensitive or identifier are left out."
     known = {column.name: column for column in older}
     charts = [_chart(column, known.get(column.name), least) for column in shown[:MOST_PLOTS]]
-    sections.append(Section("Columns", rest, ["column", "type", "rows", "missing", "mean", "deviation"], [_line(column) for column in shown], charts))
+    heads = ["column", "type", "rows", "missing", "mean", "deviation"]
+    sections.append(Section("Columns", rest, heads=heads, rows=[_line(column) for column in shown], charts=charts))
     lead = (
         f"{record.rows} rows, {len(record.schema.features)} features, target {', '.join(record.schema.targets)}; "
         f"{record.holdout} rows are held out" + (f", {record.dropped} more were taken out of the hold-out by decision." if record.dropped else ".")
@@ -71,6 +78,15 @@ def _findings(record: SealedDataset) -> list[list[Any]]:
     return [[finding.severity, finding.message, finding.location] for finding in ordered]
 
 
+def _figures(record: SealedDataset) -> list[list[Any]]:
+    """In the order of the vocabulary, with what they mean."""
+    return [
+        [name, vocabulary.shown(name, record.figures[name]), vocabulary.meaning(name)]
+        for _, names in vocabulary.grouped(list(record.figures))
+        for name in names
+    ]
+
+
 def _suspicion_text(record: SealedDataset) -> str:
     if not record.quarantined:
         return "No row."
@@ -89,15 +105,48 @@ def _masked(column: Profile, least: int) -> Profile:
 
 
 def _line(column: Profile) -> list[Any]:
-    return [column.name, column.kind, column.rows, column.missing, column.mean, column.std]
+    mean, std = (NOTHING if value is None else value for value in (column.mean, column.std))
+    return [column.name, column.kind, column.rows, column.missing, mean, std]
 
 
 def _chart(column: Profile, older: Profile | None, least: int) -> Chart:
-    """Shares per bin or category, the reference's beside them, as heights between 0 and 1."""
+    """Numbers over a true axis, as rows per unit where ranges have different widths; categories side by side. The reference beside them."""
     masked = _masked(column, least)
-    ours = [max(count, 0) / max(column.rows, 1) for count in masked.counts]
-    theirs: list[float] = []
-    if older is not None and len(older.counts) == len(ours):
-        theirs = [max(count, 0) / max(older.rows, 1) for count in _masked(older, least).counts]
-    top = max([*ours, *theirs, 1e-9])
-    return Chart(column.name, bin_names(masked), [value / top for value in ours], [value / top for value in theirs])
+    before = _masked(older, least) if older is not None and len(older.counts) == len(masked.counts) else None
+    if column.kind != "number" or column.low is None or column.high is None or column.high <= column.low:
+        places = [(index / len(masked.counts), 0.9 / len(masked.counts)) for index in range(len(masked.counts))]
+        ends, unit = ("", ""), "rows"
+        ours, theirs = _shares(masked), None if before is None else _shares(before)
+        names = bin_names(masked)
+    else:
+        borders = [column.low, *column.edges, column.high]
+        spread = column.high - column.low
+        ends, unit = (f"{column.low:.4g}", f"{column.high:.4g}"), "rows per unit"
+        if column.edges:
+            places = [((left - column.low) / spread, (right - left) / spread) for left, right in itertools.pairwise(borders)]
+            ours, theirs = _density(masked, borders), None if before is None else _density(before, borders)
+            names = [f"{left:.4g} to {right:.4g}" for left, right in itertools.pairwise(borders)]
+        else:  # few values, each its own bar
+            width = 0.9 * min(np.diff(column.values), default=spread) / (spread or 1) / 2
+            places = [(max((value - column.low) / spread - width / 2, 0) * (1 - width), width) for value in column.values]
+            ours, theirs = _shares(masked), None if before is None else _shares(before)
+            names, unit = [f"{value:.4g}" for value in column.values], "rows"
+    top = max([*ours, *(theirs or []), 1e-12])
+    bars = [
+        Bar(name, left, width, height / top, None if theirs is None else theirs[index] / top)
+        for index, (name, (left, width), height) in enumerate(zip(names, places, ours, strict=False))
+    ]
+    return Chart(column.name, bars, ends, unit)
+
+
+def _shares(column: Profile) -> list[float]:
+    return [max(count, 0) / max(column.rows, 1) for count in column.counts]
+
+
+def _density(column: Profile, borders: list[float]) -> list[float]:
+    """Share of the rows per unit in each range, the frequent values counted where they lie."""
+    shares = _shares(column)
+    own, ranges = shares[: len(column.values)], shares[len(column.values) + 1 : -1]  # without what lies beyond the ends
+    for value, share in zip(column.values, own, strict=True):
+        ranges[min(max(int(np.searchsorted(borders, value, side="right")) - 1, 0), len(ranges) - 1)] += share
+    return [share / max(right - left, 1e-300) for share, (left, right) in zip(ranges, itertools.pairwise(borders), strict=True)]

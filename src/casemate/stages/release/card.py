@@ -6,75 +6,115 @@ Source of the form: Mitchell et al., Model Cards for Model Reporting (FAT* 2019)
 from typing import Any
 
 from casemate.config import Config
-from casemate.core.page import Section, page
-from casemate.core.types import Assessment, Interval, Lineage, SealedDataset, TrainedModel, Verdict, number_text
-from casemate.stages.release.gate import figures
+from casemate.core import figures
+from casemate.core.page import Section, embedded, page
+from casemate.core.types import Assessment, GateResult, Interval, Lineage, SealedDataset, TrainedModel, Verdict, number_text
+from casemate.stages.release import gate, summary
 from casemate.stages.release.rows import standing
 
 MOST_ROWS = 40
+NOTHING = "–"
 NAME, PAGE = "model-card.md", "model-card.html"
 LEAD = (
-    "Figures are measured on rows that the training code never saw, with 95 % intervals; the last column says how many. "
+    "Figures are measured on rows that the training code never saw, with 95 % intervals; the column `rows` says how many. "
     "A gate is passed if the whole interval keeps its limit, refused if none of it does, else inconclusive."
 )
+PICTURES = {"roc": figures.GOOD, "predicted": figures.GOOD, "calibration": figures.SURE, "robustness": figures.ROBUST}
+"""Picture of the assessment -> where it is shown."""
 
 
 def sections(
-    config: Config, lineage: Lineage, dataset: SealedDataset, model: TrainedModel, assessment: Assessment, verdict: Verdict
+    config: Config,
+    lineage: Lineage,
+    dataset: SealedDataset,
+    model: TrainedModel,
+    assessment: Assessment,
+    verdict: Verdict,
+    pictures: dict[str, bytes] | None = None,
 ) -> list[Section]:
-    """The card's parts, each only if there is something to say."""
-    found = figures(dataset, model, assessment)
-    parts = [
-        Section(
-            "Model",
-            "",
-            ["", ""],
-            [
-                ["purpose", config.project.purpose],
-                ["estimator", model.estimator[:200]],
-                ["training", model.mode],
-                ["target", ", ".join(dataset.schema.targets) + (": " + ", ".join(dataset.schema.classes[:12]) if dataset.schema.classes else "")],
-                ["served as", assessment.serve_format],
-                ["run", lineage.run],
-            ],
-        ),
-        Section("Verdict", verdict.outcome, ["", "gate", "value", "required", ""], [_gate(result) for result in verdict.gates]),
-        Section(
-            "Figures",
-            _holdout(dataset, assessment),
-            ["figure", "value", "95 % interval", "rows"],
-            [[name, _number(figure.value), _range(figure), _standing(name, dataset, assessment)] for name, figure in sorted(found.items())],
-        ),
-    ]
-    if assessment.with_dropped:
-        text = (
-            f"The hold-out as it was chosen, with the {assessment.dropped} rows that a person's decision took out; gates go by the figures without."
-        )
-        with_, heads = assessment.with_dropped, ["figure", "with these rows", "95 % interval", "without"]
-        lines = [[name, _number(w.value), _range(w), _number(found[name].value)] for name, w in sorted(with_.items()) if name in found]
-        parts.append(Section("With the rows that were taken out", text, heads, lines))
+    """The card's parts, each only if there is something to say.
+
+    Args:
+        config: what was asked for.
+        lineage: where the model comes from.
+        dataset: what the data stage recorded.
+        model: what the train stage recorded.
+        assessment: what was measured.
+        verdict: how it was judged.
+        pictures: name -> PNG.
+    """
+    found = gate.figures(dataset, model, assessment)
+    parts = [Section("Summary", "", summary.sentences(config, dataset, model, assessment, verdict))]
+    parts.append(
+        Section("Verdict", verdict.outcome, summary.advice(verdict), ["", "gate", "value", "required", ""], [_gate(g) for g in verdict.gates])
+    )
+    further = _further(assessment, dataset.schema.regression)
+    for group, names in figures.grouped(list(found)):
+        rows = [
+            [name, _number(found[name].value), _range(found[name]), _standing(name, dataset, assessment), figures.meaning(name)] for name in names
+        ]
+        images = [(name, embedded(png)) for name, png in (pictures or {}).items() if PICTURES.get(name) is group]
+        text = group.lead + (f" {_holdout(dataset, assessment)}" if group is figures.GOOD else "")
+        parts.append(Section(group.title, text, heads=["figure", "value", "95 % interval", "rows", "what it means"], rows=rows, images=images))
+        parts += further.pop(group.title, [])
+    parts += [part for left in further.values() for part in left]
     if model.privacy:
         parts.append(Section("Differential privacy", _promise(model.privacy)))
-    parts += _robustness(assessment)
-    if assessment.compared:
-        rows = [[name, _number(figure.value), _range(figure)] for name, figure in sorted(assessment.compared.items())]
-        counts = assessment.mcnemar
-        gained, lost, p = (counts.get(name, default) for name, default in (("gained", 0), ("lost", 0), ("p", 1)))
-        text = f"Against {assessment.previous} on the same {assessment.compared_rows} hold-out rows, which neither saw"
-        text += f": {gained:g} gained, {lost:g} lost, p {p:.3g}." if counts else "."
-        parts.append(Section("Compared with the model before", text, ["figure", "difference", "95 % interval"], rows))
-    parts += _parts_of(assessment, dataset.schema.regression)
     seen = [*dataset.findings, *model.findings, *assessment.findings]
     if seen:
-        parts.append(Section("Findings", "", ["", "what"], [[finding.severity, finding.message] for finding in seen[:MOST_ROWS]]))
+        parts.append(Section("Findings", heads=["", "what"], rows=[[finding.severity, finding.message] for finding in seen[:MOST_ROWS]]))
     if assessment.inconclusive:
-        parts.append(Section("What could not be told", "", ["measurement"], [[text] for text in assessment.inconclusive]))
+        parts.append(Section("What nobody measured", "", list(assessment.inconclusive)))
+    return [*parts, _model(config, lineage, dataset, model, assessment), _data(dataset, model)]
+
+
+def _model(config: Config, lineage: Lineage, dataset: SealedDataset, model: TrainedModel, assessment: Assessment) -> Section:
+    rows = [
+        ["purpose", config.project.purpose],
+        ["estimator", model.estimator[:200]],
+        ["training", model.mode],
+        ["target", ", ".join(dataset.schema.targets) + (": " + ", ".join(dataset.schema.classes[:12]) if dataset.schema.classes else "")],
+        ["served as", assessment.serve_format],
+        ["run", lineage.run],
+    ]
+    return Section("Model", heads=["", ""], rows=rows)
+
+
+def _data(dataset: SealedDataset, model: TrainedModel) -> Section:
     about: list[list[Any]] = [["name", f"{dataset.name}@{dataset.version}"], ["held out", dataset.holdout]]
     if model.mode != "private":  # how many there are to train on is a fact about them
         about[1:1] = [["rows", dataset.rows]]
         about += [["left out", dataset.excluded], ["taken out of the hold-out by decision", dataset.dropped]]
-    parts.append(Section("Data", "", ["", ""], about))
-    return parts
+    return Section("Data", heads=["", ""], rows=about)
+
+
+def _further(assessment: Assessment, regression: bool) -> dict[str, list[Section]]:
+    """Tables that belong to a group of figures, by its title."""
+    return {
+        figures.GOOD.title: [*_dropped(assessment), *_compared(assessment), *_importance(assessment, regression)],
+        figures.WHOM.title: _groups(assessment, regression),
+        figures.ROBUST.title: _robustness(assessment),
+    }
+
+
+def _dropped(assessment: Assessment) -> list[Section]:
+    if not assessment.with_dropped:
+        return []
+    text = f"The hold-out as it was chosen, with the {assessment.dropped} rows that a person's decision took out; gates go by the figures without."
+    with_, without = assessment.with_dropped, assessment.metrics
+    rows = [[name, _number(w.value), _range(w), _number(without[name].value)] for name, w in sorted(with_.items()) if name in without]
+    return [Section("With the rows that were taken out", text, heads=["figure", "with these rows", "95 % interval", "without"], rows=rows)]
+
+
+def _compared(assessment: Assessment) -> list[Section]:
+    if not assessment.compared:
+        return []
+    rows = [[name, _number(figure.value), _range(figure)] for name, figure in sorted(assessment.compared.items())]
+    counts = assessment.mcnemar
+    gained, lost, p = (counts.get(name, default) for name, default in (("gained", 0), ("lost", 0), ("p", 1)))
+    text = f"Against {assessment.previous} on the same {assessment.compared_rows} hold-out rows, which neither saw"
+    text += f": {gained:g} gained, {lost:g} lost, p {p:.3g}." if counts else "."
+    return [Section("Compared with the model before", text, heads=["figure", "difference", "95 % interval"], rows=rows)]
 
 
 def _holdout(dataset: SealedDataset, assessment: Assessment) -> str:
@@ -89,14 +129,25 @@ def _holdout(dataset: SealedDataset, assessment: Assessment) -> str:
 
 def _standing(name: str, dataset: SealedDataset, assessment: Assessment) -> str:
     count, whose = standing(name, dataset, assessment)
-    return f"{count} {whose}" if count else ""
+    return f"{count} {whose}" if count else NOTHING
 
 
 def _robustness(assessment: Assessment) -> list[Section]:
+    """The attacks, and the declared tests of behaviour."""
+    parts = _attacked(assessment)
+    if assessment.behaviour:
+        rows = [
+            [test["name"], test["expect"], test["rows"], test["broken"], "passed" if test["passed"] else "refused"] for test in assessment.behaviour
+        ]
+        parts.append(Section("Behaviour", heads=["test", "expects", "rows", "broken", ""], rows=rows))
+    return parts
+
+
+def _attacked(assessment: Assessment) -> list[Section]:
     curve = assessment.robustness.get("curve", [])
     if not curve:
         return []
-    rows = [[point["eps"], point["robust_accuracy"], point.get("certified_accuracy", ""), point["noise_accuracy"]] for point in curve]
+    rows = [[point["eps"], point["robust_accuracy"], point.get("certified_accuracy", NOTHING), point["noise_accuracy"]] for point in curve]
     text = f"Attacks: {', '.join(assessment.robustness['attacks'])}; eps in {assessment.robustness['unit']}; {assessment.robustness['rows']} rows."
     if "strongest" in assessment.robustness:
         spent = assessment.robustness["budget"][assessment.robustness["strongest"]]
@@ -110,32 +161,30 @@ def _robustness(assessment: Assessment) -> list[Section]:
         plain = {point["eps"]: point["robust_accuracy"] for point in assessment.tradeoff["plain_curve"]}
         text += f" Without hardening: accuracy {assessment.tradeoff['plain_accuracy']:.3f}, robust accuracy "
         text += ", ".join(f"{value:.3f} at {eps:g}" for eps, value in plain.items()) + "."
-    return [Section("Robustness", text, ["eps", "robust accuracy", "certified", "under noise"], rows)]
+    return [Section("Attacks", text, heads=["eps", "robust accuracy", "certified", "under noise"], rows=rows)]
 
 
-def _parts_of(assessment: Assessment, regression: bool) -> list[Section]:
-    """By group, feature, test and slice."""
+def _importance(assessment: Assessment, regression: bool) -> list[Section]:
+    if not assessment.importance:
+        return []
+    rows = [[row["feature"], row["mean"], row["std"]] for row in assessment.importance[:MOST_ROWS]]
+    loss = "Rise of the squared error, in variances of the target," if regression else "Loss of log-likelihood"
+    return [Section("What it goes by", f"{loss} when a feature is shuffled.", heads=["feature", "mean", "deviation"], rows=rows)]
+
+
+def _groups(assessment: Assessment, regression: bool) -> list[Section]:
+    """By protected attribute, then the parts of the table that come off worst."""
     parts = []
     if assessment.fairness:
         keys = list(assessment.fairness[0])
         heads = ["attribute", "group", *(key.replace("_", " ") for key in keys[2:])]
-        text = "In deviations of the target." if regression else ""
-        parts.append(
-            Section("Groups", text, heads, [[group[key] if group[key] is not None else "" for key in keys] for group in assessment.fairness])
-        )
-    if assessment.importance:
-        rows = [[row["feature"], row["mean"], row["std"]] for row in assessment.importance[:MOST_ROWS]]
-        loss = "Rise of the squared error, in variances of the target," if regression else "Loss of log-likelihood"
-        parts.append(Section("What matters", f"{loss} when a feature is shuffled.", ["feature", "mean", "deviation"], rows))
-    if assessment.behaviour:
-        rows = [
-            [test["name"], test["expect"], test["rows"], test["broken"], "passed" if test["passed"] else "refused"] for test in assessment.behaviour
-        ]
-        parts.append(Section("Behaviour", "", ["test", "expects", "rows", "broken", ""], rows))
+        rows = [[NOTHING if group[key] is None else group[key] for key in keys] for group in assessment.fairness]
+        parts.append(Section("Groups", "In deviations of the target." if regression else "", heads=heads, rows=rows))
     if assessment.slices:
         figure, sign = ("mae", -1) if regression else ("accuracy", 1)
         worst = sorted(assessment.slices, key=lambda part: sign * part[figure])[:MOST_ROWS]
-        parts.append(Section("Slices", "", ["column", "value", "rows", figure], [[s["column"], s["value"], s["rows"], s[figure]] for s in worst]))
+        rows = [[s["column"], s["value"], s["rows"], s[figure]] for s in worst]
+        parts.append(Section("Slices", heads=["column", "value", "rows", figure], rows=rows))
     return parts
 
 
@@ -154,6 +203,8 @@ def write(title: str, parts: list[Section]) -> tuple[bytes, bytes]:
         lines += [f"## {part.title}", ""]
         if part.text:
             lines += [_escaped(part.text), ""]
+        if part.points:
+            lines += [*(f"- {_escaped(point)}" for point in part.points), ""]
         if part.rows:
             lines += [f"| {' | '.join(part.heads)} |", "|" + "---|" * len(part.heads)]
             lines += [f"| {' | '.join(_cell(cell) for cell in row)} |" for row in part.rows]
@@ -161,8 +212,8 @@ def write(title: str, parts: list[Section]) -> tuple[bytes, bytes]:
     return "\n".join(lines).encode(), page(title, LEAD, parts)
 
 
-def _gate(result: Any) -> list[Any]:
-    return [result.outcome, result.gate, "" if result.value is None else _number(result.value), result.limit, result.waiver]
+def _gate(result: GateResult) -> list[Any]:
+    return [result.outcome, result.gate, NOTHING if result.value is None else _number(result.value), result.limit, result.waiver or result.reason]
 
 
 def _number(value: float) -> str:
@@ -170,7 +221,7 @@ def _number(value: float) -> str:
 
 
 def _range(figure: Interval) -> str:
-    return "" if figure.low == figure.high else f"{_number(figure.low)} to {_number(figure.high)}"
+    return NOTHING if figure.low == figure.high else f"{_number(figure.low)} to {_number(figure.high)}"
 
 
 def _cell(value: Any) -> str:

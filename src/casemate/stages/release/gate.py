@@ -7,6 +7,8 @@ time and with a reason; the waiver is part of the verdict.
 
 from collections.abc import Callable
 
+import msgspec
+
 from casemate.config import AT_EPS, LESS_IS_BETTER, QUALITY, Config, GateTable
 from casemate.core.types import Assessment, Finding, GateResult, Interval, Outcome, SealedDataset, TrainedModel, Verdict, Waived, number_text
 from casemate.stages.release import rows
@@ -104,7 +106,8 @@ def _limit(name: str, gate: GateTable, found: dict[str, Interval], assessment: A
     if gate.no_worse_than and assessment.previous:
         parts.insert(0, _compared(name, gate, assessment, limit))
     outcome, reason = max(parts, key=lambda part: ("passed", "inconclusive", "refused").index(part[0]))
-    return GateResult(gate=name, outcome=outcome, value=figure.value, limit=limit, reason=reason)
+    low, high = (None, None) if figure.low == figure.high else (figure.low, figure.high)
+    return GateResult(gate=name, outcome=outcome, value=figure.value, limit=limit, reason=reason, low=low, high=high)
 
 
 def _against(figure: Interval, limit: float | None, sign: int, standing: tuple[int, str]) -> tuple[Outcome, str]:
@@ -114,13 +117,15 @@ def _against(figure: Interval, limit: float | None, sign: int, standing: tuple[i
     bad, good = (figure.low, figure.high) if sign > 0 else (figure.high, figure.low)
     if sign * bad >= sign * limit:
         return "passed", ""
+    side = "below" if sign > 0 else "above"
     if sign * good < sign * limit:
-        return "refused", ""
+        return "refused", "" if figure.low == figure.high else f": the whole interval lies {side} the limit"
+    text = f": the {'lower' if sign > 0 else 'upper'} end counts, and {number_text(bad)} lies {side} the limit"
     count, whose = standing
     wanted = rows.settling(figure, limit, count)
     if wanted is None:
-        return "inconclusive", ": it cannot be told which side it is on, and more rows would hardly tell"
-    return "inconclusive", f": {count} {whose} cannot tell which side it is on, about {rows.about(wanted)} would"
+        return "inconclusive", f"{text}; more rows would hardly tell"
+    return "inconclusive", f"{text}; {count} {whose} cannot tell which side the figure is on, about {rows.about(wanted)} would"
 
 
 def _compared(name: str, gate: GateTable, assessment: Assessment, limit: str) -> tuple[Outcome, str]:
@@ -164,7 +169,7 @@ def _source(name: str) -> str:
 
 def _waived(gate: GateResult, waiver: Waived) -> GateResult:
     text = f"waived by {waiver.by} until {waiver.until[:10]}: {waiver.reason}"
-    return GateResult(gate=gate.gate, outcome=gate.outcome, value=gate.value, limit=gate.limit, reason=gate.reason, waiver=text)
+    return msgspec.structs.replace(gate, waiver=text)
 
 
 def _findings(findings: list[Finding]) -> GateResult:

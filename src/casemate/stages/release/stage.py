@@ -1,6 +1,6 @@
 """The release stage: judge, and sign only what passed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -25,6 +25,8 @@ class Tools:
     signer: Signer
     scratch: Path
     progress: Progress
+    pictures: dict[str, bytes] = field(default_factory=dict)
+    """What the assessment drew, by name, as PNG; the card shows it."""
 
 
 def decide(
@@ -62,7 +64,7 @@ def decide(
         assess_digest=sha256_record(assessment),
     )
     name = config.project.name
-    markdown, page = card.write(f"{name}@{version}", card.sections(config, lineage, dataset, model, assessment, verdict))
+    markdown, page = card.write(f"{name}@{version}", card.sections(config, lineage, dataset, model, assessment, verdict, tools.pictures))
     described = bundle.Card(
         name=name,
         model_version=version,

@@ -64,6 +64,12 @@ class Lines:
             self.status.stop()
 
 
+def watching() -> Lines | None:
+    """Lines for whoever works in a notebook, where a long silence looks like a fault; None elsewhere."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return Lines() if getattr(shell, "kernel", None) is not None else None
+
+
 @contextlib.contextmanager
 def counting() -> Iterator[Callable[[str, int, int], None]]:
     """A callback (text, done, total) that shows itself on a terminal while the block lasts."""

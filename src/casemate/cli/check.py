@@ -1,0 +1,91 @@
+"""`casemate check`."""
+
+import argparse
+from typing import Any
+
+from casemate.cli.doors import enter
+from casemate.stages.assess.names import SCREENS
+
+MOST_COLUMNS = 200
+NOTHING = "–"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb."""
+    parser.add_argument("--only", metavar="SCREEN", action="append", choices=SCREENS, help="may be given several times: " + ", ".join(SCREENS))
+
+
+def run(arguments: Any) -> int:
+    """Say what casemate thinks of the table; nothing is sealed."""
+    return look(arguments, enter(arguments))
+
+
+def look(arguments: Any, project: Any) -> int:
+    """Look at the source; exit code 1 when a finding blocks."""
+    from casemate.checkup import assess_data
+    from casemate.cli.output import emit, table
+    from casemate.core import figures
+    from casemate.core.progress import Lines
+    from casemate.stages.data.stage import per_detector
+
+    lines = Lines(quiet=arguments.format == "json")
+    try:
+        found = assess_data(project, arguments.only, lines)
+    finally:
+        lines.close()
+    counts = per_detector(found.suspects)
+    ranked = sorted(found.findings, key=lambda finding: ("high", "medium", "low").index(finding.severity))
+    blocking = [finding for finding in ranked if finding.severity == "high"]
+    names = [name for _, names in figures.grouped(list(found.figures)) for name in names]
+    text = [_lead(found, project), ""]
+    text += [table(["column", "read as", "used as", "values", "missing"], _columns(found)), ""]
+    text += [f"{finding.severity}: {finding.message}" + (f" [{finding.location}]" if finding.location else "") for finding in ranked]
+    text += ["under suspicion: " + (", ".join(f"{count} {name}" for name, count in counts.items()) or "no row"), ""]
+    text += [
+        table(["figure", "value", "what it means"], [[name, figures.shown(name, found.figures[name]), figures.meaning(name)] for name in names]),
+        "",
+    ]
+    text += [
+        f"A run would be refused: {len(blocking)} finding{'s' if len(blocking) > 1 else ''} of high severity. Correct the source, or look at the rows."
+        if blocking
+        else "Nothing here refuses a run. Next: casemate run"
+    ]
+    told = {"findings": ranked, "figures": found.figures, "quarantined": counts, "rules": found.rules}
+    emit(arguments, told, "\n".join(text))
+    return 1 if blocking else 0
+
+
+def _lead(found: Any, project: Any) -> str:
+    import numpy as np
+
+    schema, rows = found.schema, found.table.num_rows
+    text = f"{project.config.data.source}: {rows} rows, {len(schema.columns)} columns, {len(schema.features)} of them features; "
+    held = int(np.sum(found.holdout & ~found.excluded))
+    text += f"{held} rows would be held out, {int(found.excluded.sum())} left out.\nPredicts {', '.join(schema.targets)}: "
+    if schema.regression:
+        return text + "a quantity."
+    counts = found.table[schema.target].value_counts().to_pylist()
+    sizes = {str(one["values"]): one["counts"] for one in counts}
+    return text + ", ".join(f"{name} ({sizes.get(name, 0)})" for name in schema.classes) + "."
+
+
+def _columns(found: Any) -> list[list[Any]]:
+    """One line a column; of sensitive ones no value is shown."""
+    schema = found.schema
+    rows = []
+    for column in schema.columns[:MOST_COLUMNS]:
+        missing = found.table[column.name].null_count
+        role = "target" if column.name in schema.targets else "feature" if column.use else NOTHING
+        kind = column.type if column.column_class == "general" else f"{column.type}, {column.column_class}"
+        rows.append([column.name, kind, role, _values(column), missing or NOTHING])
+    more = len(schema.columns) - MOST_COLUMNS
+    return rows + ([[f"and {more} more", "", "", "", ""]] if more > 0 else [])
+
+
+def _values(column: Any) -> str:
+    if column.column_class != "general":
+        return "(not shown)"
+    if column.categories is not None:
+        shown = ", ".join(column.categories[:4])
+        return shown + (f", … ({len(column.categories)})" if len(column.categories) > 4 else "")
+    return f"{column.min:g} … {column.max:g}" if column.min is not None else NOTHING
