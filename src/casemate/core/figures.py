@@ -111,7 +111,7 @@ GROUPS = (GOOD, SURE, WHOM, ROBUST, PRIVATE, DATA)
 
 COUNTS = {
     "behaviour_failures", "label_issues", "outliers", "duplicates", "equal_rows", "largest_group", "triggers", "spectral_groups",
-    "rule_violations",
+    "rule_violations", "findings",
 }  # fmt: skip
 """Figures that are numbers of rows or groups."""
 

@@ -1,11 +1,13 @@
 """Reports for people: one HTML file that needs nothing else, no script and no network."""
 
 import base64
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 MARKS = ("high", "medium", "low", "passed", "refused", "inconclusive")
 
@@ -16,10 +18,8 @@ class Chart:
 
     title: str
     bars: list["Bar"]
-    ends: tuple[str, str] = ("", "")
-    """What stands under the left and the right end."""
-    top: str = ""
-    """What the height of the picture stands for."""
+    below: list[str] = field(default_factory=list)
+    """What stands under it, from the left end to the right one."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,16 @@ def _environment() -> "Environment":
 
     environment = Environment(loader=PackageLoader("casemate.core", "pages"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.tests["float"] = lambda value: isinstance(value, float)
+    environment.filters["words"] = _words
     environment.tests["number"] = lambda value: isinstance(value, int | float) and not isinstance(value, bool)
     return environment
+
+
+def _words(text: str) -> "Markup":
+    """Escaped text, with what stands between backticks as code."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"`([^`<>]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped in the line itself
 
 
 def embedded(picture: bytes) -> str:

@@ -15,6 +15,10 @@ from casemate.stages.data.checks.profile import Profile, bin_names
 
 MOST_PLOTS = 40
 NOTHING = "–"
+MOST_LABELS, MOST_LABEL = 4, 12
+"""Categories that are named below a picture, and characters of each."""
+LEAST_DRIFT = 0.01
+"""Stability index from which a column is named in the page."""
 
 
 def draw(record: SealedDataset, profiles: bytes, before: bytes, least: int = FEWEST) -> dict[str, bytes]:
@@ -40,11 +44,12 @@ def draw(record: SealedDataset, profiles: bytes, before: bytes, least: int = FEW
         rows = [[rule["name"], rule["check"], rule["rows"], rule["broken"], rule["unknown"]] for rule in record.rules]
         sections.append(Section("Rules", heads=["rule", "check", "rows", "broken", "cannot be told"], rows=rows))
     if told:
-        moved = [[row["column"], row["index"], row["p"]] for row in sorted(told, key=lambda row: -float(row["index"]))[:MOST_PLOTS]]
-        sections.append(
-            Section(f"Drift since {record.reference}", "Stability index: 0.1 some, 0.25 much.", heads=["column", "index", "p"], rows=moved)
-        )
-    rest = f"Counts below {least} are not shown; columns of class sensitive or identifier are left out."
+        ranked = sorted((row for row in told if float(row["index"]) >= LEAST_DRIFT), key=lambda row: -float(row["index"]))
+        moved = [[row["column"], row["index"], row["p"]] for row in ranked[:MOST_PLOTS]]
+        text = "Stability index: 0.1 some, 0.25 much." if moved else "No column moved."
+        sections.append(Section(f"Drift since {record.reference}", text, heads=["column", "index", "p"], rows=moved))
+    rest = f"Counts below {least} are not shown; columns of class sensitive or identifier are left out. "
+    rest += "Pictures: rows per unit over the column's range, or per value; a line is what it was in the reference."
     known = {column.name: column for column in older}
     charts = [_chart(column, known.get(column.name), least) for column in shown[:MOST_PLOTS]]
     heads = ["column", "type", "rows", "missing", "mean", "deviation"]
@@ -115,28 +120,28 @@ def _chart(column: Profile, older: Profile | None, least: int) -> Chart:
     before = _masked(older, least) if older is not None and len(older.counts) == len(masked.counts) else None
     if column.kind != "number" or column.low is None or column.high is None or column.high <= column.low:
         places = [(index / len(masked.counts), 0.9 / len(masked.counts)) for index in range(len(masked.counts))]
-        ends, unit = ("", ""), "rows"
         ours, theirs = _shares(masked), None if before is None else _shares(before)
         names = bin_names(masked)
+        below = [name[:MOST_LABEL] for name in names] if len(names) <= MOST_LABELS else [names[0][:MOST_LABEL], f"… {len(names)}"]
     else:
         borders = [column.low, *column.edges, column.high]
         spread = column.high - column.low
-        ends, unit = (f"{column.low:.4g}", f"{column.high:.4g}"), "rows per unit"
+        below = [f"{column.low:.4g}", f"{column.high:.4g}"]
         if column.edges:
             places = [((left - column.low) / spread, (right - left) / spread) for left, right in itertools.pairwise(borders)]
             ours, theirs = _density(masked, borders), None if before is None else _density(before, borders)
             names = [f"{left:.4g} to {right:.4g}" for left, right in itertools.pairwise(borders)]
         else:  # few values, each its own bar
-            width = 0.9 * min(np.diff(column.values), default=spread) / (spread or 1) / 2
-            places = [(max((value - column.low) / spread - width / 2, 0) * (1 - width), width) for value in column.values]
+            width = float(min(np.diff(column.values), default=spread)) / spread / 2
+            places = [(float((value - column.low) / spread) * (1 - width), width) for value in column.values]
             ours, theirs = _shares(masked), None if before is None else _shares(before)
-            names, unit = [f"{value:.4g}" for value in column.values], "rows"
+            names = [f"{value:.4g}" for value in column.values]
     top = max([*ours, *(theirs or []), 1e-12])
     bars = [
         Bar(name, left, width, height / top, None if theirs is None else theirs[index] / top)
         for index, (name, (left, width), height) in enumerate(zip(names, places, ours, strict=False))
     ]
-    return Chart(column.name, bars, ends, unit)
+    return Chart(column.name, bars, below)
 
 
 def _shares(column: Profile) -> list[float]:

@@ -16,7 +16,7 @@ MOST_ROWS = 40
 NOTHING = "–"
 NAME, PAGE = "model-card.md", "model-card.html"
 LEAD = (
-    "Figures are measured on rows that the training code never saw, with 95 % intervals; the column `rows` says how many. "
+    "Figures are measured on rows that the training code never saw, with 95 % intervals; the table says how many. "
     "A gate is passed if the whole interval keeps its limit, refused if none of it does, else inconclusive."
 )
 PICTURES = {"roc": figures.GOOD, "predicted": figures.GOOD, "calibration": figures.SURE, "robustness": figures.ROBUST}
@@ -213,7 +213,13 @@ def write(title: str, parts: list[Section]) -> tuple[bytes, bytes]:
 
 
 def _gate(result: GateResult) -> list[Any]:
-    return [result.outcome, result.gate, NOTHING if result.value is None else _number(result.value), result.limit, result.waiver or result.reason]
+    return [
+        result.outcome,
+        result.gate,
+        NOTHING if result.value is None else figures.shown(result.gate, result.value),
+        result.limit,
+        result.waiver or ("" if result.outcome == "passed" else result.reason),
+    ]
 
 
 def _number(value: float) -> str:
