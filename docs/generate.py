@@ -9,6 +9,7 @@ from casemate.cli.doors import DOORS
 from casemate.config import FIGURES, Config, describe
 from casemate.core import errors
 from casemate.core.types import Record
+from casemate.core.figures import grouped, meaning
 from casemate.stages.assess.explain import EXPLANATIONS, TITLES
 
 FOLDER = Path(__file__).parent / "reference"
@@ -33,9 +34,11 @@ def options() -> str:
 def figures() -> str:
     """Every figure that a gate may name: what it stands on."""
     parts = ["# Figures", "", "What `casemate assess --explain FIGURE` says of every figure that `[gates]` may name.", ""]
-    for name, found in EXPLANATIONS.items():
-        said = [(title, getattr(found, part)) for part, title in TITLES.items() if part != "figure"]
-        parts += [f"## {name}", "", *(f"- **{title}**: {text}" for title, text in said if text), ""]
+    for group, names in grouped(list(EXPLANATIONS)):
+        parts += [f"## {group.title}", "", group.lead, ""]
+        for name in names:
+            said = [("means", meaning(name))] + [(title, getattr(EXPLANATIONS[name], part)) for part, title in TITLES.items() if part != "figure"]
+            parts += [f"### {name}", "", *(f"- **{title}**: {text}" for title, text in said if text), ""]
     return "\n".join(parts)
 
 

@@ -22,6 +22,7 @@ from casemate.core.files import write_atomic
 from casemate.core.frame import edges_of, features_of, range_names, range_of, target_of
 from casemate.core.sandbox.run import Progress
 from casemate.core.signatures import Signer
+from casemate.core.threads import fitting
 from casemate.core.types import FORMAT, Finding, Quarantined, Schema, SealedDataset, Sides
 from casemate.stages.data import private, sides, source
 from casemate.stages.data import schema as schemas
@@ -301,6 +302,11 @@ def _rows(table: pa.Table, frame: Any, groups: Any, schema: Schema, config: Conf
 
 
 def _screen(tools: Tools, rows: Rows) -> Suspicion:
+    with fitting(rows.frame.size):
+        return _screened(tools, rows)
+
+
+def _screened(tools: Tools, rows: Rows) -> Suspicion:
     total = Suspicion()
     for switch, detector in DETECTORS.items():
         if getattr(tools.config.screen, switch):
@@ -343,6 +349,11 @@ def _judged(suspicion: Suspicion, decided: dict[int, str]) -> list[Finding]:
 def _checks(tools: Tools, subject: Subject, holdout: Any, excluded: Any) -> tuple[list[Profile], Any, list[dict[str, Any]]]:
     """(profiles of the columns, all answers together, what each rule found)."""
     tools.progress("checking the table", 4, 6)
+    with fitting(subject.frame.size):
+        return _checked(tools, subject, holdout, excluded)
+
+
+def _checked(tools: Tools, subject: Subject, holdout: Any, excluded: Any) -> tuple[list[Profile], Any, list[dict[str, Any]]]:
     answer, told = rules.check(subject.table, subject.config.data.rules)
     before = None
     if tools.reference is not None and tools.reference.profile:
