@@ -82,7 +82,7 @@ def _groups(found: dict[str, Interval], assessment: Assessment) -> str:
     gap = next((found[name] for name in ("demographic_parity_difference", "mean_prediction_difference") if name in found), None)
     if gap is None:
         return ""
-    columns = sorted({str(group["attribute"]) for group in assessment.fairness})
+    columns = sorted({str(group["column"]) for group in assessment.fairness})
     unit = " deviations of the target" if "mean_prediction_difference" in found else ""
     what = "mean predictions" if unit else "shares of positive answers"
     return f"Between the groups of {_list(columns)} the {what} differ by up to {number_text(gap.value)}{unit}."
