@@ -18,8 +18,8 @@ from casemate.stages.data.screen.interface import Rows, Suspicion
 NEIGHBOURS = 10
 CAP = 0.01
 MOST_FEATURES = 1_000
-REFERENCE = 10_000
-"""All pairs of 45 000 rows took longer than all other detectors, and found the same."""
+REFERENCE = 5_000
+"""All pairs of 45 000 rows took longer than all other detectors, and found the same; twice as many took twice as long."""
 
 
 class Neighbours:
@@ -41,7 +41,9 @@ class Neighbours:
             near = others_at[search.kneighbors(points, return_distance=False)]
         labels = rows.codes[at]
         # A row need not be its own first neighbour where others equal it.
-        others = np.array([row[row != place][:NEIGHBOURS] for place, row in enumerate(near)])
+        itself = near == np.arange(len(near))[:, None]
+        itself[~itself.any(axis=1), -1] = True
+        others = near[~itself].reshape(len(near), NEIGHBOURS)
         found = labels[others]
         unanimous = (found == found[:, :1]).all(axis=1) & (found[:, 0] != labels)
         share = float(unanimous.mean())

@@ -1,8 +1,8 @@
 """What models expect of labels that they have not seen: the ground of the label screen.
 
 Five folds; a subject's rows are in one fold. Boosted trees of three sizes: one that joins no two columns, so that it cannot learn
-away that one group's labels are noise; small trees, which follow noise least; larger ones for what small ones cannot tell. Which
-of them, or their mean, is believed is decided by log-loss on rows that they have not seen.
+away that one group's labels are noise; and small trees, which follow noise least, or larger ones for what small ones cannot tell:
+the first fold says which. Which of the two, or their mean, is believed is decided by log-loss on rows that they have not seen.
 """
 
 from dataclasses import dataclass
@@ -53,9 +53,7 @@ def expectation(rows: Rows, folds: int) -> Expectation:
     if kinds > MANY:
         found = _boosted(rows, DEEP, folds)
         return Expectation(found, found, found)
-    single, joint = _boosted(rows, SHALLOW, folds), _boosted(rows, SMALL, folds)
-    if len(rows.codes) >= DEEP_ROWS:
-        joint = _better(rows, [joint, _boosted(rows, DEEP, folds)])
+    single, joint = _boosted(rows, SHALLOW, folds), _boosted(rows, _size(rows, folds), folds)
     return Expectation(_better(rows, [joint, single, (joint + single) / 2]), joint, single)
 
 
@@ -63,17 +61,37 @@ def _better(rows: Rows, found: list[Array]) -> Array:
     return min(found, key=lambda probabilities: float(log_loss(rows.codes, probabilities, labels=range(probabilities.shape[1]))))
 
 
+def _size(rows: Rows, folds: int) -> dict[str, Any]:
+    """Small or larger trees: in a table that is large enough for larger ones, what is better on the first fold."""
+    if len(rows.codes) < DEEP_ROWS:
+        return SMALL
+    train, test = _splits(rows, folds)[0]
+    losses = []
+    for size in (SMALL, DEEP):
+        with fitting(rows.frame.size // 4):
+            found = _trees(rows, size).fit(rows.coded.iloc[train], rows.codes[train]).predict_proba(rows.coded.iloc[test])
+        losses.append(float(log_loss(rows.codes[test], np.clip(found, TINY, 1.0), labels=range(found.shape[1]))))
+    return SMALL if losses[0] <= losses[1] else DEEP
+
+
 def _boosted(rows: Rows, size: dict[str, Any], folds: int) -> Array:
+    return _predicted(rows, _trees(rows, size), rows.coded, folds)
+
+
+def _trees(rows: Rows, size: dict[str, Any]) -> HistGradientBoostingClassifier:
     native = [column.name for column in rows.schema.categories if rows.frame[column.name].nunique() < MAX_BINS]
-    model = HistGradientBoostingClassifier(categorical_features=native or None, random_state=rows.seed, **size)
-    return _predicted(rows, model, rows.coded, folds)
+    return HistGradientBoostingClassifier(categorical_features=native or None, random_state=rows.seed, **size)
+
+
+def _splits(rows: Rows, folds: int) -> list[tuple[Array, Array]]:
+    splitter = StratifiedKFold if rows.groups is None else StratifiedGroupKFold
+    splits = splitter(folds, shuffle=True, random_state=rows.seed).split(rows.coded, rows.codes, rows.groups)
+    random = np.random.default_rng(rows.seed)
+    return [(random.choice(train, MOST_ROWS, replace=False) if len(train) > MOST_ROWS else train, test) for train, test in splits]
 
 
 def _predicted(rows: Rows, model: Any, values: Any, folds: int) -> Array:
-    splitter = StratifiedKFold if rows.groups is None else StratifiedGroupKFold
-    splits = list(splitter(folds, shuffle=True, random_state=rows.seed).split(values, rows.codes, rows.groups))
-    random = np.random.default_rng(rows.seed)
-    splits = [(random.choice(train, MOST_ROWS, replace=False) if len(train) > MOST_ROWS else train, test) for train, test in splits]
+    splits = _splits(rows, folds)
     with fitting(rows.frame.size // 4):  # small trees are a quarter of the work
         found = np.asarray(cross_val_predict(model, values, rows.codes, cv=splits, method="predict_proba"), dtype=np.float64)
     return np.clip(found, TINY, 1.0)
