@@ -123,6 +123,9 @@ class Dataset:
     purpose: str | None = None
     """What it is read for; default: the project's purpose."""
 
+    def __repr__(self) -> str:
+        return f"<data set {self.record.name}@{self.record.version}: {self.record.rows} rows, {len(self.record.schema.columns)} columns>"
+
     def for_purpose(self, purpose: str) -> "Dataset":
         """The same, read for something else than the project's purpose; policies may open more or less of it."""
         return dataclasses.replace(self, purpose=purpose)

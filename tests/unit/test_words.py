@@ -108,6 +108,9 @@ def test_work_shows_itself_in_a_notebook_and_nowhere_else(monkeypatch):
 def test_a_run_tells_itself_in_sentences_and_its_card_shows_pictures(finished):
     result = casemate.open(finished).run()  # nothing has changed: the result of the run before
     assert repr(result) == f"<passed: {result.model.reference}, run {result.id}>"
+    project = result.model.project
+    assert repr(project).startswith("<casemate project 'wdbc' in ")
+    assert repr(next(iter(project.datasets.values()))) == f"<data set {next(iter(project.datasets))}: 569 rows, 32 columns>"
     assert result.summary[0].startswith("Signed, for the purpose")
     assert any("rows that were kept back" in text for text in result.summary)
     shown = result._repr_html_()
