@@ -58,6 +58,10 @@ class Reporter(Protocol):
         """A stage is finished."""
 
 
+FOUND_AGAIN = 0.95
+"""Share of an older version's rows that must be found again before a row that is not among them counts as new."""
+
+
 @dataclass(frozen=True)
 class Workshop:
     """Everything a run works with; `project.py` builds it."""
@@ -431,11 +435,12 @@ class Rows:
         codes = table[subject].combine_chunks().dictionary_encode().indices
         return table.select(names).append_column(GROUP, codes)
 
-    def _identities(self, *, by_subject: bool) -> np.ndarray[Any, Any]:
+    def _identities(self, by_subject: bool, columns: list[str]) -> np.ndarray[Any, Any]:
         from casemate.stages.data import sides
 
         subject = self._subject if by_subject else None
-        return sides.identities(features_of(self._read, self.dataset.schema), self._read[subject] if subject else None)
+        frame = features_of(self._read, self.dataset.schema)
+        return sides.identities(frame if subject else frame[columns], self._read[subject] if subject else None)
 
     @cached_property
     def _split(self) -> dict[str, np.ndarray[Any, Any]]:
@@ -477,23 +482,32 @@ class Rows:
     def unseen_by(self, before: SealedDataset | None) -> np.ndarray[Any, Any] | None:
         """Of the rows of `holdout`, which ones a model trained on `before` never saw, bool [h]; None: every one.
 
-        Where both were divided by the same rule that is known; otherwise the rows of that version are looked at, and when they
-        are no longer here none counts as unseen.
+        Of the same version that is known from how it was divided. Otherwise the rows of that version are looked at: when they are no
+        longer here none counts as unseen. Where rows stand for themselves, one that was rounded, converted or filled in is another
+        row to look at, and may be on the other side; so if some of the older rows are not found again, only rows that were held out
+        before count as unseen, and no row that merely looks new.
         """
         from casemate.stages.data import sides
 
         kept = self._split["holdout"] & ~self._split["excluded"]
         if before is None:
             return np.zeros(int(kept.sum()), dtype=bool)
-        if self.dataset.sides is not None and sides.nested(self.dataset.sides, before.sides):
-            return None
         older = Rows(self.shop, before)
         both = self._subject is not None and older._subject is not None
+        same = self.dataset.sides is not None and sides.nested(self.dataset.sides, before.sides)
+        if same and (both or before.version == self.dataset.version):
+            return None
         try:
-            seen = older._identities(by_subject=both)[older._members]
+            how = self.dataset.sides
+            columns = how.by if how is not None and how.by and not self._subject else [column.name for column in self.dataset.schema.features]
+            known, now = older._identities(both, columns), self._identities(both, columns)
         except (Error, OSError, KeyError):
             return np.zeros(int(kept.sum()), dtype=bool)
-        return ~np.isin(self._identities(by_subject=both)[kept], seen)
+        trained = np.isin(np.arange(len(known)), older._members)
+        unseen = ~np.isin(now[kept], known[trained])
+        if both or np.mean(np.isin(known, now)) >= FOUND_AGAIN:
+            return unseen
+        return unseen & np.isin(now[kept], known[~trained])
 
 
 def _inputs(shop: Workshop) -> dict[str, str]:

@@ -222,7 +222,11 @@ class RunResult:
         project = self.model.project
         dataset = project.engine.record(self.id, "data", SealedDataset)
         model = project.engine.record(self.id, "train", TrainedModel)
-        return [] if dataset is None or model is None else summary.of(project.config, dataset, model, self.assessment, self.verdict)
+        return (
+            []
+            if dataset is None or model is None
+            else summary.of(project.config, dataset, model, self.assessment, self.verdict, self.release.model_version)
+        )
 
     @property
     def advice(self) -> list[str]:

@@ -139,7 +139,7 @@ def test_of_a_model_that_was_divided_otherwise_only_rows_that_it_never_saw_count
     project, first, _ = dropped
     rows = pipeline.Rows(project.workshop(), project.datasets["study"].record)
     before = project.engine.record(first.id, "data", SealedDataset)
-    assert rows.unseen_by(before) is None
+    assert rows.unseen_by(before).all()
     old = structs.replace(before, sides=None)
     assert rows.unseen_by(old).all()  # in truth nothing differed
     other = pipeline.Rows(project.workshop(), old)
@@ -181,7 +181,7 @@ def test_a_comparison_that_fails_leaves_no_gate_open_that_asks_for_one(tmp_path)
 
 def test_too_few_rows_that_are_new_to_the_model_before_are_counted(tmp_path):
     _, why = comparison(tmp_path, 200, np.arange(200) < 12)
-    assert why == "12 of 200 hold-out rows are new to study@1; 38 more are needed"
+    assert why == "12 of 200 hold-out rows are known to be new to study@1; 38 more are needed"
     one_class = noisy(200)["ill"].to_numpy() == 1
     assert "miss a class" in comparison(tmp_path, 200, one_class)[1]
 

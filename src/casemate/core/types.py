@@ -151,6 +151,8 @@ class Sides(Record, frozen=True, kw_only=True):
     """What the place is reckoned from: the subject's column, or every feature."""
     key: str = ""
     """Fingerprint of the key; it says nothing of the key itself."""
+    draws: int = 1
+    """How many hold-outs this project has drawn up to this one: whoever draws until a model passes makes every figure too good."""
 
 
 class SealedDataset(Record, frozen=True, kw_only=True):

@@ -42,7 +42,7 @@ def unseen(holdout: Sample, which: np.ndarray[Any, Any] | None, reference: str) 
     fair = holdout if which is None else Sample(holdout.frame[which].reset_index(drop=True), holdout.target[which])
     count, classes = len(fair.target), len(np.unique(holdout.target)) if holdout.target.ndim == 1 else 0
     if count < LEAST:
-        raise SeenBefore(f"{count} of {len(holdout.target)} hold-out rows are new to {reference}; {LEAST - count} more are needed")
+        raise SeenBefore(f"{count} of {len(holdout.target)} hold-out rows are known to be new to {reference}; {LEAST - count} more are needed")
     if classes and len(np.unique(fair.target)) < classes:
         raise SeenBefore(f"the {count} hold-out rows that are new to {reference} miss a class")
     return fair

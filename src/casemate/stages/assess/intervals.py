@@ -55,6 +55,11 @@ def score(hits: int, count: int, level: float = LEVEL) -> Interval:
     return Interval(value=hits / count, low=float(limits.low), high=float(limits.high))
 
 
+def unknown(value: float) -> Interval:
+    """A figure of too few rows for any interval; what has no ends is inconclusive, see `worker.finite`."""
+    return Interval(value=float(value), low=np.nan, high=np.nan)
+
+
 def smooth(
     value: float,
     influence: Array,
@@ -82,7 +87,7 @@ def smooth(
     value = float(value)
     count, at = len(influence), value if center is None else float(center)
     if count < 2 or not np.isfinite(value):
-        return Interval.exact(value)
+        return unknown(value)
     logit = scale == "logit"
     if logit and not 0.0 < at < 1.0:
         return Interval(value=value, low=0.0, high=1.0)
@@ -196,8 +201,8 @@ def area(positive: Array, score: Array) -> Interval:
 def logit_area(value: float, parts: list[Array], level: float = LEVEL) -> Interval:
     """`area` from the influences [m] of the rows of each side."""
     count = sum(map(len, parts))
-    pairs = float(np.prod([len(part) for part in parts]))
-    at = min(max(value, 0.5 / (pairs + 1)), 1 - 0.5 / (pairs + 1))
+    fewest = min(map(len, parts))  # a perfect order says no more than its rarer side
+    at = min(max(value, 0.5 / (fewest + 1)), 1 - 0.5 / (fewest + 1))
     spread = [np.sum((part * len(part) / count) ** 2) + at * (1 - at) / 3 for part in parts]
     variances = [one / len(part) ** 2 for one, part in zip(spread, parts, strict=True)]
     below = sum(one**2 / max(len(part) - 1, 1) for one, part in zip(variances, parts, strict=True))
@@ -238,7 +243,7 @@ def interval(statistic: Callable[..., float], arrays: list[Array], most: int, se
     count = len(arrays[0])
     value = float(statistic(*arrays))
     if count < 2 or not np.isfinite(value):
-        return Interval.exact(value)
+        return unknown(value)
     generator = np.random.default_rng(seed)
     resamples = max(most, FEWEST_RESAMPLES)
     if resamples * count > WORK:
@@ -246,7 +251,7 @@ def interval(statistic: Callable[..., float], arrays: list[Array], most: int, se
     drawn = [generator.integers(0, count, count) for _ in range(resamples)]
     values = _each(statistic, arrays, drawn)
     if len(values) < resamples // 2:
-        return Interval.exact(value)
+        return unknown(value)
     blocks = _each(statistic, arrays, _without(count, generator))
     return _accelerated(value, values, blocks)
 
@@ -286,7 +291,7 @@ def _accelerated(value: float, values: Array, blocks: Array) -> Interval:
 def _blocks(statistic: Callable[..., float], arrays: list[Array], value: float, generator: np.random.Generator) -> Interval:
     values = _each(statistic, arrays, _without(len(arrays[0]), generator))
     if len(values) < 2:
-        return Interval.exact(value)
+        return unknown(value)
     variance = (len(values) - 1) / len(values) * float(np.sum((values - values.mean()) ** 2))
     half = float(stats.t.ppf((1 + LEVEL) / 2, len(values) - 1)) * variance**0.5
     return Interval(value=value, low=value - half, high=value + half)

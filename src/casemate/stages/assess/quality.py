@@ -98,7 +98,7 @@ def _ranked(codes: Array, labels: Array, probabilities: Array, values: dict[str,
     classes = probabilities.shape[1]
     each = [1] if classes == 2 else list(range(classes))
     if any(not 0 < np.sum(codes == code) < len(codes) for code in each):
-        return {name: Interval.exact(values[name]) for name in ("roc_auc", "average_precision", "f1")}
+        return {name: intervals.unknown(values[name]) for name in ("roc_auc", "average_precision", "f1")}
     found, curves, centers = {}, [], []
     for code in each:
         influence, center = precision_influence(codes == code, probabilities[:, code])

@@ -170,7 +170,9 @@ def measure_comparison(work: Work) -> None:
     work.found["previous"] = before["reference"]  # first: gates that ask for a comparison must know that there was something to compare with
     fair = compare.unseen(work.holdout, work.unseen, before["reference"])
     other = models.load_trained(files, schema, before["order"], own=before["own"])
-    differences, counts = compare.measure(work.model, other, (work.schema, schema), fair, work.options, work.seed)
+    found, counts = compare.measure(work.model, other, (work.schema, schema), fair, work.options, work.seed)
+    told = {name: msgspec.to_builtins(difference) for name, difference in found.items()}
+    differences = finite(work, "comparison", told, f"the {len(fair.target)} rows that both have not seen")
     work.found |= {"compared": differences, "mcnemar": counts, "compared_rows": len(fair.target)}
 
 
@@ -198,8 +200,8 @@ def measure_behaviour(work: Work) -> None:
     """The tests of `[[assess.behaviour]]`."""
     found = behaviour.measure(work.model, work.schema, work.holdout, work.options.behaviour)
     work.found["behaviour"] = found
-    broken = float(sum(not test["passed"] for test in found))
-    work.figures["behaviour_failures"] = Interval.exact(broken)
+    if found:
+        work.figures["behaviour_failures"] = Interval.exact(float(sum(not test["passed"] for test in found)))
 
 
 def measure_importance(work: Work) -> None:

@@ -124,7 +124,7 @@ def examine(tools: Tools) -> Examined:
     rows, root = _rows(table, frame, groups, schema, config), tools.identifiers.candidate()
     _check_splits(rows.codes, groups, config, len(rows.schema.classes))
     how, holdout, neither = _divided(tools, table, rows, root)  # before anything looks for rows that are hard to tell
-    suspicion = _screen(tools, rows)
+    suspicion = _apart(tools, rows, holdout)
     decided = _decided(tools, rows, root)
     excluded = neither | _excluded(config, suspicion.rows, decided, holdout)
     _check_sides(rows, holdout & ~excluded, ~holdout & ~excluded, config)
@@ -301,6 +301,21 @@ def _rows(table: pa.Table, frame: Any, groups: Any, schema: Schema, config: Conf
     return Rows(frame, codes, groups, schema, config.train.seed, origin, time, quantities)
 
 
+def _apart(tools: Tools, rows: Rows, holdout: Mask) -> Suspicion:
+    """What is suspicious, and where training rows are left out for it: told from training rows alone.
+
+    A screen that has seen the labels of the hold-out leaves just those training rows out that disagree with them.
+    """
+    whole, screen = _screen(tools, rows), tools.config.screen
+    if screen.quarantine != "exclude" and not screen.exclude:
+        return whole
+    places = np.flatnonzero(~holdout)
+    own = _screen(tools, rows.only(places)).rows
+    kept = [suspect for suspect in whole.rows if holdout[suspect.row]]
+    found = [*kept, *(msgspec.structs.replace(suspect, row=int(places[suspect.row])) for suspect in own)]
+    return dataclasses.replace(whole, rows=sorted(found, key=lambda suspect: suspect.row))
+
+
 def _screen(tools: Tools, rows: Rows) -> Suspicion:
     with fitting(rows.frame.size):
         return _screened(tools, rows)
@@ -316,7 +331,8 @@ def _screened(tools: Tools, rows: Rows) -> Suspicion:
             total.findings += found.findings
             total.figures |= found.figures
     total.findings += provenance.findings(rows, total.rows, tools.config.screen)
-    total.figures["suspicious_share"] = len({suspect.row for suspect in total.rows}) / len(rows.codes)
+    if any(getattr(tools.config.screen, switch) for switch in DETECTORS):
+        total.figures["suspicious_share"] = len({suspect.row for suspect in total.rows}) / len(rows.codes)
     if tools.config.screen.influence and total.rows:
         tools.progress("measuring the influence of suspicious rows", 3, 6)
         gain = influence(rows, total.rows)
@@ -427,15 +443,24 @@ def _divided(tools: Tools, table: pa.Table, rows: Rows, root: Root) -> tuple[Sid
         return Sides(rule="ordered", share=share), *_newest(rows, config)
     subject = config.data.subject
     key = sides.key_of(root)
-    by = [subject] if subject else [column.name for column in rows.schema.features]
-    how = Sides(rule="hash", share=share, by=by, key=sides.fingerprint(key))
-    place = sides.places(key, rows.frame, table[subject] if subject else None)
-    codes, names = (rows.codes, rows.schema.classes) if rows.quantities is None else (np.zeros_like(rows.codes), [sides.WHOLE])
     before = tools.previous.sides if tools.previous is not None and tools.previous.name == config.dataset_name else None
-    same = before is not None and msgspec.structs.replace(before, thresholds={}) == how
+    by = [subject] if subject else _hashed(rows, before)
+    how = Sides(rule="hash", share=share, by=by, key=sides.fingerprint(key))
+    place = sides.places(key, rows.frame if subject else rows.frame[by], table[subject] if subject else None)
+    codes, names = (rows.codes, rows.schema.classes) if rows.quantities is None else (np.zeros_like(rows.codes), [sides.WHOLE])
+    same = before is not None and msgspec.structs.replace(before, thresholds={}, draws=1) == how
     pinned = before.thresholds if before is not None and same else {}
     held, own = sides.divide(sides.units_of(place, codes, rows.groups), names, sides.Need(share, config.train.folds), pinned)
-    return msgspec.structs.replace(how, thresholds=own), held, np.zeros(len(held), dtype=bool)
+    draws = 1 if before is None else before.draws if same else before.draws + 1
+    return msgspec.structs.replace(how, thresholds=own, draws=draws), held, np.zeros(len(held), dtype=bool)
+
+
+def _hashed(rows: Rows, before: Sides | None) -> list[str]:
+    """The features that a row's place is reckoned from: those of the first version, so that a further one draws no other hold-out."""
+    features = [column.name for column in rows.schema.features]
+    if before is not None and before.rule == "hash" and set(before.by) <= set(features):
+        return before.by
+    return sorted(features)
 
 
 def _newest(rows: Rows, config: Config) -> tuple[Mask, Mask]:

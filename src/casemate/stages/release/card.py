@@ -31,6 +31,7 @@ def sections(
     assessment: Assessment,
     verdict: Verdict,
     pictures: dict[str, bytes] | None = None,
+    attempt: int = 1,
 ) -> list[Section]:
     """The card's parts, each only if there is something to say.
 
@@ -42,9 +43,10 @@ def sections(
         assessment: what was measured.
         verdict: how it was judged.
         pictures: name -> PNG.
+        attempt: how many models the project has judged, this one included.
     """
     found = gate.figures(dataset, model, assessment)
-    parts = [Section("Summary", "", summary.sentences(config, dataset, model, assessment, verdict))]
+    parts = [Section("Summary", "", summary.sentences(config, dataset, model, assessment, verdict, attempt))]
     parts.append(
         Section("Verdict", verdict.outcome, summary.advice(verdict), ["", "gate", "value", "required", ""], [_gate(g) for g in verdict.gates])
     )
@@ -123,6 +125,8 @@ def _holdout(dataset: SealedDataset, assessment: Assessment) -> str:
     if dataset.sides is not None:
         unit = "subject" if dataset.subject else "row"
         how = "as the newest" if dataset.sides.rule == "ordered" else f"by a keyed hash of each {unit}, before anything looked at outcomes"
+    if dataset.sides is not None and dataset.sides.draws > 1:
+        how += f" (the {dataset.sides.draws}. hold-out that was drawn here)"
     taken = f"; {assessment.dropped} more were taken out by a person's decision" if assessment.dropped else "; none was taken out"
     return f"{assessment.rows} hold-out rows, chosen {how}{taken}."
 

@@ -103,11 +103,23 @@ def _limit(name: str, gate: GateTable, found: dict[str, Interval], assessment: A
         return GateResult(gate=name, outcome="inconclusive", value=None, limit=limit, reason=f"{name} is inconclusive: {why}")
     parts = [_against(figure, gate.min, 1, standing(key)), _against(figure, gate.max, -1, standing(key))]
     parts = [(outcome, f"{name} is {_text(figure)}, required {limit}{more}") for outcome, more in parts]
+    parts += _with_dropped(name, gate, assessment, limit)
     if gate.no_worse_than and assessment.previous:
         parts.insert(0, _compared(name, gate, assessment, limit))
     outcome, reason = max(parts, key=lambda part: ("passed", "inconclusive", "refused").index(part[0]))
     low, high = (None, None) if figure.low == figure.high else (figure.low, figure.high)
     return GateResult(gate=name, outcome=outcome, value=figure.value, limit=limit, reason=reason, low=low, high=high)
+
+
+def _with_dropped(name: str, gate: GateTable, assessment: Assessment, limit: str) -> list[tuple[Outcome, str]]:
+    """The same limit on the hold-out as it was chosen: rows that people take out are those that models get wrong."""
+    figure = assessment.with_dropped.get(name)
+    if figure is None:
+        return []
+    standing = (assessment.rows + assessment.dropped, "hold-out rows")
+    parts = [_against(figure, gate.min, 1, standing), _against(figure, gate.max, -1, standing)]
+    told = f"{name} is {_text(figure)} with the {assessment.dropped} rows that were taken out of the hold-out by decision, required {limit}"
+    return [(outcome, told + more) for outcome, more in parts]
 
 
 def _against(figure: Interval, limit: float | None, sign: int, standing: tuple[int, str]) -> tuple[Outcome, str]:

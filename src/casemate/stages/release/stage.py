@@ -64,7 +64,7 @@ def decide(
         assess_digest=sha256_record(assessment),
     )
     name = config.project.name
-    markdown, page = card.write(f"{name}@{version}", card.sections(config, lineage, dataset, model, assessment, verdict, tools.pictures))
+    markdown, page = card.write(f"{name}@{version}", card.sections(config, lineage, dataset, model, assessment, verdict, tools.pictures, version))
     described = bundle.Card(
         name=name,
         model_version=version,

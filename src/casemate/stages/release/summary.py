@@ -21,15 +21,15 @@ TO_DO = {
 WORDS = {"passed": "Signed", "refused": "Refused", "inconclusive": "Not signed, because it could not be decided"}
 
 
-def of(config: Config, dataset: SealedDataset, model: TrainedModel, assessment: Assessment, verdict: Verdict) -> list[str]:
+def of(config: Config, dataset: SealedDataset, model: TrainedModel, assessment: Assessment, verdict: Verdict, attempt: int = 1) -> list[str]:
     """`sentences` from a run's own records: of private training without what training rows decide."""
     if model.mode == "private":
         dataset, assessment = private.told(dataset, assessment)
-    return sentences(config, dataset, model, assessment, verdict)
+    return sentences(config, dataset, model, assessment, verdict, attempt)
 
 
-def sentences(config: Config, dataset: SealedDataset, model: TrainedModel, assessment: Assessment, verdict: Verdict) -> list[str]:
-    """The answers to what everybody asks first; each only as far as it was measured."""
+def sentences(config: Config, dataset: SealedDataset, model: TrainedModel, assessment: Assessment, verdict: Verdict, attempt: int = 1) -> list[str]:
+    """The answers to what everybody asks first; each only as far as it was measured. `attempt` counts the project's models."""
     found = figures(dataset, model, assessment)
     told = [
         _outcome(config, verdict),
@@ -40,6 +40,7 @@ def sentences(config: Config, dataset: SealedDataset, model: TrainedModel, asses
         _leaks(found, model),
         _data(dataset, model),
         _unmeasured(assessment),
+        f"{attempt - 1} models were judged here before: the best of several attempts looks a little better than it is." if attempt > 1 else "",
     ]
     return [text for text in told if text]
 

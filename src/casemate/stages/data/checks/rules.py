@@ -46,7 +46,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 
 
 def check(table: pa.Table, rules: list[RuleTable]) -> tuple[Answer, list[dict[str, Any]]]:
-    """(findings and `rule_violations`, per rule: name, rows checked, broken, unknown).
+    """(findings and, if there are rules, `rule_violations`; per rule: name, rows checked, broken, unknown).
 
     Raises:
         ConfigError: a rule cannot be read or compares what cannot be compared.
@@ -64,7 +64,8 @@ def check(table: pa.Table, rules: list[RuleTable]) -> tuple[Answer, list[dict[st
             broken_rules += 1
             share = len(broken) / max(rows, 1)
             answer.say("data.rule", rule.severity, f"{len(broken)} of {rows} rows ({share:.2%}) break the rule {rule.name!r}", rows_text(broken))
-    answer.figures["rule_violations"] = float(broken_rules)
+    if rules:
+        answer.figures["rule_violations"] = float(broken_rules)
     return answer, told
 
 

@@ -1,5 +1,6 @@
 """What a detector gets and gives."""
 
+import dataclasses
 import warnings
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -45,6 +46,12 @@ class Rows:
     def numbers(self) -> list[str]:
         """Names of the numeric features."""
         return [column.name for column in self.schema.features if column.type == "number"]
+
+    def only(self, at: Array) -> "Rows":
+        """The table of the rows `at` alone."""
+        frame = self.frame.iloc[at].reset_index(drop=True)
+        parts: Any = {name: None if (value := getattr(self, name)) is None else value[at] for name in ("groups", "origin", "time", "quantities")}
+        return dataclasses.replace(self, frame=frame, codes=self.codes[at], **parts)
 
     def sample(self, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
         """At most `count` row numbers, ascending, the same for the same seed."""

@@ -40,6 +40,8 @@ MOST = 0.45
 """Of the labels; from a half on nothing tells right from wrong."""
 NOTABLE, GRAVE = 0.02, 0.05
 """Shares of wrong labels that are worth a word, and that block a release."""
+UNSURE = 0.1
+"""Share of the rows up to which those are named that may as well be uncertain."""
 UNTOLD = 0.15
 """Where more labels than this may be wrong unseen, nobody can say that none is."""
 LIKELY, SURE = 1e-2, 1e-4
@@ -73,6 +75,8 @@ class LabelNoise:
         findings = _said(whole, proven, expected.best, rows.codes, named, allowed)
         for group in noisy_groups(rows, expected, single, NAMED):
             findings.append(_said_of(group, rows.schema))
+            if not group.sure and named.sum() + len(group.doubtful) > UNSURE * len(named):
+                continue
             named[group.doubtful] = True
             likely[group.doubtful] = expected.single[group.doubtful].argmax(axis=1)
         given = expected.best[np.arange(len(rows.codes)), rows.codes]
@@ -152,10 +156,11 @@ def _said(whole: Plateau, proven: bool, probabilities: Array, codes: Array, name
 
 def _said_of(group: NoisyGroup, schema: Schema) -> Finding:
     value = group.value if schema.column(group.column).column_class == "general" else "a certain value"
-    text = (
-        f"about {group.wrong:.0%} of the labels of the {group.rows} rows with {group.column} = {value} are wrong: the other rows predict them "
-        f"well, and chance makes that in one of {1 / max(group.chance, 1e-9):,.0f} tables"
-    )
+    chance = f"chance makes that in one of {1 / max(group.chance, 1e-9):,.0f} tables"
+    of = f"of the labels of the {group.rows} rows with {group.column} = {value}"
+    text = f"about {group.wrong:.0%} {of} are wrong: the other rows predict them well, and {chance}"
+    if not group.sure:
+        text = f"about {group.wrong:.0%} {of} are wrong, or the outcome is less certain there, which the table cannot tell apart; {chance}"
     severity: Severity = "high" if group.sure else "medium"
     return Finding(id="data.label-noise", severity=severity, confidence=severity, message=text, location=group.column)
 

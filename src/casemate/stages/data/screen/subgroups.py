@@ -4,6 +4,9 @@ Noise in one group hardly moves the figures of the whole table, and a model that
 of each group are compared with what a model without joins expects (see `plateau.turned_over`), and a group is told only where a
 model that could have learnt it sees the same, after correction for how many groups were looked at (Bonferroni).
 
+An outcome that is less certain in a group looks much the same. So a group is held to be sure only where its labels have a plateau
+of their own, whatever slope its certainty has.
+
 What it cannot see: a group that only two columns make together, or one whose column also decides the label.
 """
 
@@ -108,9 +111,17 @@ def noisy_groups(rows: Rows, expected: Expectation, whole: Plateau, named: float
             rows=int(best.member.sum()),
             wrong=best.wrong,
             chance=chance * best.looks,
-            sure=max(chance, again) * best.looks < SURE and bool(also[0] >= WRONG),
+            sure=max(chance, again) * best.looks < SURE and bool(also[0] >= WRONG) and _unlike_uncertainty(expected, rows.codes, best.member),
             doubtful=np.flatnonzero(best.member & ~single.agrees & (doubt >= named)),
         )
+
+
+def _unlike_uncertainty(expected: Expectation, codes: Array, member: Array) -> bool:
+    """Whether the group's labels contradict even a model that may be as uncertain of the group as it likes.
+
+    In some regions an outcome is less certain than elsewhere, and a model that joins no columns is too sure of it there.
+    """
+    return all(plateau(found[member], codes[member]).chance < CONFIRMED for found in (expected.single, expected.joint))
 
 
 def _chance(ratio: float) -> float:
