@@ -32,7 +32,7 @@ Array = np.ndarray[Any, Any]
 AUCS = (0.65, 0.72, 0.79, 0.86, 0.95)
 SIZES = (300, 1000, 3000)
 LARGE = (8000, 20_000)
-KINDS = ("linear", "joint", "heavy", "curved", "yes or no", "ordinal", "mixed", "steps", "survey")
+KINDS = ("linear", "joint", "heavy", "curved", "yes or no", "ordinal", "mixed", "steps", "survey", "regions")
 
 
 def table(count: int, auc: float, kind: str, random: np.random.Generator, positives: float = 0.5) -> tuple[pd.DataFrame, Array, Array]:
@@ -62,6 +62,8 @@ def table(count: int, auc: float, kind: str, random: np.random.Generator, positi
             logit = random.standard_normal(8)[(values[:, 0] > 0) * 4 + (values[:, 1] > 0.3) * 2 + (values[:, 2] > -0.3)]
         frame = pd.DataFrame(values, columns=[f"x{j}" for j in range(width)])
     logit = (logit - logit.mean()) / max(logit.std(), 1e-9)
+    if kind == "regions":  # one feature says how sure the outcome is
+        logit = logit * np.where(values[:, -1] > 0, 0.4, 3.0)
     sharpest = 80.0
     scale = sharpest
     if _auc(_true(sharpest, logit, positives)) > auc:
