@@ -211,7 +211,9 @@ def test_a_group_is_planted_only_if_who_belongs_there_is_still_there():
 def test_rows_that_may_be_a_sample_of_the_population_were_not_seen_to_be_taken_from_elsewhere():
     assert judged(telling=3.0, foreign=0.4).seen and not judged(telling=3.0, foreign=0.5).seen
     assert judged(telling=2.0, foreign=0.1).seen and not judged(telling=2.0, foreign=0.3).seen
-    assert not judged(telling=1.0, foreign=2.0).planted, "nor those that look least like rows of other classes"
+    assert judged(telling=1.0, foreign=2.0).planted and not judged(telling=1.0, foreign=3.0).planted, (
+        "nor those that look least like rows of other classes"
+    )
     assert not judged(telling=1.0, rows=90, others=38, natural=38.0, belong=32.0).planted, (
         "too many honest rows to say that the others have one class"
     )

@@ -56,6 +56,8 @@ TELLING = 3.0
 """Standard errors between "taken from other classes" and "a part of the population" from which the two can be told apart."""
 ALIKE = 1.64
 """Standard errors by which rows must miss the population to be taken from elsewhere: one honest group in twenty does."""
+UNLIKE = 2.58
+"""Standard errors from rows of other classes from which rows were not taken from them: one planted group in two hundred is as far."""
 ODD, ODD_ROWS = 0.5, 2.2
 """Largest difference between two distribution functions from which a feature is odd; and over the root of the rows, the
 Kolmogorov-Smirnov limit at about 1e-4."""
@@ -141,7 +143,7 @@ class Excess:
         if self.telling >= TELLING:
             return not self.named and self.belong < 1 and self.foreign <= 1 + 2 / self.telling
         if not self.named:
-            return self.foreign * self.telling <= ALIKE and self._purity >= PURE
+            return self.foreign * self.telling <= UNLIKE and self._purity >= PURE
         return float(beta.ppf(0.05, self.rows - self.others, self.others + 1)) >= LEAST_PURE
 
     @property
