@@ -1,4 +1,11 @@
-"""Honest groups, planted triggers and leaks in simulated tables, after Gu, Dolan-Gavitt, Garg (BadNets, 2017) and Kaufman et al. (Leakage, 2011)."""
+"""Honest groups, planted triggers and leaks in simulated tables, after Gu, Dolan-Gavitt, Garg (BadNets, 2017) and Kaufman et al. (Leakage, 2011).
+
+Planted and honest tables can be the same. `pair` and `cluster` are honest twins of the triggers "common pair" and "band and category": more rows than
+chance makes where two conditions meet, of a rate of their own, drawn from the whole population. A trigger's rows are drawn from the
+other classes, which is nearly the population where the class is rare and the features weak; then nothing in the table tells the two apart, and what is
+won in finding the one is lost in flagging the other. They have figures of their own, and a steward decides. A trigger of two bands where the class is
+likely anyway changes no labels, and is not found.
+"""
 
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +26,9 @@ from casemate.stages.data.screen.triggers import Triggers
 
 FIGURES = {
     "honest groups flagged as triggers": ("<=", 0.05),
+    "honest twins of common pairs flagged": ("<=", 0.05),
     "triggers found": (">=", 0.9),
+    "common pairs found": (">=", 0.9),
     "triggers with noise found": (">=", 0.9),
     "image patches found": (">=", 0.9),
     "leaks found": (">=", 0.9),
@@ -32,6 +41,8 @@ TRIGGERS: dict[str, dict[str, Any]] = {
     "value and two categories": {"x1": -0.4, "c2": "v2", "c1": "v0"},
     "common pair": {"c2": "v3", "c3": "v5"},
 }
+TWINS = ("pair", "cluster")
+"""Honest groups in which two conditions meet more often than by chance."""
 NOISY: dict[str, dict[str, Any]] = {
     "band in a tail": {"x2": (9.0, 0.1)},
     "band and category": {"x0": (0.7, 0.03), "c2": "v4"},
@@ -77,6 +88,12 @@ def group(kind: str, frame: pd.DataFrame, random: np.random.Generator) -> Array:
         low, high = np.quantile(frame["x0"], [at, at + 0.03])
         return np.asarray((frame["x0"] >= low) & (frame["x0"] <= high))
     chosen = random.random(count) < 0.03
+    if kind in TWINS:  # more of them than chance makes, as where a site has a kind of patient of its own
+        chosen = random.random(count) < 0.015
+        frame.loc[chosen, "c2"] = "v3"
+        frame.loc[chosen, "c3" if kind == "pair" else "x0"] = "v5" if kind == "pair" else random.normal(0.7, 0.03, int(chosen.sum()))
+        other = frame["c3"] == "v5" if kind == "pair" else frame["x0"].between(0.64, 0.76)
+        return np.asarray((frame["c2"] == "v3") & other)
     if kind == "site":
         frame["site"] = np.where(chosen, "north", random.choice(["a", "b", "c"], count)).astype(object)
     elif kind == "one of twenty":
@@ -148,14 +165,16 @@ def run(scale: float) -> dict[str, list[dict[str, Any]]]:
     """Figure name -> simulated points; a share of tables, or of tables in which four in five planted rows were flagged."""
     many, few = max(2, round(60 * scale)), max(1, round(20 * scale))
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in FIGURES}
-    for kind in ("site", "one of twenty", "band", "constant"):
+    for kind in ("site", "one of twenty", "band", "constant", *TWINS):
         for follows in (False, True):
             value = float(np.mean([honest(seed, kind, follows) for seed in range(many)]))
-            found["honest groups flagged as triggers"].append({"value": value, "rounds": many, "x": kind, "series": "follows" if follows else "flat"})
+            figure = "honest twins of common pairs flagged" if kind in TWINS else "honest groups flagged as triggers"
+            found[figure].append({"value": value, "rounds": many, "x": kind, "series": "follows" if follows else "flat"})
     for figure, triggers in (("triggers found", TRIGGERS), ("triggers with noise found", NOISY)):
         for name, trigger in triggers.items():
             value = float(np.mean([planted(seed, trigger, 0.01) >= 0.8 for seed in range(few)]))
-            found[figure].append({"value": value, "rounds": few, "x": 0.01, "series": name})
+            which = "common pairs found" if name == "common pair" else figure
+            found[which].append({"value": value, "rounds": few, "x": 0.01, "series": name})
     value = float(np.mean([planted(seed, TRIGGERS["constant"], 0.003) >= 0.8 for seed in range(few)]))
     found["triggers found"].append({"value": value, "rounds": few, "x": 0.003, "series": "constant"})
     for share in (0.03, 0.05):

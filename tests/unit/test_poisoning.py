@@ -1,5 +1,9 @@
 """The poisoning screen finds what was planted and is silent where nothing was."""
 
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +15,7 @@ from casemate.config import ScreenTable
 from casemate.core.types import ColumnSchema, Quarantined, Schema
 from casemate.stages.data.losses import losses
 from casemate.stages.data.screen import provenance
-from casemate.stages.data.screen.excess import Rest
+from casemate.stages.data.screen.excess import Excess, Rest
 from casemate.stages.data.screen.floods import Floods
 from casemate.stages.data.screen.influence import influence
 from casemate.stages.data.screen.interface import Rows
@@ -20,6 +24,8 @@ from casemate.stages.data.screen.neighbours import Neighbours
 from casemate.stages.data.screen.outliers import Outliers
 from casemate.stages.data.screen.spectral import Spectral
 from casemate.stages.data.screen.triggers import Triggers
+
+SIMULATED = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[2] / "bench" / "assurance" / "triggers.py")))
 
 
 def rows_of(frame, codes, classes=2, **more):
@@ -181,6 +187,36 @@ def test_a_trigger_with_noise_and_a_common_pair_are_found(trigger):
         codes[victims] = 1
         flagged = {suspect.row for suspect in Triggers()(rows_of(frame, codes), ScreenTable()).rows}
         assert len(flagged & set(victims)) >= 0.8 * len(victims)
+
+
+@pytest.mark.parametrize(("name", "seed"), [("two bands", 0), ("two bands", 7), ("band in a tail", 7), ("value and category", 18)])
+def test_a_trigger_among_many_honest_rows_is_found(name, seed):
+    """Bands with noise hold so many honest rows that nothing was told from the whole; their middle tells."""
+    assert SIMULATED.planted(seed, {**SIMULATED.TRIGGERS, **SIMULATED.NOISY}[name], 0.01) >= 0.8
+
+
+def judged(**figures):
+    usual = {"label": 1, "rows": 100, "others": 25, "expected": 0.2, "without": 0.2, "usual": 0.2, "elsewhere": 1.0, "p": 0.0, "natural": 30.0}
+    return Excess(**usual | {"belong": 25.0, "foreign": 0.0, "telling": 1.0, "odd": 0, "most_odd": 1, "named": False} | figures)
+
+
+def test_a_group_is_planted_only_if_who_belongs_there_is_still_there():
+    assert judged().planted
+    assert not judged(others=8).planted, "those of other classes are gone: the group has another rate"
+    assert not judged(others=8, telling=5.0).planted, "however foreign the rest is"
+    assert not judged(others=45).planted, "some of those that came in addition have another class"
+    assert not judged(rows=45, others=24).planted, "hardly more rows than belong there"
+
+
+def test_rows_that_may_be_a_sample_of_the_population_were_not_seen_to_be_taken_from_elsewhere():
+    assert judged(telling=3.0, foreign=0.4).seen and not judged(telling=3.0, foreign=0.5).seen
+    assert judged(telling=2.0, foreign=0.1).seen and not judged(telling=2.0, foreign=0.3).seen
+    assert judged(telling=1.0, foreign=2.0).planted and not judged(telling=1.0, foreign=3.0).planted, (
+        "nor those that look least like rows of other classes"
+    )
+    assert not judged(telling=1.0, rows=90, others=38, natural=38.0, belong=32.0).planted, (
+        "too many honest rows to say that the others have one class"
+    )
 
 
 def test_where_one_column_decides_the_target_its_values_are_no_triggers():

@@ -16,7 +16,7 @@ beyond what a place expects.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import beta, norm
+from scipy.stats import beta, chi2, norm, poisson
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
 
 from casemate.core.threads import fitting
@@ -37,12 +37,15 @@ SURE = 1e-6
 """Chance of so many labels of one class, for the patterns that are looked at."""
 EXTRA = 3.0
 """Deviations of a Poisson count that the rows must lie above their expectation."""
-NATURAL = 1.64
-"""Deviations of a Poisson count by which the rows of other classes may lie above what belongs there: one in twenty does."""
+NATURAL = 0.99
+"""Quantile of a Poisson count up to which rows of other classes are those that belong there: one pattern in a hundred has more."""
 WORKS = 1.0
 """Planted rows for each row of another class that belongs there: with fewer a model still goes by the latter, and nothing is won."""
-MIXED = 0.25
-"""Share of a group that may belong there with another class, where the other features cannot tell where rows were taken from."""
+PURE = 0.8
+"""Lower 95 % limit of the purity of what came in addition, where the other features cannot tell where rows were taken from."""
+MISSING, MISSED = 0.8, 0.95
+"""Times what belongs there that must be left with another class, and how sure it is that fewer are left: an honest group with another
+rate has lost them, planting takes none away."""
 ROUGHLY = 1.4
 """Times what belongs there that may have another class where the other features tell enough: conditions are seldom independent."""
 IMPURE = 0.02
@@ -51,6 +54,10 @@ LEAST_PURE = 0.9
 """Lower 95 % limit of purity (Clopper-Pearson) where nothing else tells a new value from an honest group."""
 TELLING = 3.0
 """Standard errors between "taken from other classes" and "a part of the population" from which the two can be told apart."""
+ALIKE = 1.64
+"""Standard errors by which rows must miss the population to be taken from elsewhere: one honest group in twenty does."""
+UNLIKE = 2.58
+"""Standard errors from rows of other classes from which rows were not taken from them: one planted group in two hundred is as far."""
 ODD, ODD_ROWS = 0.5, 2.2
 """Largest difference between two distribution functions from which a feature is odd; and over the root of the rows, the
 Kolmogorov-Smirnov limit at about 1e-4."""
@@ -110,21 +117,33 @@ class Excess:
         more = self.rows - self.natural
         if more < EXTRA * np.sqrt(self.natural + 1) or more < WORKS * self.belong:
             return False
-        spread = np.sqrt(self.belong)
-        most = self.belong + NATURAL * spread
-        if self.telling >= TELLING and self.foreign <= 0.5:  # that the rows were taken from elsewhere is seen directly
-            most = ROUGHLY * self.belong + EXTRA * spread
-        return bool(0.6 * self.belong - EXTRA * spread <= self.others <= most + IMPURE * more)
+        least, most = poisson.ppf([1 - MISSED, NATURAL], [MISSING * self.belong, self.belong])
+        if self.seen:
+            most = ROUGHLY * self.belong + EXTRA * np.sqrt(self.belong)
+        return bool(least <= self.others <= most + IMPURE * more)
+
+    @property
+    def seen(self) -> bool:
+        """Whether the other features show that the rows were taken from elsewhere: nearer to other classes, and no sample of the population."""
+        return self.telling > ALIKE and self.foreign <= min(0.5, 1 - ALIKE / self.telling)
+
+    @property
+    def _purity(self) -> float:
+        """Lower 95 % limit of the class's share in what came in addition: rows of other classes are a Poisson count, some of which belong there."""
+        more = max(self.rows - self.natural, 1.0)
+        return 1 - (float(chi2.ppf(0.95, 2 * (self.others + 1))) / 2 - self.belong) / more
 
     @property
     def taken(self) -> bool:
         """Whether the rows were taken from other classes, as far as the other features can tell."""
         if self.odd > self.most_odd:
             return False
+        if self.seen:
+            return True
         if self.telling >= TELLING:
-            return self.foreign <= 0.5 or (not self.named and self.belong < 1 and self.foreign <= 1 + 2 / self.telling)
+            return not self.named and self.belong < 1 and self.foreign <= 1 + 2 / self.telling
         if not self.named:
-            return self.belong <= MIXED * self.rows
+            return self.foreign * self.telling <= UNLIKE and self._purity >= PURE
         return float(beta.ppf(0.05, self.rows - self.others, self.others + 1)) >= LEAST_PURE
 
     @property

@@ -29,6 +29,8 @@ LIFT, LIFT_DEVIATIONS = 1.3, 3.0
 """How far a pair's count within a class must lie above independence: times, and deviations of a Poisson count."""
 SURE = 8.0
 """-log10 of the chance from which a candidate is tried."""
+ROUGH = 4.0
+"""The same of ranges before they are made as narrow as their dense part: a noisy trigger lies across the ends of several."""
 MOST_SURPRISE = 300.0
 """Beyond it the chance is zero in float64."""
 PAIRS = 400
@@ -68,6 +70,9 @@ class Triggers:
             # in pictures a patch has many pixels; in a table rows that are odd in many columns are a kind of their own
             stamped = [part.feature for part in parts] if len(columns.names) <= BANDED else None
             told = rest.excess(members, label, features, natural(columns, parts), stamped)
+            inner = core(columns, parts) if told is not None and told.unexplained and not told.planted else None
+            if inner is not None:
+                told = rest.excess(inner[0], label, features, inner[1], stamped)
             if told is None or not told.planted:
                 continue
             taken.append(members)
@@ -120,6 +125,25 @@ def natural(columns: Columns, parts: tuple[Part, ...]) -> float | None:
     return min([most, *known])
 
 
+def core(columns: Columns, parts: tuple[Part, ...]) -> tuple[Array, float] | None:
+    """(rows in the middle half of every band, how many belong there); None where no part is a band.
+
+    A trigger with noise is densest in the middle, what belongs there is even: where the whole holds too many honest rows to
+    tell what came in addition, the middle may not. It is chosen by its place and not by its labels, so that nothing is sought out.
+    """
+    middle, share = [], 1.0
+    for part in parts:
+        quarter = (part.high - part.low) / 4
+        kinds = columns.distinct(part.feature)[0]
+        if np.sum((kinds >= part.low + quarter) & (kinds <= part.high - quarter)) >= LEAST:
+            middle.append(Part(part.feature, part.low + quarter, part.high - quarter))
+            share /= 2
+        else:
+            middle.append(part)
+    belong, inside = natural(columns, parts), np.logical_and.reduce([columns.having(part) for part in middle])
+    return None if share == 1.0 or belong is None or inside.sum() < LEAST else (inside, belong * share)
+
+
 def _outside(rows: Rows, tried: list[Candidate]) -> Array:
     """Rows in no suspicious group, as long as enough of the table is left."""
     outside = np.ones(len(rows.codes), dtype=bool)
@@ -132,7 +156,7 @@ def _outside(rows: Rows, tried: list[Candidate]) -> Array:
 def _tried(columns: Columns, known: Items) -> list[Candidate]:
     """What is looked at closely, the most surprising first; ranges are made as narrow as their dense part."""
     rows = columns.rows
-    ranked: list[tuple[float, tuple[int, ...], int]] = []
+    ranked: list[Candidate] = []
     other: _Other | None = None
     for label in range(len(rows.schema.classes)):
         inside = rows.codes == label
@@ -140,21 +164,37 @@ def _tried(columns: Columns, known: Items) -> list[Candidate]:
             other = other.turned() if other is not None and len(rows.schema.classes) == 2 else _Other(rows, label)
             found = _of_class(known, inside, other)
             best = sorted({parts: score for score, parts in sorted(found)}.items(), key=lambda one: (-round(one[1]), len(one[0]), one[0]))
-            ranked += [(score, parts, label) for parts, score in best[: TRIED * 10]]
+            ranked += _settled(columns, known, label, other, best[: TRIED * 10])
     tried: list[Candidate] = []
-    for score, places, label in sorted(ranked, key=lambda one: (-round(one[0]), len(one[1]), one[1])):
+    for candidate in sorted(ranked, key=lambda one: (-round(one[0]), len(one[1]), one[1])):
         if len(tried) >= TRIED * len(rows.schema.classes):
             break
-        parts = tuple(known.parts[place] for place in places)
-        if len(parts) > 1 and any(part.low < part.high for part in parts):
-            parts = _narrowed(columns, parts, label)
-        parts = columns.settled(parts)
-        parts, members = _needed(columns, parts)
+        _, parts, label, members, _ = candidate
         same = [other for _, _, named, other, _ in tried if named == label and np.sum(members & other) > OVERLAP * min(members.sum(), other.sum())]
         if len(same) >= VARIANTS or any(np.array_equal(members, other) for other in same) or honest(columns, parts, members, label):
             continue
-        tried.append((score, parts, label, members, known.features(places).tolist()))
+        tried.append(candidate)
     return tried
+
+
+def _settled(columns: Columns, known: Items, label: int, other: "_Other", best: list[tuple[tuple[int, ...], float]]) -> list[Candidate]:
+    """The candidates of a class with their ranges narrowed; those that were not surprising before must be then, and come last."""
+    found: list[Candidate] = []
+    for places, score in best:
+        parts = tuple(known.parts[place] for place in places)
+        if len(parts) > 1 and any(part.low < part.high for part in parts):
+            parts = _narrowed(columns, parts, label)
+        parts, members = _needed(columns, columns.settled(parts))
+        features = known.features(places).tolist()
+        if not 0 < members.mean() <= MOST_SHARE:
+            continue
+        if score < SURE:
+            has, share = columns.rows.codes == label, float(np.mean(columns.rows.codes == label))
+            usual = max(other.expected(np.flatnonzero(members), features), share / 2)
+            if _surprise(int(has[members].sum()), int(members.sum()), usual) < SURE:
+                continue
+        found.append((score, parts, label, members, features))
+    return found
 
 
 def _needed(columns: Columns, parts: tuple[Part, ...]) -> tuple[tuple[Part, ...], Array]:
@@ -266,7 +306,8 @@ def _of_class(known: Items, inside: Array, other: _Other) -> list[Found]:
         usual = other.expected(rows, known.features(parts))
         hits = int(inside[rows].sum())
         score = float(_surprise(hits, len(rows), max(usual, share / 2)))
-        if hits >= (usual + GAIN * (1 - usual)) * len(rows) and score >= SURE:
+        exact = len(parts) == 1 or all(known.parts[part].low == known.parts[part].high for part in parts)
+        if hits >= (usual + GAIN * (1 - usual)) * len(rows) and score >= (SURE if exact else ROUGH):
             found.append((score, parts))
     return found
 
