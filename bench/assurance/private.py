@@ -29,8 +29,10 @@ from casemate.stages.train import fit, stage
 
 AUDITED = "audit lower bound of epsilon through the pipeline at claimed 1"
 SEEN = "the same audit where a twentieth of the noise is added"
-FIGURES = {AUDITED: ("<=", 1.0), SEEN: (">=", 1.0)}
-"""The second shows that the audit would see a training that does not hold what it claims."""
+POWER = "the same audit where a half, a quarter, an eighth of the noise is added"
+FIGURES = {AUDITED: ("<=", 1.0), SEEN: (">=", 1.0), POWER: (">=", 0.0)}
+"""The others show which training that does not hold what it claims the audit would see: one from the outside sees large faults only."""
+PARTS = (2, 4, 8)
 TRAININGS = 1000
 """On each of the two tables: 500 choose the attacker's threshold, 500 judge it."""
 CLAIMED, DELTA = 1.0, 1e-5
@@ -173,6 +175,15 @@ def run(scale: float) -> dict[str, list[dict[str, float]]]:
     times = max(20, round(TRAININGS * scale))
     without, with_ = neighbours(400)
     bound = lower_bound(scores(without, times), scores(with_, times), DELTA)
-    little = sigma_for(CLAIMED, DELTA, noisy_sums(60, None)) / 20
-    broken = lower_bound(scores(without, max(100, times // 4), little), scores(with_, max(100, times // 4), little), DELTA)
-    return {AUDITED: [{"value": bound, "x": CLAIMED, "trainings": 2.0 * times}], SEEN: [{"value": broken, "x": CLAIMED}]}
+    claimed = sigma_for(CLAIMED, DELTA, noisy_sums(60, None))
+
+    def seen(part: int) -> float:
+        few = max(100, times // 4)
+        return lower_bound(scores(without, few, claimed / part), scores(with_, few, claimed / part), DELTA)
+
+    power = [{"value": seen(part), "x": float(part)} for part in PARTS]
+    return {
+        AUDITED: [{"value": bound, "x": CLAIMED, "trainings": 2.0 * times}],
+        SEEN: [{"value": seen(20), "x": 20.0}],
+        POWER: power,
+    }
