@@ -21,6 +21,7 @@ from casemate.stages.assess import intervals, quality
 from casemate.stages.data.checks import rules
 from casemate.stages.data.screen.label_noise import LabelNoise
 from casemate.stages.release.gate import judge
+from casemate.stages.release.rows import auc_half
 
 
 @pytest.fixture(scope="module")
@@ -167,3 +168,14 @@ def test_regions_whose_outcome_is_less_certain_do_not_block(seed):
     found = LabelNoise()(rows_of(pd.DataFrame(values, columns=[f"x{i}" for i in range(8)]), codes), ScreenTable())
     assert [finding.message for finding in found.findings if finding.severity == "high"] == []
     assert len(found.rows) <= 0.13 * count
+
+
+def test_what_a_holdout_can_tell_of_an_auc_is_about_as_wide_as_its_interval():
+    random = np.random.default_rng(0)
+    for positives, others in ((30, 70), (100, 900)):
+        widths = []
+        for _ in range(60):
+            scores = np.r_[random.exponential(4.0, positives), random.exponential(1.0, others)]  # an AUC of .8
+            found = intervals.area(np.r_[np.ones(positives), np.zeros(others)], scores)
+            widths.append((found.high - found.low) / 2)
+        assert auc_half(positives, others) == pytest.approx(np.median(widths), rel=0.15)

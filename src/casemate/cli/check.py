@@ -66,7 +66,25 @@ def _lead(found: Any, project: Any) -> str:
         return text + "a quantity."
     counts = found.table[schema.target].value_counts().to_pylist()
     sizes = {str(one["values"]): one["counts"] for one in counts}
-    return text + ", ".join(f"{name} ({sizes.get(name, 0)})" for name in schema.classes) + "."
+    text += ", ".join(f"{name} ({sizes.get(name, 0)})" for name in schema.classes) + "."
+    return text + _decided(found, held)
+
+
+def _decided(found: Any, held: int) -> str:
+    """What so many held-out rows can tell: who sets a gate should know before the run."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    from casemate.stages.release.rows import auc_half
+
+    if len(found.schema.classes) != 2:
+        return ""
+    positive = pc.equal(found.table[found.schema.target], found.schema.classes[1]).to_numpy()
+    positives = int(np.sum(positive & found.holdout & ~found.excluded))
+    if not 0 < positives < held:
+        return ""
+    half = auc_half(positives, held - positives)
+    return f"\n{held} held-out rows tell an AUC near 0.8 to about ± {half:.2f}: a gate that is nearer to what the model reaches stays undecided."
 
 
 def _columns(found: Any) -> list[list[Any]]:

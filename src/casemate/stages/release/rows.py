@@ -45,6 +45,16 @@ def settling(figure: Interval, limit: float, rows: int) -> int | None:
     return _scaled(rows, half, distance)
 
 
+def auc_half(positives: int, others: int, auc: float = 0.8) -> float:
+    """About half the width of the 95 % interval of an AUC on so many rows: how far from a limit it must lie to be decided.
+
+    Source: Hanley and McNeil, The meaning and use of the area under a ROC curve (Radiology 143, 1982), for exponential scores.
+    """
+    one, two = auc / (2 - auc), 2 * auc**2 / (1 + auc)
+    variance = (auc * (1 - auc) + (positives - 1) * (one - auc**2) + (others - 1) * (two - auc**2)) / (positives * others)
+    return SIDED * math.sqrt(variance)
+
+
 def decidable(half: float) -> float:
     """Difference that an interval of half-width `half` tells from none with `POWER`, two-sided at 5 %."""
     return half * (SIDED + float(norm.ppf(POWER))) / SIDED
