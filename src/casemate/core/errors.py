@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 from casemate.core.text import clean
 
 if TYPE_CHECKING:
-    from casemate.core.types import Finding
+    from casemate.core.types import Finding, Wrong
 
 
 class Error(Exception):
@@ -190,6 +190,11 @@ class RequestError(Error):
     exit_code = 2
     http_status = 400
     who = "the caller"
+
+    def __init__(self, message: str, *, hint: str = "", rows: Sequence["Wrong"] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.rows = list(rows)
+        """Which rows of the request are meant, where it is not all of them."""
 
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
