@@ -576,6 +576,9 @@ def test_what_the_model_does_not_take_is_ignored_or_refused_as_the_project_says(
     assert invoke(NUMBERS, {"dataframe_records": [record]}).rows.tolist() == [[0.5, 2.0]]
     with pytest.raises(RequestError, match="no input called 'patient'"):
         invoke(NUMBERS, {"dataframe_records": [record]}, extra="refuse")
+    body = tensors(patient=("BYTES", "P1"), a=("FP64", 0.5), b=("FP64", 2))
+    body["inputs"][0] |= {"shape": [3], "data": ["P1", "P2", "P3"]}
+    assert oip.read(Shape(NUMBERS), "m", msgspec.json.encode(body), None, 10).count == 1
     with pytest.raises(RequestError, match="the input 'b' is missing"):
         invoke(NUMBERS, {"dataframe_records": [{"a": 0.5, "patient": "P1"}]})
 
