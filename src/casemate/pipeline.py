@@ -23,7 +23,7 @@ from casemate.controls.privacy.budget import Ledger, Limit, Spending, spend
 from casemate.core.attacks import second
 from casemate.core.digest import sha256_file, sha256_record
 from casemate.core.engine import Engine, Run
-from casemate.core.errors import CompromisedSigner, ConfigError, Error, StageTimeout, TrainingError, VerificationError
+from casemate.core.errors import CompromisedSigner, ConfigError, Error, ImportRefused, StageTimeout, TrainingError, VerificationError
 from casemate.core.files import write_atomic
 from casemate.core.frame import GROUP, drawn, features_of
 from casemate.core.learn.accountant import Gaussians
@@ -205,7 +205,8 @@ def _plain(shop: Workshop, work: Run, error: TrainingError, heard: bool) -> Trai
     said = keep(shop.objects, error=f"{error.message}\n{error.hint}".strip(), findings=found)
     text = f"{error.plain} ({WORDS}{said})"
     hint = f"`casemate runs show {work.id}` says more to whoever may read the columns that the code saw"
-    plain = TrainingError(text, hint=hint, findings=told.findings(error.findings), plain=text)
+    kind = ImportRefused if isinstance(error, ImportRefused) else TrainingError
+    plain = kind(text, hint=hint, findings=told.findings(error.findings), plain=text)
     plain.words = (error.message, error.hint) if heard else None
     return plain
 

@@ -81,6 +81,14 @@ class TrainingError(Error):
             self.args = (self.message,)
 
 
+class ImportRefused(TrainingError):
+    """A model that was trained elsewhere is no model of this table, or cannot be made one."""
+
+    code = "CM-IMPORT"
+    exit_code = 1
+    who = "whoever exported the model"
+
+
 class RefusedError(Error):
     """Something asked for a model that the gates refused or that was never released."""
 
