@@ -30,6 +30,7 @@ from casemate.core.learn.accountant import Gaussians
 from casemate.core.sandbox.run import ForkServer, Worker
 from casemate.core.signatures import Signer, Verifier, read_envelope, subjects_of
 from casemate.core.types import Assessment, Finding, Release, SealedDataset, TrainedModel
+from casemate.stages.assess import options
 from casemate.stages.data import schema as schemas
 from casemate.stages.data.review import Reviews
 from casemate.stages.data.source import READING
@@ -110,6 +111,7 @@ def _run(shop: Workshop, principal: str, start: str | None, key: str | None) -> 
             return _earlier(shop, work)
         with Crew(shop, work) as crew:
             dataset = _data(shop, work)
+            options.check(shop.config, dataset.schema)
             rows = Rows(shop, dataset)
             model = _train(shop, work, principal, dataset, rows, crew)
             assessment = _assess(shop, work, dataset, rows, model, crew)
