@@ -11,12 +11,13 @@ A verdict or a finding is a value, never an exception. Faults are caught in two 
 
 import errno
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from casemate.core.text import clean
 
 if TYPE_CHECKING:
-    from casemate.core.types import Finding, Wrong
+    from casemate.core.types import Finding
 
 
 class Error(Exception):
@@ -191,6 +192,18 @@ class SandboxError(BackendError):
     code = "CM-SANDBOX"
 
 
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """What is wrong with a row of a request: no value of it, and no limit, because limits are learnt from people."""
+
+    row: int
+    """Its number in the request, from 0."""
+    input: str
+    """Name of the feature; empty: the whole row."""
+    why: str
+    """In words that follow the name."""
+
+
 class RequestError(Error):
     """A request to the gateway is malformed, too large or does not fit the model's inputs."""
 
@@ -199,7 +212,7 @@ class RequestError(Error):
     http_status = 400
     who = "the caller"
 
-    def __init__(self, message: str, *, hint: str = "", rows: Sequence["Wrong"] = ()) -> None:
+    def __init__(self, message: str, *, hint: str = "", rows: Sequence[Wrong] = ()) -> None:
         super().__init__(message, hint=hint)
         self.rows = list(rows)
         """Which rows of the request are meant, where it is not all of them."""

@@ -56,17 +56,6 @@ class Finding(Record, frozen=True, kw_only=True):
     """File, column or rows."""
 
 
-class Wrong(Record, frozen=True, kw_only=False):
-    """What is wrong with a row of a request: no value of it, and no limit, because limits are learnt from people."""
-
-    row: int
-    """Its number in the request, from 0."""
-    input: str
-    """Name of the feature; empty: the whole row."""
-    why: str
-    """In words that follow the name."""
-
-
 class ColumnSchema(Record, frozen=True, kw_only=True):
     """What one column must look like, pinned in `schema.toml`."""
 

@@ -21,9 +21,8 @@ from casemate.controls.access.policy import Resource
 from casemate.controls.audit.commit import GroupCommit
 from casemate.controls.audit.decisions import Decisions, Prediction, nobodys, request_id
 from casemate.core.digest import sha256
-from casemate.core.errors import AccessDenied, BackendError, ConfigError, Error, RequestError
+from casemate.core.errors import AccessDenied, BackendError, ConfigError, Error, RequestError, Wrong
 from casemate.core.frame import rows_bytes
-from casemate.core.types import Wrong
 from casemate.serve import bodies, openapi, outputs
 from casemate.serve.aggregates import Aggregates
 from casemate.serve.batch import Job

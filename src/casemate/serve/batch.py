@@ -12,9 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from casemate.core.errors import RequestError
+from casemate.core.errors import RequestError, Wrong
 from casemate.core.frame import joined
-from casemate.core.types import Wrong
 from casemate.serve.endpoint import Endpoint
 from casemate.serve.heartbeat import Heartbeat, Lane
 from casemate.serve.screen import Unfit

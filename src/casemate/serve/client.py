@@ -26,9 +26,9 @@ import msgspec
 import pyarrow as pa
 
 from casemate.controls.keys.certificates import CHAIN, KEY
-from casemate.core.errors import AccessDenied, BackendError, ConfigError, DataError, RequestError
+from casemate.core.errors import AccessDenied, BackendError, ConfigError, DataError, RequestError, Wrong
 from casemate.core.secrets import read_secret
-from casemate.core.types import ColumnSchema, Wrong
+from casemate.core.types import ColumnSchema
 from casemate.project import Project
 from casemate.serve.protocols.cells import Cells
 from casemate.serve.rows import Part, Rejected, Source, of_table

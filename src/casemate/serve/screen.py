@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from casemate.config import GuardTable
-from casemate.core.errors import RequestError
+from casemate.core.errors import RequestError, Wrong
 from casemate.core.frame import Rows
-from casemate.core.types import MISSING_CATEGORY, ColumnSchema, Profile, Schema, Wrong
+from casemate.core.types import MISSING_CATEGORY, ColumnSchema, Profile, Schema
 from casemate.serve.types import Array
 
 MOST_TOLD = 1000

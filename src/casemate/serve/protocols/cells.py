@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from casemate.core.errors import RequestError
-from casemate.core.types import MISSING_CATEGORY, ColumnSchema, Wrong
+from casemate.core.errors import RequestError, Wrong
+from casemate.core.types import MISSING_CATEGORY, ColumnSchema
 from casemate.serve.types import Array
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
