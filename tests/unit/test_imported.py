@@ -279,6 +279,15 @@ def test_an_imported_regressor_answers_quantities_as_skops_and_as_onnx(make, tar
         converted({IMPORTED_ONNX: handmade("lp")}, told, [], 60.0)
 
 
+def test_scores_beside_labels_are_no_probabilities():
+    frame, codes = rows(2)
+    estimator = LogisticRegression().fit(frame.to_numpy(np.float32), codes)
+    options = {id(estimator): {"zipmap": False, "raw_scores": True}}
+    made = to_onnx(estimator, initial_types=[("X", FloatTensorType([None, 3]))], options=options, target_opset=OPSET).SerializeToString()
+    with pytest.raises(VerificationError, match="second output of the imported graph is no list of probabilities"):
+        converted({IMPORTED_ONNX: made}, schema(["0", "1"]), [], 60.0)
+
+
 def test_outputs_in_the_other_order_are_told_apart_by_what_they_are():
     files, _ = converted({IMPORTED_ONNX: handmade("pl")}, schema(["ill", "well"]), [], 60.0)
     labels, probabilities = OnnxModel(files[ONNX], schema(["ill", "well"])).predict(rows(2)[0])

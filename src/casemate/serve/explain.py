@@ -136,8 +136,11 @@ def _given(endpoint: Endpoint, name: str, body: bytes) -> Rows:
     try:
         return oip_grpc.read(endpoint, name, oip_grpc.parsed(oip_grpc.message("ModelInferRequest"), body), 10**9).rows
     except RequestError:
-        kind = b"application/json" if body.lstrip()[:1] in (b"{", b"[") else b"text/csv"
-        return invocations.read(endpoint, body, kind, 10**9).rows
+        if body.lstrip()[:1] not in (b"{", b"["):
+            return invocations.read(endpoint, body, b"text/csv", 10**9).rows
+        with contextlib.suppress(RequestError):
+            return invocations.read(endpoint, body, invocations.LINES[0], 10**9).rows
+        return invocations.read(endpoint, body, b"application/json", 10**9).rows
 
 
 def _json_length(body: bytes) -> int | None:

@@ -59,6 +59,7 @@ def canonical_graph(content: bytes, schema: Schema, said: list[str]) -> bytes:
     answers = OnnxModel(made.SerializeToString(), schema)
     _require_width(answers, schema)
     labels, probabilities = ports.answer(answers, made_up(schema, ROWS, np.random.default_rng(0)))
+    ports.require_probabilities(np.asarray(probabilities, dtype=np.float64), "the second output of the imported graph")
     values = _values(mapped + list(_lists(made, len(schema.classes))), np.ravel(labels), probabilities)
     _append_order(made, values, order_of(values, schema.classes, said))
     return bytes(graphs.rebuilt(made).SerializeToString(deterministic=True))

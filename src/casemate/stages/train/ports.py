@@ -183,11 +183,17 @@ def _probabilities(made: Any, schema: Schema) -> int:
     width = int(found.shape[1])
     if width != count and not (width == 1 and count == 2):
         raise VerificationError(f"the imported graph gives {width} numbers a row, {count} are expected", hint="use a model of this table")
+    require_probabilities(found, "the imported graph's only output")
+    return width
+
+
+def require_probabilities(found: Array, what: str) -> None:
+    """VerificationError where numbers [n, k] are no probabilities; nothing turns scores into some by guess."""
+    width = found.shape[1]
     sound = bool((found >= -CLOSE).all() and (found <= 1 + CLOSE).all())
     if not sound or (width > 1 and not np.allclose(found.sum(axis=1), 1, atol=CLOSE)):
         way = _SOFTMAX.replace("Softmax(dim=1)", "Sigmoid()").replace("Softmax()", "Activation('sigmoid')") if width == 1 else _SOFTMAX
-        raise VerificationError("the imported graph's only output is no list of probabilities: they do not lie between 0 and 1, or add up", hint=way)
-    return width
+        raise VerificationError(f"{what} is no list of probabilities: they do not lie between 0 and 1, or add up", hint=way)
 
 
 def _labelled(made: Any, width: int) -> Any:
