@@ -73,16 +73,21 @@ def open_source(path: Path, options: DataTable, size: int) -> Source:
     Raises:
         ConfigError: there is no such file. DataError: it is no such table, or two columns have the same name; so do its parts.
     """
-    try:
-        with path.open("rb") as file:
-            head = file.read(4096)
-    except OSError as error:
-        raise ConfigError(f"no such file: {path}" if isinstance(error, FileNotFoundError) else str(error), hint="check the path") from error
+    head = beginning(path)
     if head.startswith(PARQUET):
         return _parquet(path, size)
     if not head.startswith(GZIP) and BINARY_SIGN in head:
         raise DataError(f"{path} is neither CSV nor Parquet", hint="export it as one of them")
     return _csv(path, options, size, packed=head.startswith(GZIP))
+
+
+def beginning(path: Path) -> bytes:
+    """The first bytes of a file; ConfigError when there is none."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4096)
+    except OSError as error:
+        raise ConfigError(f"no such file: {path}" if isinstance(error, FileNotFoundError) else str(error), hint="check the path") from error
 
 
 def of_table(table: Any, size: int) -> Source:
