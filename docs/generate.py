@@ -84,6 +84,7 @@ def faults() -> str:
     """Every error with its exit code."""
     import casemate.core.sandbox.run
     import casemate.serve.app
+    import casemate.serve.client
     import casemate.stages.data.source  # noqa: F401 - the pages list every subclass
 
     rows = []

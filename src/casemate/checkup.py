@@ -10,7 +10,7 @@ from msgspec import structs
 
 from casemate import pipeline
 from casemate.core import models
-from casemate.core.errors import ConfigError, RefusedError
+from casemate.core.errors import ConfigError, RefusedError, TrainingError
 from casemate.core.files import make_folder, scratch_folder, shared_lock, write_atomic
 from casemate.core.sandbox.run import JobFailed, Limits, Worker
 from casemate.core.types import Assessment, SealedDataset, TrainedModel
@@ -92,6 +92,10 @@ class Imported:
     """What the file is."""
     file: Path | None
     """The safe model file, in the project's folder `imported`; None when it was refused or only scanned."""
+    problem: str = ""
+    """Why a run would refuse it as `casemate.toml` and the pinned schema stand; empty when it would not, or nothing is pinned yet."""
+    remedy: str = ""
+    """What to do about that."""
 
 
 def import_model(project: Project, file: Path, name: str | None = None, *, convert: bool = True) -> Imported:
@@ -150,7 +154,25 @@ def import_model(project: Project, file: Path, name: str | None = None, *, conve
         raise ConfigError(f"{target} exists already", hint="--name gives it another name")
     make_folder(target.parent, 0o755)
     write_atomic(target, content, mode=0o644)
-    return Imported(found, target)
+    return Imported(found, target, *_fit(project, target))
+
+
+def _fit(project: Project, file: Path) -> tuple[str, str]:
+    """(why a run would refuse this imported model, what to do about it), as far as a schema is pinned."""
+    from casemate.stages.data.schema import load
+    from casemate.stages.train import stage
+
+    schema = load(project.root / project.config.data.schema)
+    if schema is None:
+        return "", ""
+    given = {stage.IMPORTED[file.suffix]: file.read_bytes()}
+    hidden = [project.keys.folder, project.root]
+    with Worker(pipeline.Crew.JOBS["convert"], 1) as worker:
+        try:
+            stage.convert(worker, given, schema, project.config, project.state / "tmp", hidden)
+        except TrainingError as error:
+            return error.message, error.hint
+    return "", ""
 
 
 def _instead_of(folder: Path) -> str:

@@ -577,6 +577,10 @@ class ServeTable(Table, frozen=True, kw_only=True):
     ] = "none"
     max_body_mb: Annotated[float, Meta(description="Largest request body in MiB.", gt=0)] = 8.0
     max_rows: Annotated[Count, Meta(description="Most rows in one request.")] = 10_000
+    extra: Annotated[
+        Literal["ignore", "refuse"],
+        Meta(description="Inputs that the model does not take, identifiers among them: `ignore` neither uses nor keeps them."),
+    ] = "ignore"
     tls: Annotated[
         Literal["own", "proxy"],
         Meta(description="`proxy`: plain HTTP, for a TLS proxy or a platform in front that nobody can go around."),

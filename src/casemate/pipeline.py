@@ -23,13 +23,14 @@ from casemate.controls.privacy.budget import Ledger, Limit, Spending, spend
 from casemate.core.attacks import second
 from casemate.core.digest import sha256_file, sha256_record
 from casemate.core.engine import Engine, Run
-from casemate.core.errors import CompromisedSigner, ConfigError, Error, StageTimeout, TrainingError, VerificationError
+from casemate.core.errors import CompromisedSigner, ConfigError, Error, ImportRefused, StageTimeout, TrainingError, VerificationError
 from casemate.core.files import write_atomic
 from casemate.core.frame import GROUP, drawn, features_of
 from casemate.core.learn.accountant import Gaussians
 from casemate.core.sandbox.run import ForkServer, Worker
 from casemate.core.signatures import Signer, Verifier, read_envelope, subjects_of
 from casemate.core.types import Assessment, Finding, Release, SealedDataset, TrainedModel
+from casemate.stages.assess import options
 from casemate.stages.data import schema as schemas
 from casemate.stages.data.review import Reviews
 from casemate.stages.data.source import READING
@@ -114,6 +115,7 @@ def _run(shop: Workshop, principal: str, start: str | None, key: str | None) -> 
             return _earlier(shop, work)
         with Crew(shop, work) as crew:
             dataset = _data(shop, work)
+            options.check(shop.config, dataset.schema)
             rows = Rows(shop, dataset)
             model = _train(shop, work, principal, dataset, rows, crew)
             pictures = Pictures()
@@ -210,7 +212,8 @@ def _plain(shop: Workshop, work: Run, error: TrainingError, heard: bool) -> Trai
     said = keep(shop.objects, error=f"{error.message}\n{error.hint}".strip(), findings=found)
     text = f"{error.plain} ({WORDS}{said})"
     hint = f"`casemate runs show {work.id}` says more to whoever may read the columns that the code saw"
-    plain = TrainingError(text, hint=hint, findings=told.findings(error.findings), plain=text)
+    kind = ImportRefused if isinstance(error, ImportRefused) else TrainingError
+    plain = kind(text, hint=hint, findings=told.findings(error.findings), plain=text)
     plain.words = (error.message, error.hint) if heard else None
     return plain
 

@@ -81,6 +81,7 @@ def test_rows_that_were_not_kept_can_be_given_again_and_others_are_not_taken_for
     bodies = {
         "v2.json": json.dumps({"inputs": [{"name": "x", "shape": [3, 30], "datatype": "FP64", "data": rows.ravel().tolist()}]}),
         "mlflow.json": json.dumps({"inputs": rows.tolist()}),
+        "batch.jsonl": "\n".join(map(json.dumps, rows.tolist())),
         "sagemaker.csv": "\n".join(",".join(map(repr, row)) for row in rows.tolist()),
     }
     for body in bodies.values():

@@ -242,12 +242,13 @@ def test_predictions_come_from_the_gateway_and_go_to_a_file(cli, clinic):
         answer = cli("predict", clinic / "data" / "wdbc.csv", "--url", running.url, "--out", clinic / "out.csv", "--config", clinic)
         assert answer.code == 0, answer.err
         lines = (clinic / "out.csv").read_text().splitlines()
-        assert lines[0] == "label,p_0,p_1"
+        assert lines[0] == "row,patient_id,label,p_0,p_1,request,request_row"
         assert len(lines) == 570
+        lines_of_none = lines[0] + "\n"
         (clinic / "bad.csv").write_text("mean_radius\n1\n")
         lines = (clinic / "data" / "wdbc.csv").read_text().splitlines()
         (clinic / "nobody.csv").write_text(lines[0] + "\n")
-        assert cli("predict", clinic / "nobody.csv", "--url", running.url, "--config", clinic).out == "label,p_0,p_1\n"
+        assert cli("predict", clinic / "nobody.csv", "--url", running.url, "--config", clinic).out == lines_of_none
         assert "no column" in cli("predict", clinic / "bad.csv", "--url", running.url, "--config", clinic).err
         (clinic / "token").write_text("cm_00000000_" + "A" * 43)
         refused = cli("predict", clinic / "data" / "wdbc.csv", "--url", running.url, "--token", f"file:{clinic / 'token'}", "--config", clinic)

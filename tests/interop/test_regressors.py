@@ -137,9 +137,11 @@ def test_every_protocol_says_the_same(served, tmp_path, cli, monkeypatch):
     monkeypatch.chdir(project.root)
     answer = cli("predict", rows, "--url", running.url)
     assert answer.code == 0, answer.err
-    assert [row.split(",") for row in answer.out.split()] == [["price", "weight"], *[[str(cell) for cell in row] for row in values]]
+    told = [row.split(",") for row in answer.out.split()]
+    assert told[0] == ["row", "price", "weight", "request", "request_row"]
+    assert [row[1:3] for row in told[1:]] == [[str(cell) for cell in row] for row in values]
     rows.write_bytes(b"size,kind\n")
-    assert cli("predict", rows, "--url", running.url).out == "price,weight\n", "no rows are no answers, under the same names"
+    assert cli("predict", rows, "--url", running.url).out == "row,price,weight,request,request_row\n", "no rows are no answers, under the same names"
 
 
 def test_tritons_client_gets_quantities_over_http_and_grpc(served):

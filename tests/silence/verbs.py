@@ -17,9 +17,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow.csv
+
 import casemate
 from casemate.cli import main
-from casemate.serve.client import Client, read_rows
+from casemate.serve.client import Client
 
 HOME = Path("/home/somebody")
 PROJECT = HOME / "clinic"
@@ -180,11 +182,11 @@ def process(*words: str) -> subprocess.Popen[str]:
 def load(url: str, token: str) -> int:
     """Ask the gateway about rows until `LISTEN_SECONDS` are over; returns how often it answered."""
     project = casemate.open(PROJECT)
-    rows = read_rows(HOME / "rows.csv", project.config.data)
-    client = Client(url, token, project.keys.folder / "public" / "ca.pem")
+    rows = pyarrow.csv.read_csv(HOME / "rows.csv")
+    client = Client(url, token, project.keys.folder / "public" / "ca.pem", model="wdbc")
     end, answers = time.monotonic() + LISTEN_SECONDS, 0
     while time.monotonic() < end:
-        answers += len(list(client.predict("wdbc", rows)))
+        answers += client.predict(rows).answers.num_rows > 0
         time.sleep(0.1)
     return answers
 

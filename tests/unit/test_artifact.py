@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_breast_cancer
 from sklearn.ensemble import ExtraTreesClassifier, GradientBoostingClassifier, HistGradientBoostingClassifier, RandomForestClassifier
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import QuantileTransformer, StandardScaler
@@ -224,9 +224,11 @@ def test_import_writes_a_safe_file_once_and_refuses_with_the_reason(fresh, tmp_p
     with pytest.raises(RefusedError, match=r"evil.pkl \(pickle\) is refused: it would import subprocess.Popen"):
         import_model(project, tmp_path / "evil.pkl")
     joblib.dump(StandardScaler().fit(ROWS), tmp_path / "scaler.joblib")
-    with pytest.raises(RefusedError, match="no fitted scikit-learn classifier"):
+    with pytest.raises(RefusedError, match="no fitted scikit-learn regressor or classifier"):
         import_model(project, tmp_path / "scaler.joblib")
     assert not marker.exists()
-    assert sorted(path.name for path in (fresh / "imported").iterdir()) == ["theirs.skops"]
+    joblib.dump(LinearRegression().fit(ROWS, CODES), tmp_path / "amounts.joblib")
+    assert import_model(project, tmp_path / "amounts.joblib").file == fresh / "imported" / "amounts.skops"
+    assert sorted(path.name for path in (fresh / "imported").iterdir()) == ["amounts.skops", "theirs.skops"]
     outcomes = [(entry.action, entry.outcome) for entry in project.audit.entries() if entry.action == "model:imported"]
-    assert outcomes == [("model:imported", "done")] * 2 + [("model:imported", "denied")] * 2 or outcomes.count(("model:imported", "denied")) == 2
+    assert outcomes == [("model:imported", "done")] * 3 + [("model:imported", "denied")] * 2 or outcomes.count(("model:imported", "denied")) == 2

@@ -11,6 +11,7 @@ from bench.assurance import private as audit
 import casemate
 from casemate import scaffold
 from casemate.config import load, parse
+from casemate.controls.privacy.budget import BudgetSpent
 from casemate.core.errors import ConfigError, DataError, TrainingError
 from casemate.core.frame import features_of
 from casemate.core.learn import accountant
@@ -214,24 +215,48 @@ def released_project(root, frame, code="LogisticRegression()"):
 NETWORK = "(lambda nn: nn.Sequential({}))(__import__('torch').nn)"
 
 
+@pytest.fixture(scope="module")
+def study(home, tmp_path_factory):
+    """A project of private training that is made one mistake after the other in."""
+    root = tmp_path_factory.mktemp("mistakes") / "study"
+    released_project(root, audit.people(200, 5)).store.close()
+    return root
+
+
+LINEAR = "LogisticRegression()"
+BATCHES = "privacy.rows=200"
+
+
 @pytest.mark.parametrize(
-    "code",
+    ("code", "options", "words"),
     [
-        "LogisticRegresion()",
-        "__import__('sklearn.tree').tree.DecisionTreeClassifier()",
-        pytest.param(NETWORK.format("nn.Linear(7, 2), nn.Softplus()"), id="a layer that cannot be stored"),
-        pytest.param(NETWORK.format("nn.Linear(7, 3)"), id="too many outputs"),
-        pytest.param(NETWORK.format("nn.Linear(7, 2)"), id="cannot be exported with categories"),
-        pytest.param(NETWORK.format("nn.Linear(7, 4), nn.ReLU(), nn.Linear(4, 2)"), id="batches without a declared number of rows"),
+        pytest.param("LogisticRegresion()", [], "NameError", id="a typo in a name"),
+        pytest.param("LogisticRegression(max_itr=5)", [], "max_itr", id="a typo in a parameter"),
+        pytest.param("__import__('pandass')", [], "pandass", id="a module that is not there"),
+        pytest.param("__import__('sklearn.tree').tree.DecisionTreeClassifier()", [], "no private form", id="an unfit estimator"),
+        pytest.param(NETWORK.format("nn.Linear(7, 2), nn.Softplus()"), [BATCHES], "Softplus", id="a layer that cannot be stored"),
+        pytest.param(NETWORK.format("nn.Linear(7, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2)"), [BATCHES], "BatchNorm", id="an unfit layer"),
+        pytest.param(NETWORK.format("nn.Linear(7, 3)"), [BATCHES], "3 outputs", id="too many outputs"),
+        pytest.param(NETWORK.format("nn.Linear(7, 2)"), [BATCHES], "exported", id="cannot be exported with categories"),
+        pytest.param(NETWORK.format("nn.Linear(7, 4), nn.ReLU(), nn.Linear(4, 2)"), [], "how many rows", id="a missing option"),
+        pytest.param(LINEAR, ['train.metric="rocauc"'], "rocauc", id="a typo in the metric"),
+        pytest.param(LINEAR, ["gates.acuracy.min=0.5"], "did you mean 'accuracy'", id="a typo in a gate"),
+        pytest.param(LINEAR, ['assess.slices=["agee"]'], r"\[assess\] slices: 'agee' is no column", id="a typo in the slices"),
+        pytest.param(LINEAR, ['robustness.features.agee={change="none"}'], "'agee' is no column", id="a typo in what attackers change"),
+        pytest.param(LINEAR, ['assess.behaviour=[{name="t", feature="ward", add=1}]'], "'ward' is a category", id="a test that cannot be made"),
+        pytest.param(LINEAR, ["privacy.epsilon=100"], "wants 100", id="more than there is"),
     ],
 )
-def test_a_typo_or_an_unfit_estimator_costs_no_epsilon(tmp_path, code):
+def test_a_mistake_costs_no_epsilon(study, code, options, words):
     if "torch" in code:
         pytest.importorskip("torch")
-    project = released_project(tmp_path / "study", audit.people(200, 5), code)
-    with pytest.raises(TrainingError):
-        project.run()
+    (study / "train.py").write_text(f"from sklearn.linear_model import LogisticRegression\n\n\ndef build():\n    return {code}\n")
+    with pytest.raises((TrainingError, ConfigError, BudgetSpent), match=words) as caught:
+        casemate.open(study, options).run()
+    assert caught.value.hint
+    project = casemate.open(study)
     assert project.ledger.of() == []
+    project.store.close()
 
 
 def test_what_leaves_with_a_private_model_says_nothing_exact_of_training_rows(tmp_path):

@@ -15,15 +15,16 @@ from hypothesis import strategies as st
 from casemate.config import GuardTable, LimitsTable, OutputsTable
 from casemate.controls.access.usage import Usage
 from casemate.core.clock import SystemClock
-from casemate.core.errors import BackendError, ConfigError, RequestError, VerificationError
+from casemate.core.errors import BackendError, ConfigError, RequestError, VerificationError, Wrong
 from casemate.core.frame import joined, rows_bytes, rows_from
 from casemate.core.store.sqlite import SqliteStore
-from casemate.core.types import ColumnSchema, Profile, Schema
+from casemate.core.types import MISSING_CATEGORY, ColumnSchema, Profile, Schema
 from casemate.serve import outputs
 from casemate.serve.batch import Batcher, Job, TooLate
-from casemate.serve.protocols import invocations
+from casemate.serve.protocols import invocations, oip, oip_grpc
+from casemate.serve.protocols.cells import Cells
 from casemate.serve.quota import Quota, TooMany
-from casemate.serve.screen import Screen
+from casemate.serve.screen import Screen, Unfit
 from casemate.serve.types import Answer, Asked
 from casemate.stages.release.rollout import Rollouts
 
@@ -104,7 +105,9 @@ def test_categories_that_the_schema_does_not_list_are_refused_and_no_value_is_qu
     marks, words = screen(rows)
     assert marks["unknown"].tolist() == [False, True]
     assert screen.refuses({"unknown": 1}) == "unknown"
-    assert "unknown category" in words(0, 2) and "secret" not in words(0, 2)
+    assert words(0, 2) == [Wrong(1, "c", "has an unknown category")]
+    assert words(0, 1) == []
+    assert "secret" not in str(Unfit.rows_of(words(0, 2)))
 
 
 @pytest.mark.parametrize("reaction", ["flag", "refuse"])
@@ -358,16 +361,21 @@ def test_damaged_rows_are_told_from_rows(content):
             pass
 
 
+MISSING = ["", "NA", "NaN", "-"]
+
+
 class Shape:
     """As much of an endpoint as a protocol looks at."""
 
-    def __init__(self, schema):
+    def __init__(self, schema, extra="ignore"):
         self.schema, self.features, self.takes_matrix = schema, schema.features, not schema.categories
+        self.cells = {column.name: Cells(column, MISSING) for column in schema.features}
+        self.extra = extra
 
 
-def invoke(schema, body, kind=b"application/json", most=100):
+def invoke(schema, body, kind=b"application/json", most=100, extra="ignore", accept=b""):
     content = body if isinstance(body, bytes) else msgspec.json.encode(body)
-    return invocations.read(Shape(schema), content, kind, most)
+    return invocations.read(Shape(schema, extra), content, kind, most, accept)
 
 
 @pytest.mark.parametrize(
@@ -415,7 +423,7 @@ def test_categories_and_missing_ones_come_by_name():
         ({"inputs": [[1, 2], [1]]}, "list of 2 values"),
         ({"inputs": [["x", 2]]}, "is a number"),
         ({"inputs": [[{"x": 1}, 2]]}, "is a number"),
-        ({"inputs": {"a": [1], "c": [2]}}, "no input called"),
+        ({"inputs": {"a": [1], "bb": [2]}}, "the input 'b' is missing .*did you mean it by 'bb'"),
         ({"inputs": {"a": [1]}}, "is missing"),
         ({"inputs": {"a": [1], "b": [1, 2]}}, "same number of rows"),
         ({"inputs": {"a": [], "b": []}}, "same number of rows"),
@@ -463,6 +471,135 @@ def test_anything_in_json_is_rows_or_refused(value):
         except RequestError:
             continue
         assert asked.count >= 1
+
+
+CONTRACT = Schema(
+    target="y",
+    classes=["no", "yes"],
+    columns=[
+        ColumnSchema(name="age", type="number", nullable=True),
+        ColumnSchema(name="smoker", type="category", categories=["false", "true"], nullable=True),
+        ColumnSchema(name="ward", type="category", categories=["007", "11", "12"], nullable=True),
+        ColumnSchema(name="kind", type="category", categories=["-", "1.0", "2.0"]),
+    ],
+)
+
+
+def as_csv(**cells):
+    return ",".join(cells).encode() + b"\n" + ",".join(str(cell) for cell in cells.values()).encode() + b"\n"
+
+
+def tensors(**values):
+    return {"inputs": [{"name": name, "shape": [1], "datatype": kind, "data": [value]} for name, (kind, value) in values.items()]}
+
+
+SAME = [
+    ({"dataframe_records": [{"age": 70, "smoker": True, "ward": 11, "kind": 1}]}, b""),
+    ({"dataframe_records": [{"age": "70", "smoker": "True", "ward": 11.0, "kind": 1.0}]}, b""),
+    ({"dataframe_records": [{"age": 70, "smoker": "TRUE", "ward": "11", "kind": "1"}]}, b"application/json"),
+    ({"dataframe_records": [{"age": 70, "smoker": "true", "ward": "11.0", "kind": "1.0", "patient": "P1"}]}, b""),
+    ({"dataframe_split": {"columns": ["id", "age", "smoker", "ward", "kind"], "data": [["P1", 70, True, 11, 1]]}}, b""),
+    ({"inputs": {"age": [70], "smoker": [[True]], "ward": [[11]], "kind": ["1.0"], "id": ["x", "y"]}}, b""),
+    (as_csv(age=70, smoker="true", ward=11, kind=1), b"text/csv"),
+    (as_csv(age=" 7e1 ", smoker=" True ", ward="11.0", kind="1.0"), b"text/csv; charset=utf-8"),
+    (as_csv(id="P1", kind=1, age="70.", smoker="TRUE", ward=11), b"application/csv"),
+    (b'{"age":70,"smoker":true,"ward":11,"kind":1,"id":"P1"}\n', b"application/jsonlines"),
+    (b'[70,"true","11","1.0"]\n', b"application/x-ndjson"),
+]
+
+
+@pytest.mark.parametrize(("body", "kind"), SAME, ids=str)
+def test_whatever_a_callers_tool_makes_of_a_value_it_means_the_same(body, kind):
+    rows = invoke(CONTRACT, body, kind or b"application/json").rows
+    assert {name: values.tolist() for name, values in rows.items()} == {"age": [70.0], "smoker": ["true"], "ward": ["11"], "kind": ["1.0"]}
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        {"age": ("FP64", 70), "smoker": ("BOOL", True), "ward": ("INT64", 11), "kind": ("FP32", 1.0)},
+        {"age": ("BYTES", "70"), "smoker": ("BYTES", "True"), "ward": ("UINT8", 11), "kind": ("INT8", 1)},
+        {"id": ("BYTES", "P1"), "age": ("INT32", 70), "smoker": ("BOOL", True), "ward": ("FP64", 11.0), "kind": ("BYTES", "1")},
+    ],
+)
+@pytest.mark.parametrize("binary", [False, True])
+def test_tensors_of_any_datatype_mean_what_the_schema_says(inputs, binary):
+    if binary:
+        request = oip_grpc.message("ModelInferRequest")()
+        for name, (kind, value) in inputs.items():
+            tensor = request.inputs.add(name=name, datatype=kind, shape=[1])
+            getattr(tensor.contents, oip_grpc.CONTENTS[kind]).append(value.encode() if isinstance(value, str) else value)
+        asked = oip_grpc.read(Shape(CONTRACT), "m", request, 10)
+    else:
+        asked = oip.read(Shape(CONTRACT), "m", msgspec.json.encode(tensors(**inputs)), None, 10)
+    assert asked.count == 1
+    assert {name: values.tolist() for name, values in asked.rows.items()} == {"age": [70.0], "smoker": ["true"], "ward": ["11"], "kind": ["1.0"]}
+
+
+def test_a_code_keeps_every_digit_and_zero_and_a_doubtful_spelling_means_nothing():
+    cells = Cells(CONTRACT.columns[2])
+    assert cells.read(["007", "7", 7, "007.0", " 11 "]).tolist() == ["007", "7", "7", "007.0", "11"]
+    assert Cells(ColumnSchema(name="c", type="category", categories=["true", "True"])).read(["TRUE", "True", True]).tolist() == [
+        "TRUE",
+        "True",
+        "True",
+    ]
+    long = 1582218195625938101
+    column = ColumnSchema(name="c", type="category", categories=[str(long)])
+    shape = Shape(Schema(target="y", classes=["0", "1"], columns=[column]))
+    asked = oip.read(shape, "m", msgspec.json.encode(tensors(c=("INT64", long))), None, 10)
+    assert asked.rows["c"].tolist() == [str(long)]
+    assert Cells(CONTRACT.columns[3]).read(["-", None, "NA"]).tolist() == ["-", MISSING_CATEGORY, "NA"], "what the schema lists is no missing marker"
+
+
+@pytest.mark.parametrize("marker", [None, "", "NA", "NaN", " - ", float("nan")])
+def test_what_null_values_lists_is_missing_in_numbers_and_categories(marker):
+    for column in CONTRACT.columns[:2]:
+        (found,) = Cells(column, MISSING).read([marker]).tolist()
+        assert found == MISSING_CATEGORY if column.type == "category" else np.isnan(found)
+    body = b'{"dataframe_records":[{"age":NaN,"smoker":null,"ward":11,"kind":1}]}'
+    assert np.isnan(invoke(CONTRACT, body).rows["age"][0]), "numpy's missing number through json.dumps"
+    with pytest.raises(RequestError, match="malformed"):
+        invoke(CONTRACT, body.replace(b"NaN", b"[NaN, Infinity]"))
+
+
+@pytest.mark.parametrize("text", ["1_000", "0x10", "\u0661", "1,5", "one", "--1", "true1"])
+def test_a_text_that_is_no_number_names_its_row(text):
+    with pytest.raises(RequestError, match="'age' is a number") as caught:
+        invoke(CONTRACT, {"inputs": {"age": [1, text, "2"], "smoker": [None] * 3, "ward": [None] * 3, "kind": [1] * 3}})
+    assert caught.value.rows == [Wrong(1, "age", "is not a number")]
+    assert text not in str(caught.value.rows)
+
+
+def test_what_the_model_does_not_take_is_ignored_or_refused_as_the_project_says():
+    record = {"a": 0.5, "b": 2, "patient": "P1"}
+    assert invoke(NUMBERS, {"dataframe_records": [record]}).rows.tolist() == [[0.5, 2.0]]
+    with pytest.raises(RequestError, match="no input called 'patient'"):
+        invoke(NUMBERS, {"dataframe_records": [record]}, extra="refuse")
+    body = tensors(patient=("BYTES", "P1"), a=("FP64", 0.5), b=("FP64", 2))
+    body["inputs"][0] |= {"shape": [3], "data": ["P1", "P2", "P3"]}
+    assert oip.read(Shape(NUMBERS), "m", msgspec.json.encode(body), None, 10).count == 1
+    with pytest.raises(RequestError, match="the input 'b' is missing"):
+        invoke(NUMBERS, {"dataframe_records": [{"a": 0.5, "patient": "P1"}]})
+
+
+def test_json_lines_are_answered_in_json_lines():
+    asked = invoke(NUMBERS, b'{"a":0.5,"b":2}\n{"a":1,"b":null}\n', b"application/jsonlines", accept=b"application/jsonlines")
+    answer = Answer({"label": ["b", "c"], "probabilities": np.array([[0.5, 0.5], [0.25, 0.75]], dtype=np.float32)}, {})
+    told = msgspec.json.Decoder().decode_lines(asked.encode(None, answer)[1])
+    assert told == [{"prediction": "b", "probabilities": [0.5, 0.5]}, {"prediction": "c", "probabilities": [0.25, 0.75]}]
+    hidden = asked.encode(None, Answer({"prediction": np.array([1.0, 2.0])}, {}))[1]
+    assert msgspec.json.Decoder().decode_lines(hidden) == [{"prediction": 1.0}, {"prediction": 2.0}]
+
+
+def test_every_row_that_is_refused_is_named():
+    rows = {"a": np.array([0.5, np.inf, np.nan, 0.5, 9.0]), "b": np.zeros(5), "c": np.array(["red", "red", "x", "(missing)", "red"], dtype=object)}
+    _, wrong = Screen(MIXED, None, GuardTable(outside="refuse"))(rows)
+    assert sorted((one.row, one.input) for one in wrong(0, 5)) == [(1, "a"), (2, "a"), (2, "c"), (3, "c"), (4, "a")]
+    assert [one.row for one in wrong(3, 5)] == [1, 0], "counted within the request"
+    assert {one.row for one in Screen(MIXED, None, GuardTable(unknown="flag"))(rows)[1](0, 5)} == {1, 2, 3}, "what is flagged is answered"
+    usual = Screen(NUMBERS, PROFILE, GuardTable(unusual="refuse"))(np.array([[0.5, 0.0], [0.5, 9.0]]))[1]
+    assert [(one.row, one.input) for one in usual(0, 2)] == [(1, "")]
 
 
 def test_the_reply_shows_the_best_classes_by_name():

@@ -137,12 +137,17 @@ def _waive(arguments: Any, project: Any) -> int:
 def _import(arguments: Any, project: Any) -> int:
     from casemate.checkup import import_model
     from casemate.cli.output import emit
+    from casemate.core.text import clean
 
     found = import_model(project, arguments.file, arguments.name, convert=not arguments.scan_only)
     names = ", ".join(found.scan.names[:10]) or "nothing that is executed"
     text = [f"{arguments.file.name}: {found.scan.format}; it names {names}"]
     if found.file is not None:
         relative = found.file.relative_to(project.root)
-        text += [f"written as {relative}", f'Next: [train] model = "{relative}" in casemate.toml, then casemate run: it is measured like any other']
-    emit(arguments, {"scan": found.scan, "file": None if found.file is None else str(found.file)}, "\n".join(text))
-    return 0
+        text += [f"written as {relative}"]
+        if found.problem:
+            text += [f"as it stands, a run would refuse it: {found.problem}", f"  hint: {found.remedy}"]
+        text += [f'Next: [train] model = "{relative}" in casemate.toml, then casemate run: it is measured like any other']
+    said = {"scan": found.scan, "file": None if found.file is None else str(found.file), "problem": found.problem, "remedy": found.remedy}
+    emit(arguments, said, clean("\n".join(text), lines=True))  # it may quote a foreign file
+    return 1 if found.problem else 0

@@ -1,68 +1,46 @@
-"""`casemate predict FILE.csv`."""
+"""`casemate predict FILE`."""
 
 import argparse
-import datetime
-import secrets
+import contextlib
 import sys
 from pathlib import Path
 from typing import Any
 
 from casemate.cli.doors import enter
 
+KEPT = "every column that the model neither takes nor predicts"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
-    parser.add_argument("file", type=Path, help="CSV file with the model's features; other columns are ignored")
-    parser.add_argument("--model", help="model name (default: the project's)")
+    parser.add_argument("file", type=Path, help="CSV as [data] says it is written, plain or gzip, or Parquet, with the model's features")
+    parser.add_argument("--model", help="as [serve.models] or the registry names it, perhaps with @VERSION (default: the project's)")
     parser.add_argument("--url", help="the gateway (default: [serve] host and port)")
     parser.add_argument("--token", help="file:PATH or env:NAME; default: one for this call, made by the owner")
     parser.add_argument("--certificate", type=Path, metavar="DIR", help="folder with cert.pem and key.pem, where the gateway demands one")
-    parser.add_argument("--out", type=Path, help="write CSV there instead of to standard output")
+    parser.add_argument("--out", type=Path, help="write there instead of to standard output: Parquet if it is called .parquet, else CSV")
+    parser.add_argument("--rejected", type=Path, metavar="FILE", help="CSV of the rows without an answer and why (default: beside the answers)")
+    parser.add_argument("--keep", action="append", metavar="COLUMN", help=f"carry this column over; may be given several times (default: {KEPT})")
 
 
 def run(arguments: Any) -> int:
-    """Predict every row."""
-    import csv
-    import io
-
-    from casemate.core.files import write_atomic
-    from casemate.serve.client import Client, read_rows
+    """Predict every row that can be; 1 when some could not."""
+    from casemate.serve.batches import predict_file
+    from casemate.serve.client import connect
+    from casemate.serve.rows import beginning
+    from casemate.serve.written import CsvSink, written
 
     project = enter(arguments)
-    options = project.config.serve
-    model = arguments.model or project.config.project.name
-    rows = read_rows(arguments.file, project.config.data)
-    token, revoke = _token(arguments.token, project, model)
-    try:
-        url = arguments.url or f"https://{options.host}:{options.port}"
-        client = Client(url, token, project.keys.folder / "public" / "ca.pem", arguments.certificate)
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        for number, (names, found) in enumerate(client.predict(model, rows)):
-            if number == 0:
-                writer.writerow(names)
-            writer.writerows(found)
-    finally:
-        revoke()
-    if arguments.out:
-        write_atomic(arguments.out, buffer.getvalue().encode(), mode=0o644)
-        print(f"wrote {rows.num_rows} predictions to {arguments.out}", file=sys.stderr)
-    else:
-        sys.stdout.write(buffer.getvalue())
-    return 0
-
-
-def _token(reference: str | None, project: Any, model: str) -> tuple[str, Any]:
-    from casemate.core.secrets import read_secret
-
-    if reference:
-        return read_secret(reference), lambda: None
-    service = f"predict-{secrets.token_hex(4)}"
-    token, identifier = project.access.admin.create_token(service, ["client"], [model], datetime.timedelta(hours=1))
-
-    def revoke() -> None:
-        with project.store.transaction() as tx:
-            project.access.tokens.forget(tx, service)
-            project.audit.append(tx, project.access.actor.uid, "token:revoke", f'Service::"{service}"', "done", {"token": identifier})
-
-    return token, revoke
+    beginning(arguments.file)  # before anybody is asked for anything
+    out: Path | None = arguments.out
+    beside = Path(f"{arguments.file.stem}.rejected.csv") if out is None else out.with_name(f"{out.stem}.rejected.csv")
+    rejected = arguments.rejected or beside
+    with contextlib.ExitStack() as stack:
+        client = stack.enter_context(connect(project, arguments.model, url=arguments.url, token=arguments.token, certificate=arguments.certificate))
+        sink = CsvSink(sys.stdout) if out is None else stack.enter_context(written(out))
+        answered, refused = predict_file(client, arguments.file, project.config.data, sink, rejected, arguments.keep)
+    if out is not None:
+        print(f"wrote {answered} predictions to {out}", file=sys.stderr)
+    if refused:
+        print(f"{refused} of {answered + refused} rows have no answer: {rejected} says which and why", file=sys.stderr)
+    return 1 if refused else 0

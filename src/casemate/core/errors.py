@@ -11,6 +11,7 @@ A verdict or a finding is a value, never an exception. Faults are caught in two 
 
 import errno
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from casemate.core.text import clean
@@ -79,6 +80,14 @@ class TrainingError(Error):
         if self.words is not None:
             self.message, self.hint = self.words
             self.args = (self.message,)
+
+
+class ImportRefused(TrainingError):
+    """A model that was trained elsewhere is no model of this table, or cannot be made one."""
+
+    code = "CM-IMPORT"
+    exit_code = 1
+    who = "whoever exported the model"
 
 
 class RefusedError(Error):
@@ -183,6 +192,18 @@ class SandboxError(BackendError):
     code = "CM-SANDBOX"
 
 
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """What is wrong with a row of a request: no value of it, and no limit, because limits are learnt from people."""
+
+    row: int
+    """Its number in the request, from 0."""
+    input: str
+    """Name of the feature; empty: the whole row."""
+    why: str
+    """In words that follow the name."""
+
+
 class RequestError(Error):
     """A request to the gateway is malformed, too large or does not fit the model's inputs."""
 
@@ -190,6 +211,11 @@ class RequestError(Error):
     exit_code = 2
     http_status = 400
     who = "the caller"
+
+    def __init__(self, message: str, *, hint: str = "", rows: Sequence[Wrong] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.rows = list(rows)
+        """Which rows of the request are meant, where it is not all of them."""
 
 
 FULL = {errno.ENOSPC, errno.EDQUOT}

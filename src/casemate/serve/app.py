@@ -21,7 +21,7 @@ from casemate.controls.access.policy import Resource
 from casemate.controls.audit.commit import GroupCommit
 from casemate.controls.audit.decisions import Decisions, Prediction, nobodys, request_id
 from casemate.core.digest import sha256
-from casemate.core.errors import AccessDenied, BackendError, ConfigError, Error, RequestError
+from casemate.core.errors import AccessDenied, BackendError, ConfigError, Error, RequestError, Wrong
 from casemate.core.frame import rows_bytes
 from casemate.serve import bodies, openapi, outputs
 from casemate.serve.aggregates import Aggregates
@@ -35,7 +35,7 @@ from casemate.serve.metrics import CONTENT_TYPE, Metrics
 from casemate.serve.protocols import invocations, oip, oip_grpc
 from casemate.serve.quota import Quota, TooMany
 from casemate.serve.routes import Found, Router
-from casemate.serve.screen import Unfit
+from casemate.serve.screen import MOST_TOLD, Unfit
 from casemate.serve.shelf import Shelf, Statistics, Version
 from casemate.serve.telemetry import Seen, Tell
 from casemate.serve.types import JSON, Answer, Array, Asked, Reply
@@ -344,7 +344,8 @@ class Gateway:
         """The model has spoken: encode, record, and let go what may leave."""
         asking: _Asking = job.context
         if not np.isfinite(probabilities).all():
-            raise Unfit("the model has no finite answer for these rows")
+            rows = np.flatnonzero(~np.isfinite(probabilities).all(axis=1))
+            raise Unfit.rows_of([Wrong(int(row), "", "the model has no finite answer for these rows") for row in rows])
         told = self._told_of(endpoint, codes, probabilities, asking.shown)
         headers, body = job.asked.encode(endpoint, Answer(told, noticed))
         now = time.perf_counter()
@@ -449,7 +450,10 @@ class Gateway:
             self.metrics.count("casemate_limited", error.code)
             headers = [*JSON, (b"retry-after", b"1")]
         if isinstance(error, RequestError):
-            return Reply(error.http_status, headers, _json({"error": error.message, "code": error.code}), error.code)
+            told: dict[str, Any] = {"error": error.message, "code": error.code}
+            if error.rows:
+                told["rows"] = error.rows[:MOST_TOLD]
+            return Reply(error.http_status, headers, _json(told), error.code)
         return Reply(error.http_status, headers, b'{"error":"the gateway cannot answer now"}', error.code)
 
     def _stranger(self) -> Reply:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from casemate.core.errors import RequestError
+from casemate.core.errors import RequestError, Wrong
 from casemate.core.frame import joined
 from casemate.serve.endpoint import Endpoint
 from casemate.serve.heartbeat import Heartbeat, Lane
@@ -168,7 +168,7 @@ class Batcher:
                 job.done.set_exception(error)
                 job.done.exception()  # nobody waits for a shadow's
 
-    def _run(self, jobs: list[Job]) -> tuple[dict[int, tuple[str, dict[str, int]]], dict[int, dict[str, int]], list[int], Array]:
+    def _run(self, jobs: list[Job]) -> tuple[dict[int, tuple[list[Wrong], dict[str, int]]], dict[int, dict[str, int]], list[int], Array]:
         """What `_computed` finds, within a time that the supervisor knows."""
         self._lane.begin(self.endpoint.allowance(sum(job.asked.count for job in jobs)))
         try:
@@ -176,7 +176,7 @@ class Batcher:
         finally:
             self._lane.end()
 
-    def _computed(self, jobs: list[Job]) -> tuple[dict[int, tuple[str, dict[str, int]]], dict[int, dict[str, int]], list[int], Array]:
+    def _computed(self, jobs: list[Job]) -> tuple[dict[int, tuple[list[Wrong], dict[str, int]]], dict[int, dict[str, int]], list[int], Array]:
         """(per refused job why and what was noticed, per other job what was noticed, class numbers, probabilities)."""
         rows = joined([job.asked.rows for job in jobs])
         marks, words = self.endpoint.screen(rows)
@@ -202,7 +202,7 @@ class Batcher:
     def _tell(
         self,
         jobs: list[Job],
-        refused: dict[int, tuple[str, dict[str, int]]],
+        refused: dict[int, tuple[list[Wrong], dict[str, int]]],
         noticed: dict[int, dict[str, int]],
         codes: list[int],
         probabilities: Array,
@@ -211,7 +211,7 @@ class Batcher:
         for place, job in enumerate(jobs):
             if place in refused:
                 why, counts = refused[place]
-                self._fail(job, Unfit(why), counts)
+                self._fail(job, Unfit.rows_of(why), counts)
                 continue
             end = start + job.asked.count
             try:

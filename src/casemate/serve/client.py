@@ -1,29 +1,124 @@
-"""The gateway's simplest client: rows of a CSV file in, class and probabilities out."""
+"""The gateway's client: rows of a table in, and for each of them an answer or why there is none.
 
+    with connect(project) as client:
+        found = client.predict(frame)        # pandas, polars or Arrow
+        found.answers, found.rejected
+
+A request holds some rows. Those that the gateway refuses are named by it and set aside, and the others are asked about again; so one
+unknown category costs its own row.
+"""
+
+import contextlib
+import datetime
+import decimal
 import http.client
+import math
+import secrets
 import ssl
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import msgspec
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv
 
-from casemate.config import DataTable
 from casemate.controls.keys.certificates import CHAIN, KEY
-from casemate.core.errors import AccessDenied, BackendError, ConfigError, DataError, RequestError
+from casemate.core.errors import AccessDenied, BackendError, ConfigError, DataError, RequestError, Wrong
+from casemate.core.secrets import read_secret
+from casemate.core.types import ColumnSchema
+from casemate.project import Project
+from casemate.serve.protocols.cells import Cells
+from casemate.serve.rows import Part, Rejected, Source, of_table
 
-BATCH = 1000
+BATCH, MOST_VALUES = 1000, 200_000
+"""Rows, and values, of a request: a few megabytes of JSON."""
 TIMEOUT = 60.0
+MOST_WAITS, LONGEST_WAIT = 10, 60.0
+"""How often, and how many seconds at most, a gateway may put off a request before that is the caller's affair."""
+MOST_SPLITS = 64
+"""Of a part whose rows a model cannot answer and does not name: one row among a thousand takes ten."""
+ROW, REQUEST, REQUEST_ROW = "row", "request", "request_row"
+MINUTES = 60
+
+
+class _Described(msgspec.Struct):
+    """As much of a model's metadata as is needed here."""
+
+    inputs: list[dict[str, Any]]
+    outputs: list[dict[str, Any]]
+    parameters: dict[str, Any]
+
+
+class _Refusal(msgspec.Struct):
+    error: str = ""
+    code: str = ""
+    rows: list[Wrong] = []
+
+
+class GatewayRefusal(RequestError):
+    """The gateway refused a request, and perhaps said for which rows."""
+
+    code = "CM-GATEWAY"
+
+    def __init__(self, status: int, said: _Refusal) -> None:
+        super().__init__(f"the gateway answered {status}: {said.error[:300]}", rows=said.rows)
+        self.status, self.said = status, said
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model says about some rows of a table."""
+
+    numbers: list[int]
+    """Of each row, its number in the table, from 0."""
+    places: list[int]
+    """Of each row, its place in the part that was asked about."""
+    request: str
+    """Request id, for `casemate explain`."""
+    columns: dict[str, list[Any]]
+    """`label` and `p_CLASS` for each probability that may be seen, or the quantities by their targets' names, or noisy counts."""
+
+    counts: bool = False
+    """Whether these are noisy counts of all rows together, a class each, and nothing of any row."""
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What came of one part of a table."""
+
+    part: Part
+    answers: list[Answers]
+    rejected: list[Rejected]
+    """In the table's order, with those that could not be read."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What came of a table."""
+
+    answers: pa.Table
+    """`row` (from 0), the answer, `request` and `request_row` (for `casemate explain REQUEST --row N`)."""
+    rejected: list[Rejected] = field(default_factory=list)
+    """Rows without an answer."""
 
 
 class Client:
-    """One connection to a gateway."""
+    """One connection to a gateway, to ask about one model."""
 
-    def __init__(self, url: str, token: str, authority: Path, certificate: Path | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        authority: Path,
+        certificate: Path | None = None,
+        *,
+        model: str,
+        missing: Sequence[str] = (),
+        most_rows: int = BATCH,
+    ) -> None:
         """Connect lazily.
 
         Args:
@@ -31,6 +126,9 @@ class Client:
             token: a bearer token.
             authority: the CA certificate (PEM) to trust, nothing else is.
             certificate: folder with `cert.pem` and `key.pem`, where the gateway demands one.
+            model: the name that the gateway serves it under, perhaps with `@VERSION`.
+            missing: texts that mean a missing value.
+            most_rows: that the gateway takes in one request.
         """
         parts = urlsplit(url)
         if parts.scheme != "https" or not parts.hostname:
@@ -47,83 +145,259 @@ class Client:
         self._url = url
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         self._connection = http.client.HTTPSConnection(parts.hostname, parts.port or 443, timeout=TIMEOUT, context=context)
+        name, _, version = model.partition("@")
+        self._path = f"/v2/models/{quote(name, safe='')}" + (f"/versions/{quote(version, safe='')}" if version else "")
+        self._missing, self._most_rows = missing, most_rows
+        self._known: _Described | None = None
 
-    def call(self, method: str, path: str, body: Any = None) -> Any:
-        """One exchange; AccessDenied, RequestError or BackendError when it is refused."""
+    @property
+    def described(self) -> _Described:
+        """The model's inputs and outputs, asked for once."""
+        if self._known is None:
+            self._known = msgspec.convert(self._call("GET", self._path)[1], _Described)
+        return self._known
+
+    @property
+    def inputs(self) -> list[str]:
+        """What the model takes."""
+        return [item["name"] for item in self.described.inputs]
+
+    @property
+    def batch(self) -> int:
+        """Rows of a request."""
+        return max(1, min(BATCH, self._most_rows, MOST_VALUES // len(self.inputs)))
+
+    @property
+    def probabilities(self) -> list[str]:
+        """Names of the columns that hold probabilities."""
+        return [f"p_{name}" for name in self.described.parameters.get("classes", [])]
+
+    @property
+    def targets(self) -> list[str]:
+        """What a regressor predicts; none: it is a classifier."""
+        return list(self.described.parameters.get("targets", []))
+
+    def names(self) -> list[str]:
+        """Columns of an answer about no rows."""
+        offered: dict[str, Any] = {output["name"]: {"data": []} for output in self.described.outputs}
+        return list(_columns(self.described.parameters, offered))
+
+    def predict(self, table: Any) -> Predictions:
+        """The model's answers for a table in memory.
+
+        Args:
+            table: pandas, polars or Arrow, with the model's inputs by name; other columns are not sent.
+
+        Raises:
+            DataError: an input is not among the columns. AccessDenied, RequestError, BackendError: the gateway refuses, or is away.
+        """
+        rows: list[pa.Table] = []
+        rejected: list[Rejected] = []
+        for found in self.stream(of_table(table, self.batch)):
+            rejected += found.rejected
+            for one in found.answers:
+                count = len(next(iter(one.columns.values())))
+                own = {} if one.counts else {ROW: one.numbers}
+                places = {} if one.counts else {REQUEST_ROW: list(range(len(one.numbers)))}
+                rows.append(pa.table({**own, **one.columns, REQUEST: [one.request] * count, **places}))
+        return Predictions(pa.concat_tables(rows) if rows else pa.table({name: [] for name in (ROW, *self.names(), REQUEST, REQUEST_ROW)}), rejected)
+
+    def stream(self, source: Source) -> Iterator[Predicted]:
+        """The same for one part of a table after the other."""
+        absent = [name for name in self.inputs if name not in source.types]
+        if absent:
+            raise DataError(f"the file has no column {absent[0]!r}", hint="the model needs every feature it was trained with")
+        cells = {item["name"]: self._cells(item) for item in self.described.inputs}
+        part = next(source.parts, None)
+        first = True
+        while part is not None:
+            answers, rejected = self._about(part, cells)
+            further = next(source.parts, None)
+            if any(one.counts for one in answers) and not (first and further is None):
+                raise RequestError(f"noisy counts are told of at most {self.batch} rows at once, the table has more")
+            yield Predicted(part, answers, sorted([*part.rejected, *rejected], key=lambda one: one.row))
+            part, first = further, False
+
+    def _cells(self, item: dict[str, Any]) -> Cells:
+        return Cells(ColumnSchema(name=item["name"], type="category" if item["datatype"] == "BYTES" else "number"), self._missing)
+
+    def _about(self, part: Part, cells: dict[str, Cells]) -> tuple[list[Answers], list[Rejected]]:
+        """Ask about a part, without its bad rows."""
+        values: dict[str, list[Any]] = {}
+        rejected: dict[int, Rejected] = {}
+        for name, reader in cells.items():
+            values[name], wrong = _values(reader, part.columns[name])
+            for place, why in wrong.items():
+                rejected.setdefault(place, self._rejected(part, place, name, why))
+        answers: list[Answers] = []
+        waiting = [[place for place in range(len(part.numbers)) if place not in rejected]]
+        splits = 0
+        while waiting:
+            places = waiting.pop()
+            if not places:
+                continue
+            try:
+                answers.append(self._asked(part, places, values))
+            except GatewayRefusal as refused:
+                wrong_rows = {places[one.row]: one for one in reversed(refused.rows) if one.row < len(places)}
+                if wrong_rows:
+                    rejected |= {place: self._rejected(part, place, one.input, one.why) for place, one in wrong_rows.items()}
+                    waiting.append([place for place in places if place not in wrong_rows])
+                elif len(places) == 1 and _about_rows(refused):
+                    rejected[places[0]] = self._rejected(part, places[0], "", refused.said.error)
+                elif _about_rows(refused) and splits < MOST_SPLITS:
+                    splits += 1
+                    waiting += [places[len(places) // 2 :], places[: len(places) // 2]]
+                else:
+                    raise
+        return answers, [rejected[place] for place in sorted(rejected)]
+
+    def _asked(self, part: Part, places: list[int], values: dict[str, list[Any]]) -> Answers:
+        kinds = {item["name"]: item["datatype"] for item in self.described.inputs}
+        tensors = [
+            {"name": name, "shape": [len(places)], "datatype": kinds[name], "data": [column[place] for place in places]}
+            for name, column in values.items()
+        ]
+        headers, reply = self._call("POST", f"{self._path}/infer", {"inputs": tensors})
+        outputs = {output["name"]: output for output in reply["outputs"]}
+        numbers, columns = [part.numbers[place] for place in places], _columns(self.described.parameters, outputs)
+        return Answers(numbers, places, headers["x-request-id"], columns, "count" in outputs)
+
+    def _rejected(self, part: Part, place: int, name: str, why: str) -> Rejected:
+        value = "" if not name else _text(part.columns[name][place]) or ""
+        return Rejected(part.numbers[place], None if part.lines is None else part.lines[place], name, value, why)
+
+    def _call(self, method: str, path: str, body: Any = None) -> tuple[Any, Any]:
+        """(headers, what the gateway says); what it puts off is asked again when it says.
+
+        Raises:
+            AccessDenied, GatewayRefusal, BackendError: it refuses, or is away.
+        """
         content = None if body is None else msgspec.json.encode(body)
+        for waits in range(MOST_WAITS + 1):
+            status, headers, answer = self._exchange(method, path, content)
+            wait = headers.get("retry-after", "")
+            if status not in (429, 503) or not wait.isdigit() or float(wait) > LONGEST_WAIT or waits == MOST_WAITS:
+                break
+            time.sleep(float(wait))
+        if status in (401, 403):
+            raise AccessDenied(f"the gateway refused the token ({status})", hint="`casemate access token create`")
+        if status == 200:
+            return headers, msgspec.json.decode(answer)
+        try:
+            said = msgspec.json.decode(answer, type=_Refusal)
+        except msgspec.MsgspecError:
+            said = _Refusal(answer[:300].decode(errors="replace"))
+        raise GatewayRefusal(status, said)
+
+    def _exchange(self, method: str, path: str, content: bytes | None) -> tuple[int, Any, bytes]:
         try:
             self._connection.request(method, path, content, self._headers)
             reply = self._connection.getresponse()
-            answer = reply.read()
+            return reply.status, reply.headers, reply.read()
         except (OSError, http.client.HTTPException) as error:
             raise BackendError(f"no gateway answers at {self._url}: {error}", hint="start it with `casemate serve`") from error
-        if reply.status in (401, 403):
-            raise AccessDenied(f"the gateway refused the token ({reply.status})", hint="`casemate access token create`")
-        if reply.status != 200:
-            raise RequestError(f"the gateway answered {reply.status}: {answer[:300].decode(errors='replace')}")
-        return msgspec.json.decode(answer)
 
-    def predict(self, model: str, table: pa.Table) -> Iterator[tuple[list[str], list[list[Any]]]]:
-        """(names, rows of values) for batches of `table`, whose columns are text as read by `read_rows`.
-
-        The label and `p_CLASS` for each probability that may be seen, or the quantities under their targets' names.
-        """
-        described = self.call("GET", f"/v2/models/{model}")
-        absent = [item["name"] for item in described["inputs"] if item["name"] not in table.column_names]
-        if absent:
-            raise DataError(f"the file has no column {absent[0]!r}", hint="the model needs every feature it was trained with")
-        if table.num_rows == 0:
-            yield _named(described["parameters"], {output["name"]: {"data": []} for output in described["outputs"]}, 0)
-        for start in range(0, table.num_rows, BATCH):
-            part = table.slice(start, BATCH)
-            inputs = [_tensor(item, part) for item in described["inputs"]]
-            outputs = {o["name"]: o for o in self.call("POST", f"/v2/models/{model}/infer", {"inputs": inputs})["outputs"]}
-            if "count" in outputs and table.num_rows > BATCH:
-                raise RequestError(f"noisy counts are told of at most {BATCH} rows at once, the file has {table.num_rows}")
-            yield _named(described["parameters"], outputs, part.num_rows)
+    def close(self) -> None:
+        """Hang up."""
+        self._connection.close()
 
 
-def read_rows(path: Path, options: DataTable) -> pa.Table:
-    """A CSV file with every cell as text, trimmed, missing cells null."""
+@contextlib.contextmanager
+def connect(
+    project: Project, model: str | None = None, *, url: str | None = None, token: str | None = None, certificate: Path | None = None
+) -> Iterator[Client]:
+    """A client of the project's gateway.
+
+    Args:
+        project: whose authority is trusted.
+        model: as callers name it, or as it is registered; perhaps with `@VERSION`. Default: the only one, or the project's.
+        url: of the gateway; default: `[serve]` host and port.
+        token: `file:PATH` or `env:NAME`; default: one for this block, made by the owner and forgotten afterwards.
+        certificate: folder with `cert.pem` and `key.pem`, where the gateway demands one.
+    """
+    options = project.config
+    alias, name = _alias(options.serve.models, options.project.name, model)
+    url = url or f"https://{options.serve.host}:{options.serve.port}"
+    with contextlib.ExitStack() as stack:
+        secret = read_secret(token) if token else stack.enter_context(_own_token(project, name))
+        authority = project.keys.folder / "public" / "ca.pem"
+        client = Client(url, secret, authority, certificate, model=alias, missing=options.data.null_values, most_rows=options.serve.max_rows)
+        stack.callback(client.close)
+        yield client
+
+
+def _alias(served: dict[str, str], own: str, given: str | None) -> tuple[str, str]:
+    """(what callers name a model, what it is registered as): a token is for the latter, a path has the former."""
+    served = served or {own: own}
+    if given is None:
+        given = own if own in served or len(served) != 1 else next(iter(served))
+    name, at, version = given.partition("@")
+    if name not in served:
+        aliases = [alias for alias, reference in served.items() if reference.partition("@")[0] == name]
+        if len(aliases) > 1:
+            raise ConfigError(f"{name} is served under several names: {', '.join(aliases)}", hint="give one of them as --model")
+        if not aliases:
+            raise ConfigError(f"[serve.models] serves no {name!r}", hint=f"served are: {', '.join(served)}")
+        name = aliases[0]
+    return name + at + version, served[name].partition("@")[0]
+
+
+@contextlib.contextmanager
+def _own_token(project: Project, model: str) -> Iterator[str]:
+    service = f"predict-{secrets.token_hex(4)}"
+    token, identifier = project.access.admin.create_token(service, ["client"], [model], datetime.timedelta(minutes=MINUTES))
     try:
-        with path.open("rb") as file:
-            names = options.header or pyarrow.csv.open_csv(file).schema.names
-        table = pyarrow.csv.read_csv(
-            path,
-            read_options=pyarrow.csv.ReadOptions(column_names=options.header),
-            parse_options=pyarrow.csv.ParseOptions(delimiter=options.delimiter),
-            convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
-        )
-    except FileNotFoundError as error:
-        raise ConfigError(f"no such file: {path}", hint="check the path") from error
-    except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {str(error)[:200]}", hint="a CSV file with a header is expected") from error
-    missing = pa.array(options.null_values, pa.string())
-    trimmed = {name: pc.utf8_trim_whitespace(table[name]) for name in table.column_names}
-    return pa.table({n: pc.if_else(pc.is_in(v, missing), pa.scalar(None, pa.string()), v) for n, v in trimmed.items()})
+        yield token
+    finally:
+        with project.store.transaction() as tx:
+            project.access.tokens.forget(tx, service)
+            project.audit.append(tx, project.access.actor.uid, "token:revoke", f'Service::"{service}"', "done", {"token": identifier})
 
 
-def _named(known: dict[str, Any], outputs: dict[str, Any], count: int) -> tuple[list[str], list[list[Any]]]:
-    names = ["label"] if "label" in outputs else []
-    found = [[label] for label in outputs["label"]["data"]] if names else [[] for _ in range(count)]
+def _about_rows(refused: GatewayRefusal) -> bool:
+    """Whether other rows may be answered though these are not."""
+    return refused.status == 422 or refused.said.code == "CM-MODEL"
+
+
+def _columns(known: dict[str, Any], outputs: dict[str, Any]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {"label": outputs["label"]["data"]} if "label" in outputs else {}
     classes = [f"p_{name}" for name in known.get("classes", [])]
     for output, columns in (("probabilities", classes), ("prediction", known.get("targets", [])), ("count", ["count"])):
         if output in outputs:
             flat, width = outputs[output]["data"], len(columns)
-            if output == "probabilities":
-                flat = [f"{value:.6f}" for value in flat]
-            names += columns
-            found = [row + flat[place * width : (place + 1) * width] for place, row in enumerate(found)]
-    return names, found
+            found |= {name: flat[place::width] for place, name in enumerate(columns)}
+    return found
 
 
-def _tensor(item: dict[str, Any], part: pa.Table) -> dict[str, Any]:
-    values = part[item["name"]]
-    if item["datatype"] != "BYTES":
-        lower = pc.utf8_lower(values)  # a column of true and false is one of numbers to the model
-        values = pc.case_when(pc.make_struct(pc.equal(lower, "true"), pc.equal(lower, "false")), "1", "0", values)
-        try:
-            values = values.cast(pa.float64())
-        except pa.ArrowInvalid as error:
-            raise DataError(f"column {item['name']!r} holds text where the model needs numbers", hint=str(error)[:200]) from error
-    return {"name": item["name"], "shape": [len(values)], "datatype": item["datatype"], "data": values.to_pylist()}
+def _values(reader: Cells, given: list[Any]) -> tuple[list[Any], dict[int, str]]:
+    """(what is sent, per value that cannot be sent why)."""
+    if reader.column.type == "category":
+        texts = [_text(value) for value in given]
+        return [None if text is None or text.strip() in reader.missing else text.strip() for text in texts], {}
+    plain = [float(value) if isinstance(value, decimal.Decimal) else value for value in given]
+    wrong: dict[int, str] = {}
+    try:
+        numbers = reader.read(plain)
+    except RequestError as error:
+        wrong = {one.row: one.why for one in error.rows}
+        numbers = reader.read([None if place in wrong else value for place, value in enumerate(plain)])
+    sent: list[Any] = []
+    for place, number in enumerate(numbers.tolist()):
+        if math.isinf(number):  # JSON has none: it would go as a missing value
+            wrong[place] = "has an infinite value"
+        sent.append(number if math.isfinite(number) else None)
+    return sent, wrong
+
+
+def _text(value: Any) -> str | None:
+    """A value of Arrow as the table's text has it."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return str(value)

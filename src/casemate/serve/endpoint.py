@@ -3,6 +3,7 @@
 import datetime
 import math
 import time
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ from casemate.core import models
 from casemate.core.frame import Rows, part_of, range_names, range_of
 from casemate.core.models import Model, OnnxModel
 from casemate.core.types import Profile, Schema
+from casemate.serve.protocols.cells import Cells
 from casemate.serve.screen import Screen
 from casemate.serve.types import Array
 from casemate.stages.release.bundle import PROFILE, Card, VerifiedModel
@@ -31,7 +33,7 @@ INLINE_SECONDS = 0.005
 class Endpoint:
     """What answers for one model version."""
 
-    def __init__(self, card: Card, model: Model, fingerprint: str, profile: Profile | None, table: ServeTable) -> None:
+    def __init__(self, card: Card, model: Model, fingerprint: str, profile: Profile | None, table: ServeTable, missing: Collection[str] = ()) -> None:
         """Wire it; `load` is how to make one."""
         self.card = card
         self.model = model
@@ -49,6 +51,9 @@ class Endpoint:
         """How answers are recorded."""
         self.takes_matrix = not self.schema.categories
         """Whether all features are numeric, so that one tensor [n, d] is enough."""
+        self.cells = {column.name: Cells(column, missing) for column in self.features}
+        """By input, in the schema's order: how callers may write its values."""
+        self.extra = table.extra
         self.screen = Screen(self.schema, profile, table.guard)
         ends = [datetime.datetime.fromisoformat(until).timestamp() for until in card.waived.values()]
         self.ends = min(ends, default=math.inf)
@@ -67,8 +72,8 @@ class Endpoint:
         """Whether a row gets the same answer, to the last bit, whatever rows are asked about with it."""
 
     @classmethod
-    def load(cls, verified: VerifiedModel, table: ServeTable) -> "Endpoint":
-        """Build the model that the signed card names, and see how fast it is."""
+    def load(cls, verified: VerifiedModel, table: ServeTable, missing: Collection[str] = ()) -> "Endpoint":
+        """Build the model that the signed card names, and see how fast it is; `missing`: texts that mean a missing value."""
         card = verified.card
         profile = msgspec.json.decode(verified.files[PROFILE], type=Profile) if PROFILE in verified.files else None
         made = cls(
@@ -77,6 +82,7 @@ class Endpoint:
             verified.fingerprint,
             profile,
             table,
+            missing,
         )
         made._measure()
         return made

@@ -81,7 +81,7 @@ def explain(project: Project, identifier: str, *, body: bytes | None = None, row
     name = prediction.model.partition("@")[0]
     project.authorise("model:explain", "Model", name, request=identifier)
     verified = project.registry.verify(prediction.model)
-    endpoint = Endpoint.load(verified, project.config.serve)
+    endpoint = Endpoint.load(verified, project.config.serve, project.config.data.null_values)
     rows = rows_from(kept, endpoint.schema) if kept else None if body is None else _given(endpoint, name, body)
     if rows is not None and sha256(rows_bytes(rows)) != prediction.input:
         raise ConfigError("these are not the rows of that request", hint="give the body as it was sent, to the last digit")
@@ -136,8 +136,11 @@ def _given(endpoint: Endpoint, name: str, body: bytes) -> Rows:
     try:
         return oip_grpc.read(endpoint, name, oip_grpc.parsed(oip_grpc.message("ModelInferRequest"), body), 10**9).rows
     except RequestError:
-        kind = b"application/json" if body.lstrip()[:1] in (b"{", b"[") else b"text/csv"
-        return invocations.read(endpoint, body, kind, 10**9).rows
+        if body.lstrip()[:1] not in (b"{", b"["):
+            return invocations.read(endpoint, body, b"text/csv", 10**9).rows
+        with contextlib.suppress(RequestError):
+            return invocations.read(endpoint, body, invocations.LINES[0], 10**9).rows
+        return invocations.read(endpoint, body, b"application/json", 10**9).rows
 
 
 def _json_length(body: bytes) -> int | None:

@@ -22,7 +22,8 @@ def _object(required: list[str], *, closed: bool = False, **properties: dict[str
     return {"type": "object", "required": required, "properties": properties, **({"additionalProperties": False} if closed else {})}
 
 
-_ERROR = _object(["error"], error=TEXT, code=TEXT)
+_WRONG = _object(["row", "input", "why"], row=NUMBER, input=TEXT, why=TEXT)
+_ERROR = _object(["error"], error=TEXT, code=TEXT, rows=_list(_WRONG))
 _TENSOR = _object(
     ["name", "shape", "datatype"], name=TEXT, shape=_list(NUMBER), datatype={"enum": [*DTYPES, "BYTES"]}, data=_list(), parameters=ANY_OBJECT
 )
@@ -102,6 +103,6 @@ def _operation(route: Route) -> dict[str, Any]:
     if route.method == "POST":
         content = {"application/json": {"schema": BODIES.get(route.name, _SAID)}}
         if route.name == "invocations":
-            content["text/csv"] = {"schema": TEXT}
+            content["text/csv"] = content["application/jsonlines"] = {"schema": TEXT}
         operation["requestBody"] = {"required": route.name in BODIES, "content": content}
     return operation

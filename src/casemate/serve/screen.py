@@ -4,16 +4,19 @@
 signed with it (P. C. Mahalanobis, On the generalised distance in statistics, 1936; Ledoit and Wolf, 2004).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from casemate.config import GuardTable
-from casemate.core.errors import RequestError
+from casemate.core.errors import RequestError, Wrong
 from casemate.core.frame import Rows
-from casemate.core.types import MISSING_CATEGORY, Profile, Schema
+from casemate.core.types import MISSING_CATEGORY, ColumnSchema, Profile, Schema
 from casemate.serve.types import Array
+
+MOST_TOLD = 1000
+"""Of wrong values in one answer; more rows than that are asked about in several requests."""
 
 
 class Unfit(RequestError):
@@ -21,6 +24,13 @@ class Unfit(RequestError):
 
     code = "CM-INPUT"
     http_status = 422
+
+    @classmethod
+    def rows_of(cls, wrong: Sequence[Wrong]) -> "Unfit":
+        """The refusal that names these, one at least."""
+        first = wrong[0]
+        told = f"input {first.input!r} {first.why}" if first.input else first.why
+        return cls(told, rows=wrong)
 
 
 class Screen:
@@ -49,8 +59,8 @@ class Screen:
             self.mean, self.scale = np.array(self.profile.mean), np.array(self.profile.scale)
             self.whiten = np.array(self.profile.whiten)
 
-    def __call__(self, rows: Rows) -> tuple[dict[str, Array], Callable[[int, int], str]]:
-        """(per guard the rows that it noticed, bool [n]; what is wrong with rows `start` to `end`, in words).
+    def __call__(self, rows: Rows) -> tuple[dict[str, Array], Callable[[int, int], list[Wrong]]]:
+        """(per guard the rows that it noticed, bool [n]; what rows `start` to `end` are refused for).
 
         Guards: `missing` and `infinite` (always refused), `unknown` category, `outside` the schema's limits, `unusual`.
         """
@@ -79,7 +89,7 @@ class Screen:
                 for kind, mark in (("missing", missing), ("unknown", wrong & ~missing)):
                     if mark.any():
                         noticed[kind] = noticed.get(kind, False) | mark
-        return noticed, lambda start, end: self._words(rows, start, end)
+        return noticed, lambda start, end: self._wrong(rows, noticed, start, end)
 
     def refuses(self, noticed: dict[str, int]) -> str | None:
         """The first guard for which these rows are refused."""
@@ -88,21 +98,31 @@ class Screen:
                 return name
         return None
 
-    def _words(self, rows: Rows, start: int, end: int) -> str:
-        """Which input is wrong in a request's rows, and how; no value and no limit is quoted, because limits are learnt from people."""
+    def _wrong(self, rows: Rows, noticed: dict[str, Array], start: int, end: int) -> list[Wrong]:
+        """Which values of a request's rows are refused, by input; else which rows are unlike those of training."""
+        found = []
         for place, column in enumerate(self.features):
             values: Any = (rows[column.name] if isinstance(rows, dict) else rows[:, place])[start:end]
-            if column.type == "category":
-                known = self.known[column.name]
-                for value in values:
-                    if value not in known:
-                        return f"input {column.name!r} " + ("is missing in a row" if value == MISSING_CATEGORY else "has an unknown category")
-                continue
-            if np.isinf(values).any():
-                return f"input {column.name!r} has an infinite value"
-            if not column.nullable and np.isnan(values).any():
-                return f"input {column.name!r} is missing in a row; it was never missing in training"
+            for why, mark in self._refused(column, values):
+                found += [Wrong(int(row), column.name, why) for row in np.flatnonzero(mark)[:MOST_TOLD]]
+        if self.table.unusual == "refuse" and "unusual" in noticed:
+            told = {one.row for one in found}
+            unusual = np.flatnonzero(noticed["unusual"][start:end])[:MOST_TOLD].tolist()
+            found += [Wrong(row, "", "a row is unlike those that the model was trained on") for row in unusual if row not in told]
+        return found[:MOST_TOLD]
+
+    def _refused(self, column: ColumnSchema, values: Any) -> Iterator[tuple[str, Array]]:
+        """(why, the values that are refused for that, bool [n])."""
+        if column.type == "category":
+            wrong = np.fromiter((value not in self.known[column.name] for value in values), dtype=bool, count=len(values))
+            missing = wrong & (values == MISSING_CATEGORY)
+            yield "is missing in a row", missing
+            if self.table.unknown == "refuse":
+                yield "has an unknown category", wrong & ~missing
+            return
+        yield "has an infinite value", np.isinf(values)
+        if not column.nullable:
+            yield "is missing in a row; it was never missing in training", np.isnan(values)
+        if self.table.outside == "refuse":
             low, high = self.limits[column.name]
-            if self.table.outside == "refuse" and ((values < low) | (values > high)).any():
-                return f"input {column.name!r} is outside what the schema allows"
-        return "a row is unlike those that the model was trained on"
+            yield "is outside what the schema allows", ((values < low) | (values > high)) & ~np.isinf(values)

@@ -206,7 +206,7 @@ class Shelf:
                 f"{reference} is signed for the stage {verified.card.stage!r}, this gateway serves {self.table.stage!r}",
                 hint="set [release] stage and run, or [serve] stage",
             )
-        return Endpoint.load(verified, self.table)
+        return Endpoint.load(verified, self.table, self.project.config.data.null_values)
 
     def _apply(self, served: Served, endpoints: dict[Part, Endpoint], releases: list[Released]) -> None:
         """Swap in what is new; what stays keeps its queue and its counts."""

@@ -15,6 +15,7 @@ Array = np.ndarray[Any, Any]
 Headers = list[tuple[bytes, bytes]]
 JSON: Headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
 CSV: Headers = [(b"content-type", b"text/csv; charset=utf-8"), (b"cache-control", b"no-store")]
+JSON_LINES: Headers = [(b"content-type", b"application/jsonlines"), (b"cache-control", b"no-store")]
 BINARY: Headers = [(b"content-type", b"application/octet-stream"), (b"cache-control", b"no-store")]
 
 

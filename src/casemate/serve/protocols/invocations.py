@@ -1,15 +1,16 @@
 """`POST /invocations`: the contract of MLflow's scoring server and of SageMaker's containers, which is the same but for its details.
 
 JSON: one of `dataframe_split`, `dataframe_records`, `inputs` (rows, or lists by name), `instances` (rows, or records); CSV with or
-without a line of names. Columns are found by name where names are given. The reply holds `predictions` (class names [n]) and,
-unless hidden, `probabilities` [n, k]; of a regressor `predictions` are quantities, [n] or [n, m]; `Accept: text/csv` gets one line a row.
+without a line of names; JSON lines, a record or a row each. Columns are found by name where names are given. The reply holds
+`predictions` (class names [n]) and, unless hidden, `probabilities` [n, k]; of a regressor `predictions` are quantities, [n] or [n, m];
+`Accept: text/csv` or `application/jsonlines` gets one line a row.
 Specs: https://mlflow.org/docs/latest/genai/deployment/deploy-model-locally, https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
 """
 
 import csv
 import io
+import json
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -17,13 +18,14 @@ import numpy as np
 
 from casemate.core.errors import RequestError
 from casemate.core.frame import Rows
-from casemate.core.types import MISSING_CATEGORY, ColumnSchema
 from casemate.serve.endpoint import Endpoint
 from casemate.serve.protocols.columns import require_features, rows_of
-from casemate.serve.types import CSV, JSON, Answer, Array, Asked, Headers
+from casemate.serve.types import CSV, JSON, JSON_LINES, Answer, Asked, Encode, Headers
 
 MOST_FIELD = 64 * 1024
 """Characters of one cell of CSV."""
+LINES = (b"application/jsonlines", b"application/jsonl", b"application/x-ndjson", b"application/x-jsonlines")
+"""JSON lines have no registered name; SageMaker says the first."""
 FORMS = ("dataframe_split", "dataframe_records", "inputs", "instances")
 
 
@@ -46,6 +48,7 @@ _SPLIT = msgspec.json.Decoder(_Split)
 _NUMBERS = msgspec.json.Decoder(list[list[float | None]])
 _ROWS = msgspec.json.Decoder(list[Any])
 _ANY = msgspec.json.Decoder()
+_LINES = msgspec.json.Encoder()
 
 
 def read(endpoint: Endpoint, body: bytes, content_type: bytes, max_rows: int, accept: bytes = b"") -> Asked:
@@ -54,22 +57,24 @@ def read(endpoint: Endpoint, body: bytes, content_type: bytes, max_rows: int, ac
     Args:
         endpoint: the model.
         body: plain, not compressed.
-        content_type: JSON or CSV.
+        content_type: JSON, JSON lines or CSV.
         max_rows: that one request may have.
-        accept: what the caller wants back: CSV, else JSON.
+        accept: what the caller wants back: CSV, JSON lines, else JSON.
     """
     kind = content_type.partition(b";")[0].strip().lower()
     try:
-        if kind == b"text/csv":
+        if kind in (b"text/csv", b"application/csv"):
             rows = _csv(endpoint, body, max_rows)
+        elif kind in LINES:
+            rows = _lines(endpoint, body, max_rows)
         elif kind in (b"application/json", b"application/vnd.api+json", b""):
-            rows = _json(endpoint, body, max_rows)
+            rows = _json(endpoint, _without_nan(body), max_rows)
         else:
-            raise RequestError("content types that are read: application/json, text/csv")
+            raise RequestError("content types that are read: application/json, application/jsonlines, text/csv")
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise RequestError(f"the body is not as expected: {error}") from error
     count = len(next(iter(rows.values()))) if isinstance(rows, dict) else len(rows)
-    return Asked(rows, count, encode_csv if _wants_csv(accept) else encode)
+    return Asked(rows, count, _encoding(accept))
 
 
 def encode(_endpoint: Endpoint, answer: Answer) -> tuple[Headers, bytes]:
@@ -104,9 +109,43 @@ def encode_csv(_endpoint: Endpoint, answer: Answer) -> tuple[Headers, bytes]:
     return CSV, buffer.getvalue().encode()
 
 
-def _wants_csv(accept: bytes) -> bool:
-    kinds = (part.partition(b";")[0].strip().lower() for part in accept.split(b","))
-    return next((kind for kind in kinds if kind in (b"text/csv", b"application/json", b"*/*")), b"") == b"text/csv"
+def encode_lines(endpoint: Endpoint, answer: Answer) -> tuple[Headers, bytes]:
+    """(headers, a JSON object a row): its `prediction` and, unless hidden, `probabilities`."""
+    reply = msgspec.json.decode(encode(endpoint, answer)[1])
+    if "counts" in reply:
+        return JSON_LINES, msgspec.json.encode(reply) + b"\n"
+    told = [{"prediction": value} for value in reply["predictions"]]
+    for line, values in zip(told, reply.get("probabilities", []), strict=False):  # hidden: none
+        line["probabilities"] = values
+    return JSON_LINES, _LINES.encode_lines(told)
+
+
+def _encoding(accept: bytes) -> Encode:
+    """The first form of ours that the caller takes."""
+    for part in accept.split(b","):
+        kind = part.partition(b";")[0].strip().lower()
+        if kind in (b"text/csv", b"application/csv"):
+            return encode_csv
+        if kind in LINES:
+            return encode_lines
+        if kind in (b"application/json", b"*/*"):
+            break
+    return encode
+
+
+def _without_nan(body: bytes) -> bytes:
+    """JSON, where a caller's library wrote `NaN` for a missing number; nothing else that JSON does not know is let in."""
+    if b"NaN" not in body:
+        return body
+    try:
+        return msgspec.json.encode(json.loads(body, parse_constant=_constant))
+    except ValueError:
+        return body  # the strict reader says what is wrong
+
+
+def _constant(word: str) -> None:
+    if word != "NaN":
+        raise ValueError(word)
 
 
 def _json(endpoint: Endpoint, body: bytes, max_rows: int) -> Rows:
@@ -127,16 +166,30 @@ def _json(endpoint: Endpoint, body: bytes, max_rows: int) -> Rows:
         raise RequestError(f"{given[0]} has no rows")
     _bounded(len(value), max_rows)
     if isinstance(value[0], dict):
-        names = list(value[0])
-        if not all(isinstance(record, dict) and len(record) == len(names) for record in value):
-            raise RequestError(f"{given[0]}: every record must have the same names")
-        try:
-            return _by_name(endpoint, {name: [record[name] for record in value] for name in names}, max_rows)
-        except KeyError as error:
-            raise RequestError(f"{given[0]}: every record must have the same names") from error
+        return _records(endpoint, value, given[0], max_rows)
     if given[0] == "dataframe_records":
         raise RequestError("dataframe_records must be a list of records")
     return _by_position(endpoint, None, raw, max_rows)
+
+
+def _records(endpoint: Endpoint, records: list[Any], form: str, max_rows: int) -> Rows:
+    names = list(records[0])
+    if not all(isinstance(record, dict) and len(record) == len(names) for record in records):
+        raise RequestError(f"{form}: every record must have the same names")
+    try:
+        return _by_name(endpoint, {name: [record[name] for record in records] for name in names}, max_rows)
+    except KeyError as error:
+        raise RequestError(f"{form}: every record must have the same names") from error
+
+
+def _lines(endpoint: Endpoint, body: bytes, max_rows: int) -> Rows:
+    rows = _ANY.decode_lines(body)
+    if not rows:
+        raise RequestError("the body has no rows")
+    _bounded(len(rows), max_rows)
+    if isinstance(rows[0], dict):
+        return _records(endpoint, rows, "JSON lines", max_rows)
+    return _table(endpoint, None, rows)
 
 
 def _csv(endpoint: Endpoint, body: bytes, max_rows: int) -> Rows:
@@ -155,7 +208,7 @@ def _csv(endpoint: Endpoint, body: bytes, max_rows: int) -> Rows:
     rows = lines[1:] if titled else lines
     if not rows:
         raise RequestError("the body has no rows")
-    return _table(endpoint, names if titled else None, rows, text=True)
+    return _table(endpoint, names if titled else None, rows)
 
 
 def _by_position(endpoint: Endpoint, columns: list[str] | None, raw: msgspec.Raw, max_rows: int) -> Rows:
@@ -173,13 +226,13 @@ def _by_position(endpoint: Endpoint, columns: list[str] | None, raw: msgspec.Raw
     if not rows:
         raise RequestError("there are no rows")
     _bounded(len(rows), max_rows)
-    return _table(endpoint, columns, rows, text=False)
+    return _table(endpoint, columns, rows)
 
 
-def _table(endpoint: Endpoint, names: list[str] | None, rows: list[Any], *, text: bool) -> Rows:
+def _table(endpoint: Endpoint, names: list[str] | None, rows: list[Any]) -> Rows:
     features = endpoint.features
     width = len(features) if names is None else len(names)
-    if names is None and not text and isinstance(rows[0], list) and rows[0] and isinstance(rows[0][0], list):
+    if names is None and isinstance(rows[0], list) and rows[0] and isinstance(rows[0][0], list):
         try:
             picture = np.array(rows, dtype=np.float64)
         except (ValueError, TypeError) as error:
@@ -190,55 +243,19 @@ def _table(endpoint: Endpoint, names: list[str] | None, rows: list[Any], *, text
     if not all(isinstance(row, list) and len(row) == width for row in rows):
         raise RequestError(f"every row must be a list of {width} values")
     named = [column.name for column in features] if names is None else names
-    return _by_name(endpoint, {name: [row[place] for row in rows] for place, name in enumerate(named)}, len(rows), text=text, given=len(named))
+    return _by_name(endpoint, {name: [row[place] for row in rows] for place, name in enumerate(named)}, len(rows), given=len(named))
 
 
-def _by_name(endpoint: Endpoint, columns: dict[Any, Any], max_rows: int, *, text: bool = False, given: int | None = None) -> Rows:
-    features = {column.name: column for column in endpoint.features}
+def _by_name(endpoint: Endpoint, columns: dict[Any, Any], max_rows: int, *, given: int | None = None) -> Rows:
     if given is not None and given != len(columns):
         raise RequestError("two columns have the same name")
     require_features(endpoint, columns)
-    values = {name: columns[name] if isinstance(columns[name], list) else [columns[name]] for name in features}
+    values = {name: columns[name] if isinstance(columns[name], list) else [columns[name]] for name in endpoint.cells}
     counts = {len(value) for value in values.values()}
     if len(counts) != 1 or not counts - {0}:
         raise RequestError("every column must have the same number of rows, and one at least")
     _bounded(counts.pop(), max_rows)
-    found = {name: _column(column, values[name], text) for name, column in features.items()}
-    return rows_of(endpoint, found)
-
-
-def _column(column: ColumnSchema, values: Sequence[Any], text: bool) -> Array:
-    if column.type == "category":
-        return np.array([_category(column, value, text) for value in values], dtype=object)
-    try:
-        return np.array([_number(value, text) for value in values], dtype=np.float64)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise RequestError(f"input {column.name!r} is a number, and a row has something else") from error
-
-
-def _category(column: ColumnSchema, value: Any, text: bool) -> str:
-    if isinstance(value, list) and len(value) == 1:
-        value = value[0]
-    if value is None or (text and not value.strip()):
-        return MISSING_CATEGORY
-    if isinstance(value, str):
-        return value.strip() if text else value
-    if isinstance(value, bool | int):
-        return str(value)
-    raise RequestError(f"input {column.name!r} is a category, and a row has something else")
-
-
-def _number(value: Any, text: bool) -> float:
-    if isinstance(value, list) and len(value) == 1:
-        value = value[0]
-    if value is None or (text and not value.strip()):
-        return math.nan
-    if text:
-        lower = value.strip().lower()
-        return {"true": 1.0, "false": 0.0}[lower] if lower in ("true", "false") else float(lower)
-    if isinstance(value, bool | int | float):
-        return float(value)
-    raise TypeError
+    return rows_of(endpoint, {name: cells.read(values[name]) for name, cells in endpoint.cells.items()})
 
 
 def _bounded(count: int, max_rows: int) -> None:

@@ -1,8 +1,9 @@
 """Open Inference Protocol V2, REST with tensors in JSON or, by the binary tensor extension, as bytes behind the JSON.
 
 Spec: https://github.com/kserve/open-inference-protocol, extension_binary_data of the V2 dialect that Triton speaks. A request
-holds either one numeric tensor [n, d] with the features in the schema's order, or one tensor [n] or [n, 1] a feature by name.
-JSON null, or NaN in bytes, is a missing value. The reply holds `label` (BYTES, class names) and `probabilities` (FP32
+holds either one numeric tensor [n, d] with the features in the schema's order, or one tensor [n] or [n, 1] a feature by name:
+a number may come as BYTES, a category as BOOL or a number. JSON null, or NaN in bytes, is a missing value.
+The reply holds `label` (BYTES, class names) and `probabilities` (FP32
 [n, k]), or of a regressor `prediction` (FP64 [n], of several targets [n, m]); noisy counts are `count` (INT64 [k]) beside all labels.
 """
 
@@ -16,9 +17,9 @@ import numpy as np
 
 from casemate.core.errors import RequestError
 from casemate.core.frame import Rows
-from casemate.core.types import MISSING_CATEGORY, ColumnSchema
 from casemate.serve.endpoint import Endpoint
 from casemate.serve.outputs import NAMES
+from casemate.serve.protocols.cells import Cells
 from casemate.serve.protocols.columns import require_features, rows_of
 from casemate.serve.types import BINARY, JSON, Answer, Array, Asked, Encode, Headers
 
@@ -95,6 +96,8 @@ _COLUMN = msgspec.json.Decoder(list[tuple[float | None]])
 _NESTED = msgspec.json.Decoder(list[list[float | None]])
 _PICTURES = msgspec.json.Decoder(list[list[list[float | None]]])
 _BOOLS = msgspec.json.Decoder(list[bool | None])
+_WHOLE = msgspec.json.Decoder(list[int | None])
+_WHOLE_COLUMN = msgspec.json.Decoder(list[tuple[int | None]])
 _TEXTS = msgspec.json.Decoder(list[str | None])
 _TEXT_COLUMN = msgspec.json.Decoder(list[tuple[str | None]])
 
@@ -186,7 +189,7 @@ def understood(endpoint: Endpoint, request: InferRequest, max_rows: int, encode:
         rows = _matrix(endpoint, first, max_rows)
     else:
         rows = _columns(endpoint, request.inputs, max_rows)
-    return Asked(rows, first.shape[0], encode)
+    return Asked(rows, len(next(iter(rows.values()))) if isinstance(rows, dict) else len(rows), encode)
 
 
 def encode(endpoint: Endpoint, called: str, answer: Answer, request: InferRequest) -> tuple[Headers, bytes]:
@@ -288,23 +291,32 @@ def _matrix(endpoint: Endpoint, tensor: Tensor, max_rows: int) -> Array:
 
 
 def _columns(endpoint: Endpoint, tensors: list[Tensor], max_rows: int) -> Rows:
-    features = {column.name: column for column in endpoint.features}
     given = {tensor.name: tensor for tensor in tensors}
     if len(given) != len(tensors):
         raise RequestError("two inputs have the same name")
     require_features(endpoint, given)
-    rows = {_rows(tensor, max_rows) for tensor in tensors}
-    if len(rows) != 1 or any(tensor.shape[1:] not in ([], [1]) for tensor in tensors):
+    wanted = [given[name] for name in endpoint.cells]
+    rows = {_rows(tensor, max_rows) for tensor in wanted}
+    if len(rows) != 1 or any(tensor.shape[1:] not in ([], [1]) for tensor in wanted):
         raise RequestError("every input must have the shape [n] or [n, 1] with the same n")
     count = rows.pop()
-    columns = {name: _column(column, given[name], count) for name, column in features.items()}
-    return rows_of(endpoint, columns)
+    return rows_of(endpoint, {name: _column(cells, given[name], count) for name, cells in endpoint.cells.items()})
 
 
-def _column(column: ColumnSchema, tensor: Tensor, count: int) -> Array:
-    if column.type != "category":
+def _column(cells: Cells, tensor: Tensor, count: int) -> Array:
+    if tensor.datatype == "BYTES":
+        return cells.read(_texts(tensor, count))
+    if cells.column.type != "category":
         return _numbers(tensor, count)
-    return np.array([MISSING_CATEGORY if value is None else value for value in _texts(tensor, count)], dtype=object)
+    if tensor.binary or tensor.datatype[:3] not in ("INT", "UIN"):
+        numbers: list[Any] = _numbers(tensor, count).tolist()
+    else:  # through floating-point numbers a long code would lose digits
+        numbers = [value[0] if isinstance(value, tuple) else value for value in _decode(tensor, (_WHOLE, _WHOLE_COLUMN))]
+    if tensor.datatype == "BOOL":
+        numbers = [None if math.isnan(value) else bool(value) for value in numbers]
+    if len(numbers) != count:
+        raise RequestError(f"input {tensor.name!r}: {len(numbers)} values, the shape needs {count}")
+    return cells.read(numbers)
 
 
 def _numbers(tensor: Tensor, count: int) -> Array:

@@ -1,7 +1,8 @@
 """A model that was trained elsewhere: whether it takes the table's features, and which of its outputs is which class.
 
 Questions are asked of rows that the schema admits and nobody owns. An ONNX graph comes out with one input `x` or one a feature, and
-with the table's class numbers and probabilities in the table's order, whatever it called them before.
+with the table's class numbers and probabilities in the table's order, whatever it called them before; `ports` gives it the inputs and
+outputs that casemate's graphs have.
 """
 
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from casemate.core.errors import VerificationError
 from casemate.core.frame import made_up
 from casemate.core.models import OnnxModel, SkopsModel
 from casemate.core.types import Schema
+from casemate.stages.train import ports
 from casemate.stages.train.classes import order_of
 
 ROWS = 2000
@@ -22,7 +24,6 @@ ML = "ai.onnx.ml"
 ML_VERSION = 3
 LEAST_AGREEMENT = 0.5
 """A list of class names is the model's if its largest probability names the answered class this often; thresholds may change the rest."""
-_EXPORT = "export it with outputs for labels [n] and probabilities [n, k], such as skl2onnx with options={'zipmap': False}"
 Array = np.ndarray[Any, Any]
 
 
@@ -48,16 +49,17 @@ def canonical_graph(content: bytes, schema: Schema, said: list[str]) -> bytes:
     """The user's own graph, canonical, with the table's classes; VerificationError when it is no model of this table."""
     model = graphs.read(content)
     mapped = graphs.without_mapping(model)
-    _name_input(model, len(schema.features))
+    ports.inputs(model, schema)
     made = graphs.rebuilt(model)
     if schema.regression:
+        ports.require_quantities(made, schema)
         _require_width(OnnxModel(made.SerializeToString(), schema), schema)
         return bytes(made.SerializeToString(deterministic=True))
-    if len(made.graph.output) != 2:
-        raise VerificationError(f"the imported graph has {len(made.graph.output)} outputs, labels and probabilities are expected", hint=_EXPORT)
+    made = ports.classifier(made, schema, said)
     answers = OnnxModel(made.SerializeToString(), schema)
     _require_width(answers, schema)
-    labels, probabilities = answers.predict(made_up(schema, ROWS, np.random.default_rng(0)))
+    labels, probabilities = ports.answer(answers, made_up(schema, ROWS, np.random.default_rng(0)))
+    ports.require_probabilities(np.asarray(probabilities, dtype=np.float64), "the second output of the imported graph")
     values = _values(mapped + list(_lists(made, len(schema.classes))), np.ravel(labels), probabilities)
     _append_order(made, values, order_of(values, schema.classes, said))
     return bytes(graphs.rebuilt(made).SerializeToString(deterministic=True))
@@ -65,26 +67,9 @@ def canonical_graph(content: bytes, schema: Schema, said: list[str]) -> bytes:
 
 def _require_width(model: OnnxModel, schema: Schema) -> None:
     width = len(schema.targets) if schema.regression else len(schema.classes)
-    shape = model.predict(made_up(schema, 2))[1].shape
+    shape = ports.answer(model, made_up(schema, 2))[1].shape
     if shape != (2, width):
-        raise VerificationError(f"the imported graph gives {shape[-1]} numbers a row, {width} are expected", hint=_EXPORT)
-
-
-def _name_input(model: Any, width: int) -> None:
-    """One input [n, d] is called `x`, whatever it was called."""
-    weights = {item.name for item in model.graph.initializer}
-    ports = [port for port in model.graph.input if port.name not in weights]
-    if len(ports) != 1 or ports[0].name == "x":
-        return
-    shape = ports[0].type.tensor_type.shape.dim
-    if width == 1 and len(shape) == 2 and shape[1].dim_value == 1 and ports[0].type.tensor_type.elem_type == TensorProto.STRING:
-        return
-    old = ports[0].name
-    ports[0].name = "x"
-    for node, _ in graphs.nodes(model.graph):
-        for place, name in enumerate(node.input):
-            if name == old:
-                node.input[place] = "x"
+        raise VerificationError(f"the imported graph gives {shape[-1]} numbers a row, {width} are expected", hint=ports.EXPORT)
 
 
 def _lists(model: Any, count: int) -> Iterator[list[Any]]:
@@ -121,7 +106,7 @@ def _values(lists: list[list[Any]], labels: Array, probabilities: Array) -> list
             agreement = float(np.mean([known[place] == value for place, value in zip(likeliest, answered, strict=True)]))
             best = max(best, (agreement, known), key=lambda pair: pair[0])
     if best[0] < LEAST_AGREEMENT:
-        raise VerificationError("it cannot be told which class each probability of the imported graph means", hint=_EXPORT)
+        raise VerificationError("it cannot be told which class each probability of the imported graph means", hint=ports.EXPORT)
     return best[1]
 
 

@@ -17,7 +17,7 @@ from casemate.config import Config, TrainTable
 from casemate.controls.keys.objects import ObjectStore
 from casemate.core import models
 from casemate.core.digest import sha256, sha256_record
-from casemate.core.errors import ConfigError, Error, TrainingError
+from casemate.core.errors import ConfigError, Error, ImportRefused, TrainingError
 from casemate.core.files import make_folder, scratch_folder
 from casemate.core.learn.accountant import Gaussians
 from casemate.core.sandbox import confined
@@ -159,7 +159,10 @@ def fit(tools: Tools, dataset: SealedDataset, rows: pa.Table) -> TrainedModel:
     code = _code(tools.root, config)
     if config.train.model is not None:  # no user code: what was imported goes straight to the second process
         nobody = _Said(estimator="", params={}, cv=[], metric=config.train.metric or "")
-        return _accept(tools, dataset.schema, nobody, sandbox.Outcome({}, code, [], []), code)
+        try:
+            return _accept(tools, dataset.schema, nobody, sandbox.Outcome({}, code, [], []), code)
+        except TrainingError as error:
+            raise ImportRefused(error.message, hint=error.hint, findings=error.findings, plain=error.plain) from error
     outcome = _trained(tools, dataset, rows, code)
     try:
         return _accept(tools, dataset.schema, _said(outcome, config.train), outcome, code)
@@ -285,7 +288,8 @@ def convert(
     except msgspec.ValidationError as error:
         raise _nonsense(error) from error
     if said.refused:
-        raise TrainingError(said.refused, hint=said.hint or "do not write model files in train.py", plain="the model file was refused")
+        usual = "do not write model files in train.py" if config.train.model is None else "export it again, or import another model"
+        raise TrainingError(said.refused, hint=said.hint or usual, plain="the model file was refused")
     if not outcome.files or {name: sha256(content) for name, content in outcome.files.items()} != said.files:
         text = "the model files are not what was said of them"
         raise TrainingError(text, hint="treat the model as hostile", plain=text)

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from joblib.numpy_pickle import NumpyUnpickler
 from msgspec import structs
-from sklearn.base import is_classifier
+from sklearn.base import is_classifier, is_regressor
 
 from casemate.core.models import ONNX, SKOPS, dump_skops, load_skops
 from casemate.core.sandbox.child import Channel, Watch
@@ -60,8 +60,8 @@ def _converted(content: bytes, found: Scan, outputs: Path) -> Scan:
         elif content[:1] == b"\x78":
             content = zlib.decompress(content)
         model = _Loader("model", io.BytesIO(content), ensure_native_byte_order=False).load()
-    if not is_classifier(model) or not hasattr(model, "predict_proba"):
-        problem = f"it is a {type(model).__name__}, no fitted scikit-learn classifier with predict_proba"
+    if not is_regressor(model) and not (is_classifier(model) and hasattr(model, "predict_proba")):
+        problem = f"it is a {type(model).__name__}, no fitted scikit-learn regressor or classifier with predict_proba"
         return structs.replace(found, problems=[problem], convertible=False)
     written = dump_skops(model)
     load_skops(written)

@@ -1,0 +1,188 @@
+"""A caller's table a part at a time, as it stands in the file: CSV as `[data]` says that it is written, Parquet, or Arrow from memory.
+
+What the file is says its content. A row that cannot be read is named and the others are read; a file that cannot be read on ends in
+`DataError`.
+"""
+
+import csv
+import gzip
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from casemate.config import DataTable
+from casemate.core.errors import ConfigError, DataError
+
+PARQUET, GZIP = b"PAR1", b"\x1f\x8b"
+BINARY_SIGN = b"\0"
+MOST_CELL = 1 << 20
+"""Characters of one cell: a quote that is never closed does not swallow the file."""
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A row that has no answer, and why."""
+
+    row: int
+    """Its number in the table, from 0."""
+    line: int | None
+    """Where it begins in a text file, from 1."""
+    column: str
+    """What is wrong; empty: the whole row."""
+    value: str
+    """What stands there, for the one who sent it."""
+    why: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some rows one below the other."""
+
+    numbers: Sequence[int]
+    """Of each row, its number in the table, from 0."""
+    lines: Sequence[int] | None
+    """Of each row, the line where it begins; None: not a text file."""
+    columns: dict[str, list[Any]]
+    """By name the values of those rows."""
+    rejected: list[Rejected]
+    """Rows between them that cannot be read."""
+
+
+class Source:
+    """A table to be read once, from its beginning."""
+
+    def __init__(self, types: dict[str, pa.DataType], parts: Iterator[Part]) -> None:
+        self.types = types
+        """By name, in the table's order; text for everything in CSV."""
+        self.parts = parts
+
+
+def open_source(path: Path, options: DataTable, size: int) -> Source:
+    """The table in a file.
+
+    Args:
+        path: CSV, plain or gzip, or Parquet.
+        options: how CSV is written.
+        size: rows of a part.
+
+    Raises:
+        ConfigError: there is no such file. DataError: it is no such table, or two columns have the same name; so do its parts.
+    """
+    head = beginning(path)
+    if head.startswith(PARQUET):
+        return _parquet(path, size)
+    if not head.startswith(GZIP) and BINARY_SIGN in head:
+        raise DataError(f"{path} is neither CSV nor Parquet", hint="export it as one of them")
+    return _csv(path, options, size, packed=head.startswith(GZIP))
+
+
+def beginning(path: Path) -> bytes:
+    """The first bytes of a file; ConfigError when there is none."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4096)
+    except OSError as error:
+        raise ConfigError(f"no such file: {path}" if isinstance(error, FileNotFoundError) else str(error), hint="check the path") from error
+
+
+def of_table(table: Any, size: int) -> Source:
+    """The table of whatever gives Arrow (pyarrow, pandas, polars)."""
+    found = table if isinstance(table, pa.Table) else pa.table(table)
+    return Source(_types(found.schema, "the table"), _batches(iter(found.to_batches(max_chunksize=size))))
+
+
+def _types(schema: pa.Schema, name: str) -> dict[str, pa.DataType]:
+    _require_distinct(schema.names, name)
+    return {field.name: field.type for field in schema}
+
+
+def _require_distinct(names: list[str], where: str) -> None:
+    repeated = [name for name in names if names.count(name) > 1]
+    if repeated:
+        raise DataError(f"{where}: the column name {repeated[0]!r} appears twice", hint="rename one of them")
+
+
+def _parquet(path: Path, size: int) -> Source:
+    try:
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+        return Source(_types(file.schema_arrow, str(path)), _batches(_read(file, path, size)))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _read(file: pq.ParquetFile, path: Path, size: int) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from file.iter_batches(batch_size=size)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    finally:
+        file.close()
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path} is not a readable Parquet file: {str(error)[:200]}", hint="it may be truncated: export it again")
+
+
+def _batches(batches: Iterator[pa.RecordBatch]) -> Iterator[Part]:
+    start = 0
+    for batch in batches:
+        columns = {name: values.to_pylist() for name, values in zip(batch.schema.names, batch.columns, strict=True)}
+        yield Part(range(start, start + batch.num_rows), None, columns, [])
+        start += batch.num_rows
+
+
+def _csv(path: Path, options: DataTable, size: int, *, packed: bool) -> Source:
+    binary: IO[bytes] = gzip.open(path, "rb") if packed else path.open("rb")  # type: ignore[assignment] # noqa: SIM115 - closed with the last part
+    file = io.TextIOWrapper(binary, "utf-8-sig", newline="")
+    csv.field_size_limit(MOST_CELL)
+    reader = csv.reader(file, delimiter=options.delimiter, strict=True)
+    try:
+        names = options.header or next(reader, [])
+        _require_distinct(names, str(path))
+    except (csv.Error, UnicodeDecodeError, OSError, EOFError) as error:
+        file.close()
+        raise _broken(path, 1, error) from error
+    return Source(dict.fromkeys(names, pa.string()), _lines(path, file, reader, names, size))
+
+
+def _lines(path: Path, file: IO[str], reader: Any, names: list[str], size: int) -> Iterator[Part]:
+    number, before = 0, reader.line_num
+    cells: list[list[str]] = []
+    places: list[tuple[int, int]] = []
+    rejected: list[Rejected] = []
+    with file:
+        try:
+            for row in reader:
+                begins, before = before + 1, reader.line_num
+                if not row:
+                    continue
+                if len(row) == len(names):
+                    cells.append(row)
+                    places.append((number, begins))
+                else:
+                    rejected.append(Rejected(number, begins, "", "", f"has {len(row)} cells, the table has {len(names)} columns"))
+                number += 1
+                if len(cells) + len(rejected) == size:
+                    yield _part(names, cells, places, rejected)
+                    cells, places, rejected = [], [], []
+        except (csv.Error, UnicodeDecodeError, OSError, EOFError) as error:
+            raise _broken(path, before + 1, error) from error
+    if cells or rejected:
+        yield _part(names, cells, places, rejected)
+
+
+def _part(names: list[str], cells: list[list[str]], places: list[tuple[int, int]], rejected: list[Rejected]) -> Part:
+    columns = {name: [row[place] for row in cells] for place, name in enumerate(names)}
+    return Part([number for number, _ in places], [line for _, line in places], columns, rejected)
+
+
+def _broken(path: Path, line: int, error: Exception) -> DataError:
+    if isinstance(error, UnicodeDecodeError):
+        return DataError(f"{path}: after line {line} it is not UTF-8 text", hint="convert it, for example with iconv -t UTF-8")
+    hint = "check the quotes there; [data] delimiter says how cells are separated"
+    return DataError(f"{path}: it cannot be read from line {line} on: {error}", hint=hint)
