@@ -23,7 +23,7 @@ from casemate.core.frame import edges_of, features_of, range_names, range_of, ta
 from casemate.core.sandbox.run import Progress
 from casemate.core.signatures import Signer
 from casemate.core.types import FORMAT, Finding, Quarantined, Schema, SealedDataset, Sides
-from casemate.stages.data import private, sides, source
+from casemate.stages.data import derived, private, sides, source
 from casemate.stages.data import schema as schemas
 from casemate.stages.data.checks import balance, drift, leakage, rules, split, units
 from casemate.stages.data.checks.interface import Subject
@@ -113,8 +113,11 @@ def examine(tools: Tools) -> Examined:
     pinned = schemas.load(tools.root / options.schema)
     known = [] if pinned is None else schemas.identifiers(pinned, options)
     table, findings = source.read(tools.root / options.source, options, known)
+    table, unlabelled = source.labelled(table, options)
+    config = msgspec.structs.replace(config, data=derived.declared(options, table.column_names))
+    tools = dataclasses.replace(tools, config=config)
     schema, inferred = _schema(tools, table, pinned)
-    findings += inferred
+    findings += unlabelled + inferred
     if secret:
         return _private(tools, table, schema, findings)
     if not schema.features:
