@@ -97,6 +97,8 @@ def _row_number(column: Column) -> Role | None:
     if whole is None or column.count < column.rows or column.rows < 2:
         return None
     named = column.name.strip().lower() in names.ROWS
+    if not named and (names.person(column.name) or names.key(column.name)):
+        return None
     steps = pc.unique(pc.pairwise_diff(whole.combine_chunks()).drop_null()).to_pylist() if named or column.rows >= FEWEST_ROWS else []
     if steps == [1] or (named and column.distinct >= LEAST_DISTINCT * column.rows):
         entry = ColumnTable(use=False)

@@ -23,7 +23,7 @@ CODES = _set("zip zipcode postal postcode plz icd icd9 icd10 fips naics sic cpt 
 """Digits under such a name say which, not how much."""
 GROUPS = _set("ward dept department site store region district branch clinic hospital type kind group status")
 """The same where few different ones are there."""
-TIMES = _set("date dt day time timestamp ts datetime created updated epoch unix admitted admission discharged discharge at on")
+TIMES = _set("date dt day time timestamp ts datetime created updated epoch unix admitted admission discharged discharge at on when")
 BIRTHS = _set("birth birthdate birthday dob born geburtsdatum")
 ROWS = frozenset({"", "unnamed: 0", "index", "row", "row_id", "rowid", "row_number", "rownum", "__index_level_0__", "#", "nr", "no", "lfd_nr"})
 """Whole names of what counts rows; pandas writes its index as an empty name, and reads that back as `Unnamed: 0`."""
