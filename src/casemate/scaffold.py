@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from string import Template
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import pyarrow as pa
@@ -137,7 +137,7 @@ def from_table(
         subject=options.subject or inferred.subject,
         missing_target="drop" if any(written[name].null_count for name in options.targets) else "refuse",
     )
-    content, _ = source.labelled(source.read(table, options)[0], options)
+    content, options = _read(table, options, written, inferred)
     known, _ = schema.infer(content, derived.declared(options, written.column_names))
     if not known.features:
         raise DataError("no column is left to learn from: " + roles.why_none(inferred), hint="a table needs a column that says something of each row")
@@ -153,6 +153,24 @@ def from_table(
         roles=inferred.roles,
         notes=[*notes, *roles.notes(inferred)],
     )
+
+
+def _read(table: Path, options: DataTable, written: pa.Table, inferred: Any) -> tuple[pa.Table, DataTable]:
+    """(the table as the first run will read it, options under which it can).
+
+    Columns that some rows were taken for, and that all rows do not keep to, are looked at again.
+    """
+    from casemate.stages.data import cells, roles, source
+
+    while True:
+        try:
+            return source.labelled(source.read(table, options)[0], options)[0], options
+        except cells.MixedColumn as error:
+            role = roles.again(written, error.column, options)
+            if options.columns.get(error.column) == role.entry:
+                raise
+            inferred.roles = [role if known.name == role.name else known for known in inferred.roles]
+            options = structs.replace(options, columns={**options.columns, role.name: role.entry})
 
 
 def _is_quantity(values: pa.ChunkedArray) -> bool:

@@ -28,7 +28,7 @@ COLUMNS = {
     "nullable": ("{ nullable = true }", "a"),
     "decimal": ('{ decimal = "." }', "a"),
     "censored": ("{ censored = true }", "a"),
-    "format": ('{ type = "time", format = "iso" }', "d"),
+    "format": ('{ type = "time", format = "%Y-%d-%m", coerce = true }', "d"),
     "parts": ('{ type = "time", parts = ["year"] }', "d"),
     "since": ('{ type = "time", parts = ["days"], since = "2030-01-01" }', "d"),
     "missing": ('{ missing = ["v"] }', "s"),

@@ -4,10 +4,12 @@ Nothing is learnt here, so a row gives the same features at training, assessment
 `[data.columns]`. A model takes the made features as numbers, which every estimator and ONNX hold.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -18,7 +20,7 @@ from casemate.stages.data import notation
 WORDS = 16
 """Hashed words a text column: enough to tell frequent words apart, few enough for small tables (Weinberger et al., Feature
 hashing for large scale multitask learning, 2009)."""
-_WORD = r"\w+"
+_APART = r"[^\pL\pN_]+"
 LIMITS = {"month": (1.0, 12.0), "weekday": (0.0, 6.0), "hour": (0.0, 23.0), "censored": (-1.0, 1.0), "words": (0.0, 1.0)}
 """What a part can be, whatever the data shows."""
 
@@ -118,10 +120,17 @@ def _since(table: pa.Table, source: str, said: ColumnTable) -> Any:
 
 def _words(values: pa.ChunkedArray) -> list[pa.Array]:
     """Whether a cell has a word with each hash: float64 0 or 1, one array [n] a hash."""
-    from sklearn.feature_extraction.text import HashingVectorizer
+    cells = _joined(pc.utf8_lower(pc.fill_null(values.cast(pa.string()), "")))
+    split = pc.split_pattern_regex(cells, _APART)
+    places, words = pc.list_parent_indices(split), pc.list_flatten(split)
+    coded = _joined(words).dictionary_encode()
+    known = coded.dictionary.to_pylist()
+    hashes = np.array([int(hashlib.blake2b(word.encode(), digest_size=8).hexdigest(), 16) % WORDS for word in known], dtype=np.int64)
+    found = np.zeros((len(values), WORDS))
+    written = np.array([bool(word) for word in known], dtype=bool)[coded.indices.to_numpy()]
+    found[_joined(places).to_numpy()[written], hashes[coded.indices.to_numpy()][written]] = 1.0
+    return [pa.array(found[:, place]) for place in range(WORDS)]
 
-    hashing = HashingVectorizer(n_features=WORDS, token_pattern=_WORD, alternate_sign=False, norm=None, binary=True, dtype=float)
-    cells = pc.dictionary_encode(pc.fill_null(values.cast(pa.string()), "")).combine_chunks()  # equal cells are hashed once
-    cells = cells if isinstance(cells, pa.DictionaryArray) else pa.concat_arrays(cells.chunks)
-    found = hashing.transform(cells.dictionary.to_pylist()).toarray()
-    return [pa.array(found[:, place]).take(cells.indices) for place in range(WORDS)]
+
+def _joined(values: Any) -> Any:
+    return pa.concat_arrays(values.chunks) if isinstance(values, pa.ChunkedArray) else values

@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy.stats import betabinom
 
 from casemate.config import ColumnTable
 from casemate.controls.privacy.disclosure import limits
@@ -60,6 +59,8 @@ def widened(schema: Schema, table: pa.Table) -> tuple[Schema, list[Finding]]:
 
 
 def _widened(column: ColumnSchema, values: pa.ChunkedArray, rows: int, least: float, findings: list[Finding]) -> ColumnSchema:
+    from scipy.stats import betabinom
+
     changes: dict[str, Any] = {}
     told: list[str] = []
 

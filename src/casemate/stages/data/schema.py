@@ -148,7 +148,8 @@ def _applied(pinned: ColumnSchema, values: pa.ChunkedArray, options: DataTable) 
         declared=sorted({*pinned.declared, *expectations.declared(said)}),
         column_class=column_class,
         nullable=pinned.nullable if said.nullable is None else said.nullable,
-        use=(pinned.use if said.use is None else said.use and pinned.type in ("number", "category")) and name not in (*options.targets, options.provenance),
+        use=(pinned.use if said.use is None else said.use and pinned.type in ("number", "category"))
+        and name not in (*options.targets, options.provenance),
         min=low if said.min is None or pinned.type != "number" else said.min,
         max=high if said.max is None or pinned.type != "number" else said.max,
         categories=pinned.categories if categories is None else categories,

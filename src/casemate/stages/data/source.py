@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from casemate.config import DataTable, is_pattern
+from casemate.config import ColumnTable, DataTable, is_pattern
 from casemate.core.errors import ConfigError, DataError
 from casemate.core.types import Finding, Severity
 from casemate.stages.data import cells, derived, files
@@ -31,7 +31,8 @@ def read(path: Path, options: DataTable, identifiers: Collection[str] = ()) -> t
         ConfigError: the file is missing, or a named column is not in it.
         DataError: the file is empty, too large, truncated, ragged, not UTF-8, or a cell has the wrong type.
     """
-    table = _table(path, options, identifiers)
+    lettered = {name for name in files.names(path, options) if _lettered(options.column(name))} if options.columns else set()
+    table = _table(path, options, {*identifiers, *lettered})
     findings: list[Finding] = []
     columns = [
         cells.identifier(table[name], name, options)
@@ -41,6 +42,11 @@ def read(path: Path, options: DataTable, identifiers: Collection[str] = ()) -> t
     ]
     censored = {name: table[name].cast(pa.string()) for name in table.column_names if options.column(name).censored}
     return derived.add(pa.table(dict(zip(table.column_names, columns, strict=True))), options, censored), findings
+
+
+def _lettered(said: ColumnTable) -> bool:
+    """Whether a column's entry says how its cells are written: then no reader of files guesses before."""
+    return said.format is not None or said.decimal is not None or said.censored
 
 
 def written(path: Path, options: DataTable) -> pa.Table:

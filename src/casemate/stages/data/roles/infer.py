@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -32,6 +33,8 @@ FEWEST_ROWS = 50
 FEW_CODES = 50
 ROWS_A_VALUE = 5
 """Rows of each value, on average, below which a category says little, and the next table's values are mostly unknown."""
+MOST_ROWS = 50_000
+"""Rows that are looked at, evenly from the whole table; `scaffold` reads all and looks again at columns that do not keep to it."""
 LONG = 10.0**12
 """Whole numbers from here on that are nearly all different are written for machines."""
 WORDY, WORDS = 2.5, 50
@@ -64,12 +67,24 @@ def infer(table: pa.Table, options: DataTable, now: datetime.datetime) -> Inferr
         now: birth dates are told from, where no other date is in the row.
     """
     skipped = {*options.targets, options.subject}
-    found = [_decide(Column(name, table[name], options)) for name in table.column_names if name not in skipped and name not in options.columns]
+    step = max(1, table.num_rows // MOST_ROWS)
+    some = table.take(np.arange(0, table.num_rows, step)) if step > 1 else table
+    found = [
+        _decide(_looked_at(name, table[name], some[name], options))
+        for name in table.column_names
+        if name not in skipped and name not in options.columns
+    ]
     roles = settle(found, now)
     person = [role for role in roles if role.role == "person" and role.repeats]
     subject = person[0].name if len(person) == 1 and options.subject is None else None
     ordering = [role for role in roles if role.role == "date" and role.orders]
     return Inferred(roles, ordering[0].name if len(ordering) == 1 else None, subject)
+
+
+def _looked_at(name: str, cells: pa.ChunkedArray, some: pa.ChunkedArray, options: DataTable) -> Column:
+    """A column by some of its cells, by all of them where those show nothing or one value."""
+    column = Column(name, some, options)
+    return column if len(cells) == len(some) or column.distinct > 1 else Column(name, cells, options)
 
 
 def _decide(column: Column) -> Role:
@@ -79,6 +94,11 @@ def _decide(column: Column) -> Role:
         if role is not None:
             return sentinels(column, role)
     return column.role("category", ColumnTable(), f"{column.distinct} different values")
+
+
+def again(table: pa.Table, name: str, options: DataTable) -> Role:
+    """The role of one column by every cell: some showed less than all do."""
+    return settle([_decide(Column(name, table[name], options))], datetime.datetime.now(datetime.UTC))[0]
 
 
 def _empty(column: Column) -> Role | None:
@@ -100,7 +120,7 @@ def _row_number(column: Column) -> Role | None:
     if not named and (names.person(column.name) or names.key(column.name)):
         return None
     steps = pc.unique(pc.pairwise_diff(whole.combine_chunks()).drop_null()).to_pylist() if named or column.rows >= FEWEST_ROWS else []
-    if steps == [1] or (named and column.distinct >= LEAST_DISTINCT * column.rows):
+    if (len(steps) == 1 and steps[0] >= 1) or (named and column.distinct >= LEAST_DISTINCT * column.rows):
         entry = ColumnTable(use=False)
         return column.role("row number", entry, "counts the rows")
     return None
