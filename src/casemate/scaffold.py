@@ -64,6 +64,8 @@ class Plan:
     """Columns as the first run will pin them, features that are made of others last."""
     classes: list[str] = field(default_factory=list)
     """The target's, as the model will order them."""
+    protected: list[str] = field(default_factory=list)
+    """Columns that are likely protected attributes, by their names."""
     roles: list[Role] = field(default_factory=list)
     """What each column is taken for, and why."""
     notes: list[str] = field(default_factory=list)
@@ -152,6 +154,7 @@ def from_table(
         classes=known.classes,
         roles=inferred.roles,
         notes=[*notes, *roles.notes(inferred)],
+        protected=roles.protected(content, options),
     )
 
 
@@ -264,6 +267,11 @@ def _toml(plan: Plan, identifier: str, passphrase: str | None) -> str:
     for name, column in data.columns.items():
         reason = "".join(sign if sign.isprintable() else " " for sign in reasons.get(name, ""))
         columns.append(_inline(name, column) + (f"    # {reason}" if reason else ""))
+    likely = [_quoted(name) for name in plan.protected]
+    if likely:
+        columns += ["# Likely protected attributes; fairness is measured by those that say protected = true:"]
+        columns += [f"# {name} = {{ protected = true }}" for name in likely]
+    gates = plan.gates + ("\n# demographic_parity_difference = { max = 0.1 }   # by what says protected = true" if likely else "")
     return Template(_template("casemate.txt").decode()).substitute(
         name=json.dumps(plan.name),
         id=json.dumps(identifier),
@@ -274,7 +282,7 @@ def _toml(plan: Plan, identifier: str, passphrase: str | None) -> str:
         columns="\n".join([*columns, ""]),
         search=_SEARCH[plan.train],
         cap=plan.cap,
-        gates=plan.gates,
+        gates=gates,
     ) + (f"\n[keys]\npassphrase = {json.dumps(passphrase)}\n" if passphrase else "")
 
 
