@@ -4,7 +4,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-
 MOST_SHOWN = 100
 """Columns that are shown; wider tables have their reasons in casemate.toml."""
 
