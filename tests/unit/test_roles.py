@@ -12,6 +12,7 @@ from casemate import config as configuration
 from casemate import scaffold
 from casemate.config import ColumnTable
 from casemate.core.errors import DataError
+from casemate.serve.client import read_rows
 from casemate.stages.data import source
 
 ROWS = 400
@@ -260,3 +261,18 @@ def test_likely_protected_attributes_are_named_and_no_others():
 
     assert all(names.protected(name) for name in ("AGEP", "RAC1P", "SEX", "gender_cd", "patientAge", "marital.status", "race"))
     assert not any(names.protected(name) for name in ("dosage", "page", "stage", "sextant", "trace", "average", "mar"))
+
+
+def test_a_table_as_it_is_written_gives_a_caller_what_the_model_was_trained_on(tmp_path):
+    cells = {
+        "day": [day.strftime("%d.%m.%Y") for day in DAYS],
+        "cost": [f"${value:,.2f}" for value in numbers()],
+        "lab": ["<0.1", *[f"{value:.1f}" for value in numbers(2)[1:]]],
+        "notes": [f"fever and cough number {n}" for n in range(ROWS)],
+    }
+    plan = plan_of(tmp_path, cells)
+    table, _ = source.read(tmp_path / "t.csv", plan.data)
+    sent = read_rows(tmp_path / "t.csv", plan.data)
+    features = [column.name for column in plan.inferred if column.use and column.name != "y"]
+    assert len(features) == 22
+    assert all(sent[name].cast(pa.float64()).to_pylist() == table[name].to_pylist() for name in features)

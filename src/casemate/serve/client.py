@@ -15,6 +15,7 @@ import pyarrow.csv
 from casemate.config import DataTable
 from casemate.controls.keys.certificates import CHAIN, KEY
 from casemate.core.errors import AccessDenied, BackendError, ConfigError, DataError, RequestError
+from casemate.stages.data import source
 
 BATCH = 1000
 TIMEOUT = 60.0
@@ -100,7 +101,8 @@ def read_rows(path: Path, options: DataTable) -> pa.Table:
         raise DataError(f"{path} cannot be read: {str(error)[:200]}", hint="a CSV file with a header is expected") from error
     missing = pa.array(options.null_values, pa.string())
     trimmed = {name: pc.utf8_trim_whitespace(table[name]) for name in table.column_names}
-    return pa.table({n: pc.if_else(pc.is_in(v, missing), pa.scalar(None, pa.string()), v) for n, v in trimmed.items()})
+    written = pa.table({n: pc.if_else(pc.is_in(v, missing), pa.scalar(None, pa.string()), v) for n, v in trimmed.items()})
+    return source.as_called(written, options)
 
 
 def _named(known: dict[str, Any], outputs: dict[str, Any], count: int) -> tuple[list[str], list[list[Any]]]:

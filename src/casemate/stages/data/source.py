@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -42,6 +43,25 @@ def read(path: Path, options: DataTable, identifiers: Collection[str] = ()) -> t
     ]
     censored = {name: table[name].cast(pa.string()) for name in table.column_names if options.column(name).censored}
     return derived.add(pa.table(dict(zip(table.column_names, columns, strict=True))), options, censored), findings
+
+
+def as_called(table: pa.Table, options: DataTable) -> pa.Table:
+    """What a caller of the model sends, made of a table as it is written: every cell as text, notations read, made features added.
+
+    Args:
+        table: text columns without missing markers; columns of other tables do no harm.
+        options: the `[data]` table.
+
+    Raises:
+        DataError: a cell is of another type than its column.
+    """
+    columns = {name: table[name] for name in table.column_names if name not in options.targets}
+    said = [name for name in columns if _lettered(options.column(name)) or options.column(name).missing or options.column(name).parts]
+    lenient = {name: msgspec.structs.replace(options.column(name), coerce=True) for name in said}
+    reading = msgspec.structs.replace(options, columns={**options.columns, **lenient})
+    typed = {name: cells.typed(column, name, reading, []) if name in said else column for name, column in columns.items()}
+    made = derived.add(pa.table(typed), reading, {name: columns[name] for name in said if reading.column(name).censored})
+    return pa.table({name: made[name].cast(pa.string()) for name in made.column_names})
 
 
 def _lettered(said: ColumnTable) -> bool:

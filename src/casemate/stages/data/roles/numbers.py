@@ -129,9 +129,10 @@ def sentinels(column: Column, role: Role) -> Role:
     if role.role != "number" or column.plain is None or not column.count or pa.types.is_boolean(column.cells.type):
         return role
     low, high = column.extremes
-    strong, weak = [], []
+    strong: list[tuple[float, int]] = []
+    weak: list[tuple[float, int]] = []
     for value in SENTINELS:
-        if value not in (low, high) and value not in [*strong]:
+        if value not in (low, high):
             continue
         rows = pc.sum(pc.equal(column.plain, value)).as_py() or 0
         others = column.plain.filter(pc.not_equal(column.plain, value)).drop_null()
