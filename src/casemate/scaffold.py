@@ -265,7 +265,7 @@ def _toml(plan: Plan, identifier: str, passphrase: str | None) -> str:
     reasons = {role.name: role.reason for role in plan.roles}
     columns = ["[data.columns]"] if data.columns else []
     for name, column in data.columns.items():
-        reason = "".join(sign if sign.isprintable() else " " for sign in reasons.get(name, ""))
+        reason = reasons.get(name, "")
         columns.append(_inline(name, column) + (f"    # {reason}" if reason else ""))
     likely = [_quoted(name) for name in plan.protected]
     if likely:

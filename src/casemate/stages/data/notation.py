@@ -5,6 +5,7 @@ A notation is found once, at `casemate init`, and written into casemate.toml; la
 """
 
 import datetime
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -180,7 +181,7 @@ def formats(text: pa.ChunkedArray, least: float) -> list[str]:
     return [form for form, share in shares.items() if share == best]
 
 
-def days(values: pa.ChunkedArray) -> np.ndarray:
+def days(values: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Times as days since 1970, float64 [n], NaN where missing."""
     micro = values.cast(pa.timestamp("us")).cast(pa.int64()).cast(pa.float64())
     return np.asarray(pc.divide(micro, 86_400e6).to_numpy(), dtype=np.float64)

@@ -30,7 +30,7 @@ DENSE = 1.2
 numbers of a range of 1.2 n are rare, unless the column counts."""
 FEWEST_ROWS = 50
 """Below this a column of numbers that are all different says little about itself."""
-FEW_CODES = 50
+FEW_CODES, FEW_SHOWN = 50, 6
 ROWS_A_VALUE = 5
 """Rows of each value, on average, below which a category says little, and the next table's values are mostly unknown."""
 MOST_ROWS = 50_000
@@ -204,6 +204,8 @@ def _text(column: Column) -> Role | None:
     if column.distinct > WORDS and column.words >= WORDY and column.distinct > REPEATED * column.count:
         reason = f"free text, about {column.words:.0f} words a cell: which words occur, hashed"
         return column.role("text", ColumnTable(type="text", parts=["words"]), reason)
+    if column.distinct <= FEW_SHOWN:
+        return column.role("category", ColumnTable(), f"one of {', '.join(sorted(pc.unique(column.valid).to_pylist()))}")
     return _bounded(column, "category", f"text, {column.distinct} different values")
 
 

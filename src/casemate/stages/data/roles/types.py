@@ -128,5 +128,10 @@ class Column:
     def role(self, role: str, entry: ColumnTable, reason: str, note: str = "", example: pa.ChunkedArray | None = None) -> Role:
         """A role of this column, with one of its cells."""
         cells = self.valid if example is None else example
-        text = str(cells[0].as_py()) if len(cells) else ""
-        return Role(self.name, role, entry, reason, text if len(text) <= SHOWN else text[: SHOWN - 1] + "\u2026", note)
+        text = _printable(str(cells[0].as_py())) if len(cells) else ""
+        return Role(self.name, role, entry, _printable(reason), text if len(text) <= SHOWN else text[: SHOWN - 1] + "\u2026", note)
+
+
+def _printable(text: str) -> str:
+    """Without what a terminal would act on: cells are anybody's."""
+    return "".join(sign if sign.isprintable() else " " for sign in text)
