@@ -33,6 +33,7 @@ Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 Count = Annotated[int, Meta(ge=1)]
 Url = Annotated[str, Meta(pattern=r"^https?://[^\s?#]+$")]
 Origin = Annotated[str, Meta(pattern=r"^https://[^\s/?#]+$")]
+Part = Literal["year", "month", "weekday", "hour", "days", "words"]
 Mask = Annotated[str, Meta(pattern=r"^(redact|year|first-[1-9][0-9]?|round-[1-9][0-9]{0,8})$")]
 
 
@@ -85,6 +86,35 @@ class ColumnTable(Table, frozen=True, kw_only=True, rename={"column_class": "cla
         bool | None,
         Meta(description="Whether a cell may be missing. Default: what the pinned schema says, in a new one what the data shows; private: yes."),
     ] = None
+    decimal: Annotated[
+        Literal[".", ","] | None,
+        Meta(
+            description="Numbers are written as amounts with this decimal sign: currency signs, `%` and thousands "
+            "separators are taken off (`$1,234.50`, `35%`; with a comma `1.234,50 €`)."
+        ),
+    ] = None
+    censored: Annotated[
+        bool,
+        Meta(
+            description="Cells such as `> 89` or `<0.1` are read as the number, and a feature `NAME_censored` (-1 below, 0 exact, 1 above) is added."
+        ),
+    ] = False
+    format: Annotated[
+        str | None,
+        Meta(description="How a time is written: `%d.%m.%Y` and so on (strptime), `iso`, or the unit of numbers since 1970: `epoch-s`, `epoch-ms`."),
+    ] = None
+    parts: Annotated[
+        list[Part],
+        Meta(
+            description="Features made of the column, row by row: of a time `year`, `month`, `weekday` (0 is Monday), `hour`, "
+            "`days` (until `since`); of text `words` (16 counts of hashed words)."
+        ),
+    ] = []
+    since: Annotated[
+        str | None,
+        Meta(description="What `days` counts from the column to: another time column, or a date such as 2026-01-31."),
+    ] = None
+    missing: Annotated[list[str], Meta(description="Cells of this column that mean missing, beside `null_values`: `-1`, `999`, `?`.")] = []
     unit: Annotated[str | None, Meta(description="Unit of a number, such as `kg` or `degC`; rows that look like another unit are found.")] = None
     protected: Annotated[bool, Meta(description="A protected attribute, such as sex: fairness is measured by each of its values.")] = False
     mask: Annotated[
@@ -128,6 +158,10 @@ class DataTable(Table, frozen=True, kw_only=True):
     null_values: Annotated[list[str], Meta(description="CSV cells that mean missing.")] = msgspec.field(
         default_factory=lambda: ["", "NA", "N/A", "NaN", "null"]
     )
+    missing_target: Annotated[
+        Literal["refuse", "drop"],
+        Meta(description="Rows without a target: `refuse` the table, or `drop` them before anything else and tell how many."),
+    ] = "refuse"
     trim: Annotated[bool, Meta(description="Strip white space around CSV cells of text columns.")] = True
     schema: Annotated[str, Meta(description="Where the inferred schema is pinned; edit it to change what is allowed.")] = "schema.toml"
     max_bytes: Annotated[int, Meta(description="Largest source file that is read, in bytes.", ge=1)] = 16 * 2**30
@@ -962,11 +996,55 @@ def _bad_gate(name: str, gate: GateTable, config: Config) -> list[str]:
     return problems
 
 
+def line_of(path: Path, column: str) -> str:
+    """`casemate.toml:12: `, the line that says something of a column; `-s: ` when none does."""
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    name = re.escape(column)
+    quoted = f"({name}|\"{name}\"|'{name}')"
+    said = re.compile(rf"\s*(\[data\.columns\.{quoted}\]|{quoted}\s*[=.]|data\.columns\.{quoted}\s*[=.])")
+    inside = False
+    for number, line in enumerate(text.splitlines(), 1):
+        inside = line.strip().startswith("[data.columns") if line.lstrip().startswith("[") else inside
+        if inside and said.match(line):
+            return f"{path.name}:{number}: "
+    return "-s: "
+
+
 def require_possible(data: DataTable) -> None:
     """ConfigError when keys of the `[data]` table do not go together."""
     problems = _impossible_data(data)
     if problems:
         raise ConfigError("; ".join(problems))
+
+
+def _impossible_column(column: ColumnTable) -> list[str]:
+    """What a column's entry says that its own `type` makes meaningless: nothing that is written is ignored."""
+    number, time = (column.type in (None, kind) for kind in ("number", "time"))
+    meaningless = {
+        "min": column.min is not None and not number,
+        "max": column.max is not None and not number,
+        "unit": column.unit is not None and not number,
+        "decimal": column.decimal is not None and not number,
+        "censored": column.censored and not number,
+        "coerce": column.coerce and not (number or time),
+        "categories": column.categories is not None and column.type not in (None, "category"),
+        "format": column.format is not None and not time,
+        "since": column.since is not None and "days" not in column.parts,
+    }
+    problems = [f'{key} says nothing of type = "{column.type}"' for key, wrong in meaningless.items() if wrong and key != "since"]
+    if meaningless["since"]:
+        problems.append('since needs parts = ["days"]')
+    if "days" in column.parts and column.since is None:
+        problems.append('parts = ["days"] needs since')
+    if "words" in column.parts and (column.type not in (None, "text", "category") or len(column.parts) > 1):
+        problems.append("words are made of text, and of nothing else beside")
+    if column.parts and "words" not in column.parts and column.type != "time":
+        problems.append('calendar parts need type = "time"')
+    if column.column_class == "identifier":
+        said = ("min", "max", "unit", "decimal", "censored", "coerce", "categories", "format", "parts")
+        problems += [f"{key} says nothing of an identifier" for key in said if getattr(column, key) not in (None, False, [])]
+        problems += ["an identifier is never a feature: use = true"] if column.use else []
+    return problems
 
 
 def _impossible_data(data: DataTable) -> list[str]:
@@ -985,6 +1063,7 @@ def _impossible_data(data: DataTable) -> list[str]:
     for name, column in data.columns.items():
         if column.min is not None and column.max is not None and column.min > column.max:
             problems.append(f"[data.columns] {name}: min {column.min} is above max {column.max}")
+        problems += [f"[data.columns] {name}: {text}" for text in _impossible_column(column)]
     names = [rule.name for rule in data.rules]
     problems += [f"[[data.rules]] two rules are called {name!r}" for name in sorted({name for name in names if names.count(name) > 1})]
     return problems

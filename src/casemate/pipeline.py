@@ -31,6 +31,7 @@ from casemate.core.sandbox.run import ForkServer, Worker
 from casemate.core.signatures import Signer, Verifier, read_envelope, subjects_of
 from casemate.core.types import Assessment, Finding, Release, SealedDataset, TrainedModel
 from casemate.stages.assess import options
+from casemate.stages.data import expectations
 from casemate.stages.data import schema as schemas
 from casemate.stages.data.review import Reviews
 from casemate.stages.data.source import READING
@@ -269,7 +270,8 @@ def _reference(shop: Workshop) -> SealedDataset | None:
     pinned = schemas.load(shop.root / shop.config.data.schema)
     if pinned is None:
         return None
-    return shop.engine.find("data", SealedDataset, lambda one: one.name == name and one.schema == pinned and bool(one.profile))
+    law = expectations.law(pinned)
+    return shop.engine.find("data", SealedDataset, lambda one: one.name == name and expectations.law(one.schema) == law and bool(one.profile))
 
 
 def further_tables(root: Path, config: Config, dataset: SealedDataset) -> dict[str, pa.Table]:

@@ -4,6 +4,7 @@ Everything is prepared first and written last, casemate.toml at the very end; on
 """
 
 import csv
+import datetime
 import io
 import json
 import re
@@ -13,28 +14,28 @@ from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from string import Template
-from typing import Literal
+from typing import Any, Literal
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
+import tomlkit
 from msgspec import structs
 
 from casemate import config as configuration
 from casemate.config import FILE_NAME, ColumnTable, Config, DataTable
 from casemate.controls.access.policy import Policy, read_folder
 from casemate.controls.keys.store import KeyStore, keystore_folder
-from casemate.core.errors import ConfigError
+from casemate.core.errors import ConfigError, DataError
 from casemate.core.files import make_folder, write_atomic
 from casemate.core.secrets import read_secret
 from casemate.core.store import open_store
 from casemate.core.types import ColumnSchema
 from casemate.project import CATALOG, STATE, Project
+from casemate.stages.data.roles.types import Role
 
 CLINICAL_NAME = "wdbc"
 PATIENT_VISITS = 1.15
-LEAST_DISTINCT = 0.98
-_NAMED = re.compile(r"(^|_|\s)id$|ID$|Id$|identifier|uuid")
-"""Names of columns that may say who somebody is."""
 MANY, MANY_FRACTIONS = 100, 20
 """Different numbers, and different fractions, from which a target is taken for a quantity."""
 CLASS_GATES = "roc_auc = { min = 0.70 }\nmembership_auc = { max = 0.65 }\n# robust_accuracy = { min = 0.60, eps = 0.1 }"
@@ -60,6 +61,13 @@ class Plan:
     cap: float = 0.25
     files: dict[str, bytes] = field(default_factory=dict)
     inferred: list[ColumnSchema] = field(default_factory=list)
+    """Columns as the first run will pin them, features that are made of others last."""
+    classes: list[str] = field(default_factory=list)
+    """The target's, as the model will order them."""
+    protected: list[str] = field(default_factory=list)
+    """Columns that are likely protected attributes, by their names."""
+    roles: list[Role] = field(default_factory=list)
+    """What each column is taken for, and why."""
     notes: list[str] = field(default_factory=list)
 
 
@@ -109,37 +117,32 @@ def from_table(
     Raises:
         ConfigError, DataError: the table cannot be read, or has no such target.
     """
-    from casemate.stages.data import cells, schema, source
+    from casemate.stages.data import derived, roles, schema, source
 
-    notes: list[str] = []
-    columns: dict[str, ColumnTable] = {}
     place = table.resolve()
     relative = place.relative_to(root.resolve()) if place.is_relative_to(root.resolve()) else place
     several = not isinstance(target, str)
-    while True:
-        kind = task or ("regression" if several else "classification")
-        options = DataTable(source=str(relative), target=target, task=kind, subject=subject, header=header, columns=columns)
-        configuration.require_possible(options)
-        try:
-            content, _ = source.read(table, options)
-            if task is not None or several or not _is_quantity(content[target]):
-                break
-            task = "regression"
-            notes.append(f"{target!r} has many different numbers, so a regressor is trained (--task classification: a classifier)")
-        except cells.MixedColumn as error:
-            notes.append(f"{error.message}; casemate.toml reads them as missing (coerce = true)")
-            columns[error.column] = ColumnTable(type="number", coerce=True)
-    named = [name for name in content.column_names if name not in options.targets and _NAMED.search(name)]
-    exact = source.read(table, options, named)[0] if named else content  # as text: as numbers two long identifiers can look alike
-    for name in content.column_names:
-        if name not in options.targets and _identifies(exact[name], name):
-            columns[name] = ColumnTable(column_class="identifier")
-            notes.append(f"column {name!r} identifies rows, so it is sealed under its own key and is no feature")
-    options = structs.replace(options, columns=columns)
-    if any(not pa.types.is_string(content[name].type) for name in columns if columns[name].column_class):
-        content, _ = source.read(table, options)
-    inferred, findings = schema.infer(content, options)
-    notes += [finding.message for finding in findings]
+    kind = task or ("regression" if several else "classification")
+    options = DataTable(source=str(relative), target=target, task=kind, subject=subject, header=header)
+    configuration.require_possible(options)
+    written = source.written(table, options)
+    notes: list[str] = []
+    if isinstance(target, str) and task is None and _is_quantity(written[target]):
+        options = structs.replace(options, task="regression")
+        notes.append(f"{target!r} has many different numbers, so a regressor is trained (--task classification: a classifier)")
+    inferred = roles.infer(written, options, datetime.datetime.now(datetime.UTC))
+    notes += roles.targets(written, options)
+    options = structs.replace(
+        options,
+        columns=inferred.columns,
+        time=inferred.time,
+        subject=options.subject or inferred.subject,
+        missing_target="drop" if any(written[name].null_count for name in options.targets) else "refuse",
+    )
+    content, options = _read(table, options, written, inferred)
+    known, _ = schema.infer(content, derived.declared(options, written.column_names))
+    if not known.features:
+        raise DataError("no column is left to learn from: " + roles.why_none(inferred), hint="a table needs a column that says something of each row")
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", table.stem).strip("-._")[:48] or "project"
     return Plan(
         name=name,
@@ -147,9 +150,30 @@ def from_table(
         data=options,
         train="train_table.txt" if options.task == "classification" else "train_quantities.txt" if several else "train_quantity.txt",
         gates=QUANTITY_GATES if options.task == "regression" else CLASS_GATES,
-        inferred=inferred.columns,
-        notes=notes,
+        inferred=known.columns,
+        classes=known.classes,
+        roles=inferred.roles,
+        notes=[*notes, *roles.notes(inferred)],
+        protected=roles.protected(content, options),
     )
+
+
+def _read(table: Path, options: DataTable, written: pa.Table, inferred: Any) -> tuple[pa.Table, DataTable]:
+    """(the table as the first run will read it, options under which it can).
+
+    Columns that some rows were taken for, and that all rows do not keep to, are looked at again.
+    """
+    from casemate.stages.data import cells, roles, source
+
+    while True:
+        try:
+            return source.labelled(source.read(table, options)[0], options)[0], options
+        except cells.MixedColumn as error:
+            role = roles.again(written, error.column, options)
+            if options.columns.get(error.column) == role.entry:
+                raise
+            inferred.roles = [role if known.name == role.name else known for known in inferred.roles]
+            options = structs.replace(options, columns={**options.columns, role.name: role.entry})
 
 
 def _is_quantity(values: pa.ChunkedArray) -> bool:
@@ -161,12 +185,6 @@ def _is_quantity(values: pa.ChunkedArray) -> bool:
         return False
     fractions = pc.any(pc.not_equal(numbers, pc.floor(numbers))).as_py()
     return len(found) > (MANY_FRACTIONS if fractions else MANY)
-
-
-def _identifies(values: pa.ChunkedArray, name: str) -> bool:
-    """Text, or anything named like an id, that is different in nearly every row."""
-    distinct = pc.count_distinct(values).as_py() / max(len(values), 1)
-    return bool(distinct >= LEAST_DISTINCT and (pa.types.is_string(values.type) or _NAMED.search(name) is not None))
 
 
 def create(root: Path, plan: Plan, passphrase: str | None = None) -> Project:
@@ -239,27 +257,47 @@ def _in_force(project: Project) -> None:
 def _toml(plan: Plan, identifier: str, passphrase: str | None) -> str:
     data = plan.data
     extra = ['task = "regression"'] if data.task == "regression" else []
-    extra += [f"subject = {json.dumps(data.subject)}"] if data.subject else []
+    extra += [f"subject = {_quoted(data.subject)}"] if data.subject else []
     if data.header:
-        extra.append(f"header = {json.dumps(data.header)}")
+        extra.append(f"header = {tomlkit.item(data.header).as_string()}")
+    extra += [f"time = {_quoted(data.time)}"] if data.time else []
+    extra += ['missing_target = "drop"    # rows without a target'] if data.missing_target == "drop" else []
+    reasons = {role.name: role.reason for role in plan.roles}
     columns = ["[data.columns]"] if data.columns else []
     for name, column in data.columns.items():
-        said = [f"class = {json.dumps(column.column_class)}"] if column.column_class else []
-        said += [f"type = {json.dumps(column.type)}"] if column.type else []
-        said += ["coerce = true"] if column.coerce else []
-        columns.append(f"{json.dumps(name)} = {{ {', '.join(said)} }}")
+        reason = reasons.get(name, "")
+        columns.append(_inline(name, column) + (f"    # {reason}" if reason else ""))
+    likely = [_quoted(name) for name in plan.protected]
+    if likely:
+        columns += ["# Likely protected attributes; fairness is measured by those that say protected = true:"]
+        columns += [f"# {name} = {{ protected = true }}" for name in likely]
+    gates = plan.gates + ("\n# demographic_parity_difference = { max = 0.1 }   # by what says protected = true" if likely else "")
     return Template(_template("casemate.txt").decode()).substitute(
         name=json.dumps(plan.name),
         id=json.dumps(identifier),
         purpose=json.dumps(plan.purpose),
-        source=json.dumps(data.source),
-        target=json.dumps(data.target),
+        source=_quoted(data.source),
+        target=tomlkit.item(data.target).as_string(),
         data="\n".join([*extra, ""]) if extra else "",
         columns="\n".join([*columns, ""]),
         search=_SEARCH[plan.train],
         cap=plan.cap,
-        gates=plan.gates,
+        gates=gates,
     ) + (f"\n[keys]\npassphrase = {json.dumps(passphrase)}\n" if passphrase else "")
+
+
+def _quoted(text: str) -> str:
+    return str(tomlkit.string(text).as_string())
+
+
+def _inline(name: str, column: ColumnTable) -> str:
+    """One line of `[data.columns]`: what is said of a column, its defaults left out."""
+    table = tomlkit.inline_table()
+    default = msgspec.to_builtins(ColumnTable())
+    for key, value in msgspec.to_builtins(column).items():
+        if value != default[key]:
+            table[key] = value
+    return f"{_quoted(name)} = {table.as_string()}"
 
 
 def _template(name: str) -> bytes:

@@ -258,7 +258,6 @@ def test_a_classifier_is_no_regressor_and_the_message_says_so(copy):
     ("change", "words"),
     [
         (lambda rows: rows.set_column(3, "price", pa.array(["dear"] * ROWS)), "no number"),
-        (lambda rows: rows.set_column(3, "price", pa.array([None, *rows["price"].to_pylist()[1:]])), "missing in row"),
         (lambda rows: rows.set_column(3, "price", pa.array([7.0] * ROWS)), "one value only"),
         (lambda rows: rows.drop_columns(["weight"]), "no column 'weight'"),
     ],

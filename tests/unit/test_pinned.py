@@ -120,7 +120,7 @@ def test_what_is_applied_is_what_a_new_schema_would_say_where_it_says_anything(t
 
 @pytest.mark.parametrize("first", [1582218195625938100, 1])
 def test_init_recognises_ids_by_their_digits_not_by_what_a_float_leaves_of_them(tmp_path, first):
-    rows = pa.table({"patient_id": [first + n for n in range(60)], "a": [float(n) for n in range(60)], "y": [n % 2 for n in range(60)]})
+    rows = pa.table({"patient_id": [first + n for n in range(60)], "a": [float(n % 7) for n in range(60)], "y": [n % 2 for n in range(60)]})
     plan = scaffold.from_table(tmp_path, write_csv(tmp_path / "t.csv", rows), "y")
     assert plan.data.columns["patient_id"].column_class == "identifier"
     column = next(column for column in plan.inferred if column.name == "patient_id")

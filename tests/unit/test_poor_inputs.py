@@ -43,10 +43,9 @@ def test_empty_constant_and_text_columns(tmp_path):
     frame["nothing"], frame["same"] = np.nan, 7
     frame["note"] = [f"patient {i} said {i * 7919 % 1000}" for i in range(300)]
     found = looked_at(tmp_path, frame)
-    text = messages(found)
-    assert "without any value: 'nothing'" in text
-    assert "with one value only: 'same'" in text
-    assert "note" not in {column.name for column in found.schema.features}
+    features = {column.name for column in found.schema.features}
+    assert features.isdisjoint({"nothing", "same", "note"})
+    assert {"note_word00", "note_word15"} <= features
 
 
 def test_fifty_classes_are_judged_and_a_hundred_and_one_are_refused(tmp_path):

@@ -4,6 +4,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+MOST_SHOWN = 100
+"""Columns that are shown; wider tables have their reasons in casemate.toml."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
@@ -20,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: Any) -> int:
     """Create the project and show what was inferred."""
     from casemate import scaffold
-    from casemate.cli.output import emit, table
+    from casemate.cli.output import emit
     from casemate.core.errors import ConfigError
 
     root = Path(arguments.dir)
@@ -36,13 +39,7 @@ def run(arguments: Any) -> int:
             hint="casemate init my-project --table patients.csv --target outcome",
         )
     project = scaffold.create(root, plan, arguments.passphrase)
-    lines = []
-    if plan.inferred:
-        rows = [
-            [c.name, c.type, c.column_class, "target" if c.name in plan.data.targets else "feature" if c.use else "unused", _limits(c)]
-            for c in plan.inferred
-        ]
-        lines += ["Inferred columns (pinned in schema.toml by the first run):", table(["column", "type", "class", "role", "values"], rows), ""]
+    lines = _told(plan) if plan.inferred else []
     lines += [f"note: {note}" for note in plan.notes]
     lines += [
         f"Created {root / 'casemate.toml'} and train.py; keys in {project.keys.folder} ({project.keys.protection}; back them up).",
@@ -50,15 +47,37 @@ def run(arguments: Any) -> int:
     ]
     if project.keys.recovery:
         lines += ["", "Recovery key, shown this once and kept nowhere. Print it and lock it away:", "", project.keys.recovery]
-    value = {"folder": str(root), "id": project.config.project.id, "columns": plan.inferred, "notes": plan.notes, "recovery": project.keys.recovery}
+    value = {
+        "folder": str(root),
+        "id": project.config.project.id,
+        "columns": plan.inferred,
+        "roles": plan.roles,
+        "notes": plan.notes,
+        "recovery": project.keys.recovery,
+    }
     emit(arguments, value, "\n".join(lines))
     return 0
 
 
-def _limits(column: Any) -> str:
-    if column.categories is not None:
-        shown = ", ".join(column.categories[:4])
-        return shown + (f", … ({len(column.categories)})" if len(column.categories) > 4 else "")
-    if column.min is not None:
-        return f"{column.min:g} … {column.max:g}" + (", some missing" if column.nullable else "")
-    return ""
+def _told(plan: Any) -> list[str]:
+    """What the table's columns were taken for and why, and what the model will see."""
+    from casemate.cli.output import table
+
+    features = [column for column in plan.inferred if column.use and column.name not in plan.data.targets]
+    made: dict[str, int] = {}
+    for column in features:
+        made[column.made_of or column.name] = made.get(column.made_of or column.name, 0) + 1
+    rows = [[role.name, role.role, _use(made.get(role.name, 0), role), role.example, role.reason] for role in plan.roles[:MOST_SHOWN]]
+    lines = ["What the columns were taken for (casemate.toml says it; edit it there):", table(["column", "taken for", "use", "example", "why"], rows)]
+    if len(plan.roles) > MOST_SHOWN:
+        lines.append(f"and {len(plan.roles) - MOST_SHOWN} more columns")
+    predicted = f"Predicted: {', '.join(map(repr, plan.data.targets))}"
+    lines.append(predicted + (f", one of {', '.join(map(repr, plan.classes[:8]))}" if plan.classes else ", a quantity"))
+    lines.append(f"The model gets {len(features)} features.")
+    return [*lines, ""]
+
+
+def _use(features: int, role: Any) -> str:
+    if role.entry.column_class == "identifier":
+        return "no (own key)"
+    return "no" if not features else "feature" if features == 1 else f"{features} features"

@@ -75,6 +75,14 @@ class ColumnSchema(Record, frozen=True, kw_only=True):
     """Greatest allowed number."""
     categories: list[str] | None = None
     """Allowed categories, sorted."""
+    declared: list[str] = []
+    """Which of `min`, `max`, `categories` and `nullable` casemate.toml declares: those are law, the others expectations."""
+    once: int = 0
+    """Categories that one row had when they were learnt: how much is to be expected that nobody has seen."""
+    made_of: str = ""
+    """The column that this feature is made of, row by row; empty: it is a column itself."""
+    part: str = ""
+    """Which part of it: `month`, `weekday`, `words` and so on."""
 
 
 class Schema(Record, frozen=True, kw_only=True):
@@ -86,6 +94,8 @@ class Schema(Record, frozen=True, kw_only=True):
     """Target classes as text, in the order of the model's outputs; none: the target is a quantity, and the model a regressor."""
     columns: list[ColumnSchema]
     """All columns in the table's order, the target included."""
+    rows: int = 0
+    """Rows that limits were learnt from; 0: every limit is law."""
     further: list[str] = []
     """Further columns to predict (regressors only)."""
     version: int = FORMAT

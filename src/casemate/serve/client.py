@@ -30,6 +30,7 @@ from casemate.core.errors import AccessDenied, BackendError, ConfigError, DataEr
 from casemate.core.secrets import read_secret
 from casemate.core.types import ColumnSchema
 from casemate.project import Project
+from casemate.serve.called import Called
 from casemate.serve.protocols.cells import Cells
 from casemate.serve.rows import Part, Rejected, Source, of_table
 
@@ -118,6 +119,7 @@ class Client:
         model: str,
         missing: Sequence[str] = (),
         most_rows: int = BATCH,
+        called: Called | None = None,
     ) -> None:
         """Connect lazily.
 
@@ -129,6 +131,7 @@ class Client:
             model: the name that the gateway serves it under, perhaps with `@VERSION`.
             missing: texts that mean a missing value.
             most_rows: that the gateway takes in one request.
+            called: reads cells as `[data.columns]` says; default: they are as the model takes them.
         """
         parts = urlsplit(url)
         if parts.scheme != "https" or not parts.hostname:
@@ -148,6 +151,7 @@ class Client:
         name, _, version = model.partition("@")
         self._path = f"/v2/models/{quote(name, safe='')}" + (f"/versions/{quote(version, safe='')}" if version else "")
         self._missing, self._most_rows = missing, most_rows
+        self._called = called
         self._known: _Described | None = None
 
     @property
@@ -204,7 +208,8 @@ class Client:
 
     def stream(self, source: Source) -> Iterator[Predicted]:
         """The same for one part of a table after the other."""
-        absent = [name for name in self.inputs if name not in source.types]
+        there = source.types if self._called is None else self._called.names(list(source.types))
+        absent = [name for name in self.inputs if name not in there]
         if absent:
             raise DataError(f"the file has no column {absent[0]!r}", hint="the model needs every feature it was trained with")
         cells = {item["name"]: self._cells(item) for item in self.described.inputs}
@@ -224,9 +229,10 @@ class Client:
     def _about(self, part: Part, cells: dict[str, Cells]) -> tuple[list[Answers], list[Rejected]]:
         """Ask about a part, without its bad rows."""
         values: dict[str, list[Any]] = {}
-        rejected: dict[int, Rejected] = {}
+        given, unread = (part.columns, {}) if self._called is None else self._called.read(part.columns)
+        rejected = {place: self._rejected(part, place, name, why) for place, (name, why) in unread.items()}
         for name, reader in cells.items():
-            values[name], wrong = _values(reader, part.columns[name])
+            values[name], wrong = _values(reader, given[name])
             for place, why in wrong.items():
                 rejected.setdefault(place, self._rejected(part, place, name, why))
         answers: list[Answers] = []
@@ -264,7 +270,7 @@ class Client:
         return Answers(numbers, places, headers["x-request-id"], columns, "count" in outputs)
 
     def _rejected(self, part: Part, place: int, name: str, why: str) -> Rejected:
-        value = "" if not name else _text(part.columns[name][place]) or ""
+        value = "" if name not in part.columns else _text(part.columns[name][place]) or ""
         return Rejected(part.numbers[place], None if part.lines is None else part.lines[place], name, value, why)
 
     def _call(self, method: str, path: str, body: Any = None) -> tuple[Any, Any]:
@@ -322,7 +328,16 @@ def connect(
     with contextlib.ExitStack() as stack:
         secret = read_secret(token) if token else stack.enter_context(_own_token(project, name))
         authority = project.keys.folder / "public" / "ca.pem"
-        client = Client(url, secret, authority, certificate, model=alias, missing=options.data.null_values, most_rows=options.serve.max_rows)
+        client = Client(
+            url,
+            secret,
+            authority,
+            certificate,
+            model=alias,
+            missing=options.data.null_values,
+            most_rows=options.serve.max_rows,
+            called=Called(options.data),
+        )
         stack.callback(client.close)
         yield client
 

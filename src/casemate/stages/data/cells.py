@@ -12,11 +12,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from casemate.config import ColumnTable, DataTable
+from casemate.controls.privacy.disclosure import FEWEST
 from casemate.core.errors import DataError
-from casemate.core.types import Finding
+from casemate.core.types import Finding, Severity
+from casemate.stages.data import notation
 
-NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+NUMBER = notation.PLAIN
 MOSTLY_NUMBERS = 0.5
+NOTABLE = 0.01
+"""Share of cells that were read as missing from which it is no slip of a pen: the finding weighs more."""
+MOST_SHOWN = 3
 EXACT = {16: 2.0**11, 32: 2.0**24, 64: 2.0**53}
 """Bits of a floating-point number -> from where on it does not hold every integer, so that two identifiers may have become one."""
 
@@ -79,18 +84,80 @@ def typed(values: pa.ChunkedArray, name: str, options: DataTable, findings: list
             return _target(values, options)
         if pa.types.is_temporal(kind) or column.type not in (None, "number"):
             raise _no_quantity(name)
+    values = _without_markers(values, column)
+    if column.format is not None or (column.type == "time" and not pa.types.is_temporal(kind)):
+        return _times(values, name, column, options, findings)
     if pa.types.is_temporal(kind):
         return values if column.type in (None, "time") else _text(values.cast(pa.string()), options)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return _from_text(values.cast(pa.string()), name, column, options, findings)
     if column.type in ("category", "text"):
-        return values.cast(pa.string())
+        return _whole(values).cast(pa.string())
     numbers = values.cast(pa.float64(), safe=False)
     infinite = pc.fill_null(pc.is_inf(numbers), False)
     if pc.any(infinite).as_py():
         rows = np.flatnonzero(infinite.to_numpy())
         raise DataError(f"column {name!r} holds infinite numbers in {rows_text(rows)}", hint="correct the source")
     return pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers)
+
+
+def _without_markers(values: pa.ChunkedArray, column: ColumnTable) -> pa.ChunkedArray:
+    """The column without what `missing` declares; numbers are compared as numbers."""
+    if not column.missing:
+        return values
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        marked = pc.is_in(pc.utf8_trim_whitespace(values.cast(pa.string())), pa.array(column.missing))
+    elif pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
+        marks = notation.numbers(pa.chunked_array([column.missing], pa.string())).drop_null().combine_chunks()
+        marked = pc.is_in(values.cast(pa.float64(), safe=False), marks)
+    else:
+        return values
+    return pc.if_else(marked, pa.scalar(None, values.type), values)
+
+
+def _times(values: pa.ChunkedArray, name: str, column: ColumnTable, options: DataTable, findings: list[Finding]) -> pa.ChunkedArray:
+    """Times as `format` says they are written."""
+    form = column.format or "iso"
+    if pa.types.is_temporal(values.type):
+        return values
+    written = _text(values.cast(pa.string()), options) if pa.types.is_string(values.type) else values
+    times = notation.times(written, form)
+    wrong = pc.and_(pc.is_valid(written), pc.is_null(times))
+    _told(wrong, written, name, column, f"times written as {form!r}", findings)
+    return times
+
+
+def _told(wrong: pa.ChunkedArray, cells: pa.ChunkedArray, name: str, column: ColumnTable, what: str, findings: list[Finding]) -> None:
+    """A finding, or without `coerce` a MixedColumn, about cells that are not what their column is; with an example."""
+    rows = np.flatnonzero(wrong.to_numpy())
+    if not len(rows):
+        return
+    shown = _frequent(cells.filter(wrong)) if column.column_class in (None, "general") else ""
+    if not column.coerce:
+        kind = "time" if "times" in what else "number"
+        raise MixedColumn(
+            f"column {name!r} is {'numeric' if kind == 'number' else 'a time'} but {len(rows)} cells are blank or text: {rows_text(rows)}{shown}",
+            hint=f'to read them as missing: [data.columns] {name} = {{ type = "{kind}", coerce = true }}; '
+            'if the column is text: { type = "category" }',
+            column=name,
+        )
+    share = len(rows) / len(cells)
+    text = f"{len(rows)} cells of {name!r} that are no {what} were read as missing ({share:.1%}{shown})"
+    severity: Severity = "low" if share <= NOTABLE else "medium"
+    findings.append(Finding(id="data.coerced", severity=severity, confidence="high", message=text, location=rows_text(rows)))
+
+
+def _frequent(cells: pa.ChunkedArray) -> str:
+    """`, such as '> 89'`: words that enough rows have; findings are kept and told, and a rare word may be about one person."""
+    counted = pc.value_counts(cells)
+    often = counted.filter(pc.greater_equal(counted.field("counts"), FEWEST)).field("values")
+    return f", such as {examples(often)}" if len(often) else ""
+
+
+def examples(cells: pa.ChunkedArray | pa.Array) -> str:
+    """Some different cells, as they are written."""
+    shown = pc.unique(cells.slice(0, 1000)).to_pylist()[:MOST_SHOWN]
+    return ", ".join(repr(cell if not isinstance(cell, str) or len(cell) <= 24 else cell[:23] + "\u2026") for cell in shown)
 
 
 def _no_quantity(name: str) -> DataError:
@@ -121,32 +188,14 @@ def _from_text(values: pa.ChunkedArray, name: str, column: ColumnTable, options:
     text = _text(values, options)
     if column.type in ("category", "text"):
         return text
-    written = pc.is_valid(values)
-    numeric = pc.fill_null(pc.match_substring_regex(text, NUMBER), False)
-    count, total = pc.sum(numeric).as_py() or 0, pc.sum(written).as_py() or 0
+    found = notation.numbers(text, column.decimal, column.censored)
+    count, total = len(found) - found.null_count, len(values) - values.null_count
     if column.type is None and (count == 0 or count < MOSTLY_NUMBERS * total):
         if name in options.targets:
             raise _no_quantity(name)
         return text
     # A cell of blanks is not the empty cell that `null_values` declares missing, nor is a word.
     declared = pc.fill_null(pc.and_(pc.is_null(text), pc.not_equal(pc.utf8_trim_whitespace(values), "")), True)
-    wrong = pc.and_not(pc.and_not(written, numeric), declared)
-    rows = np.flatnonzero(wrong.to_numpy())
-    if len(rows) and not column.coerce:
-        raise MixedColumn(
-            f"column {name!r} is numeric but {len(rows)} cells are blank or text: {rows_text(rows)}",
-            hint=f'to read them as missing: [data.columns] {name} = {{ type = "number", coerce = true }}; '
-            f'if the column is text: {{ type = "category" }}',
-            column=name,
-        )
-    if len(rows):
-        findings.append(
-            Finding(
-                id="data.coerced",
-                severity="low",
-                confidence="high",
-                message=f"{len(rows)} cells of {name!r} that are no numbers were read as missing",
-                location=rows_text(rows),
-            )
-        )
-    return pc.if_else(numeric, text, pa.scalar(None, pa.string())).cast(pa.float64())
+    wrong = pc.and_not(pc.and_(pc.is_valid(values), pc.is_null(found)), declared)
+    _told(wrong, values, name, column, "numbers", findings)
+    return found

@@ -19,7 +19,7 @@ def read(path: Path, options: DataTable, schema: Schema) -> pa.Table:
     Raises:
         ConfigError: there is no such file. DataError: a column is missing or of another type, or a class is unknown.
     """
-    table, _ = source.read(path, options)
+    table, _ = source.labelled(source.read(path, options)[0], options)
     wanted = [*(column.name for column in schema.features), *schema.targets]
     missing = [name for name in wanted if name not in table.column_names]
     if missing:

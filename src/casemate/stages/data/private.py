@@ -21,7 +21,7 @@ from casemate.config import ColumnTable, Config, DataTable
 from casemate.controls.keys.subjects import Root
 from casemate.core.errors import ConfigError, DataError
 from casemate.core.types import ColumnSchema, Finding, Schema
-from casemate.stages.data import files, sides
+from casemate.stages.data import derived, files, sides
 from casemate.stages.data import schema as schemas
 from casemate.stages.data.screen.interface import Rows
 
@@ -40,6 +40,7 @@ def declared(root: Path, config: Config) -> Config:
     names = files.names(root / options.source, options)
     if not names:
         return config  # `source.read` says why
+    options, names = derived.declared(options, names), [*names, *derived.names(options, names)]
     lines = [line for name in names if (line := _missing(name, options))]
     if lines:
         named = [line.partition(" = ")[0].strip('"') for line in lines]

@@ -3,6 +3,7 @@
 What `casemate.toml` says of a column goes before what is pinned, at every run: see `apply`.
 """
 
+import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from casemate.config import DataTable
 from casemate.controls.privacy.disclosure import limits
 from casemate.core.errors import DataError
 from casemate.core.types import ColumnClass, ColumnSchema, ColumnType, Finding, Schema
+from casemate.stages.data import derived, expectations
 from casemate.stages.data.cells import rows_text
 
 MAX_CATEGORIES = 1000
@@ -31,6 +33,11 @@ def infer(table: pa.Table, options: DataTable) -> tuple[Schema, list[Finding]]:
     """
     findings: list[Finding] = []
     columns = [_infer_column(table[name], name, options, findings) for name in table.column_names]
+    made = derived.origins(options, table.column_names)
+    columns = [
+        msgspec.structs.replace(column, made_of=made[column.name][0], part=made[column.name][1]) if column.name in made else column
+        for column in columns
+    ]
     first, *further = options.targets
     for name in options.targets:
         if table[name].null_count:
@@ -39,7 +46,7 @@ def infer(table: pa.Table, options: DataTable) -> tuple[Schema, list[Finding]]:
         if options.task == "regression" and pc.count_distinct(table[name]).as_py() < 2:
             raise DataError(f"the target {name!r} has one value only", hint="there is nothing to predict")
     classes = _classes(table[first], options) if options.task == "classification" else []
-    return Schema(target=first, classes=classes, columns=columns, further=further), findings
+    return Schema(target=first, classes=classes, columns=columns, further=further, rows=table.num_rows), findings
 
 
 def _classes(target: pa.ChunkedArray, options: DataTable) -> list[str]:
@@ -70,6 +77,7 @@ def apply(pinned: Schema, table: pa.Table, options: DataTable) -> tuple[Schema, 
         DataError: `positive` names no class.
     """
     findings: list[Finding] = []
+    pinned = _remade(pinned, table, options, findings)
     columns = [_applied(column, table[column.name], options) if column.name in table.column_names else column for column in pinned.columns]
     for before, after in zip(pinned.columns, columns, strict=True):
         if before != after:
@@ -80,6 +88,41 @@ def apply(pinned: Schema, table: pa.Table, options: DataTable) -> tuple[Schema, 
         classes = positive_last(classes, options.positive)
         findings.append(_changed(pinned.target, "positive"))
     return msgspec.structs.replace(pinned, columns=columns, classes=classes), findings
+
+
+def _remade(pinned: Schema, table: pa.Table, options: DataTable, findings: list[Finding]) -> Schema:
+    """`pinned` with the features that `parts` and `censored` make of columns now, and without those that they no longer make."""
+    made = derived.origins(options, table.column_names)
+    known = {column.name for column in pinned.columns}
+    kept = [column for column in pinned.columns if not column.made_of or column.name in made]
+    new = [name for name in table.column_names if name in made and name not in known]
+    for name in [column.name for column in pinned.columns if column not in kept] + new:
+        findings.append(_changed(name, "parts"))
+    fresh = [_infer_column(table[name], name, options, []) for name in new]
+    fresh = [msgspec.structs.replace(column, made_of=made[column.name][0], part=made[column.name][1]) for column in fresh]
+    return msgspec.structs.replace(pinned, columns=kept + fresh)
+
+
+def contradictions(schema: Schema, options: DataTable) -> list[tuple[str, str]]:
+    """(the name or pattern in `[data.columns]`, what it says in vain) of everything that `schema` cannot follow."""
+    found = []
+    for column in schema.columns:
+        said, name = options.column(column.name), column.name
+        key = name if name in options.columns else next((key for key in options.columns if fnmatch.fnmatchcase(name, key)), name)
+        kind = "an identifier" if column.column_class == "identifier" else column.type
+        target = name in options.targets
+        for option in ("min", "max", "unit"):
+            if getattr(said, option) is not None and (kind != "number" or (target and option != "unit")):
+                found.append((key, f"{option} of {name!r}, which is {'a target' if target else kind}"))
+        if said.categories is not None and (kind != "category"):
+            found.append((key, f"categories of {name!r}, which is {kind}"))
+        used = column.use or bool(said.parts)
+        if said.use and not used:
+            why = "a target" if target else "the provenance" if name == options.provenance else kind
+            found.append((key, f"use = true of {name!r}, which is {why}"))
+        if said.type is not None and kind != "an identifier" and said.type != column.type and not target:
+            found.append((key, f'type = "{said.type}" of {name!r}, which is {kind}'))
+    return found
 
 
 def _changed(name: str, what: str) -> Finding:
@@ -102,9 +145,11 @@ def _applied(pinned: ColumnSchema, values: pa.ChunkedArray, options: DataTable) 
     low, high = (pinned.min, pinned.max) if pinned.column_class == column_class else limits(column_class, pinned.min, pinned.max)
     return msgspec.structs.replace(
         pinned,
+        declared=sorted({*pinned.declared, *expectations.declared(said)}),
         column_class=column_class,
         nullable=pinned.nullable if said.nullable is None else said.nullable,
-        use=(pinned.use if said.use is None else said.use and pinned.type in ("number", "category")) and name != options.provenance,
+        use=(pinned.use if said.use is None else said.use and pinned.type in ("number", "category"))
+        and name not in (*options.targets, options.provenance),
         min=low if said.min is None or pinned.type != "number" else said.min,
         max=high if said.max is None or pinned.type != "number" else said.max,
         categories=pinned.categories if categories is None else categories,
@@ -125,7 +170,9 @@ def _infer_column(values: pa.ChunkedArray, name: str, options: DataTable, findin
             kind = "text"
         else:
             categories = sorted(different) if said.categories is None else sorted(said.categories)
-    if use and kind in ("text", "time"):
+    if use and kind in ("text", "time") and said.parts:
+        use = False
+    elif use and kind in ("text", "time"):
         use = False
         findings.append(
             Finding(
@@ -147,6 +194,8 @@ def _infer_column(values: pa.ChunkedArray, name: str, options: DataTable, findin
         min=low if said.min is None or kind != "number" else said.min,
         max=high if said.max is None or kind != "number" else said.max,
         categories=categories,
+        declared=expectations.declared(said),
+        once=0 if categories is None else expectations.once(values),
     )
 
 
@@ -176,8 +225,10 @@ def load(path: Path) -> Schema | None:
 def dump(schema: Schema) -> str:
     """The schema as commented TOML."""
     document = tomlkit.document()
-    document.add(tomlkit.comment("What casemate accepts as this table. Inferred on the first run and checked strictly since;"))
-    document.add(tomlkit.comment("edit it when a change is intended: the change becomes part of every later model's lineage."))
+    document.add(tomlkit.comment("What casemate accepts as this table. Inferred on the first run and checked since; edit it when a"))
+    document.add(tomlkit.comment("change is intended: the change becomes part of every later model's lineage. What a column lists as"))
+    document.add(tomlkit.comment("declared (by casemate.toml) is law; other limits were learnt from `rows` rows, and a later table may"))
+    document.add(tomlkit.comment("go beyond them as often as chance brings. Types and classes are law."))
     for name, value in _without_none(msgspec.to_builtins(schema)).items():
         if name != "columns":
             document.add(name, value)

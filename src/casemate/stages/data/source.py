@@ -5,15 +5,19 @@ from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 
+import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from casemate.config import DataTable, is_pattern
+from casemate.config import ColumnTable, DataTable, is_pattern
 from casemate.core.errors import ConfigError, DataError
-from casemate.core.types import Finding
-from casemate.stages.data import cells, files
+from casemate.core.types import Finding, Severity
+from casemate.stages.data import cells, derived, files
 
 READING = 2
 """Raised when a table is read in another way than before, so that the next run seals it anew."""
+MANY_UNLABELLED = 0.1
+"""Share of rows without a target from which the others may be no fair sample of them."""
 
 
 def read(path: Path, options: DataTable, identifiers: Collection[str] = ()) -> tuple[pa.Table, list[Finding]]:
@@ -28,6 +32,67 @@ def read(path: Path, options: DataTable, identifiers: Collection[str] = ()) -> t
         ConfigError: the file is missing, or a named column is not in it.
         DataError: the file is empty, too large, truncated, ragged, not UTF-8, or a cell has the wrong type.
     """
+    lettered = {name for name in files.names(path, options) if _lettered(options.column(name))} if options.columns else set()
+    table = _table(path, options, {*identifiers, *lettered})
+    findings: list[Finding] = []
+    columns = [
+        cells.identifier(table[name], name, options)
+        if options.identifies(name) or name in identifiers
+        else cells.typed(table[name], name, options, findings)
+        for name in table.column_names
+    ]
+    censored = {name: table[name].cast(pa.string()) for name in table.column_names if options.column(name).censored}
+    return derived.add(pa.table(dict(zip(table.column_names, columns, strict=True))), options, censored), findings
+
+
+def as_called(table: pa.Table, options: DataTable) -> pa.Table:
+    """What a caller of the model sends, made of a table as it is written: every cell as text, notations read, made features added.
+
+    Args:
+        table: text columns without missing markers; columns of other tables do no harm.
+        options: the `[data]` table.
+
+    Raises:
+        DataError: a cell is of another type than its column.
+    """
+    columns = {name: table[name] for name in table.column_names if name not in options.targets}
+    said = [name for name in columns if _lettered(options.column(name)) or options.column(name).missing or options.column(name).parts]
+    lenient = {name: msgspec.structs.replace(options.column(name), coerce=True) for name in said}
+    reading = msgspec.structs.replace(options, columns={**options.columns, **lenient})
+    typed = {name: cells.typed(column, name, reading, []) if name in said else column for name, column in columns.items()}
+    made = derived.add(pa.table(typed), reading, {name: columns[name] for name in said if reading.column(name).censored})
+    return pa.table({name: made[name].cast(pa.string()) for name in made.column_names})
+
+
+def _lettered(said: ColumnTable) -> bool:
+    """Whether a column's entry says how its cells are written: then no reader of files guesses before."""
+    return said.format is not None or said.decimal is not None or said.censored
+
+
+def written(path: Path, options: DataTable) -> pa.Table:
+    """Every column as it is written: text to the last digit, or a Parquet file's own types; raises what `read` raises of a file."""
+    return _table(path, options, files.names(path, options))
+
+
+def labelled(table: pa.Table, options: DataTable) -> tuple[pa.Table, list[Finding]]:
+    """The rows that have every target, where `[data] missing_target` says so, and a finding about the others."""
+    if options.missing_target != "drop":
+        return table, []
+    known = pc.is_valid(table[options.targets[0]])
+    for name in options.targets[1:]:
+        known = pc.and_(known, pc.is_valid(table[name]))
+    kept = table.filter(known)
+    gone = table.num_rows - kept.num_rows
+    if not gone:
+        return table, []
+    share = gone / table.num_rows
+    text = f"{gone} of {table.num_rows} rows ({share:.1%}) have no target and were left out; row numbers are those of the rows that stay"
+    severity: Severity = "low" if share <= MANY_UNLABELLED else "medium"
+    return kept, [Finding(id="data.missing-target", severity=severity, confidence="high", message=text, location=options.targets[0])]
+
+
+def _table(path: Path, options: DataTable, identifiers: Collection[str]) -> pa.Table:
+    """The columns of a file that can be read, under names that `options` knows."""
     if not path.is_file():
         raise ConfigError(f"[data] source: no such file {path}", hint="the path is relative to the project's folder")
     size = path.stat().st_size
@@ -39,14 +104,7 @@ def read(path: Path, options: DataTable, identifiers: Collection[str] = ()) -> t
     _check_names(table, path, options)
     if table.num_rows == 0:
         raise DataError(f"{path} has a header and no rows", hint="export the table again")
-    findings: list[Finding] = []
-    columns = [
-        cells.identifier(table[name], name, options)
-        if options.identifies(name) or name in identifiers
-        else cells.typed(table[name], name, options, findings)
-        for name in table.column_names
-    ]
-    return pa.table(dict(zip(table.column_names, columns, strict=True))), findings
+    return table
 
 
 def _check_names(table: pa.Table, path: Path, options: DataTable) -> None:
@@ -56,8 +114,9 @@ def _check_names(table: pa.Table, path: Path, options: DataTable) -> None:
         raise DataError(f"{path}: the column name {repeated[0]!r} appears twice", hint="rename one of them")
     wanted = [("target", name) for name in options.targets] + [(key, getattr(options, key)) for key in ("subject", "time", "provenance")]
     wanted += [("columns", name) for name in options.columns if not is_pattern(name)]
+    made = derived.names(options, names)
     for key, name in wanted:
-        if name is None or name in names:
+        if name is None or name in names or (key == "columns" and name in made):
             continue
         numeric = sum(bool(re.match(cells.NUMBER, text.strip())) for text in names)
         hint = f"the columns are: {', '.join(names[:12])}"

@@ -10,21 +10,21 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from casemate.config import Config
+from casemate.config import FILE_NAME, Config, DataTable, line_of
 from casemate.controls.keys import identifiers, tables
 from casemate.controls.keys.identifiers import Identifiers
 from casemate.controls.keys.interface import KeyProvider
 from casemate.controls.keys.objects import ObjectStore
 from casemate.controls.keys.subjects import Root
 from casemate.core.digest import sha256_file, sha256_record
-from casemate.core.errors import DataError, Error
+from casemate.core.errors import ConfigError, DataError, Error
 from casemate.core.files import write_atomic
 from casemate.core.frame import edges_of, features_of, range_names, range_of, target_of
 from casemate.core.sandbox.run import Progress
 from casemate.core.signatures import Signer
 from casemate.core.threads import fitting
 from casemate.core.types import FORMAT, Finding, Quarantined, Schema, SealedDataset, Sides
-from casemate.stages.data import private, sides, source
+from casemate.stages.data import derived, expectations, private, sides, source
 from casemate.stages.data import schema as schemas
 from casemate.stages.data.checks import balance, drift, leakage, rules, split, units
 from casemate.stages.data.checks.interface import Subject
@@ -114,8 +114,11 @@ def examine(tools: Tools) -> Examined:
     pinned = schemas.load(tools.root / options.schema)
     known = [] if pinned is None else schemas.identifiers(pinned, options)
     table, findings = source.read(tools.root / options.source, options, known)
+    table, unlabelled = source.labelled(table, options)
+    config = msgspec.structs.replace(config, data=derived.declared(options, table.column_names))
+    tools = dataclasses.replace(tools, config=config)
     schema, inferred = _schema(tools, table, pinned)
-    findings += inferred
+    findings += unlabelled + inferred
     if secret:
         return _private(tools, table, schema, findings)
     if not schema.features:
@@ -275,8 +278,21 @@ def _schema(tools: Tools, table: pa.Table, pinned: Schema | None) -> tuple[Schem
         schema, findings = private.schema(table.column_names, options, pinned)
     else:
         schema, findings = schemas.infer(table, options) if pinned is None else schemas.apply(pinned, table, options)
+        _require_followed(tools.root, schema, options)
+        schema, beyond = expectations.widened(schema, table)
+        findings += beyond
     schemas.check(table, schema, options)  # a new one against the limits that [data.columns] declares
     return schema, findings
+
+
+def _require_followed(root: Path, schema: Schema, options: DataTable) -> None:
+    """ConfigError, with the line, when casemate.toml says something of a column that would be ignored."""
+    vain = schemas.contradictions(schema, options)
+    if vain:
+        key, what = vain[0]
+        more = f" (and {len(vain) - 1} more)" if len(vain) > 1 else ""
+        hint = "remove it, or say what the column is: type, class, target"
+        raise ConfigError(f"{line_of(root / FILE_NAME, key)}[data.columns] says {what}{more}", hint=hint)
 
 
 def _groups(table: pa.Table, config: Config) -> np.ndarray[Any, Any] | None:

@@ -102,10 +102,21 @@ def time_of(table: Any, name: str) -> Array:
     if values.null_count:
         raise DataError(f"[data] time: {name!r} is missing in {values.null_count} rows", hint="every row needs one")
     if pa.types.is_string(values.type):
-        try:
-            values = pc.cast(values, pa.timestamp("us"))
-        except pa.ArrowInvalid as error:
-            raise DataError(f"[data] time: {name!r} is neither a time nor a number", hint="ISO 8601, such as 2026-01-31") from error
+        values = _of_text(values, name)
     if pa.types.is_temporal(values.type):
         return np.asarray(pc.cast(pc.cast(values, pa.timestamp("us")), pa.int64()).to_numpy())
     return np.asarray(values.to_numpy(), dtype=np.float64)
+
+
+def _of_text(values: Any, name: str) -> Any:
+    """Text as times, or as numbers where every cell is one."""
+    import pyarrow as pa
+
+    from casemate.core.errors import DataError
+
+    for kind in (pa.timestamp("us"), pa.float64()):
+        try:
+            return pc.cast(values, kind)
+        except pa.ArrowInvalid:
+            continue
+    raise DataError(f"[data] time: {name!r} is neither a time nor a number", hint='[data.columns] format says how it is written, such as "%d.%m.%Y"')
