@@ -51,6 +51,7 @@ ALLOWED_TYPES = (
     "builtins.int",
     "builtins.float",
     "collections.OrderedDict",
+    "functools.partial",
     "numpy.dtype",
     "sklearn._loss.link.Interval",
     "sklearn._loss.link.IdentityLink",
@@ -92,6 +93,7 @@ ALLOWED_TYPES = (
     "sklearn.preprocessing._label.LabelEncoder",
     "sklearn.tree._tree.Tree",
     "sklearn.utils._bunch.Bunch",
+    "sklearn.utils.validation.check_array",
 )
 """Types beyond skops' defaults that a model file may hold: parts of scikit-learn estimators, exactly these."""
 
