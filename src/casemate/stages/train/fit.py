@@ -16,7 +16,9 @@ from casemate.core.models import NETWORK, PLAIN, SKOPS, WEIGHTS, dump_skops, sko
 from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.types import Schema
 from casemate.stages.train.entry import BadEntry, build, is_linear, is_network
-from casemate.stages.train.search import metric_of, nested, search
+from casemate.stages.train.look import problem
+from casemate.stages.train.search import Models, metric_of, nested, search
+from casemate.stages.train.stored import stored
 
 skops_io()  # loaded while the parent works, not when the model is written
 Array = np.ndarray[Any, Any]
@@ -36,6 +38,8 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
 
     sys.addaudithook(watch)
     models = build(Path(job["inputs"]), job["entry"], job, schema).for_mode(options.mode, options.search)
+    if options.mode != "private":
+        _look(models, frame, wanted(target))
     private: dict[str, Any] = {}
     outer: list[float] = []
     plain: Any = None
@@ -53,10 +57,11 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
         model = _refit(chosen, frame, wanted(target), schema, options, job, channel)
         plain = clone(chosen).fit(frame, target) if options.mode == "adversarial" else None
 
+    model = model if is_network(model) else stored(model, frame)
     outputs = Path(job["outputs"])
     _write(model, outputs)
     if plain is not None and not is_network(plain):
-        (outputs / PLAIN).write_bytes(dump_skops(plain))
+        (outputs / PLAIN).write_bytes(dump_skops(stored(plain, frame)))
     return {
         "estimator": " ".join(repr(model).split()),
         "params": _plain(params),
@@ -65,6 +70,14 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
         "nested": outer,
         "privacy": _plain(private),
     }
+
+
+def _look(models: Models, frame: pd.DataFrame, target: Array) -> None:
+    """Refuse before the search what could not be stored after it."""
+    for name, estimator in models.by_name.items():
+        said = problem(estimator, frame, target)
+        if said:
+            raise BadEntry(f"{name}: {said}" if name else said)
 
 
 def _refit(estimator: Any, frame: pd.DataFrame, target: Array, schema: Schema, options: TrainTable, job: dict[str, Any], channel: Channel) -> Any:
