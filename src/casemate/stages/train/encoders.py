@@ -1,4 +1,4 @@
-"""Encoders and imputers as ONNX that answers as scikit-learn does: the fitted estimator itself says what each category becomes.
+"""Encoders, imputers and selections as ONNX that answers as scikit-learn does: the fitted estimator itself says what each category becomes.
 
 An encoder that works column by column is a table. It is asked about every category that it knows and about one that it does not
 know, and what it says is the graph's table: rare and unknown categories, dropped ones and codes of a caller's own included.
@@ -10,12 +10,24 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto
 from skl2onnx.common.data_types import DoubleTensorType, StringTensorType
+from sklearn import feature_selection
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, TargetEncoder
 
 from casemate.stages.train.nodes import Nodes
 
 Array = np.ndarray[Any, Any]
+SELECTORS = (
+    feature_selection.GenericUnivariateSelect,
+    feature_selection.SelectFdr,
+    feature_selection.SelectFpr,
+    feature_selection.SelectFromModel,
+    feature_selection.SelectFwe,
+    feature_selection.SelectKBest,
+    feature_selection.SelectPercentile,
+    feature_selection.SequentialFeatureSelector,
+    feature_selection.VarianceThreshold,
+)
 UNKNOWN = "casemate-has-never-seen-this"
 BEYOND = -987_654_321.25
 """A number that is no category."""
@@ -142,6 +154,14 @@ def convert_imputer(scope: Any, operator: Any, container: Any) -> None:
     graph.answer(parts)
 
 
+def convert_selector(scope: Any, operator: Any, container: Any) -> None:
+    """The columns that were selected."""
+    graph = _Graph(scope, operator, container)
+    if any(text for _, text in graph.columns):
+        raise ValueError("a selection among columns of text")
+    graph.answer([graph.columns[place][0] for place in np.flatnonzero(operator.raw_operator.get_support())])
+
+
 def _fill_text(imputer: Any, graph: _Graph, rows: str) -> None:
     if imputer.add_indicator:
         raise ValueError("an imputer of text with an indicator")
@@ -163,7 +183,9 @@ def _is_nan(mark: Any) -> bool:
 def shaped(operator: Any) -> None:
     """Shape of the output."""
     model, rows = operator.raw_operator, operator.inputs[0].get_first_dimension()
-    if isinstance(model, SimpleImputer):
+    if hasattr(model, "get_support"):
+        width = int(np.sum(model.get_support()))
+    elif isinstance(model, SimpleImputer):
         filled = np.asarray(model.statistics_)
         if _of_text(model):
             operator.outputs[0].type = StringTensorType([rows, len(filled)])
@@ -175,5 +197,11 @@ def shaped(operator: Any) -> None:
     operator.outputs[0].type = DoubleTensorType([rows, width])
 
 
-CONVERTERS = {OneHotEncoder: convert_encoder, OrdinalEncoder: convert_encoder, TargetEncoder: convert_encoder, SimpleImputer: convert_imputer}
+CONVERTERS = {
+    OneHotEncoder: convert_encoder,
+    OrdinalEncoder: convert_encoder,
+    TargetEncoder: convert_encoder,
+    SimpleImputer: convert_imputer,
+    **dict.fromkeys(SELECTORS, convert_selector),
+}
 SHAPES = dict.fromkeys(CONVERTERS, shaped)

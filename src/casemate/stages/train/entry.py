@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from sklearn.base import BaseEstimator, is_classifier, is_regressor
 
 from casemate.core.types import Schema
+from casemate.stages.train import boosters
 from casemate.stages.train.search import BOUNDED, Models, final_of
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*")
@@ -84,11 +85,12 @@ def _checked(estimator: Any, name: str, job: dict[str, Any], schema: Schema) -> 
         if schema.regression:
             raise BadEntry(f"{name} returned a torch network, which is trained as a classifier only: return a scikit-learn regressor")
         return _network(estimator, job)
+    ours = not isinstance(estimator, type) and (isinstance(estimator, BaseEstimator) or bool(boosters.library(estimator)))
     if schema.regression:
-        if isinstance(estimator, type) or not isinstance(estimator, BaseEstimator) or not is_regressor(estimator):
+        if not ours or not is_regressor(estimator):
             raise BadEntry(f"{name} returned {type(estimator).__name__}, expected an unfitted scikit-learn regressor ([data] task is regression)")
         return estimator
-    if isinstance(estimator, type) or not isinstance(estimator, BaseEstimator) or not is_classifier(estimator):
+    if not ours or not is_classifier(estimator):
         raise BadEntry(f"{name} returned {type(estimator).__name__}, expected an unfitted scikit-learn classifier or a torch.nn.Sequential")
     if not hasattr(estimator, "predict_proba") and job["train"]["mode"] != "private":
         raise BadEntry(f"{name} returned {type(estimator).__name__} without predict_proba; wrap it in CalibratedClassifierCV")

@@ -12,6 +12,7 @@ from sklearn.base import clone
 
 from casemate.config import RobustnessTable, TrainTable
 from casemate.core.frame import GROUP, features_of, open_table, target_of, wanted
+from casemate.core.learn.binning import allow_empty_columns
 from casemate.core.models import NETWORK, PLAIN, SKOPS, WEIGHTS, dump_skops, skops_io
 from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.types import Schema
@@ -21,6 +22,7 @@ from casemate.stages.train.search import Models, metric_of, nested, search
 from casemate.stages.train.stored import stored
 
 skops_io()  # loaded while the parent works, not when the model is written
+allow_empty_columns()
 Array = np.ndarray[Any, Any]
 REHEARSED = 32
 """Rows a batch of a rehearsal: two batches of made-up rows."""

@@ -7,6 +7,7 @@ other people in a model file.
 
 from typing import Any
 
+from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
 from sklearn.pipeline import Pipeline
 
@@ -25,6 +26,8 @@ def stored(model: Any, frame: Any) -> Any:
     """
     if hasattr(model, "best_estimator_"):
         return stored(model.best_estimator_, frame)
+    if isinstance(model, FrozenEstimator):
+        return stored(model.estimator, frame)
     if isinstance(model, TunedThresholdClassifierCV):
         return _fixed(model, frame)
     if isinstance(model, Pipeline):
