@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.decomposition import FastICA
 from sklearn.ensemble import (
     ExtraTreesClassifier,
     GradientBoostingClassifier,
@@ -166,3 +167,17 @@ def test_a_column_without_any_value_breaks_no_export(kept, indicator):
     asked = frame[NUMBERS].copy()
     asked.loc[::4, "age"] = np.nan
     assert_equal(model, schema, size=1e-12, frames=[asked])
+
+
+def test_steps_that_do_nothing_stand_in_nobodys_way():
+    frame, codes = rows(300, 0)
+    inner = make_pipeline(native(), "passthrough")
+    assert_equal(make_pipeline(inner, None, RandomForestClassifier(10, random_state=0)).fit(frame, codes), size=0.0)
+
+
+def test_a_failed_export_names_the_part_and_where_the_others_are_listed():
+    frame, codes = rows(200, 0)
+    model = make_pipeline(scaled(OneHotEncoder(handle_unknown="ignore", sparse_output=False)), FastICA(3), LogisticRegression()).fit(frame, codes)
+    graph, problem = export.to_onnx(model, SCHEMA)
+    assert graph == b""
+    assert problem.startswith("FastICA has no ONNX form: scikit-learn serves; docs/reference/estimators.md")

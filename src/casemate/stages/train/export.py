@@ -12,6 +12,10 @@ import numpy as np
 import onnx
 from skl2onnx import convert_sklearn as convert
 from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType
+from skl2onnx._parse import sklearn_parsers_map
+from skl2onnx._supported_operators import sklearn_operator_name_map
+from sklearn.base import BaseEstimator
+from sklearn.pipeline import Pipeline
 
 from casemate.core.models import onnx_session
 from casemate.core.types import Schema
@@ -37,6 +41,7 @@ def network_to_onnx(model: Any, schema: Schema) -> tuple[bytes, str]:
 
 def to_onnx(model: Any, schema: Schema) -> tuple[bytes, str]:
     """(ONNX bytes, "") or (b"", why not). All-numeric models get one input `x` [n, d] where that converts."""
+    model = _without_pauses(model)
     final = model.steps[-1][1] if hasattr(model, "steps") else model
     options = None if schema.regression else {id(final): {"zipmap": False}}
     problem = ""
@@ -45,7 +50,25 @@ def to_onnx(model: Any, schema: Schema) -> tuple[bytes, str]:
             return _opened(_converted(model, types, options, exact=exact)), ""
         except Exception as error:  # noqa: BLE001 - converters raise anything; the estimator itself then serves
             problem = problem or f"{type(error).__name__}: {' '.join(str(error).split())}"
-    return b"", problem[:500]
+    return b"", _blamed(model, problem)[:500]
+
+
+def _blamed(model: Any, problem: str) -> str:
+    """The parts that have no ONNX form, or else what the converter said."""
+    known = {*sklearn_operator_name_map, *sklearn_parsers_map, *trees.CONVERTERS, *encoders.CONVERTERS}
+    without = [type(part).__name__ for part in _parts(model, 0) if isinstance(part, BaseEstimator) and type(part) not in known]
+    if not without:
+        return problem
+    names = ", ".join(dict.fromkeys(without))
+    return f"{names} has no ONNX form: scikit-learn serves; docs/reference/estimators.md names what has one. The converter said: {problem}"
+
+
+def _without_pauses(model: Any) -> Any:
+    """Pipelines without the steps that do nothing, which skl2onnx takes for estimators."""
+    if not isinstance(model, Pipeline):
+        return model
+    steps = [(name, _without_pauses(step)) for name, step in model.steps if step is not None and not isinstance(step, str)]
+    return Pipeline(steps) if steps else model
 
 
 def _converted(model: Any, types: list[tuple[str, Any]], options: Any, *, exact: bool) -> Any:
