@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import onnx
 from skl2onnx import convert_sklearn as convert
-from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType
 from skl2onnx._parse import sklearn_parsers_map
 from skl2onnx._supported_operators import sklearn_operator_name_map
+from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
