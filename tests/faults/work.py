@@ -102,13 +102,13 @@ def _effect(tx, project, record: Finding) -> None:
 def search(root: Path, ack: Ack) -> None:
     """A search of three trials, from where its journal ends."""
     from casemate.stages.train import study
-    from casemate.stages.train.search import _study
+    from casemate.stages.train.search import Models, _study
 
     folder = root / ".casemate" / "studies" / "search"
     folder.mkdir(parents=True, exist_ok=True)
     study.clean(folder)
     options = TrainTable(entry="train.py:build", trials=3, search={"c": {"low": 0.0, "high": 1.0}})
-    for number, (params, scores) in enumerate(_study(options, folder, lambda given, _stop: [given["c"]])):
+    for number, (params, scores) in enumerate(_study(Models({"": None}), options.search, options, folder, lambda given, _stop: [given["c"]])):
         ack(f"trial {number} {params['c']} {scores}")
 
 

@@ -8,7 +8,7 @@ from casemate.config import TrainTable
 from casemate.core.types import Quarantined
 from casemate.stages.data.stage import per_detector
 from casemate.stages.train import study
-from casemate.stages.train.search import _study
+from casemate.stages.train.search import Models, _study
 
 OPTIONS = TrainTable(entry="train.py:build", trials=3, search={"c": {"low": 0.0, "high": 1.0}})
 
@@ -21,7 +21,7 @@ def go(folder, count=3):
         computed.append(params)
         return [params["c"]]
 
-    trials = _study(OPTIONS, folder, score)
+    trials = _study(Models({"": None}), OPTIONS.search, OPTIONS, folder, score)
     return [next(trials) for _ in range(count)], len(computed)
 
 

@@ -18,6 +18,7 @@ import pandas as pd
 
 from casemate.core import answers, archive
 from casemate.core.errors import VerificationError
+from casemate.core.storable import ALLOWED_TYPES
 from casemate.core.types import Schema
 
 SKOPS, ONNX, NETWORK, WEIGHTS = "model.skops", "model.onnx", "network.json", "model.safetensors"
@@ -47,53 +48,6 @@ MALFORMED = (
     ImportError,
 )
 """What readers of a damaged file raise."""
-ALLOWED_TYPES = (
-    "builtins.int",
-    "builtins.float",
-    "collections.OrderedDict",
-    "numpy.dtype",
-    "sklearn._loss.link.Interval",
-    "sklearn._loss.link.IdentityLink",
-    "sklearn._loss.link.LogLink",
-    "sklearn._loss.link.LogitLink",
-    "sklearn._loss.link.MultinomialLogit",
-    "sklearn._loss.loss.HalfBinomialLoss",
-    "sklearn._loss.loss.HalfMultinomialLoss",
-    "sklearn._loss.loss.AbsoluteError",
-    "sklearn._loss.loss.HalfGammaLoss",
-    "sklearn._loss.loss.HalfPoissonLoss",
-    "sklearn._loss.loss.HalfSquaredError",
-    "sklearn._loss.loss.HalfTweedieLoss",
-    "sklearn._loss.loss.HalfTweedieLossIdentity",
-    "sklearn._loss._loss.CyHalfTweedieLoss",
-    "sklearn._loss._loss.CyHalfTweedieLossIdentity",
-    "sklearn._loss.loss.HuberLoss",
-    "sklearn._loss.loss.PinballLoss",
-    "sklearn._loss._loss.CyAbsoluteError",
-    "sklearn._loss._loss.CyHalfGammaLoss",
-    "sklearn._loss._loss.CyHalfPoissonLoss",
-    "sklearn._loss._loss.CyHalfSquaredError",
-    "sklearn._loss._loss.CyHuberLoss",
-    "sklearn._loss._loss.CyPinballLoss",
-    "sklearn._loss._loss.CyHalfBinomialLoss",
-    "sklearn._loss._loss.CyHalfMultinomialLoss",
-    "sklearn.calibration._CalibratedClassifier",
-    "sklearn.calibration._SigmoidCalibration",
-    "sklearn.compose._column_transformer._RemainderColsList",
-    "sklearn.compose._column_transformer.make_column_selector",
-    "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    "sklearn.feature_selection._univariate_selection.f_classif",
-    "sklearn.metrics._dist_metrics.EuclideanDistance64",
-    "sklearn.neighbors._kd_tree.KDTree",
-    "sklearn.neighbors._ball_tree.BallTree",
-    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
-    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
-    "sklearn.preprocessing._label.LabelEncoder",
-    "sklearn.tree._tree.Tree",
-    "sklearn.utils._bunch.Bunch",
-)
-"""Types beyond skops' defaults that a model file may hold: parts of scikit-learn estimators, exactly these."""
 
 
 class Model(Protocol):
@@ -300,7 +254,7 @@ def load_skops(content: bytes, order: list[int] | None = None, *, own: bool = Tr
     if unknown:
         raise VerificationError(
             f"the model holds types that cannot be stored safely: {', '.join(unknown[:5])}",
-            hint="use scikit-learn's own estimators and transformers; functions and classes of train.py are refused",
+            hint="docs/reference/estimators.md lists what a model may consist of; functions and classes of train.py are no part of it",
         )
     try:
         return SkopsModel(skops_io().loads(content, trusted=list(ALLOWED_TYPES)), order, own=own)

@@ -18,6 +18,7 @@ from casemate.core import models
 from casemate.core.digest import sha256
 from casemate.core.errors import VerificationError
 from casemate.core.frame import UNSEEN, features_of, open_table, target_of
+from casemate.core.learn.binning import allow_empty_columns
 from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.threads import fitting
 from casemate.core.types import Assessment, Finding, Interval, Schema
@@ -27,6 +28,7 @@ from casemate.stages.assess.leakage import attribute, inversion, labels, lira, m
 from casemate.stages.assess.sample import OfClasses, Sample
 
 models.skops_io()  # same
+allow_empty_columns()
 PREVIOUS = "previous"
 """Folder of the model that passed last, among the inputs."""
 

@@ -1,6 +1,5 @@
 """Inside the sandbox: load the user's entry, search, refit (plain, hardened or private), leave a safe model file."""
 
-import importlib.util
 import random
 import sys
 from pathlib import Path
@@ -9,26 +8,24 @@ from typing import Any
 import msgspec
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
+from sklearn.base import clone
 
 from casemate.config import RobustnessTable, TrainTable
 from casemate.core.frame import GROUP, features_of, open_table, target_of, wanted
+from casemate.core.learn.binning import allow_empty_columns
 from casemate.core.models import NETWORK, PLAIN, SKOPS, WEIGHTS, dump_skops, skops_io
 from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.types import Schema
-from casemate.stages.train.search import metric_of, nested, search
+from casemate.stages.train.entry import BadEntry, build, is_linear, is_network
+from casemate.stages.train.look import problem
+from casemate.stages.train.search import Models, metric_of, nested, search
+from casemate.stages.train.stored import stored
 
 skops_io()  # loaded while the parent works, not when the model is written
-LINEAR = ("LogisticRegression", "PrivateClassifier", "SGDClassifier", "LogisticRegressionCV", "LinearSVC", "RidgeClassifier")
+allow_empty_columns()
 Array = np.ndarray[Any, Any]
 REHEARSED = 32
 """Rows a batch of a rehearsal: two batches of made-up rows."""
-
-
-class BadEntry(Exception):
-    """The entry does not return what it should; the message says what."""
-
-    kind = "BadEntry"
 
 
 def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
@@ -42,28 +39,31 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
     np.random.seed(options.seed)  # noqa: NPY002 - user code may draw from the global generator
 
     sys.addaudithook(watch)
-    estimator = _build(Path(job["inputs"]), job["entry"], job, schema)
+    models = build(Path(job["inputs"]), job["entry"], job, schema).for_mode(options.mode, options.search)
+    if options.mode != "private":
+        _look(models, frame, wanted(target))
     private: dict[str, Any] = {}
     outer: list[float] = []
     plain: Any = None
     if options.mode == "private":
         channel.progress("private training", 0, 1)
-        model, private = private_fit(estimator, frame, target, groups, job, len(schema.classes))
+        model, private = private_fit(models.first, frame, target, groups, job, len(schema.classes))
         params: dict[str, Any] = {}
         history: list[dict[str, Any]] = []
         metric = metric_of(options, np.arange(len(schema.classes)))  # not of the rows, which may lack a class
     else:
-        params, history, metric = search(estimator, frame, target, groups, options, Path(job["study"]), channel)
-        outer = nested(estimator, frame, target, groups, options, channel) if options.nested > 1 else []
+        params, history, metric = search(models, frame, target, groups, options, Path(job["study"]), channel)
+        outer = nested(models, frame, target, groups, options, channel) if options.nested > 1 else []
         channel.progress("refitting on all training rows", len(history), len(history))
-        chosen = clone(estimator).set_params(**params)
+        chosen = models.made(params)
         model = _refit(chosen, frame, wanted(target), schema, options, job, channel)
         plain = clone(chosen).fit(frame, target) if options.mode == "adversarial" else None
 
+    model = model if is_network(model) else stored(model, frame)
     outputs = Path(job["outputs"])
     _write(model, outputs)
-    if plain is not None and not _is_network(plain):
-        (outputs / PLAIN).write_bytes(dump_skops(plain))
+    if plain is not None and not is_network(plain):
+        (outputs / PLAIN).write_bytes(dump_skops(stored(plain, frame)))
     return {
         "estimator": " ".join(repr(model).split()),
         "params": _plain(params),
@@ -74,12 +74,20 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
     }
 
 
+def _look(models: Models, frame: pd.DataFrame, target: Array) -> None:
+    """Refuse before the search what could not be stored after it."""
+    for name, estimator in models.by_name.items():
+        said = problem(estimator, frame, target)
+        if said:
+            raise BadEntry(f"{name}: {said}" if name else said)
+
+
 def _refit(estimator: Any, frame: pd.DataFrame, target: Array, schema: Schema, options: TrainTable, job: dict[str, Any], channel: Channel) -> Any:
     if options.mode != "adversarial":
         return estimator.fit(frame, target)
     limits = msgspec.convert(job["robustness"], RobustnessTable)
     settings = options.adversarial
-    if _is_network(estimator):
+    if is_network(estimator):
         size = _sizes(estimator, frame, limits, settings.eps)
         return estimator.set_params(mode="adversarial", eps=size, attack_steps=settings.steps).fit(frame, target)
     from casemate.core.learn.harden import harden
@@ -116,7 +124,7 @@ def private_fit(
     from casemate.core.learn.linear import PrivateClassifier
 
     told = job["privacy"]
-    if _is_network(estimator):
+    if is_network(estimator):
         if groups is not None:  # the guarantee is for a row, so a subject keeps one
             keep = np.unique(groups, return_index=True)[1]
             frame, codes = frame.iloc[keep].reset_index(drop=True), codes[keep]
@@ -124,7 +132,7 @@ def private_fit(
         spent = model.spent()
     else:
         final = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
-        if type(final).__name__ not in LINEAR:
+        if not is_linear(estimator):
             raise BadEntry(
                 f"{type(final).__name__} has no private form: return LogisticRegression (trained as private additive model) or a torch.nn.Sequential"
             )
@@ -158,7 +166,7 @@ def _private_network(estimator: Any, told: dict[str, Any], rehearsal: bool, clas
 
 def _write(model: Any, outputs: Path) -> None:
     """Leave the model's safe file, or the two of a network; every other form is made of it elsewhere."""
-    if not _is_network(model):
+    if not is_network(model):
         (outputs / SKOPS).write_bytes(dump_skops(model))
         return
     from casemate.core.network import dump_network
@@ -166,65 +174,6 @@ def _write(model: Any, outputs: Path) -> None:
     description, weights = dump_network(model)
     (outputs / NETWORK).write_bytes(description)
     (outputs / WEIGHTS).write_bytes(weights)
-
-
-def _is_network(estimator: Any) -> bool:
-    return type(estimator).__name__ == "NetworkClassifier"
-
-
-def _build(folder: Path, entry: str, job: dict[str, Any], schema: Schema) -> Any:
-    file, _, name = entry.partition(":")
-    path = folder / file
-    sys.path[:0] = [str(path.parent), str(folder)]
-    sys.dont_write_bytecode = True
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec and spec.loader  # noqa: S101 - the file was copied here
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-    function = getattr(module, name, None)
-    if not callable(function):
-        raise BadEntry(f"{file} has no function {name!r}")
-    estimator = function()
-    if "torch" in sys.modules and isinstance(estimator, sys.modules["torch"].nn.Module):
-        if schema.regression:
-            raise BadEntry(f"{name}() returned a torch network, which is trained as a classifier only: return a scikit-learn regressor")
-        return _network(estimator, job)
-    if schema.regression:
-        if isinstance(estimator, type) or not isinstance(estimator, BaseEstimator) or not is_regressor(estimator):
-            raise BadEntry(f"{name}() returned {type(estimator).__name__}, expected an unfitted scikit-learn regressor ([data] task is regression)")
-        return estimator
-    if isinstance(estimator, type) or not isinstance(estimator, BaseEstimator) or not is_classifier(estimator):
-        raise BadEntry(f"{name}() returned {type(estimator).__name__}, expected an unfitted scikit-learn classifier or a torch.nn.Sequential")
-    if not hasattr(estimator, "predict_proba") and job["train"]["mode"] != "private":
-        raise BadEntry(f"{name}() returned {type(estimator).__name__} without predict_proba; wrap it in CalibratedClassifierCV")
-    return estimator
-
-
-def _network(module: Any, job: dict[str, Any]) -> Any:
-    from casemate.core.learn.layers import describe
-    from casemate.core.learn.network import NetworkClassifier
-
-    layers = describe(module)
-    leaves = [part for part in module.modules() if not list(part.children())]
-    frozen = {
-        f"{place}.{name}": parameter.detach().numpy().copy()
-        for place, leaf in enumerate(leaves)
-        for name, parameter in leaf.named_parameters()
-        if not parameter.requires_grad
-    }
-    settings = job["train"]["network"]
-    return NetworkClassifier(
-        layers=[list(layer) for layer in layers],
-        frozen=frozen,
-        numbers={name: tuple(limits) for name, limits in job["limits"]["numbers"].items()},
-        categories=job["limits"]["categories"],
-        epochs=settings["epochs"],
-        batch=settings["batch"],
-        rate=settings["rate"],
-        momentum=settings["momentum"],
-        seed=job["train"]["seed"],
-    )
 
 
 def _plain(value: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 from sklearn.metrics import get_scorer, get_scorer_names
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, TimeSeriesSplit, cross_val_score
 
@@ -23,6 +23,10 @@ from casemate.core.threads import fitting
 Array = np.ndarray[Any, Any]
 Score = Callable[[dict[str, Any], Callable[[list[float]], bool]], list[float]]
 """Parameters, and whether to stop after these scores -> scores of the folds."""
+MODEL = "model"
+"""The parameter that chooses among several."""
+BOUNDED = ("LogisticRegression", "PrivateClassifier", "SGDClassifier", "LogisticRegressionCV", "LinearSVC", "RidgeClassifier", "NetworkClassifier")
+"""Final estimators that private and adversarial training prefer."""
 FEW = 10
 """A user's fit stands alone, so threads pay from a tenth of the size on that they pay for ours."""
 
@@ -33,8 +37,65 @@ class BadSearch(Exception):
     kind = "BadSearch"
 
 
+class Models:
+    """Estimators to choose among; a search names them by `model`, and their parameters as `NAME__PARAMETER`."""
+
+    def __init__(self, by_name: dict[str, Any]) -> None:
+        """Take them, the first is the one that is trained where no search chooses; `""` names a single one."""
+        self.by_name = by_name
+
+    @property
+    def first(self) -> Any:
+        """The one that is trained where no search chooses."""
+        return next(iter(self.by_name.values()))
+
+    @property
+    def single(self) -> bool:
+        """Whether there is nothing to choose."""
+        return "" in self.by_name
+
+    def for_mode(self, mode: str, space: dict[str, Any]) -> "Models":
+        """Those that the mode can train well: private and adversarial training keep linear models and networks where there are some.
+
+        What a search names alone stays: somebody asked for it.
+        """
+        if self.single or mode == "plain":
+            return self
+        asked = space.get(MODEL, list(self.by_name))
+        named = {name: model for name, model in self.by_name.items() if name in asked}
+        fitting = {name: model for name, model in named.items() if final_of(model) in BOUNDED}
+        return Models(fitting or named or self.by_name)
+
+    def unknown(self, space: dict[str, Any]) -> str:
+        """A name of the search that is no parameter; empty when there is none."""
+        if self.single:
+            return next((name for name in sorted(space) if name not in self.first.get_params()), "")
+        known = {f"{name}__{one}" for name, model in self.by_name.items() for one in model.get_params()}
+        return next((name for name in sorted(space) if name != MODEL and name not in known), "")
+
+    def kept(self, params: dict[str, Any]) -> dict[str, Any]:
+        """The parameters that concern the model that they choose."""
+        if self.single:
+            return params
+        chosen = params.get(MODEL, next(iter(self.by_name)))
+        return {name: value for name, value in params.items() if name == MODEL or name.startswith(f"{chosen}__")}
+
+    def made(self, params: dict[str, Any]) -> Any:
+        """A fresh estimator with these parameters."""
+        if self.single:
+            return clone(self.first).set_params(**params)
+        chosen = params.get(MODEL, next(iter(self.by_name)))
+        given = {name.partition("__")[2]: value for name, value in params.items() if name.startswith(f"{chosen}__")}
+        return clone(self.by_name[chosen]).set_params(**given)
+
+
+def final_of(model: Any) -> str:
+    """Name of the class that a pipeline ends in."""
+    return type(model.steps[-1][1] if hasattr(model, "steps") else model).__name__
+
+
 def search(
-    estimator: BaseEstimator,
+    models: Models,
     frame: pd.DataFrame,
     target: Array,
     groups: Array | None,
@@ -45,7 +106,7 @@ def search(
     """(best parameters, every candidate with its scores, metric).
 
     Args:
-        estimator: unfitted classifier or regressor.
+        models: unfitted classifiers or regressors.
         frame: feature frame.
         target: class numbers [n], or quantities [n, m].
         groups: subject per row; keeps a subject's rows in one fold.
@@ -54,13 +115,10 @@ def search(
         channel: gets progress.
     """
     metric = metric_of(options, target)
-    unknown = set(options.search) - set(estimator.get_params())
-    if unknown:
-        known = ", ".join(sorted(estimator.get_params()))[:300]
-        raise BadSearch(f"[train] search names {sorted(unknown)[0]!r}, the estimator has: {known}")
-    score = _scorer(estimator, frame, target, groups, options, metric)
-    candidates = _study(options, study, score) if _ranges(options) else _grid(options, score)
-    total = options.trials if _ranges(options) else int(np.prod([len(values) for values in options.search.values()], dtype=int))
+    space = _space(models, options)
+    score = _scorer(models, frame, target, groups, options, metric)
+    candidates = _study(models, space, options, study, score) if _ranges(space) else _grid(models, space, score)
+    total = options.trials if _ranges(space) else len(_products(models, space))
     history: list[dict[str, Any]] = []
     channel.progress("cross-validation", 0, total)
     for params, scores in candidates:
@@ -71,17 +129,18 @@ def search(
     return _best(history)["params"], history, metric
 
 
-def nested(estimator: BaseEstimator, frame: pd.DataFrame, target: Array, groups: Array | None, options: TrainTable, channel: Channel) -> list[float]:
+def nested(models: Models, frame: pd.DataFrame, target: Array, groups: Array | None, options: TrainTable, channel: Channel) -> list[float]:
     """Score of the whole search on every outer fold."""
     metric = metric_of(options, target)
     found = []
     for number, (train, test) in enumerate(_splits(frame, target, groups, options, options.nested, options.seed + 1)):
         channel.progress("nested cross-validation", number, options.nested)
         inner = None if groups is None else groups[train]
-        score = _scorer(estimator, frame.iloc[train], target[train], inner, options, metric)
-        candidates = _study(options, None, score) if _ranges(options) else _grid(options, score)
+        space = _space(models, options)
+        score = _scorer(models, frame.iloc[train], target[train], inner, options, metric)
+        candidates = _study(models, space, options, None, score) if _ranges(space) else _grid(models, space, score)
         history = [{"params": params, "mean": float(np.mean(scores)), "scores": scores} for params, scores in candidates]
-        model = clone(estimator).set_params(**_best(history)["params"]).fit(frame.iloc[train], wanted(target[train]))
+        model = models.made(_best(history)["params"]).fit(frame.iloc[train], wanted(target[train]))
         found.append(float(get_scorer(metric)(model, frame.iloc[test], wanted(target[test]))))
     return found
 
@@ -99,8 +158,33 @@ def metric_of(options: TrainTable, target: Array) -> str:
     return metric
 
 
-def _ranges(options: TrainTable) -> bool:
-    return any(isinstance(space, dict) for space in options.search.values())
+def _space(models: Models, options: TrainTable) -> dict[str, Any]:
+    """What to search: the `[train] search` of casemate.toml, without the models that the mode does not train.
+
+    Raises:
+        BadSearch: it names what no model has.
+    """
+    space = options.search
+    named = space.get(MODEL) if not models.single else None
+    if named is not None:
+        if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
+            raise BadSearch(f"[train] search: {MODEL} must be a list of names")
+        left = [name for name in named if name in models.by_name]
+        if not left or (options.mode == "plain" and left != named):
+            missing = next(name for name in named if name not in models.by_name)
+            raise BadSearch(f"[train] search names the model {missing!r}, there are: {', '.join(models.by_name)}")
+        gone = tuple(f"{name}__" for name in named if name not in left)
+        space = {name: value for name, value in space.items() if not name.startswith(gone)} | {MODEL: left} if gone else space
+        space = {MODEL: space[MODEL], **space}  # first: it decides which parameters follow
+    unknown = models.unknown(space)
+    if unknown:
+        known = ", ".join(sorted(models.first.get_params()))[:300] if models.single else f"{MODEL} ({', '.join(models.by_name)}) and their parameters"
+        raise BadSearch(f"[train] search names {unknown!r}, the estimator has: {known}; write the search that fits train.py, or leave it out")
+    return space
+
+
+def _ranges(space: dict[str, Any]) -> bool:
+    return any(isinstance(values, dict) for values in space.values())
 
 
 def _best(history: list[dict[str, Any]]) -> dict[str, Any]:
@@ -126,14 +210,14 @@ def _forward(train: Array, test: Array, target: Array, groups: Array | None) -> 
     return train, test
 
 
-def _scorer(estimator: BaseEstimator, frame: pd.DataFrame, target: Array, groups: Array | None, options: TrainTable, metric: str) -> Score:
+def _scorer(models: Models, frame: pd.DataFrame, target: Array, groups: Array | None, options: TrainTable, metric: str) -> Score:
     repeats = 1 if options.split == "ordered" else options.repeats
     splits = [split for repeat in range(repeats) for split in _splits(frame, target, groups, options, options.folds, options.seed + repeat)]
 
     def score(params: dict[str, Any], stop: Callable[[list[float]], bool]) -> list[float]:
-        model = clone(estimator).set_params(**params)
+        model = models.made(params)
         found: list[float] = []
-        step = options.jobs if options.prune and _ranges(options) else len(splits)
+        step = options.jobs if options.prune and _ranges(options.search) else len(splits)
         for start in range(0, len(splits), step):
             cut = splits[start : start + step]
             with fitting(FEW * frame.size):
@@ -146,13 +230,24 @@ def _scorer(estimator: BaseEstimator, frame: pd.DataFrame, target: Array, groups
     return score
 
 
-def _grid(options: TrainTable, score: Score) -> Iterator[tuple[dict[str, Any], list[float]]]:
-    for values in itertools.product(*options.search.values()):
-        params = dict(zip(options.search, values, strict=True))
+def _products(models: Models, space: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every combination once; parameters of the models that are not chosen make none."""
+    found: list[dict[str, Any]] = []
+    for values in itertools.product(*space.values()):
+        params = models.kept(dict(zip(space, values, strict=True)))
+        if params not in found:
+            found.append(params)
+    return found
+
+
+def _grid(models: Models, space: dict[str, Any], score: Score) -> Iterator[tuple[dict[str, Any], list[float]]]:
+    for params in _products(models, space):
         yield params, score(params, lambda _: False)
 
 
-def _study(options: TrainTable, folder: Path | None, score: Score) -> Iterator[tuple[dict[str, Any], list[float]]]:
+def _study(
+    models: Models, space: dict[str, Any], options: TrainTable, folder: Path | None, score: Score
+) -> Iterator[tuple[dict[str, Any], list[float]]]:
     import optuna
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
@@ -169,7 +264,10 @@ def _study(options: TrainTable, folder: Path | None, score: Score) -> Iterator[t
         # A sampler seeded by the number of finished trials makes a resumed search equal an uninterrupted one.
         study.sampler = optuna.samplers.TPESampler(seed=options.seed + count)
         trial = study.ask()
-        params = {name: _suggest(trial, name, space) for name, space in options.search.items()}
+        params: dict[str, Any] = {}
+        for name, values in space.items():
+            if name in models.kept({**params, name: None}):
+                params[name] = _suggest(trial, name, values)
 
         def stop(scores: list[float], trial: Any = trial) -> bool:
             trial.report(float(np.mean(scores)), len(scores))

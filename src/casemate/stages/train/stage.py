@@ -446,4 +446,6 @@ def _explain(error: sandbox.JobFailed, config: Config, code: dict[str, bytes]) -
     if refused:
         text += " — refused by the sandbox: " + "; ".join(refused[:3])
     hint = error.hint.replace("the timeout", "[train] timeout")
+    if error.kind in ("BadEntry", "BadSearch"):  # it says all; where in casemate it was found helps nobody
+        hint = f"change {config.train.entry.partition(':')[0]}, or [train] in casemate.toml"
     return TrainingError(text, hint=hint, findings=error.findings, plain=told.failure(error, code, config.train.entry))

@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from casemate.core.models import ALLOWED_TYPES
+from casemate.core.storable import ALLOWED_TYPES
 
 PLUMBING = frozenset(
     {
@@ -58,4 +58,4 @@ def allowed_globals() -> frozenset[str]:
     from sklearn.utils import all_estimators
 
     estimators = {f"{kind.__module__}.{kind.__qualname__}" for _, kind in all_estimators()}
-    return frozenset(estimators | set(ALLOWED_TYPES) | PLUMBING)
+    return frozenset(estimators | (set(ALLOWED_TYPES) - {"functools.partial"}) | PLUMBING)

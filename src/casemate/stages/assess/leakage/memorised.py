@@ -38,7 +38,8 @@ def _stored(estimator: Any, depth: int) -> list[tuple[str, int]]:
         return []
     name = type(estimator).__name__
     if name in STORES:
-        kept = [getattr(estimator, attribute, None) for attribute in KEPT]
+        holders = (estimator, getattr(estimator, "base_estimator_", None))  # a Gaussian process of classes keeps them one deeper
+        kept = [getattr(holder, attribute, None) for holder in holders for attribute in KEPT]
         return [(name, max((len(rows) for rows in kept if rows is not None), default=0))]
     inner: list[Any] = []
     for attribute in (

@@ -1,0 +1,123 @@
+"""Inside the sandbox: load the user's entry, and look at what it returns before any row is spent on it."""
+
+import importlib.util
+import inspect
+import re
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sklearn.base import BaseEstimator, is_classifier, is_regressor
+
+from casemate.core.types import Schema
+from casemate.stages.train import boosters
+from casemate.stages.train.search import BOUNDED, Models, final_of
+
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*")
+
+
+class BadEntry(Exception):
+    """The entry does not return what it should; the message says what."""
+
+    kind = "BadEntry"
+
+
+class Columns(NamedTuple):
+    """Names of the features, in the order of the frame; what `build(columns)` gets."""
+
+    numbers: list[str]
+    """float64, missing is NaN."""
+    categories: list[str]
+    """Text, missing is "(missing)"."""
+
+
+def build(folder: Path, entry: str, job: dict[str, Any], schema: Schema) -> Models:
+    """What the entry returns: one unfitted estimator, or several by name.
+
+    Raises:
+        BadEntry: it returns something else.
+    """
+    file, _, name = entry.partition(":")
+    function = _function(folder, file, name)
+    try:
+        wants = len(inspect.signature(function).parameters) > 0
+    except (TypeError, ValueError):
+        wants = False
+    features = schema.features
+    columns = Columns(
+        [column.name for column in features if column.type != "category"], [column.name for column in features if column.type == "category"]
+    )
+    returned = function(columns) if wants else function()
+    if not isinstance(returned, dict):
+        return Models({"": _checked(returned, f"{name}()", job, schema)})
+    if not returned or not all(isinstance(key, str) and NAME.fullmatch(key) for key in returned):
+        raise BadEntry(f'{name}() returned a dictionary, whose keys must be names such as "trees"')
+    return Models({key: _checked(value, f"{name}()[{key!r}]", job, schema) for key, value in returned.items()})
+
+
+def is_linear(estimator: Any) -> bool:
+    """Whether it ends in a linear model that has a private form."""
+    return final_of(estimator) in BOUNDED and not is_network(estimator)
+
+
+def is_network(estimator: Any) -> bool:
+    """Whether it was a torch network."""
+    return type(estimator).__name__ == "NetworkClassifier"
+
+
+def _function(folder: Path, file: str, name: str) -> Any:
+    path = folder / file
+    sys.path[:0] = [str(path.parent), str(folder)]
+    sys.dont_write_bytecode = True
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec and spec.loader  # noqa: S101 - the file was copied here
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise BadEntry(f"{file} has no function {name!r}")
+    return function
+
+
+def _checked(estimator: Any, name: str, job: dict[str, Any], schema: Schema) -> Any:
+    if "torch" in sys.modules and isinstance(estimator, sys.modules["torch"].nn.Module):
+        if schema.regression:
+            raise BadEntry(f"{name} returned a torch network, which is trained as a classifier only: return a scikit-learn regressor")
+        return _network(estimator, job)
+    ours = not isinstance(estimator, type) and (isinstance(estimator, BaseEstimator) or bool(boosters.library(estimator)))
+    if schema.regression:
+        if not ours or not is_regressor(estimator):
+            raise BadEntry(f"{name} returned {type(estimator).__name__}, expected an unfitted scikit-learn regressor ([data] task is regression)")
+        return estimator
+    if not ours or not is_classifier(estimator):
+        raise BadEntry(f"{name} returned {type(estimator).__name__}, expected an unfitted scikit-learn classifier or a torch.nn.Sequential")
+    if not hasattr(estimator, "predict_proba") and job["train"]["mode"] != "private":
+        raise BadEntry(f"{name} returned {type(estimator).__name__} without predict_proba; wrap it in CalibratedClassifierCV")
+    return estimator
+
+
+def _network(module: Any, job: dict[str, Any]) -> Any:
+    from casemate.core.learn.layers import describe
+    from casemate.core.learn.network import NetworkClassifier
+
+    layers = describe(module)
+    leaves = [part for part in module.modules() if not list(part.children())]
+    frozen = {
+        f"{place}.{name}": parameter.detach().numpy().copy()
+        for place, leaf in enumerate(leaves)
+        for name, parameter in leaf.named_parameters()
+        if not parameter.requires_grad
+    }
+    settings = job["train"]["network"]
+    return NetworkClassifier(
+        layers=[list(layer) for layer in layers],
+        frozen=frozen,
+        numbers={name: tuple(limits) for name, limits in job["limits"]["numbers"].items()},
+        categories=job["limits"]["categories"],
+        epochs=settings["epochs"],
+        batch=settings["batch"],
+        rate=settings["rate"],
+        momentum=settings["momentum"],
+        seed=job["train"]["seed"],
+    )

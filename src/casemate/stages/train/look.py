@@ -1,0 +1,124 @@
+"""A look at what `build` returned before any search: what could not be stored in the end is refused at the beginning.
+
+The unfitted estimator is written as a model file would be, and so is one that was fitted on a few rows where it holds parts whose
+fitted form is not known beforehand.
+"""
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, clone
+
+from casemate.core.errors import VerificationError
+from casemate.core.models import dump_skops, untrusted_types
+from casemate.stages.train import boosters
+from casemate.stages.train.catalogue import INSTEAD, USUAL
+from casemate.stages.train.stored import stored
+
+SEARCHES = ("GridSearchCV", "RandomizedSearchCV", "HalvingGridSearchCV", "HalvingRandomSearchCV", "TunedThresholdClassifierCV")
+"""Of them what they found is stored."""
+A_CLASS = 25
+"""Rows of each class, or four times as many where there is none, to fit a trial on."""
+MOST_DEPTH = 8
+Array = np.ndarray[Any, Any]
+
+
+def problem(estimator: Any, frame: pd.DataFrame, target: Array) -> str:
+    """Why no model file could hold the estimator, and what could be used instead; empty where one can.
+
+    Args:
+        estimator: unfitted.
+        frame: training rows.
+        target: theirs; class numbers [n], or quantities [n] or [n, m].
+    """
+    parts = list(_parts(estimator, 0))
+    for part in parts:
+        said = _refused(part, final=part is _last(estimator))
+        if said:
+            return said
+    if all(type(part).__name__ in USUAL for part in parts):
+        return ""
+    translated = any(hasattr(part, "fit_resample") or boosters.library(part) for part in parts)  # what is stored is something else
+    searched = any(type(part).__name__ in SEARCHES for part in parts)
+    return ("" if translated or searched else _of_types(estimator)) or _tried(estimator, frame, target)
+
+
+def _refused(part: Any, *, final: bool) -> str:
+    """A part of which it is known that it cannot be stored."""
+    name, package = type(part).__name__, type(part).__module__.partition(".")[0]
+    if package == "sklearn":
+        return f"{name} cannot be stored safely: {INSTEAD[name]}" if name in INSTEAD else ""
+    if boosters.library(part):
+        return "" if final else f"{name} must be the last step of a pipeline, not inside another estimator: only there its trees can be read"
+    if package == "imblearn":
+        return (
+            ""
+            if hasattr(part, "fit_resample") or hasattr(part, "steps")
+            else (f"{name} cannot be stored safely: use scikit-learn's classifier with class_weight='balanced', or a sampler in an imblearn pipeline")
+        )
+    if package == "casemate":
+        return ""
+    return (
+        f"{name} is a class of {package}, which no model file may hold: use scikit-learn's (docs/reference/estimators.md lists them all), "
+        "compute such columns before the table is given to casemate, or import the finished model as ONNX (casemate model import)"
+    )
+
+
+def _of_types(estimator: Any) -> str:
+    """Types of the unfitted or fitted estimator that no model file may hold."""
+    try:
+        unknown = untrusted_types(dump_skops(estimator))
+    except VerificationError as error:
+        return error.message
+    except Exception as error:  # noqa: BLE001 - skops has many
+        return f"it cannot be stored safely: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    if not unknown:
+        return ""
+    hint = "a function of train.py or of NumPy can be replaced by FunctionTransformer with a universal function such as numpy.log1p"
+    return f"it holds what no model file may hold: {', '.join(unknown[:3])}; {hint}"
+
+
+def _tried(estimator: Any, frame: pd.DataFrame, target: Array) -> str:
+    """The same of one that was fitted on a few rows; empty where so few rows do not fit it."""
+    if target.ndim == 1 and target.dtype.kind in "iu":
+        at = np.sort(np.concatenate([np.flatnonzero(target == kind)[:A_CLASS] for kind in np.unique(target)]))
+    else:
+        at = np.arange(min(len(target), 4 * A_CLASS))
+    few = frame.iloc[at].reset_index(drop=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            fitted = stored(clone(estimator).fit(few, target[at]), few)
+        except boosters.Foreign as error:
+            return str(error)
+        except Exception:  # noqa: BLE001 - a few rows are not the table: the search will say what is wrong
+            return ""
+    return _of_types(fitted)
+
+
+def _last(estimator: Any) -> Any:
+    while True:
+        if hasattr(estimator, "steps"):
+            estimator = estimator.steps[-1][1]
+        elif type(estimator).__name__ in SEARCHES:
+            estimator = estimator.estimator
+        else:
+            return estimator
+
+
+def _parts(value: Any, depth: int) -> Iterator[Any]:
+    """Every estimator among the parameters."""
+    if depth > MOST_DEPTH:
+        return
+    if isinstance(value, list | tuple):
+        for one in value:
+            yield from _parts(one, depth + 1)
+    elif isinstance(value, BaseEstimator) or boosters.library(value):
+        yield value
+        if boosters.library(value):
+            return
+        for one in value.get_params(deep=False).values():
+            yield from _parts(one, depth + 1)

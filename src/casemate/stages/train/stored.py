@@ -1,0 +1,63 @@
+"""The part of a fitted estimator that answers, without what only training needed: it is what is stored, measured and served.
+
+A search is the model that it found, a tuned threshold is the threshold that it found, a pipeline that resampled is the pipeline
+behind it, boosted trees of another library are trees. Each answers as before; the rest would be scorers, splitters and classes of
+other people in a model file.
+"""
+
+from typing import Any
+
+from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
+from sklearn.pipeline import Pipeline
+
+from casemate.stages.train import boosters
+
+
+def stored(model: Any, frame: Any) -> Any:
+    """The same answers from fewer parts.
+
+    Args:
+        model: fitted.
+        frame: rows that it learnt, for the comparison with another library's trees.
+
+    Raises:
+        Foreign: trees of another library that do not answer alike here.
+    """
+    if hasattr(model, "best_estimator_"):
+        return stored(model.best_estimator_, frame)
+    if isinstance(model, FrozenEstimator):
+        return stored(model.estimator, frame)
+    if isinstance(model, TunedThresholdClassifierCV):
+        return _fixed(model, frame)
+    if isinstance(model, Pipeline):
+        return _pipeline(model, frame)
+    if boosters.library(model):
+        return boosters.as_sklearn(model, frame)
+    return model
+
+
+def _fixed(model: Any, frame: Any) -> Any:
+    inner = stored(model.estimator_, frame)
+    label = model._curve_scorer._get_pos_label()  # noqa: SLF001 - the class that the threshold is about is shown nowhere else
+    made = FixedThresholdClassifier(inner, threshold=float(model.best_threshold_), pos_label=label, response_method=model.response_method)
+    made.estimator_ = inner
+    for name in ("n_features_in_", "feature_names_in_"):
+        if hasattr(model, name):
+            setattr(made, name, getattr(model, name))
+    return made
+
+
+def _pipeline(model: Any, frame: Any) -> Any:
+    kept = [(name, step) for name, step in model.steps if not hasattr(step, "fit_resample")]  # these do nothing when it is asked
+    for _, step in kept[:-1]:
+        frame = frame if step in (None, "passthrough") or not _foreign(kept[-1][1]) else step.transform(frame)
+    name, last = kept[-1]
+    made = stored(last, frame)
+    if type(model) is Pipeline and made is last and len(kept) == len(model.steps):
+        return model
+    return Pipeline([*kept[:-1], (name, made)])
+
+
+def _foreign(step: Any) -> bool:
+    return bool(boosters.library(getattr(step, "best_estimator_", getattr(step, "estimator_", step))))

@@ -1,0 +1,331 @@
+"""Ensembles of trees as ONNX that answers as scikit-learn does, to the last bit of a sum.
+
+Every threshold and leaf keeps its float64, trees are added up in the estimator's order, splits on categories and on missing values
+stay what they are, and the label is taken from the same numbers by the same rule, ties included. The converters of skl2onnx round
+to float32, which moves thresholds and decides ties by chance, and take splits on categories for splits on numbers. The operator is
+`TreeEnsemble` of ai.onnx.ml 5, https://onnx.ai/onnx/operators/onnx_aionnxml_TreeEnsemble.html.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto, numpy_helper
+from skl2onnx.common.data_types import DoubleTensorType, Int64TensorType
+from skl2onnx.common.utils_classifier import _finalize_converter_classes
+from sklearn import ensemble, tree
+from sklearn.dummy import DummyClassifier, DummyRegressor
+
+from casemate.stages.train.nodes import Nodes
+
+OPSET = 5
+LEQ, MEMBER = 0, 6
+SUM = 1
+MOST_NODES = 6_000_000
+"""Splits of a graph: about 300 MB. A larger forest is served by scikit-learn."""
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Tree:
+    """One tree; its nodes by number, the root is 0."""
+
+    feature: Array
+    threshold: Array
+    """float64; `<=` goes left."""
+    left: Array
+    right: Array
+    leaf: Array
+    """bool"""
+    missing_left: Array
+    """bool"""
+    values: Array
+    """float64 [nodes, outputs]"""
+    members: dict[int, tuple[Array, bool]] = field(default_factory=dict)
+    """Of nodes that split on a category: (values, whether they go left); every other value goes to the other side."""
+
+
+class _Ensemble:
+    """Collects the attributes of the operator."""
+
+    def __init__(self, outputs: int) -> None:
+        self.outputs = outputs
+        self.columns: dict[str, list[Array]] = {name: [] for name in ("features", "modes", "splits", "true", "true_leaf", "false", "false_leaf")}
+        self.missing: list[Array] = []
+        self.targets: list[Array] = []
+        self.weights: list[Array] = []
+        self.members: list[Array] = []
+        self.roots: list[int] = []
+        self.nodes = self.leaves = 0
+
+    def add(self, one: Tree) -> None:
+        """Every output of a tree; the tree is repeated for each, because a leaf of this operator has one."""
+        for output in range(self.outputs):
+            self.put(one, output, output)
+
+    def constant(self, values: Array) -> None:
+        """Add the same to every row, float64 [outputs]."""
+        nothing = np.zeros(1, dtype=np.int64)
+        self.add(Tree(nothing, np.zeros(1), nothing, nothing, np.ones(1, bool), np.zeros(1, bool), values.reshape(1, -1)))
+
+    def put(self, one: Tree, column: int, output: int) -> None:
+        """The tree's values in `column` are added to `output`."""
+        if self.nodes + len(one.leaf) > MOST_NODES:
+            raise ValueError(f"the ensemble has more than {MOST_NODES} splits")
+        inner, leaves = np.flatnonzero(~one.leaf), np.flatnonzero(one.leaf)
+        place = np.zeros(len(one.leaf), dtype=np.int64)
+        place[inner] = self.nodes + np.arange(len(inner))
+        place[leaves] = self.leaves + np.arange(len(leaves))
+        self.roots.append(self.nodes)
+        self.targets.append(np.full(len(leaves), output, dtype=np.int64))
+        self.weights.append(one.values[leaves, column])
+        self.leaves += len(leaves)
+        if not len(inner):  # a root that is a leaf is a split with the same on both sides
+            self._split([0], [LEQ], [0.0], [place[0]], [1], [place[0]], [1], [0])
+            return
+        left, right = one.left[inner].astype(np.int64), one.right[inner].astype(np.int64)
+        modes, splits = np.full(len(inner), LEQ, dtype=np.uint8), one.threshold[inner].copy()
+        missing = one.missing_left[inner].astype(np.int64)
+        for position, node in enumerate(inner if one.members else ()):
+            if node in one.members:
+                values, to_left = one.members[int(node)]
+                modes[position], splits[position], missing[position] = MEMBER, 0.0, 0  # no member: the way of what is missing
+                self.members.append(np.append(values, np.nan))
+                if not to_left:
+                    left[position], right[position] = right[position], left[position]
+        self._split(one.feature[inner], modes, splits, place[left], one.leaf[left], place[right], one.leaf[right], missing)
+
+    def _split(self, features: Any, modes: Any, splits: Any, true: Any, true_leaf: Any, false: Any, false_leaf: Any, missing: Any) -> None:
+        for name, values in zip(self.columns, (features, modes, splits, true, true_leaf, false, false_leaf), strict=True):
+            self.columns[name].append(np.asarray(values))
+        self.missing.append(np.asarray(missing))
+        self.nodes += len(splits)
+
+    def attributes(self) -> dict[str, Any]:
+        """Of the node."""
+        made = {name: np.concatenate(parts) for name, parts in self.columns.items()}
+        found = {
+            "n_targets": self.outputs,
+            "aggregate_function": SUM,
+            "post_transform": 0,
+            "tree_roots": self.roots,
+            "nodes_featureids": made["features"].astype(np.int64).tolist(),
+            "nodes_modes": numpy_helper.from_array(made["modes"].astype(np.uint8), "modes"),
+            "nodes_splits": numpy_helper.from_array(made["splits"].astype(np.float64), "splits"),
+            "nodes_truenodeids": made["true"].astype(np.int64).tolist(),
+            "nodes_trueleafs": made["true_leaf"].astype(np.int64).tolist(),
+            "nodes_falsenodeids": made["false"].astype(np.int64).tolist(),
+            "nodes_falseleafs": made["false_leaf"].astype(np.int64).tolist(),
+            "nodes_missing_value_tracks_true": np.concatenate(self.missing).astype(np.int64).tolist(),
+            "leaf_targetids": np.concatenate(self.targets).tolist(),
+            "leaf_weights": numpy_helper.from_array(np.concatenate(self.weights).astype(np.float64), "weights"),
+        }
+        if self.members:
+            found["membership_values"] = numpy_helper.from_array(np.concatenate(self.members).astype(np.float64), "members")
+        return found
+
+
+def grown(estimator: Any, scale: float = 1.0, classes: int | None = None) -> Tree:
+    """A tree of `sklearn.tree`; `classes`: outputs to take of a classifier."""
+    made = estimator.tree_
+    if made.n_outputs > 1 and classes is not None:
+        raise ValueError("a tree with several targets of classes")
+    values = made.value[:, 0, :classes] if classes is not None else made.value[:, :, 0]
+    leaf = made.children_left < 0
+    missing = np.asarray(made.missing_go_to_left).astype(bool)
+    return Tree(made.feature, made.threshold, made.children_left, made.children_right, leaf, missing, scale * values)
+
+
+def boosted(predictor: Any, columns: Array, categories: dict[int, Array]) -> Tree:
+    """A tree of histogram gradient boosting.
+
+    Args:
+        predictor: scikit-learn's `TreePredictor`.
+        columns: the input's column of each of the tree's features.
+        categories: of features with categories: the value of each code.
+    """
+    nodes = predictor.nodes
+    members: dict[int, tuple[Array, bool]] = {}
+    for number in np.flatnonzero(nodes["is_categorical"].astype(bool) & ~nodes["is_leaf"].astype(bool)):
+        node = nodes[number]
+        values = categories[int(node["feature_idx"])]
+        bits = predictor.raw_left_cat_bitsets[node["bitset_idx"]]
+        codes = np.arange(len(values))
+        inside = (bits[codes // 32] >> (codes % 32).astype(np.uint32)) & 1
+        aside = inside == (0 if node["missing_go_to_left"] else 1)  # what is unknown goes the way of what is missing
+        members[int(number)] = values[aside], not node["missing_go_to_left"]
+    return Tree(
+        columns[nodes["feature_idx"].astype(np.int64)],
+        nodes["num_threshold"].astype(np.float64),
+        nodes["left"].astype(np.int64),
+        nodes["right"].astype(np.int64),
+        nodes["is_leaf"].astype(bool),
+        nodes["missing_go_to_left"].astype(bool),
+        nodes["value"].astype(np.float64).reshape(-1, 1),
+        members,
+    )
+
+
+def _single_value(value: float, shape: tuple[int, ...] = (1,)) -> Array:
+    return np.full(shape, value, dtype=np.float64)
+
+
+class _Graph(Nodes):
+    """Begins with the rows of all inputs, float64 [n, d]."""
+
+    def __init__(self, scope: Any, operator: Any, container: Any) -> None:
+        super().__init__(scope, operator, container)
+        names = [port.full_name for port in operator.inputs]
+        doubles = [
+            name if isinstance(port.type, DoubleTensorType) else self("Cast", [name], to=TensorProto.DOUBLE)
+            for name, port in zip(names, operator.inputs, strict=True)
+        ]
+        self.rows = doubles[0] if len(doubles) == 1 else self("Concat", doubles, axis=1)
+
+    def trees(self, made: _Ensemble, *, rounded: bool) -> str:
+        """The sums, float64 [n, outputs]; `rounded`: the trees see float32, as those of `sklearn.tree` do."""
+        rows = self.rows
+        if rounded:
+            rows = self("Cast", [self("Cast", [rows], to=TensorProto.FLOAT)], to=TensorProto.DOUBLE)
+        return self("TreeEnsemble", [rows], **made.attributes())
+
+    def classes(self, places: str) -> None:
+        """`places` int64 [n] name the labels."""
+        _finalize_converter_classes(
+            self.scope, places, self.operator.outputs[0].full_name, self.container, self.operator.raw_operator.classes_, TensorProto.DOUBLE
+        )
+
+    def largest(self, scores: str) -> None:
+        """The label is the first of the largest `scores` [n, k]."""
+        self.classes(self("ArgMax", [scores], axis=1, keepdims=0))
+
+    def binary(self, raw: str, *, at_zero: bool) -> None:
+        """Label and probabilities from a raw score [n, 1]: the logistic function, class 1 above 0 (or at 0 too)."""
+        zero = self.number(_single_value(0.0, (1, 1)))
+        above = self("GreaterOrEqual" if at_zero else "Greater", [raw, zero])
+        self.classes(self("Squeeze", [self("Cast", [above], to=TensorProto.INT64), self.whole(1)]))
+        second = self("Sigmoid", [raw])
+        first = self("Sub", [self.number(_single_value(1.0, (1, 1))), second])
+        self.answer([first, second])
+
+
+def _classes_of(estimator: Any) -> int:
+    if np.ndim(estimator.n_classes_) or estimator.n_outputs_ > 1:
+        raise ValueError("a forest with several targets of classes")
+    return int(estimator.n_classes_)
+
+
+def convert_tree(scope: Any, operator: Any, container: Any) -> None:
+    """A single tree: class or quantity."""
+    model, graph = operator.raw_operator, _Graph(scope, operator, container)
+    count = _classes_of(model) if hasattr(model, "classes_") else None
+    made = _Ensemble(count or model.n_outputs_)
+    made.add(grown(model, classes=count))
+    sums = graph.trees(made, rounded=True)
+    if count is not None:
+        graph.largest(sums)
+    graph.answer([sums])
+
+
+def convert_forest(scope: Any, operator: Any, container: Any) -> None:
+    """A forest: the mean of its trees, summed in their order."""
+    model, graph = operator.raw_operator, _Graph(scope, operator, container)
+    count = _classes_of(model) if hasattr(model, "classes_") else None
+    made = _Ensemble(count or model.n_outputs_)
+    for part in model.estimators_:
+        made.add(grown(part, classes=count))
+    mean = graph("Div", [graph.trees(made, rounded=True), graph.number(_single_value(float(len(model.estimators_))))])
+    if count is not None:
+        graph.largest(mean)
+    graph.answer([mean])
+
+
+def convert_gradient_boosting(scope: Any, operator: Any, container: Any) -> None:
+    """The older gradient boosting, begun from a constant."""
+    model, graph = operator.raw_operator, _Graph(scope, operator, container)
+    if not isinstance(model.init_, str | DummyClassifier | DummyRegressor) or model.loss == "exponential":
+        raise ValueError("a start that is no constant, or an exponential loss")
+    stages = model.estimators_
+    made = _Ensemble(stages.shape[1])
+    width = np.zeros((1, model.n_features_in_), dtype=np.float32)
+    made.constant(np.asarray(model._raw_predict_init(width), dtype=np.float64).ravel())  # noqa: SLF001 - shown nowhere else
+    for stage in stages:
+        for output, part in enumerate(stage):
+            made.put(grown(part, scale=model.learning_rate), 0, output)
+    raw = graph.trees(made, rounded=True)
+    if not hasattr(model, "classes_"):
+        graph.answer([raw])
+    elif stages.shape[1] == 1:
+        graph.binary(raw, at_zero=True)
+    else:
+        graph.largest(raw)
+        graph.answer([graph("Softmax", [raw], axis=1)])
+
+
+def convert_histogram_boosting(scope: Any, operator: Any, container: Any) -> None:
+    """Histogram gradient boosting: float64 rows, splits on categories, any link."""
+    model, graph = operator.raw_operator, _Graph(scope, operator, container)
+    columns, categories = _remapped(model)
+    base = np.ravel(model._baseline_prediction).astype(np.float64)  # noqa: SLF001 - scikit-learn shows trees nowhere else
+    made = _Ensemble(len(base))
+    made.constant(base)
+    for stage in model._predictors:  # noqa: SLF001 - same
+        for output, part in enumerate(stage):
+            made.put(boosted(part, columns, categories), 0, output)
+    raw = graph.trees(made, rounded=False)
+    if not hasattr(model, "classes_"):
+        link = type(model._loss.link).__name__  # noqa: SLF001 - same
+        if link not in ("IdentityLink", "LogLink"):
+            raise ValueError(f"the link {link}")
+        graph.answer([graph("Exp", [raw]) if link == "LogLink" else raw])
+    elif len(base) == 1:
+        graph.binary(raw, at_zero=False)
+    else:
+        graph.largest(raw)
+        graph.answer([graph("Softmax", [raw], axis=1)])
+
+
+def _remapped(model: Any) -> tuple[Array, dict[int, Array]]:
+    """(the input's column of each feature that the trees see, values of the codes of those with categories)."""
+    count = model.n_features_in_
+    if model.is_categorical_ is None:
+        return np.arange(count), {}
+    first, rest = np.flatnonzero(model.is_categorical_), np.flatnonzero(~model.is_categorical_)
+    found = {}
+    for place, values in enumerate(model._preprocessor.named_transformers_["encoder"].categories_):  # noqa: SLF001 - same
+        if values.dtype.kind not in "fiu":
+            raise ValueError("native categories that are text: put an OrdinalEncoder before")
+        found[place] = values.astype(np.float64)
+    return np.concatenate([first, rest]), found
+
+
+def classified(operator: Any) -> None:
+    """Shapes of a classifier's outputs."""
+    model, rows = operator.raw_operator, operator.inputs[0].get_first_dimension()
+    operator.outputs[0].type = Int64TensorType([rows])
+    operator.outputs[1].type = DoubleTensorType([rows, len(model.classes_)])
+
+
+def measured(operator: Any) -> None:
+    """Shape of a regressor's output."""
+    rows = operator.inputs[0].get_first_dimension()
+    operator.outputs[0].type = DoubleTensorType([rows, getattr(operator.raw_operator, "n_outputs_", 1)])
+
+
+Convert = Callable[[Any, Any, Any], None]
+CONVERTERS: dict[type, Convert] = {
+    tree.DecisionTreeClassifier: convert_tree,
+    tree.DecisionTreeRegressor: convert_tree,
+    tree.ExtraTreeClassifier: convert_tree,
+    tree.ExtraTreeRegressor: convert_tree,
+    ensemble.RandomForestClassifier: convert_forest,
+    ensemble.RandomForestRegressor: convert_forest,
+    ensemble.ExtraTreesClassifier: convert_forest,
+    ensemble.ExtraTreesRegressor: convert_forest,
+    ensemble.GradientBoostingClassifier: convert_gradient_boosting,
+    ensemble.GradientBoostingRegressor: convert_gradient_boosting,
+    ensemble.HistGradientBoostingClassifier: convert_histogram_boosting,
+    ensemble.HistGradientBoostingRegressor: convert_histogram_boosting,
+}
+SHAPES = {kind: classified if kind.__name__.endswith("Classifier") else measured for kind in CONVERTERS}
