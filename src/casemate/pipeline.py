@@ -4,6 +4,7 @@ Each stage gets its tools and the records of the stages before it, and gives one
 durable together with its audit entry; what is finished is never done again.
 """
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,6 +31,7 @@ from casemate.core.learn.accountant import Gaussians
 from casemate.core.sandbox.run import ForkServer, Worker
 from casemate.core.signatures import Signer, Verifier, read_envelope, subjects_of
 from casemate.core.types import Assessment, Finding, Release, SealedDataset, TrainedModel
+from casemate.stages.data import files
 from casemate.stages.data import schema as schemas
 from casemate.stages.data.review import Reviews
 from casemate.stages.data.source import READING
@@ -82,7 +84,8 @@ class Workshop:
     @property
     def hidden(self) -> list[Path]:
         """What no confined process may be able to read."""
-        return [self.secret, self.root, self.root / self.config.data.source]
+        where = files.place(self.root, self.config.data.source)
+        return [self.secret, self.root, *([] if isinstance(where, str) else where if isinstance(where, list) else [where])]
 
 
 def run(shop: Workshop, principal: str, start: str | None = None, key: str | None = None) -> tuple[str, Release, Assessment]:
@@ -486,7 +489,9 @@ class Rows:
 def _inputs(shop: Workshop) -> dict[str, str]:
     """Per stage, the digest of what decides its result: with the same ones a run is resumed and finished stages are reused."""
     config = shop.config
-    stamp = _stamp(shop.root / config.data.source)
+    where = files.place(shop.root, config.data.source)
+    # a database is asked anew by every run; what it answers decides whether the stages after that are done again
+    stamp = [secrets.token_hex(8)] if isinstance(where, str) else [status[2:] for status in files.stamp(where)]
     split = [config.train.test_share, config.train.seed, config.train.folds, config.train.split]
     deciding: dict[str, list[Any]] = {
         "data": [

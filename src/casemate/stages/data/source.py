@@ -1,7 +1,6 @@
 """A table's file as typed Arrow columns, or what is wrong with it: `files` reads it, `cells` types it."""
 
 import re
-from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 
@@ -12,34 +11,29 @@ from casemate.core.errors import ConfigError, DataError
 from casemate.core.types import Finding
 from casemate.stages.data import cells, files
 
-READING = 2
+READING = 3
 """Raised when a table is read in another way than before, so that the next run seals it anew."""
 
 
-def read(path: Path, options: DataTable, identifiers: Collection[str] = ()) -> tuple[pa.Table, list[Finding]]:
+def read(where: files.Place, options: DataTable, identifiers: Collection[str] = ()) -> tuple[pa.Table, list[Finding]]:
     """The typed table and what was noticed while reading.
 
     Args:
-        path: a `.parquet` file, or CSV with any other name.
+        where: a file or folder, several files, or a database; see `files.place`.
         options: the `[data]` table.
         identifiers: columns that say who somebody is, beside those that `options` declares.
 
     Raises:
         ConfigError: the file is missing, or a named column is not in it.
-        DataError: the file is empty, too large, truncated, ragged, not UTF-8, or a cell has the wrong type.
+        DataError: the file is empty, too large, truncated, ragged, not in its encoding, or a cell has the wrong type.
+        BackendError: a database is away.
     """
-    if not path.is_file():
-        raise ConfigError(f"[data] source: no such file {path}", hint="the path is relative to the project's folder")
-    size = path.stat().st_size
-    if size == 0:
-        raise DataError(f"{path} is empty", hint="export the table again")
-    if size > options.max_bytes:
-        raise DataError(f"{path} has {size} bytes, more than [data] max_bytes", hint="raise max_bytes if this is intended")
-    table = files.columns(path, options, identifiers)
+    findings: list[Finding] = []
+    table = files.columns(where, options, identifiers, findings)
+    path = Path(where) if isinstance(where, str) else where[0] if isinstance(where, list) else where
     _check_names(table, path, options)
     if table.num_rows == 0:
         raise DataError(f"{path} has a header and no rows", hint="export the table again")
-    findings: list[Finding] = []
     columns = [
         cells.identifier(table[name], name, options)
         if options.identifies(name) or name in identifiers
@@ -51,9 +45,6 @@ def read(path: Path, options: DataTable, identifiers: Collection[str] = ()) -> t
 
 def _check_names(table: pa.Table, path: Path, options: DataTable) -> None:
     names = table.column_names
-    repeated = [name for name, count in Counter(names).items() if count > 1]
-    if repeated:
-        raise DataError(f"{path}: the column name {repeated[0]!r} appears twice", hint="rename one of them")
     wanted = [("target", name) for name in options.targets] + [(key, getattr(options, key)) for key in ("subject", "time", "provenance")]
     wanted += [("columns", name) for name in options.columns if not is_pattern(name)]
     for key, name in wanted:
