@@ -9,11 +9,13 @@ import json
 import re
 import secrets
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from string import Template
-from typing import Literal
+from types import MappingProxyType
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -46,6 +48,13 @@ _SEARCH = {
     "train_quantities.txt": 'search = { "reg__estimator__max_leaf_nodes" = [7, 15, 31] }\nmetric = "r2"',
 }
 QUANTITY_GATES = "r2 = { min = 0.30 }\nmembership_auc = { max = 0.65 }\n# robust_accuracy = { min = 0.60, eps = 0.1 }"
+
+
+READING = (
+    *("header", "delimiter", "decimal", "encoding", "quote", "escape", "skip_lines", "bad_rows"),
+    *("null_values", "date_format", "table", "query", "password"),
+)
+"""Options of `[data]` that say how its source is read."""
 
 
 @dataclass
@@ -90,38 +99,44 @@ def clinical() -> Plan:
 
 def from_table(
     root: Path,
-    table: Path,
+    table: Path | list[Path] | str,
     target: str | list[str],
     subject: str | None = None,
     header: list[str] | None = None,
     task: Literal["classification", "regression"] | None = None,
+    reading: Mapping[str, Any] = MappingProxyType({}),
 ) -> Plan:
     """Infer columns and classes of the user's own table, which stays where it is.
 
     Args:
         root: the new project's folder.
-        table: CSV or Parquet.
+        table: a file of any format that is read, a folder or list of files with the same columns, or a database's URL.
         target: column to predict, or several quantities.
         subject: column that identifies a person.
         header: names for a CSV file without a header line.
         task: default: regression where the target has many different numbers, or there are several targets.
+        reading: options of `[data]` that say how the table is read, such as `delimiter`; what is not said is found by its content.
 
     Raises:
         ConfigError, DataError: the table cannot be read, or has no such target.
     """
-    from casemate.stages.data import cells, schema, source
+    from casemate.stages.data import cells, files, schema, source
 
     notes: list[str] = []
     columns: dict[str, ColumnTable] = {}
-    place = table.resolve()
-    relative = place.relative_to(root.resolve()) if place.is_relative_to(root.resolve()) else place
+    place = [_relative(root, one) for one in table] if isinstance(table, list) else _relative(root, table)
+    first = DataTable(source=place, target=target, header=header, **reading)
+    found = files.found(table, first)
+    said = {**found, **reading}
+    if new := {name: value for name, value in found.items() if name not in reading}:
+        notes.append(f"found by content: {', '.join(f'{name} {value!r}' for name, value in new.items())}")
     several = not isinstance(target, str)
     while True:
         kind = task or ("regression" if several else "classification")
-        options = DataTable(source=str(relative), target=target, task=kind, subject=subject, header=header, columns=columns)
+        options = DataTable(source=place, target=target, task=kind, subject=subject, header=header, columns=columns, **said)
         configuration.require_possible(options)
         try:
-            content, _ = source.read(table, options)
+            content, noticed = source.read(table, options)
             if task is not None or several or not _is_quantity(content[target]):
                 break
             task = "regression"
@@ -129,6 +144,10 @@ def from_table(
         except cells.MixedColumn as error:
             notes.append(f"{error.message}; casemate.toml reads them as missing (coerce = true)")
             columns[error.column] = ColumnTable(type="number", coerce=True)
+        except files.InexactColumn as error:
+            notes.append(f"{error.message}; casemate.toml reads them as text (a category)")
+            columns[error.column] = ColumnTable(type="category")
+    notes += [finding.message for finding in noticed]
     named = [name for name in content.column_names if name not in options.targets and _NAMED.search(name)]
     exact = source.read(table, options, named)[0] if named else content  # as text: as numbers two long identifiers can look alike
     for name in content.column_names:
@@ -140,7 +159,8 @@ def from_table(
         content, _ = source.read(table, options)
     inferred, findings = schema.infer(content, options)
     notes += [finding.message for finding in findings]
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", table.stem).strip("-._")[:48] or "project"
+    stem = Path(table[0] if isinstance(table, list) else table).stem
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:48] or "project"
     return Plan(
         name=name,
         purpose="unspecified",
@@ -150,6 +170,14 @@ def from_table(
         inferred=inferred.columns,
         notes=notes,
     )
+
+
+def _relative(root: Path, table: Path | str) -> str:
+    """A file inside of the project by its name there; any other by its whole path; a URL as it is."""
+    if isinstance(table, str):
+        return table
+    place = table.resolve()
+    return str(place.relative_to(root.resolve()) if place.is_relative_to(root.resolve()) else place)
 
 
 def _is_quantity(values: pa.ChunkedArray) -> bool:
@@ -240,8 +268,10 @@ def _toml(plan: Plan, identifier: str, passphrase: str | None) -> str:
     data = plan.data
     extra = ['task = "regression"'] if data.task == "regression" else []
     extra += [f"subject = {json.dumps(data.subject)}"] if data.subject else []
-    if data.header:
-        extra.append(f"header = {json.dumps(data.header)}")
+    usual = DataTable(source="", target="")
+    for name in READING:
+        if (value := getattr(data, name)) != getattr(usual, name):
+            extra.append(f"{name} = {json.dumps(value, ensure_ascii=False)}")
     columns = ["[data.columns]"] if data.columns else []
     for name, column in data.columns.items():
         said = [f"class = {json.dumps(column.column_class)}"] if column.column_class else []

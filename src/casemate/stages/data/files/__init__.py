@@ -16,9 +16,10 @@ from casemate.core.errors import ConfigError, DataError
 from casemate.core.types import Finding
 from casemate.stages.data.files import columnar, content, databases, delimited, exact, records, several, sheets
 from casemate.stages.data.files.content import Content
+from casemate.stages.data.files.databases import is_url
 from casemate.stages.data.files.exact import InexactColumn
 
-__all__ = ["InexactColumn", "Place", "columns", "digest", "found", "names", "place", "stamp"]
+__all__ = ["InexactColumn", "Place", "columns", "digest", "found", "is_url", "names", "place", "stamp"]
 
 Place = Path | list[Path] | str
 """A file or folder, several files, or a database's URL."""
@@ -28,7 +29,7 @@ def place(root: Path, source: str | list[str]) -> Place:
     """Where `[data] source` is; names are relative to the project's folder."""
     if isinstance(source, list):
         return [root / one for one in source]
-    return source if databases.is_url(source) else root / source
+    return source if is_url(source) else root / source
 
 
 def columns(where: Place, options: DataTable, identifiers: Collection[str], findings: list[Finding]) -> pa.Table:

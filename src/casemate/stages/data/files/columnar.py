@@ -124,4 +124,6 @@ def _text_of(values: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     try:
         return values.cast(pa.binary()).cast(pa.string())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise DataError(f"column {name!r} holds bytes that are not UTF-8 text ({values.type})", hint="export it as text, numbers or not at all") from error
+        raise DataError(
+            f"column {name!r} holds bytes that are not UTF-8 text ({values.type})", hint="export it as text, numbers or not at all"
+        ) from error

@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from casemate.core.errors import DataError
 
-BLOCK = 8 << 20
+BLOCK = 1 << 20
+"""Bytes looked at together: what a processor's cache holds."""
 HEAD = 1024
 UTF8_BOM = b"\xef\xbb\xbf"
 _PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz"}
@@ -127,7 +128,9 @@ def unpacked(path: Path, most: int) -> Content:
 def _stream(path: Path, kind: str) -> Any:
     if kind == "zstd":
         return pa.input_stream(str(path), compression="zstd")
-    return {"gzip": gzip.open, "bz2": bz2.open, "xz": lzma.open}[kind](path, "rb")
+    if kind == "gzip":
+        return gzip.open(path, "rb")
+    return bz2.open(path, "rb") if kind == "bz2" else lzma.open(path, "rb")
 
 
 def kind(content: Content) -> str:

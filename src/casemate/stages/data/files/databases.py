@@ -126,7 +126,7 @@ def _connected(url: str, options: DataTable) -> Any:
         raise ConfigError("[data] source holds a password", hint='take it out and set [data] password = "env:NAME" or "file:PATH"; or use ~/.pgpass')
     if not options.query:
         raise ConfigError("[data] source is a database without [data] query", hint='query = "SELECT …": --query for casemate init')
-    given = {"password": read_secret(options.password)} if options.password else {}
+    given: dict[str, Any] = {"password": read_secret(options.password)} if options.password else {}
     settings = "-c default_transaction_read_only=on"
     try:
         return psycopg.connect(url, connect_timeout=WAITS, options=settings, **given)

@@ -15,12 +15,14 @@ from casemate.core.errors import DataError
 from casemate.core.types import Finding
 from casemate.stages.data.files import dialect as dialects
 from casemate.stages.data.files import exact, naming
-from casemate.stages.data.files.content import BLOCK, Content
+from casemate.stages.data.files.content import Content
 from casemate.stages.data.files.dialect import Dialect
 from casemate.stages.data.files.quotes import Check
 
 LONGEST = 1000
 """Lines of one quoted cell, where the row that is wrong is looked for."""
+LONGEST_ROW = 8 << 20
+"""Bytes of a row at most, and what one thread reads at once."""
 LONG = r"^\s*[+-]?\d{16,}\s*$"
 Kept = Callable[[str], bool]
 SHOWN = 5
@@ -73,17 +75,27 @@ def read(content: Content, options: DataTable, kept: Kept, findings: list[Findin
         text = dialects.line_feeds(text)
         quoted = _require_sound(text, dialect, header, options)
     try:
-        table = _arrow(text, dialect, header, options, [name for name in header if kept(name)], quoted=bool(quoted))
-        for name in exact.suspects(table):
-            digits = _arrow(text, dialect, header, options, [name], quoted=bool(quoted), only=name)[name]
-            if pc.any(pc.match_substring_regex(digits, LONG)).as_py():
-                exact.tell(name, options, findings)
+        table = _typed(text, dialect, header, options, kept, findings, quoted=quoted)
     except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise _explained(text, dialect, header, options, error) from error
+        mended = _mended(text, dialect, len(header), options)
+        if mended is None:
+            raise _explained(text, dialect, header, options, error) from error
+        table = _typed(mended, dialect, header, options, kept, findings, quoted=quoted)
     while table.num_columns > 1 and written[table.num_columns - 1] == "" and table[table.num_columns - 1].null_count == table.num_rows:
         table = table.remove_column(table.num_columns - 1)  # a delimiter at the end of every line
     findings += naming.told(written[: table.num_columns], table.column_names)
     return _tidied(table, text, dialect, options, findings)
+
+
+def _typed(
+    text: Content, dialect: Dialect, header: list[str], options: DataTable, kept: Kept, findings: list[Finding], *, quoted: bool | None
+) -> pa.Table:
+    table = _arrow(text, dialect, header, options, [name for name in header if kept(name)], quoted=bool(quoted))
+    for name in exact.suspects(table):
+        digits = _arrow(text, dialect, header, options, [name], quoted=bool(quoted), only=name)[name]
+        if pc.any(pc.match_substring_regex(digits, LONG)).as_py():
+            exact.tell(name, options, findings)
+    return table
 
 
 def _begun(text: Content, options: DataTable) -> Content:
@@ -122,12 +134,14 @@ def _require_sound(text: Content, dialect: Dialect, header: list[str], options: 
     return quoted
 
 
-def _arrow(text: Content, dialect: Dialect, header: list[str], options: DataTable, kept: Collection[str], *, quoted: bool, only: str | None = None) -> pa.Table:
+def _arrow(
+    text: Content, dialect: Dialect, header: list[str], options: DataTable, kept: Collection[str], *, quoted: bool, only: str | None = None
+) -> pa.Table:
     moments = [options.date_format, pyarrow.csv.ISO8601] if options.date_format else None
     with text.open() as file:
         return pyarrow.csv.read_csv(
             text.path if text.data is None and text.start == 0 else file,
-            read_options=pyarrow.csv.ReadOptions(column_names=header, skip_rows_after_names=0 if options.header else 1, block_size=BLOCK),
+            read_options=pyarrow.csv.ReadOptions(column_names=header, skip_rows_after_names=0 if options.header else 1, block_size=LONGEST_ROW),
             parse_options=pyarrow.csv.ParseOptions(
                 delimiter=dialect.delimiter,
                 quote_char=dialect.quote or False,
@@ -168,7 +182,8 @@ def _records(text: Content, dialect: Dialect, width: int, options: DataTable) ->
 
     while (item := take()) is not None:
         number, line = item
-        record, more = line, []
+        record = line
+        more: list[tuple[int, bytes]] = []
         if whole is not None and quoted is not None and quote in line:
             while record.count(quote) % 2 and len(more) < LONGEST and (item := take()) is not None:
                 more.append(item)
@@ -212,24 +227,35 @@ def _unreadable(record: bytes) -> str:
 def _explained(text: Content, dialect: Dialect, header: list[str], options: DataTable, error: Exception | None) -> DataError:
     """The first line that is wrong, found by a slow and strict reading."""
     width = len(header)
-    widths: list[int] = []
-    sign = dialect.delimiter.encode()
-    for number, record, trouble in _records(text, dialect, width, options):
+    for number, _, trouble in _records(text, dialect, width, options):
         if trouble == "it is not UTF-8":
             return dialects.not_utf8(text)
         if trouble:
             break
-        widths.append(record.count(sign) + 1)
     else:
-        said = "" if error is None else str(error).split("\n", maxsplit=1)[0][:200]
+        said = "" if error is None else re.sub(r"(got \d+).*", r"\1", str(error).split("\n", maxsplit=1)[0])[:200]
         if "straddling" in said:
-            said = f"a row has more than {BLOCK} bytes"
+            said = f"a row has more than {LONGEST_ROW} bytes"
         return DataError(f"{text.path}: {said}", hint="every row needs the header's columns; check quotes and the last line")
     if "ragged" in trouble:
         return _ragged(text, dialect, width, options, number, trouble)
     hint = "quote the whole cell and double the quotes in it"
     hint += "; if quotes are letters like others here: --quote '' ([data] quote)" if "quote" in trouble else ""
     return DataError(f"{text.path}: line {number}: {trouble}", hint=f'{hint}; [data] bad_rows = "quarantine" puts such rows aside')
+
+
+def _mended(text: Content, dialect: Dialect, width: int, options: DataTable) -> Content | None:
+    """Without lines of blanks, and without a delimiter that ends every row but not the header; None where something else is wrong."""
+    first, *rows = [(record, trouble) for _, record, trouble in _records(text, dialect, width, options) if record.strip(b" \r\n")]
+    sign = dialect.delimiter.encode()
+    if first[1] or not rows:
+        return None
+    if not any(trouble for _, trouble in rows):
+        return Content(text.path, b"".join([first[0], *(record for record, _ in rows)]))
+    bare = [record.rstrip(b"\r\n") for record, _ in rows]
+    if all(record.endswith(sign) and _shape(record, sign, width + 1) == "" for record in bare):
+        return Content(text.path, b"".join([first[0], *(record[: -len(sign)] + b"\n" for record in bare)]))
+    return None
 
 
 def _ragged(text: Content, dialect: Dialect, width: int, options: DataTable, number: int, trouble: str) -> DataError:
@@ -253,7 +279,7 @@ def _ragged(text: Content, dialect: Dialect, width: int, options: DataTable, num
         )
     return DataError(
         f"{text.path}: line {number}: {trouble}",
-        hint="every row needs the header's columns: correct the line, or [data] bad_rows = \"quarantine\" puts such rows aside",
+        hint='every row needs the header\'s columns: correct the line, or [data] bad_rows = "quarantine" puts such rows aside',
     )
 
 

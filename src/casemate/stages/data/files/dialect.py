@@ -9,7 +9,7 @@ import io
 import re
 from collections import Counter
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -68,7 +68,9 @@ def decoded(content: Content, options: DataTable) -> tuple[Content, str]:
         raise DataError(f"{content.path} is not {encoding} text: {error.reason} at byte {error.start}", hint="say another --encoding") from error
     text = text.removeprefix("\ufeff")
     if encoding.startswith("utf-") and "\n" not in text and "\r" not in text:
-        raise DataError(f"{content.path} is not {encoding.upper()} text, though it begins like it", hint="convert it, or say its encoding: --encoding")
+        raise DataError(
+            f"{content.path} is not {encoding.upper()} text, though it begins like it", hint="convert it, or say its encoding: --encoding"
+        )
     return _line_feeds(Content(content.path, text.encode())), encoding
 
 
@@ -102,6 +104,9 @@ def not_utf8(content: Content) -> DataError:
 
 def found(content: Content, options: DataTable, encoding: str = "utf-8") -> Dialect:
     """How UTF-8 content is written: what `options` say, and the rest by a look at its first rows."""
+    for name in ("delimiter", "quote", "escape"):
+        if len(getattr(options, name) or " ") != 1:
+            raise ConfigError(f"[data] {name} is one character", hint="a tab is --delimiter tab")
     sample = content.head(SAMPLE)
     if len(sample) == SAMPLE:
         sample = sample[: sample.rfind(b"\n") + 1] or sample
@@ -156,7 +161,7 @@ def _candidates(text: str, options: DataTable) -> list[Dialect]:
     return found
 
 
-def reader(lines: object, dialect: Dialect) -> "csv.Reader":
+def reader(lines: object, dialect: Dialect) -> Any:
     """The standard library's strict reader of one dialect."""
     return csv.reader(
         lines,  # type: ignore[arg-type]

@@ -22,7 +22,7 @@ def read(content: Content, options: DataTable, findings: list[Finding]) -> pa.Ta
         DataError: a line is no JSON object, or a field holds values of two kinds; with the line's number.
     """
     data = content.whole().removeprefix(UTF8_BOM)
-    lines = not data.lstrip()[:1] == b"["
+    lines = not data.lstrip().startswith(b"[")
     try:
         if not lines:
             records = msgspec.json.decode(data, type=list[msgspec.Raw])
@@ -30,7 +30,9 @@ def read(content: Content, options: DataTable, findings: list[Finding]) -> pa.Ta
         _require_records(data, content, lines=lines)
         table = pyarrow.json.read_json(io.BytesIO(data), read_options=pyarrow.json.ReadOptions(block_size=64 << 20))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{content.path} is no JSON that can be read: {error}", hint="one flat object a line, or one array of flat objects") from error
+        raise DataError(
+            f"{content.path} is no JSON that can be read: {error}", hint="one flat object a line, or one array of flat objects"
+        ) from error
     except pa.ArrowException as error:
         said = str(error).split("\n", maxsplit=1)[0][:200]
         raise DataError(f"{content.path}: {said}", hint="every record needs the same fields with values of one kind") from error

@@ -67,7 +67,9 @@ def read(files: list[Path], one: Callable[[Path, Collection[str]], pa.Table], fi
         if sorted(table.column_names) != sorted(order):
             odd = sorted({*table.column_names} ^ {*order})
             shown = ", ".join(map(repr, odd[:5]))
-            raise DataError(f"{path} is of another table than {files[0].name}: only one of them has {shown}", hint="take it out, or name its columns alike")
+            raise DataError(
+                f"{path} is of another table than {files[0].name}: only one of them has {shown}", hint="take it out, or name its columns alike"
+            )
     kinds = {name: {str(table.schema.field(name).type) for table in tables} - {"null"} for name in order}
     mixed = {name for name, found in kinds.items() if "string" in found and len(found) > 1}
     if mixed:  # a file without a word in it reads as numbers what is text in the next one
@@ -77,4 +79,6 @@ def read(files: list[Path], one: Callable[[Path, Collection[str]], pa.Table], fi
         return pa.concat_tables([table.select(order) for table in tables], promote_options="permissive").combine_chunks()
     except pa.ArrowException as error:
         name = next((name for name, found in kinds.items() if len(found) > 1), "")
-        raise DataError(f"column {name!r} is of another type in some of the files: {', '.join(sorted(kinds[name]))}", hint="write it alike") from error
+        raise DataError(
+            f"column {name!r} is of another type in some of the files: {', '.join(sorted(kinds[name]))}", hint="write it alike"
+        ) from error

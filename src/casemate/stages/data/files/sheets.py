@@ -5,7 +5,7 @@ import re
 import zipfile
 from collections.abc import Sequence
 from typing import Any
-from xml.etree import ElementTree  # noqa: S405 - expat bounds entities itself, and the member's size is bounded before
+from xml.etree import ElementTree
 
 import pyarrow as pa
 
@@ -62,12 +62,14 @@ def _chosen(book: Any, content: Content, options: DataTable) -> str:
         if options.table not in names:
             raise ConfigError(f"[data] table: {content.path.name} has no sheet {options.table!r}", hint=f"the sheets are: {', '.join(names[:12])}")
         return options.table
-    visible = [one.name for one in book.sheets_metadata if "Visible" == str(one.visible).rpartition(".")[2]]
+    visible = [one.name for one in book.sheets_metadata if str(one.visible).endswith(".Visible")]
     held = [name for name in visible if book.get_sheet_by_name(name).total_height > 1]
     if len(held) != 1:
         shown = ", ".join(map(repr, held[:12] or names[:12]))
-        raise ConfigError(f"{content.path.name} has {len(held)} sheets with rows: {shown}", hint='say which one: --from-table NAME, or [data] table = "NAME"')
-    return held[0]
+        raise ConfigError(
+            f"{content.path.name} has {len(held)} sheets with rows: {shown}", hint='say which one: --from-table NAME, or [data] table = "NAME"'
+        )
+    return str(held[0])
 
 
 def _require_single(merged: Sequence[Any], skipped: int, where: str) -> None:
@@ -106,7 +108,10 @@ def _note_cells(data: bytes, sheet: str, where: str, findings: list[Finding]) ->
                 elif element.tag == _MAIN + "row":
                     element.clear()
     if empty:
-        raise DataError(f"{where}: {empty} formulas have no result, the first one in {first}", hint="open and save it in a spreadsheet program, which computes them")
+        raise DataError(
+            f"{where}: {empty} formulas have no result, the first one in {first}",
+            hint="open and save it in a spreadsheet program, which computes them",
+        )
     if errors:
         message = f"{errors} cells of the sheet {sheet!r} hold errors such as #N/A and were read as missing"
         findings.append(Finding(id="data.sheet-errors", severity="medium", confidence="high", message=message))
