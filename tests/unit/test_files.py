@@ -1,7 +1,9 @@
 """Any file people have: found by content, read whole or refused by its line."""
 
 import bz2
+import csv
 import gzip
+import io
 import lzma
 import sqlite3
 import zipfile
@@ -13,9 +15,9 @@ import pyarrow.orc
 import pyarrow.parquet as pq
 import pytest
 
-from casemate.config import DataTable
+from casemate.config import ColumnTable, DataTable
 from casemate.core.errors import DataError
-from casemate.stages.data import source
+from casemate.stages.data import files, source
 
 ROWS = 40
 
@@ -200,3 +202,101 @@ def test_every_format_is_known_by_its_content_whatever_its_name(tmp_path, kind):
     table, findings = read(path)
     assert is_whole(table)
     assert not findings
+
+
+CELLS = ["DATE", "Qty", "Price", "Type", "Description", "Comments"]
+
+
+def polluted_base() -> list[list[str]]:
+    kinds, texts, comments = ["Ink", "Laser, colour"], ['HP 6" tray', 'Canon "best"', "plain", "a, b; c"], ["", "fine", "two\r\nlines"]
+    return [[f"0{row % 9 + 1}/12/2018", str(row % 5 + 1), f"{row * 3.5:.2f}", kinds[row % 2], texts[row % 4], comments[row % 3]] for row in range(20)]
+
+
+def written(cells: list[str]) -> str:
+    line = io.StringIO()
+    csv.writer(line).writerow(cells)
+    return line.getvalue()[:-2]
+
+
+def pollutions() -> dict[str, str]:
+    """One change of a sound file each; what is read of it is the table, or it is refused or told."""
+    header, rows_of = written(CELLS), polluted_base()
+    body = [written(row) for row in rows_of]
+    text = "\r\n".join([header, *body, ""])
+    found = {
+        "preamble": f"All sales\r\n{text}",
+        "wide preamble": f"All sales,,,,,\r\n{text}",
+        "footer": f"{text}Total,,84,,,\r\n",
+        "short footer": f"{text}84 rows\r\n",
+        "second header line": "\r\n".join([header, "d,n,eur,t,t,t", *body, ""]),
+        "same table again": text + text,
+        "table of the same width": "\r\n".join([text + "A,B,C,D,E,F", *body, ""]),
+        "narrow table": f"{text}A,B\r\n1,2\r\n",
+        "wide table": f"{text}\r\n{header},G\r\n1,2,3,4,5,6,7\r\n",
+        "NUL": text.replace("fine", "fi\0ne", 1),
+    }
+    for at, row in enumerate(rows_of):
+
+        def put(name: str, line: str, at: int = at) -> None:
+            found[f"{name} in row {at}"] = "\r\n".join([header, *body[:at], line, *body[at + 1 :], ""])
+
+        cells = [written([cell]) if cell else "" for cell in row]
+        for column, cell in enumerate(cells):
+            for name, new in {"after": f'{cell}"', "before": f'"{cell}', "inside": f'{cell[:1]}"{cell[1:]}'}.items():
+                put(f"a quote {name} cell {column}", ",".join([*cells[:column], new, *cells[column + 1 :]]))
+            put(f"a delimiter before cell {column}", ",".join([*cells[:column], "", *cells[column:]]))
+            if column:
+                put(f"no delimiter before cell {column}", ",".join([*cells[: column - 1], cells[column - 1] + cell, *cells[column + 1 :]]))
+                put(f"another delimiter before cell {column}", ",".join(cells[:column]) + ";" + ",".join(cells[column:]))
+        line = ",".join(cells)
+        for place in [place for place, letter in enumerate(line) if letter == '"']:
+            put(f"no quote at {place}", line[:place] + line[place + 1 :])
+        put("a quote around everything", f'"{line.replace(chr(34), chr(34) * 2)}"')
+        put("all delimiters others", line.replace(",", ";"))
+        put("a blank line", f"\r\n{line}")
+        put("no cell", "," * (len(cells) - 1))
+    return found
+
+
+def test_no_polluted_file_is_misread(tmp_path):
+    expected, misread, read_right = [tuple(row) for row in polluted_base()], [], 0
+    for name, text in pollutions().items():
+        findings: list = []
+        (tmp_path / "t.csv").write_bytes(text.encode())
+        try:
+            table = files.columns(tmp_path / "t.csv", DataTable(source="t.csv", target="Qty"), CELLS, findings)
+        except DataError as error:
+            assert error.hint, name
+            continue
+        rows_read = [tuple("" if cell is None else cell for cell in row.values()) for row in table.to_pylist()]
+        read_right += rows_read == [tuple(cell.replace("\r\n", "\n") for cell in row) for row in expected] or rows_read == expected
+        if not findings and rows_read != expected:
+            misread.append(name)
+    assert misread == []
+    assert read_right >= 20  # blank lines do no harm
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ('a,b,y\n1,2,p\n3,"4,q\n5,6,p\n', 3, "opened and never closed"),
+        ('a,b,y\n1,2,p\n3,"4"x,q\n', 3, "text follows a closing quote"),
+        ('a,b,y\n1,2,p\n3,4"4,q\n', 3, "a quote stands inside"),
+        ('a,b,y\n"1\nx",2,p\n3,4\n', 4, "it has 2 cells, the header has 3"),
+        ("a,b,y\n1,2,p\n\n3,4,5,q\n", 4, "it has 4 cells, the header has 3"),
+        ('a,b,y\n1,"2,p\n3,4,q\n5,6",p\n', 2, "runs over whole rows"),
+        ("a,b,y\n1,2,p\n3,\0,q\n", 3, "NUL"),
+        ("\n\na,b,y\n1,2,p\n3,q\n", 5, "it has 2 cells"),
+    ],
+)
+def test_what_is_wrong_is_named_by_its_line_or_put_aside(tmp_path, text, line, said):
+    with pytest.raises(DataError, match=rf"line {line}: .*{said}") as caught:
+        read(tmp_path / "t.csv", text)
+    assert "quarantine" in caught.value.hint
+    sound = text.rstrip("\n") + "\n" + "7,8,p\n8,9,q\n" * 20
+    if "never closed" in said:
+        sound = text + "7,8,p\n8,9,q\n" * 20
+    table, findings = read(tmp_path / "t.csv", sound, bad_rows="quarantine", columns={"a": ColumnTable(type="text")})
+    assert [finding.id for finding in findings] == ["data.bad-rows"]
+    assert findings[0].location.startswith(f"lines {line}")
+    assert table["y"].to_pylist()[-40:] == ["p", "q"] * 20

@@ -29,11 +29,7 @@ def read(where: files.Place, options: DataTable, identifiers: Collection[str] = 
         BackendError: a database is away.
     """
     findings: list[Finding] = []
-    table = files.columns(where, options, identifiers, findings)
-    path = Path(where) if isinstance(where, str) else where[0] if isinstance(where, list) else where
-    _check_names(table, path, options)
-    if table.num_rows == 0:
-        raise DataError(f"{path} has a header and no rows", hint="export the table again")
+    table = _table(where, options, identifiers, findings)
     columns = [
         cells.identifier(table[name], name, options)
         if options.identifies(name) or name in identifiers
@@ -41,6 +37,16 @@ def read(where: files.Place, options: DataTable, identifiers: Collection[str] = 
         for name in table.column_names
     ]
     return pa.table(dict(zip(table.column_names, columns, strict=True))), findings
+
+
+def _table(where: files.Place, options: DataTable, identifiers: Collection[str], findings: list[Finding]) -> pa.Table:
+    """The columns that are held there, under names that `options` knows."""
+    table = files.columns(where, options, identifiers, findings)
+    path = Path(where) if isinstance(where, str) else where[0] if isinstance(where, list) else where
+    _check_names(table, path, options)
+    if table.num_rows == 0:
+        raise DataError(f"{path} has a header and no rows", hint="export the table again")
+    return table
 
 
 def _check_names(table: pa.Table, path: Path, options: DataTable) -> None:

@@ -29,7 +29,8 @@ SHOWN = 5
 MOST_BAD = 0.1
 """Share of rows above which they are not put aside: then the file is another one than was thought."""
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+|\d+,\d+)([eE][+-]?\d+)?")
-COMMA_NUMBER = r"^\s*[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?([eE][+-]?\d+)?\s*$"
+NUMBERS = rf"^\s*({NUMBER.pattern})\s*$"
+FOOTER = re.compile(r"\W*(grand\s+|sub-?)?(total|sum|average|mean)s?\b", re.IGNORECASE)
 
 
 def look(content: Content, options: DataTable) -> Dialect:
@@ -77,14 +78,12 @@ def read(content: Content, options: DataTable, kept: Kept, findings: list[Findin
     try:
         table = _typed(text, dialect, header, options, kept, findings, quoted=quoted)
     except (pa.ArrowException, UnicodeDecodeError) as error:
-        mended = _mended(text, dialect, len(header), options)
-        if mended is None:
-            raise _explained(text, dialect, header, options, error) from error
-        table = _typed(mended, dialect, header, options, kept, findings, quoted=quoted)
+        text = _mended(text, dialect, header, options, error)
+        table = _typed(text, dialect, header, options, kept, findings, quoted=quoted)
     while table.num_columns > 1 and written[table.num_columns - 1] == "" and table[table.num_columns - 1].null_count == table.num_rows:
         table = table.remove_column(table.num_columns - 1)  # a delimiter at the end of every line
     findings += naming.told(written[: table.num_columns], table.column_names)
-    return _tidied(table, text, dialect, options, findings)
+    return _tidied(table, text, options, findings)
 
 
 def _typed(
@@ -111,7 +110,7 @@ def _begun(text: Content, options: DataTable) -> Content:
 def _header(text: Content, dialect: Dialect) -> list[str]:
     with text.open() as file, io.TextIOWrapper(file, encoding="utf-8", newline="") as lines:
         try:
-            source = (line.strip(" ") for line in lines) if dialect.delimiter == " " else lines
+            source = (line.strip(" ") for line in lines) if dialect.delimiter == " " and dialect.blank else lines
             return next(dialects.reader(source, dialect), [])
         except UnicodeDecodeError as error:
             raise dialects.not_utf8(text) from error
@@ -124,11 +123,11 @@ def _require_sound(text: Content, dialect: Dialect, header: list[str], options: 
     check = Check(dialect.delimiter, 0 if options.quote is not None else len(header))
     quoted = False
     for block in text.blocks():
+        if b"\r" in block and block.count(b"\r") != block.count(b"\r\n"):
+            return None
         quoted = quoted or (dialect.quote != "" and b'"' in block)
         if b"\0" in block or (quoted and not check.hold([block], cut=True)):
             raise _explained(text, dialect, header, options, None)
-        if b"\r" in block and block.count(b"\r") != block.count(b"\r\n"):
-            return None
     if check.inside:
         raise _explained(text, dialect, header, options, None)
     return quoted
@@ -171,6 +170,7 @@ def _records(text: Content, dialect: Dialect, width: int, options: DataTable) ->
     """(line number, bytes, what is wrong or nothing) of every record; after a wrong one the next line begins another."""
     whole, quoted = _cells(dialect) if dialect.quote else (None, None)
     sign, quote = dialect.delimiter.encode(), dialect.quote.encode()
+    opening = re.compile(rb"(?:^|%b)%b" % (re.escape(sign), re.escape(quote)))
     swallow = options.quote is None and width >= 3
     ahead: list[tuple[int, bytes]] = []
     lines = text.lines()
@@ -185,11 +185,12 @@ def _records(text: Content, dialect: Dialect, width: int, options: DataTable) ->
         record = line
         more: list[tuple[int, bytes]] = []
         if whole is not None and quoted is not None and quote in line:
-            while record.count(quote) % 2 and len(more) < LONGEST and (item := take()) is not None:
+            opened = opening.search(line) is not None
+            while opened and record.count(quote) % 2 and len(more) < LONGEST and (item := take()) is not None:
                 more.append(item)
                 record += item[1]
             bare = record.rstrip(b"\r\n")
-            if record.count(quote) % 2:
+            if opened and record.count(quote) % 2:
                 trouble = "a quote is opened and never closed"
             elif whole.fullmatch(bare) is None:
                 trouble = "a quote stands inside of a cell that is not quoted, or text follows a closing quote"
@@ -198,7 +199,8 @@ def _records(text: Content, dialect: Dialect, width: int, options: DataTable) ->
             else:
                 trouble = _shape(quoted.sub(b"", bare), sign, width)
         else:
-            trouble = _shape(line.rstrip(b"\r\n"), sign, width)
+            bare = line.rstrip(b"\r\n")
+            trouble = "" if width > 1 and not bare.strip(b" ") else _shape(bare, sign, width)
         trouble = trouble or _unreadable(record)
         if trouble == "" and number > text.line and line.strip() == first:
             trouble = "it is the header again: a second table may follow there"
@@ -208,8 +210,6 @@ def _records(text: Content, dialect: Dialect, width: int, options: DataTable) ->
 
 
 def _shape(bare: bytes, sign: bytes, width: int) -> str:
-    if not bare.strip(b" ") and width > 1:
-        return ""
     found = bare.count(sign) + 1
     return "" if found == width else f"it has {found} cells, the header has {width}: the row is ragged"
 
@@ -227,7 +227,7 @@ def _unreadable(record: bytes) -> str:
 def _explained(text: Content, dialect: Dialect, header: list[str], options: DataTable, error: Exception | None) -> DataError:
     """The first line that is wrong, found by a slow and strict reading."""
     width = len(header)
-    for number, _, trouble in _records(text, dialect, width, options):
+    for number, _, trouble in _records(text, dialect, width, options):  # noqa: B007 - told below
         if trouble == "it is not UTF-8":
             return dialects.not_utf8(text)
         if trouble:
@@ -244,18 +244,19 @@ def _explained(text: Content, dialect: Dialect, header: list[str], options: Data
     return DataError(f"{text.path}: line {number}: {trouble}", hint=f'{hint}; [data] bad_rows = "quarantine" puts such rows aside')
 
 
-def _mended(text: Content, dialect: Dialect, width: int, options: DataTable) -> Content | None:
-    """Without lines of blanks, and without a delimiter that ends every row but not the header; None where something else is wrong."""
+def _mended(text: Content, dialect: Dialect, header: list[str], options: DataTable, error: Exception) -> Content:
+    """Without lines of blanks, and without a delimiter that ends every row but not the header; raises where something else is wrong."""
+    sign, width = dialect.delimiter.encode(), len(header)
     first, *rows = [(record, trouble) for _, record, trouble in _records(text, dialect, width, options) if record.strip(b" \r\n")]
-    sign = dialect.delimiter.encode()
-    if first[1] or not rows:
-        return None
-    if not any(trouble for _, trouble in rows):
-        return Content(text.path, b"".join([first[0], *(record for record, _ in rows)]))
     bare = [record.rstrip(b"\r\n") for record, _ in rows]
-    if all(record.endswith(sign) and _shape(record, sign, width + 1) == "" for record in bare):
+    if not first[1] and rows and all(record.endswith(sign) and _shape(record, sign, width + 1) == "" for record in bare):
         return Content(text.path, b"".join([first[0], *(record[: -len(sign)] + b"\n" for record in bare)]))
-    return None
+    if first[1] or any(trouble for _, trouble in rows):
+        raise _explained(text, dialect, header, options, error) from error
+    made = Content(text.path, b"".join([first[0], *(record for record, _ in rows)]))
+    if made.data == text.whole():
+        raise _explained(text, dialect, header, options, error) from error
+    return made
 
 
 def _ragged(text: Content, dialect: Dialect, width: int, options: DataTable, number: int, trouble: str) -> DataError:
@@ -310,23 +311,60 @@ def _aside(lines: list[int], why: str) -> Finding:
     return Finding(id="data.bad-rows", severity="medium", confidence="high", message=message, location=f"lines {shown}")
 
 
-def _tidied(table: pa.Table, text: Content, dialect: Dialect, options: DataTable, findings: list[Finding]) -> pa.Table:
+def _tidied(table: pa.Table, text: Content, options: DataTable, findings: list[Finding]) -> pa.Table:
     """Without rows that hold no cell, and surely without the header again."""
-    table = _without_blank_end(table, findings)
+    table = _without_blank_rows(table, findings)
     _require_one_header(table, text, options)
-    return _with_commas(table, options) if dialect.decimal == "," else table
-
-
-def _without_blank_end(table: pa.Table, findings: list[Finding]) -> pa.Table:
-    """Spreadsheets write rows of nothing but delimiters after the last one."""
-    rows = table.num_rows
-    while rows and not any(column[rows - 1].is_valid for column in table.columns):
-        rows -= 1
-    if rows and rows < table.num_rows:
-        message = f"{table.num_rows - rows} rows after the last one hold no cell and were left out"
-        findings.append(Finding(id="data.blank-rows", severity="low", confidence="high", message=message))
-        return table.slice(0, rows)
+    _require_rows(table, text)
     return table
+
+
+def _without_blank_rows(table: pa.Table, findings: list[Finding]) -> pa.Table:
+    """Spreadsheets write rows of nothing but delimiters."""
+    blank: Any = None
+    for column in table.columns:
+        if column.null_count == 0:
+            return table
+        missing = pc.is_null(column)
+        blank = missing if blank is None else pc.and_(blank, missing)
+        if not pc.any(blank).as_py():
+            return table
+    if pc.all(blank).as_py():
+        return table
+    message = f"{pc.sum(blank).as_py()} rows hold no cell and were left out"
+    findings.append(Finding(id="data.blank-rows", severity="low", confidence="high", message=message))
+    return table.filter(pc.invert(blank))
+
+
+def _require_rows(table: pa.Table, text: Content) -> None:
+    """No row is the header of another table, and the last one is no footer.
+
+    A header shows by its names in columns that hold numbers in nearly all other rows; a mark for missing values is the same in all of them.
+    """
+    if table.num_rows < 2:
+        return
+    last = table.slice(table.num_rows - 1)
+    first = last[0][0].as_py()
+    if isinstance(first, str) and FOOTER.match(first) and any(column.null_count for column in last.columns):
+        raise DataError(f"{text.path}: the last row seems to be a footer ({first[:12].strip()!r}), no row", hint="take it out")
+    numeric = [column for column in table.columns if pa.types.is_string(column.type) and _is_mostly_numbers(column)]
+    if len(numeric) < 2:
+        return
+    odd: Any = True
+    for column in numeric:
+        odd = pc.and_(odd, pc.fill_null(pc.and_(pc.invert(pc.match_substring_regex(column, NUMBERS)), pc.not_equal(column, "")), False))
+    for row in pc.indices_nonzero(odd).to_pylist()[:100]:
+        cells = [column[row].as_py() for column in numeric]
+        if len(set(cells)) == len(cells):
+            raise DataError(
+                f"{text.path}: row {row} (counting from 0) seems to be the header of another table: it has words where all others have numbers",
+                hint="keep each table in a file of its own, and take lines out that are no rows",
+            )
+
+
+def _is_mostly_numbers(column: pa.ChunkedArray) -> bool:
+    some = pc.drop_null(column.slice(0, 100))
+    return len(some) > 3 and pc.sum(pc.match_substring_regex(some, NUMBERS)).as_py() >= dialects.REGULAR * len(some)
 
 
 def _require_one_header(table: pa.Table, text: Content, options: DataTable) -> None:
@@ -368,22 +406,6 @@ def _is_headed(column: pa.ChunkedArray) -> bool:
         return False
     for size in (100, len(column)):  # most columns are told by a few rows
         others = pc.drop_null(column.slice(1, size))
-        if len(others) < 3 or not pc.all(pc.match_substring_regex(others, rf"^\s*({NUMBER.pattern})\s*$")).as_py():
+        if len(others) < 3 or not pc.all(pc.match_substring_regex(others, NUMBERS)).as_py():
             return False
     return True
-
-
-def _with_commas(table: pa.Table, options: DataTable) -> pa.Table:
-    """Columns that are text for a few cells only: their numbers get a decimal point, 1.234,5 too."""
-    for at, name in enumerate(table.column_names):
-        column = table[at]
-        if not pa.types.is_string(column.type) or options.identifies(name) or options.column(name).type in ("category", "text"):
-            continue
-        if name in options.targets and options.task == "classification":
-            continue
-        numeric = pc.fill_null(pc.match_substring_regex(column, COMMA_NUMBER), False)
-        if 2 * (pc.sum(numeric).as_py() or 0) <= len(column) - column.null_count:
-            continue
-        pointed = pc.replace_substring(pc.replace_substring(column, ".", ""), ",", ".")
-        table = table.set_column(at, name, pc.if_else(numeric, pointed, column))
-    return table

@@ -18,7 +18,7 @@ from casemate.core.errors import ConfigError, DataError
 from casemate.stages.data.files import quotes
 from casemate.stages.data.files.content import UTF8_BOM, Content
 
-DELIMITERS = (",", ";", "\t", "|", ":")
+DELIMITERS = (",", ";", "\t", "|", ":", " ")
 SAMPLE, SAMPLE_ROWS = 256 * 1024, 400
 REGULAR = 0.9
 """Share of rows with one width from which a delimiter may be the right one; the strict reading refuses the others one by one."""
@@ -39,13 +39,13 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
 
     encoding: str = "utf-8"
     delimiter: str = ","
-    """One character; a blank stands for any number of them."""
+    """One character."""
     quote: str = '"'
     """Empty: quotes are letters like others."""
     escape: str = ""
     """What stands before a quote inside of a quoted cell; empty: the quote is doubled."""
     blank: bool = False
-    """Whether a blank after a delimiter is no part of the cell."""
+    """Whether blanks after a delimiter are no part of the cell; where the delimiter is a blank, any number of them is one."""
     decimal: Literal[".", ","] = "."
 
 
@@ -113,35 +113,49 @@ def found(content: Content, options: DataTable, encoding: str = "utf-8") -> Dial
     text = sample.decode(errors="replace")
     best, most = None, -1.0
     for candidate in _candidates(text, options):
+        if candidate.delimiter == " " and options.delimiter is None and most > 0:
+            break  # words have blanks between them in any text
         score = _score(text, candidate)
         if score > most * (1 + LITTLE):
             best, most = candidate, score
     dialect = best or Dialect(delimiter=options.delimiter or ",", quote='"' if options.quote is None else options.quote, escape=options.escape or "")
     if options.delimiter is None and most <= 0 and _aligned(text):
-        dialect = Dialect(delimiter=" ")
+        dialect = Dialect(delimiter=" ", blank=True)
     decimal = options.decimal or _decimal(_rows(text, dialect)[0])
     return msgspec.structs.replace(dialect, encoding=encoding, decimal=decimal)
 
 
 def plain(content: Content, dialect: Dialect) -> tuple[Content, Dialect]:
     """The same text with quotes as RFC 4180 has them, line by line, and how it is then written."""
-    sign, quote, escape = (re.escape(text.encode()) for text in (dialect.delimiter, dialect.quote, dialect.escape))
-    if dialect.delimiter == " ":
+    if dialect.delimiter == " " and dialect.blank:
         data = re.sub(rb"[ \t]+", UNIT, re.sub(rb"(?m)^[ \t]+|[ \t]+(?=\r?$)", b"", content.whole()))
-        return replace(content, data=data, start=0), msgspec.structs.replace(dialect, delimiter=UNIT.decode(), quote="")
+        return replace(content, data=data, start=0), msgspec.structs.replace(dialect, delimiter=UNIT.decode(), quote="", blank=False)
     if dialect.quote in ('"', "") and not dialect.escape and not dialect.blank:
         return content, dialect
-    inner = rb"(?:[^%b%b]|%b.)*+" % (quote, escape, escape) if escape else rb"(?:[^%b]|%b%b)*+" % (quote, quote, quote)
-    edge = rb"(^|[%b\n])%b" % (sign, b" *" if dialect.blank else b"")
-    pattern = re.compile(rb"%b%b(%b)%b(?=[%b\r\n]|$)" % (edge, quote, inner, quote, sign), re.DOTALL)
-
-    def written(found: re.Match[bytes]) -> bytes:
-        text = found[2]
-        text = re.sub(rb"(?s)%b(.)" % escape, rb"\1", text) if escape else text.replace(dialect.quote.encode() * 2, dialect.quote.encode())
-        return found[1] + b'"' + text.replace(b'"', b'""') + b'"'
-
-    data = pattern.sub(written, content.whole())
+    data = _cell(dialect).sub(lambda found: _rfc4180(found, dialect), content.whole())
     return replace(content, data=data, start=0), msgspec.structs.replace(dialect, quote='"', escape="", blank=False)
+
+
+def _cell(dialect: Dialect) -> re.Pattern[bytes]:
+    """A cell: (what is before it, its inside if it is quoted, else itself)."""
+    sign, quote, escape = (re.escape(text.encode()) for text in (dialect.delimiter, dialect.quote, dialect.escape))
+    inner = rb"(?:[^%b%b]|%b.)*+" % (quote, escape, escape) if escape else rb"(?:[^%b]|%b%b)*+" % (quote, quote, quote)
+    bare = rb"(?:[^%b\r\n%b]%b)*+" % (sign, escape, rb"|%b." % escape if escape else b"")
+    edge = rb"(^|[%b\n])%b" % (sign, b" *" if dialect.blank else b"")
+    return re.compile(rb"%b(?:%b(%b)%b(?=[%b\r\n]|$)|(%b))" % (edge, quote, inner, quote, sign, bare), re.DOTALL)
+
+
+def _rfc4180(found: re.Match[bytes], dialect: Dialect) -> bytes:
+    """The cell as RFC 4180 writes it; one with a quote where none may be gets it there too, so that it is refused like any other."""
+    quote, text = dialect.quote.encode(), found[3] if found[2] is None else found[2]
+    escaped = dialect.escape != "" and dialect.escape.encode() in text
+    if found[2] is None and (text.startswith(quote) or not (escaped or (quote != b'"' and b'"' in text))):
+        return found[1] + (b'"' + text[1:] if text.startswith(quote) else text)
+    if escaped:
+        text = re.sub(rb"(?s)%b(.)" % re.escape(dialect.escape.encode()), rb"\1", text)
+    elif found[2] is not None and not dialect.escape:
+        text = text.replace(quote * 2, quote)
+    return found[1] + b'"' + text.replace(b'"', b'""') + b'"'
 
 
 def _candidates(text: str, options: DataTable) -> list[Dialect]:
@@ -154,7 +168,7 @@ def _candidates(text: str, options: DataTable) -> list[Dialect]:
     for sign in delimiters:
         for quote in marks:
             for escape in escapes if quote else [""]:
-                blank = bool(quote) and re.search(re.escape(sign) + " +" + quote, text) is not None
+                blank = bool(quote) and sign != " " and re.search(re.escape(sign) + " +" + quote, text) is not None
                 found.append(Dialect(delimiter=sign, quote=quote, escape=escape, blank=blank))
         if sign == "\t" and options.quote is None and '"' in text:
             found.append(Dialect(delimiter=sign, quote=""))  # many tools write tabs and quote nothing
@@ -171,7 +185,7 @@ def reader(lines: object, dialect: Dialect) -> Any:
         quoting=csv.QUOTE_MINIMAL if dialect.quote else csv.QUOTE_NONE,
         doublequote=not dialect.escape,
         escapechar=dialect.escape or None,
-        skipinitialspace=dialect.blank or dialect.delimiter == " ",
+        skipinitialspace=dialect.blank,
     )
 
 
@@ -179,7 +193,7 @@ def _rows(text: str, dialect: Dialect) -> tuple[list[list[str]], bool]:
     """(the first rows, whether their quotes are where quotes may be)."""
     rows: list[list[str]] = []
     source = io.StringIO(text, newline="")
-    lines = (line.strip(" ") for line in source) if dialect.delimiter == " " else source
+    lines = (line.strip(" ") for line in source) if dialect.delimiter == " " and dialect.blank else source
     rows_of = reader(lines, dialect)
     try:
         for row in rows_of:
