@@ -124,18 +124,24 @@ class DataTable(Table, frozen=True, kw_only=True):
     positive: Annotated[str | None, Meta(description="Positive class of a binary target; default: the last one when sorted.")] = None
     header: Annotated[list[str] | None, Meta(description="Column names of a CSV file that has no header line.")] = None
     delimiter: Annotated[
-        str | None,
-        Meta(min_length=1, max_length=1, description="What is between the cells of a text file, `\\t` for tabs; default: found by content."),
+        Annotated[str, Meta(min_length=1, max_length=1)] | None,
+        Meta(description="What is between the cells of a text file, `\\t` for tabs; default: found by content."),
     ] = None
     decimal: Annotated[Literal[".", ","] | None, Meta(description="Decimal sign of a text file; default: found by content.")] = None
-    encoding: Annotated[str | None, Meta(description="Encoding of a text file, such as `cp1252`; default: UTF-8, or UTF-16 where its mark says so.")] = None
+    encoding: Annotated[
+        str | None, Meta(description="Encoding of a text file, such as `cp1252`; default: UTF-8, or UTF-16 where its mark says so.")
+    ] = None
     quote: Annotated[
-        str | None, Meta(description="What is around cells that hold delimiters; empty: quotes are letters; default: found by content.", max_length=1)
+        Annotated[str, Meta(max_length=1)] | None,
+        Meta(description="What is around cells that hold delimiters; empty: quotes are letters; default: found by content."),
     ] = None
     escape: Annotated[
-        str | None, Meta(description="What stands before a quote inside of a quoted cell; empty: quotes are doubled; default: found.", max_length=1)
+        Annotated[str, Meta(max_length=1)] | None,
+        Meta(description="What stands before a quote inside of a quoted cell; empty: quotes are doubled; default: found by content."),
     ] = None
-    skip_lines: Annotated[int, Meta(description="Lines (spreadsheets: rows) before the header, or before the first row if `header` is given.", ge=0)] = 0
+    skip_lines: Annotated[
+        int, Meta(description="Lines (spreadsheets: rows) before the header, or before the first row if `header` is given.", ge=0)
+    ] = 0
     bad_rows: Annotated[
         Literal["refuse", "quarantine"],
         Meta(description="Ragged or wrongly quoted rows of a text file: `refuse` it, or leave them out (`quarantine`); a finding lists their lines."),
