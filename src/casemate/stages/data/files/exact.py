@@ -30,7 +30,8 @@ def require(values: pa.ChunkedArray, name: str, options: DataTable, findings: li
     Raises:
         InexactColumn: see above.
     """
-    if not pa.types.is_integer(values.type) or values.type.bit_width < 64:
+    kind = values.type
+    if not (pa.types.is_integer(kind) and kind.bit_width == 64) and not (pa.types.is_decimal(kind) and kind.scale <= 0):
         return
     if options.column(name).type in ("category", "text") or (name in options.targets and options.task == "classification"):
         return
