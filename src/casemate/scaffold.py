@@ -57,6 +57,10 @@ READING = (
 """Options of `[data]` that say how its source is read."""
 
 
+IN_MEMORY = "data/table.parquet"
+"""Where a table that was in memory lies in its project."""
+
+
 @dataclass
 class Plan:
     """What a new project will hold."""
@@ -99,7 +103,7 @@ def clinical() -> Plan:
 
 def from_table(
     root: Path,
-    table: Path | list[Path] | str,
+    table: Path | list[Path] | str | pa.Table,
     target: str | list[str],
     subject: str | None = None,
     header: list[str] | None = None,
@@ -110,7 +114,8 @@ def from_table(
 
     Args:
         root: the new project's folder.
-        table: a file of any format that is read, a folder or list of files with the same columns, or a database's URL.
+        table: a file of any format that is read, a folder or list of files with the same columns, a database's URL, or a table in
+            memory, which becomes a Parquet file of the project.
         target: column to predict, or several quantities.
         subject: column that identifies a person.
         header: names for a CSV file without a header line.
@@ -124,7 +129,7 @@ def from_table(
 
     notes: list[str] = []
     columns: dict[str, ColumnTable] = {}
-    place = [_relative(root, one) for one in table] if isinstance(table, list) else _relative(root, table)
+    place = _source(root, table)
     first = DataTable(source=place, target=target, header=header, **reading)
     found = files.found(table, first)
     said = {**found, **reading}
@@ -159,7 +164,7 @@ def from_table(
         content, _ = source.read(table, options)
     inferred, findings = schema.infer(content, options)
     notes += [finding.message for finding in findings]
-    stem = Path(table[0] if isinstance(table, list) else table).stem
+    stem = Path(place[0] if isinstance(place, list) else place).stem
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:48] or "project"
     return Plan(
         name=name,
@@ -170,6 +175,13 @@ def from_table(
         inferred=inferred.columns,
         notes=notes,
     )
+
+
+def _source(root: Path, table: Path | list[Path] | str | pa.Table) -> str | list[str]:
+    """What `[data] source` says."""
+    if isinstance(table, pa.Table):
+        return IN_MEMORY
+    return [_relative(root, one) for one in table] if isinstance(table, list) else _relative(root, table)
 
 
 def _relative(root: Path, table: Path | str) -> str:
@@ -195,6 +207,54 @@ def _identifies(values: pa.ChunkedArray, name: str) -> bool:
     """Text, or anything named like an id, that is different in nearly every row."""
     distinct = pc.count_distinct(values).as_py() / max(len(values), 1)
     return bool(distinct >= LEAST_DISTINCT and (pa.types.is_string(values.type) or _NAMED.search(name) is not None))
+
+
+def start(
+    table: Any,
+    *,
+    target: str | list[str],
+    folder: str | Path = ".",
+    subject: str | None = None,
+    task: Literal["classification", "regression"] | None = None,
+    header: list[str] | None = None,
+    passphrase: str | None = None,
+    **reading: Any,
+) -> Project:
+    """A new project for a table; `casemate.create`.
+
+    Args:
+        table: a path, a folder, a list of paths, a `postgresql://` URL, or a pandas, polars or pyarrow table, which is written as Parquet
+            into the project's data folder. A pandas index that is more than row numbers becomes a column.
+        target: column to predict, or several quantities.
+        folder: the project's; it is made where it is missing.
+        subject: column that identifies a person.
+        task: default: by what the target holds.
+        header: names for a text file without a header line.
+        passphrase: reference to the passphrase of the key store.
+        reading: options of `[data]` that say how the table is read, such as `delimiter`.
+
+    Returns:
+        the project, as `casemate.open` gives it; its `keys.recovery` is to be shown once.
+
+    Raises:
+        ConfigError, DataError: the folder holds a project already, or the table cannot be read or has no such target.
+    """
+    from casemate.stages.data.files import columnar, is_url
+
+    unknown = sorted({*reading} - {*READING})
+    if unknown:
+        raise ConfigError(f"casemate.create: there is no option {unknown[0]!r}", hint=f"how a table is read: {', '.join(READING)}")
+    root, given = Path(folder), table
+    if isinstance(table, str | Path):
+        given = table if is_url(table) else Path(table)
+    elif isinstance(table, list | tuple):
+        given = [Path(one) for one in table]
+    else:
+        given = columnar.settled(columnar.from_memory(table), Path("the table"), [])
+    plan = from_table(root, given, target, subject, header, task, reading)
+    if isinstance(given, pa.Table):
+        plan.files[IN_MEMORY] = columnar.to_parquet(given)
+    return create(root, plan, passphrase)
 
 
 def create(root: Path, plan: Plan, passphrase: str | None = None) -> Project:
@@ -226,7 +286,7 @@ def create(root: Path, plan: Plan, passphrase: str | None = None) -> Project:
         project = _state(root, config, plan)
         for name, content in files.items():
             make_folder((root / name).parent, 0o755)
-            write_atomic(root / name, content, mode=0o644)
+            write_atomic(root / name, content, mode=0o600 if name == IN_MEMORY else 0o644)
         _in_force(project)
         write_atomic(root / FILE_NAME, toml.encode(), mode=0o644)
     except BaseException:

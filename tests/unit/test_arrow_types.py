@@ -16,7 +16,7 @@ from casemate.stages.data import files, schema, source
 
 N = 24
 NUMBERS = list(range(N))
-DAY = dt.datetime(2024, 1, 1)
+DAY = dt.datetime(2024, 1, 1)  # noqa: DTZ001 - a moment without a zone is what is meant
 
 
 def extension(kind: pa.DataType, storage: pa.Array) -> pa.Array:

@@ -2,6 +2,7 @@
 
 import bz2
 import csv
+import datetime
 import gzip
 import io
 import lzma
@@ -15,8 +16,9 @@ import pyarrow.orc
 import pyarrow.parquet as pq
 import pytest
 
+import casemate
 from casemate.config import ColumnTable, DataTable
-from casemate.core.errors import DataError
+from casemate.core.errors import ConfigError, DataError
 from casemate.stages.data import files, source
 
 ROWS = 40
@@ -300,3 +302,229 @@ def test_what_is_wrong_is_named_by_its_line_or_put_aside(tmp_path, text, line, s
     assert [finding.id for finding in findings] == ["data.bad-rows"]
     assert findings[0].location.startswith(f"lines {line}")
     assert table["y"].to_pylist()[-40:] == ["p", "q"] * 20
+
+
+def frames():
+    import pandas as pd
+
+    table = arrow()
+    made = {"pandas index": pd.DataFrame(table.to_pylist(), index=[f"p{n}" for n in range(ROWS)])}
+    try:
+        import polars
+    except ImportError:
+        return made
+    return made | {"polars": polars.from_arrow(table)}
+
+
+def test_a_table_in_memory_becomes_a_project_that_reads_what_a_file_would_give(tmp_path):
+    pq.write_table(arrow(), tmp_path / "t.parquet")
+    expected = source.read(tmp_path / "t.parquet", DataTable(source="", target="y"))[0]
+    for kind, frame in frames().items():
+        project = casemate.create(frame, target="y", folder=tmp_path / kind)
+        path = project.root / "data/table.parquet"
+        assert project.config.data.source == "data/table.parquet"
+        assert path.stat().st_mode & 0o777 == 0o600
+        table = source.read(path, project.config.data)[0]
+        assert table.column_names == [*expected.column_names, *(["index"] if kind == "pandas index" else [])]
+        assert table.select(expected.column_names).equals(expected)
+
+
+def test_a_project_is_created_of_a_path_and_nothing_stays_behind_where_the_table_is_refused(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text(rows(";", ","))
+    project = casemate.create(path, target="y", folder=tmp_path / "p", null_values=["", "?"])
+    assert casemate.open(tmp_path / "p").root == project.root
+    assert (project.config.data.delimiter, project.config.data.decimal, project.config.data.null_values) == (";", ",", ["", "?"])
+    for table, options, said in (
+        (arrow(), {"target": "z"}, "no column 'z'"),
+        (arrow().append_column("l", pa.array([[1]] * ROWS)), {"target": "y"}, "column 'l' is nested"),
+        ({"y": [1]}, {"target": "y"}, "a dict is no table"),
+        (path, {"target": "y", "sep": ";"}, "there is no option 'sep'"),
+    ):
+        with pytest.raises((ConfigError, DataError), match=said):
+            casemate.create(table, folder=tmp_path / "q", **options)
+        assert not (tmp_path / "q").exists()
+
+
+def test_several_files_are_one_table_in_the_order_of_their_names(tmp_path):
+    lines = rows().splitlines(keepends=True)
+    header = lines[0]
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "_SUCCESS").write_text("")
+    (tmp_path / "t" / "b.csv").write_text(header + "".join(lines[21:]))
+    (tmp_path / "t" / "a.csv").write_text(header + "".join(lines[1:21]))
+    assert is_whole(read(tmp_path / "t")[0])
+    options = DataTable(source=["t/a.csv", "t/b.csv"], target="y")
+    assert is_whole(source.read(files.place(tmp_path, options.source), options)[0])
+    (tmp_path / "t" / "b.csv").write_text(
+        "ward,pressure,age,y\n" + "".join(f"{w},{p},{a},{y}" for a, p, w, y in (one.split(",") for one in lines[21:]))
+    )
+    assert is_whole(read(tmp_path / "t")[0])
+    (tmp_path / "t" / "c.csv").write_text("age,weight,ward,y\n1,2,w1,ill\n")
+    with pytest.raises(DataError, match=r"c\.csv is of another table than a\.csv: .*'weight'"):
+        read(tmp_path / "t")
+
+
+def test_a_code_that_looks_like_a_number_in_one_file_only_is_text_in_all(tmp_path):
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "a.csv").write_text("code,x,y\n007,1,p\n008,2.5,q\n" * 1)
+    (tmp_path / "t" / "b.csv").write_text("code,x,y\nA09,1,p\n010,2,q\n")
+    table = files.columns(tmp_path / "t", DataTable(source="t", target="y"), (), [])
+    assert table["code"].to_pylist() == ["007", "008", "A09", "010"]
+    assert table["x"].to_pylist() == [1.0, 2.5, 1.0, 2.0]
+
+
+def test_parquet_parts_of_a_folder_may_differ_in_the_width_of_numbers_and_not_in_kind(tmp_path):
+    (tmp_path / "t").mkdir()
+    for name, kind in (("0.parquet", pa.int32()), ("1.parquet", pa.float64())):
+        pq.write_table(pa.table({"x": pa.array([1, 2], kind), "y": ["p", "q"]}), tmp_path / "t" / name)
+    assert read(tmp_path / "t")[0]["x"].to_pylist() == [1.0, 2.0] * 2
+    pq.write_table(pa.table({"x": pa.array([0, 1], pa.timestamp("s")), "y": ["p", "q"]}), tmp_path / "t" / "2.parquet")
+    with pytest.raises(DataError, match="column 'x' is of another type"):
+        read(tmp_path / "t")
+
+
+def test_which_table_or_sheet_is_asked_where_there_are_several(tmp_path):
+    write_sqlite(arrow(), tmp_path / "t.db")
+    with sqlite3.connect(tmp_path / "t.db") as base:
+        base.execute("CREATE TABLE other (a)")
+    base.close()
+    with pytest.raises(ConfigError, match="has 2 tables: other, visits") as caught:
+        read(tmp_path / "t.db")
+    assert "--from-table" in caught.value.hint
+    assert is_whole(read(tmp_path / "t.db", table="visits")[0])
+    with pytest.raises(ConfigError, match="no table 'visit'"):
+        read(tmp_path / "t.db", table="visit")
+
+
+def test_an_sqlite_column_of_several_kinds_is_text_and_nothing_is_rounded(tmp_path):
+    with sqlite3.connect(tmp_path / "t.db") as base:
+        base.execute("CREATE TABLE t (code, big INTEGER, y)")
+        base.executemany("INSERT INTO t VALUES (?, ?, ?)", [("007", 2**60 + 1, "p"), (8, 2**60 + 3, "q"), (1.5, None, "p")])
+    base.close()
+    table, _ = read(tmp_path / "t.db", columns={"code": ColumnTable(type="category"), "big": ColumnTable(type="category")})
+    assert table["code"].to_pylist() == ["007", "8", "1.5"]
+    assert table["big"].to_pylist() == [str(2**60 + 1), str(2**60 + 3), None]
+
+
+@pytest.fixture
+def book():
+    pytest.importorskip("python_calamine", reason='no reader of spreadsheets: pip install "casemate[spreadsheets]"')
+    openpyxl = pytest.importorskip("openpyxl", reason="nothing that writes a workbook")
+    made = openpyxl.Workbook()
+    made.active.append(["code", "when", "x", "y"])
+    for row in range(6):
+        made.active.append([f"00{row}", datetime.datetime(2024, 1, row + 1), row or None, "pq"[row % 2]])  # noqa: DTZ001
+    return made
+
+
+def test_a_sheet_keeps_codes_dates_and_gaps(tmp_path, book):
+    book.save(tmp_path / "t.xlsx")
+    table = files.columns(tmp_path / "t.xlsx", DataTable(source="", target="y"), (), [])
+    assert table["code"].to_pylist() == [f"00{row}" for row in range(6)]
+    assert str(table["when"].type).startswith("timestamp") or str(table["when"].type).startswith("date")
+    assert table["x"].to_pylist() == [None, 1, 2, 3, 4, 5]
+
+
+def test_merged_cells_second_sheets_and_formulas_without_a_result_are_refused_by_name(tmp_path, book):
+    book.create_sheet("other").append(["a"])
+    book["other"].append([1])
+    book.save(tmp_path / "t.xlsx")
+    with pytest.raises(ConfigError, match="2 sheets with rows: 'Sheet', 'other'"):
+        read(tmp_path / "t.xlsx")
+    assert read(tmp_path / "t.xlsx", table="Sheet")[0].num_rows == 6
+    book["Sheet"]["C4"] = "=C3*2"
+    book.save(tmp_path / "t.xlsx")
+    with pytest.raises(DataError, match="1 formulas have no result, the first one in C4"):
+        read(tmp_path / "t.xlsx", table="Sheet")
+    book["Sheet"]["C4"] = None
+    book["Sheet"].merge_cells("A5:B6")
+    book.save(tmp_path / "t.xlsx")
+    with pytest.raises(DataError, match="the cells A5:B6 are merged"):
+        read(tmp_path / "t.xlsx", table="Sheet")
+
+
+def test_errors_in_cells_are_missing_and_told(tmp_path, book):
+    cell = book.active["C4"]
+    cell.value, cell.data_type = "#N/A", "e"
+    book.save(tmp_path / "t.xlsx")
+    table, findings = read(tmp_path / "t.xlsx")
+    assert table["x"].to_pylist()[2] is None
+    assert "data.sheet-errors" in [finding.id for finding in findings]
+
+
+def test_a_title_above_the_header_is_skipped_if_said(tmp_path, book):
+    book.active.insert_rows(1)
+    book.active["A1"] = "All visits"
+    book.save(tmp_path / "t.xlsx")
+    with pytest.raises(DataError, match="names 1 of 4 columns") as caught:
+        read(tmp_path / "t.xlsx")
+    assert "skip_lines = 1" in caught.value.hint
+    assert read(tmp_path / "t.xlsx", skip_lines=1)[0].column_names == ["code", "when", "x", "y"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"%PDF-1.7", "a PDF"),
+        (b"\x89HDF\r\n\x1a\n", "HDF5"),
+        (b"<html><table><tr><td>1</td></tr></table>", "HTML"),
+        (b"PARE" + bytes(8), "encrypted Parquet"),
+        (b"\x80\x04\x95abc", "pickle"),
+        (b"PK\x03\x04broken", "damaged zip"),
+        (b"SQLite format 3\x00" + bytes(100), "not a readable SQLite"),
+        (b"PAR1" + bytes(100), "not a readable Parquet"),
+        (b"ARROW1" + bytes(100), "not a readable Arrow"),
+        (b'{"a": 1}\n{"a": \n', "line 2 is no JSON"),
+        (b'{"a": 1, "y": "p"}\n[1, 2]\n', "line 2 is no JSON object"),
+        (b'[{"a": 1}, 7]', "no JSON"),
+        (b'{"a": 1}\n{"a": "x"}\n', "same fields|changed from"),
+        (b"\0" * 50, "NUL|no text|not UTF-8"),
+        (b"\n\n\n", "no text"),
+        (b"a,b,y\n", "no rows"),
+    ],
+)
+def test_what_is_no_table_is_called_what_it_is(tmp_path, content, said):
+    with pytest.raises(DataError, match=said) as caught:
+        read(tmp_path / "t.csv", content)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("length", range(0, 2000, 97))
+@pytest.mark.parametrize("kind", ["parquet", "feather", "orc", "sqlite", "xlsx"])
+def test_a_truncated_file_is_refused_in_every_format(tmp_path, kind, length):
+    path = tmp_path / f"t.{kind}"
+    WRITERS[kind](arrow(), path)
+    content = path.read_bytes()
+    if 0 < length < len(content) - 200:
+        with pytest.raises((DataError, ConfigError)) as caught:
+            read(path, content[:length])
+        assert caught.value.hint
+
+
+def test_five_thousand_columns_one_row_and_one_column(tmp_path):
+    wide = ",".join(f"c{n}" for n in range(5000)) + ",y\n"
+    table, _ = read(tmp_path / "t.csv", wide + (",".join("1" for _ in range(5000)) + ",p\n") * 3)
+    assert table.num_columns == 5001
+    assert read(tmp_path / "t.csv", "a,y\n1,p\n")[0].to_pylist() == [{"a": 1.0, "y": "p"}]
+    assert read(tmp_path / "t.csv", "y\np\nq\n")[0].to_pylist() == [{"y": "p"}, {"y": "q"}]
+
+
+def test_blank_lines_trailing_delimiters_and_rows_without_cells_do_no_harm(tmp_path):
+    clean = [{"a": 1.0, "y": "p"}, {"a": 2.0, "y": "q"}]
+    for text in (
+        "a,y\n1,p\n\n2,q\n\n\n",
+        "a,y\n1,p\n   \n2,q\n",
+        "a,y,\n1,p,\n2,q,\n",
+        "a,y\n1,p,\n2,q,\n",
+        "\n\na,y\n1,p\n2,q",
+        "a,y\n1,p\n,\n2,q\n,\n",
+    ):
+        assert read(tmp_path / "t.csv", text)[0].to_pylist() == clean, text
+
+
+def test_names_are_cleaned_and_told_and_equal_ones_left_alone(tmp_path):
+    table, findings = read(tmp_path / "t.csv", ',"b ",k,"k ", Y ,"two\nlines",y \n0,1,2,3,4,5,p\n')
+    assert table.column_names == ["unnamed_1", "b", "k", "k ", "Y", "two lines", "y"]
+    assert findings[0].id == "data.renamed"
+    assert "'' is called 'unnamed_1'" in findings[0].message

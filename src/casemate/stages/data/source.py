@@ -42,7 +42,7 @@ def read(where: files.Place, options: DataTable, identifiers: Collection[str] = 
 def _table(where: files.Place, options: DataTable, identifiers: Collection[str], findings: list[Finding]) -> pa.Table:
     """The columns that are held there, under names that `options` knows."""
     table = files.columns(where, options, identifiers, findings)
-    path = Path(where) if isinstance(where, str) else where[0] if isinstance(where, list) else where
+    path = where[0] if isinstance(where, list) else Path("the table" if isinstance(where, pa.Table) else where)
     _check_names(table, path, options)
     if table.num_rows == 0:
         raise DataError(f"{path} has a header and no rows", hint="export the table again")

@@ -21,11 +21,11 @@ from casemate.stages.data.files.exact import InexactColumn
 
 __all__ = ["InexactColumn", "Place", "columns", "digest", "found", "is_url", "names", "place", "stamp"]
 
-Place = Path | list[Path] | str
-"""A file or folder, several files, or a database's URL."""
+Place = Path | list[Path] | str | pa.Table
+"""A file or folder, several files, a database's URL, or a table in memory."""
 
 
-def place(root: Path, source: str | list[str]) -> Place:
+def place(root: Path, source: str | list[str]) -> Path | list[Path] | str:
     """Where `[data] source` is; names are relative to the project's folder."""
     if isinstance(source, list):
         return [root / one for one in source]
@@ -46,7 +46,9 @@ def columns(where: Place, options: DataTable, identifiers: Collection[str], find
         DataError: it is empty, too large, truncated, ragged, or something that is no table; with the line where there are lines.
         BackendError: a database is away.
     """
-    if isinstance(where, str):
+    if isinstance(where, pa.Table):
+        table = columnar.settled(where, Path("the table"), findings)
+    elif isinstance(where, str):
         table = columnar.settled(databases.read_server(where, options), Path(where), findings)
     else:
         paths = several.paths(where)
@@ -64,7 +66,7 @@ def columns(where: Place, options: DataTable, identifiers: Collection[str], find
 def names(where: Place, options: DataTable) -> list[str]:
     """The columns' names, without a look at a row where the format allows it; none where `columns` will say what is wrong."""
     try:
-        if not isinstance(where, str):
+        if not isinstance(where, (str, pa.Table)):
             first = content.unpacked(several.paths(where)[0], options.max_bytes)
             kind = content.kind(first)
             if kind == "text":
@@ -78,7 +80,7 @@ def names(where: Place, options: DataTable) -> list[str]:
 
 def found(where: Place, options: DataTable) -> dict[str, Any]:
     """How a text file is written, as options of `[data]` that differ from what is said or usual; nothing for other formats."""
-    if isinstance(where, str):
+    if isinstance(where, (str, pa.Table)):
         return {}
     first = content.unpacked(several.paths(where)[0], options.max_bytes)
     if content.kind(first) != "text":
@@ -88,7 +90,7 @@ def found(where: Place, options: DataTable) -> dict[str, Any]:
     return {name: value for name, usual in said.items() if (value := getattr(dialect, name)) != usual}
 
 
-def stamp(where: Place) -> list[Any]:
+def stamp(where: Path | list[Path] | str) -> list[Any]:
     """What changes when the files do; a database is asked again each time."""
     if isinstance(where, str):
         return [where]
@@ -103,7 +105,7 @@ def _status(path: Path) -> tuple[int, int, int]:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def digest(where: Place, table: pa.Table) -> str:
+def digest(where: Path | list[Path] | str, table: pa.Table) -> str:
     """SHA-256 of the file; of several, over their digests; of a database's answer, over `table`."""
     if isinstance(where, str):
         sink = pa.BufferOutputStream()

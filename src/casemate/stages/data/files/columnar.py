@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from casemate.core.errors import DataError
+from casemate.core.errors import ConfigError, DataError
 from casemate.core.types import Finding
 from casemate.stages.data.files import naming
 from casemate.stages.data.files.content import Content
@@ -127,3 +127,32 @@ def _text_of(values: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
         raise DataError(
             f"column {name!r} holds bytes that are not UTF-8 text ({values.type})", hint="export it as text, numbers or not at all"
         ) from error
+
+
+def from_memory(table: Any) -> pa.Table:
+    """A pandas, polars or pyarrow table, or whatever else gives Arrow data (`__arrow_c_stream__`).
+
+    Raises:
+        ConfigError: it is none. DataError: a column holds values that are no column of one type.
+    """
+    try:
+        if type(table).__module__.partition(".")[0] == "pandas" and hasattr(table, "columns"):
+            plain = all(isinstance(name, str) for name in table.columns)
+            named = table if plain else table.rename(columns=str)
+            made = pa.Table.from_pandas(named)
+            return made.rename_columns(["index" if name.startswith("__index_level_") else name for name in made.column_names])
+        if isinstance(table, pa.Table):
+            return table
+        if hasattr(table, "__arrow_c_stream__"):
+            return pa.table(table)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        said = str(error).split("\n", maxsplit=1)[0][:200]
+        raise DataError(f"the table cannot be read: {said}", hint="each column needs values of one type and a name of its own") from error
+    raise ConfigError(f"a {type(table).__name__} is no table", hint="give a path, or a pandas, polars or pyarrow table")
+
+
+def to_parquet(table: pa.Table) -> bytes:
+    """The table as a Parquet file."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    return bytes(sink.getvalue())
