@@ -113,7 +113,7 @@ def read_server(url: str, options: DataTable) -> pa.Table:
 
 
 def _connected(url: str, options: DataTable) -> Any:
-    from urllib.parse import urlsplit
+    from urllib.parse import parse_qs, urlsplit
 
     try:
         import psycopg
@@ -122,7 +122,7 @@ def _connected(url: str, options: DataTable) -> Any:
     parts = urlsplit(url)
     if parts.scheme not in {"postgresql", "postgres"}:
         raise ConfigError(f"[data] source: no reader for {parts.scheme}://", hint="postgresql://USER@HOST:PORT/DATABASE, or a file")
-    if parts.password or "password" in parts.query:
+    if parts.password or "password" in parse_qs(parts.query):
         raise ConfigError("[data] source holds a password", hint='take it out and set [data] password = "env:NAME" or "file:PATH"; or use ~/.pgpass')
     if not options.query:
         raise ConfigError("[data] source is a database without [data] query", hint='query = "SELECT …": --query for casemate init')

@@ -63,7 +63,7 @@ def _chosen(book: Any, content: Content, options: DataTable) -> str:
             raise ConfigError(f"[data] table: {content.path.name} has no sheet {options.table!r}", hint=f"the sheets are: {', '.join(names[:12])}")
         return options.table
     visible = [one.name for one in book.sheets_metadata if str(one.visible).endswith(".Visible")]
-    held = [name for name in visible if book.get_sheet_by_name(name).total_height > 1]
+    held = [name for name in visible if book.get_sheet_by_name(name).height > 1]
     if len(held) != 1:
         shown = ", ".join(map(repr, held[:12] or names[:12]))
         raise ConfigError(
