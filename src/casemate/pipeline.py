@@ -4,7 +4,6 @@ Each stage gets its tools and the records of the stages before it, and gives one
 durable together with its audit entry; what is finished is never done again.
 """
 
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -490,8 +489,8 @@ def _inputs(shop: Workshop) -> dict[str, str]:
     """Per stage, the digest of what decides its result: with the same ones a run is resumed and finished stages are reused."""
     config = shop.config
     where = files.place(shop.root, config.data.source)
-    # a database is asked anew by every run; what it answers decides whether the stages after that are done again
-    stamp = [secrets.token_hex(8)] if isinstance(where, str) else [status[2:] for status in files.stamp(where)]
+    # whether a database changed is known by asking it only
+    stamp = [files.digest(where, files.columns(where, config.data, (), []))] if isinstance(where, str) else [row[2:] for row in files.stamp(where)]
     split = [config.train.test_share, config.train.seed, config.train.folds, config.train.split]
     deciding: dict[str, list[Any]] = {
         "data": [

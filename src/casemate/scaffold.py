@@ -164,7 +164,7 @@ def from_table(
         content, _ = source.read(table, options)
     inferred, findings = schema.infer(content, options)
     notes += [finding.message for finding in findings]
-    stem = Path(place[0] if isinstance(place, list) else place).stem
+    stem = Path((place[0] if isinstance(place, list) else place).partition("?")[0]).stem
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:48] or "project"
     return Plan(
         name=name,
