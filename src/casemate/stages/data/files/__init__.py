@@ -6,7 +6,7 @@ to be can be said in `[data]` instead, and `casemate init` writes it there.
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
@@ -21,7 +21,7 @@ from casemate.stages.data.files.exact import InexactColumn
 
 __all__ = ["InexactColumn", "Place", "columns", "digest", "found", "is_url", "names", "place", "stamp"]
 
-Place = Path | list[Path] | str | pa.Table
+Place: TypeAlias = Path | list[Path] | str | pa.Table
 """A file or folder, several files, a database's URL, or a table in memory."""
 
 
