@@ -71,8 +71,19 @@ class Content:
     def blocks(self) -> Iterator[bytes]:
         """Pieces of whole lines; the last one may lack its line end."""
         with self.open() as file:
-            while block := file.read(BLOCK):
-                yield block if block.endswith(b"\n") else block + file.readline()
+            size = BLOCK
+            while block := file.read(size):
+                cut = block.rfind(b"\n") + 1
+                if len(block) < size or cut == len(block):
+                    yield block
+                elif cut:
+                    file.seek(cut - len(block), io.SEEK_CUR)
+                    yield block[:cut]
+                else:  # a line that is longer
+                    file.seek(-len(block), io.SEEK_CUR)
+                    size *= 2
+                    continue
+                size = BLOCK
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
         """(number, bytes with the line end) of every line."""
