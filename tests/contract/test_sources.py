@@ -24,6 +24,7 @@ def visits(empty_database):
         connection.execute(
             "CREATE TABLE visits (code text, age int, paid numeric(10, 2), at timestamptz, seen date, well bool, big bigint, tags int[], y text)"
         )
+        connection.execute("CREATE SEQUENCE numbers")
         for row in range(ROWS):
             connection.execute(
                 "INSERT INTO visits VALUES (%s, %s, %s, now(), '2024-01-02', %s, %s, '{1}', %s)",
@@ -52,6 +53,7 @@ def test_an_answer_is_read_to_the_last_digit(visits, monkeypatch):
 def test_a_query_writes_nothing_and_wrong_ones_are_named(visits, monkeypatch):
     for query, said in (
         ("DELETE FROM visits RETURNING *", "read-only|DECLARE|syntax"),
+        ("SELECT nextval('numbers') AS number, y FROM visits", "read-only transaction"),
         ("SELECT nothing FROM visits", "does not exist"),
         ("SELECT 1; DROP TABLE visits", "syntax|multiple commands|cannot insert"),
     ):
