@@ -528,3 +528,17 @@ def test_names_are_cleaned_and_told_and_equal_ones_left_alone(tmp_path):
     assert table.column_names == ["unnamed_1", "b", "k", "k ", "Y", "two lines", "y"]
     assert findings[0].id == "data.renamed"
     assert "'' is called 'unnamed_1'" in findings[0].message
+
+
+def test_integers_of_128_bits_in_duckdb_keep_every_digit_or_are_refused(tmp_path):
+    duckdb = pytest.importorskip("duckdb", reason='no reader of DuckDB files: pip install "casemate[duckdb]"')
+    for number, kept in ((2**100, True), (2**128 - 1, False)):
+        (tmp_path / "t").unlink(missing_ok=True)
+        with duckdb.connect(str(tmp_path / "t")) as base:
+            base.execute(f"CREATE TABLE t AS SELECT {number}::UHUGEINT AS code, {2**90}::HUGEINT AS signed, 'p' AS y")
+        kinds = {name: ColumnTable(type="category") for name in ("code", "signed")}
+        if kept:
+            assert read(tmp_path / "t", columns=kinds)[0].to_pylist() == [{"code": str(number), "signed": str(2**90), "y": "p"}]
+        else:
+            with pytest.raises(DataError, match="DECIMAL"):
+                read(tmp_path / "t", columns=kinds)

@@ -59,7 +59,13 @@ def read_duckdb(content: Content, options: DataTable) -> pa.Table:
     try:
         with duckdb.connect(str(content.path), read_only=True, config={"enable_external_access": "false"}) as base:
             known = [row[0] for row in base.execute("SELECT table_name FROM information_schema.tables ORDER BY 1").fetchall()]
-            return base.sql(f"SELECT * FROM {_quoted(_chosen(known, content, options))}").to_arrow_table()  # noqa: S608 - quoted, and known
+            table = _quoted(_chosen(known, content, options))
+            kinds = base.execute(f"DESCRIBE {table}").fetchall()
+            # Arrow has no unsigned integers of 128 bits: from 2^127 on DuckDB 2.0 gives negative ones away
+            wide = [_quoted(row[0]) for row in kinds if row[1] == "UHUGEINT"]
+            safe = ", ".join(f"CAST({name} AS DECIMAL(38, 0)) AS {name}" for name in wide)
+            columns = f"* REPLACE ({safe})" if wide else "*"
+            return base.sql(f"SELECT {columns} FROM {table}").to_arrow_table()  # noqa: S608 - quoted, and known
     except duckdb.Error as error:
         said = str(error).split("\n", maxsplit=1)[0][:200]
         raise DataError(f"{content.path} is not a readable DuckDB file: {said}", hint="it may be damaged, or in use by another program") from error
