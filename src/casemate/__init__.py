@@ -4,7 +4,9 @@
 >>> casemate.__version__
 '0.1.0'
 
-    project = casemate.open(".")          # a folder with a casemate.toml
+    project = casemate.create(table, target="outcome", folder="study")     # a path, or a pandas, polars or Arrow table
+    project = casemate.create("patients.csv", target="outcome", folder="study")   # or a pandas, polars or Arrow table
+    project = casemate.open("study")      # a folder with a casemate.toml
     run = project.run()                   # data -> train -> assess -> release
     run.verdict.outcome                   # 'passed', 'refused' or 'inconclusive'
     run.model.verify()                    # both signatures and every digest, or VerificationError
@@ -33,8 +35,9 @@ if TYPE_CHECKING:
     from casemate.core.errors import Error
     from casemate.project import Project
     from casemate.project import open_project as open
+    from casemate.scaffold import start as create
 
-__all__ = ["Error", "Project", "__version__", "open"]
+__all__ = ["Error", "Project", "__version__", "create", "open"]
 __version__ = "0.1.0"
 
 
@@ -43,6 +46,10 @@ def __getattr__(name: str) -> Any:
         from casemate.project import open_project
 
         return open_project
+    if name == "create":
+        from casemate.scaffold import start
+
+        return start
     if name == "Project":
         from casemate.project import Project
 

@@ -171,7 +171,8 @@ def _require_certain(versions: list[_Version], blank: bool) -> None:
 
 def _beyond(project: Project, *, emptied: bool, short: bool) -> list[Place]:
     """What was not looked through: the sources, the backups that the log knows of, and everything but tables for a short identifier."""
-    sources = [project.config.data.source, *project.config.assess.tables.values()]
+    said = project.config.data.source
+    sources = [*(said if isinstance(said, list) else [said]), *project.config.assess.tables.values()]
     found = [Place(where=str(source), advice="the next run reads it again: take the person out of the source too") for source in sources]
     made = [entry for entry in project.audit.entries() if entry.action == "backup:create" and entry.outcome == "allowed"]
     if made:

@@ -31,7 +31,7 @@ from casemate.core.sandbox.run import ForkServer, Worker
 from casemate.core.signatures import Signer, Verifier, read_envelope, subjects_of
 from casemate.core.types import Assessment, Finding, Release, SealedDataset, TrainedModel
 from casemate.stages.assess import options
-from casemate.stages.data import expectations
+from casemate.stages.data import expectations, files
 from casemate.stages.data import schema as schemas
 from casemate.stages.data.review import Reviews
 from casemate.stages.data.source import READING
@@ -88,7 +88,8 @@ class Workshop:
     @property
     def hidden(self) -> list[Path]:
         """What no confined process may be able to read."""
-        return [self.secret, self.root, self.root / self.config.data.source]
+        where = files.place(self.root, self.config.data.source)
+        return [self.secret, self.root, *([] if isinstance(where, str) else where if isinstance(where, list) else [where])]
 
 
 def run(shop: Workshop, principal: str, start: str | None = None, key: str | None = None) -> tuple[str, Release, Assessment]:
@@ -518,7 +519,9 @@ class Rows:
 def _inputs(shop: Workshop) -> dict[str, str]:
     """Per stage, the digest of what decides its result: with the same ones a run is resumed and finished stages are reused."""
     config = shop.config
-    stamp = _stamp(shop.root / config.data.source)
+    where = files.place(shop.root, config.data.source)
+    # whether a database changed is known by asking it only
+    stamp = [files.digest(where, files.columns(where, config.data, (), []))] if isinstance(where, str) else [row[2:] for row in files.stamp(where)]
     split = [config.train.test_share, config.train.seed, config.train.folds, config.train.split]
     deciding: dict[str, list[Any]] = {
         "data": [

@@ -10,10 +10,12 @@ import json
 import re
 import secrets
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from string import Template
+from types import MappingProxyType
 from typing import Any, Literal
 
 import msgspec
@@ -30,7 +32,7 @@ from casemate.core.errors import ConfigError, DataError
 from casemate.core.files import make_folder, write_atomic
 from casemate.core.secrets import read_secret
 from casemate.core.store import open_store
-from casemate.core.types import ColumnSchema
+from casemate.core.types import ColumnSchema, Finding
 from casemate.project import CATALOG, STATE, Project
 from casemate.stages.data.roles.types import Role
 
@@ -51,6 +53,17 @@ FEW_ROWS, MANY_ROWS = 2_000, 10_000
 FOLDED = 20_000
 """From here on three folds tell candidates apart as well as five."""
 QUANTITY_GATES = "r2 = { min = 0.30 }\nmembership_auc = { max = 0.65 }\n# robust_accuracy = { min = 0.60, eps = 0.1 }"
+
+
+READING = (
+    *("header", "delimiter", "decimal", "encoding", "quote", "escape", "skip_lines", "bad_rows"),
+    *("null_values", "date_format", "table", "query", "password"),
+)
+"""Options of `[data]` that say how its source is read."""
+
+
+IN_MEMORY = "data/table.parquet"
+"""Where a table that was in memory lies in its project."""
 
 
 @dataclass
@@ -103,35 +116,42 @@ def clinical() -> Plan:
 
 def from_table(
     root: Path,
-    table: Path,
+    table: Path | list[Path] | str | pa.Table,
     target: str | list[str],
     subject: str | None = None,
     header: list[str] | None = None,
     task: Literal["classification", "regression"] | None = None,
+    reading: Mapping[str, Any] = MappingProxyType({}),
 ) -> Plan:
     """Infer columns and classes of the user's own table, which stays where it is.
 
     Args:
         root: the new project's folder.
-        table: CSV or Parquet.
+        table: a file of any format that is read, a folder or list of files with the same columns, a database's URL, or a table in
+            memory, which becomes a Parquet file of the project.
         target: column to predict, or several quantities.
         subject: column that identifies a person.
         header: names for a CSV file without a header line.
         task: default: regression where the target has many different numbers, or there are several targets.
+        reading: options of `[data]` that say how the table is read, such as `delimiter`; what is not said is found by its content.
 
     Raises:
         ConfigError, DataError: the table cannot be read, or has no such target.
     """
-    from casemate.stages.data import derived, roles, schema, source
+    from casemate.stages.data import derived, files, roles, schema, source
 
-    place = table.resolve()
-    relative = place.relative_to(root.resolve()) if place.is_relative_to(root.resolve()) else place
+    place = _source(root, table)
+    found = files.found(table, DataTable(source=place, target=target, header=header, **reading))
+    notes: list[str] = []
+    if new := {name: value for name, value in found.items() if name not in reading}:
+        notes.append(f"found by content: {', '.join(f'{name} {value!r}' for name, value in new.items())}")
     several = not isinstance(target, str)
     kind = task or ("regression" if several else "classification")
-    options = DataTable(source=str(relative), target=target, task=kind, subject=subject, header=header)
+    options = DataTable(source=place, target=target, task=kind, subject=subject, header=header, **{**found, **reading})
     configuration.require_possible(options)
-    written = source.written(table, options)
-    notes: list[str] = []
+    noticed: list[Finding] = []
+    written = source.written(table, options, noticed)
+    notes += [finding.message for finding in noticed]
     if isinstance(target, str) and task is None and _is_quantity(written[target]):
         options = structs.replace(options, task="regression")
         notes.append(f"{target!r} has many different numbers, so a regressor is trained (--task classification: a classifier)")
@@ -148,7 +168,8 @@ def from_table(
     known, _ = schema.infer(content, derived.declared(options, written.column_names))
     if not known.features:
         raise DataError("no column is left to learn from: " + roles.why_none(inferred), hint="a table needs a column that says something of each row")
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", table.stem).strip("-._")[:48] or "project"
+    stem = Path((place[0] if isinstance(place, list) else place).partition("?")[0]).stem
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:48] or "project"
     return Plan(
         name=name,
         purpose="unspecified",
@@ -164,12 +185,12 @@ def from_table(
     )
 
 
-def _read(table: Path, options: DataTable, written: pa.Table, inferred: Any) -> tuple[pa.Table, DataTable]:
+def _read(table: Any, options: DataTable, written: pa.Table, inferred: Any) -> tuple[pa.Table, DataTable]:
     """(the table as the first run will read it, options under which it can).
 
     Columns that some rows were taken for, and that all rows do not keep to, are looked at again.
     """
-    from casemate.stages.data import cells, roles, source
+    from casemate.stages.data import cells, files, roles, source
 
     while True:
         try:
@@ -180,6 +201,23 @@ def _read(table: Path, options: DataTable, written: pa.Table, inferred: Any) -> 
                 raise
             inferred.roles = [role if known.name == role.name else known for known in inferred.roles]
             options = structs.replace(options, columns={**options.columns, role.name: role.entry})
+        except files.InexactColumn as error:
+            options = structs.replace(options, columns={**options.columns, error.column: ColumnTable(type="category")})
+
+
+def _source(root: Path, table: Path | list[Path] | str | pa.Table) -> str | list[str]:
+    """What `[data] source` says."""
+    if isinstance(table, pa.Table):
+        return IN_MEMORY
+    return [_relative(root, one) for one in table] if isinstance(table, list) else _relative(root, table)
+
+
+def _relative(root: Path, table: Path | str) -> str:
+    """A file inside of the project by its name there; any other by its whole path; a URL as it is."""
+    if isinstance(table, str):
+        return table
+    place = table.resolve()
+    return str(place.relative_to(root.resolve()) if place.is_relative_to(root.resolve()) else place)
 
 
 def _is_quantity(values: pa.ChunkedArray) -> bool:
@@ -191,6 +229,54 @@ def _is_quantity(values: pa.ChunkedArray) -> bool:
         return False
     fractions = pc.any(pc.not_equal(numbers, pc.floor(numbers))).as_py()
     return len(found) > (MANY_FRACTIONS if fractions else MANY)
+
+
+def start(
+    table: Any,
+    *,
+    target: str | list[str],
+    folder: str | Path = ".",
+    subject: str | None = None,
+    task: Literal["classification", "regression"] | None = None,
+    header: list[str] | None = None,
+    passphrase: str | None = None,
+    **reading: Any,
+) -> Project:
+    """A new project for a table; `casemate.create`.
+
+    Args:
+        table: a path, a folder, a list of paths, a `postgresql://` URL, or a pandas, polars or pyarrow table, which is written as Parquet
+            into the project's data folder. A pandas index that is more than row numbers becomes a column.
+        target: column to predict, or several quantities.
+        folder: the project's; it is made where it is missing.
+        subject: column that identifies a person.
+        task: default: by what the target holds.
+        header: names for a text file without a header line.
+        passphrase: reference to the passphrase of the key store.
+        reading: options of `[data]` that say how the table is read, such as `delimiter`.
+
+    Returns:
+        the project, as `casemate.open` gives it; its `keys.recovery` is to be shown once.
+
+    Raises:
+        ConfigError, DataError: the folder holds a project already, or the table cannot be read or has no such target.
+    """
+    from casemate.stages.data.files import columnar, is_url
+
+    unknown = sorted({*reading} - {*READING})
+    if unknown:
+        raise ConfigError(f"casemate.create: there is no option {unknown[0]!r}", hint=f"how a table is read: {', '.join(READING)}")
+    root, given = Path(folder), table
+    if isinstance(table, str | Path):
+        given = table if is_url(table) else Path(table)
+    elif isinstance(table, list | tuple):
+        given = [Path(one) for one in table]
+    else:
+        given = columnar.settled(columnar.from_memory(table), Path("the table"), [])
+    plan = from_table(root, given, target, subject, header, task, reading)
+    if isinstance(given, pa.Table):
+        plan.files[IN_MEMORY] = columnar.to_parquet(given)
+    return create(root, plan, passphrase)
 
 
 def create(root: Path, plan: Plan, passphrase: str | None = None) -> Project:
@@ -222,7 +308,7 @@ def create(root: Path, plan: Plan, passphrase: str | None = None) -> Project:
         project = _state(root, config, plan)
         for name, content in files.items():
             make_folder((root / name).parent, 0o755)
-            write_atomic(root / name, content, mode=0o644)
+            write_atomic(root / name, content, mode=0o600 if name == IN_MEMORY else 0o644)
         _in_force(project)
         write_atomic(root / FILE_NAME, toml.encode(), mode=0o644)
     except BaseException:
@@ -264,10 +350,12 @@ def _toml(plan: Plan, identifier: str, passphrase: str | None) -> str:
     data = plan.data
     extra = ['task = "regression"'] if data.task == "regression" else []
     extra += [f"subject = {_quoted(data.subject)}"] if data.subject else []
-    if data.header:
-        extra.append(f"header = {tomlkit.item(data.header).as_string()}")
     extra += [f"time = {_quoted(data.time)}"] if data.time else []
     extra += ['missing_target = "drop"    # rows without a target'] if data.missing_target == "drop" else []
+    usual = DataTable(source="", target="")
+    for name in READING:
+        if (value := getattr(data, name)) != getattr(usual, name):
+            extra.append(f"{name} = {tomlkit.item(value).as_string()}")
     reasons = {role.name: role.reason for role in plan.roles}
     columns = ["[data.columns]"] if data.columns else []
     for name, column in data.columns.items():
@@ -282,7 +370,7 @@ def _toml(plan: Plan, identifier: str, passphrase: str | None) -> str:
         name=json.dumps(plan.name),
         id=json.dumps(identifier),
         purpose=json.dumps(plan.purpose),
-        source=_quoted(data.source),
+        source=tomlkit.item(data.source).as_string(),
         target=tomlkit.item(data.target).as_string(),
         data="\n".join([*extra, ""]) if extra else "",
         columns="\n".join([*columns, ""]),

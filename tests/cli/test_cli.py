@@ -94,6 +94,64 @@ def test_an_identifier_is_recognised_and_kept_from_the_features(cli, tmp_path, t
     assert {c["name"]: c["column_class"] for c in answer["columns"]}["customerID"] == "identifier"
 
 
+def test_init_shows_how_a_file_is_written_and_casemate_toml_says_it(cli, tmp_path):
+    import casemate
+
+    (tmp_path / "t.xls").write_text("alter;größe;befund\n" + "".join(f"{20 + n};{n},5;{'ab'[n % 2]}\n" for n in range(40)), encoding="utf-16")
+    answer = cli("init", tmp_path / "p", "--table", tmp_path / "t.xls", "--target", "befund")
+    assert answer.code == 0
+    assert "found by content: delimiter ';', decimal ',', encoding 'utf-16'" in answer.out
+    data = casemate.open(tmp_path / "p").config.data
+    assert (data.delimiter, data.decimal, data.encoding) == (";", ",", "utf-16")
+    assert cli("config", "check", "--config", tmp_path / "p").code == 0
+
+
+def test_how_a_file_is_written_can_be_said_to_init(cli, tmp_path):
+    import casemate
+
+    lines = "".join(f"{20 + n}\t{n}.5\t{'.' if n % 9 else '-'}\t0{n % 9 + 1}.02.2024\t{'ab'[n % 2]}\n" for n in range(40))
+    (tmp_path / "t.txt").write_bytes(("All of it\nage\tx\tz\tday\tMünze\n" + lines).encode("cp1252"))
+    said = [
+        "--delimiter",
+        "tab",
+        "--decimal",
+        ".",
+        "--encoding",
+        "cp1252",
+        "--null",
+        "-",
+        "--null",
+        ".",
+        "--date-format",
+        "%d.%m.%Y",
+        "--skip-lines",
+        1,
+    ]
+    answer = cli("init", tmp_path / "p", "--table", tmp_path / "t.txt", "--target", "Münze", *said, "--quote", "")
+    assert answer.code == 0, answer.err
+    data = casemate.open(tmp_path / "p").config.data
+    assert (data.delimiter, data.decimal, data.encoding, data.quote, data.skip_lines) == ("\t", ".", "cp1252", "", 1)
+    assert data.null_values == ["", "NA", "N/A", "NaN", "null", "-", "."]
+    assert data.date_format == "%d.%m.%Y"
+    kinds = {line.split()[0]: line.split()[1] for line in answer.out.splitlines() if line.startswith(("age", "x ", "day"))}
+    assert kinds["day"] == "time"
+    for wrong in (["--delimiter", "ab"], ["--encoding", "utf-99"], ["--skip-lines", 99]):
+        answer = cli("init", tmp_path / "q", "--table", tmp_path / "t.txt", "--target", "Münze", *said, *wrong)
+        assert answer.code in (1, 2)
+        assert "hint" in answer.err
+
+
+def test_several_files_are_given_to_init_one_by_one_or_as_a_folder(cli, tmp_path):
+    (tmp_path / "t").mkdir()
+    for name in "ab":
+        (tmp_path / "t" / f"{name}.csv").write_text("x,y\n" + "".join(f"{n}.5,{'pq'[n % 2]}\n" for n in range(30)))
+    both = ("--table", tmp_path / "t" / "a.csv", "--table", tmp_path / "t" / "b.csv")
+    assert cli("init", tmp_path / "p", *both, "--target", "y").code == 0
+    assert cli("config", "check", "--config", tmp_path / "p").code == 0
+    assert cli("init", tmp_path / "q", "--table", tmp_path / "t", "--target", "y").code == 0
+    assert "a.csv, b.csv" in cli("config", "check", "--config", tmp_path / "q").out
+
+
 def change(root, old, new):
     path = root / "casemate.toml"
     text = path.read_text()

@@ -479,3 +479,35 @@ def test_pieces_of_another_shape_and_a_fault_in_the_stream_leave_nothing(keys, t
             {"name": "t", "version": "v2"},
             extends=folder,
         )
+
+
+NAMES = ["a,b", "a:b", "a;b", " a", "a ", "", "a\nb", "~a", "a", "😀"]
+
+
+def test_columns_of_any_name_are_sealed_extended_scanned_and_sealed_anew_under_it(keys, tmp_path):
+    def table(*values):
+        return pa.table({name: [f"{name}{value}" for value in values] for name in NAMES})
+
+    def about(version):
+        return {"name": "t", "version": version}
+
+    classes = {name: "general" if at % 2 else "identifier" for at, name in enumerate(NAMES)}
+    first, second = tmp_path / "t" / "v1", tmp_path / "t" / "v2"
+    tables.seal(table(1, 2), first, keys.provider, keys.signer, classes, about("v1"))
+    tables.seal(table(3), second, keys.provider, keys.signer, classes, about("v2"), extends=first)
+    tables.seal_anew(second, keys.provider, keys.signer, classes)
+    verifier = keys.signer.verifier
+    assert tables.read(second, keys.provider, verifier).equals(table(1, 2, 3))
+    assert tables.columns_of(second, keys.provider, verifier).equals(table(1).schema)
+    for name in NAMES:
+        assert tables.read(second, keys.provider, verifier, [name]).equals(table(1, 2, 3).select([name]))
+    scanned = pa.Table.from_batches(tables.scan(second, keys.provider, verifier, NAMES[1:3]))
+    assert scanned.equals(table(1, 2, 3).select(NAMES[1:3]))
+    with pytest.raises(DataError, match="withheld"):
+        tables.read(second, keys.provider, verifier, ["a,b"], frozenset({"identifier"}))
+
+
+def test_two_columns_never_share_a_stored_name(keys, tmp_path):
+    table = pa.table({"a,b": [1], "~a%2Cb": [2]})
+    with pytest.raises(DataError, match="one name"):
+        tables.seal(table, tmp_path / "t" / "v1", keys.provider, keys.signer, dict.fromkeys(table.column_names, "general"), {"version": "v1"})

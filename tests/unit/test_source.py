@@ -19,14 +19,14 @@ def read(tmp_path, content: bytes | str, **options):
     [
         (b"", DataError, "is empty"),
         (b"a,y\n", DataError, "no rows"),
-        (b"a,y\n1,0\n2,1,9\n", DataError, "ragged"),
+        (b"a,y\n1,0\n2,1,9\n", DataError, "line 3: .*ragged"),
         (b"a,y\n1,0\n2\n", DataError, "ragged"),
         (b"a,a,y\n1,2,0\n", DataError, "appears twice"),
         (b"a,y\n\xff\xfe,1\n", DataError, "not UTF-8"),
-        (b"\xff\xfea,y\n1,1\n", DataError, "not UTF-8"),
+        (b"\xff\xfea,y\n1,1\n", DataError, "not UTF-16"),
         (b"a,b\n1,2\n", ConfigError, "no column 'y'"),
         (b"a,y\ninf,1\n", DataError, "infinite"),
-        (b'a,y\n"1,2\n', DataError, "ragged"),
+        (b'a,y\n"1,2\n', DataError, "line 2: a quote is opened and never closed"),
     ],
 )
 def test_a_malformed_file_is_refused_with_a_reason(tmp_path, content, kind, expected):

@@ -28,18 +28,18 @@ def run(arguments: Any) -> int:
 
     project = enter(arguments)
     if arguments.action == "check":
-        from casemate.core.errors import ConfigError
+        from casemate.stages.data.files import place
+        from casemate.stages.data.files.several import paths
         from casemate.stages.train.stage import code_files
 
         files = code_files(project.root, project.config)
-        source = project.root / project.config.data.source
-        if not source.is_file():
-            raise ConfigError(f"[data] source: no such file {source}", hint="the path is relative to the project's folder")
+        where = place(project.root, project.config.data.source)
+        found = [where] if isinstance(where, str) else [path.name for path in paths(where)]
         policies = project.policy.version
         emit(
             arguments,
             {"ok": True, "code": sorted(files), "policies": policies},
-            f"OK: casemate.toml, {', '.join(files)}, {source.name} and the policies",
+            f"OK: casemate.toml, {', '.join(files)}, {', '.join(found[:8])} and the policies",
         )
         return 0
     built = msgspec.to_builtins(project.config)

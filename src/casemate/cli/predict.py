@@ -27,11 +27,11 @@ def run(arguments: Any) -> int:
     """Predict every row that can be; 1 when some could not."""
     from casemate.serve.batches import predict_file
     from casemate.serve.client import connect
-    from casemate.serve.rows import beginning
+    from casemate.serve.rows import require_file
     from casemate.serve.written import CsvSink, written
 
     project = enter(arguments)
-    beginning(arguments.file)  # before anybody is asked for anything
+    require_file(arguments.file)  # before anybody is asked for anything
     out: Path | None = arguments.out
     beside = Path(f"{arguments.file.stem}.rejected.csv") if out is None else out.with_name(f"{out.stem}.rejected.csv")
     rejected = arguments.rejected or beside

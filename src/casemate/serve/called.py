@@ -10,8 +10,9 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec import structs
 
-from casemate.config import DataTable
+from casemate.config import ColumnTable, DataTable
 from casemate.stages.data import derived, source
 
 
@@ -30,6 +31,13 @@ class Called:
     def names(self, given: Sequence[str]) -> list[str]:
         """`given`, and the features that are made of them."""
         return [*given, *derived.names(self.options, given)]
+
+    def with_commas(self, numbers: Sequence[str]) -> "Called":
+        """The same where a decimal comma is said of the whole table: each of `numbers` of which nothing is said has it."""
+        if self.options.decimal != ",":
+            return self
+        columns = {name: ColumnTable(type="number", decimal=",") for name in numbers if name not in self.options.columns}
+        return Called(structs.replace(self.options, columns={**self.options.columns, **columns}))
 
     def read(self, given: dict[str, list[Any]]) -> tuple[dict[str, list[Any]], dict[int, tuple[str, str]]]:
         """(the columns as the model takes them, per row that cannot be read: which column, and why).

@@ -213,6 +213,8 @@ class Client:
         if absent:
             raise DataError(f"the file has no column {absent[0]!r}", hint="the model needs every feature it was trained with")
         cells = {item["name"]: self._cells(item) for item in self.described.inputs}
+        if self._called is not None:
+            self._called = self._called.with_commas([name for name, reader in cells.items() if reader.column.type == "number"])
         part = next(source.parts, None)
         first = True
         while part is not None:

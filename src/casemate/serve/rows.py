@@ -5,7 +5,6 @@ What the file is says its content. A row that cannot be read is named and the ot
 """
 
 import csv
-import gzip
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,12 +13,15 @@ from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from msgspec import structs
 
 from casemate.config import DataTable
 from casemate.core.errors import ConfigError, DataError
+from casemate.stages.data import files
+from casemate.stages.data.files import content, naming
+from casemate.stages.data.files import dialect as dialects
+from casemate.stages.data.files.content import Content
 
-PARQUET, GZIP = b"PAR1", b"\x1f\x8b"
-BINARY_SIGN = b"\0"
 MOST_CELL = 1 << 20
 """Characters of one cell: a quote that is never closed does not swallow the file."""
 
@@ -66,26 +68,29 @@ def open_source(path: Path, options: DataTable, size: int) -> Source:
     """The table in a file.
 
     Args:
-        path: CSV, plain or gzip, or Parquet.
-        options: how CSV is written.
+        path: anything that `[data] source` may be a file of; text and Parquet are read a part at a time.
+        options: how text is written; what they do not say is found by content.
         size: rows of a part.
 
     Raises:
         ConfigError: there is no such file. DataError: it is no such table, or two columns have the same name; so do its parts.
     """
-    head = beginning(path)
-    if head.startswith(PARQUET):
+    require_file(path)
+    held = content.unpacked(path, options.max_bytes)
+    kind = content.kind(held)
+    if kind == "text":
+        return _csv(held, options, size)
+    if kind == "parquet" and held.data is None:
         return _parquet(path, size)
-    if not head.startswith(GZIP) and BINARY_SIGN in head:
-        raise DataError(f"{path} is neither CSV nor Parquet", hint="export it as one of them")
-    return _csv(path, options, size, packed=head.startswith(GZIP))
+    own = structs.replace(options, table=None, header=None, skip_lines=0)
+    return of_table(files.columns(path, own, files.names(path, own), []), size)
 
 
-def beginning(path: Path) -> bytes:
-    """The first bytes of a file; ConfigError when there is none."""
+def require_file(path: Path) -> None:
+    """ConfigError when nothing can be read there."""
     try:
-        with path.open("rb") as file:
-            return file.read(4096)
+        with path.open("rb"):
+            return
     except OSError as error:
         raise ConfigError(f"no such file: {path}" if isinstance(error, FileNotFoundError) else str(error), hint="check the path") from error
 
@@ -136,18 +141,20 @@ def _batches(batches: Iterator[pa.RecordBatch]) -> Iterator[Part]:
         start += batch.num_rows
 
 
-def _csv(path: Path, options: DataTable, size: int, *, packed: bool) -> Source:
-    binary: IO[bytes] = gzip.open(path, "rb") if packed else path.open("rb")  # type: ignore[assignment] # noqa: SIM115 - closed with the last part
-    file = io.TextIOWrapper(binary, "utf-8-sig", newline="")
+def _csv(held: Content, options: DataTable, size: int) -> Source:
+    text, encoding = dialects.decoded(held, options)
+    text = text.skip(options.skip_lines)
+    text, dialect = dialects.plain(text, dialects.found(text, options, encoding))
     csv.field_size_limit(MOST_CELL)
-    reader = csv.reader(file, delimiter=options.delimiter, strict=True)
+    file = io.TextIOWrapper(text.open(), "utf-8-sig", newline="")
+    reader = dialects.reader(file, dialect)
     try:
-        names = options.header or next(reader, [])
-        _require_distinct(names, str(path))
+        names = naming.cleaned(options.header or next(reader, []))
+        _require_distinct(names, str(held.path))
     except (csv.Error, UnicodeDecodeError, OSError, EOFError) as error:
         file.close()
-        raise _broken(path, 1, error) from error
-    return Source(dict.fromkeys(names, pa.string()), _lines(path, file, reader, names, size))
+        raise _broken(held.path, 1, error) from error
+    return Source(dict.fromkeys(names, pa.string()), _lines(held.path, file, reader, names, size))
 
 
 def _lines(path: Path, file: IO[str], reader: Any, names: list[str], size: int) -> Iterator[Part]:

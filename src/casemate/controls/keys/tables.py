@@ -4,17 +4,22 @@ A sealed version is a folder `.casemate/datasets/<name>/<version>/` with `part-0
 (`_KEY_MATERIAL_FOR_part-00000.parquet.json`, wrapped data keys only) and `manifest.dsse.json`, an in-toto statement
 with the SHA-256 of each data file. Parquet encryption catches changed bytes; the manifest catches whole-file swaps.
 Spec: https://parquet.apache.org/docs/file-format/data-pages/encryption/
+
+The configuration of Parquet encryption is one text in which `,` `:` `;` divide and blanks at ends are no part of a name. A column
+whose name it cannot hold is stored under another one, and the footer, which is encrypted too, says which is which.
 """
 
 import base64
 import contextlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 import pyarrow as pa
@@ -34,6 +39,9 @@ PART = "part-00000.parquet"
 PART_ROWS = 8 * 1024 * 1024
 ROW_GROUP = 256 * 1024
 _LOCAL = fs.LocalFileSystem()
+_NOT_HELD = re.compile(r"[,:;]|^\s|\s$|^$")
+_NAMES = b"casemate.names"
+"""Metadata of a part: stored name -> name, as JSON, of the columns that have two."""
 
 
 class _Kms(pe.KmsClient):  # type: ignore[misc]
@@ -59,6 +67,36 @@ class _Material(msgspec.Struct):
     wrappedDEK: str  # noqa: N815
     doubleWrapping: bool = False  # noqa: N815
     wrappedKEK: str = ""  # noqa: N815
+
+
+def _stored(name: str) -> str:
+    """The name under which a column is stored."""
+    return name if _NOT_HELD.search(name) is None else "~" + quote(name, safe="")
+
+
+def _outward(schema: pa.Schema) -> pa.Schema:
+    """A stored part's columns under their own names; parts that were sealed before there were two have no other."""
+    metadata = dict(schema.metadata or {})
+    names = msgspec.json.decode(metadata.pop(_NAMES, b"{}"), type=dict[str, str])
+    return pa.schema([field.with_name(names.get(field.name, field.name)) for field in schema], metadata or None) if names else schema
+
+
+def _inward(schema: pa.Schema) -> pa.Schema:
+    """The columns as they are stored."""
+    stored = {_stored(name): name for name in schema.names}
+    if len(stored) < len(schema.names):
+        raise DataError("two columns would be stored under one name", hint="rename the one that begins with ~")
+    odd = {short: name for short, name in stored.items() if short != name}
+    if not odd:
+        return schema
+    metadata = {**(schema.metadata or {}), _NAMES: msgspec.json.encode(odd)}
+    return pa.schema([field.with_name(_stored(field.name)) for field in schema], metadata)
+
+
+def _named(rows: Any) -> Any:
+    """A table or batch as it was read, under the columns' own names."""
+    schema = _outward(rows.schema)
+    return rows if schema is rows.schema else type(rows).from_arrays(rows.columns, schema=schema)
 
 
 def _decryption(folder: Path, name: str, keys: KeyProvider, denied: frozenset[str] = frozenset()) -> Any:
@@ -137,7 +175,7 @@ def _share(older: Path, draft: Path, keys: KeyProvider, verifier: Verifier, sche
     _, subjects = _verified(older, verifier)
     first = next(iter(sorted(subjects)))
     with pq.ParquetFile(older / first, decryption_properties=_decryption(older, first, keys)) as file:
-        if not file.schema_arrow.equals(schema):
+        if not _outward(file.schema_arrow).equals(schema):
             raise DataError(f"the rows have other columns or types than {older.parent.name}@{older.name}", hint="seal them as a version of their own")
     for name in subjects:
         for path in (older / name, older / f"_KEY_MATERIAL_FOR_{name}.json"):
@@ -151,14 +189,14 @@ def _write_parts(
     """Write parts from number `first` on; name -> SHA-256. Without any row one empty part says what the columns are."""
     names: list[str] = []
     with contextlib.ExitStack() as stack:
-        writer: Any = None
+        write: Any = None
         room = 0
 
         def begin() -> None:
-            nonlocal writer, room
+            nonlocal write, room
             stack.close()
             names.append(f"part-{first + len(names):05d}.parquet")
-            writer, room = stack.enter_context(_parquet_writer(draft / names[-1], schema, keys, classes)), part_rows
+            write, room = stack.enter_context(_parquet_writer(draft / names[-1], schema, keys, classes)), part_rows
 
         for piece in pieces:
             rows = piece if isinstance(piece, pa.Table) else pa.Table.from_batches([piece])
@@ -168,7 +206,7 @@ def _write_parts(
                 if room == 0:
                     begin()
                 taken = min(room, rows.num_rows)
-                writer.write_table(rows.slice(0, taken), row_group_size=ROW_GROUP)
+                write(rows.slice(0, taken))
                 rows, room = rows.slice(taken), room - taken
         if first + len(names) == 0:
             begin()
@@ -179,7 +217,8 @@ def _write_parts(
 def _parquet_writer(path: Path, schema: pa.Schema, keys: KeyProvider, classes: dict[str, str]) -> Iterator[Any]:
     by_class: dict[str, list[str]] = {}
     for column in schema.names:
-        by_class.setdefault(classes[column], []).append(column)
+        by_class.setdefault(classes[column], []).append(_stored(column))
+    inner = _inward(schema)
     configuration = pe.EncryptionConfiguration(
         footer_key="footer",
         column_keys=by_class,
@@ -190,10 +229,10 @@ def _parquet_writer(path: Path, schema: pa.Schema, keys: KeyProvider, classes: d
     )
     properties = _factory(keys, path.parent).file_encryption_properties(pe.KmsConnectionConfig(), configuration, str(path), _LOCAL)
     # A dictionary of numbers that hardly repeat costs time and saves nothing.
-    texts = [field.name for field in schema if pa.types.is_string(field.type)]
+    texts = [field.name for field in inner if pa.types.is_string(field.type)]
     options = {"compression": "zstd", "compression_level": 1, "use_dictionary": texts or False}
-    with pq.ParquetWriter(path, schema, encryption_properties=properties, **options) as writer:
-        yield writer
+    with pq.ParquetWriter(path, inner, encryption_properties=properties, **options) as writer:
+        yield lambda rows: writer.write_table(rows if inner is schema else rows.rename_columns(inner.names), row_group_size=ROW_GROUP)
 
 
 def wrapped_keys(folder: Path) -> list[tuple[str, bytes]]:
@@ -223,7 +262,7 @@ def columns_of(folder: Path, keys: KeyProvider, verifier: Verifier) -> pa.Schema
     """Names, types and metadata of a sealed version's columns; VerificationError when it was changed."""
     first = min(_own(folder, verifier))
     with _explained(folder), pq.ParquetFile(folder / first, decryption_properties=_decryption(folder, first, keys)) as file:
-        return file.schema_arrow
+        return _outward(file.schema_arrow)
 
 
 def seal_anew(
@@ -244,10 +283,10 @@ def seal_anew(
         for name in sorted(path.name for path in folder.glob("*.parquet")):
             with (
                 pq.ParquetFile(folder / name, decryption_properties=_decryption(folder, name, keys)) as file,
-                _parquet_writer(draft / name, file.schema_arrow, keys, classes) as writer,
+                _parquet_writer(draft / name, _outward(file.schema_arrow), keys, classes) as write,
             ):
                 for number in range(file.num_row_groups):
-                    writer.write_table(change(file.read_row_group(number)), row_group_size=ROW_GROUP)
+                    write(change(_named(file.read_row_group(number))))
         subjects = {path.name: sha256_file(path) for path in draft.glob("*.parquet")}
         write_atomic(draft / MANIFEST, signer.sign_statement(subjects, PREDICATE, about))
         fsync_tree(draft)
@@ -306,13 +345,14 @@ def read(folder: Path, keys: KeyProvider, verifier: Verifier, columns: list[str]
         VerificationError: the files were changed. DataError: a column of a denied class was asked for.
     """
     expected = _own(folder, verifier)
+    stored = None if columns is None else [_stored(name) for name in columns]
     # Hashing lets go of the interpreter's lock and runs beside the decryption; nothing is given away before both are done.
     with ThreadPoolExecutor(1) as pool:
         compared = pool.submit(_compare, folder, expected)
         try:
             with _explained(folder):
                 tables = [
-                    pq.read_table(folder / name, columns=columns, decryption_properties=_decryption(folder, name, keys, denied))
+                    _named(pq.read_table(folder / name, columns=stored, decryption_properties=_decryption(folder, name, keys, denied)))
                     for name in sorted(expected)
                 ]
         except VerificationError:
@@ -333,7 +373,7 @@ def scan(
             _explained(folder),
             pq.ParquetFile(folder / name, decryption_properties=_decryption(folder, name, keys, denied), pre_buffer=False) as file,
         ):
-            yield from file.iter_batches(columns=columns)
+            yield from map(_named, file.iter_batches(columns=None if columns is None else [_stored(name) for name in columns]))
 
 
 def _own(folder: Path, verifier: Verifier) -> dict[str, str]:

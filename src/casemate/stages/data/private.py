@@ -37,7 +37,7 @@ def declared(root: Path, config: Config) -> Config:
         ConfigError: features without limits or categories, or a target without classes; with the lines to add.
     """
     options = config.data
-    names = files.names(root / options.source, options)
+    names = files.names(files.place(root, options.source), options)
     if not names:
         return config  # `source.read` says why
     options, names = derived.declared(options, names), [*names, *derived.names(options, names)]

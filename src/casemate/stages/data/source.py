@@ -1,7 +1,6 @@
 """A table's file as typed Arrow columns, or what is wrong with it: `files` reads it, `cells` types it."""
 
 import re
-from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 
@@ -14,27 +13,28 @@ from casemate.core.errors import ConfigError, DataError
 from casemate.core.types import Finding, Severity
 from casemate.stages.data import cells, derived, files
 
-READING = 2
+READING = 3
 """Raised when a table is read in another way than before, so that the next run seals it anew."""
 MANY_UNLABELLED = 0.1
 """Share of rows without a target from which the others may be no fair sample of them."""
 
 
-def read(path: Path, options: DataTable, identifiers: Collection[str] = ()) -> tuple[pa.Table, list[Finding]]:
+def read(where: files.Place, options: DataTable, identifiers: Collection[str] = ()) -> tuple[pa.Table, list[Finding]]:
     """The typed table and what was noticed while reading.
 
     Args:
-        path: a `.parquet` file, or CSV with any other name.
+        where: a file or folder, several files, or a database; see `files.place`.
         options: the `[data]` table.
         identifiers: columns that say who somebody is, beside those that `options` declares.
 
     Raises:
         ConfigError: the file is missing, or a named column is not in it.
-        DataError: the file is empty, too large, truncated, ragged, not UTF-8, or a cell has the wrong type.
+        DataError: the file is empty, too large, truncated, ragged, not in its encoding, or a cell has the wrong type.
+        BackendError: a database is away.
     """
-    lettered = {name for name in files.names(path, options) if _lettered(options.column(name))} if options.columns else set()
-    table = _table(path, options, {*identifiers, *lettered})
+    lettered = {name for name in files.names(where, options) if _lettered(options.column(name))} if options.columns else set()
     findings: list[Finding] = []
+    table = _table(where, options, {*identifiers, *lettered}, findings)
     columns = [
         cells.identifier(table[name], name, options)
         if options.identifies(name) or name in identifiers
@@ -69,9 +69,9 @@ def _lettered(said: ColumnTable) -> bool:
     return said.format is not None or said.decimal is not None or said.censored
 
 
-def written(path: Path, options: DataTable) -> pa.Table:
-    """Every column as it is written: text to the last digit, or a Parquet file's own types; raises what `read` raises of a file."""
-    return _table(path, options, files.names(path, options))
+def written(where: files.Place, options: DataTable, findings: list[Finding]) -> pa.Table:
+    """Every column as it is written: text to the last digit, or the types of its own; raises what `read` raises of a file."""
+    return _table(where, options, files.names(where, options), findings)
 
 
 def labelled(table: pa.Table, options: DataTable) -> tuple[pa.Table, list[Finding]]:
@@ -91,16 +91,10 @@ def labelled(table: pa.Table, options: DataTable) -> tuple[pa.Table, list[Findin
     return kept, [Finding(id="data.missing-target", severity=severity, confidence="high", message=text, location=options.targets[0])]
 
 
-def _table(path: Path, options: DataTable, identifiers: Collection[str]) -> pa.Table:
-    """The columns of a file that can be read, under names that `options` knows."""
-    if not path.is_file():
-        raise ConfigError(f"[data] source: no such file {path}", hint="the path is relative to the project's folder")
-    size = path.stat().st_size
-    if size == 0:
-        raise DataError(f"{path} is empty", hint="export the table again")
-    if size > options.max_bytes:
-        raise DataError(f"{path} has {size} bytes, more than [data] max_bytes", hint="raise max_bytes if this is intended")
-    table = files.columns(path, options, identifiers)
+def _table(where: files.Place, options: DataTable, identifiers: Collection[str], findings: list[Finding]) -> pa.Table:
+    """The columns that are held there, under names that `options` knows."""
+    table = files.columns(where, options, identifiers, findings)
+    path = where[0] if isinstance(where, list) else Path("the table" if isinstance(where, pa.Table) else where)
     _check_names(table, path, options)
     if table.num_rows == 0:
         raise DataError(f"{path} has a header and no rows", hint="export the table again")
@@ -109,9 +103,6 @@ def _table(path: Path, options: DataTable, identifiers: Collection[str]) -> pa.T
 
 def _check_names(table: pa.Table, path: Path, options: DataTable) -> None:
     names = table.column_names
-    repeated = [name for name, count in Counter(names).items() if count > 1]
-    if repeated:
-        raise DataError(f"{path}: the column name {repeated[0]!r} appears twice", hint="rename one of them")
     wanted = [("target", name) for name in options.targets] + [(key, getattr(options, key)) for key in ("subject", "time", "provenance")]
     wanted += [("columns", name) for name in options.columns if not is_pattern(name)]
     made = derived.names(options, names)

@@ -16,7 +16,7 @@ from casemate.controls.keys.identifiers import Identifiers
 from casemate.controls.keys.interface import KeyProvider
 from casemate.controls.keys.objects import ObjectStore
 from casemate.controls.keys.subjects import Root
-from casemate.core.digest import sha256_file, sha256_record
+from casemate.core.digest import sha256_record
 from casemate.core.errors import ConfigError, DataError, Error
 from casemate.core.files import write_atomic
 from casemate.core.frame import edges_of, features_of, range_names, range_of, target_of
@@ -24,7 +24,7 @@ from casemate.core.sandbox.run import Progress
 from casemate.core.signatures import Signer
 from casemate.core.threads import fitting
 from casemate.core.types import FORMAT, Finding, Quarantined, Schema, SealedDataset, Sides
-from casemate.stages.data import derived, expectations, private, sides, source
+from casemate.stages.data import derived, expectations, files, private, sides, source
 from casemate.stages.data import schema as schemas
 from casemate.stages.data.checks import balance, drift, leakage, rules, split, units
 from casemate.stages.data.checks.interface import Subject
@@ -113,7 +113,7 @@ def examine(tools: Tools) -> Examined:
     tools.progress("reading", 0, 6)
     pinned = schemas.load(tools.root / options.schema)
     known = [] if pinned is None else schemas.identifiers(pinned, options)
-    table, findings = source.read(tools.root / options.source, options, known)
+    table, findings = source.read(files.place(tools.root, options.source), options, known)
     table, unlabelled = source.labelled(table, options)
     config = msgspec.structs.replace(config, data=derived.declared(options, table.column_names))
     tools = dataclasses.replace(tools, config=config)
@@ -142,17 +142,17 @@ def examine(tools: Tools) -> Examined:
 def seal(tools: Tools) -> SealedDataset:
     """From `[data] source` to a sealed, versioned data set; raises what `examine` raises."""
     config, options = tools.config, tools.config.data
-    path = tools.root / options.source
-    before = _stamp(path)
+    where = files.place(tools.root, options.source)
+    before = files.stamp(where)
     found = examine(tools)
     table, schema = found.table, found.schema
     tools.progress("sealing", 5, 6)
     parts = {"holdout": found.holdout, "excluded": found.excluded, "order": found.order}
-    source_digest = sha256_file(path)
+    source_digest = files.digest(where, table)
     if config.train.mode == "private":
         source_digest = private.digest(found.root, source_digest)
-    if _stamp(path) != before:
-        raise DataError(f"{path} was changed while it was read", hint="run again when nobody writes it")
+    if files.stamp(where) != before:
+        raise DataError(f"{options.source} was changed while it was read", hint="run again when nobody writes it")
     tools.identifiers.keep(found.root)
     identity = {
         "format": FORMAT,
@@ -262,13 +262,6 @@ def _extended(tools: Tools, table: pa.Table, record: SealedDataset) -> SealedDat
         return None  # a version that cannot be read is nothing to build on
     same = rows.select(table.column_names).equals(table.slice(0, rows.num_rows))
     return older if same else None
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    if not path.is_file():
-        return None
-    status = path.stat()
-    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _schema(tools: Tools, table: pa.Table, pinned: Schema | None) -> tuple[Schema, list[Finding]]:

@@ -1,0 +1,148 @@
+"""A table's columns as they are written, from whatever holds them: each format by its first bytes, never by its name.
+
+Text keeps its letters where they count (`007` is not `7`); Parquet, Arrow and databases keep their own types. What a file is found
+to be can be said in `[data]` instead, and `casemate init` writes it there.
+"""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+
+from casemate.config import DataTable
+from casemate.core.digest import sha256, sha256_file, sha256_record
+from casemate.core.errors import ConfigError, DataError
+from casemate.core.types import Finding
+from casemate.stages.data.files import columnar, content, databases, delimited, exact, records, several, sheets
+from casemate.stages.data.files.content import Content
+from casemate.stages.data.files.databases import is_url
+from casemate.stages.data.files.exact import InexactColumn
+
+__all__ = ["InexactColumn", "Place", "columns", "digest", "found", "is_url", "names", "place", "stamp"]
+
+Place: TypeAlias = Path | list[Path] | str | pa.Table
+"""A file or folder, several files, a database's URL, or a table in memory."""
+
+
+def place(root: Path, source: str | list[str]) -> Path | list[Path] | str:
+    """Where `[data] source` is; names are relative to the project's folder."""
+    if isinstance(source, list):
+        return [root / one for one in source]
+    return source if is_url(source) else root / source
+
+
+def columns(where: Place, options: DataTable, identifiers: Collection[str], findings: list[Finding]) -> pa.Table:
+    """What is held there.
+
+    Args:
+        where: see `place`.
+        options: the `[data]` table.
+        identifiers: columns kept letter by letter, beside what `options` declares as text.
+        findings: gets what was noticed while reading.
+
+    Raises:
+        ConfigError: there is no such file, or not enough is said about it.
+        DataError: it is empty, too large, truncated, ragged, or something that is no table; with the line where there are lines.
+        BackendError: a database is away.
+    """
+    if isinstance(where, pa.Table):
+        table = columnar.settled(where, Path("the table"), findings)
+    elif isinstance(where, str):
+        table = columnar.settled(databases.read_server(where, options), Path(where), findings)
+    else:
+        paths = several.paths(where)
+        several.require_bounded(paths, options.max_bytes)
+        if len(paths) == 1:
+            table = _file(paths[0], options, _as_written(options, identifiers), findings)
+        else:
+            table = several.read(paths, lambda path, more: _file(path, options, _as_written(options, {*identifiers, *more}), findings), findings)
+    for name in table.column_names:
+        if not options.identifies(name) and name not in identifiers:
+            exact.require(table[name], name, options, findings)
+    return table
+
+
+def names(where: Place, options: DataTable) -> list[str]:
+    """The columns' names, without a look at a row where the format allows it; none where `columns` will say what is wrong."""
+    try:
+        if not isinstance(where, (str, pa.Table)):
+            first = content.unpacked(several.paths(where)[0], options.max_bytes)
+            kind = content.kind(first)
+            if kind == "text":
+                return delimited.names(first, options)
+            if kind == "parquet":
+                return columnar.parquet_names(first)
+        return list(columns(where, options, (), []).column_names)
+    except (ConfigError, DataError):
+        return []
+
+
+def found(where: Place, options: DataTable) -> dict[str, Any]:
+    """How a text file is written, as options of `[data]` that differ from what is said or usual; nothing for other formats."""
+    if isinstance(where, (str, pa.Table)):
+        return {}
+    first = content.unpacked(several.paths(where)[0], options.max_bytes)
+    if content.kind(first) != "text":
+        return {}
+    dialect = delimited.look(first, options)
+    said = {"delimiter": ",", "decimal": ".", "encoding": "utf-8", "quote": '"', "escape": ""}
+    return {name: value for name, usual in said.items() if (value := getattr(dialect, name)) != usual}
+
+
+def stamp(where: Path | list[Path] | str) -> list[Any]:
+    """What changes when the files do; a database is asked again each time."""
+    if isinstance(where, str):
+        return [where]
+    try:
+        return [[str(path), *_status(path)] for path in several.paths(where)]
+    except ConfigError:
+        return []
+
+
+def _status(path: Path) -> tuple[int, int, int]:
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def digest(where: Path | list[Path] | str, table: pa.Table) -> str:
+    """SHA-256 of the file; of several, over their digests; of a database's answer, over `table`."""
+    if isinstance(where, str):
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table.combine_chunks())
+        return sha256(sink.getvalue())
+    paths = several.paths(where)
+    return sha256_file(paths[0]) if len(paths) == 1 else sha256_record([(path.name, sha256_file(path)) for path in paths])
+
+
+def _as_written(options: DataTable, identifiers: Collection[str]) -> delimited.Kept:
+    """Whether a column's cells are kept letter by letter."""
+
+    def kept(name: str) -> bool:
+        if name in identifiers or options.identifies(name) or options.column(name).type in ("category", "text"):
+            return True
+        return options.task == "classification" and name in options.targets
+
+    return kept
+
+
+def _file(path: Path, options: DataTable, kept: delimited.Kept, findings: list[Finding]) -> pa.Table:
+    held = content.unpacked(path, options.max_bytes)
+    kind = content.kind(held)
+    if kind == "text":
+        return delimited.read(held, options, kept, findings)
+    table = _columns(held, kind, options, findings)
+    if options.header and kind != "spreadsheet":
+        raise ConfigError(f"[data] header: {path.name} names its columns itself", hint="take header out")
+    return columnar.settled(table, path, findings)
+
+
+def _columns(held: Content, kind: str, options: DataTable, findings: list[Finding]) -> pa.Table:
+    if kind == "spreadsheet":
+        return sheets.read(held, options, findings)
+    if kind in ("sqlite", "duckdb"):
+        return {"sqlite": databases.read_sqlite, "duckdb": databases.read_duckdb}[kind](held, options)
+    if kind == "json":
+        return records.read(held, options, findings)
+    return {"parquet": columnar.read_parquet, "arrow": columnar.read_arrow, "orc": columnar.read_orc}[kind](held)

@@ -1,0 +1,44 @@
+"""Column names as everything after can hold them: no blanks at their ends, no line ends, none empty. What was changed is told."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+from casemate.core.errors import DataError
+from casemate.core.types import Finding
+
+SHOWN = 5
+
+
+def cleaned(written: list[str]) -> list[str]:
+    """The names, in order; those that would only then be equal stay as they are written."""
+    short = [re.sub(r"\s+", " ", re.sub(r"[\x00-\x08\x0e-\x1f\x7f]", "", name)).strip() for name in written]
+    count = Counter(short)
+    names = [new if count[new] == 1 else old for old, new in zip(written, short, strict=True)]
+    taken = set(names)
+    for at, name in enumerate(names):
+        if name.strip():
+            continue
+        new = f"unnamed_{at + 1}"
+        while new in taken:
+            new += "_"
+        names[at] = new
+        taken.add(new)
+    return names
+
+
+def require_distinct(names: list[str], path: Path) -> None:
+    """No name is there twice; DataError otherwise."""
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise DataError(f"{path}: the column name {repeated[0]!r} appears twice", hint="rename one of them")
+
+
+def told(written: list[str], names: list[str]) -> list[Finding]:
+    """A finding that names what was renamed."""
+    changed = [f"{old!r} is called {new!r}" for old, new in zip(written, names, strict=True) if old != new]
+    if not changed:
+        return []
+    more = f" and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
+    message = f"{len(changed)} column names are empty or have blanks at their ends: {', '.join(changed[:SHOWN])}{more}"
+    return [Finding(id="data.renamed", severity="low", confidence="high", message=message)]

@@ -1,0 +1,84 @@
+"""One table in several files: the same columns in each, in the order of their names."""
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+import pyarrow as pa
+
+from casemate.core.errors import ConfigError, DataError
+from casemate.core.types import Finding
+
+MOST = 10_000
+
+
+def paths(where: Path | list[Path]) -> list[Path]:
+    """The files, a folder's by name; what begins with a dot or an underscore is none.
+
+    Raises:
+        ConfigError: there is no such file, or none in the folder.
+    """
+    found = []
+    for one in where if isinstance(where, list) else [where]:
+        if one.is_dir():
+            inside = sorted(path for path in one.rglob("*") if path.is_file() and not any(part[0] in "._" for part in path.relative_to(one).parts))
+            odd = next((path for path in inside if "=" in str(path.relative_to(one).parent)), None)
+            if odd is not None:
+                raise ConfigError(f"{one} keeps a column in its folders' names ({odd.relative_to(one).parent})", hint="write it as one file")
+            if not inside:
+                raise ConfigError(f"[data] source: there is no file in {one}", hint="the path is relative to the project's folder")
+            found += inside
+        elif one.is_file():
+            found.append(one)
+        else:
+            raise ConfigError(f"[data] source: no such file {one}", hint="the path is relative to the project's folder")
+    if len(found) > MOST:
+        raise ConfigError(f"[data] source: {len(found)} files", hint=f"at most {MOST}: join them")
+    return found
+
+
+def require_bounded(files: list[Path], most: int) -> None:
+    """None is empty, and together they are not larger than `[data] max_bytes`."""
+    total = 0
+    for path in files:
+        size = path.stat().st_size
+        total += size
+        if size == 0:
+            raise DataError(f"{path} is empty", hint="export the table again")
+    if total > most:
+        what = files[0] if len(files) == 1 else f"{len(files)} files together"
+        raise DataError(f"{what} has {total} bytes, more than [data] max_bytes", hint="raise max_bytes if this is intended")
+
+
+def read(files: list[Path], one: Callable[[Path, Collection[str]], pa.Table], findings: list[Finding]) -> pa.Table:
+    """The rows of all files.
+
+    Args:
+        files: in order.
+        one: reads a file, with the columns that are to stay text.
+        findings: what was told of earlier tries is taken out of it.
+
+    Raises:
+        DataError: a file has other columns than the first; the message names it.
+    """
+    before = len(findings)
+    tables = [one(path, ()) for path in files]
+    order = tables[0].column_names
+    for path, table in zip(files, tables, strict=True):
+        if sorted(table.column_names) != sorted(order):
+            odd = sorted({*table.column_names} ^ {*order})
+            shown = ", ".join(map(repr, odd[:5]))
+            raise DataError(
+                f"{path} is of another table than {files[0].name}: only one of them has {shown}", hint="take it out, or name its columns alike"
+            )
+    kinds = {name: {str(table.schema.field(name).type) for table in tables} - {"null"} for name in order}
+    mixed = {name for name, found in kinds.items() if "string" in found and len(found) > 1}
+    if mixed:  # a file without a word in it reads as numbers what is text in the next one
+        del findings[before:]
+        tables = [one(path, mixed) for path in files]
+    try:
+        return pa.concat_tables([table.select(order) for table in tables], promote_options="permissive").combine_chunks()
+    except pa.ArrowException as error:
+        name = next((name for name, found in kinds.items() if len(found) > 1), "")
+        raise DataError(
+            f"column {name!r} is of another type in some of the files: {', '.join(sorted(kinds[name]))}", hint="write it alike"
+        ) from error
