@@ -56,8 +56,9 @@ def values_of(plan, folder, name: str = "x"):
 )
 def test_row_numbers_keys_and_persons_are_no_features_numeric_or_not(tmp_path, name, cells, role):
     plan = plan_of(tmp_path, {name: cells})
-    assert role_of(plan, name).role == role
-    assert role_of(plan, name).reason and role_of(plan, name).example == cells[0]
+    found = role_of(plan, name or "unnamed_1")
+    assert found.role == role
+    assert found.reason and found.example == cells[0]
     assert [column.name for column in plan.inferred if column.use and column.name != "y"] == ["a"]
 
 
@@ -286,3 +287,11 @@ def test_a_cell_that_is_not_written_as_said_is_named_and_does_not_go_as_missing(
     assert [None if cell is None else float(cell) for cell in sent["cost"]] == [1234.5, None, None, None]
     assert wrong == {1: ("cost", "is not written as [data.columns] says")}
     assert sent["other"] == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_cells_of_blanks_in_a_column_of_numbers_are_missing_and_told(tmp_path):
+    cells = [" " if n % 40 == 0 else f"{value:.2f}" for n, value in enumerate(numbers(5))]
+    plan = plan_of(tmp_path, {"x": cells})
+    assert role_of(plan).entry.missing == [""] and "blanks" in role_of(plan).note
+    read = values_of(plan, tmp_path)
+    assert read[0] is None and read[1] == float(cells[1])

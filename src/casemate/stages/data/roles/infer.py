@@ -116,7 +116,7 @@ def _row_number(column: Column) -> Role | None:
     whole = column.whole
     if whole is None or column.count < column.rows or column.rows < 2:
         return None
-    named = column.name.strip().lower() in names.ROWS
+    named = names.counts(column.name)
     if not named and (names.person(column.name) or names.key(column.name)):
         return None
     steps = pc.unique(pc.pairwise_diff(whole.combine_chunks()).drop_null()).to_pylist() if named or column.rows >= FEWEST_ROWS else []

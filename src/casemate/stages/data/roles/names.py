@@ -27,6 +27,8 @@ TIMES = _set("date dt day time timestamp ts datetime created updated epoch unix 
 BIRTHS = _set("birth birthdate birthday dob born geburtsdatum")
 ROWS = frozenset({"", "unnamed: 0", "index", "row", "row_id", "rowid", "row_number", "rownum", "__index_level_0__", "#", "nr", "no", "lfd_nr"})
 """Whole names of what counts rows; pandas writes its index as an empty name, and reads that back as `Unnamed: 0`."""
+_UNNAMED = re.compile(r"unnamed_\d+")
+"""What a column without a name is called here."""
 PROTECTED = _set(
     "age sex gender geschlecht race racial ethnicity ethnic hispanic religion religious "
     "nationality nativity citizenship citizen marital married disability disabled pregnant "
@@ -39,6 +41,12 @@ CENSUS = _set("AGEP SEX RAC1P RAC2P RAC3P RACBLK RACASN RACWHT HISP MAR CIT DIS 
 def words(name: str) -> list[str]:
     """`RAC1P_cd` -> `rac`, `1`, `p`, `cd`."""
     return [word.lower() for word in _WORD.findall(name)]
+
+
+def counts(name: str) -> bool:
+    """Whether a column is called like one that counts rows."""
+    plain = name.strip().lower()
+    return plain in ROWS or _UNNAMED.fullmatch(plain) is not None
 
 
 def protected(name: str) -> bool:

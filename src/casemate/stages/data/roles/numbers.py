@@ -35,7 +35,8 @@ MOSTLY = 0.5
 def amounts(column: Column) -> Role | None:
     """A column of numbers: plain ones, amounts, percent, thousands, decimal commas, censored ones; words for "missing" taken out."""
     if column.plain is not None:
-        return column.role("number", ColumnTable(), "numbers")
+        blank = ColumnTable(type="number", missing=[""]) if column.blanks else ColumnTable()
+        return column.role("number", blank, "numbers", _lost(column.blanks, ["blanks"]) if column.blanks else "")
     if not column.is_text or not _promising(column.sample):
         return None
     marks = _marks(column)
@@ -46,7 +47,7 @@ def amounts(column: Column) -> Role | None:
     if count == 0 or read < MOSTLY * count:
         return None
     wrong = cells.filter(pc.and_(pc.is_valid(cells), pc.is_null(found)))
-    entry = structs.replace(entry, type="number", missing=marks)
+    entry = structs.replace(entry, type="number", missing=[*marks, *([""] if column.blanks else [])])
     if len(wrong) > NOTABLE * count:
         return unsure(column, wrong, entry)
     note = _lost(column.count - count, marks)

@@ -56,9 +56,13 @@ class Column:
         if pa.types.is_dictionary(cells.type):
             cells = cells.cast(cells.type.value_type)
         kind = cells.type
+        self.blanks = 0
+        """Cells that hold blanks and nothing else."""
         self.is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
         if self.is_text:
-            cells = pc.utf8_trim_whitespace(cells.cast(pa.string()))
+            written = cells.cast(pa.string())
+            cells = pc.utf8_trim_whitespace(written)
+            self.blanks = int(pc.sum(pc.and_(pc.equal(cells, ""), pc.not_equal(written, ""))).as_py() or 0)
             missing = pc.is_in(cells, pa.array([*options.null_values, ""]))
             cells = pc.if_else(pc.fill_null(missing, True), pa.scalar(None, pa.string()), cells)
         elif pa.types.is_floating(kind):
