@@ -141,14 +141,15 @@ def from_table(
     from casemate.stages.data import derived, files, roles, schema, source
 
     place = _source(root, table)
-    found = files.found(table, DataTable(source=place, target=target, header=header, **reading))
+    several = not isinstance(target, str)
+    kind = task or ("regression" if several else "classification")
+    options = DataTable(source=place, target=target, task=kind, subject=subject, header=header, **reading)
+    configuration.require_possible(options)
+    found = files.found(table, options)
+    options = structs.replace(options, **found)
     notes: list[str] = []
     if new := {name: value for name, value in found.items() if name not in reading}:
         notes.append(f"found by content: {', '.join(f'{name} {value!r}' for name, value in new.items())}")
-    several = not isinstance(target, str)
-    kind = task or ("regression" if several else "classification")
-    options = DataTable(source=place, target=target, task=kind, subject=subject, header=header, **{**found, **reading})
-    configuration.require_possible(options)
     noticed: list[Finding] = []
     written = source.written(table, options, noticed)
     notes += [finding.message for finding in noticed]

@@ -230,7 +230,7 @@ def test_a_graph_that_gives_something_else_is_not_taken_over(copy):
     (copy / "schema.toml").unlink()
     for name, graph in wrong.items():
         (copy / name).write_bytes(graph.SerializeToString())
-        with pytest.raises(casemate.Error, match="numbers a row|does not give quantities"):
+        with pytest.raises(casemate.Error, match="numbers a row|does not give quantities|one of 2 quantities is expected"):
             casemate.open(copy, overrides=[f'train.model="{name}"']).run()
 
 
