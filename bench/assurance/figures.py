@@ -1,7 +1,7 @@
 """How often 95 % intervals hold the true figure, and what drift sees and imagines (Morris, White, Crowther, Statistics in Medicine 38, 2019).
 
 Tables are drawn from known laws: calibrated and stretched logistic scores with 50, 5 and 2 % positives, quantities with
-Laplace noise, groups with the same and with other rates. The true figures are known, or integrated over the law: those of a large sample are
+Laplace's and four other kinds of noise, groups with the same and with other rates. The true figures are known, or integrated over the law: those of a large sample are
 too noisy themselves for the intervals of 100 000 rows.
 """
 
@@ -93,11 +93,35 @@ def quantities(generator: np.random.Generator, rows: int) -> tuple[Array, Array]
     return found + 0.7 * generator.laplace(size=(rows, 1)) / 2**0.5, found
 
 
+NOISE: dict[str, Callable[[np.random.Generator, Array], Array]] = {
+    "normal errors": lambda g, at: g.standard_normal(at.shape),
+    "Student's errors": lambda g, at: g.standard_t(5, at.shape) / (5 / 3) ** 0.5,
+    "skewed errors": lambda g, at: g.exponential(size=at.shape) - 1,
+    "errors that grow": lambda g, at: g.standard_normal(at.shape) * np.abs(at),
+}
+"""Laws of errors of variance 1, beside Laplace's."""
+
+
+def uneven(generator: np.random.Generator, rows: int, law: str) -> tuple[Array, Array]:
+    """(truth, prediction) [n, 1] with errors of one of the laws of `NOISE`."""
+    found = generator.standard_normal((rows, 1))
+    return found + 0.7 * NOISE[law](generator, found), found
+
+
 def _quantities(scale: float) -> Iterator[dict[str, Any]]:
     unit = 0.7 / 2**0.5
     truth = {"r2": 1 - 0.49 / 1.49, "worst_target_r2": 1 - 0.49 / 1.49, "rmse": 0.7, "mae": unit, "median_absolute_error": unit * float(np.log(2))}
     for rows in (200, 1000, 10_000, 100_000):
         yield from _held(scale, rows, "quantities", truth, lambda g, n=rows: regression.figures(*quantities(g, n), 300, 0))
+    for law in NOISE:
+        for rows in (200, 500, 2000):
+            yield from _held(
+                scale,
+                rows,
+                law,
+                {name: truth[name] for name in ("r2", "rmse")},
+                lambda g, n=rows, law=law: regression.figures(*uneven(g, n, law), 300, 0),
+            )
 
 
 def _groups(scale: float) -> Iterator[dict[str, Any]]:
@@ -133,7 +157,8 @@ def _held(
     generator, rounds = np.random.default_rng([rows, *where.encode()]), _rounds(scale, rows)
     above, below, seen = (dict.fromkeys(truth, 0.0) for _ in range(3))
     for _ in range(rounds):
-        for name, one in draw(generator).items():
+        told = draw(generator)
+        for name, one in ((name, told[name]) for name in truth):
             above[name] += one.low > truth[name]
             below[name] += one.high < truth[name]
             seen[name] += one.value

@@ -36,6 +36,13 @@ Origin = Annotated[str, Meta(pattern=r"^https://[^\s/?#]+$")]
 Mask = Annotated[str, Meta(pattern=r"^(redact|year|first-[1-9][0-9]?|round-[1-9][0-9]{0,8})$")]
 
 
+DetectorId = Literal["duplicate", "flood", "outlier", "neighbours", "label-noise", "trigger", "spectral"]
+"""What a row of the quarantine is there for."""
+Event = Literal["run:passed", "run:refused", "run:failed", "access:break-glass", "access:anomaly", "model:rolled-back", "model:canary-failed",
+                "model:withdrawn", "model:not-loaded", "*"]  # fmt: skip
+"""What the outbox can tell; `*` is all of it."""
+
+
 def is_pattern(name: str) -> bool:
     """Whether a name in `[data.columns]` stands for all columns that match it."""
     return any(sign in name for sign in "*?[")
@@ -169,7 +176,7 @@ class ScreenTable(Table, frozen=True, kw_only=True):
         Meta(description="`exclude` leaves suspicious training rows out; they stay sealed and listed. The hold-out keeps its rows in any case."),
     ] = "report"
     exclude: Annotated[
-        list[str],
+        list[DetectorId],
         Meta(description="Detectors whose training rows are left out even with `report`, such as `trigger`, before anybody looked at them."),
     ] = []
     cap: Annotated[Share, Meta(description="Largest share of rows under suspicion; above it the run is refused.")] = 0.25
@@ -466,9 +473,7 @@ class NoticeTable(Table, frozen=True, kw_only=True):
 
     kind: Annotated[Literal["webhook", "mail", "folder"], Meta(description="How it is delivered.")]
     to: Annotated[str, Meta(description="URL, mail address or folder.", min_length=1)]
-    on: Annotated[list[str], Meta(description="Events: `run:passed`, `run:refused`, `run:failed`, `access:break-glass`, `*` for all.")] = (
-        msgspec.field(default_factory=lambda: ["*"])
-    )
+    on: Annotated[list[Event], Meta(description="What it hears of; `*`: everything.")] = msgspec.field(default_factory=lambda: ["*"])
     secret: Annotated[str | None, Meta(description="Webhook: reference to the key that signs the body (HMAC-SHA-256).")] = None
     server: Annotated[str, Meta(description="Mail: HOST:PORT of the SMTP server.")] = "localhost:25"
     sender: Annotated[str, Meta(description="Mail: From address.")] = "casemate@localhost"
@@ -875,17 +880,42 @@ def _nearest(name: str, known: Any) -> str:
 
 def _explain(text: str, type_: Any, value: Any) -> str:
     text = text.replace("$.", "").replace("`$`", "the table")
+    foreign = re.fullmatch(r"Invalid enum value '(.*)'(?: - at (.*))?", text, re.DOTALL)
+    if foreign:
+        known = _choices(msgspec.inspect.type_info(type_), foreign[2] or "")
+        return f"{foreign[2] or 'value'}: unknown {foreign[1]!r}{_nearest(foreign[1], known) or '; known are ' + ', '.join(known)}"
     unknown = re.search(r"unknown field `([^`]+)`", text)
     if not unknown:
         return text
-    known: set[str] = set()
+    fields: set[str] = set()
     for part in (match[1] if (match := re.search(r"at `([\w.]+)`", text)) else "").split("."):
         inner = {field.encode_name: field.type for field in msgspec.structs.fields(type_)}.get(part) if isinstance(type_, type) else None
         type_ = getattr(inner, "__origin__", inner) if isinstance(getattr(inner, "__origin__", inner), type) else type_
     for table in (type_, ColumnTable, GateTable):
         if isinstance(table, type) and issubclass(table, Table) and (table is type_ or isinstance(value, dict)):
-            known |= {field.encode_name for field in msgspec.structs.fields(table)}
-    return text + _nearest(unknown[1], known)
+            fields |= {field.encode_name for field in msgspec.structs.fields(table)}
+    return text + _nearest(unknown[1], fields)
+
+
+def _choices(type_: Any, path: str) -> list[str]:
+    """The fixed words that `path` of msgspec's error, such as `columns[...].class`, may be; all below it where it says no more."""
+    types, found = [type_], []
+    for name in re.findall(r"\w+(?=[.`\[]|$)", path.removeprefix("`key` in ")):
+        types = [
+            field.type for one in types for field in _inside(one) if isinstance(field, msgspec.inspect.Field) and field.encode_name == name
+        ] or types
+    while types:
+        one = types.pop(0)
+        found += [str(value) for value in getattr(one, "values", ()) if value not in found]
+        types += [part for part in _inside(one) if not isinstance(part, msgspec.inspect.Field)]
+    return found
+
+
+def _inside(type_: Any) -> list[Any]:
+    """Fields of a table through whatever is around it, and the types that a type is made of."""
+    parts = list(getattr(type_, "fields", ()))
+    made_of = [getattr(type_, name) for name in ("type", "item_type", "key_type", "value_type") if hasattr(type_, name)]
+    return [*parts, *made_of, *getattr(type_, "types", ()), *(below for part in made_of for below in _inside(part))]
 
 
 def _impossible(config: Config) -> list[str]:

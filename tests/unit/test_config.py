@@ -1,3 +1,8 @@
+import ast
+import re
+from pathlib import Path
+from typing import get_args
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,6 +33,53 @@ def test_an_unknown_key_names_the_nearest():
 
 def test_an_unknown_column_option_names_the_nearest():
     assert "did you mean 'class'" in refused(TOML + '[data.columns]\na = { clas = "identifier" }\n')
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ('[screen]\nexclude = ["triger"]', "[screen] `exclude[0]`: unknown 'triger'; did you mean 'trigger'?"),
+        ('[screen]\nexclude = ["nonsense"]', "known are duplicate, flood"),
+        ('[screen]\nquarantine = "exlude"', "did you mean 'exclude'?"),
+        ('[release]\nseparate = ["stewart"]', "did you mean 'steward'?"),
+        (
+            '[notices.duty]\nkind = "folder"\nto = "out"\non = ["run:passed", "run:pased"]',
+            "`$[...].on[1]`: unknown 'run:pased'; did you mean 'run:passed'?",
+        ),
+        ('[data.columns]\na = { class = "idntifier" }', "did you mean 'identifier'?"),
+        ("[run.timeouts]\nasess = 3", "did you mean 'assess'?"),
+        ('[[assess.behaviour]]\nname = "b"\nfeature = "a"\nadd = 1\nexpect = "dwn"', "did you mean 'down'?"),
+    ],
+)
+def test_an_unknown_word_where_only_fixed_ones_mean_something_names_the_nearest(more, expected):
+    """`exclude = ["nonsense"]` left nothing out and said nothing."""
+    assert expected in refused(TOML + more + "\n")
+
+
+def test_detectors_that_can_be_excluded_are_those_that_there_are():
+    from casemate.stages.data.stage import DETECTORS
+
+    assert set(get_args(config.DetectorId)) == {detector.id for detector in DETECTORS.values()}
+
+
+def test_events_that_can_be_heard_are_those_that_are_told():
+    """Every text in the code that looks like an event and goes to the outbox, found by its shape."""
+    told = set()
+    for path in Path(config.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("enqueue", "_alert", "_aside"):
+                told |= {one.value for one in ast.walk(node) if isinstance(one, ast.Constant) and re.fullmatch("[a-z]+:[a-z-]+", str(one.value))}
+    assert told | {"run:passed", "run:refused", "run:failed", "*"} == set(get_args(config.Event))
+
+
+def test_no_list_of_words_is_free_where_only_fixed_ones_mean_something():
+    """A list of plain texts in the file is of the user's own names: columns, files, categories, networks, claims."""
+    own = {
+        "target", "header", "null_values", "files", "classes", "slices", "to", "copies", "keys", "names", "scopes", "account",
+        "require", "roles", "factor", "networks", "rows", "hold", "categories",
+    }  # fmt: skip
+    free = {row[1].rpartition(".")[2] for row in config.describe(config.Config) if "list[str]" in row[2]}
+    assert free - own == set()
 
 
 @pytest.mark.parametrize(

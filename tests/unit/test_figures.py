@@ -230,6 +230,32 @@ def test_intervals_hold_the_true_figure(rows, rate, scale):
     assert {name: count / rounds for name, count in held.items() if count / rounds < 0.935 - chance} == {}
 
 
+@pytest.mark.parametrize("law", ["student", "skewed"])
+def test_the_interval_of_r2_holds_it_with_few_rows_and_errors_in_heavy_tails(law, scale):
+    """The variance of squared errors was taken as if it were known: 91.5 % of the intervals at 200 rows held the truth."""
+    generator, rounds, held = np.random.default_rng(5), scale(1000, 6000), {"r2": 0, "rmse": 0}
+    truth = {"r2": 1 - 0.49 / 1.49, "rmse": 0.7}
+    for _ in range(rounds):
+        found = generator.standard_normal((200, 1))
+        errors = {
+            "student": lambda: generator.standard_t(5, (200, 1)) / (5 / 3) ** 0.5,
+            "skewed": lambda: generator.exponential(size=(200, 1)) - 1,
+        }[law]()
+        told = regression.figures(found + 0.7 * errors, found, 20, 0)
+        for name, true in truth.items():
+            held[name] += told[name].low <= true <= told[name].high
+    assert {name: count / rounds for name, count in held.items() if not 0.93 <= count / rounds <= 0.965} == {}
+
+
+def test_r2_has_an_interval_where_one_row_is_the_only_error_or_the_only_one_that_differs():
+    target = np.arange(50.0)[:, None]
+    off = target + np.where(np.arange(50) == 7, 3.0, 0.0)[:, None]
+    alike = np.where(np.arange(50) == 7, 1.0, 0.0)[:, None]
+    for truth, found in ((target, off), (alike, alike + 0.1)):
+        told = regression.figures(truth, found, 20, 0)["r2"]
+        assert np.isfinite([told.low, told.high]).all() and told.low < told.value < told.high <= 1.0
+
+
 def test_a_calibrated_model_has_no_calibration_error_and_another_has():
     generator = np.random.default_rng(0)
     calibrated = [calibration.error_interval(*calibration.confidence(*drawn(generator, 2000, 0.5))) for _ in range(30)]

@@ -1,6 +1,8 @@
 """Labels are called wrong on evidence, groups are looked at, and equal rows are compared with what chance makes of them."""
 
+import itertools
 import runpy
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -223,6 +225,44 @@ def test_missing_values_equal_each_other_and_a_table_of_measurements_expects_no_
     found = coincidences(list(values.T))
     assert found.counts.max() == 2
     assert found.beyond.sum() == 1
+
+
+def test_what_chance_makes_is_counted_as_a_dictionary_counts_it():
+    """Keys are hashed, and share their last bits with counts: the figures must be those of the rows themselves."""
+    random = np.random.default_rng(13)
+    values = random.integers(0, 2, (400, 9))
+    values[:30] = values[0]
+    found = coincidences(list(values.T.astype(float)))
+    sizes = Counter(map(tuple, values))
+    small = {row: count for row, count in sizes.items() if count <= 5}
+
+    def like(row, groups, left_out):
+        return sum(
+            count
+            for other, count in groups.items()
+            if all(a == b for place, (a, b) in enumerate(zip(row, other, strict=True)) if place not in left_out)
+        )
+
+    def pairs(left_out):
+        kept = Counter()
+        for row, count in small.items():
+            kept[tuple(value for place, value in enumerate(row) if place not in left_out)] += count
+        return sum(count * (count - 1) / 2 for count in kept.values())
+
+    def chance(counted):
+        alone = [counted({j}) - counted(set()) for j in range(9)]
+        both = list(itertools.combinations(range(9), 2))
+        product = sum(alone[j] * alone[k] for j, k in both)
+        rest = 1 + sum(counted({j, k}) - counted(set()) - alone[j] - alone[k] for j, k in both)
+        return product / rest, min(sum(alone), 3 * (sum(alone) - max(alone)))
+
+    assert found.few == pytest.approx(max(chance(pairs)))
+    for row in (values[0], values[200], values[300]):
+        place = found.places[np.flatnonzero((values == row).all(axis=1))[0]]
+        if found.counts[place] > 1:
+            expected, beside = chance(lambda left_out, row=row: like(row, sizes, left_out))
+            assert (found.expected[place], found.beside[place]) == (pytest.approx(expected), pytest.approx(beside))
+    assert found.counts[found.places[0]] >= 30
 
 
 def test_people_who_answer_alike_are_no_duplicates_and_copied_measurements_are():

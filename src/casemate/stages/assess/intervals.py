@@ -99,6 +99,18 @@ def smooth(
     return Interval(value=value, low=min(float(low), value), high=max(float(high), value))
 
 
+def effective_freedom(influence: Array) -> float:
+    """Degrees of freedom [n] of a variance that is estimated from `influence`: rows - 1 where that is normal, fewer in heavy tails.
+
+    The chi-square law with the variance's own mean and variance (Satterthwaite, Biometrics Bulletin 2, 1946), which
+    depends on the kurtosis (O'Neill, Some useful moment results in sampling problems, The American Statistician 68, 2014).
+    """
+    count = len(influence)
+    kurtosis = float(stats.kurtosis(influence, fisher=False))
+    least = (count - 3) / (count - 1)
+    return float(count - 1) if not kurtosis > least else float(np.clip(2 * count / (kurtosis - least), 1.0, count - 1))
+
+
 def mean(values: Array, level: float = LEVEL) -> Interval:
     """The mean of `values` [n] with its interval; see `smooth`."""
     value = float(np.mean(values))
