@@ -52,10 +52,16 @@ def error_interval(said: Array, happened: Array, groups: Groups = None) -> Inter
 
     The sum of squared gaps is about a noncentral chi-squared variable, whose noncentrality is the
     true error squared times the rows: the interval holds every error under which that sum is not
-    in a tail of 2.5 %. Unequal variances by Satterthwaite's moments.
+    in a tail of 2.5 %. Unequal variances by Satterthwaite's moments; gaps of rows of the same
+    subjects, which vary together, by their covariance (Rao and Scott, JASA 76, 1981), which is
+    known as well as so many subjects tell it.
     """
     count, gap, variance = _parts(said, happened)
-    unit = float(np.sum(variance**2) / np.sum(variance))
+    groups, wider = repeated(groups), 1.0
+    if groups is not None:
+        variance = _clustered(said, happened, groups, variance)
+        wider = float(stats.t.ppf((1 + LEVEL) / 2, max(int(groups.max()), 1)) / stats.norm.ppf((1 + LEVEL) / 2)) ** 2
+    unit = float(np.sum(variance**2) / np.sum(variance)) * wider
     freedom = float(np.sum(variance) ** 2 / np.sum(variance**2))
     seen = float(np.sum(count * gap**2)) / unit
     tails = ((1 + LEVEL) / 2, (1 - LEVEL) / 2)

@@ -39,7 +39,7 @@ def unseen(holdout: Sample, which: np.ndarray[Any, Any] | None, reference: str) 
     Raises:
         SeenBefore: they are too few, or of one class only; the message says how many are missing.
     """
-    fair = holdout if which is None else Sample(holdout.frame[which].reset_index(drop=True), holdout.target[which])
+    fair = holdout if which is None else holdout.of(np.flatnonzero(which))
     count, classes = len(fair.target), len(np.unique(holdout.target)) if holdout.target.ndim == 1 else 0
     if count < LEAST:
         raise SeenBefore(f"{count} of {len(holdout.target)} hold-out rows are new to {reference}; {LEAST - count} more are needed")

@@ -30,12 +30,22 @@ class Sample:
     groups: np.ndarray[Any, Any] | None = None
     """Whose each row is, as numbers without a meaning that samples of one table share, [n]; None: every row is somebody else's."""
 
+    @property
+    def subjects(self) -> int:
+        """How many subjects the rows are of, where some have several; otherwise 0."""
+        groups = subjects.repeated(self.groups)
+        return 0 if groups is None else int(groups.max()) + 1
+
     def take(self, count: int, seed: int) -> "Sample":
         """At most `count` rows, stratified by nothing, drawn without replacement."""
         if len(self.target) <= count:
             return self
         rows = drawn(len(self.target), count, seed)
         return Sample(self.frame.iloc[rows], self.target[rows], subjects.of(self.groups, rows))
+
+    def of(self, rows: Array) -> "Sample":
+        """The rows of these numbers, numbered anew."""
+        return Sample(self.frame.iloc[rows].reset_index(drop=True), self.target[rows], subjects.of(self.groups, rows))
 
     def joined(self, other: "Sample") -> "Sample":
         """These rows and then the other's, numbered anew."""

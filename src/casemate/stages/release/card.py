@@ -128,8 +128,8 @@ def _holdout(dataset: SealedDataset, assessment: Assessment) -> str:
 
 
 def _standing(name: str, dataset: SealedDataset, assessment: Assessment) -> str:
-    count, whose = standing(name, dataset, assessment)
-    return f"{count} {whose}" if count else NOTHING
+    count, whose, subjects = standing(name, dataset, assessment)
+    return f"{count} {whose}" + (f" of {subjects} subjects" if subjects else "") if count else NOTHING
 
 
 def _robustness(assessment: Assessment) -> list[Section]:

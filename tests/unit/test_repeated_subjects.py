@@ -1,0 +1,136 @@
+"""Rows of the same subject are not independent: figures count subjects, and where each has one row nothing changes."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import special
+
+from casemate.core.types import ColumnSchema, Schema
+from casemate.stages.assess import fairness, intervals, quality, regression, shift
+from casemate.stages.assess.sample import Sample
+from casemate.stages.release import rows
+
+SUBJECTS, EACH = 50, 10
+
+
+def answers(generator, rows, classes=2):
+    """(codes, labels, probabilities) of rows that are drawn apart."""
+    logits = generator.standard_normal((rows, classes))
+    probabilities = special.softmax(logits, axis=1)
+    codes = (probabilities.cumsum(axis=1) < generator.random((rows, 1))).sum(axis=1)
+    return codes, probabilities.argmax(axis=1), probabilities
+
+
+def by_subject(generator, subjects=SUBJECTS, each=EACH):
+    """(codes, labels, probabilities) of subjects whose label is theirs, as of people who are seen several times."""
+    ill = (generator.random((subjects, 1)) < 0.4).astype(int)
+    score = 1.2 * ill + generator.standard_normal((subjects, 1)) + 0.6 * generator.standard_normal((subjects, each)) - 0.6
+    return _told(score, np.repeat(ill, each, 1))
+
+
+def with_intercepts(generator, subjects=40, each=20):
+    """The same of subjects who have more or less of it, whatever the features say."""
+    score = generator.standard_normal((subjects, each))
+    chance = special.expit(1.5 * score + 2 * generator.standard_normal((subjects, 1)))
+    return _told(score, (generator.random(score.shape) < chance).astype(int))
+
+
+def _told(score, codes):
+    said = special.expit(1.5 * score.ravel())
+    return codes.ravel(), (said > 0.5).astype(int), np.column_stack([1 - said, said])
+
+
+def quantities(generator, subjects=SUBJECTS, each=EACH):
+    found = np.repeat(generator.standard_normal((subjects, 1)), each, 1) + 0.5 * generator.standard_normal((subjects, each))
+    error = 0.5 * generator.standard_normal((subjects, 1)) + 0.5 * generator.standard_normal((subjects, each))
+    return (found + error).reshape(-1, 1), found.reshape(-1, 1)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_subjects_with_one_row_each_change_no_figure(classes):
+    drawn = answers(np.random.default_rng(0), 300, classes)
+    assert quality.figures(*drawn, np.random.default_rng(1).permutation(300)) == quality.figures(*drawn)
+
+
+def test_subjects_with_one_row_each_change_no_figure_of_quantities_groups_and_areas():
+    generator, whose = np.random.default_rng(0), np.random.default_rng(1).permutation(500)
+    truth, found = quantities(generator)
+    truth, found = np.column_stack([truth, found**2]), np.column_stack([found, found])
+    for several in (slice(0, 1), slice(0, 2)):
+        one = truth[:, several], found[:, several], 50, 0
+        assert regression.figures(*one, whose) == regression.figures(*one)
+    codes, labels, probabilities = answers(generator, 500)
+    assert intervals.interval(intervals.auc, [codes, probabilities[:, 1]], 100, 0, whose) == intervals.interval(
+        intervals.auc, [codes, probabilities[:, 1]], 100, 0
+    )
+    frame = pd.DataFrame({"g": generator.integers(0, 2, 500).astype(float), "x": generator.standard_normal(500)})
+    schema = Schema(target="y", classes=["0", "1"], columns=[ColumnSchema(name=name, type="number") for name in "gx"])
+    with_, without = Sample(frame, codes, whose), Sample(frame, codes)
+    assert fairness.measure((labels, probabilities), with_, schema, ["g"]) == fairness.measure((labels, probabilities), without, schema, ["g"])
+    assert shift.shift_auc(with_, Sample(frame, codes, whose + 500), schema, 0) == shift.shift_auc(without, without, schema, 0)
+
+
+@pytest.mark.parametrize("law", [by_subject, with_intercepts])
+def test_intervals_hold_the_true_figure_of_subjects_with_several_rows(law, scale):
+    """Rows that were taken for independent: half of the intervals of accuracy and AUC held the truth."""
+    codes, labels, probabilities = law(np.random.default_rng(1), 40_000)
+    truth = {name: statistic(codes, labels, probabilities) for name, statistic in quality.statistics(2).items()}
+    generator, rounds = np.random.default_rng(2), scale(150, 2000)
+    held = dict.fromkeys(truth, 0)
+    for _ in range(rounds):
+        drawn = law(generator)
+        whose = np.repeat(np.arange(len(drawn[0]) // (20 if law is with_intercepts else EACH)), 20 if law is with_intercepts else EACH)
+        for name, one in quality.figures(*drawn, whose).items():
+            held[name] += one.low <= truth[name] <= one.high
+    chance = 2.5 * (0.05 * 0.95 / rounds) ** 0.5
+    assert {name: count / rounds for name, count in held.items() if count / rounds < 0.935 - chance} == {}
+
+
+def test_intervals_of_quantities_hold_the_true_figure_of_subjects_with_several_rows(scale):
+    truth = {"r2": 1 - 0.5 / 1.75, "rmse": 0.5**0.5, "mae": (2 * 0.5 / np.pi) ** 0.5, "median_absolute_error": 0.5**0.5 * 0.674490}
+    generator, rounds, whose = np.random.default_rng(2), scale(200, 2000), np.repeat(np.arange(SUBJECTS), EACH)
+    held = dict.fromkeys(truth, 0)
+    for _ in range(rounds):
+        told = regression.figures(*quantities(generator), 20, 0, whose)
+        for name, true in truth.items():
+            held[name] += told[name].low <= true <= told[name].high
+    chance = 2.5 * (0.05 * 0.95 / rounds) ** 0.5
+    assert {name: count / rounds for name, count in held.items() if count / rounds < 0.935 - chance} == {}
+
+
+def test_a_bootstrap_draws_subjects_and_is_as_wide_as_the_closed_form():
+    codes, _, probabilities = by_subject(np.random.default_rng(0))
+    whose = np.repeat(np.arange(SUBJECTS), EACH)
+    closed = intervals.area(codes, probabilities[:, 1], whose)
+    for most in (300, 100_000):  # resamples, and blocks
+        drawn = intervals.interval(intervals.auc, [codes, probabilities[:, 1]], most, 0, whose)
+        assert drawn.high - drawn.low == pytest.approx(closed.high - closed.low, rel=0.3)
+
+
+def test_one_subject_tells_nothing_however_many_rows_it_has():
+    codes, labels, probabilities = answers(np.random.default_rng(0), 100)
+    told = quality.figures(codes, labels, probabilities, np.zeros(100))
+    for name in ("roc_auc", "average_precision"):
+        assert (told[name].low, told[name].high) == (0.0, 1.0)
+    assert told["accuracy"].high - told["accuracy"].low > 0.9
+    assert not np.isfinite(told["brier"].high)
+
+
+def test_like_subjects_are_not_told_apart_because_they_are_on_both_halves(scale):
+    """Rows of a subject in both halves: the classifier knows whom it is asked about, and every honest split was a shift."""
+    schema = Schema(target="y", classes=["0", "1"], columns=[ColumnSchema(name=name, type="number") for name in "abc"])
+    wrong, rounds = 0, scale(8, 100)
+    for seed in range(rounds):
+        generator = np.random.default_rng(seed)
+        sides = []
+        for first in (0, 60):
+            rows = np.repeat(generator.standard_normal((60, 3)), 5, axis=0) + 0.3 * generator.standard_normal((300, 3))
+            sides.append(Sample(pd.DataFrame(rows, columns=list("abc")), np.zeros(300), first + np.repeat(np.arange(60), 5)))
+        found = shift.shift_auc(*sides, schema, seed)
+        wrong += found.low > 0.5
+    assert wrong / rounds <= 0.13
+
+
+def test_what_would_settle_a_figure_is_said_in_subjects_too():
+    assert rows.wanted_rows(1000, 500, 50) == "1 000 of about 100 subjects"
+    assert rows.wanted_rows(1000, 500, 0) == "1 000"
