@@ -133,6 +133,24 @@ def _recalled(codes: Array, labels: Array, value: float, groups: Groups) -> Inte
     return intervals.bounded(value, recall_influence(codes, labels), groups)
 
 
+def influences(codes: Array, labels: Array, probabilities: Array) -> dict[str, Array]:
+    """How much each row moves each figure that is about a mean, [n] each; without those that a missing class leaves undefined."""
+    classes = probabilities.shape[1]
+    each = [1] if classes == 2 else list(range(classes))
+    squares, losses = _squares(codes, probabilities), _losses(codes, probabilities)
+    found = {
+        "brier": squares - squares.mean(),
+        "log_loss": losses - losses.mean(),
+        "balanced_accuracy": recall_influence(codes, labels),
+    }
+    if all(0 < np.sum(codes == code) < len(codes) for code in each):
+        columns = [(codes == code, probabilities[:, code], labels == code) for code in each]
+        found["roc_auc"] = np.mean([intervals.area_influence(true, said)[1] for true, said, _ in columns], axis=0)
+        found["average_precision"] = np.mean([precision_influence(true, said)[0] for true, said, _ in columns], axis=0)
+        found["f1"] = np.mean([_f1_influence(true, called) for true, _, called in columns], axis=0)
+    return found
+
+
 def recall_influence(codes: Array, labels: Array) -> Array:
     """Each row's influence on balanced accuracy, [n]."""
     influence = np.empty(len(codes))
