@@ -101,6 +101,12 @@ def test_scores_that_keep_epsilon_exactly_are_seldom_called_broken(epsilon, scal
     assert broken / rounds <= 0.025 + 2 * (0.025 * 0.975 / rounds) ** 0.5
 
 
+def test_rows_that_chose_a_threshold_are_not_counted_above_it():
+    member, generator = np.r_[np.ones(100), np.zeros(100)], np.random.default_rng(0)
+    others = [rates.above(member, generator.random(200), None, seed)[1].value for seed in range(300)]
+    assert np.mean(others) == pytest.approx(1 / 51, abs=0.005), "above the largest of fifty lies one of 51"
+
+
 def test_what_breaks_epsilon_is_seen():
     generator, member = np.random.default_rng(0), np.r_[np.ones(500), np.zeros(500)]
     members, others = rates.above(member, 3 * member + generator.standard_normal(1000), None, 0)

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from scipy import special
+from scipy import special, stats
 
-from casemate.stages.assess import compare
+from casemate.stages.assess import compare, intervals
 
 FIGURES = ["roc_auc", "average_precision", "f1", "brier", "accuracy", "balanced_accuracy", "log_loss", "calibration_error"]
 
@@ -46,6 +46,16 @@ def test_a_better_model_is_told_from_a_worse_one():
     assert found["brier"].high < 0
     assert found["log_loss"].high < 0
     assert found["accuracy"].low > 0
+
+
+def test_few_positives_have_few_degrees_of_freedom():
+    generator = np.random.default_rng(0)
+    codes = np.r_[np.ones(5, dtype=int), np.zeros(495, dtype=int)]
+    said = [special.expit(codes + generator.standard_normal(500)) for _ in range(2)]
+    ours, theirs = (((one > 0.5).astype(int), np.column_stack([1 - one, one])) for one in said)
+    found = compare.differences(codes, ours, theirs)["roc_auc"]
+    moves = np.subtract(*(intervals.area_influence(codes == 1, one)[1] for one in said))
+    assert (found.high - found.low) / 2 == pytest.approx(stats.t.ppf(0.975, 4) * moves.std(ddof=1) / 500**0.5, rel=0.01)
 
 
 def test_no_row_that_only_one_model_gets_right_is_no_certainty_and_one_positive_decides_nothing():

@@ -110,6 +110,28 @@ def test_a_bootstrap_draws_subjects_and_is_as_wide_as_the_closed_form():
         assert drawn.high - drawn.low == pytest.approx(closed.high - closed.low, rel=0.3)
 
 
+def test_an_area_knows_what_the_rows_of_a_subject_on_both_sides_have_in_common():
+    """Subjects whose scores are all high or all low: left out one by one they move the area as much as its interval says."""
+    generator, whose = np.random.default_rng(0), np.repeat(np.arange(60), 10)
+    codes = generator.integers(0, 2, 600)
+    score = codes + np.repeat(2 * generator.standard_normal(60), 10) + 0.5 * generator.standard_normal(600)
+    found = intervals.area(codes, score, whose)
+    without = np.array([intervals.auc(codes[whose != one], score[whose != one]) for one in range(60)])
+    deviation = (59 / 60 * np.sum((without - without.mean()) ** 2)) ** 0.5
+    assert (found.high - found.low) / 2 == pytest.approx(2.0 * deviation, rel=0.15)
+
+
+def test_the_interval_of_r2_is_that_of_leaving_out_each_subject():
+    truth, found = quantities(np.random.default_rng(0), 20, 5)
+    whose = np.repeat(np.arange(20), 5)
+    told = regression.figures(truth, found, 20, 0, whose)["r2"]
+    kept = [whose != one for one in range(20)]
+    left_out = np.log([1 - regression.statistics()["r2"](truth[at], found[at]) for at in kept])
+    moves = 19 * (left_out.mean() - left_out)
+    logs = intervals.smooth(np.log(1 - told.value), moves, freedom=intervals.effective_freedom(moves))
+    assert (told.low, told.high) == pytest.approx((1 - np.exp(logs.high), 1 - np.exp(logs.low)), rel=1e-9)
+
+
 def test_one_subject_tells_nothing_however_many_rows_it_has():
     codes, labels, probabilities = answers(np.random.default_rng(0), 100)
     told = quality.figures(codes, labels, probabilities, np.zeros(100))
