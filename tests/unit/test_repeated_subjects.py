@@ -5,10 +5,14 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from scipy import special
+from tests.conftest import write_csv
 
+from casemate.config import DataTable
+from casemate.core.frame import groups_of
 from casemate.core.types import ColumnSchema, Schema
 from casemate.stages.assess import fairness, intervals, quality, regression, shift
 from casemate.stages.assess.sample import Sample
+from casemate.stages.data import further
 from casemate.stages.data.checks import drift
 from casemate.stages.data.checks.profile import profile
 from casemate.stages.release import rows
@@ -154,6 +158,16 @@ def test_like_subjects_are_not_told_apart_because_they_are_on_both_halves(scale)
         found = shift.shift_auc(*sides, schema, seed)
         wrong += found.low > 0.5
     assert wrong / rounds <= 0.13
+
+
+def test_a_further_table_says_whose_its_rows_are_by_numbers_only(tmp_path):
+    path = write_csv(tmp_path / "later.csv", pa.table({"who": ["ann", "ann", "bob"], "a": [1.0, 2.0, 3.0], "y": [0, 1, 0]}))
+    schema = Schema(target="y", classes=["0", "1"], columns=[ColumnSchema(name="a", type="number"), ColumnSchema(name="y", type="number")])
+    for subject, groups in (("who", [0, 0, 1]), (None, None)):
+        table = further.read(path, DataTable(source="t.csv", target="y", subject=subject), schema)
+        assert "who" not in table.column_names
+        found = groups_of(table)
+        assert groups is None if found is None else found.tolist() == groups
 
 
 def test_what_would_settle_a_figure_is_said_in_subjects_too():

@@ -151,7 +151,7 @@ def measure_tables(work: Work) -> None:
         told = quality.measure(work.model, work.schema, sample, work.options, work.seed, work.least)
         kept = finite(work, f"table {name}", told["metrics"], "this table")
         work.figures |= {f"{name}.{figure}": msgspec.convert(value, Interval) for figure, value in kept.items()}
-        found[name] = {"rows": len(sample.target), "metrics": kept}
+        found[name] = {"rows": len(sample.target), "subjects": sample.subjects, "metrics": kept}
         figure = "r2" if work.schema.regression else "roc_auc"
         ours, theirs = work.found.get("metrics", {}).get(figure), kept.get(figure)
         if ours and theirs and theirs["high"] < ours["low"] - shift.GAP:

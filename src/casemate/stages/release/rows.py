@@ -23,6 +23,9 @@ def standing(name: str, dataset: SealedDataset, assessment: Assessment) -> tuple
     Rows are 0 where it stands on none or they were not counted, subjects where each row is of another one.
     """
     count, whose = _standing(name, dataset, assessment)
+    table, dot, _ = name.partition("@")[0].rpartition(".")
+    if dot:
+        return count, whose, int(assessment.tables.get(table, {}).get("subjects", 0))
     return count, whose, assessment.subjects if whose == HOLDOUT else 0
 
 
