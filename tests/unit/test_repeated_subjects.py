@@ -11,6 +11,7 @@ from casemate.config import DataTable
 from casemate.core.frame import groups_of
 from casemate.core.types import ColumnSchema, Schema
 from casemate.stages.assess import fairness, intervals, quality, regression, shift
+from casemate.stages.assess.leakage import rates
 from casemate.stages.assess.sample import Sample
 from casemate.stages.data import further
 from casemate.stages.data.checks import drift
@@ -143,6 +144,9 @@ def test_one_subject_tells_nothing_however_many_rows_it_has():
         assert (told[name].low, told[name].high) == (0.0, 1.0)
     assert told["accuracy"].high - told["accuracy"].low > 0.9
     assert not np.isfinite(told["brier"].high)
+    assert not np.isfinite(intervals.interval(lambda y: float(y.mean()), [codes], 100, 0, np.zeros(100)).high)
+    both = rates.told_apart(np.repeat([1, 0], 50), probabilities[:, 1], np.repeat([0, 1], 50), 100, 0)
+    assert (both.low, both.high) == (0.0, 1.0)
 
 
 def test_like_subjects_are_not_told_apart_because_they_are_on_both_halves(scale):

@@ -304,6 +304,8 @@ def interval(statistic: Callable[..., float], arrays: list[Array], most: int, se
     if count < 2 or not np.isfinite(value):
         return Interval.exact(value)
     generator = np.random.default_rng(seed)
+    if groups is not None and not groups.max():  # one subject does not tell how subjects differ
+        return Interval(value=value, low=-np.inf, high=np.inf)
     resamples = max(most, FEWEST_RESAMPLES)
     if resamples * count > WORK:
         return _blocks(statistic, arrays, value, generator, groups)

@@ -49,7 +49,7 @@ def measure(schema: Schema, holdout: Sample, found: Array, options: AssessTable,
             continue
         mae = intervals.mean(errors[part.rows], groups=of(groups, part.rows))
         told = {"column": part.column, "value": part.value, "rows": len(part.rows), "mae": mae.value, "low": mae.low, "high": mae.high}
-        slices += [told] if part.told else []
+        slices += [told] if part.told and np.isfinite(mae.low) else []  # of one subject nothing is known
         rated += [(errors[part.rows], of(groups, part.rows))] if part.real else []
     if rated:
         metrics["worst_slice_mae"] = intervals.greatest(lambda level: [intervals.mean(rows, level, whose) for rows, whose in rated])

@@ -170,7 +170,9 @@ def measure_comparison(work: Work) -> None:
     fair = compare.unseen(work.holdout, work.unseen, before["reference"])
     other = models.load_trained(files, schema, before["order"], own=before["own"])
     differences, counts = compare.measure(work.model, other, (work.schema, schema), fair, work.options, work.seed)
-    work.found |= {"compared": differences, "mcnemar": counts, "compared_rows": len(fair.target)}
+    told = {name: one for name, one in differences.items() if np.isfinite([one.value, one.low, one.high]).all()}
+    work.inconclusive += [f"comparison: {name} is not defined on these rows" for name in differences if name not in told]
+    work.found |= {"compared": told, "mcnemar": counts, "compared_rows": len(fair.target)}
 
 
 def measure_fairness(work: Work) -> None:

@@ -26,6 +26,8 @@ def standing(name: str, dataset: SealedDataset, assessment: Assessment) -> tuple
     table, dot, _ = name.partition("@")[0].rpartition(".")
     if dot:
         return count, whose, int(assessment.tables.get(table, {}).get("subjects", 0))
+    if "@" in name:
+        return count, whose, int(assessment.robustness.get("subjects", 0))
     return count, whose, assessment.subjects if whose == HOLDOUT else 0
 
 

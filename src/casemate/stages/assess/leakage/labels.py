@@ -17,8 +17,8 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross
 from casemate.config import AssessTable
 from casemate.core.models import Model
 from casemate.stages.assess.intervals import auc as area
-from casemate.stages.assess.intervals import interval
 from casemate.stages.assess.leakage.membership import LEAST_ROWS, TooFewRows
+from casemate.stages.assess.leakage.rates import told_apart
 from casemate.stages.assess.sample import OfClasses, Sample
 from casemate.stages.assess.subjects import repeated
 
@@ -58,7 +58,7 @@ def measure(model: Model, members: Sample, holdout: Sample, options: AssessTable
     stronger = max(score, right, key=lambda tried: area(member, tried))
     return {
         "attack": "label-only",
-        "auc": msgspec.to_builtins(interval(area, [member, stronger], options.bootstrap, seed, rows.groups)),
+        "auc": msgspec.to_builtins(told_apart(member, stronger, rows.groups, options.bootstrap, seed)),
         "gap_auc": area(member, right),
         "queries": len(member) * (1 + len(SIZES) * COPIES),
         "rows_per_side": count,

@@ -22,10 +22,9 @@ from casemate.config import AssessTable
 from casemate.core.frame import drawn, wanted
 from casemate.core.models import Model, SkopsModel
 from casemate.core.threads import fitting
-from casemate.stages.assess.intervals import auc as area
-from casemate.stages.assess.intervals import interval, share_of
+from casemate.stages.assess.intervals import share_of
 from casemate.stages.assess.leakage.membership import LEAST_ROWS, TooFewRows
-from casemate.stages.assess.leakage.rates import MAX_FALSE_POSITIVES, above, caught
+from casemate.stages.assess.leakage.rates import MAX_FALSE_POSITIVES, above, caught, told_apart
 from casemate.stages.assess.sample import Sample, checked, sureness
 from casemate.stages.assess.subjects import of
 
@@ -73,7 +72,7 @@ def measure(
         with fitting(pool.frame.size):  # the pool is small where the table is not
             shadows[number] = _shadow(estimator, pool, half, filling)
     score = _ratio(target, shadows, inside)
-    auc = interval(area, [member, score], options.bootstrap, seed, pool.groups)
+    auc = told_apart(member, score, pool.groups, options.bootstrap, seed)
     named, false = above(member, score, pool.groups, seed)
     held = {}
     if pool.target.ndim == 1:

@@ -11,9 +11,7 @@ import numpy as np
 
 from casemate.config import AssessTable
 from casemate.core.models import Model
-from casemate.stages.assess.intervals import auc as area
-from casemate.stages.assess.intervals import interval
-from casemate.stages.assess.leakage.rates import caught
+from casemate.stages.assess.leakage.rates import caught, told_apart
 from casemate.stages.assess.sample import Sample, checked, spread_of, sureness
 
 LEAST_ROWS = 20
@@ -32,7 +30,7 @@ def measure(model: Model, members: Sample, holdout: Sample, options: AssessTable
     rows = members.take(count, seed).joined(holdout.take(count, seed))
     confidence = sureness(checked(model.predict(rows.frame)[1]), rows.target, spread)
     member = np.r_[np.ones(count), np.zeros(count)]
-    auc = interval(area, [member, confidence], options.bootstrap, seed, rows.groups)
+    auc = told_apart(member, confidence, rows.groups, options.bootstrap, seed)
     named = caught(member, confidence, rows.groups, seed)
     return {
         "attack": "loss-threshold",

@@ -9,7 +9,7 @@ from scipy import special
 from sklearn.metrics import roc_curve
 
 from casemate.core.types import Interval
-from casemate.stages.assess import subjects
+from casemate.stages.assess import intervals, subjects
 from casemate.stages.assess.intervals import share_of
 from casemate.stages.assess.subjects import Array, Groups, of, repeated
 
@@ -85,6 +85,21 @@ def _nearest(ranks: Array, value: float, groups: Groups) -> Interval:
     hit[np.argsort(-ranks)[: round(value * len(ranks))]] = True
     found = share_of(hit, groups)
     return Interval(value=value, low=min(found.low, value), high=max(found.high, value))
+
+
+def told_apart(member: Array, score: Array, groups: Groups, most: int, seed: int) -> Interval:
+    """Area under the ROC curve of members against others; of subjects, who may be few, in closed form.
+
+    Args:
+        member: whether the model was trained on a row, [n].
+        score: larger is more like a member, [n].
+        groups: whose each row is, [n]; see `subjects`.
+        most: resamples at most.
+        seed: of the resamples.
+    """
+    if repeated(groups) is not None:
+        return intervals.area(member, score, groups)
+    return intervals.interval(intervals.auc, [member, score], most, seed)
 
 
 def _ordered(score: Array, seed: int) -> Array:

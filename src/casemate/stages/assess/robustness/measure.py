@@ -75,6 +75,7 @@ def measure(
         "curve": curve,
         **campaign.told(),
         "rows": len(sample.target),
+        "subjects": sample.subjects,
         "unit": "standard deviations of each feature" if limits.unit == "deviation" else "pinned range of each feature",
     }
     gaps = [point["robust_accuracy"] - point["certified_accuracy"] for point in curve if "certified_accuracy" in point]
