@@ -240,11 +240,11 @@ SEEN = [("codes", "code 3 becomes 9"), ("96 % zeros", "positives x 100"), ("norm
         ("normal", "half a deviation down"), ("counts", "a third missing")]  # fmt: skip
 
 
-def _alarm(before: Array, after: Array) -> bool:
+def _alarm(before: Array, after: Array, whose: Array | None = None) -> bool:
     schema = Schema(target="y", classes=["0", "1"], columns=[ColumnSchema(name="v", type="number")])
     first, second = (pa.table({"v": pa.array(values, pa.float64(), from_pandas=True)}) for values in (before, after))
-    pinned = profile(first, schema)
-    return drift.check(pinned, profile(second, schema, pinned), "before")[0].figures["drift"] > drift.SOME
+    pinned = profile(first, schema, None, whose)
+    return drift.check(pinned, profile(second, schema, pinned, whose), "before")[0].figures["drift"] > drift.SOME
 
 
 def _false_alarms(scale: float) -> list[dict[str, Any]]:
@@ -254,7 +254,15 @@ def _false_alarms(scale: float) -> list[dict[str, Any]]:
             generator, rounds = np.random.default_rng(rows), _rounds(scale, 10_000)
             alarms = sum(_alarm(law(generator, rows), law(generator, rows)) for _ in range(rounds))
             points.append({"series": name, "x": rows, "value": alarms / rounds, "rounds": rounds})
+    for subjects in (100, 500):
+        generator, rounds, whose = np.random.default_rng(subjects), _rounds(scale, 10_000), np.repeat(np.arange(subjects), 20)
+        alarms = sum(_alarm(*(_by_subject(generator, subjects, 20) for _ in range(2)), whose) for _ in range(rounds))
+        points.append({"series": "subjects of 20 rows", "x": 20 * subjects, "value": alarms / rounds, "rounds": rounds})
     return points
+
+
+def _by_subject(generator: np.random.Generator, subjects: int, each: int) -> Array:
+    return np.repeat(generator.standard_normal(subjects), each) + 0.2 * generator.standard_normal(subjects * each)
 
 
 def _seen(scale: float) -> list[dict[str, Any]]:
