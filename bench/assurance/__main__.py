@@ -21,8 +21,8 @@ INTRODUCTION = """# How often casemate is wrong
 
 Whatever refuses or signs a model can be wrong in two ways: alarm where nothing is, or stay silent where something is. These
 figures are simulations with fixed seeds (`make assurance`; the page is of `--scale {scale:g}`, which took {minutes} minutes; the
-test suite runs a small part). A figure with several points must keep its limit at each of them. Where a share misses its limit
-and so few simulated tables could do so by luck, it is undecided rather than missed.
+test suite runs a small part). A figure with several points must keep its limit at each of them. A share of simulated tables is
+kept where all of its own 95 % interval keeps the limit; where so few tables could keep or miss it by luck it is undecided.
 """
 Point = dict[str, Any]
 MARKERS = "osD"
@@ -53,14 +53,18 @@ def keeps(value: float, limit: tuple[Any, ...]) -> bool:
 
 
 def judged(point: Point, limit: tuple[Any, ...]) -> str:
-    """`kept`, `undecided` or `missed`: a share of few `rounds` that misses may do so by luck (Clopper and Pearson's 99 % limits)."""
+    """`kept`, `undecided` or `missed`: a share of few `rounds` may do either by luck.
+
+    It is kept if Clopper and Pearson's 95 % limits keep the limit, and missed if all within their 99 % limits misses it.
+    """
     value = float(point["value"])
-    if keeps(value, limit):
-        return "kept"
     if "rounds" not in point or not 0 <= value <= 1:
-        return "missed"
-    ends = binomtest(round(value * point["rounds"]), point["rounds"]).proportion_ci(0.99)
-    return "undecided" if ends.low <= limit[1] <= ends.high or keeps(ends.low, limit) or keeps(ends.high, limit) else "missed"
+        return "kept" if keeps(value, limit) else "missed"
+    found = binomtest(round(value * point["rounds"]), point["rounds"])
+    sure, ends = found.proportion_ci(0.95), found.proportion_ci(0.99)
+    if keeps(sure.low, limit) and keeps(sure.high, limit):
+        return "kept"
+    return "undecided" if keeps(value, limit) or ends.low <= limit[1] <= ends.high or keeps(ends.low, limit) or keeps(ends.high, limit) else "missed"
 
 
 def worst(points: list[Point], limit: tuple[Any, ...]) -> float:

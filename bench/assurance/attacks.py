@@ -21,7 +21,7 @@ from casemate.core.attacks.interface import Target
 from casemate.core.attacks.thresholds import Thresholds
 from casemate.core.models import SkopsModel
 from casemate.core.types import ColumnSchema, Schema
-from casemate.stages.assess.leakage import labels, lira, membership
+from casemate.stages.assess.leakage import labels, lira, rates
 from casemate.stages.assess.sample import Sample
 
 FIGURES = {
@@ -144,9 +144,9 @@ def _ties(found: dict[str, list[dict[str, Any]]], seed: int) -> None:
     generator = np.random.default_rng(seed)
     member = np.r_[np.ones(1000), np.zeros(1000)]
     score = np.round(generator.random(2000) + 0.3 * member, 1)  # a dozen values
-    drawn = np.mean([membership.rate_at(member, score + 1e-6 * generator.random(2000)) for _ in range(200)])
+    drawn = np.mean([rates.rate_at(member, score + 1e-6 * generator.random(2000)) for _ in range(200)])
     found["rate at 1 % false alarms with ties minus drawing among equals"].append(
-        {"value": abs(membership.rate_at(member, score) - float(drawn)), "series": "ties", "x": 1000}
+        {"value": abs(rates.rate_at(member, score) - float(drawn)), "series": "ties", "x": 1000}
     )
 
 

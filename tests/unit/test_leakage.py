@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm
 from sklearn.datasets import load_digits, make_classification
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -16,7 +17,7 @@ from casemate.config import AssessTable
 from casemate.core.learn.linear import PrivateClassifier
 from casemate.core.models import SkopsModel
 from casemate.core.types import ColumnSchema, Schema
-from casemate.stages.assess.leakage import attribute, inversion, labels, lira, membership, memorised
+from casemate.stages.assess.leakage import attribute, inversion, labels, lira, membership, memorised, rates
 from casemate.stages.assess.sample import Sample
 
 
@@ -70,11 +71,53 @@ def test_rows_of_equal_score_are_taken_in_random_order_and_not_left_out():
     generator = np.random.default_rng(0)
     member = np.r_[np.ones(1000), np.zeros(1000)]
     score = np.r_[np.repeat([1.0, 0.2], [600, 400]), np.repeat([1.0, 0.2], [100, 900])]
-    drawn = [membership.rate_at(member, score + 1e-9 * generator.random(2000)) for _ in range(50)]
-    assert membership.rate_at(member, score) == pytest.approx(0.06)
+    drawn = [rates.rate_at(member, score + 1e-9 * generator.random(2000)) for _ in range(50)]
+    assert rates.rate_at(member, score) == pytest.approx(0.06)
     assert np.mean(drawn) == pytest.approx(0.06, abs=0.01)
     clear = generator.permutation(2000).astype(float)
-    assert membership.rate_at(member, clear) == pytest.approx(np.mean(clear[:1000] > np.sort(clear[1000:])[-11]), abs=1e-3)
+    assert rates.rate_at(member, clear) == pytest.approx(np.mean(clear[:1000] > np.sort(clear[1000:])[-11]), abs=1e-3)
+
+
+@pytest.mark.parametrize("rows", [100, 500])
+def test_the_rate_at_few_false_alarms_has_the_noise_of_its_threshold_in_its_interval(rows, scale):
+    """With the noise of the members alone 59 % of the intervals of 100 rows a side held the true rate."""
+    generator, rounds, held = np.random.default_rng(0), scale(200, 2000), 0
+    member = np.r_[np.ones(rows), np.zeros(rows)]
+    for seed in range(rounds):
+        found = rates.caught(member, np.r_[generator.standard_normal(rows) + 1, generator.standard_normal(rows)], None, seed)
+        held += found.low <= 1 - norm.cdf(norm.ppf(0.99) - 1) <= found.high
+    assert held / rounds >= 0.935 - 2.5 * (0.05 * 0.95 / rounds) ** 0.5
+
+
+@pytest.mark.parametrize("epsilon", [0.1, 1.0, 2.0])
+def test_scores_that_keep_epsilon_exactly_are_seldom_called_broken(epsilon, scale):
+    """A threshold that fitted the rows that judge it called 5 to 12 of 100 such tables broken; one of forty is promised."""
+    generator, rounds, rows, broken = np.random.default_rng(0), scale(300, 3000), 250, 0
+    member = np.r_[np.ones(rows), np.zeros(rows)]
+    for seed in range(rounds):
+        high = generator.random(2 * rows) < 0.01 * np.exp(epsilon * member)
+        members, others = rates.above(member, high + 0.9 * generator.random(2 * rows), None, seed)
+        broken += members.low > np.exp(epsilon) * others.high
+    assert broken / rounds <= 0.025 + 2 * (0.025 * 0.975 / rounds) ** 0.5
+
+
+def test_rows_that_chose_a_threshold_are_not_counted_above_it():
+    member, generator = np.r_[np.ones(100), np.zeros(100)], np.random.default_rng(0)
+    others = [rates.above(member, generator.random(200), None, seed)[1].value for seed in range(300)]
+    assert np.mean(others) == pytest.approx(1 / 51, abs=0.005), "above the largest of fifty lies one of 51"
+
+
+def test_what_breaks_epsilon_is_seen():
+    generator, member = np.random.default_rng(0), np.r_[np.ones(500), np.zeros(500)]
+    members, others = rates.above(member, 3 * member + generator.standard_normal(1000), None, 0)
+    assert members.low > np.exp(1.0) * others.high
+
+
+def test_members_of_the_same_subjects_tell_less_than_as_many_others():
+    generator, member, whose = np.random.default_rng(0), np.r_[np.ones(500), np.zeros(500)], np.repeat(np.arange(100), 10)
+    score = np.repeat(generator.standard_normal(100), 10) + 0.1 * generator.standard_normal(1000) + member
+    apart, together = (rates.caught(member, score, groups, 0) for groups in (None, whose))
+    assert together.high - together.low > 1.3 * (apart.high - apart.low)
 
 
 def test_a_forest_that_learnt_its_rows_by_heart_is_named_at_few_false_alarms(noisy_rows):

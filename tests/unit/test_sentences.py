@@ -48,7 +48,7 @@ def test_counts_are_shown_whole_and_shares_with_their_digits():
     ],
 )
 def test_a_gate_that_does_not_hold_says_which_end_of_the_interval_decides(limit, sign, words):
-    assert words in _against(Interval(value=0.8, low=0.7, high=0.9), limit, sign, (100, "hold-out rows"))[1]
+    assert words in _against(Interval(value=0.8, low=0.7, high=0.9), limit, sign, (100, "hold-out rows", 0))[1]
 
 
 def gate(name: str, outcome: str, value: float | None = 0.5, waiver: str = "") -> GateResult:

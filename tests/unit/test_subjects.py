@@ -22,7 +22,7 @@ from casemate.controls.keys.subjects import SUBJECTS, Root, SubjectKeys
 from casemate.core.errors import BackendError, DataError, RefusedError, VerificationError
 from casemate.core.store import open_store
 from casemate.core.store.move import copy_rows
-from casemate.core.types import SealedDataset
+from casemate.core.types import Assessment, SealedDataset
 from casemate.erasure import _needle
 from casemate.fsck import examine
 from casemate.stages.data.diff import compare
@@ -136,6 +136,8 @@ def test_a_run_seals_identifiers_per_subject_and_erasure_reaches_every_version(w
     table = dataset.to_arrow()
     assert table.column_names == ["person", "phone", "a", "y"]
     assert table["person"][0].as_py() == "person-0"
+    assessment = project.engine.newest_step("assess", Assessment)
+    assert assessment.subjects == assessment.rows / 2, "figures know that rows repeat subjects"
     assert dataset.to_arrow(["phone"])["phone"][3].as_py() == "+49 0001"
     assert dataset.to_arrow(["a"]).column_names == ["a"]
     tokens = dataset.to_arrow(["a", PSEUDONYM])[PSEUDONYM].to_pylist()

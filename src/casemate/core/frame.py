@@ -54,6 +54,16 @@ def target_of(table: pa.Table, schema: Schema) -> np.ndarray[Any, Any]:
     return np.column_stack([pc.cast(table[name], pa.float64()).to_numpy(zero_copy_only=False) for name in schema.targets])
 
 
+def groups_of(table: pa.Table) -> np.ndarray[Any, np.dtype[np.int64]] | None:
+    """Whose each row is, as numbers, int64 [n]; None where rows are not grouped. A row of nobody is a subject of its own."""
+    if GROUP not in table.column_names:
+        return None
+    codes = pc.cast(table[GROUP], pa.float64()).to_numpy(zero_copy_only=False)
+    nobody = np.isnan(codes)
+    codes = np.where(nobody, -np.cumsum(nobody), codes)
+    return np.asarray(codes, dtype=np.int64)
+
+
 def wanted(target: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """The target as scikit-learn takes it: one quantity is [n]."""
     return target[:, 0] if target.ndim == 2 and target.shape[1] == 1 else target

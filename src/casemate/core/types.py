@@ -325,6 +325,8 @@ class Assessment(Record, frozen=True, kw_only=True):
     """Quality on the hold-out as it was chosen, with the rows that a person took out."""
     compared_rows: int = 0
     """Hold-out rows that neither this model nor the one before saw: `compared` stands on these."""
+    subjects: int = 0
+    """Subjects that the hold-out rows are of, where some have several; 0: every row is another one's."""
 
 
 class GateResult(Record, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from casemate.controls.privacy.disclosure import merged
 from casemate.core.frame import parts_of
 from casemate.core.types import Interval
 from casemate.stages.assess.intervals import LEVEL
+from casemate.stages.assess.subjects import Groups, repeated
 
 BINS = 10
 """Few enough that 200 rows give each 20."""
@@ -46,15 +47,21 @@ def _without_noise(count: Array, gap: Array, variance: Array) -> float:
     return float((max(excess, 0.0) / count.sum()) ** 0.5)
 
 
-def error_interval(said: Array, happened: Array) -> Interval:
+def error_interval(said: Array, happened: Array, groups: Groups = None) -> Interval:
     """`error` with its 95 % interval, which starts at 0 where the model may be calibrated.
 
     The sum of squared gaps is about a noncentral chi-squared variable, whose noncentrality is the
     true error squared times the rows: the interval holds every error under which that sum is not
-    in a tail of 2.5 %. Unequal variances by Satterthwaite's moments.
+    in a tail of 2.5 %. Unequal variances by Satterthwaite's moments; gaps of rows of the same
+    subjects, which vary together, by their covariance (Rao and Scott, JASA 76, 1981), which is
+    known as well as so many subjects tell it.
     """
     count, gap, variance = _parts(said, happened)
-    unit = float(np.sum(variance**2) / np.sum(variance))
+    groups, wider = repeated(groups), 1.0
+    if groups is not None:
+        variance = _clustered(said, happened, groups, variance)
+        wider = float(stats.t.ppf((1 + LEVEL) / 2, max(int(groups.max()), 1)) / stats.norm.ppf((1 + LEVEL) / 2)) ** 2
+    unit = float(np.sum(variance**2) / np.sum(variance)) * wider
     freedom = float(np.sum(variance) ** 2 / np.sum(variance**2))
     seen = float(np.sum(count * gap**2)) / unit
     tails = ((1 + LEVEL) / 2, (1 - LEVEL) / 2)
@@ -86,6 +93,20 @@ def _parts(said: Array, happened: Array) -> tuple[Array, Array, Array]:
     share = (seen * count + PRIOR * expected) / (count + PRIOR)
     tiny = np.finfo(np.float64).tiny
     return count, seen - expected, np.maximum(share * (1 - share), tiny)
+
+
+def _clustered(said: Array, happened: Array, groups: Array, least: Array) -> Array:
+    """Eigenvalues of the covariance of the gaps (each times the root of its rows) between subjects, [parts]; at least `least` together."""
+    places = np.unique(parts_of(said, BINS), return_inverse=True)[1]
+    subjects, parts = int(groups.max()) + 1, len(least)
+    count = np.bincount(places)
+    rest = happened - said
+    rest -= (np.bincount(places, rest) / count)[places]
+    sums = np.bincount(groups * parts + places, rest / count[places] ** 0.5, subjects * parts).reshape(subjects, parts)
+    if subjects < 2:
+        return least
+    values = np.maximum(np.linalg.eigvalsh(sums.T @ sums) * (subjects / (subjects - 1)), np.finfo(np.float64).tiny)
+    return np.asarray(values * max(1.0, float(np.sum(least) / np.sum(values))))
 
 
 def reliability(said: Array, happened: Array, least: int) -> dict[str, list[float]]:

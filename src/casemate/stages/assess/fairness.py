@@ -21,6 +21,7 @@ from casemate.controls.privacy.disclosure import FEWEST, enough, grouped
 from casemate.core.types import Interval, Schema
 from casemate.stages.assess import intervals
 from casemate.stages.assess.sample import Sample, pooled, spread_of, values_of
+from casemate.stages.assess.subjects import Groups, of
 
 LEAST_ROWS = 20
 """A rate of fewer rows is known to within .2 at best, as much as any difference that matters."""
@@ -76,15 +77,23 @@ def measure(
         rows = [np.flatnonzero(judged == kind) for kind in kinds]
         for figure in families:
             if schema.regression:
-                families[figure] += _means(figure, rows, labels, truth)
+                families[figure] += _means(figure, rows, labels, truth, holdout.groups)
                 continue
-            made, why_not = _rates(figure, name, kinds, rows, labels, truth)
+            made, why_not = _rates(figure, name, kinds, rows, (labels, truth, holdout.groups))
             families[figure] += made
             missing[figure] += [f"{why} of class {schema.classes[code]!r}" for code, why in why_not]
     if not protected:
         raise NoGroups("no column is declared as protected")
-    figures = {name: intervals.largest_difference(made) for name, made in families.items() if not missing[name]}
+    figures = _largest(families, missing)
     return figures, groups, [f"{name} is inconclusive: {'; '.join(why)}" for name, why in missing.items() if why]
+
+
+def _largest(families: dict[str, list[Family]], missing: dict[str, list[str]]) -> dict[str, Interval]:
+    figures = {name: intervals.largest_difference(made) for name, made in families.items() if not missing[name]}
+    for name in [name for name, one in figures.items() if not np.isfinite([one.low, one.high]).all()]:
+        missing[name].append("a group is of one subject only")
+        del figures[name]
+    return figures
 
 
 OF_CLASSES = ("demographic_parity_difference", "equalized_odds_difference")
@@ -93,10 +102,13 @@ OF_QUANTITIES = ("mean_prediction_difference", "absolute_error_difference")
 """Largest difference between two groups of the mean prediction; of the mean absolute error."""
 
 
-def _rates(figure: str, column: str, kinds: Array, rows: list[Array], labels: Array, codes: Array) -> tuple[list[Family], list[tuple[int, str]]]:
+def _rates(
+    figure: str, column: str, kinds: Array, rows: list[Array], found: tuple[Array, Array, Groups]
+) -> tuple[list[Family], list[tuple[int, str]]]:
     """(a family for all rows or one a class, class numbers that a group has too few rows of with which group)."""
+    labels, codes, subjects = found
     if figure == "demographic_parity_difference":
-        return [_shares([(int(np.sum(labels[at] == 1)), len(at)) for at in rows])], []
+        return [_shares([(labels[at] == 1, of(subjects, at)) for at in rows])], []
     made, missing = [], []
     for code in (0, 1):
         cells = [at[codes[at] == code] for at in rows]
@@ -104,22 +116,22 @@ def _rates(figure: str, column: str, kinds: Array, rows: list[Array], labels: Ar
             if len(at) < LEAST_ROWS:
                 missing.append((code, f"group {str(kind)!r} of {column!r} has fewer than {LEAST_ROWS} rows"))
         if not missing:
-            made.append(_shares([(int(np.sum(labels[at] == 1)), len(at)) for at in cells]))
+            made.append(_shares([(labels[at] == 1, of(subjects, at)) for at in cells]))
     return made, missing
 
 
-def _shares(cells: list[tuple[int, int]]) -> Family:
-    return lambda level: [intervals.score(*cell, level) for cell in cells]
+def _shares(cells: list[tuple[Array, Groups]]) -> Family:
+    return lambda level: [intervals.score_of(*cell, level) for cell in cells]
 
 
-def _means(figure: str, rows: list[Array], found: Array, truth: Array) -> list[Family]:
+def _means(figure: str, rows: list[Array], found: Array, truth: Array, subjects: Groups) -> list[Family]:
     """A family per quantity."""
     values = found if figure == "mean_prediction_difference" else np.abs(found - truth)
-    return [_averages([quantity[at] for at in rows]) for quantity in values.T]
+    return [_averages([(quantity[at], of(subjects, at)) for at in rows]) for quantity in values.T]
 
 
-def _averages(cells: list[Array]) -> Family:
-    return lambda level: [intervals.mean(cell, level) for cell in cells]
+def _averages(cells: list[tuple[Array, Groups]]) -> Family:
+    return lambda level: [intervals.mean(cell, level, whose) for cell, whose in cells]
 
 
 def _quantities(name: str, value: str, targets: list[str], found: Array, truth: Array) -> list[dict[str, Any]]:

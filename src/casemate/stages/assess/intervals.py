@@ -12,6 +12,8 @@ import numpy as np
 from scipy import special, stats
 
 from casemate.core.types import Interval
+from casemate.stages.assess import subjects
+from casemate.stages.assess.subjects import Groups
 
 Array = np.ndarray[Any, Any]
 LEVEL = 0.95
@@ -29,6 +31,35 @@ def share(hits: int, count: int, level: float = LEVEL) -> Interval:
         return Interval(value=0.0, low=0.0, high=1.0)
     limits = stats.binomtest(hits, count).proportion_ci(level, method="exact")
     return Interval(value=hits / count, low=float(limits.low), high=float(limits.high))
+
+
+def share_of(hit: Array, groups: Groups = None, level: float = LEVEL) -> Interval:
+    """`share` of the rows that hit, bool [n]; of subjects with several rows with as many rows as theirs are worth."""
+    groups = subjects.repeated(groups)
+    if groups is None:
+        return share(int(np.sum(hit)), len(hit), level)
+    value = float(np.mean(hit))
+    return bounded(value, hit - value, groups, level)
+
+
+def score_of(hit: Array, groups: Groups = None, level: float = LEVEL) -> Interval:
+    """`score` of the rows that hit, as in `share_of`."""
+    groups = subjects.repeated(groups)
+    if groups is None:
+        return score(int(np.sum(hit)), len(hit), level)
+    value = float(np.mean(hit))
+    low, high = subjects.wilson(value, subjects.effective(value, hit - value, groups, level), level)
+    return Interval(value=value, low=min(low, value), high=max(high, value))
+
+
+def bounded(value: float, influence: Array, groups: Array, level: float = LEVEL) -> Interval:
+    """A figure in 0 to 1 that is about a mean: Clopper and Pearson's ends for as many rows as would tell a share as well.
+
+    Source: Korn and Graubard, Confidence intervals for proportions with small expected number of positive counts estimated
+    from survey data (Survey Methodology 24, 1998).
+    """
+    low, high = subjects.exact(value, subjects.effective(value, influence, groups, level), level)
+    return Interval(value=value, low=min(low, value), high=max(high, value))
 
 
 def auc(positive: Array, score: Array) -> float:
@@ -69,6 +100,7 @@ def smooth(
     freedom: float | None = None,
     skewed: bool = True,
     level: float = LEVEL,
+    groups: Groups = None,
 ) -> Interval:
     """A figure that is about a mean of influences, with a skewness-corrected Student interval.
 
@@ -83,8 +115,12 @@ def smooth(
         freedom: degrees of freedom; default: rows - 1.
         skewed: off where the scale takes the skewness away.
         level: share of tables whose interval is to hold the true figure.
+        groups: whose each row is; see `subjects`.
     """
     value = float(value)
+    rows, influence = len(influence), subjects.summed(influence, groups)
+    if len(influence) < 2 <= rows:  # one subject does not tell how subjects differ
+        return Interval(value=value, low=-np.inf if scale == "plain" else 0.0, high=np.inf if scale == "plain" else 1.0)
     count, at = len(influence), value if center is None else float(center)
     if count < 2 or not np.isfinite(value):
         return unknown(value)
@@ -116,10 +152,10 @@ def effective_freedom(influence: Array) -> float:
     return float(count - 1) if not kurtosis > least else float(np.clip(2 * count / (kurtosis - least), 1.0, count - 1))
 
 
-def mean(values: Array, level: float = LEVEL) -> Interval:
+def mean(values: Array, level: float = LEVEL, groups: Groups = None) -> Interval:
     """The mean of `values` [n] with its interval; see `smooth`."""
     value = float(np.mean(values))
-    return smooth(value, values - value, level=level)
+    return smooth(value, values - value, level=level, groups=groups)
 
 
 def total(parts: list[Interval], weights: list[float]) -> Interval:
@@ -179,7 +215,7 @@ def _negative(part: Interval) -> Interval:
     return Interval(value=-part.value, low=-part.high, high=-part.low)
 
 
-def area(positive: Array, score: Array) -> Interval:
+def area(positive: Array, score: Array, groups: Groups = None) -> Interval:
     """Area under the ROC curve: DeLong's variance, on the logit scale, Satterthwaite's degrees.
 
     A few positives that happen to lie well have next to no variance of their own, so each side
@@ -190,12 +226,35 @@ def area(positive: Array, score: Array) -> Interval:
     Args:
         positive: 1 or True for positives, [n].
         score: larger is more positive, [n].
+        groups: whose each row is; a subject more takes the place of the row more.
 
     Raises:
         ValueError: there is one class only.
     """
     value, influence = area_influence(positive == 1, score)
+    groups = subjects.repeated(groups)
+    if groups is not None:
+        return _clustered_area(value, influence, positive == 1, groups)
     return logit_area(value, [influence[positive == 1], influence[positive != 1]])
+
+
+def _clustered_area(value: float, influence: Array, positive: Array, groups: Array) -> Interval:
+    """`area` of subjects, whose rows may lie on both sides (Obuchowski, Biometrics 53, 1997)."""
+    sides = [np.where(side, influence, 0.0) for side in (positive, ~positive)]
+    sums, counts = [], []
+    for side, of_side in zip(sides, (positive, ~positive), strict=True):
+        sums.append(np.bincount(groups, side) / len(influence))
+        counts.append(subjects.count(groups, of_side))
+    if min(counts) < 2:
+        return Interval(value=value, low=0.0, high=1.0)
+    pairs = float(np.prod(counts))
+    at = min(max(value, 0.5 / (pairs + 1)), 1 - 0.5 / (pairs + 1))
+    wider = [m / (m - 1) for m in counts]
+    added = [at * (1 - at) / 3 / m**2 for m in counts]
+    variances = [float(np.sum(one**2)) * more + extra for one, more, extra in zip(sums, wider, added, strict=True)]
+    joint = 2 * float(np.sum(sums[0] * sums[1])) * max(wider)
+    below = sum(one**2 / (m - 1) for one, m in zip(variances, counts, strict=True))
+    return _around_logit(value, at, max(sum(variances) + joint, sum(added)), sum(variances) ** 2 / below, LEVEL)
 
 
 def logit_area(value: float, parts: list[Array], level: float = LEVEL) -> Interval:
@@ -206,8 +265,12 @@ def logit_area(value: float, parts: list[Array], level: float = LEVEL) -> Interv
     spread = [np.sum((part * len(part) / count) ** 2) + at * (1 - at) / 3 for part in parts]
     variances = [one / len(part) ** 2 for one, part in zip(spread, parts, strict=True)]
     below = sum(one**2 / max(len(part) - 1, 1) for one, part in zip(variances, parts, strict=True))
-    reach = float(stats.t.ppf((1 + level) / 2, max(sum(variances) ** 2 / below, 1.0)))
-    half = reach * sum(variances) ** 0.5 / (at * (1 - at))
+    return _around_logit(value, at, sum(variances), sum(variances) ** 2 / below, level)
+
+
+def _around_logit(value: float, at: float, variance: float, freedom: float, level: float) -> Interval:
+    reach = float(stats.t.ppf((1 + level) / 2, max(freedom, 1.0)))
+    half = reach * variance**0.5 / (at * (1 - at))
     low, high = (float(special.expit(special.logit(at) + end)) for end in (-half, half))
     return Interval(value=value, low=min(low, value), high=max(high, value))
 
@@ -225,7 +288,7 @@ def area_influence(positive: Array, score: Array) -> tuple[float, Array]:
     return value, influence
 
 
-def interval(statistic: Callable[..., float], arrays: list[Array], most: int, seed: int) -> Interval:
+def interval(statistic: Callable[..., float], arrays: list[Array], most: int, seed: int, groups: Groups = None) -> Interval:
     """`statistic(*arrays)` with its 95 % interval, whatever it is: for figures without a closed form.
 
     Up to `WORK` resampled cells: bias-corrected and accelerated bootstrap of the rows (Efron, JASA
@@ -239,28 +302,45 @@ def interval(statistic: Callable[..., float], arrays: list[Array], most: int, se
         arrays: with the rows first, paired.
         most: resamples at most.
         seed: of the draws.
+        groups: whose each row is; subjects are drawn and left out as a whole.
     """
-    count = len(arrays[0])
+    count, groups = len(arrays[0]), subjects.repeated(groups)
     value = float(statistic(*arrays))
     if count < 2 or not np.isfinite(value):
         return unknown(value)
     generator = np.random.default_rng(seed)
+    if groups is not None and not groups.max():  # one subject does not tell how subjects differ
+        return Interval(value=value, low=-np.inf, high=np.inf)
     resamples = max(most, FEWEST_RESAMPLES)
     if resamples * count > WORK:
-        return _blocks(statistic, arrays, value, generator)
-    drawn = [generator.integers(0, count, count) for _ in range(resamples)]
-    values = _each(statistic, arrays, drawn)
+        return _blocks(statistic, arrays, value, generator, groups)
+    values = _each(statistic, arrays, _drawn(count, resamples, generator, groups))
     if len(values) < resamples // 2:
         return unknown(value)
-    blocks = _each(statistic, arrays, _without(count, generator))
+    blocks = _each(statistic, arrays, _without(count, generator, groups))
     return _accelerated(value, values, blocks)
 
 
-def _without(count: int, generator: np.random.Generator) -> Iterator[Array]:
-    """Row numbers with one random block left out, block by block."""
-    places = generator.permutation(count)
-    for block in np.array_split(places, min(BLOCKS, count)):
-        yield np.setdiff1d(places, block, assume_unique=True)
+def _drawn(count: int, resamples: int, generator: np.random.Generator, groups: Groups) -> Iterator[Array]:
+    """Row numbers of each resample: rows with replacement, or all rows of subjects with replacement."""
+    if groups is None:
+        yield from (generator.integers(0, count, count) for _ in range(resamples))
+        return
+    rows = subjects.members(groups)
+    for _ in range(resamples):
+        yield np.concatenate([rows[number] for number in generator.integers(0, len(rows), len(rows))])
+
+
+def _without(count: int, generator: np.random.Generator, groups: Groups) -> Iterator[Array]:
+    """Row numbers with one random block of rows, or of subjects, left out, block by block."""
+    if groups is None:
+        places = generator.permutation(count)
+        for block in np.array_split(places, min(BLOCKS, count)):
+            yield np.setdiff1d(places, block, assume_unique=True)
+        return
+    every = generator.permutation(int(groups.max()) + 1)
+    for block in np.array_split(every, min(BLOCKS, len(every))):
+        yield np.flatnonzero(~np.isin(groups, block))
 
 
 def _each(statistic: Callable[..., float], arrays: list[Array], draws: Iterable[Array]) -> Array:
@@ -288,8 +368,8 @@ def _accelerated(value: float, values: Array, blocks: Array) -> Interval:
     return Interval(value=value, low=min(float(low), value), high=max(float(high), value))
 
 
-def _blocks(statistic: Callable[..., float], arrays: list[Array], value: float, generator: np.random.Generator) -> Interval:
-    values = _each(statistic, arrays, _without(len(arrays[0]), generator))
+def _blocks(statistic: Callable[..., float], arrays: list[Array], value: float, generator: np.random.Generator, groups: Groups) -> Interval:
+    values = _each(statistic, arrays, _without(len(arrays[0]), generator, groups))
     if len(values) < 2:
         return unknown(value)
     variance = (len(values) - 1) / len(values) * float(np.sum((values - values.mean()) ** 2))

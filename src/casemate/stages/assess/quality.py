@@ -1,6 +1,7 @@
 """Quality on the hold-out: figures with intervals, reliability curve, ROC curve and slices."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -14,8 +15,9 @@ from casemate.controls.privacy.disclosure import FEWEST
 from casemate.core.models import Model
 from casemate.core.types import Interval, Schema
 from casemate.stages.assess import calibration, intervals, regression
-from casemate.stages.assess.intervals import auc, share
+from casemate.stages.assess.intervals import auc, share_of
 from casemate.stages.assess.sample import LEAST_SLICE_ROWS, Sample, Slice, checked, sliced
+from casemate.stages.assess.subjects import Groups, count, of, repeated
 
 ROC_POINTS = 200
 Array = np.ndarray[Any, Any]
@@ -29,13 +31,13 @@ def measure(model: Model, schema: Schema, holdout: Sample, options: AssessTable,
         return regression.measure(schema, holdout, probabilities, options, seed, least)
     codes, classes = holdout.target, len(schema.classes)
     labels = np.ravel(labels)
-    metrics = figures(codes, labels, probabilities)
+    metrics = figures(codes, labels, probabilities, holdout.groups)
     parts = list(_slices(schema, holdout, labels, options.slices, least))
     slices = [told for part, told in parts if part.told]
     rated = [part.rows for part, _ in parts if part.real and len(part.rows) >= LEAST_SLICE_ROWS]
     if rated:
-        right = [(int(np.sum(labels[rows] == codes[rows])), len(rows)) for rows in rated]
-        metrics["worst_slice_accuracy"] = intervals.least(lambda level: [share(*one, level) for one in right])
+        right = [(labels[rows] == codes[rows], of(holdout.groups, rows)) for rows in rated]
+        metrics["worst_slice_accuracy"] = intervals.least(lambda level: [share_of(*one, level) for one in right])
     built = {name: msgspec.to_builtins(value) for name, value in metrics.items()}
     return {
         "metrics": built,
@@ -70,30 +72,32 @@ def statistics(classes: int) -> dict[str, Callable[..., float]]:
     }
 
 
-def figures(codes: Array, labels: Array, probabilities: Array) -> dict[str, Interval]:
+def figures(codes: Array, labels: Array, probabilities: Array, groups: Groups = None) -> dict[str, Interval]:
     """The same figures with their intervals; what each stands on is said in `explain`.
 
     Args:
         codes: true class numbers, [n].
         labels: the model's, [n].
         probabilities: [n, classes].
+        groups: whose each row is, [n]; None: every row is somebody else's.
     """
+    groups = repeated(groups)
     values = {name: statistic(codes, labels, probabilities) for name, statistic in statistics(probabilities.shape[1]).items()}
-    right = codes == labels
-    recalls = [(int(np.sum(right[codes == code])), int(np.sum(codes == code))) for code in np.unique(codes)]
     found = {
-        **_ranked(codes, labels, probabilities, values),
-        "brier": intervals.mean(_squares(codes, probabilities)),
-        "accuracy": share(int(np.sum(right)), len(codes)),
-        "balanced_accuracy": intervals.total([intervals.score(*one) for one in recalls], [1 / len(recalls)] * len(recalls)),
-        "log_loss": intervals.mean(_losses(codes, probabilities)),
-        "calibration_error": calibration.error_interval(*calibration.confidence(codes, labels, probabilities)),
+        **_ranked(codes, labels, probabilities, values, groups),
+        "brier": intervals.mean(_squares(codes, probabilities), groups=groups),
+        "accuracy": share_of(codes == labels, groups),
+        "balanced_accuracy": _recalled(codes, labels, values["balanced_accuracy"], groups),
+        "log_loss": intervals.mean(_losses(codes, probabilities), groups=groups),
+        "calibration_error": calibration.error_interval(*calibration.confidence(codes, labels, probabilities), groups),
     }
+    if groups is not None:  # the noise that is taken off is that of subjects
+        values["calibration_error"] = found["calibration_error"].value
     # The value is the statistic's to the last bit: what is compared must be what was reported.
     return {name: structs.replace(found[name], value=float(value)) for name, value in values.items()}
 
 
-def _ranked(codes: Array, labels: Array, probabilities: Array, values: dict[str, float]) -> dict[str, Interval]:
+def _ranked(codes: Array, labels: Array, probabilities: Array, values: dict[str, float], groups: Groups) -> dict[str, Interval]:
     """`roc_auc`, `average_precision`, `f1`: of the positive class, or averaged over all classes."""
     classes = probabilities.shape[1]
     each = [1] if classes == 2 else list(range(classes))
@@ -104,19 +108,57 @@ def _ranked(codes: Array, labels: Array, probabilities: Array, values: dict[str,
         influence, center = precision_influence(codes == code, probabilities[:, code])
         curves.append(influence)
         centers.append(center)
-    fewest = min(int(np.sum(codes == code)) for code in each)
+    fewest = min(count(groups, codes == code) for code in each)
+    if fewest < 2 and groups is not None:
+        return {name: Interval(value=values[name], low=0.0, high=1.0) for name in ("roc_auc", "average_precision", "f1")}
+    averaged = partial(intervals.smooth, scale="logit", freedom=fewest - 1, groups=groups)
     if classes == 2:
-        found["roc_auc"] = intervals.area(codes, probabilities[:, 1])
-        found["f1"] = _f1_interval(codes == 1, labels == 1)
+        found["roc_auc"] = intervals.area(codes, probabilities[:, 1], groups)
+        found["f1"] = _f1_interval(codes == 1, labels == 1, groups)
     else:
         areas = [intervals.area_influence(codes == code, probabilities[:, code])[1] for code in each]
-        found["roc_auc"] = intervals.smooth(values["roc_auc"], np.mean(areas, axis=0), scale="logit", freedom=fewest - 1)
+        found["roc_auc"] = averaged(values["roc_auc"], np.mean(areas, axis=0))
         hits = [_f1_influence(codes == code, labels == code) for code in each]
-        found["f1"] = intervals.smooth(values["f1"], np.mean(hits, axis=0), scale="logit", freedom=fewest - 1)
-    found["average_precision"] = intervals.smooth(
-        values["average_precision"], np.mean(curves, axis=0), scale="logit", center=float(np.mean(centers)), freedom=fewest - 1, skewed=False
-    )
+        found["f1"] = averaged(values["f1"], np.mean(hits, axis=0))
+    found["average_precision"] = averaged(values["average_precision"], np.mean(curves, axis=0), center=float(np.mean(centers)), skewed=False)
     return found
+
+
+def _recalled(codes: Array, labels: Array, value: float, groups: Groups) -> Interval:
+    """Balanced accuracy; of subjects, whose rows may be of several classes, from the rows' influences."""
+    classes, right = np.unique(codes), codes == labels
+    if groups is None:
+        recalls = [intervals.score(int(np.sum(right[codes == code])), int(np.sum(codes == code))) for code in classes]
+        return intervals.total(recalls, [1 / len(recalls)] * len(recalls))
+    return intervals.bounded(value, recall_influence(codes, labels), groups)
+
+
+def influences(codes: Array, labels: Array, probabilities: Array) -> dict[str, Array]:
+    """How much each row moves each figure that is about a mean, [n] each; without those that a missing class leaves undefined."""
+    classes = probabilities.shape[1]
+    each = [1] if classes == 2 else list(range(classes))
+    squares, losses = _squares(codes, probabilities), _losses(codes, probabilities)
+    found = {
+        "brier": squares - squares.mean(),
+        "log_loss": losses - losses.mean(),
+        "balanced_accuracy": recall_influence(codes, labels),
+    }
+    if all(0 < np.sum(codes == code) < len(codes) for code in each):
+        columns = [(codes == code, probabilities[:, code], labels == code) for code in each]
+        found["roc_auc"] = np.mean([intervals.area_influence(true, said)[1] for true, said, _ in columns], axis=0)
+        found["average_precision"] = np.mean([precision_influence(true, said)[0] for true, said, _ in columns], axis=0)
+        found["f1"] = np.mean([_f1_influence(true, called) for true, _, called in columns], axis=0)
+    return found
+
+
+def recall_influence(codes: Array, labels: Array) -> Array:
+    """Each row's influence on balanced accuracy, [n]."""
+    influence = np.empty(len(codes))
+    classes, right = np.unique(codes), codes == labels
+    for code in classes:
+        here = codes == code
+        influence[here] = (right[here] - right[here].mean()) * (len(codes) / here.sum() / len(classes))
+    return influence
 
 
 def precision_influence(positive: Array, score: Array) -> tuple[Array, float]:
@@ -142,9 +184,10 @@ def precision_influence(positive: Array, score: Array) -> tuple[Array, float]:
     return influence, (value + without) / 2
 
 
-def _f1_interval(true: Array, found: Array) -> Interval:
+def _f1_interval(true: Array, found: Array, groups: Groups) -> Interval:
     """Exact: among rows that are positive or called so, hits are binomial, and F1 rises with their share s as 2s / (1 + s)."""
-    hits = share(int(np.sum(true & found)), int(np.sum(true | found)))
+    either = true | found
+    hits = share_of((true & found)[either], of(groups, either))
     low, high = (2 * end / (1 + end) for end in (hits.low, hits.high))
     return Interval(value=2 * hits.value / (1 + hits.value), low=low, high=high)
 
@@ -189,7 +232,7 @@ def _roc(codes: Array, probabilities: Array) -> dict[str, list[float]]:
 def _slices(schema: Schema, holdout: Sample, labels: Array, wanted: list[str], least: int) -> Iterator[tuple[Slice, dict[str, Any]]]:
     for part in sliced(schema, holdout, wanted, least):
         at = part.rows
-        right = share(int(np.sum(labels[at] == holdout.target[at])), len(at))
+        right = share_of(labels[at] == holdout.target[at], of(holdout.groups, at))
         yield (
             part,
             {

@@ -13,6 +13,7 @@ from casemate.controls.privacy.disclosure import FEWEST
 from casemate.core.types import Interval, Schema
 from casemate.stages.assess import intervals
 from casemate.stages.assess.sample import LEAST_SLICE_ROWS, Sample, sliced, spread_of
+from casemate.stages.assess.subjects import Groups, of, repeated, summed
 
 BINS = 10
 Array = np.ndarray[Any, Any]
@@ -38,24 +39,25 @@ def scaled(target: Array, *found: Array) -> list[Array]:
 def measure(schema: Schema, holdout: Sample, found: Array, options: AssessTable, seed: int, least: int = FEWEST) -> dict[str, Any]:
     """`metrics`, `calibration` (of one quantity), `roc` (none) and `slices` for quantities `found` [n, m] on the hold-out."""
     target, found = scaled(holdout.target, found)
-    metrics = figures(target, found, options.bootstrap, seed)
+    groups = holdout.groups
+    metrics = figures(target, found, options.bootstrap, seed, groups)
     slices: list[dict[str, Any]] = []
-    rated: list[Array] = []
+    rated: list[tuple[Array, Groups]] = []
     errors = np.abs(target - found).mean(axis=1)
     for part in sliced(schema, holdout, options.slices, max(least, LEAST_SLICE_ROWS)):  # the error of a few rows tells their quantities
         if len(part.rows) < LEAST_SLICE_ROWS:
             continue
-        mae = intervals.mean(errors[part.rows])
+        mae = intervals.mean(errors[part.rows], groups=of(groups, part.rows))
         told = {"column": part.column, "value": part.value, "rows": len(part.rows), "mae": mae.value, "low": mae.low, "high": mae.high}
-        slices += [told] if part.told else []
-        rated += [errors[part.rows]] if part.real else []
+        slices += [told] if part.told and np.isfinite(mae.low) else []  # of one subject nothing is known
+        rated += [(errors[part.rows], of(groups, part.rows))] if part.real else []
     if rated:
-        metrics["worst_slice_mae"] = intervals.greatest(lambda level: [intervals.mean(rows, level) for rows in rated])
+        metrics["worst_slice_mae"] = intervals.greatest(lambda level: [intervals.mean(rows, level, whose) for rows, whose in rated])
     built = {name: msgspec.to_builtins(value) for name, value in metrics.items()}
     return {"metrics": built, "calibration": _observed(target[:, 0], found[:, 0]) if target.shape[1] == 1 else {}, "roc": {}, "slices": slices}
 
 
-def figures(target: Array, found: Array, most: int, seed: int) -> dict[str, Interval]:
+def figures(target: Array, found: Array, most: int, seed: int, groups: Groups = None) -> dict[str, Interval]:
     """Every figure of quality with its interval; what each stands on is said in `explain`.
 
     Args:
@@ -63,7 +65,9 @@ def figures(target: Array, found: Array, most: int, seed: int) -> dict[str, Inte
         found: the predictions [n, m].
         most: resamples at most, where a figure has no closed form.
         seed: of the resamples.
+        groups: whose each row is, [n]; None: every row is somebody else's.
     """
+    groups = repeated(groups)
     values = {name: statistic(target, found) for name, statistic in statistics().items()}
     errors = np.abs(target - found)
     squares = (target - found) ** 2
@@ -71,33 +75,39 @@ def figures(target: Array, found: Array, most: int, seed: int) -> dict[str, Inte
     with np.errstate(invalid="ignore", divide="ignore"):
         bends = ((squares - roots**2) / (2 * roots)).mean(axis=1)
         made = {
-            "r2": _r2_interval(target, squares),
-            "rmse": intervals.smooth(values["rmse"], bends, freedom=intervals.effective_freedom(bends)),
-            "mae": intervals.mean(errors.mean(axis=1)),
+            "r2": _r2_interval(target, squares, groups),
+            "rmse": intervals.smooth(values["rmse"], bends, freedom=intervals.effective_freedom(summed(bends, groups)), groups=groups),
+            "mae": intervals.mean(errors.mean(axis=1), groups=groups),
         }
     if target.shape[1] == 1:
-        made["median_absolute_error"] = _median(errors[:, 0])
+        made["median_absolute_error"] = _median(errors[:, 0], groups)
         made["worst_target_r2"] = made["r2"]
     else:
         for name in ("median_absolute_error", "worst_target_r2"):
-            made[name] = intervals.interval(statistics()[name], [target, found], most, seed)
+            made[name] = intervals.interval(statistics()[name], [target, found], most, seed, groups)
     return {name: structs.replace(made[name], value=value) for name, value in values.items()}
 
 
-def _r2_interval(target: Array, squares: Array) -> Interval:
+def _r2_interval(target: Array, squares: Array, groups: Groups) -> Interval:
     """Over log(1 - R²), which is about normal where R² near 1 is not; of several quantities over their mean R².
 
-    Each row's influence is what leaving it out changes (Miller, Jackknifing variances, Annals of Mathematical Statistics
+    Each row's, or subject's, influence is what leaving it out changes (Miller, Jackknifing variances, Annals of Mathematical Statistics
     39, 1968): the derivative is too small for the few rows that carry a ratio of variances in heavy tails. Squares of
     such errors have a kurtosis of dozens, so that their variance has far fewer degrees of freedom than rows.
     """
-    count = len(target)
-    around = (target - target.mean(axis=0)) ** 2
+    apart = target - target.mean(axis=0)
+    around = apart**2
     errors, total = squares.sum(axis=0), around.sum(axis=0)
     rest = float((errors / total).mean())
     if not rest > 0:  # nothing is left to explain, or nothing was there
         return Interval.exact(1.0 - rest)
-    left_out = np.log(((errors - squares) / (total - around * (count / (count - 1)))).mean(axis=1))
+    lost = around * (len(target) / (len(target) - 1))
+    if groups is not None:
+        sizes = np.bincount(groups)[:, None]
+        squares, around, apart = (np.column_stack([np.bincount(groups, one) for one in each.T]) for each in (squares, around, apart))
+        lost = around + apart**2 / (len(target) - sizes)  # the mean moves as well
+    count = len(squares)
+    left_out = np.log(((errors - squares) / (total - lost)).mean(axis=1))
     moves = (count - 1) * (left_out.mean() - left_out)
     if not np.isfinite(moves).all():  # one row is the only error, or the only one that differs
         moves = ((squares - around * (errors / total)) / total).mean(axis=1) * (count / rest)
@@ -105,10 +115,17 @@ def _r2_interval(target: Array, squares: Array) -> Interval:
     return Interval(value=1 - rest, low=float(1 - np.exp(logs.high)), high=float(1 - np.exp(logs.low)))
 
 
-def _median(values: Array) -> Interval:
-    """The median [n] with its distribution-free interval from order statistics (SciPy's)."""
-    limits = stats.quantile_test(values, p=0.5).confidence_interval(intervals.LEVEL)
+def _median(values: Array, groups: Groups) -> Interval:
+    """The median [n] with its distribution-free interval from order statistics (SciPy's).
+
+    Of subjects with several rows the quantiles between which half of the rows may lie below (Woodruff, JASA 47, 1952).
+    """
     value = float(np.median(values))
+    if groups is not None:
+        below = intervals.bounded(0.5, (values <= value) - float(np.mean(values <= value)), groups)
+        low, high = np.quantile(values, [below.low, below.high])
+        return Interval(value=value, low=min(float(low), value), high=max(float(high), value))
+    limits = stats.quantile_test(values, p=0.5).confidence_interval(intervals.LEVEL)
     low, high = (value if np.isnan(end) else float(end) for end in (limits.low, limits.high))
     return Interval(value=value, low=min(low, value), high=max(high, value))
 

@@ -10,6 +10,7 @@ import pandas as pd
 from casemate.controls.privacy.disclosure import OTHERS, grouped
 from casemate.core.frame import borders_of, drawn, parts_of, range_names
 from casemate.core.types import MISSING_CATEGORY, Schema
+from casemate.stages.assess import subjects
 
 MOST_VALUES = 20
 """Up to so many distinct values each is a group of its own, whatever its type; more are cut at
@@ -26,18 +27,31 @@ class Sample:
 
     frame: pd.DataFrame
     target: np.ndarray[Any, Any]
+    groups: np.ndarray[Any, Any] | None = None
+    """Whose each row is, as numbers without a meaning that samples of one table share, [n]; None: every row is somebody else's."""
+
+    @property
+    def subjects(self) -> int:
+        """How many subjects the rows are of, where some have several; otherwise 0."""
+        groups = subjects.repeated(self.groups)
+        return 0 if groups is None else int(groups.max()) + 1
 
     def take(self, count: int, seed: int) -> "Sample":
         """At most `count` rows, stratified by nothing, drawn without replacement."""
         if len(self.target) <= count:
             return self
         rows = drawn(len(self.target), count, seed)
-        return Sample(self.frame.iloc[rows], self.target[rows])
+        return Sample(self.frame.iloc[rows], self.target[rows], subjects.of(self.groups, rows))
+
+    def of(self, rows: Array) -> "Sample":
+        """The rows of these numbers, numbered anew."""
+        return Sample(self.frame.iloc[rows].reset_index(drop=True), self.target[rows], subjects.of(self.groups, rows))
 
     def joined(self, other: "Sample") -> "Sample":
         """These rows and then the other's, numbered anew."""
         frame = pd.concat([self.frame, other.frame], ignore_index=True)
-        return Sample(frame, np.concatenate([self.target, other.target]))
+        both = None if self.groups is None or other.groups is None else np.concatenate([self.groups, other.groups])
+        return Sample(frame, np.concatenate([self.target, other.target]), both)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ unit of the target a share of that score.
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import train_test_split
 
@@ -17,9 +16,12 @@ from casemate.core.threads import fitting
 from casemate.core.types import Finding, Interval, Schema
 from casemate.stages.assess import intervals
 from casemate.stages.assess.sample import Sample
+from casemate.stages.assess.subjects import Array, Groups, of, repeated
 
 ROWS = 5_000
 LEAST_ROWS = 20
+LEAST_SUBJECTS = 4
+"""Two a half: one does not tell how subjects differ."""
 GAP = 0.05
 """A gap whose whole interval lies above this is a finding that blocks."""
 SCORERS = {
@@ -43,18 +45,33 @@ def shift_auc(members: Sample, holdout: Sample, schema: Schema, seed: int) -> In
     """AUC with interval of telling hold-out rows from training rows.
 
     A classifier learns from one half and is asked about the other. Both halves in turn would use
-    each row, but the two areas then depend on one another: their interval held .87 of .95.
+    each row, but the two areas then depend on one another: their interval held .87 of .95. All rows
+    of a subject are in one half, or it would be asked about subjects whose side it was told.
     """
     count = min(len(members.target), len(holdout.target), ROWS)
     if count < LEAST_ROWS:
         raise TooFew(f"{count} rows a side, at least {LEAST_ROWS} are needed")
-    frame = numeric(pd.concat([members.take(count, seed).frame, holdout.take(count, seed).frame], ignore_index=True), schema)
+    rows = members.take(count, seed).joined(holdout.take(count, seed))
+    frame = numeric(rows.frame, schema)
     side = np.r_[np.zeros(count), np.ones(count)]
     model = HistGradientBoostingClassifier(max_iter=50, random_state=seed)
-    taught, asked = train_test_split(np.arange(2 * count), test_size=0.5, stratify=side, random_state=seed)
+    taught, asked = _halves(side, repeated(rows.groups), seed)
     with fitting(frame.size):
         found = model.fit(frame.iloc[taught], side[taught]).predict_proba(frame.iloc[asked])[:, 1]
-    return intervals.area(side[asked], found)
+    return intervals.area(side[asked], found, of(rows.groups, asked))
+
+
+def _halves(side: Array, groups: Groups, seed: int) -> tuple[Array, Array]:
+    """Row numbers of two halves with about equally many rows, or subjects, of each side."""
+    if groups is None:
+        halves = train_test_split(np.arange(len(side)), test_size=0.5, stratify=side, random_state=seed)
+        return halves[0], halves[1]
+    sides = side[np.unique(groups, return_index=True)[1]]  # a subject is on one side
+    if min(np.bincount(sides.astype(int), minlength=2)) < LEAST_SUBJECTS:
+        raise TooFew(f"fewer than {LEAST_SUBJECTS} subjects a side")
+    taught, _ = train_test_split(np.arange(len(sides)), test_size=0.5, stratify=sides, random_state=seed)
+    within = np.isin(groups, taught)
+    return np.flatnonzero(within), np.flatnonzero(~within)
 
 
 def cv_gap(scores: list[float], metric: str, metrics: dict[str, Any]) -> Interval | None:

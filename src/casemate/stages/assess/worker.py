@@ -17,13 +17,12 @@ from casemate.config import AssessTable, RobustnessTable
 from casemate.core import models
 from casemate.core.digest import sha256
 from casemate.core.errors import VerificationError
-from casemate.core.frame import UNSEEN, features_of, open_table, target_of
+from casemate.core.frame import UNSEEN, features_of, groups_of, open_table, target_of
 from casemate.core.learn.binning import allow_empty_columns
 from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.threads import fitting
 from casemate.core.types import Assessment, Finding, Interval, Schema
 from casemate.stages.assess import behaviour, compare, fairness, faults, importance, parity, probes, quality, robustness, shift, usual
-from casemate.stages.assess.intervals import share
 from casemate.stages.assess.leakage import attribute, inversion, labels, lira, membership, memorised
 from casemate.stages.assess.sample import OfClasses, Sample
 
@@ -82,7 +81,7 @@ class Work:
     @cached_property
     def samples(self) -> list[Sample]:
         """The same as samples."""
-        return [Sample(features_of(table, self.schema), target_of(table, self.schema)) for table in self.tables]
+        return [Sample(features_of(table, self.schema), target_of(table, self.schema), groups_of(table)) for table in self.tables]
 
     @property
     def unseen(self) -> np.ndarray[Any, Any] | None:
@@ -154,7 +153,7 @@ def measure_tables(work: Work) -> None:
         told = quality.measure(work.model, work.schema, sample, work.options, work.seed, work.least)
         kept = finite(work, f"table {name}", told["metrics"], "this table")
         work.figures |= {f"{name}.{figure}": msgspec.convert(value, Interval) for figure, value in kept.items()}
-        found[name] = {"rows": len(sample.target), "metrics": kept}
+        found[name] = {"rows": len(sample.target), "subjects": sample.subjects, "metrics": kept}
         figure = "r2" if work.schema.regression else "roc_auc"
         ours, theirs = work.found.get("metrics", {}).get(figure), kept.get(figure)
         if ours and theirs and theirs["high"] < ours["low"] - shift.GAP:
@@ -243,10 +242,7 @@ def measure_tradeoff(work: Work) -> None:
 def measure_membership(work: Work) -> None:
     """Loss threshold, and labels alone."""
     work.found["membership"] = membership.measure(work.model, work.members, work.holdout, work.options, work.seed)
-    rate = work.found["membership"]["tpr_at_1_fpr"]
-    work.figures["membership_tpr_at_1_fpr"] = share(
-        round(rate * work.found["membership"]["rows_per_side"]), work.found["membership"]["rows_per_side"]
-    )
+    work.figures["membership_tpr_at_1_fpr"] = msgspec.convert(work.found["membership"]["tpr_at_1_fpr_interval"], Interval)
     if not work.schema.regression:
         found = labels.measure(work.model, work.members, work.holdout, work.options, work.seed)
         work.found.setdefault("leakage", {})["labels"] = found
@@ -265,10 +261,10 @@ def measure_lira(work: Work) -> None:
             work.figures[name] = msgspec.convert(found[key], Interval)
     promised = work.job["promised"]
     if promised:
-        most = math.exp(promised["epsilon"]) * membership.MAX_FALSE_POSITIVES + promised["delta"]
-        rate = work.figures["lira_tpr_at_1_fpr"]
-        if rate.low > most:
-            text = f"membership leaks more than epsilon {promised['epsilon']:g} allows: {rate.value:.3f} at 1 % false alarms"
+        members, others = (msgspec.convert(found["above_threshold"][side], Interval) for side in ("members", "others"))
+        if members.low > math.exp(promised["epsilon"]) * others.high + promised["delta"]:
+            shares = f"{members.value:.3f} of the members lie above a threshold that {others.value:.3f} of the others do"
+            text = f"membership leaks more than epsilon {promised['epsilon']:g} allows: {shares}"
             work.findings.append(Finding(id="privacy.bound-broken", severity="high", confidence="high", message=text))
 
 
@@ -383,6 +379,7 @@ def main(job: dict[str, Any], channel: Channel, _watch: Watch) -> dict[str, Any]
         msgspec.to_builtins(
             Assessment(
                 rows=len(work.holdout.target),
+                subjects=work.holdout.subjects,
                 measured={name: sha256(content) for name, content in work.files.items()},
                 serve_format="onnx" if compared.get("equal") and (compared["faster"] or models.SKOPS not in work.files) else "skops",
                 findings=work.findings,

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from casemate.config import DataTable
 from casemate.core.errors import DataError
+from casemate.core.frame import GROUP
 from casemate.core.types import Schema
 from casemate.stages.data import source
 from casemate.stages.data.cells import rows_text
@@ -32,9 +33,17 @@ def read(path: Path, options: DataTable, schema: Schema) -> pa.Table:
         if table[name].null_count:
             raise DataError(f"{path.name}: the target {name!r} is missing in {table[name].null_count} rows", hint="label them or leave them out")
     if schema.regression:
-        return table.select(wanted)
+        return _chosen(table, wanted, options)
     unknown = np.flatnonzero(pc.invert(pc.is_in(table[schema.target], pa.array(schema.classes, pa.string()))).to_numpy())
     if len(unknown):  # the cell is not quoted: it may be anything, and the run's end says this to everybody
         text = f"{path.name}: the target is none of the model's classes {schema.classes[:5]} in {rows_text(unknown)}"
         raise DataError(text, hint="label it as the source is")
-    return table.select(wanted)
+    return _chosen(table, wanted, options)
+
+
+def _chosen(table: pa.Table, wanted: list[str], options: DataTable) -> pa.Table:
+    """The wanted columns, and whose each row is, as numbers, where `[data] subject` names them."""
+    rows = table.select(wanted)
+    if options.subject is None:
+        return rows
+    return rows.append_column(GROUP, table[options.subject].combine_chunks().dictionary_encode().indices)

@@ -383,7 +383,7 @@ def _checked(tools: Tools, subject: Subject, holdout: Any, excluded: Any) -> tup
     before = None
     if tools.reference is not None and tools.reference.profile:
         before = msgspec.json.decode(tools.objects.get(tools.reference.profile), type=list[Profile])
-    profiles = profile(subject.table, subject.schema, before)
+    profiles = profile(subject.table, subject.schema, before, subject.groups)
     answers = [units.check(subject), balance.check(subject), leakage.check(subject), split.check(subject, holdout, excluded)]
     if before is not None and tools.reference is not None:
         answers.append(drift.check(before, profiles, tools.reference.version)[0])

@@ -53,7 +53,8 @@ def sections(
     further = _further(assessment, dataset.schema.regression)
     for group, names in figures.grouped(list(found)):
         rows = [
-            [name, _number(found[name].value), _range(found[name]), _standing(name, dataset, assessment), figures.meaning(name)] for name in names
+            [name, figures.shown(name, found[name].value), _range(found[name]), _standing(name, dataset, assessment), figures.meaning(name)]
+            for name in names
         ]
         images = [(name, embedded(png)) for name, png in (pictures or {}).items() if PICTURES.get(name) is group]
         text = group.lead + (f" {_holdout(dataset, assessment)}" if group is figures.GOOD else "")
@@ -132,8 +133,8 @@ def _holdout(dataset: SealedDataset, assessment: Assessment) -> str:
 
 
 def _standing(name: str, dataset: SealedDataset, assessment: Assessment) -> str:
-    count, whose = standing(name, dataset, assessment)
-    return f"{count} {whose}" if count else NOTHING
+    count, whose, subjects = standing(name, dataset, assessment)
+    return f"{count} {whose}" + (f" of {subjects} subjects" if subjects else "") if count else NOTHING
 
 
 def _robustness(assessment: Assessment) -> list[Section]:

@@ -13,7 +13,7 @@ from casemate.config import AT_EPS, LESS_IS_BETTER, QUALITY, Config, GateTable
 from casemate.core.types import Assessment, Finding, GateResult, Interval, Outcome, SealedDataset, TrainedModel, Verdict, Waived, number_text
 from casemate.stages.release import rows
 
-Standing = Callable[[str], tuple[int, str]]
+Standing = Callable[[str], tuple[int, str, int]]
 SOURCES = {
     "membership": "membership",
     "label_only": "membership",
@@ -46,7 +46,7 @@ def judge(config: Config, dataset: SealedDataset, model: TrainedModel, assessmen
     """
     found = figures(dataset, model, assessment)
 
-    def standing(name: str) -> tuple[int, str]:
+    def standing(name: str) -> tuple[int, str, int]:
         return rows.standing(name, dataset, assessment)
 
     gates = [_limit(name, gate, found, assessment, standing) for name, gate in config.gates.items()]
@@ -116,13 +116,13 @@ def _with_dropped(name: str, gate: GateTable, assessment: Assessment, limit: str
     figure = assessment.with_dropped.get(name)
     if figure is None:
         return []
-    standing = (assessment.rows + assessment.dropped, "hold-out rows")
+    standing = (assessment.rows + assessment.dropped, rows.HOLDOUT, 0)
     parts = [_against(figure, gate.min, 1, standing), _against(figure, gate.max, -1, standing)]
     told = f"{name} is {_text(figure)} with the {assessment.dropped} rows that were taken out of the hold-out by decision, required {limit}"
     return [(outcome, told + more) for outcome, more in parts]
 
 
-def _against(figure: Interval, limit: float | None, sign: int, standing: tuple[int, str]) -> tuple[Outcome, str]:
+def _against(figure: Interval, limit: float | None, sign: int, standing: tuple[int, str, int]) -> tuple[Outcome, str]:
     """(what the figure says about one limit, what would settle it); `sign` is 1 for a least value and -1 for a greatest one."""
     if limit is None:
         return "passed", ""
@@ -133,11 +133,13 @@ def _against(figure: Interval, limit: float | None, sign: int, standing: tuple[i
     if sign * good < sign * limit:
         return "refused", "" if figure.low == figure.high else f": the whole interval lies {side} the limit"
     text = f": the {'lower' if sign > 0 else 'upper'} end counts, and {number_text(bad)} lies {side} the limit"
-    count, whose = standing
+    count, whose, subjects = standing
     wanted = rows.settling(figure, limit, count)
     if wanted is None:
         return "inconclusive", f"{text}; more rows would hardly tell"
-    return "inconclusive", f"{text}; {count} {whose} cannot tell which side the figure is on, about {rows.about(wanted)} would"
+    whose += f" of {subjects} subjects" if subjects else ""
+    enough = rows.wanted_rows(wanted, count, subjects)
+    return "inconclusive", f"{text}; {count} {whose} cannot tell which side the figure is on, about {enough} would"
 
 
 def _compared(name: str, gate: GateTable, assessment: Assessment, limit: str) -> tuple[Outcome, str]:
@@ -148,7 +150,7 @@ def _compared(name: str, gate: GateTable, assessment: Assessment, limit: str) ->
         return "inconclusive", f"{name} could not be compared with {assessment.previous}: {why}"
     less = name in LESS_IS_BETTER
     gain = Interval(value=-difference.value, low=-difference.high, high=-difference.low) if less else difference
-    outcome, _ = _against(gain, -gate.margin, 1, (0, ""))
+    outcome, _ = _against(gain, -gate.margin, 1, (0, "", 0))
     count, half = assessment.compared_rows or assessment.rows, (difference.high - difference.low) / 2
     reason = f"{name} differs from {assessment.previous} by {_text(difference)} on the same rows, required {limit}"
     if half <= 0:
@@ -156,7 +158,7 @@ def _compared(name: str, gate: GateTable, assessment: Assessment, limit: str) ->
     reason += f"; {count} rows tell differences from {number_text(rows.decidable(half))} on"
     wanted = rows.needed(half, gate.margin, count)
     if outcome == "inconclusive" and wanted is not None:
-        reason += f", this margin needs about {rows.about(max(wanted, count + 1))}"
+        reason += f", this margin needs about {rows.wanted_rows(max(wanted, count + 1), assessment.rows, assessment.subjects)}"
     return outcome, reason
 
 

@@ -14,10 +14,24 @@ POWER = 0.8
 """Chance at which a difference counts as one that a hold-out can decide."""
 SIDED = float(norm.ppf(0.975))
 MOST = 10**9
+HOLDOUT = "hold-out rows"
 
 
-def standing(name: str, dataset: SealedDataset, assessment: Assessment) -> tuple[int, str]:
-    """(number of rows, whose they are) that a figure stands on; 0 where it stands on none or they were not counted."""
+def standing(name: str, dataset: SealedDataset, assessment: Assessment) -> tuple[int, str, int]:
+    """(number of rows, whose they are, of how many subjects) that a figure stands on.
+
+    Rows are 0 where it stands on none or they were not counted, subjects where each row is of another one.
+    """
+    count, whose = _standing(name, dataset, assessment)
+    table, dot, _ = name.partition("@")[0].rpartition(".")
+    if dot:
+        return count, whose, int(assessment.tables.get(table, {}).get("subjects", 0))
+    if "@" in name:
+        return count, whose, int(assessment.robustness.get("subjects", 0))
+    return count, whose, assessment.subjects if whose == HOLDOUT else 0
+
+
+def _standing(name: str, dataset: SealedDataset, assessment: Assessment) -> tuple[int, str]:
     figure, _, eps = name.partition("@")
     table, dot, _ = figure.rpartition(".")
     if dot:
@@ -35,7 +49,7 @@ def standing(name: str, dataset: SealedDataset, assessment: Assessment) -> tuple
         return 0, ""
     if figure == "nested_cv":
         return dataset.rows - dataset.holdout - dataset.excluded, "training rows"
-    return assessment.rows, "hold-out rows"
+    return assessment.rows, HOLDOUT
 
 
 def settling(figure: Interval, limit: float, rows: int) -> int | None:
@@ -70,6 +84,11 @@ def _scaled(rows: int, half: float, distance: float) -> int | None:
         return None
     wanted = rows * (half / distance) ** 2
     return math.ceil(wanted) if wanted < MOST else None
+
+
+def wanted_rows(wanted: int, rows: int, subjects: int) -> str:
+    """About how many rows are wanted; of subjects with several rows also how many subjects, because more rows of the same ones say little."""
+    return about(wanted) + (f" of about {about(math.ceil(wanted * subjects / rows))} subjects" if subjects else "")
 
 
 def about(count: int) -> str:

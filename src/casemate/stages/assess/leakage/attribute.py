@@ -18,6 +18,7 @@ from casemate.core.types import MISSING_CATEGORY, Interval, Schema
 from casemate.stages.assess import intervals
 from casemate.stages.assess.leakage.membership import LEAST_ROWS, TooFewRows
 from casemate.stages.assess.sample import MOST_VALUES, Sample, checked, sureness
+from casemate.stages.assess.subjects import Groups, repeated
 
 Array = np.ndarray[Any, Any]
 
@@ -42,11 +43,12 @@ def measure(model: Model, schema: Schema, members: Sample, holdout: Sample, opti
     if not names:
         raise NothingToInfer(f"no feature with at most {MOST_VALUES} values")
     sides = [members.take(count, seed), holdout.take(count, seed)]
-    found, hits = [], []
+    found: list[dict[str, Any]] = []
+    hits: list[list[tuple[Array, Groups]]] = []
     for name in names:
         values = _values(members.frame, name)
         right = [_guessed(model, side, name, values) for side in sides]
-        hits.append(right)
+        hits.append([(one, side.groups) for one, side in zip(right, sides, strict=True)])
         gap = _advantage(hits[-1], intervals.LEVEL)
         found.append({"column": name, "members": float(right[0].mean()), "others": float(right[1].mean()), "advantage": msgspec.to_builtins(gap)})
     worst = intervals.greatest(lambda level: [_advantage(both, level) for both in hits])
@@ -59,10 +61,15 @@ def _values(frame: pd.DataFrame, name: str) -> Array:
     return np.asarray(values[values != MISSING_CATEGORY])
 
 
-def _advantage(hits: list[Array], level: float) -> Interval:
-    sides = [intervals.score(round(float(side.sum())), len(side), level) for side in hits]
-    gap = intervals.total(sides, [1.0, -1.0])
-    return structs.replace(gap, value=float(hits[0].mean() - hits[1].mean()))
+def _advantage(hits: list[tuple[Array, Groups]], level: float) -> Interval:
+    gap = intervals.total([_share(*side, level) for side in hits], [1.0, -1.0])
+    return structs.replace(gap, value=float(hits[0][0].mean() - hits[1][0].mean()))
+
+
+def _share(hits: Array, groups: Groups, level: float) -> Interval:
+    if repeated(groups) is not None:
+        return intervals.score_of(hits, groups, level)
+    return intervals.score(round(float(hits.sum())), len(hits), level)
 
 
 def _guessed(model: Model, side: Sample, name: str, values: Array) -> Array:

@@ -12,14 +12,15 @@ import msgspec
 import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict
 
 from casemate.config import AssessTable
 from casemate.core.models import Model
 from casemate.stages.assess.intervals import auc as area
-from casemate.stages.assess.intervals import interval
 from casemate.stages.assess.leakage.membership import LEAST_ROWS, TooFewRows
+from casemate.stages.assess.leakage.rates import told_apart
 from casemate.stages.assess.sample import OfClasses, Sample
+from casemate.stages.assess.subjects import repeated
 
 SIZES = (0.05, 0.1, 0.2, 0.4)
 """Deviations of the noise, as shares of each number's spread."""
@@ -51,12 +52,13 @@ def measure(model: Model, members: Sample, holdout: Sample, options: AssessTable
     kept = [[_right(model, _noisy(rows.frame, spread, size, generator), rows.target) for _ in range(COPIES)] for size in SIZES]
     member = np.r_[np.ones(count), np.zeros(count)]
     seen = np.column_stack([right, *(right * np.mean(copies, axis=0) for copies in kept)])
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
-    score = cross_val_predict(LogisticRegression(), seen, member, cv=folds, method="decision_function")
+    groups = repeated(rows.groups)
+    folds = (StratifiedKFold if groups is None else StratifiedGroupKFold)(FOLDS, shuffle=True, random_state=seed)
+    score = cross_val_predict(LogisticRegression(), seen, member, groups=groups, cv=folds, method="decision_function")
     stronger = max(score, right, key=lambda tried: area(member, tried))
     return {
         "attack": "label-only",
-        "auc": msgspec.to_builtins(interval(area, [member, stronger], options.bootstrap, seed)),
+        "auc": msgspec.to_builtins(told_apart(member, stronger, rows.groups, options.bootstrap, seed)),
         "gap_auc": area(member, right),
         "queries": len(member) * (1 + len(SIZES) * COPIES),
         "rows_per_side": count,

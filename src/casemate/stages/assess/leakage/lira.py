@@ -22,10 +22,11 @@ from casemate.config import AssessTable
 from casemate.core.frame import drawn, wanted
 from casemate.core.models import Model, SkopsModel
 from casemate.core.threads import fitting
-from casemate.stages.assess.intervals import auc as area
-from casemate.stages.assess.intervals import interval, share
-from casemate.stages.assess.leakage.membership import LEAST_ROWS, MAX_FALSE_POSITIVES, TooFewRows, rate_at
+from casemate.stages.assess.intervals import share_of
+from casemate.stages.assess.leakage.membership import LEAST_ROWS, TooFewRows
+from casemate.stages.assess.leakage.rates import MAX_FALSE_POSITIVES, above, caught, told_apart
 from casemate.stages.assess.sample import Sample, checked, sureness
+from casemate.stages.assess.subjects import of
 
 MEMORISED = 0.5
 FLOOR = 1e-6
@@ -41,6 +42,8 @@ def measure(
     model: Model, estimator: Any, members: Sample, holdout: Sample, options: AssessTable, seed: int, progress: Callable[[str, int, int], None]
 ) -> dict[str, Any]:
     """`auc` and `tpr_at_1_fpr` with intervals, `memorised_share` of the members, and what it was measured on.
+
+    `above_threshold` has the shares of both sides above a threshold that other rows chose: what a promised epsilon is held against.
 
     Args:
         model: the target.
@@ -69,18 +72,19 @@ def measure(
         with fitting(pool.frame.size):  # the pool is small where the table is not
             shadows[number] = _shadow(estimator, pool, half, filling)
     score = _ratio(target, shadows, inside)
-    auc = interval(area, [member, score], options.bootstrap, seed)
-    caught = share(round(rate_at(member, score) * count), count)
+    auc = told_apart(member, score, pool.groups, options.bootstrap, seed)
+    named, false = above(member, score, pool.groups, seed)
     held = {}
     if pool.target.ndim == 1:
         outside = np.where(~inside, shadows, np.nan)
         without = np.nanmean(_probability(outside), axis=0)
         memorised = (_probability(target) - without)[:count] > MEMORISED
-        held = {"memorised_share": msgspec.to_builtins(share(int(np.nansum(memorised)), count))}
+        held = {"memorised_share": msgspec.to_builtins(share_of(memorised, of(pool.groups, np.arange(count))))}
     return {
         "attack": "lira-online",
         "auc": msgspec.to_builtins(auc),
-        "tpr_at_1_fpr": msgspec.to_builtins(caught),
+        "tpr_at_1_fpr": msgspec.to_builtins(caught(member, score, pool.groups, seed)),
+        "above_threshold": {"members": msgspec.to_builtins(named), "others": msgspec.to_builtins(false)},
         "false_positive_rate": MAX_FALSE_POSITIVES,
         **held,
         "shadows": len(inside),

@@ -17,8 +17,9 @@ from casemate.core.attacks.second import Toolbox
 from casemate.core.attacks.thresholds import Thresholds
 from casemate.core.models import Scored
 from casemate.core.types import Finding, Schema
-from casemate.stages.assess.intervals import share
+from casemate.stages.assess.intervals import share_of
 from casemate.stages.assess.sample import Sample, spread_of
+from casemate.stages.assess.subjects import Groups
 
 WIDE = 0.2
 """Share of rows that neither an attack breaks nor a bound covers, from which it is told."""
@@ -68,11 +69,13 @@ def measure(
         keeps = campaign.attack(eps, None if proof is None else proof[0], options.attack_steps, seed + number)
         second = _second(campaign, opinion, keeps, eps, options.attack_steps, seed + number) if opinion else {}
         keeps &= campaign.margins > 0
-        curve.append(_point(target, eps, campaign, seed) | second | (_certificate(keeps, proof[1]) if proof is not None else {}))
+        point = _point(target, eps, campaign, seed, sample.groups) | second
+        curve.append(point | (_certificate(keeps, proof[1], sample.groups) if proof is not None else {}))
     result: dict[str, Any] = {
         "curve": curve,
         **campaign.told(),
         "rows": len(sample.target),
+        "subjects": sample.subjects,
         "unit": "standard deviations of each feature" if limits.unit == "deviation" else "pinned range of each feature",
     }
     gaps = [point["robust_accuracy"] - point["certified_accuracy"] for point in curve if "certified_accuracy" in point]
@@ -178,7 +181,7 @@ def _heard(opinion: Toolbox | None, limits: RobustnessTable, curve: list[dict[st
     return told
 
 
-def _point(target: Target, eps: float, campaign: Campaign, seed: int) -> dict[str, Any]:
+def _point(target: Target, eps: float, campaign: Campaign, seed: int, groups: Groups) -> dict[str, Any]:
     best, margins, clean = campaign.best, campaign.margins, campaign.clean
     start, count = target.start, len(margins)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -188,7 +191,7 @@ def _point(target: Target, eps: float, campaign: Campaign, seed: int) -> dict[st
     noisy = start.copy()
     noisy[:, : target.width] = lower + np.random.default_rng(seed).random(lower.shape) * (upper - lower)
     noisy = target.legal(noisy, lower, upper)
-    robust = share(int(np.sum(margins > 0)), count)
+    robust = share_of(margins > 0, groups)
     return {
         "eps": eps,
         "robust_accuracy": robust.value,
@@ -199,9 +202,9 @@ def _point(target: Target, eps: float, campaign: Campaign, seed: int) -> dict[st
     }
 
 
-def _certificate(keeps: Array, method: str) -> dict[str, Any]:
+def _certificate(keeps: Array, method: str, groups: Groups) -> dict[str, Any]:
     """What no attack can break; what was broken is not among it, because rounding may differ between model and bound in the last bit."""
-    figure = share(int(keeps.sum()), len(keeps))
+    figure = share_of(keeps, groups)
     return {"certified_accuracy": figure.value, "certified_accuracy_interval": msgspec.to_builtins(figure), "certified_by": method}
 
 

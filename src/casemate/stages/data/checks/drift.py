@@ -1,13 +1,14 @@
 """How far a table's columns moved from a reference's.
 
 Population stability index over the reference's bins (0.1: some, 0.25: much; Siddiqi, Credit Risk Scorecards, 2006), and a
-chi-squared test over both versions' counts (SciPy), Bonferroni-corrected, so that small tables do not cry wolf.
+chi-squared test over both versions' counts (SciPy), Bonferroni-corrected, so that small tables do not cry wolf. Rows of
+subjects with several count for as many as they are worth (Rao and Scott, JASA 76, 1981).
 """
 
 from typing import Any
 
 import numpy as np
-from scipy.stats import chi2_contingency
+from scipy.stats import chi2_contingency, f
 
 from casemate.stages.data.checks.interface import Answer
 from casemate.stages.data.checks.profile import Profile, counted
@@ -26,11 +27,12 @@ def check(reference: list[Profile], current: list[Profile], version: str) -> tup
     """(findings and `drift`, the largest index among columns that surely moved; per column index and p-value)."""
     answer = Answer()
     old = {column.name: column for column in reference}
-    both = [(column.name, counted(old[column.name], column)) for column in current if column.name in old]
-    pairs = [(name, counts) for name, counts in both if counts is not None]
+    both = [(column, counted(old[column.name], column)) for column in current if column.name in old]
+    pairs = [(column, counts) for column, counts in both if counts is not None]
     told: list[dict[str, float | str]] = []
-    for name, counts in pairs:
-        index, p = index_of(counts), min(1.0, p_value(counts) * len(pairs))
+    for column, counts in pairs:
+        name = column.name
+        index, p = index_of(counts), min(1.0, _chance(counts, old[name], column) * len(pairs))
         told.append({"column": name, "index": index, "p": p})
         if index >= SOME and p < SURE:
             word = "much" if index >= MUCH else "somewhat"
@@ -49,14 +51,31 @@ def index_of(counts: Array) -> float:
     return float(np.sum((new - old) * np.log(new / old)))
 
 
+def _chance(counts: Array, before: Profile, after: Profile) -> float:
+    """`p_value`, by Rao and Scott's second correction where rows repeat subjects, with the degrees of freedom of Thomas and Rao (JASA 82, 1987)."""
+    if not before.subjects and not after.subjects:
+        return p_value(counts)
+    tested = _tested(counts * np.array([[before.worth], [after.worth]]))
+    if tested.shape[1] < 2:
+        return 1.0
+    uneven = 1 + max(before.uneven, after.uneven)
+    freedom = (tested.shape[1] - 1) / uneven
+    people = [one.subjects or one.rows for one in (before, after)]
+    found = float(chi2_contingency(tested, correction=False).statistic) / uneven / freedom
+    return float(f.sf(found, freedom, freedom * (sum(people) - 2)))
+
+
 def p_value(counts: Array) -> float:
     """How likely so different counts [2, bins] are by chance."""
+    tested = _tested(counts)
+    return float(chi2_contingency(tested).pvalue) if tested.shape[1] >= 2 else 1.0  # of one bin nothing can differ
+
+
+def _tested(counts: Array) -> Array:
+    """The bins that expect enough rows, and the others together, [2, bins]; none where a table has no row."""
     rows = counts.sum(axis=1)
     if (rows == 0).any():
-        return 1.0
+        return counts[:, :0]
     few = counts.sum(axis=0) * rows.min() / rows.sum() < EXPECTED
     tested = np.column_stack([counts[:, ~few], counts[:, few].sum(axis=1)])
-    tested = tested[:, tested.sum(axis=0) > 0]
-    if tested.shape[1] < 2:  # one bin: nothing can differ
-        return 1.0
-    return float(chi2_contingency(tested).pvalue)
+    return np.asarray(tested[:, tested.sum(axis=0) > 0])

@@ -22,6 +22,7 @@ BINS = 20
 """Of numbers, and the most distinct values that have a bin each. Siddiqi (2006) takes 10 to 20."""
 MOST_CATEGORIES = 50
 OTHER = "(other)"
+Array = np.ndarray[Any, Any]
 
 
 class Profile(Record, frozen=True, kw_only=True):
@@ -53,16 +54,26 @@ class Profile(Record, frozen=True, kw_only=True):
     outermost bins are open, so that what lies far outside is not told from what lies at the end."""
     high: float | None = None
     """Numbers: the greatest one."""
+    worth: float = 1.0
+    """How many independent rows a row counts for where subjects have several, at most 1: what counts are tested with."""
+    uneven: float = 0.0
+    """How much that differs from bin to bin: squared coefficient of variation of the design effects."""
+    subjects: int = 0
+    """How many subjects that is estimated from; 0: every row is another one's."""
 
 
-def profile(table: pa.Table, schema: Schema, reference: list[Profile] | None = None) -> list[Profile]:
+def profile(table: pa.Table, schema: Schema, reference: list[Profile] | None = None, groups: Array | None = None) -> list[Profile]:
     """Of every column that is no identifier and no text.
 
     Args:
         table: its rows.
         schema: says what the columns are.
         reference: profiles whose bins and categories are taken; default: the table's own.
+        groups: whose each row is, [n]; None: every row is somebody else's.
     """
+    whose = None if groups is None else np.unique(groups, return_inverse=True)[1]
+    if whose is not None and int(whose.max(initial=-1)) + 1 == len(whose):
+        whose = None
     known = {column.name: column for column in reference or []}
     found = []
     for column in schema.columns:
@@ -72,10 +83,35 @@ def profile(table: pa.Table, schema: Schema, reference: list[Profile] | None = N
         if older is not None and older.kind != column.type:
             older = None
         if column.type == "number":
-            found.append(_number(column, table[column.name], older))
+            told = _number(column, table[column.name], older)
         else:
-            found.append(_category(column.name, table[column.name], older))
+            told = _category(column.name, table[column.name], older)
+        found.append(told if whose is None else _by_subject(told, table[column.name], whose))
     return found
+
+
+def _by_subject(told: Profile, cells: pa.ChunkedArray, groups: Array) -> Profile:
+    """With the mean design effect of the bins' shares and how it varies (Rao and Scott, JASA 76, 1981)."""
+    if told.kind == "number":
+        there = ~np.asarray(cells.is_null())
+        places = np.full(len(cells), len(told.counts))
+        places[there] = _places(told, cells.drop_null().to_numpy().astype(np.float64))
+    else:
+        found = pc.index_in(pc.cast(cells, pa.string()), pa.array(told.labels[:-1], pa.string()))
+        places = np.where(cells.is_null(), len(told.counts), found.fill_null(len(told.labels) - 1).to_numpy())
+    bins, people, rows = len(told.counts) + 1, int(groups.max()) + 1, len(places)
+    share = np.bincount(places, minlength=bins) / rows
+    seen = share > 0
+    if people < 2 or seen.sum() < 2:
+        return structs.replace(told, worth=people / rows, subjects=people)
+    sums = np.bincount(groups * bins + places, minlength=people * bins).reshape(people, bins)[:, seen] - np.outer(np.bincount(groups), share[seen])
+    scaled = sums / (share[seen] * rows) ** 0.5
+    effects = scaled.T @ scaled * (people / (people - 1))
+    total, free = float(np.trace(effects)), int(seen.sum()) - 1
+    if not total > 0:
+        return structs.replace(told, worth=people / rows, subjects=people)
+    uneven = max(free * float(np.sum(effects**2)) / total**2 - 1, 0.0)
+    return structs.replace(told, worth=min(1.0, free / total), uneven=uneven, subjects=people)
 
 
 def _number(column: ColumnSchema, cells: pa.ChunkedArray, reference: Profile | None) -> Profile:
@@ -114,15 +150,22 @@ def _with_ends(reference: Profile, column: ColumnSchema) -> Profile:
     return structs.replace(reference, low=column.min, high=column.max)
 
 
-def _counts(bins: Profile, present: np.ndarray[Any, Any]) -> list[int]:
+def _counts(bins: Profile, present: Array) -> list[int]:
+    open_ended = bins.low is None or bins.high is None
+    count = len(bins.values) + len(bins.edges) + (1 if open_ended else 3)
+    return [int(rows) for rows in np.bincount(_places(bins, present), minlength=count)]
+
+
+def _places(bins: Profile, present: Array) -> Array:
+    """The bin of each value, [n]."""
     values = np.asarray(bins.values)
-    rest = present[~np.isin(present, values)]
-    own = [int(np.sum(present == value)) for value in values]
-    places = np.searchsorted(np.asarray(bins.edges), rest, side="right")
-    if bins.low is None or bins.high is None:
-        return own + [int(rows) for rows in np.bincount(places, minlength=len(bins.edges) + 1)]
-    places = np.where(rest < bins.low, 0, np.where(rest > bins.high, len(bins.edges) + 2, places + 1))
-    return own + [int(rows) for rows in np.bincount(places, minlength=len(bins.edges) + 3)]
+    places = np.searchsorted(np.asarray(bins.edges), present, side="right")
+    if bins.low is not None and bins.high is not None:
+        places = np.where(present < bins.low, 0, np.where(present > bins.high, len(bins.edges) + 2, places + 1))
+    if not len(values):
+        return np.asarray(places)
+    own = np.minimum(np.searchsorted(values, present), len(values) - 1)
+    return np.where(values[own] == present, own, places + len(values))
 
 
 def bin_names(column: Profile) -> list[str]:
