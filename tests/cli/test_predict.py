@@ -249,9 +249,9 @@ def test_a_spreadsheet_calculates_nothing_and_numbers_stay_numbers(value, shown)
         (b"a,b\n1,2\n\xff,3\n", "after line . it is not UTF-8"),
         (b"a,a\n1,2\n", "'a' appears twice"),
         (b'a,b\n1,"2"3\n', "from line 2 on"),
-        (b"PK\x03\x04\0\0", "neither CSV nor Parquet"),
+        (b"PK\x03\x04\0\0", "damaged zip file or workbook"),
         (b"PAR1junkjunk", "not a readable Parquet file"),
-        (b"\x1f\x8b\x08\x00cut", "cannot be read from line 1"),
+        (b"\x1f\x8b\x08\x00cut", "damaged gzip data"),
     ],
 )
 def test_a_file_that_cannot_be_read_says_where_it_ends(tmp_path, content, words):
