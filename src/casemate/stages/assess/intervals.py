@@ -247,8 +247,7 @@ def _clustered_area(value: float, influence: Array, positive: Array, groups: Arr
         counts.append(subjects.count(groups, of_side))
     if min(counts) < 2:
         return Interval(value=value, low=0.0, high=1.0)
-    pairs = float(np.prod(counts))
-    at = min(max(value, 0.5 / (pairs + 1)), 1 - 0.5 / (pairs + 1))
+    at = min(max(value, 0.5 / (min(counts) + 1)), 1 - 0.5 / (min(counts) + 1))
     wider = [m / (m - 1) for m in counts]
     added = [at * (1 - at) / 3 / m**2 for m in counts]
     variances = [float(np.sum(one**2)) * more + extra for one, more, extra in zip(sums, wider, added, strict=True)]
