@@ -167,7 +167,7 @@ def test_regions_whose_outcome_is_less_certain_do_not_block(seed):
     codes = (random.random(count) < expit(steepness * (score - np.median(score)))).astype(int)
     found = LabelNoise()(rows_of(pd.DataFrame(values, columns=[f"x{i}" for i in range(8)]), codes), ScreenTable())
     assert [finding.message for finding in found.findings if finding.severity == "high"] == []
-    assert len(found.rows) <= 0.13 * count
+    assert len(found.rows) <= 0.16 * count
 
 
 def test_what_a_holdout_can_tell_of_an_auc_is_about_as_wide_as_its_interval():

@@ -40,7 +40,7 @@ MOST = 0.45
 """Of the labels; from a half on nothing tells right from wrong."""
 NOTABLE, GRAVE = 0.02, 0.05
 """Shares of wrong labels that are worth a word, and that block a release."""
-UNSURE = 0.1
+UNSURE = 0.15
 """Share of the rows up to which those are named that may as well be uncertain."""
 UNTOLD = 0.15
 """Where more labels than this may be wrong unseen, nobody can say that none is."""
@@ -75,10 +75,12 @@ class LabelNoise:
         findings = _said(whole, proven, expected.best, rows.codes, named, allowed)
         for group in noisy_groups(rows, expected, single, NAMED):
             findings.append(_said_of(group, rows.schema))
-            if not group.sure and named.sum() + len(group.doubtful) > UNSURE * len(named):
-                continue
-            named[group.doubtful] = True
-            likely[group.doubtful] = expected.single[group.doubtful].argmax(axis=1)
+            doubtful = group.doubtful
+            if not group.sure:  # the least likely of them, as many as may be
+                room = max(0, int(UNSURE * len(named)) - int(named.sum()))
+                doubtful = doubtful[np.argsort(expected.single[doubtful, rows.codes[doubtful]], kind="stable")[:room]]
+            named[doubtful] = True
+            likely[doubtful] = expected.single[doubtful].argmax(axis=1)
         given = expected.best[np.arange(len(rows.codes)), rows.codes]
         found = [
             Quarantined(
