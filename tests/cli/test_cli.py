@@ -134,7 +134,7 @@ def test_how_a_file_is_written_can_be_said_to_init(cli, tmp_path):
     assert data.null_values == ["", "NA", "N/A", "NaN", "null", "-", "."]
     assert data.date_format == "%d.%m.%Y"
     kinds = {line.split()[0]: line.split()[1] for line in answer.out.splitlines() if line.startswith(("age", "x ", "day"))}
-    assert kinds["day"] == "time"
+    assert kinds["day"] == "date"
     for wrong in (["--delimiter", "ab"], ["--encoding", "utf-99"], ["--skip-lines", 99]):
         answer = cli("init", tmp_path / "q", "--table", tmp_path / "t.txt", "--target", "Münze", *said, *wrong)
         assert answer.code in (1, 2)

@@ -127,7 +127,8 @@ def test_no_package_of_the_locks_writes_or_calls_when_it_is_imported_after_casem
     names = locked()
     (step,) = recorded(tmp_path, call("imports", "casemate", *names))
     assert len(names) > 100
-    assert set(json.loads(step["out"].splitlines()[-1])) <= {"setuptools"}, "it minds that distutils was imported"
+    unfit = {"setuptools", "adbc_driver_duckdb"}  # one minds that distutils was imported, one wants a package that it does not declare
+    assert set(json.loads(step["out"].splitlines()[-1])) <= unfit
     assert (step["names"], step["calls"]) == ([], [])
     assert elsewhere(step["files"], [*MATPLOTLIB, ART]) == [], "of whoever draws pictures: casemate does it elsewhere"
 

@@ -36,7 +36,10 @@ COLUMNS = {
     "protected": ("{ protected = true }", "s"),
     "mask": ('{ mask = "redact" }', "s"),
 }
-ELSEWHERE = {"coerce", "decimal", "unit", "protected", "mask", "name", "rules", "time", "trim", "missing_target", "max_bytes", "reference", "schema"}
+ELSEWHERE = {
+    "coerce", "decimal", "unit", "protected", "mask", "name", "rules", "time", "trim", "missing_target", "max_bytes", "reference", "schema",
+    "encoding", "quote", "escape", "bad_rows", "date_format", "table", "query", "password",
+}  # fmt: skip
 """What reaches figures, findings or readers, or says nothing new of these very cells."""
 DATA = {
     "source": '"other.csv"',
@@ -47,6 +50,16 @@ DATA = {
     "positive": '"0"',
     "header": '["a", "s", "d", "z"]',
     "delimiter": '";"',
+    "decimal": '","',
+    "encoding": '"latin-1"',
+    "quote": '"~"',
+    "escape": '"^"',
+    "skip_lines": "1",
+    "bad_rows": '"quarantine"',
+    "date_format": '"%d.%m.%Y"',
+    "table": '"t"',
+    "query": '"SELECT 1"',
+    "password": '"env:NOBODY"',
     "null_values": '["", "v"]',
     "missing_target": '"drop"',
     "trim": "false",

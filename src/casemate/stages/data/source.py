@@ -71,7 +71,7 @@ def _lettered(said: ColumnTable) -> bool:
 
 def written(where: files.Place, options: DataTable, findings: list[Finding]) -> pa.Table:
     """Every column as it is written: text to the last digit, or the types of its own; raises what `read` raises of a file."""
-    return _table(where, options, files.names(where, options), findings)
+    return _table(where, options, files.EVERY, findings)
 
 
 def labelled(table: pa.Table, options: DataTable) -> tuple[pa.Table, list[Finding]]:

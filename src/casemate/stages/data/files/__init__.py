@@ -19,8 +19,18 @@ from casemate.stages.data.files.content import Content
 from casemate.stages.data.files.databases import is_url
 from casemate.stages.data.files.exact import InexactColumn
 
-__all__ = ["InexactColumn", "Place", "columns", "digest", "found", "is_url", "names", "place", "stamp"]
+__all__ = ["EVERY", "InexactColumn", "Place", "columns", "digest", "found", "is_url", "names", "place", "stamp"]
 
+
+class _Every(frozenset[str]):
+    """The names of every column, whatever they are."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+EVERY = _Every()
+"""All columns, kept letter by letter."""
 Place: TypeAlias = Path | list[Path] | str | pa.Table
 """A file or folder, several files, a database's URL, or a table in memory."""
 
@@ -56,7 +66,8 @@ def columns(where: Place, options: DataTable, identifiers: Collection[str], find
         if len(paths) == 1:
             table = _file(paths[0], options, _as_written(options, identifiers), findings)
         else:
-            table = several.read(paths, lambda path, more: _file(path, options, _as_written(options, {*identifiers, *more}), findings), findings)
+            kept = (lambda _: EVERY) if identifiers is EVERY else (lambda more: {*identifiers, *more})
+            table = several.read(paths, lambda path, more: _file(path, options, _as_written(options, kept(more)), findings), findings)
     for name in table.column_names:
         if not options.identifies(name) and name not in identifiers:
             exact.require(table[name], name, options, findings)
@@ -73,7 +84,7 @@ def names(where: Place, options: DataTable) -> list[str]:
                 return delimited.names(first, options)
             if kind == "parquet":
                 return columnar.parquet_names(first)
-        return list(columns(where, options, (), []).column_names)
+        return list(columns(where, options, EVERY, []).column_names)
     except (ConfigError, DataError):
         return []
 

@@ -115,7 +115,10 @@ def _header(text: Content, dialect: Dialect) -> list[str]:
         except UnicodeDecodeError as error:
             raise dialects.not_utf8(text) from error
         except csv.Error as error:
-            raise DataError(f"{text.path}: line {text.line}: the header cannot be read: {error}", hint="check its quotes") from error
+            raise DataError(
+                f"{text.path}: line {text.line}: the header cannot be read with the delimiter {dialect.delimiter!r}: {error}",
+                hint="check its quotes; [data] delimiter and quote say how cells are written",
+            ) from error
 
 
 def _require_sound(text: Content, dialect: Dialect, header: list[str], options: DataTable) -> bool | None:
