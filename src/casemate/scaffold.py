@@ -41,7 +41,6 @@ PATIENT_VISITS = 1.15
 MANY, MANY_FRACTIONS = 100, 20
 """Different numbers, and different fractions, from which a target is taken for a quantity."""
 CLASS_GATES = "roc_auc = { min = 0.70 }\nmembership_auc = { max = 0.65 }\n# robust_accuracy = { min = 0.60, eps = 0.1 }"
-
 _SEARCHED = {
     "train_table.txt": ("clf__max_leaf_nodes", ((3,), (3, 5), (5, 15)), "clf__C", (0.1, 1.0), "roc_auc"),
     "train_quantity.txt": ("reg__max_leaf_nodes", ((5, 8), (8, 15), (15, 31)), "reg__alpha", (1.0, 100.0), "neg_root_mean_squared_error"),
@@ -76,6 +75,7 @@ class Plan:
     train: str
     gates: str
     rows: int = 0
+    """Of the table, for the size of its models."""
     cap: float = 0.25
     files: dict[str, bytes] = field(default_factory=dict)
     inferred: list[ColumnSchema] = field(default_factory=list)

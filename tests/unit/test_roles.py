@@ -10,7 +10,7 @@ from tests.conftest import write_csv
 
 from casemate import config as configuration
 from casemate import scaffold
-from casemate.config import ColumnTable
+from casemate.config import ColumnTable, DataTable
 from casemate.core.errors import DataError
 from casemate.serve.called import Called
 from casemate.stages.data import source
@@ -295,3 +295,9 @@ def test_cells_of_blanks_in_a_column_of_numbers_are_missing_and_told(tmp_path):
     assert role_of(plan).entry.missing == [""] and "blanks" in role_of(plan).note
     read = values_of(plan, tmp_path)
     assert read[0] is None and read[1] == float(cells[1])
+
+
+def test_what_is_said_of_a_pattern_of_columns_is_read_of_callers_cells_too():
+    options = DataTable(source="t.csv", target="y", columns={"px*": ColumnTable(type="number", decimal=",")})
+    sent, wrong = Called(options).read({"px1": ["1.234,50", "many"], "other": ["a", "b"]})
+    assert float(sent["px1"][0]) == 1234.5 and wrong == {1: ("px1", "is not written as [data.columns] says")}

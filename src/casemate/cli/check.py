@@ -4,10 +4,10 @@ import argparse
 from typing import Any
 
 from casemate.cli.doors import enter
+from casemate.core.page import NOTHING
 from casemate.stages.assess.names import SCREENS
 
 MOST_COLUMNS = 200
-NOTHING = "–"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

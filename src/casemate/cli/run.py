@@ -53,9 +53,10 @@ def run(arguments: Any) -> int:
 
 def _gate(gate: Any) -> list[str]:
     from casemate.core.figures import shown
+    from casemate.core.page import NOTHING
     from casemate.core.types import number_text
 
-    value = "–" if gate.value is None else shown(gate.gate, gate.value)
+    value = NOTHING if gate.value is None else shown(gate.gate, gate.value)
     return [_mark(gate.outcome), gate.gate, value, "" if gate.low is None else f"{number_text(gate.low)} to {number_text(gate.high)}", gate.limit]
 
 

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
+NOTHING = "–"
+"""Stands where there is no value."""
 MARKS = ("high", "medium", "low", "passed", "refused", "inconclusive")
 
 

@@ -22,12 +22,6 @@ class Called:
 
     options: DataTable
 
-    @property
-    def columns(self) -> list[str]:
-        """Columns of which something is said that plain reading would not know."""
-        said = self.options.columns.items()
-        return [name for name, column in said if column.format or column.decimal or column.censored or column.parts or column.missing]
-
     def names(self, given: Sequence[str]) -> list[str]:
         """`given`, and the features that are made of them."""
         return [*given, *derived.names(self.options, given)]
@@ -45,7 +39,7 @@ class Called:
         Raises:
             DataError, ConfigError: a column that others are made of is not there.
         """
-        mine = [name for name in self.columns if name in given]
+        mine = source.noted(self.options, [name for name in given if name not in self.options.targets])
         if not mine:
             return given, {}
         texts = {name: self._texts(given[name]) for name in given if name in mine or name in self._since}

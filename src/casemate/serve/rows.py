@@ -1,4 +1,4 @@
-"""A caller's table a part at a time, as it stands in the file: CSV as `[data]` says that it is written, Parquet, or Arrow from memory.
+"""A caller's table a part at a time, as it stands: whatever `[data] source` may be a file of, or Arrow from memory.
 
 What the file is says its content. A row that cannot be read is named and the others are read; a file that cannot be read on ends in
 `DataError`.
@@ -83,7 +83,7 @@ def open_source(path: Path, options: DataTable, size: int) -> Source:
     if kind == "parquet" and held.data is None:
         return _parquet(path, size)
     own = structs.replace(options, table=None, header=None, skip_lines=0)
-    return of_table(files.columns(path, own, files.names(path, own), []), size)
+    return of_table(files.columns(path, own, files.EVERY, []), size)
 
 
 def require_file(path: Path) -> None:
@@ -98,24 +98,18 @@ def require_file(path: Path) -> None:
 def of_table(table: Any, size: int) -> Source:
     """The table of whatever gives Arrow (pyarrow, pandas, polars)."""
     found = table if isinstance(table, pa.Table) else pa.table(table)
-    return Source(_types(found.schema, "the table"), _batches(iter(found.to_batches(max_chunksize=size))))
+    return Source(_types(found.schema, Path("the table")), _batches(iter(found.to_batches(max_chunksize=size))))
 
 
-def _types(schema: pa.Schema, name: str) -> dict[str, pa.DataType]:
-    _require_distinct(schema.names, name)
+def _types(schema: pa.Schema, path: Path) -> dict[str, pa.DataType]:
+    naming.require_distinct(schema.names, path)
     return {field.name: field.type for field in schema}
-
-
-def _require_distinct(names: list[str], where: str) -> None:
-    repeated = [name for name in names if names.count(name) > 1]
-    if repeated:
-        raise DataError(f"{where}: the column name {repeated[0]!r} appears twice", hint="rename one of them")
 
 
 def _parquet(path: Path, size: int) -> Source:
     try:
         file = pq.ParquetFile(path, page_checksum_verification=True)
-        return Source(_types(file.schema_arrow, str(path)), _batches(_read(file, path, size)))
+        return Source(_types(file.schema_arrow, path), _batches(_read(file, path, size)))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _unreadable(path, error) from error
 
@@ -150,7 +144,7 @@ def _csv(held: Content, options: DataTable, size: int) -> Source:
     reader = dialects.reader(file, dialect)
     try:
         names = naming.cleaned(options.header or next(reader, []))
-        _require_distinct(names, str(held.path))
+        naming.require_distinct(names, held.path)
     except (csv.Error, UnicodeDecodeError, OSError, EOFError) as error:
         file.close()
         raise _broken(held.path, 1, error) from error

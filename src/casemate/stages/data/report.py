@@ -8,13 +8,12 @@ import numpy as np
 
 from casemate.controls.privacy.disclosure import FEWEST
 from casemate.core import figures as vocabulary
-from casemate.core.page import Bar, Chart, Section, page
+from casemate.core.page import NOTHING, Bar, Chart, Section, page
 from casemate.core.types import SealedDataset
 from casemate.stages.data.checks import drift
 from casemate.stages.data.checks.profile import Profile, bin_names
 
 MOST_PLOTS = 40
-NOTHING = "–"
 MOST_LABELS, MOST_LABEL = 4, 12
 """Categories that are named below a picture, and characters of each."""
 LEAST_DRIFT = 0.01

@@ -56,12 +56,17 @@ def as_called(table: pa.Table, options: DataTable) -> pa.Table:
         DataError: a cell is of another type than its column.
     """
     columns = {name: table[name] for name in table.column_names if name not in options.targets}
-    said = [name for name in columns if _lettered(options.column(name)) or options.column(name).missing or options.column(name).parts]
+    said = noted(options, columns)
     lenient = {name: msgspec.structs.replace(options.column(name), coerce=True) for name in said}
     reading = msgspec.structs.replace(options, columns={**options.columns, **lenient})
     typed = {name: cells.typed(column, name, reading, []) if name in said else column for name, column in columns.items()}
     made = derived.add(pa.table(typed), reading, {name: columns[name] for name in said if reading.column(name).censored})
     return pa.table({name: made[name].cast(pa.string()) for name in made.column_names})
+
+
+def noted(options: DataTable, names: Collection[str]) -> list[str]:
+    """Those columns of which `[data.columns]` says what plain reading would not know: a notation, marks for missing, made features."""
+    return [name for name in names if _lettered(said := options.column(name)) or said.missing or said.parts]
 
 
 def _lettered(said: ColumnTable) -> bool:

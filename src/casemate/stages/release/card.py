@@ -7,13 +7,12 @@ from typing import Any
 
 from casemate.config import Config
 from casemate.core import figures
-from casemate.core.page import Section, embedded, page
+from casemate.core.page import NOTHING, Section, embedded, page
 from casemate.core.types import Assessment, GateResult, Interval, Lineage, SealedDataset, TrainedModel, Verdict, number_text
 from casemate.stages.release import gate, summary
 from casemate.stages.release.rows import standing
 
 MOST_ROWS = 40
-NOTHING = "–"
 NAME, PAGE = "model-card.md", "model-card.html"
 LEAD = (
     "Figures are measured on rows that the training code never saw, with 95 % intervals; the table says how many. "
