@@ -198,7 +198,8 @@ def test_a_model_that_turns_bad_is_withdrawn_and_the_others_go_on(two):
             if path.is_file() and (path.parent.name + path.name).startswith(bundle) and path.suffix != ".key"
         ]
         path.chmod(0o600)
-        path.write_bytes(path.read_bytes()[:-1] + b"\0")
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
         end = time.monotonic() + 20
         while time.monotonic() < end and caller("POST", "/v2/models/bad/infer", BODY)[0] == 200:
             time.sleep(0.2)

@@ -276,7 +276,8 @@ def test_a_model_that_does_not_hold_is_withdrawn_also_when_that_cannot_be_record
     bundle = project.registry.get(served.live.endpoint.reference).release.bundle
     (path,) = [path for path in (project.state / "objects" / bundle[:2]).iterdir() if path.name == bundle[2:]]
     path.chmod(0o600)
-    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     asyncio.run(shelf.verify())
     assert served.live.endpoint.withdrawn
     with pytest.raises(BackendError):

@@ -161,7 +161,8 @@ def spoil(root, kind):
     project = casemate.open(root)
     if kind == "object":
         path = next(p for p in (state / "objects").rglob("*") if p.is_file())
-        path.write_bytes(path.read_bytes()[:-1] + b"x")
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     elif kind == "table":
         path = next((state / "datasets").rglob("*.parquet"))
         path.write_bytes(path.read_bytes()[:-9])
