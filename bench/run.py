@@ -308,10 +308,10 @@ def _revoked(guard: Any, scope: dict[str, Any], revoke: Callable[[], None]) -> f
 
 def access(policies: int = 100, calls: int = 20_000) -> None:
     """A decision cached and not, a session check, how soon a revocation is seen, a login beside its password hash."""
-    from casemate import scaffold
     from casemate.controls.access.identity.accounts import Accounts
     from casemate.controls.access.policy import Resource
     from casemate.controls.audit.commit import GroupCommit
+    from casemate.operations import scaffold
     from casemate.serve.guard import Guard
     from casemate.serve.quota import Quota
 
@@ -322,7 +322,7 @@ def access(policies: int = 100, calls: int = 20_000) -> None:
     with tempfile.TemporaryDirectory() as folder:
         home, os.environ["HOME"] = os.environ["HOME"], folder
         project = scaffold.create(Path(folder) / "p", scaffold.clinical())
-        point = project.access
+        point = project.point
         spread, worst = _policies(policies)
         token, identifier = point.admin.create_token("svc", ["client"], ["*"], datetime.timedelta(hours=1))
         service = point.tokens.authenticate(token).principal
@@ -331,7 +331,7 @@ def access(policies: int = 100, calls: int = 20_000) -> None:
             assert policy.decide(service, "model:infer", resource, situation).allowed
             took = each(lambda p=policy: p.decide(service, "model:infer", resource, point.situation()), calls // 20)
             line(f"decision with {policies} policies of the project, {name}, not cached, us", took, limit)
-        group = GroupCommit(project.audit)
+        group = GroupCommit(project.log)
         guard = Guard(point, group, Quota(project.usage, project.clock, project.config.serve.limits, lambda *_: None))
         guard.lifetime = 3600.0
         scope = {"headers": [(b"host", b"x"), (b"authorization", b"Bearer " + token.encode())], "client": ("127.0.0.1", 1)}

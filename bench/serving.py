@@ -533,11 +533,11 @@ def _revoked(project: Any, target: Target) -> float:
     """Seconds until a revoked token that is in use is refused."""
     import datetime
 
-    token, identifier = project.access.admin.create_token("soaked", ["client"], ["*"], datetime.timedelta(hours=1))
+    token, identifier = project.access.create_token("soaked", ["client"], ["*"], datetime.timedelta(hours=1))
     other = Target(target.url, target.path, target.body, {"Authorization": f"Bearer {token}"}, target.pid)
     if paced(other, 100, 0.5, 1)[0] == 0:
         return math.inf
-    project.access.admin.revoke_token(identifier)
+    project.access.revoke_token(identifier)
     began = time.monotonic()
     while time.monotonic() - began < 10 and paced(other, 200, 0.02, 1)[0]:
         pass

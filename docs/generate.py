@@ -5,11 +5,11 @@ import sys
 from pathlib import Path
 
 from casemate.cli import VERBS, build_parser
-from casemate.cli.doors import DOORS
+from casemate.cli.doors import COMMANDS, registry
 from casemate.config import FIGURES, Config, describe
 from casemate.core import errors
-from casemate.core.types import Record
 from casemate.core.figures import grouped, meaning
+from casemate.core.types import Record
 from casemate.stages.assess.explain import EXPLANATIONS, TITLES
 from casemate.stages.train import catalogue
 
@@ -81,11 +81,12 @@ def _rows(name: str, parser: argparse.ArgumentParser, meaning: str) -> list[str]
     groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
     said = {choice.dest: choice.help or "" for group in groups for choice in group._choices_actions}
     rows = [row for child, inner in children.items() for row in _rows(f"{name} {child}", inner, said.get(child, ""))]
-    if name not in DOORS:
+    if name not in COMMANDS:
         return rows
     taken = [action for action in parser._actions if action.dest not in ("help", "config", "overrides", "format", "action", "what")]
     takes = "; ".join(f"`{_written(action)}` {cell(action.help or '')}" for action in taken)
-    return [f"| `{name}` | {cell(meaning)} | {takes} | {DOORS[name].action or ''} |", *rows]
+    asked = COMMANDS[name]
+    return [f"| `{name}` | {cell(meaning)} | {takes} | {registry()[asked].action if asked else ''} |", *rows]
 
 
 def _written(action: argparse.Action) -> str:

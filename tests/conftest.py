@@ -19,11 +19,11 @@ import pytest
 
 import casemate
 from casemate import config as configuration
-from casemate import scaffold
 from casemate.cli import main
 from casemate.controls.keys.subjects import Root
 from casemate.core.lease import RUNS
 from casemate.core.store.sqlite import driver
+from casemate.operations import scaffold
 from casemate.project import Project
 
 
@@ -68,13 +68,13 @@ def aged(home: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, li
         result = project.run()
         assert result.verdict.outcome == ("passed" if share == 0.25 else "refused")
         ids.append(result.id)
-        project.store.close()
+        project.database.close()
     project = casemate.open(root)
-    with project.store.transaction() as tx:
+    with project.database.transaction() as tx:
         for number, run in enumerate(ids, 1):
             long_ago = f"2020-01-0{number}T00:00:00+00:00"
             tx.execute(RUNS.update().where(RUNS.c.id == run).values(started=long_ago, ended=long_ago))
-    project.store.close()
+    project.database.close()
     return root, ids
 
 

@@ -12,16 +12,14 @@
     run.model.verify()                    # both signatures and every digest, or VerificationError
 
 Architecture, from top to bottom; a module imports only from below:
-  cli/        one file per verb, no logic           serve/      the prediction gateway
-  scaffold    a new project                         verify      what outsiders check, without a project
-  fsck        everything against everything         backup      one encrypted file, and back
-  custody     keys and certificates by their verbs  rotation    new keys, new signers
-  erasure     a person goes, and is looked for      retention   what nothing refers to goes
-  project     the composition root                  dataset     a sealed table as one person may see it
+  cli/        faces: parse, ask an operation, print    serve/      the prediction gateway
+  project     what Python users hold: nouns             verify      what outsiders check, without a project
+  operations/ what can be asked for: one file per noun, one function per verb; each asks policy and records
+  wiring      what a project is built from: the only place where a back end is chosen
   pipeline    THE SPINE: the list of stages
   stages/     what happens to the data, in order: data, train, assess, release
-  controls/   what must hold at every step: keys < audit < access
-  config      casemate.toml                         core/       errors, vocabulary, files, store, outbox, lease, engine, sandbox
+  controls/   what must hold at every step: keys < audit < access < privacy
+  config      casemate.toml                             core/       errors, vocabulary, files, store, outbox, lease, engine, sandbox
 
 Everything heavy is imported where it is used, so that `import casemate` costs nothing. What it does at once is to switch off
 what dependencies would send or write by themselves: before any of them is imported.
@@ -34,8 +32,8 @@ from casemate.core import quiet as _quiet  # noqa: F401 - first: see core/quiet.
 if TYPE_CHECKING:
     from casemate.core.errors import Error
     from casemate.project import Project
+    from casemate.project import create_project as create
     from casemate.project import open_project as open
-    from casemate.scaffold import start as create
 
 __all__ = ["Error", "Project", "__version__", "create", "open"]
 __version__ = "0.1.0"
@@ -47,9 +45,9 @@ def __getattr__(name: str) -> Any:
 
         return open_project
     if name == "create":
-        from casemate.scaffold import start
+        from casemate.project import create_project
 
-        return start
+        return create_project
     if name == "Project":
         from casemate.project import Project
 

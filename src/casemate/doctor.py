@@ -19,8 +19,8 @@ from casemate.core.sandbox import confine
 from casemate.core.sandbox.run import available
 from casemate.core.store.sqlite import SqliteStore
 from casemate.core.types import Record
-from casemate.project import Project, open_project
 from casemate.serve.server import tls_context
+from casemate.wiring import Wiring, locate
 
 EXTRAS = {
     "torch": "networks, hardened and private training of them: make torch, or pip install 'casemate[torch]' after torch",
@@ -47,7 +47,7 @@ def examine(path: str, overrides: list[str]) -> list[Check]:
     """Every check; those of the project only where there is one."""
     checks = [*_sandbox(), _tls(), *silence()]
     try:
-        checks += _project(open_project(path, overrides))
+        checks += _project(Wiring(*locate(path, overrides)))
     except Error as error:
         checks.append(Check(mark="note", subject="project", state=error.message, advice=error.hint))
     return checks
@@ -141,21 +141,21 @@ def silence() -> list[Check]:
     return checks
 
 
-def _project(project: Project) -> list[Check]:
+def _project(project: Wiring) -> list[Check]:
     checks = []
     try:
-        folder = project.keys.folder
-        safe = project.keys.document.provider != "file" or project.keys.document.slots is not None
+        folder = project.keystore.folder
+        safe = project.keystore.document.provider != "file" or project.keystore.document.slots is not None
         open_ = stat.S_IMODE(os.stat(folder).st_mode) & 0o077
         checks.append(
             Check(
                 mark="FAIL" if open_ else "ok" if safe else "note",
                 subject="key store",
-                state=f"{folder}: {project.keys.protection}" if not open_ else f"{folder} is open to other users",
+                state=f"{folder}: {project.keystore.protection}" if not open_ else f"{folder} is open to other users",
                 advice=f"chmod 700 {folder}" if open_ else "" if safe else "whoever reads this account's files reads the keys: casemate keys protect",
             )
         )
-        findings = project.keys.findings(project.config.keys.max_age_days, project.clock.now())
+        findings = project.keystore.findings(project.config.keys.max_age_days, project.clock.now())
         overdue = ", ".join(finding.location for finding in findings)
         checks.append(
             Check(
@@ -187,15 +187,15 @@ def _project(project: Project) -> list[Check]:
     return checks
 
 
-def _catalogue(project: Project) -> list[Check]:
-    if not isinstance(project.store, SqliteStore):
+def _catalogue(project: Wiring) -> list[Check]:
+    if not isinstance(project.database, SqliteStore):
         return []
-    state, risky = project.store.library()
+    state, risky = project.database.library()
     advice = "it has the WAL-reset fault: pip install pysqlite3, or move to PostgreSQL" if risky else ""
     return [Check(mark="note" if risky else "ok", subject="catalogue", state=state, advice=advice)]
 
 
-def _objects(project: Project) -> Check:
+def _objects(project: Wiring) -> Check:
     subject = "objects"
     try:
         require_conditions(project.objects.blobs)
@@ -204,7 +204,7 @@ def _objects(project: Project) -> Check:
     return Check(mark="ok", subject=subject, state=f"{project.config.store.objects}; the server honours conditional writes", advice="")
 
 
-def _audit(project: Project) -> list[Check]:
+def _audit(project: Wiring) -> list[Check]:
     audit = project.config.audit
     outside = [f"{len(audit.witnesses)} witnesses, quorum {audit.quorum}"] if audit.witnesses else []
     outside += [f"copies to {', '.join(audit.copies)}"] if audit.copies else []

@@ -50,7 +50,7 @@ def test_counts_are_near_the_truth_paid_for_and_recorded(counting, cli, monkeypa
     assert (said.prediction.shown, said.replayed) == ("aggregate", True)
     (paid,) = project.ledger.of("answers of wdbc")
     assert (paid.principal, paid.epsilon, paid.version) == ('Service::"counts"', 1.0, "1")
-    assert any(entry.action == "budget:spent" and entry.resource == 'Model::"wdbc"' for entry in project.audit.entries())
+    assert any(entry.action == "budget:spent" and entry.resource == 'Model::"wdbc"' for entry in project.log.entries())
     monkeypatch.chdir(project.root)
     assert 'answers of wdbc for Service::"counts": epsilon 1 of 4' in cli("privacy", "budget").out
 
@@ -63,9 +63,9 @@ def test_metrics_tell_no_more_than_the_counts_and_a_client_is_not_an_analyst(cou
     assert other("POST", INFER, body(rows[:1]))[0] == 200
     assert b"casemate_labels_total{" in monitor("GET", "/metrics")[1]
     assert caller("POST", "/v2/models/wdbc/feedback", {"id": "0-1", "outcome": "1"})[0] == 403
-    only = project.access.tokens
+    only = project.point.tokens
     limited = Limits(actions=("model:infer-aggregate",))
-    with project.store.transaction() as tx:
+    with project.database.transaction() as tx:
         token = only.create(tx, "narrow", ["client"], ["*"], datetime.timedelta(hours=1), limited)[0]
     assert Caller(caller.running, token)("POST", INFER, body(rows))[0] == 403
 

@@ -101,7 +101,7 @@ def test_a_revoked_certificate_ends_open_connections_and_opens_no_new_ones(proje
         with pytest.raises(REFUSED):
             ask(connect(running, folder), token)
         assert ask(connect(running, other), token) == 200
-    refused = [entry for entry in project.audit.entries() if entry.action == "gateway:connect"]
+    refused = [entry for entry in project.log.entries() if entry.action == "gateway:connect"]
     assert {(entry.principal, entry.outcome) for entry in refused} == {(f'Certificate::"{serial}"', "denied")}
     assert cli("keys", "certificate", "revoke", serial, "--config", project.root).code == 2
 
@@ -116,7 +116,7 @@ def test_a_stolen_token_is_refused_without_the_certificate_that_it_is_bound_to(p
         assert ask(connect(running, mine), token) == 200
         assert ask(connect(running, thief), token) == 401
         assert ask(connect(running, mine), token) == 200
-    refused = [entry for entry in project.audit.entries() if entry.detail.get("reason") == "elsewhere"]
+    refused = [entry for entry in project.log.entries() if entry.detail.get("reason") == "elsewhere"]
     assert [entry.principal for entry in refused] == ['Service::"bound"']
     assert cli(*words[:-4], "--out", tmp_path / "t2", "--certificate", tmp_path / "token", "--config", project.root).code == 2
 
@@ -129,7 +129,7 @@ def ask_without_token(connection, path="/v2/models/wdbc"):
 
 
 def test_a_certificate_stands_for_the_service_of_its_name_and_for_nobody_else(project, issue, cli):
-    admin = project.access.admin
+    admin = project.point
     admin.add_service("ward-7", ["client"], ["wdbc"], by_certificate=True)
     admin.add_service("ward-8", ["client"], ["wdbc"])
     (serial, mine), (_, other), (_, stranger) = issue("client", "ward-7"), issue("client", "ward-8"), issue("client", "ward-9")
@@ -153,16 +153,16 @@ def test_a_certificate_stands_for_the_service_of_its_name_and_for_nobody_else(pr
 
 
 def test_only_who_may_register_services_issues_a_certificate_that_stands_for_one(project, cli, tmp_path, monkeypatch):
-    project.access.admin.add_service("ward-7", ["client"], ["wdbc"], by_certificate=True)
-    project.access.admin.add_user("ops", ["operator"], "correct horse battery")
-    project.access.logins.login("ops", "correct horse battery", None)
+    project.access.add_service("ward-7", ["client"], ["wdbc"], by_certificate=True)
+    project.access.add_user("ops", ["operator"], "correct horse battery")
+    project.point.logins.login("ops", "correct horse battery", None)
     try:
         answer = cli("keys", "certificate", "issue", "client", "ward-7", "--out", tmp_path / "c", "--config", project.root)
         assert (answer.code, "access:service" in answer.err) == (3, True)
         assert not (tmp_path / "c").exists()
         assert cli("keys", "certificate", "issue", "client", "ward-6", "--out", tmp_path / "d", "--config", project.root).code == 0
     finally:
-        project.access.logins.logout()
+        project.point.logins.logout()
 
 
 def test_services_are_registered_from_the_command_line(project, cli):
@@ -192,7 +192,7 @@ def test_the_revocation_list_is_one_that_openssl_reads(project, issue, cli, tmp_
     crl = tmp_path / "crl.pem"
     assert cli("keys", "certificate", "crl", "--out", crl, "--config", project.root).code == 0
     parsed = x509.load_pem_x509_crl(crl.read_bytes())
-    assert parsed.is_signature_valid(project.keys.authority.certificate.public_key())
+    assert parsed.is_signature_valid(project.keystore.authority.certificate.public_key())
     assert [format(entry.serial_number, "x") for entry in parsed] == [revoked]
     for where, code in ((good, 0), (folder, 2)):
         words = ["openssl", "verify", "-crl_check", "-CAfile", where / "ca.pem", "-CRLfile", crl, where / "cert.pem"]
@@ -207,9 +207,9 @@ def test_a_certificate_is_renewed_at_two_thirds_of_its_life_and_not_when_revoked
     assert (folder / "cert.pem").read_bytes() == before
     certificate = x509.load_pem_x509_certificate(before)
     later = certificate.not_valid_before_utc + (certificate.not_valid_after_utc - certificate.not_valid_before_utc) * 0.7
-    assert certificates.due(folder, later, project.keys.authority)[1]
+    assert certificates.due(folder, later, project.keystore.authority)[1]
     with pytest.raises(RefusedError, match="expired"):
-        certificates.due(folder, certificate.not_valid_after_utc + datetime.timedelta(days=1), project.keys.authority)
+        certificates.due(folder, certificate.not_valid_after_utc + datetime.timedelta(days=1), project.keystore.authority)
     monkeypatch.setattr("casemate.core.clock.SystemClock.now", lambda _self: later)
     assert cli(*words).code == 0
     fresh = x509.load_pem_x509_certificate((folder / "cert.pem").read_bytes())
@@ -243,8 +243,8 @@ def test_an_mldsa_65_certificate_verifies_under_the_authority(project, issue):
     _, folder = issue("server", "pq.example.org", "--algorithm", "mldsa65")
     certificate = x509.load_pem_x509_certificate((folder / "cert.pem").read_bytes())
     assert isinstance(certificate.public_key(), mldsa.MLDSA65PublicKey)
-    certificate.verify_directly_issued_by(project.keys.authority.certificate)
-    anchors = PolicyBuilder().store(Anchors([project.keys.authority.certificate]))
+    certificate.verify_directly_issued_by(project.keystore.authority.certificate)
+    anchors = PolicyBuilder().store(Anchors([project.keystore.authority.certificate]))
     plain = issue("server", "p256.example.org")[1]
     leaf = x509.load_pem_x509_certificate((plain / "cert.pem").read_bytes())
     assert anchors.build_server_verifier(x509.DNSName("p256.example.org")).verify(leaf, [])

@@ -21,6 +21,7 @@ from casemate.core.frame import made_up
 from casemate.core.models import NETWORK, ONNX, SKOPS, OnnxModel, dump_skops
 from casemate.core.sandbox.run import Worker, available
 from casemate.core.types import ColumnSchema, Schema
+from casemate.operations import runs
 from casemate.stages.train import convert as converting
 from casemate.stages.train.stage import convert
 
@@ -200,7 +201,7 @@ def test_what_was_measured_is_what_is_signed_is_what_the_gateway_loads(finished)
     verified = project.models["wdbc"].verify()
     listed = bundle.resources_of(
         verified.signer.verify_statement(
-            bundle.envelope_of(project.objects.get(registered.release.bundle), project.keys.signer.verifier)[0], bundle.PREDICATE
+            bundle.envelope_of(project.objects.get(registered.release.bundle), project.keystore.signer.verifier)[0], bundle.PREDICATE
         )
     )
     assert set(assessed.measured) == set(trained.files) == {SKOPS, ONNX}
@@ -234,7 +235,7 @@ def test_a_graph_that_was_put_in_place_after_the_measurement_is_not_signed(clini
     dataset, trained, assessed = (
         project.engine.record(run, name, kind) for name, kind in (("data", SealedDataset), ("train", TrainedModel), ("assess", Assessment))
     )
-    tools = release.Tools(project.config, project.objects, project.keys.signer, tmp_path, lambda *_: None)
+    tools = release.Tools(project.config, project.objects, project.keystore.signer, tmp_path, lambda *_: None)
     swapped = structs.replace(trained, files=trained.files | {ONNX: project.objects.put(b"another graph")})
     with pytest.raises(VerificationError, match=r"other model files were measured than are to be signed: model\.onnx"):
         release.decide(tools, run, 9, dataset, swapped, assessed, [])
@@ -270,7 +271,7 @@ def test_a_threshold_is_measured_signed_and_served(tiny_project):
     assert (verified.card.serve_format, verified.card.labels) == ("skops", "own")
     estimator = models.load_skops(verified.files[SKOPS]).estimator
     dataset = project.engine.record(result.id, "data", SealedDataset)
-    holdout = Rows(project.workshop(), dataset).holdout
+    holdout = Rows(runs.workshop(project), dataset).holdout
     frame, codes = features_of(holdout, dataset.schema), target_of(holdout, dataset.schema)
     own = estimator.predict(frame)
     assert (own != estimator.predict_proba(frame).argmax(axis=1)).any()

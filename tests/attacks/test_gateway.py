@@ -46,8 +46,8 @@ class Caller:
 
 
 def new_token(project, service="client", role="client", models=("*",)) -> tuple[str, str]:
-    with project.store.transaction() as tx:
-        return project.access.tokens.create(tx, service, [role], list(models), datetime.timedelta(hours=1))
+    with project.database.transaction() as tx:
+        return project.point.tokens.create(tx, service, [role], list(models), datetime.timedelta(hours=1))
 
 
 @pytest.fixture(scope="module")
@@ -323,8 +323,8 @@ def test_a_revoked_token_is_refused_within_a_second(gateway, rows):
     secret, identifier = new_token(project, "leaver")
     caller = Caller(running, secret)
     assert caller("POST", "/v2/models/wdbc/infer", infer(rows[0]))[0] == 200
-    with project.store.transaction() as tx:
-        project.access.tokens.revoke(tx, identifier)
+    with project.database.transaction() as tx:
+        project.point.tokens.revoke(tx, identifier)
     time.sleep(1.0)
     assert caller("POST", "/v2/models/wdbc/infer", infer(rows[0]))[0] == 401
 
@@ -340,15 +340,15 @@ def within_a_second(caller, status, path="/v2/models/wdbc"):
 
 def test_roles_policies_and_services_change_within_a_second_while_calls_go_on(gateway):
     running, project = gateway
-    admin, hour = project.access.admin, datetime.timedelta(hours=1)
+    admin, hour = project.point, datetime.timedelta(hours=1)
     caller = Caller(running, admin.create_token("changing", ["client"], ["wdbc"], hour)[0])
     assert caller("GET", "/v2/models/wdbc")[0] == 200
     policy = project.root / "policies" / "freeze.cedar"
     policy.write_text('@id("freeze") forbid (principal == Service::"changing", action == Action::"model:read", resource);')
-    project.access.apply()
+    project.access.apply_policies()
     assert within_a_second(caller, 403)
     policy.unlink()
-    project.access.apply()
+    project.access.apply_policies()
     assert within_a_second(caller, 200)
     admin.remove_service("changing")
     assert within_a_second(caller, 401)
@@ -356,16 +356,16 @@ def test_roles_policies_and_services_change_within_a_second_while_calls_go_on(ga
 
 def test_a_person_calls_with_a_session_until_it_ends(gateway):
     running, project = gateway
-    project.access.admin.add_user("ben", ["auditor"])
-    with project.store.transaction() as tx:
-        pair = project.access.sessions.begin(tx, "ben", "password")
+    project.access.add_user("ben", ["auditor"])
+    with project.database.transaction() as tx:
+        pair = project.point.sessions.begin(tx, "ben", "password")
     caller = Caller(running, pair.access)
     assert caller("GET", "/v2/models/wdbc")[0] == 200
     assert caller("POST", "/v2/models/wdbc/infer", infer(GOOD))[0] == 403
     assert Caller(running, pair.refresh)("GET", "/v2/models/wdbc")[0] == 401
-    project.access.admin.withdraw("ben", "auditor")
+    project.access.withdraw("ben", "auditor")
     assert within_a_second(caller, 403)
-    project.access.admin.disable_user("ben")
+    project.access.disable_user("ben")
     assert within_a_second(caller, 401)
 
 
@@ -382,14 +382,14 @@ def test_a_person_calls_with_a_session_until_it_ends(gateway):
 )
 def test_a_token_opens_no_more_than_it_was_narrowed_to(gateway, limits, path, status):
     running, project = gateway
-    token, _ = project.access.admin.create_token("narrow", ["client"], ["*"], datetime.timedelta(hours=1), limits)
+    token, _ = project.access.create_token("narrow", ["client"], ["*"], datetime.timedelta(hours=1), limits)
     assert Caller(running, token)("GET", path)[0] == status
 
 
 def test_a_rate_holds_for_its_token_and_for_no_other(gateway):
     running, project = gateway
     hour = datetime.timedelta(hours=1)
-    slow = Caller(running, project.access.admin.create_token("slow", ["client"], ["*"], hour, Limits(rate=5))[0])
+    slow = Caller(running, project.access.create_token("slow", ["client"], ["*"], hour, Limits(rate=5))[0])
     other = Caller(running, new_token(project, "quick")[0])
     answers = [slow("GET", "/v2/models/wdbc") for _ in range(8)]
     assert [status for status, *_ in answers] == [200] * 5 + [429] * 3
@@ -579,7 +579,7 @@ def test_a_revocation_holds_for_a_body_that_is_still_on_its_way(gateway):
         head = f"POST /v2/models/wdbc/infer HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: {len(body)}\r\n\r\n"
         slow.sendall(head.encode() + body[:-1])
         time.sleep(0.3)
-        project.access.admin.revoke_token(identifier)
+        project.access.revoke_token(identifier)
         time.sleep(1.2)
         slow.sendall(body[-1:])
         assert slow.recv(4096).startswith(b"HTTP/1.1 401")
@@ -588,11 +588,11 @@ def test_a_revocation_holds_for_a_body_that_is_still_on_its_way(gateway):
 def test_whoever_is_denied_again_and_again_cannot_fill_the_log_and_every_refusal_is_counted(gateway):
     running, project = gateway
     denied = Caller(running, new_token(project, "insistent", models=("other",))[0])
-    start = project.audit.size()
+    start = project.log.size()
     assert {denied("POST", "/v2/models/wdbc/infer", infer([[1.0] * 30]))[0] for _ in range(60)} == {403}
 
     def told():
-        entries = [one for one in project.audit.entries(start) if one.principal == 'Service::"insistent"' and one.outcome == "denied"]
+        entries = [one for one in project.log.entries(start) if one.principal == 'Service::"insistent"' and one.outcome == "denied"]
         return entries, sum(one.detail.get("more", 1) for one in entries)
 
     wait_for(lambda: told()[1] == 60, 15)

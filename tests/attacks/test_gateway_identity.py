@@ -38,7 +38,7 @@ def running(finished, tmp_path_factory, issuer):
     }
     (root / "casemate.toml").write_text(tomlkit.dumps(document))
     project = casemate.open(root)
-    project.access.admin.add_service("scorer", ["client"], ["wdbc"])
+    project.access.add_service("scorer", ["client"], ["wdbc"])
     with serving(root) as gateway:
         yield gateway, project
 
@@ -49,9 +49,9 @@ class Person:
     def __init__(self, running, name, roles=("auditor",)):
         self.gateway, self.project = running
         self.name = name
-        self.project.access.admin.add_user(name, list(roles))
-        with self.project.store.transaction() as tx:
-            self.keep(vars(self.project.access.sessions.begin(tx, name, "password")))
+        self.project.access.add_user(name, list(roles))
+        with self.project.database.transaction() as tx:
+            self.keep(vars(self.project.point.sessions.begin(tx, name, "password")))
 
     def keep(self, pair):
         self.access, self.refresh = pair["access"], pair["refresh"]
@@ -79,19 +79,19 @@ def test_a_person_registers_a_passkey_and_steps_up_with_it(running):
     status, about = ana("GET", "/access/session")
     assert (about["second_factor"], about["second_factor_age"] < 30) == (True, True)
     assert ana("POST", "/access/passkey/options")[0] == 200
-    told = [(entry.action, entry.outcome) for entry in ana.project.audit.entries() if entry.principal == 'User::"ana"']
+    told = [(entry.action, entry.outcome) for entry in ana.project.log.entries() if entry.principal == 'User::"ana"']
     assert ("factor:add", "done") in told
     assert ("access:step-up", "done") in told
 
 
 def test_a_stolen_session_is_not_made_stronger_with_a_factor_of_the_thief(running):
     zoe, device = Person(running, "zoe"), Authenticator(ORIGIN, PARTY)
-    point = zoe.project.access
-    with zoe.project.store.transaction() as tx:
+    point = zoe.project.point
+    with zoe.project.database.transaction() as tx:
         point.anomalies._found(tx, 'User::"zoe"', "new-network", "first call from elsewhere")
     assert zoe("POST", "/access/passkey/options")[0] == 403
     yan = Person(running, "yan")
-    with zoe.project.store.transaction() as tx:
+    with zoe.project.database.transaction() as tx:
         started = (zoe.project.clock.now() - datetime.timedelta(minutes=11)).isoformat()
         tx.execute(SESSIONS.update().where(SESSIONS.c.name == "yan").values(started=started))
     assert yan("POST", "/access/passkey/options")[0] == 403
@@ -112,7 +112,7 @@ def test_a_wrong_answer_steps_nobody_up_and_is_recorded(running):
     _, options = eva("POST", "/access/step-up/options")
     assert eva("POST", "/access/step-up", {"passkey": device.get(options)}) == (403, {"error": "not permitted"})
     assert eva("POST", "/access/step-up", {"code": "123456"})[0] == 403
-    denied = [entry for entry in eva.project.audit.entries() if (entry.action, entry.outcome) == ("access:step-up", "denied")]
+    denied = [entry for entry in eva.project.log.entries() if (entry.action, entry.outcome) == ("access:step-up", "denied")]
     assert [entry.principal for entry in denied] == ['User::"eva"'] * 2
 
 
@@ -165,7 +165,7 @@ def test_a_workload_of_the_cluster_asks_as_its_service(running, issuer):
         assert Caller(gateway, token)("GET", "/v2/models/wdbc")[0] == 401
     issuer.offer(RSA, OTHER)  # rotation
     wait_for(lambda: Caller(gateway, workload(issuer, OTHER))("GET", "/v2/models/wdbc")[0] == 200, 15)
-    project.access.admin.remove_service("scorer")
+    project.access.remove_service("scorer")
     assert within_a_second(Caller(gateway, workload(issuer)), 401)
 
 
@@ -174,6 +174,6 @@ def test_many_denials_become_a_finding(running):
     for _ in range(STORM["denied"]):
         assert max_("GET", "/v2")[0] in (200, 403)
         max_("POST", "/v2/models/wdbc/infer", {})
-    wait_for(lambda: [found.kind for found in project.access.anomalies.list() if found.principal == 'User::"max"'] == ["denied-storm"], 5)
+    wait_for(lambda: [found.kind for found in project.point.anomalies.list() if found.principal == 'User::"max"'] == ["denied-storm"], 5)
     assert within_a_second(Caller(max_.gateway, max_.access), 403)
     assert max_("GET", "/access/session")[0] == 200

@@ -111,7 +111,7 @@ def test_records_end_with_their_time_and_the_log_still_verifies(asked):
     with pytest.raises(ConfigError, match="is kept any more"):
         project.decisions.find(ids["fine"][0])
     assert project.decisions.check() == 4
-    project.audit.check()
+    project.log.check()
 
 
 def test_after_a_compromise_predictions_lie_under_a_new_key_and_say_the_same(asked, cli, monkeypatch):
@@ -128,7 +128,7 @@ def test_after_a_compromise_predictions_lie_under_a_new_key_and_say_the_same(ask
 @pytest.mark.parametrize("what", ["row", "early", "writer"])
 def test_predictions_that_were_removed_or_moved_are_noticed(asked, what):
     _, project, *_ = asked
-    with project.store.transaction() as tx:
+    with project.database.transaction() as tx:
         first = GROUPS.c.index == tx.execute(sa.select(sa.func.min(GROUPS.c.index))).scalar()
         if what == "row":
             tx.execute(GROUPS.delete().where(first))
@@ -143,7 +143,7 @@ def test_predictions_that_were_removed_or_moved_are_noticed(asked, what):
 @pytest.mark.parametrize("what", ["commitments", "sealed", "gone", "swapped"])
 def test_a_changed_prediction_is_noticed(asked, what):
     _, project, ids, *_ = asked
-    with project.store.transaction() as tx:
+    with project.database.transaction() as tx:
         rows = tx.execute(sa.select(GROUPS).order_by(GROUPS.c.index)).mappings().all()
         first = GROUPS.update().where(GROUPS.c.index == rows[0]["index"])
         if what == "commitments":
@@ -153,7 +153,7 @@ def test_a_changed_prediction_is_noticed(asked, what):
         if what == "swapped":
             tx.execute(first.values(sealed=rows[-1]["sealed"], commitments=rows[-1]["commitments"]))
         if what == "gone":
-            body = project.audit.bodies.seal(tx, [(rows[0]["index"], bytes(16), msgspec.msgpack.encode([]))], b"predictions")[0]
+            body = project.log.bodies.seal(tx, [(rows[0]["index"], bytes(16), msgspec.msgpack.encode([]))], b"predictions")[0]
             tx.execute(first.values(sealed=body))
     with pytest.raises(VerificationError):
         project.decisions.check()

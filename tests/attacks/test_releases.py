@@ -18,6 +18,7 @@ from tests.faults.test_gateway_faults import children
 
 import casemate
 from casemate.core.errors import BackendError, ConfigError
+from casemate.operations import models
 from casemate.serve import server
 from casemate.serve.health import Health
 from casemate.serve.metrics import Metrics
@@ -91,12 +92,12 @@ def test_promotion_and_rollback_lose_no_request(two):
         project.models["wdbc@2"].promote()
         asking.sees("2")
         assert time.monotonic() - began < 5
-        assert project.rollback("wdbc", "worse") == ("wdbc@2", "wdbc@1")
+        assert project.models.rollback("wdbc", "worse") == ("wdbc@2", "wdbc@1")
         asking.sees("1")
         time.sleep(0.5)
         assert {version for version, _ in asking.answers[-20:]} == {"1"}
     assert asking.faults == []
-    actions = [entry.action for entry in project.audit.entries() if entry.action.startswith(("model:promoted", "model:rolled"))]
+    actions = [entry.action for entry in project.log.entries() if entry.action.startswith(("model:promoted", "model:rolled"))]
     assert actions == ["model:promoted", "model:promoted", "model:rolled-back"]
     assert {prediction.id for prediction in project.decisions.newest(10**6)} == {identifier for _, identifier in asking.answers}
 
@@ -115,7 +116,7 @@ def test_a_canary_answers_its_share_and_its_principals_and_a_shadow_nobody(two):
         assert set(versions(chosen, 5)) == {"2"}
         assert versions(other, 40).count("2") == 10
         assert other("POST", "/v2/models/wdbc/versions/2/infer", BODY)[0] == 200
-        project.rollback("wdbc")
+        project.models.rollback("wdbc")
         project.models["wdbc@2"].promote("shadow")
         time.sleep(1.5)
         assert set(versions(other, 8)) == {"1"}
@@ -142,7 +143,7 @@ def test_a_canary_that_guards_refuse_more_is_rolled_back_by_itself(two):
             time.sleep(0.1)
         assert json.loads(odd("POST", INFER, BODY)[1])["model_version"] == "1"
     assert [one.part for one in project.rollouts.all()] == ["live"]
-    told = [entry for entry in project.audit.entries() if entry.action in ("model:rolled-back", "model:canary-failed")]
+    told = [entry for entry in project.log.entries() if entry.action in ("model:rolled-back", "model:canary-failed")]
     assert len(told) == 2 and "guards refuse" in told[0].detail["reason"] and told[0].principal == "casemate"
 
 
@@ -165,8 +166,8 @@ def test_a_gateway_takes_back_the_canary_that_it_judged_and_no_other(two):
     project.models["wdbc@1"].promote()
     project.models["wdbc@2"].promote("canary", share=0.5)
     with pytest.raises(ConfigError):
-        project.canary_failed("wdbc", 1, "it was slow")
-    assert project.canary_failed("wdbc", 2, "it was slow") == "wdbc@2"
+        models.canary_failed(project, "wdbc", 1, "it was slow")
+    assert models.canary_failed(project, "wdbc", 2, "it was slow") == "wdbc@2"
 
 
 def test_only_who_may_promotes_and_only_what_is_signed(two, cli, monkeypatch):
@@ -209,7 +210,7 @@ def test_a_model_that_turns_bad_is_withdrawn_and_the_others_go_on(two):
         assert [caller("GET", f"/v2/models/{name}/ready")[0] for name in ("good", "bad")] == [200, 503]
         assert caller("GET", "/v2/health/ready")[0] == 200, "a model hurts itself only"
         assert caller("GET", "/v2/health/live")[0] == 200
-    told = [entry for entry in project.audit.entries() if entry.action == "model:withdrawn"]
+    told = [entry for entry in project.log.entries() if entry.action == "model:withdrawn"]
     assert [entry.resource for entry in told] == ['Model::"wdbc@2"']
 
 
@@ -252,7 +253,7 @@ def test_workers_share_limits_revocation_and_counts_and_are_replaced(many):
         writers.add(headers["x-request-id"][:12])
         ids.add(headers["x-request-id"])
     assert len(writers) == 3, "the kernel spreads connections over the workers"
-    slow, _ = project.access.admin.create_token("slow", ["client"], ["*"], datetime.timedelta(hours=1), Limits(rate=30))
+    slow, _ = project.access.create_token("slow", ["client"], ["*"], datetime.timedelta(hours=1), Limits(rate=30))
     statuses = []
     for _ in range(50):
         statuses.append(Caller(running, slow)("POST", INFER, BODY)[0])
@@ -271,7 +272,7 @@ def test_workers_share_limits_revocation_and_counts_and_are_replaced(many):
     assert len(children(running.process.pid)) == 3
     assert ids <= {one.id for one in project.decisions.newest(10**6)}, "what was acknowledged is there, whoever died"
     assert caller("POST", INFER, BODY)[0] == 200
-    project.access.admin.revoke_token(identifier)
+    project.access.revoke_token(identifier)
     time.sleep(1.0)
     assert {caller("POST", INFER, BODY)[0] for _ in range(12)} == {401}
 
@@ -286,7 +287,7 @@ def test_workers_end_together_and_a_taken_port_is_one_clear_message(many, own):
     running.process.send_signal(signal.SIGTERM)
     assert running.process.wait(30) == 0
     assert not any(os.path.exists(f"/proc/{pid}") for pid in team)
-    assert list(project.audit.entries())[-1].action == "gateway:stop"
+    assert list(project.log.entries())[-1].action == "gateway:stop"
 
 
 def test_a_version_that_could_not_be_loaded_is_told_once_and_tried_again(two, monkeypatch):
@@ -304,7 +305,7 @@ def test_a_version_that_could_not_be_loaded_is_told_once_and_tried_again(two, mo
             for _ in range(2):
                 asyncio.run(parts.shelf._follow(releases))
         assert parts.shelf.references == ["wdbc@1"]
-        assert [entry.action for entry in project.audit.entries()].count("model:not-loaded") == 1
+        assert [entry.action for entry in project.log.entries()].count("model:not-loaded") == 1
         assert parts.shelf._releases != releases, "it is tried again"
         asyncio.run(parts.shelf._follow(releases))
         assert (parts.shelf.references, parts.shelf._releases) == (["wdbc@2"], releases)

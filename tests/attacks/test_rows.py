@@ -10,7 +10,7 @@ from casemate.controls.access.identity.principals import current_name
 from casemate.controls.privacy.budget import Limit, Spending, spend
 from casemate.core.errors import UnexplainedRow
 from casemate.core.store.sqlite import driver
-from casemate.fsck import examine
+from casemate.operations.fsck import examine
 
 DAY = datetime.timedelta(days=1)
 NOW, LATER = "2026-01-01T00:00:00+00:00", "2099-01-01T00:00:00+00:00"
@@ -19,17 +19,17 @@ LIMIT = Limit(1.0, 1e-5)
 
 def arrange(project) -> str:
     """People, a token that was revoked, a session, most of a budget spent; returns the token and the session's secret."""
-    access = project.access.admin
+    access = project.point
     access.add_user("mallory", ["scientist"], password="correct horse battery")
     access.grant("mallory", "auditor")
     access.withdraw("mallory", "auditor")
     token, identifier = access.create_token("ward", ["client"], ["*"], DAY)
     access.revoke_token(identifier)
     spend(project.engine, project.ledger, spending("one"), LIMIT)
-    with project.store.transaction() as tx:
+    with project.database.transaction() as tx:
         project.rollouts.promote(tx, "wdbc", 1, "live", 1.0, [], 'User::"ana"', project.clock.now())
-        session = project.access.sessions.begin(tx, "mallory", "password")
-        project.access.anomalies._found(tx, 'User::"eve"', "impossible-travel", "seen in two places")
+        session = project.point.sessions.begin(tx, "mallory", "password")
+        project.point.anomalies._found(tx, 'User::"eve"', "impossible-travel", "seen in two places")
     return f"{token} {session.access}"
 
 
@@ -38,27 +38,27 @@ def spending(identifier: str, epsilon: float = 0.9) -> Spending:
 
 
 def looks_up(project, _token):
-    project.access.directory.find("User", "mallory")
+    project.point.directory.find("User", "mallory")
 
 
 def acts(project, _token):
-    project.access.identify()
+    project.point.identify()
 
 
 def decides(project, _token):
-    project.access.in_force()
+    project.point.in_force()
 
 
 def answers(project, token):
-    project.access.tokens.authenticate(token.split()[0])
+    project.point.tokens.authenticate(token.split()[0])
 
 
 def goes_on(project, token):
-    project.access.sessions.authenticate(token.split()[1])
+    project.point.sessions.authenticate(token.split()[1])
 
 
 def logs_in(project, _token):
-    project.access.accounts.verify("mallory", "correct horse battery")
+    project.point.accounts.verify("mallory", "correct horse battery")
 
 
 def pays(project, _token):
@@ -70,7 +70,7 @@ def serves(project, _token):
 
 
 def changes(project, _token):
-    project.access.admin.grant("mallory", "auditor")
+    project.access.grant("mallory", "auditor")
 
 
 def waives(project, _token):
@@ -78,11 +78,11 @@ def waives(project, _token):
 
 
 def looks_again(project, _token):
-    project.access.directory.epoch()
+    project.point.directory.epoch()
 
 
 def is_at_risk(project, _token):
-    project.access.anomalies.risk('User::"eve"')
+    project.point.anomalies.risk('User::"eve"')
 
 
 ME = current_name()
@@ -143,7 +143,7 @@ ATTACKS = {
 @pytest.fixture(scope="module")
 def prepared(home, tmp_path_factory):
     """A project where something happened; tests copy it."""
-    from casemate import scaffold
+    from casemate.operations import scaffold
 
     root = tmp_path_factory.mktemp("rows") / "project"
     scaffold.create(root, scaffold.clinical())
@@ -180,7 +180,7 @@ def test_what_casemate_did_itself_is_explained(arranged):
     for _, use, _ in ATTACKS.values():
         if use not in (answers, pays, logs_in):
             use(project, token)
-    project.access.accounts.verify("mallory", "correct horse battery")
+    project.point.accounts.verify("mallory", "correct horse battery")
     spend(project.engine, project.ledger, spending("three", 0.05), LIMIT)
     assert examine(project).outcome == "intact"
 
@@ -196,34 +196,34 @@ def test_what_sql_did_is_not_laundered_by_the_next_change_and_holds_again_once_i
     root, _ = arranged
     sql(root, "UPDATE principal SET roles = '[\"owner\"]' WHERE name = 'mallory'")
     project = casemate.open(root)
-    with pytest.raises(UnexplainedRow), project.store.transaction() as tx:
-        project.access.directory.add(tx, "bea", ["scientist"])
+    with pytest.raises(UnexplainedRow), project.database.transaction() as tx:
+        project.point.directory.add(tx, "bea", ["scientist"])
     sql(root, "UPDATE principal SET roles = '[\"scientist\"]' WHERE name = 'mallory'")
-    project.access.admin.add_user("bea", ["scientist"])
+    project.access.add_user("bea", ["scientist"])
     assert examine(project).outcome == "intact"
 
 
 def test_a_process_that_knows_a_row_sees_within_a_second_that_an_old_state_came_back(arranged, monkeypatch):
     root, _ = arranged
     project = casemate.open(root)
-    token, identifier = project.access.admin.create_token("lab", ["client"], ["*"], DAY)
-    project.access.tokens.authenticate(token)
-    casemate.open(root).access.admin.revoke_token(identifier)
+    token, identifier = project.access.create_token("lab", ["client"], ["*"], DAY)
+    project.point.tokens.authenticate(token)
+    casemate.open(root).access.revoke_token(identifier)
     sql(root, "UPDATE token SET revoked = 0")
     monkeypatch.setattr("casemate.core.store.rowdigests.KNOWN_SECONDS", 0.0)
     with pytest.raises(UnexplainedRow):
-        project.access.tokens.authenticate(token)
+        project.point.tokens.authenticate(token)
 
 
 def test_digests_that_were_made_to_fit_do_not_fit_the_log(arranged):
     root, token = arranged
     sql(root, "UPDATE principal SET roles = '[\"owner\"]' WHERE name = 'mallory'")
     project = casemate.open(root)
-    digests = project.store.row_digests
+    digests = project.database.row_digests
     from casemate.controls.access.identity.principals import PRINCIPALS
     from casemate.core.store.rowdigests import _blob, _digest
 
-    with project.store.reading() as tx:
+    with project.database.reading() as tx:
         rows = digests._found(tx, PRINCIPALS, None)[0]["principal", "[]"]
     with driver.connect(root / ".casemate" / "catalog.db") as connection:
         connection.execute("UPDATE row_digest SET rows = ?, digest = ? WHERE name = 'principal'", (_blob(rows), _digest(rows)))
@@ -311,7 +311,7 @@ def test_every_way_to_ask_for_a_bound_row_is_checked(arranged):
         sa.select(GRANTS.c.id).where(GRANTS.c.name.in_(sa.select(PRINCIPALS.c.name))),
         sa.select(sa.exists().where(PRINCIPALS.c.name == "mallory")),
     ):
-        with pytest.raises(UnexplainedRow), project.store.reading() as tx:
+        with pytest.raises(UnexplainedRow), project.database.reading() as tx:
             tx.execute(query)
 
 
@@ -333,12 +333,12 @@ CODE = {
 @pytest.mark.parametrize("attack", CODE)
 def test_code_in_the_database_makes_casemate_write_nothing_and_see_nothing_else(arranged, attack):
     root, _ = arranged
-    _token, identifier = casemate.open(root).access.admin.create_token("lab", ["client"], ["*"], DAY)
+    _token, identifier = casemate.open(root).access.create_token("lab", ["client"], ["*"], DAY)
     sql(root, *CODE[attack])
     project = casemate.open(root)
     for change in (
-        lambda: project.access.admin.add_user("bea", ["scientist"]),
-        lambda: project.access.admin.revoke_token(identifier),
+        lambda: project.access.add_user("bea", ["scientist"]),
+        lambda: project.access.revoke_token(identifier),
     ):
         with pytest.raises(UnexplainedRow, match="database holds what casemate did not make: (trigger more|view principal)"):
             change()
@@ -353,7 +353,7 @@ def test_a_step_that_somebody_wrote_into_the_catalogue_is_taken_for_done_by_no_r
     project = casemate.open(own)
     run = project.engine.runs()[0]["id"]
     content = project.engine.record(run, "assess", Assessment).to_json().replace(b"0.9", b"1.0")
-    project.store.close()
+    project.database.close()
     with driver.connect(own / ".casemate" / "catalog.db") as connection:
         connection.execute("UPDATE step SET record = ?, digest = ? WHERE name = 'assess'", (content, sha256(content)))
         connection.execute("UPDATE run SET state = 'failed'")

@@ -21,7 +21,7 @@ from casemate.controls.keys.store import keystore_folder
 from casemate.core import quiet
 from casemate.core.errors import SandboxError, StageTimeout, TrainingError
 from casemate.core.sandbox.run import ForkServer, JobFailed, Limits, Worker, _Conversation, _converse, _hear, available
-from casemate.project import Silent
+from casemate.operations.runs import Silent
 from casemate.stages.data import schema as schemas
 from casemate.stages.train.stage import SAFE
 

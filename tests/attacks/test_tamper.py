@@ -125,7 +125,7 @@ def test_a_whole_file_swap_under_the_same_keys_is_refused(clinic):
     table = project.datasets["wdbc"].to_arrow()
     classes = {name: "identifier" if name == "patient_id" else "general" for name in table.column_names}
     other = clinic / "wdbc" / parts(clinic).name
-    tables.seal(table.slice(1).combine_chunks(), other, project.provider, project.keys.signer, classes, {"name": "wdbc", "version": other.name})
+    tables.seal(table.slice(1).combine_chunks(), other, project.provider, project.keystore.signer, classes, {"name": "wdbc", "version": other.name})
     for name in ("part-00000.parquet", "_KEY_MATERIAL_FOR_part-00000.parquet.json"):
         shutil.copy(other / name, parts(clinic) / name)
     assert isinstance(table, pa.Table)
@@ -156,12 +156,12 @@ def test_a_changed_catalogue_cannot_turn_a_refused_model_into_a_served_one(tiny_
     result = project.run()
     assert result.verdict.outcome == "refused"
     forged = msgspec.structs.replace(result.release, verdict=msgspec.structs.replace(result.release.verdict, outcome="passed"))
-    with project.store.transaction() as tx:
+    with project.database.transaction() as tx:
         tx.execute(MODELS.update().values(**stored(forged)))
     with pytest.raises(RefusedError):
         project.models["tiny@1" if "tiny@1" in project.models else next(iter(project.models))].verify()
     borrowed = msgspec.structs.replace(forged, bundle=result.release.files["model.skops"])
-    with project.store.transaction() as tx:
+    with project.database.transaction() as tx:
         tx.execute(MODELS.update().values(**stored(borrowed)))
     with pytest.raises(VerificationError):
         project.models[next(iter(project.models))].verify()
@@ -173,7 +173,7 @@ def log_files(clinic: Path) -> list[Path]:
 
 def test_every_flipped_byte_of_the_log_is_detected(clinic):
     folder = clinic / ".casemate" / "audit"
-    vkeys = casemate.open(clinic).audit.signer.vkeys
+    vkeys = casemate.open(clinic).log.signer.vkeys
     assert verify_log(folder, vkeys).checkpoint.size > 0
     generator = random.Random(0)
     for path in log_files(clinic):
@@ -205,7 +205,7 @@ def test_a_removed_model_cannot_be_served(clinic, cli):
     from casemate.stages.release.registry import MODELS
 
     project = casemate.open(clinic)
-    with project.store.transaction() as tx:
+    with project.database.transaction() as tx:
         tx.execute(MODELS.delete())
     answer = cli("serve", "--config", clinic, "--port", "0")
     assert answer.code == 2
@@ -232,7 +232,7 @@ def test_random_flips_in_the_catalogue_never_give_a_wrong_model(clinic):
 
 @pytest.mark.parametrize("change", ["mode", "damage", "remove"])
 def test_a_key_store_that_is_open_damaged_or_absent_is_refused(fresh, change):
-    folder = casemate.open(fresh).keys.folder
+    folder = casemate.open(fresh).keystore.folder
     path = folder / "keystore.json"
     if change == "mode":
         path.chmod(0o644)

@@ -12,11 +12,11 @@ import pytest
 from tests.conftest import lighten, write_csv
 
 import casemate
-from casemate import scaffold
 from casemate.core.errors import AccessDenied, TrainingError
 from casemate.core.sandbox.run import JobFailed
 from casemate.core.store.sqlite import driver
 from casemate.core.types import Finding, TrainedModel
+from casemate.operations import scaffold
 from casemate.stages.train import told
 from casemate.stages.train.stage import _checked, _Said
 
@@ -111,7 +111,7 @@ def everything(root, heard, cli):
         names = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()]
         for name in names:
             yield from map(repr, database.execute(f'SELECT * FROM "{name}"').fetchall())
-    yield from (repr(entry) for entry in project.audit.entries())
+    yield from (repr(entry) for entry in project.log.entries())
     yield from heard.words
     runs = project.engine.runs()
     for words in (["runs"], ["status"], *(["runs", "show", run["id"], "--format", style] for run in runs for style in ("text", "json"))):
@@ -136,7 +136,7 @@ def test_no_word_of_code_that_fails_reaches_whoever_may_not_read_what_it_saw(dos
         assert "ValueError, train.py line" in caught.value.message
     newest = casemate.open(dosed).engine.runs()[0]
     with pytest.raises(AccessDenied):
-        casemate.open(dosed).words(newest["id"])
+        casemate.open(dosed).runs.words(newest["id"])
 
 
 def test_no_word_of_code_that_succeeds_reaches_them_either(dosed, cli):

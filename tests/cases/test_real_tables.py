@@ -3,8 +3,8 @@
 import pytest
 
 import casemate
-from casemate import scaffold
 from casemate.core.errors import DataError
+from casemate.operations import scaffold
 
 ADULT = (
     "age,workclass,fnlwgt,education,education-num,marital-status,occupation,relationship,race,sex,capital-gain,"

@@ -9,15 +9,15 @@ import pytest
 
 import casemate
 from casemate.cli import build_parser
-from casemate.cli.doors import DOORS
+from casemate.cli.doors import COMMANDS as FACES
+from casemate.cli.doors import registry
 from casemate.controls.access.identity.factors import STEP, codes_at
 from casemate.controls.access.identity.principals import PRINCIPALS
 from casemate.controls.access.identity.sessionfile import SessionFile
 from casemate.controls.access.identity.sessions import LIFE
-from casemate.controls.access.policy import actions
 from casemate.core.errors import AccessDenied, ConfigError, RefusedError
 from casemate.core.store.rowdigests import CHECKED
-from casemate.project import Silent
+from casemate.operations.runs import Silent
 
 PASSWORD, OTHER = "correct horse battery", "another horse battery"
 
@@ -34,13 +34,8 @@ def leaves(parser, path=()):
 COMMANDS = {" ".join(path): parser for path, parser in leaves(build_parser())}
 
 
-def test_every_command_is_a_door_and_every_door_a_command():
-    assert set(COMMANDS) == set(DOORS)
-
-
-def test_every_door_asks_for_an_action_that_policies_know():
-    for name, door in DOORS.items():
-        assert door.action is None or door.kind in actions()[door.action], name
+def test_every_command_says_which_operation_it_is_the_face_of():
+    assert set(COMMANDS) == set(FACES)
 
 
 WORDS = {
@@ -94,13 +89,15 @@ def nobody(own, monkeypatch):
     monkeypatch.setenv("PW", PASSWORD)
     monkeypatch.chdir(own)
     project = casemate.open(own)
-    project.access.admin.add_user("eva", [], PASSWORD)
-    project.access.logins.login("eva", PASSWORD, None)
+    project.access.add_user("eva", [], PASSWORD)
+    project.point.logins.login("eva", PASSWORD, None)
     return own
 
 
-@pytest.mark.parametrize("name", [name for name, door in DOORS.items() if door.action not in (None, "access:self") and name not in ELSEWHERE])
-def test_somebody_without_a_role_gets_through_no_door(nobody, cli, name):
+@pytest.mark.parametrize(
+    "name", [name for name, asked in FACES.items() if asked is not None and registry()[asked].action != "access:self" and name not in ELSEWHERE]
+)
+def test_somebody_without_a_role_gets_through_no_command(nobody, cli, name):
     words = WORDS.get(name)
     if words is None:
         required = [a for a in COMMANDS[name]._actions if a.required or (not a.option_strings and a.nargs not in ("?", "*"))]
@@ -108,16 +105,16 @@ def test_somebody_without_a_role_gets_through_no_door(nobody, cli, name):
         for action in required:
             value = str(action.choices[0]) if action.choices else "1"
             words += [action.option_strings[-1], value] if action.option_strings else [value]
-    before = casemate.open(nobody).audit.size()
+    before = casemate.open(nobody).log.size()
     answer = cli(*name.split(), *words)
     assert answer.code == 3, (words, answer)
     assert answer.out == ""
     assert 'error[CM-DENIED]: User::"eva" may not' in answer.err
-    entries = [entry for entry in casemate.open(nobody).audit.entries(before) if entry.outcome == "denied"]
+    entries = [entry for entry in casemate.open(nobody).log.entries(before) if entry.outcome == "denied"]
     assert [entry.principal for entry in entries] == ['User::"eva"']
 
 
-def test_everybody_gets_through_the_doors_of_their_own_login(nobody, cli):
+def test_everybody_may_ask_about_their_own_login(nobody, cli):
     assert cli("access", "whoami").code == 0
     assert cli("access", "factor", "list").code == 0
     assert cli("access", "explain", "eva", "run:start").out.startswith('User::"eva" (roles: none) may not run:start')
@@ -143,7 +140,7 @@ def test_a_person_logs_in_works_and_logs_out(own, cli, monkeypatch):
     assert cli("access", "whoami").code == 3
     assert cli("access", "logout").code == 0
     assert cli("access", "logout").out == "nobody was logged in\n"
-    logged = [(e.principal, e.action, e.outcome) for e in casemate.open(own).audit.entries() if e.action.startswith("access:login")]
+    logged = [(e.principal, e.action, e.outcome) for e in casemate.open(own).log.entries() if e.action.startswith("access:login")]
     assert logged == [('User::"ben"', "access:login", "denied"), ('User::"ben"', "access:login", "done")]
 
 
@@ -151,9 +148,9 @@ def test_a_session_is_renewed_by_use_and_a_copied_one_ends(own, cli, monkeypatch
     monkeypatch.setenv("PW", PASSWORD)
     monkeypatch.chdir(own)
     project = casemate.open(own)
-    project.access.admin.add_user("ben", ["auditor"], PASSWORD)
-    project.access.logins.login("ben", PASSWORD, None)
-    stolen = project.access.session_file.read()
+    project.access.add_user("ben", ["auditor"], PASSWORD)
+    project.point.logins.login("ben", PASSWORD, None)
+    stolen = project.point.session_file.read()
 
     class Later:
         def now(self):
@@ -178,13 +175,13 @@ def test_a_session_file_that_others_could_read_is_not_used(nobody, cli):
 
 def test_without_local_users_nobody_acts_before_a_login(own, cli):
     text = (own / "casemate.toml").read_text()
-    casemate.open(own).access.admin.add_user("ben", ["owner"], PASSWORD)
+    casemate.open(own).access.add_user("ben", ["owner"], PASSWORD)
     (own / "casemate.toml").write_text(text + "\n[access]\nlocal = false\n")
     answer = cli("status", "--config", own)
     assert answer.code == 3
     assert "nobody is logged in" in answer.err
     project = casemate.open(own)
-    project.access.logins.login("ben", PASSWORD, None)
+    project.point.logins.login("ben", PASSWORD, None)
     assert cli("status", "--config", own).code == 0
 
 
@@ -192,13 +189,13 @@ def enrol(project, offset=0):
     """A confirmed factor of whoever acts; gives the code of a step as a function."""
     import base64
 
-    secret, _ = project.access.admin.add_factor()
+    secret, _ = project.access.add_factor()
     raw = base64.b32decode(secret)
 
     def code(step=0):
         return codes_at(raw, int(project.clock.now().timestamp()) // STEP + step)[1][1]
 
-    project.access.admin.confirm_factor(code(-1))
+    project.access.confirm_factor(code(-1))
     return code
 
 
@@ -228,32 +225,32 @@ def test_where_it_is_required_a_login_alone_is_not_enough(own, cli):
     assert "fresh-second-factor" in cli("keys", "rotate", "--config", own).err
     project = casemate.open(own)
     code = enrol(project)
-    project.access.logins.step_up(code())
+    project.point.logins.step_up(code())
     assert cli("keys", "rotate", "footer", "--config", own).code == 0
 
 
 def test_a_rotation_takes_the_secrets_of_factors_along(own, cli):
     project = casemate.open(own)
     code = enrol(project)
-    project.access.logins.step_up(code())
+    project.point.logins.step_up(code())
     assert "second factors" in cli("keys", "rotate", "identity", "--config", own).out
     assert cli("keys", "destroy", "identity", "1", "--config", own).code == 0
     project = casemate.open(own)
-    assert project.access.factors.verify(project.access.identify().principal.name, code(1)) == "totp"
+    assert project.point.factors.verify(project.point.identify().principal.name, code(1)) == "totp"
 
 
 def test_policies_in_the_folder_are_in_force_once_an_owner_acts(own, cli):
     project = casemate.open(own)
-    project.access.admin.add_user("ben", ["scientist"], PASSWORD)
+    project.access.add_user("ben", ["scientist"], PASSWORD)
     (own / "policies" / "freeze.cedar").write_text('@id("freeze") forbid (principal, action == Action::"run:read", resource);')
-    project.access.logins.login("ben", PASSWORD, None)
+    project.point.logins.login("ben", PASSWORD, None)
     assert cli("status", "--config", own).code == 0
     assert "policy:change" in cli("access", "policy", "apply", "--config", own).err
-    project.access.logins.logout()
+    project.point.logins.logout()
     assert "freeze" in cli("status", "--config", own).err
     history = cli("access", "policy", "history", "--format", "json", "--config", own).value
     assert [entry["number"] for entry in history] == [2, 1]
-    project.access.logins.login("ben", PASSWORD, None)
+    project.point.logins.login("ben", PASSWORD, None)
     assert "freeze" in cli("status", "--config", own).err
     (own / "policies" / "freeze.cedar").unlink()
     assert "freeze" in cli("status", "--config", own).err
@@ -263,24 +260,24 @@ def test_nobody_applies_policies_that_raise_themselves(own):
     project = casemate.open(own)
     changers = '@id("change") permit (principal in Role::"steward", action == Action::"policy:change", resource);'
     (own / "policies" / "change.cedar").write_text(changers)
-    project.access.apply()
-    project.access.admin.add_user("ben", ["steward"], PASSWORD)
-    project.access.logins.login("ben", PASSWORD, None)
+    project.access.apply_policies()
+    project.access.add_user("ben", ["steward"], PASSWORD)
+    project.point.logins.login("ben", PASSWORD, None)
     own_policies = own / "policies" / "mine.cedar"
     own_policies.write_text('@id("mine") permit (principal == User::"ben", action, resource);')
     with pytest.raises(RefusedError, match="would permit more than those in force: permit mine"):
-        casemate.open(own).access.apply()
-    assert casemate.open(own).access.identify().principal.name == "ben"  # and other commands go on under the policies in force
-    casemate.open(own).access.permitted("dataset:list")
+        casemate.open(own).access.apply_policies()
+    assert casemate.open(own).point.identify().principal.name == "ben"  # and other commands go on under the policies in force
+    casemate.open(own).point.permitted("dataset:list")
     own_policies.write_text("permit (")
     with pytest.raises(ConfigError, match="mine.cedar, line 1"):
-        casemate.open(own).access.permitted("dataset:list")
+        casemate.open(own).point.permitted("dataset:list")
     for hidden in ("when { context.hour == 3 }", 'when { resource has name && resource.name == "x" }', "when { context has mfa_age }"):
         own_policies.write_text(f'@id("mine") permit (principal, action == Action::"model:export", resource) {hidden};')
         with pytest.raises(RefusedError, match="permit mine"):
-            casemate.open(own).access.apply()
+            casemate.open(own).access.apply_policies()
     own_policies.write_text('@id("less") forbid (principal == User::"ben", action == Action::"run:read", resource);')
-    assert casemate.open(own).access.apply() == 3
+    assert casemate.open(own).access.apply_policies() == 3
 
 
 def test_a_wrong_policy_is_refused_and_the_ones_in_force_stay(own, cli):
@@ -288,12 +285,12 @@ def test_a_wrong_policy_is_refused_and_the_ones_in_force_stay(own, cli):
     answer = cli("access", "policy", "apply", "--config", own)
     assert (answer.code, "did you mean 'auditor'" in answer.err) == (2, True)
     assert "policies/typo.cedar, line 1" in answer.err
-    assert casemate.open(own).access.applied.newest().number == 1
+    assert casemate.open(own).point.applied.newest().number == 1
 
 
 def test_questions_name_the_policy_or_the_missing_permit(own, cli):
     project = casemate.open(own)
-    project.access.admin.add_user("ben", ["scientist"])
+    project.access.add_user("ben", ["scientist"])
     ask = lambda *words: cli("access", "explain", *words, "--config", own)  # noqa: E731
     assert "because of scientist-trains" in ask("ben", "run:start").out
     assert 'permit (\n  principal in Role::"scientist"' in ask("ben", "run:start").out
@@ -329,7 +326,7 @@ allow = false
 
 
 def test_a_table_of_expectations_is_met_or_names_what_is_not(own, cli, tmp_path):
-    casemate.open(own).access.admin.add_user("ben", ["scientist"])
+    casemate.open(own).access.add_user("ben", ["scientist"])
     table = tmp_path / "table.toml"
     run = lambda: cli("access", "test", table, "--config", own)  # noqa: E731
     table.write_text(TABLE)
@@ -350,14 +347,14 @@ def test_a_model_waits_for_somebody_who_did_not_train_it(own, cli):
     mine = cli("model", "approve", "wdbc", "--reason", "it is good", "--config", own)
     assert (mine.code, "approver-is-not-the-trainer" in mine.err) == (3, True)
     project = casemate.open(own)
-    project.access.admin.add_user("eva", ["approver"], PASSWORD)
-    project.access.logins.login("eva", PASSWORD, None)
+    project.access.add_user("eva", ["approver"], PASSWORD)
+    project.point.logins.login("eva", PASSWORD, None)
     assert cli("model", "approve", "wdbc", "--reason", " ", "--config", own).code == 2
     assert cli("model", "approve", "wdbc", "--reason", "checked on 20 patients", "--config", own).code == 0
     assert cli("model", "approve", "wdbc", "--reason", "again", "--config", own).code == 2
     assert "checked on 20 patients" in cli("model", "show", "wdbc", "--config", own).out
     assert cli("model", "export", "wdbc", own / "out", "--config", own).code == 3
-    project.access.logins.logout()
+    project.point.logins.logout()
     assert cli("model", "export", "wdbc", own / "out", "--config", own).code == 0
 
 
@@ -380,24 +377,24 @@ def test_neither_who_started_a_run_nor_who_went_on_with_it_approves_its_model(ow
     with pytest.raises(KeyboardInterrupt):
         project.run(fresh=True, reporter=Stopped())
     for name in ("eva", "zoe"):
-        project.access.admin.add_user(name, ["approver", "scientist"], PASSWORD)
-    project.access.logins.login("eva", PASSWORD, None)
+        project.access.add_user(name, ["approver", "scientist"], PASSWORD)
+    project.point.logins.login("eva", PASSWORD, None)
     project = casemate.open(own)
     assert project.run().release.bundle
     (run, *_) = project.engine.runs()
     doers = {step["name"]: step["principal"] for step in run["finished"]}
     assert doers["release"] == doers["assess"] == 'User::"eva"' != doers["train"] == run["principal"]
-    with project.store.transaction() as tx:  # who started the run is not bound, and is not asked
+    with project.database.transaction() as tx:  # who started the run is not bound, and is not asked
         tx.execute(RUNS.update().values(principal='User::"zoe"'))
     approve = lambda: cli("model", "approve", "wdbc", "--reason", "it is good", "--config", own)  # noqa: E731
     eva = approve()
     assert (eva.code, "approver-is-not-the-trainer" in eva.err) == (3, True)
-    project.access.logins.logout()
+    project.point.logins.logout()
     starter = approve()
     assert (starter.code, "approver-is-not-the-trainer" in starter.err) == (3, True)
-    project.access.logins.login("zoe", PASSWORD, None)
+    project.point.logins.login("zoe", PASSWORD, None)
     assert approve().code == 0
-    with project.store.engine.begin() as tx:  # what is asked cannot be written by others
+    with project.database.engine.begin() as tx:  # what is asked cannot be written by others
         tx.execute(STEPS.update().values(principal='User::"zoe"'), execution_options=CHECKED)
     with pytest.raises(VerificationError, match="table step"):
         casemate.open(own).models["wdbc"].approve("fine")
@@ -410,16 +407,16 @@ def test_a_forged_approval_is_found(own):
     from casemate.stages.release.approval import APPROVALS
 
     project = casemate.open(own)
-    project.access.admin.add_user("eva", ["approver"], PASSWORD)
-    project.access.logins.login("eva", PASSWORD, None)
+    project.access.add_user("eva", ["approver"], PASSWORD)
+    project.point.logins.login("eva", PASSWORD, None)
     project.models["wdbc"].approve("fine")
     for values in ({"principal": 'User::"zoe"'}, {"stage": "other"}, {"time": "2020-01-01T00:00:00+00:00"}):
-        with project.store.transaction() as tx:
+        with project.database.transaction() as tx:
             before = dict(tx.execute(sa.select(APPROVALS)).mappings().one())
             tx.execute(APPROVALS.update().values(**values))
         with pytest.raises(VerificationError, match="does not fit"):
             project.models["wdbc"].approvals()
-        with project.store.transaction() as tx:
+        with project.database.transaction() as tx:
             tx.execute(APPROVALS.update().values(**before))
     assert [approval.principal for approval in project.models["wdbc"].approvals()] == ['User::"eva"']
 
@@ -429,8 +426,8 @@ def test_an_emergency_is_told_limited_and_reviewed(own, cli, tmp_path):
     text = (own / "casemate.toml").read_text()
     (own / "casemate.toml").write_text(text + f'\n[notices.duty]\nkind = "folder"\nto = {json.dumps(str(heard))}\non = ["access:break-glass"]\n')
     project = casemate.open(own)
-    project.access.admin.add_user("ben", ["operator"], PASSWORD)
-    project.access.logins.login("ben", PASSWORD, None)
+    project.access.add_user("ben", ["operator"], PASSWORD)
+    project.point.logins.login("ben", PASSWORD, None)
     assert cli("audit", "show", "--config", own).code == 3
     assert cli("access", "break-glass", "--reason", " ", "--config", own).code == 2
     assert cli("access", "break-glass", "--reason", "ward down", "--for", "5h", "--config", own).code == 2
@@ -440,31 +437,31 @@ def test_an_emergency_is_told_limited_and_reviewed(own, cli, tmp_path):
     assert cli("audit", "show", "--config", own).code == 0
     assert cli("keys", "rotate", "--config", own).code == 3
     assert cli("access", "break-glass", "--reason", "again", "--config", own).code == 1
-    project.access.logins.logout()
+    project.point.logins.logout()
     waiting = cli("access", "review", "report", "--config", own)
     assert (waiting.code, "ward down" in waiting.out) == (1, True)
     assert cli("access", "review", "close", made.value["id"], "--finding", "justified", "--config", own).code == 0
     assert cli("access", "review", "report", "--config", own).code == 0
-    project.access.logins.login("ben", PASSWORD, None)
+    project.point.logins.login("ben", PASSWORD, None)
     assert cli("audit", "show", "--config", own).code == 3
 
 
 def test_only_what_one_has_for_good_can_be_lent(own, cli):
     project = casemate.open(own)
     for name, roles in {"ben": ["operator"], "eva": [], "zoe": []}.items():
-        project.access.admin.add_user(name, roles, PASSWORD)
-    project.access.logins.login("ben", PASSWORD, None)
+        project.access.add_user(name, roles, PASSWORD)
+    project.point.logins.login("ben", PASSWORD, None)
     lend = lambda *words: cli("access", "role", "delegate", *words, "--reason", "holiday", "--config", own).code  # noqa: E731
     assert lend("eva", "operator") == 0
     assert lend("eva", "auditor") == 3
     assert lend("ben", "operator") == 3
     assert lend("eva", "operator", "--for", "31d") == 2
-    project.access.logins.login("eva", PASSWORD, None)
+    project.point.logins.login("eva", PASSWORD, None)
     assert lend("zoe", "operator") == 3
 
 
 def test_a_review_shows_what_nobody_uses(own, cli):
-    casemate.open(own).access.admin.add_user("ben", ["auditor"])
+    casemate.open(own).access.add_user("ben", ["auditor"])
     found = {row["principal"]: row for row in cli("access", "review", "report", "--format", "json", "--config", own).value["principals"]}
     assert found['User::"ben"']["last_seen"] is None
     assert "audit:read" in found['User::"ben"']["unused"]
@@ -484,19 +481,19 @@ def helpers(own, monkeypatch):
     (own / "policies" / "helpers.cedar").write_text(HELPERS)
     project = casemate.open(own)
     for name in ("hal", "gus", "tom"):
-        project.access.admin.add_user(name, [], PASSWORD)
-    project.access.admin.add_user("eva", ["owner"], OTHER)
-    project.access.admin.add_user("mia", ["auditor"], PASSWORD)
-    project.access.admin.define_role("boss", ["owner"])
-    project.access.admin.add_user("bea", ["boss"], OTHER)
+        project.access.add_user(name, [], PASSWORD)
+    project.access.add_user("eva", ["owner"], OTHER)
+    project.access.add_user("mia", ["auditor"], PASSWORD)
+    project.access.define_role("boss", ["owner"])
+    project.access.add_user("bea", ["boss"], OTHER)
 
     def act(name):
         here = casemate.open(own)
-        here.access.logins.login(name, PASSWORD, None)
-        return here.access.admin
+        here.point.logins.login(name, PASSWORD, None)
+        return here.point
 
     yield act
-    casemate.open(own).access.logins.logout()
+    casemate.open(own).point.logins.logout()
 
 
 @pytest.mark.parametrize("owner", ["eva", "bea"])
@@ -527,17 +524,17 @@ def test_nobody_without_them_gives_a_service_roles_beyond_asking_and_watching(he
 
 def test_what_was_lent_ends_with_what_it_was_lent_from(own):
     project = casemate.open(own)
-    admin = project.access.admin
+    admin = project.point
     for name, roles in (("oz", ["operator"]), ("mate", []), ("pal", [])):
         admin.add_user(name, roles, PASSWORD)
 
     def lend(to):
-        project.access.logins.login("oz", PASSWORD, None)
+        project.point.logins.login("oz", PASSWORD, None)
         admin.delegate(to, "operator", "holiday", datetime.timedelta(days=3))
-        project.access.logins.logout()
+        project.point.logins.logout()
 
     def roles(name):
-        return project.access.directory.find("User", name).roles
+        return project.point.directory.find("User", name).roles
 
     lend("mate")
     assert roles("mate") == ("operator",)
@@ -551,23 +548,23 @@ def test_what_was_lent_ends_with_what_it_was_lent_from(own):
 
 def test_a_person_of_a_provider_is_not_the_user_of_the_machine_of_that_name(own):
     project = casemate.open(own)
-    me = project.access.directory.current_user().name
-    with project.store.transaction() as tx:
+    me = project.point.directory.current_user().name
+    with project.database.transaction() as tx:
         tx.execute(PRINCIPALS.update().where(PRINCIPALS.c.name == me).values(outside="https://login.example.org 1"))
     with pytest.raises(AccessDenied, match="not known to this project"):
-        project.access.identify()
+        project.point.identify()
 
 
 def test_an_account_is_one_at_a_provider(own):
     for account in ("certificate ward-7", "https://login.example.org", "login.example.org 7", "ftp://x y"):
         with pytest.raises(ConfigError, match="no account at a provider"):
-            casemate.open(own).access.admin.add_user("x", [], account=account)
+            casemate.open(own).access.add_user("x", [], account=account)
 
 
 def test_names_that_strangers_make_up_do_not_fill_the_catalogue(own):
     project = casemate.open(own)
     for n in range(3):
         with pytest.raises(AccessDenied):
-            project.access.logins.login(f'x{n}"\n', PASSWORD, None)
-    refused = {entry.principal for entry in project.audit.entries() if entry.action == "access:login"}
+            project.point.logins.login(f'x{n}"\n', PASSWORD, None)
+    refused = {entry.principal for entry in project.log.entries() if entry.action == "access:login"}
     assert refused == {'User::"unknown"'}

@@ -234,8 +234,8 @@ def test_no_command_shows_a_key_or_a_row(cli, clinic):
     import casemate
 
     project = casemate.open(clinic)
-    document = json.loads((project.keys.folder / "keystore.json").read_text())
-    private = msgspec.to_builtins(project.keys._identity)
+    document = json.loads((project.keystore.folder / "keystore.json").read_text())
+    private = msgspec.to_builtins(project.keystore._identity)
     secrets = [private["signer_mldsa65"], private["log_ed25519"], document["keks"]["footer"]["1"]["material"]]
     shown = ""
     for words in (("keys", "list"), ("status",), ("data", "show", "wdbc"), ("audit", "show"), ("config", "show"), ("doctor",)):
@@ -386,8 +386,8 @@ def test_naughty_strings_are_stored_and_shown_harmlessly(case, cli, clinic):
 
     project = casemate.open(clinic)
     texts = [text for text in strings if isinstance(text, str)][:515]
-    with project.store.transaction() as tx:
-        project.audit.append_many(tx, [(f"User::{text}"[:200], "x:y", text[:200], "done", {"text": text[:5000]}) for text in texts])
+    with project.database.transaction() as tx:
+        project.log.append_many(tx, [(f"User::{text}"[:200], "x:y", text[:200], "done", {"text": text[:5000]}) for text in texts])
     shown = cli("audit", "show", "--last", "600", "--config", clinic, "--format", "json").value
     assert [entry["detail"]["text"] for entry in shown[-len(texts) :]] == [text[:5000] for text in texts]
     plain = cli("audit", "show", "--last", "600", "--config", clinic)

@@ -12,9 +12,9 @@ import pytest
 from tests.conftest import serving, write_csv
 
 import casemate
-from casemate import scaffold
 from casemate.config import DataTable, load
 from casemate.core.errors import ConfigError, DataError, RequestError
+from casemate.operations import scaffold
 from casemate.serve.batches import predict_file
 from casemate.serve.client import connect
 from casemate.serve.rows import of_table, open_source

@@ -12,10 +12,10 @@ from msgspec import structs
 from tests.conftest import lighten
 
 import casemate
-from casemate import scaffold
 from casemate.config import ScreenTable
 from casemate.core.errors import RefusedError
 from casemate.core.types import Assessment, SealedDataset
+from casemate.operations import models, scaffold
 from casemate.serve.endpoint import Endpoint
 from casemate.serve.server import assemble
 
@@ -72,7 +72,7 @@ def test_a_planted_trigger_refuses_the_model_until_a_steward_has_looked(tmp_path
     assert project.datasets["study"].record.excluded >= 36
     assert "every row of it was reviewed" in second.out
     assert {row["decision"] for row in cli("data", "quarantine", "list", "--detector", "trigger", "--format", "json").value} == {"dropped"}
-    actions = [entry.action for entry in casemate.open(project.root).audit.entries()]
+    actions = [entry.action for entry in casemate.open(project.root).log.entries()]
     assert "quarantine:dropped" in actions
 
 
@@ -169,7 +169,7 @@ def test_a_waiver_counts_for_others_for_a_time_and_in_the_open(own, cli, monkeyp
 
     end = datetime.datetime.fromisoformat(until).replace(tzinfo=datetime.UTC)
     since, statement = project.waivers.sign(project.signer, "wdbc", "roc_auc", end, 'User::"ana"', "the board")
-    with project.store.transaction() as tx:  # the same waiver by somebody else
+    with project.database.transaction() as tx:  # the same waiver by somebody else
         tx.execute(WAIVERS.delete())
         project.waivers.add(tx, "wdbc", "roc_auc", since, end, 'User::"ana"', statement)
     theirs = casemate.open(own, ["gates.roc_auc.min=0.0", "gates.roc_auc.max=0.5"]).run()
@@ -177,7 +177,7 @@ def test_a_waiver_counts_for_others_for_a_time_and_in_the_open(own, cli, monkeyp
     gate = next(gate for gate in theirs.verdict.gates if gate.gate == "roc_auc")
     assert (gate.outcome, gate.waiver[:28]) == ("refused", 'waived by User::"ana" until ')
     assert theirs.model.verify().card.waived == {"roc_auc": end.isoformat()}
-    project.require_approved(theirs.model.reference)
+    models.require_approved(project, theirs.model.reference)
 
     class Later:
         def now(self):
@@ -189,7 +189,7 @@ def test_a_waiver_counts_for_others_for_a_time_and_in_the_open(own, cli, monkeyp
         late.require_approved(theirs.model.reference)
     endpoint = Endpoint.load(theirs.model.verify(), project.config.serve)
     assert endpoint.ends == end.timestamp()
-    token, _ = project.access.admin.create_token("ward", ["client"], ["*"], datetime.timedelta(days=1))
+    token, _ = project.access.create_token("ward", ["client"], ["*"], datetime.timedelta(days=1))
     assert asked(project, token) == (200, {"name": "wdbc", "ready": True})
     status, answer = asked(project, token, ends=time.time() - 1)
     assert (status, answer["error"]) == (503, "the waiver by which this model passed has ended")
@@ -202,8 +202,8 @@ def test_a_changed_waiver_is_noticed(own):
 
     project = casemate.open(own)
     until = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=30)
-    project.waive("roc_auc", until, "r")
-    with project.store.transaction() as tx:
+    project.models.waive("roc_auc", until, "r")
+    with project.database.transaction() as tx:
         tx.execute(sa.text("update waiver set principal = 'User::\"ana\"'"))
     with pytest.raises(VerificationError, match="was changed"):
         project.waivers.in_force("wdbc")
@@ -219,8 +219,8 @@ def test_assess_measures_a_part_and_names_the_parts_it_knows(own, cli, monkeypat
     assert "duplicates" in alone["figures"] and "label_screen_auc" not in alone["figures"]
     assert cli("assess", "data", "--only", "label_noise", "--format", "json").value["figures"].keys() >= {"label_noise", "leakage_auc"}
     assert "no measurement 'quality'" in cli("assess", "data", "--only", "quality").err
-    from casemate.checkup import assess
     from casemate.core.errors import ConfigError
+    from casemate.operations.checkup import assess
 
     with pytest.raises(ConfigError, match="no measurement 'beauty'"):
         assess(casemate.open(own), "wdbc", ["beauty"])
@@ -279,7 +279,7 @@ def test_private_training_pays_is_gated_and_is_refused_when_the_budget_is_spent(
         ("statistics of dose", 0.5),
         ("private training", 1.0),
     ]
-    denied = [entry for entry in casemate.open(project.root).audit.entries() if entry.action == "budget:spent" and entry.outcome == "denied"]
+    denied = [entry for entry in casemate.open(project.root).log.entries() if entry.action == "budget:spent" and entry.outcome == "denied"]
     assert len(denied) == 1
 
 

@@ -9,14 +9,15 @@ import pytest
 from tests.contract.key_servers import s3_client
 
 import casemate
-from casemate import backup, rotation
 from casemate.controls.keys.objects import ObjectStore, name_of
 from casemate.controls.keys.sealedfile import Opener
 from casemate.controls.keys.store import KeyStore
 from casemate.core.blobs import S3Blobs, require_conditions
 from casemate.core.blobs.s3 import PART, split_url
 from casemate.core.errors import BackendError, BusyError, ConfigError, TransientError, VerificationError
-from casemate.fsck import examine
+from casemate.operations import backup
+from casemate.operations.fsck import examine
+from casemate.operations.keys import rotation
 
 
 @pytest.fixture
@@ -247,7 +248,7 @@ def test_a_project_moves_its_objects_to_a_bucket_works_there_and_comes_back(own,
     s3_client(s3_server).put_object(Bucket=s3_place.bucket, Key=s3_place.prefix + name, Body=b"changed")
     assert len(examine(casemate.open(own)).damage) >= 1
     with pytest.raises(VerificationError):
-        casemate.open(own).move_objects({})
+        casemate.open(own).store.move_objects({})
     overwrite(blobs, name, (tmp_path / "again" / ".casemate" / "objects" / name).read_bytes())
     assert cli("store", "objects", "files", *where).code == 0
     project = casemate.open(own)

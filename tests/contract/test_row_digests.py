@@ -6,13 +6,13 @@ from tests.attacks import test_rows as attacks
 
 import casemate
 from casemate.core.errors import UnexplainedRow
-from casemate.fsck import examine
+from casemate.operations.fsck import examine
 
 
 @pytest.fixture
 def moved(home, tmp_path, empty_database, cli):
     """A project on PostgreSQL where something happened; (folder, token, runs SQL as the database's administrator)."""
-    from casemate import scaffold
+    from casemate.operations import scaffold
 
     root = tmp_path / "project"
     scaffold.create(root, scaffold.clinical())
@@ -32,7 +32,7 @@ def test_the_administrator_of_a_postgresql_server_gives_nobody_a_right(moved):
     root, token, run = moved
     project = casemate.open(root)
     assert examine(project).outcome == "intact"
-    project.access.admin.add_user("bea", ["scientist"])
+    project.access.add_user("bea", ["scientist"])
     for table, use, statement in attacks.ATTACKS.values():
         run(f"CREATE TABLE kept AS TABLE {table}", statement.format(false="false"))
         fresh = casemate.open(root)
@@ -42,18 +42,18 @@ def test_the_administrator_of_a_postgresql_server_gives_nobody_a_right(moved):
         run(f"DELETE FROM {table}", f"INSERT INTO {table} SELECT * FROM kept", "DROP TABLE kept")
         fresh.store.close()
     assert examine(casemate.open(root)).outcome == "intact"
-    project.store.close()
+    project.database.close()
 
 
 def test_sql_does_not_slip_in_between_the_check_and_the_commit(moved):
     root, _, run = moved
     project = casemate.open(root)
-    with project.store.transaction() as tx:
-        project.access.directory.add(tx, "bea", ["scientist"])
+    with project.database.transaction() as tx:
+        project.point.directory.add(tx, "bea", ["scientist"])
         with pytest.raises(sa.exc.OperationalError, match="lock timeout"):
             run("SET LOCAL lock_timeout = '200ms'", "UPDATE principal SET roles = '[\"owner\"]' WHERE name = 'mallory'")
     assert examine(project).outcome == "intact"
-    project.store.close()
+    project.database.close()
 
 
 CODE = {
@@ -90,6 +90,6 @@ def test_code_in_a_postgresql_database_makes_casemate_write_nothing_and_see_noth
     run(*CODE[code])
     project = casemate.open(root)
     with pytest.raises(UnexplainedRow, match="database holds what casemate did not make: "):
-        project.access.admin.add_user("bea", ["scientist"])
+        project.access.add_user("bea", ["scientist"])
     assert any("did not make" in one.state for one in examine(project).damage)
-    project.store.close()
+    project.database.close()

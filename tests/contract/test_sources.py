@@ -5,9 +5,9 @@ import decimal
 import pytest
 import sqlalchemy as sa
 
-from casemate import scaffold
 from casemate.config import ColumnTable, DataTable
 from casemate.core.errors import BackendError, ConfigError, DataError
+from casemate.operations import scaffold
 from casemate.stages.data import files, source
 
 ROWS = 60

@@ -9,7 +9,6 @@ import sqlalchemy as sa
 from tests.conftest import write_csv
 
 import casemate
-from casemate import scaffold
 from casemate.controls.access.identity.principals import PRINCIPALS
 from casemate.controls.audit.bodies import KEYS
 from casemate.controls.audit.entry import leaf_entry
@@ -23,6 +22,7 @@ from casemate.core.store.interface import REVISION
 from casemate.core.store.move import copy_rows
 from casemate.core.store.prepared import Prepared
 from casemate.core.store.sqlite import driver
+from casemate.operations import scaffold
 
 MESSAGE = Message(key="k", event="e", created="c", content={}).to_json()
 
@@ -163,7 +163,7 @@ def test_a_password_in_a_url_reaches_neither_the_screen_nor_the_log(clinic, cli)
     answer = cli("store", "migrate", "postgresql://u:hunter22@127.0.0.1:1/d", "--config", clinic)
     assert answer.code == 2
     assert "hunter22" not in answer.out + answer.err
-    assert "hunter22" not in str(list(casemate.open(clinic).audit.entries()))
+    assert "hunter22" not in str(list(casemate.open(clinic).log.entries()))
 
 
 def _before_rows(index, salt, body):
@@ -177,15 +177,15 @@ def _before_rows(index, salt, body):
 def test_a_catalogue_of_casemate_0_1_is_refused_and_then_upgraded_with_its_bodies_sealed(tiny_project, cli):
     """What revision 0001 wrote, made by its own migration and the bodies as 0.1 kept them."""
     project = casemate.open(tiny_project)
-    with project.store.reading() as tx:
-        opened = [_before_rows(*entry[:3]) for entry in project.audit._opened(tx, 0, 100)]
+    with project.database.reading() as tx:
+        opened = [_before_rows(*entry[:3]) for entry in project.log._opened(tx, 0, 100)]
         principals = [tuple(row) for row in tx.exec_driver_sql("SELECT kind, name, roles, models FROM principal")]
     frontier = Frontier()
     for *_, leaf in opened:
         frontier.append(leaf)
     head = (1, frontier.size, b"".join(frontier.roots))
-    project.store.close()
-    shutil.rmtree(project.audit.folder)  # derived from the catalogue
+    project.database.close()
+    shutil.rmtree(project.log.folder)  # derived from the catalogue
     path = tiny_project / ".casemate" / "catalog.db"
     for file in path.parent.glob("catalog.db*"):
         file.unlink()
@@ -210,13 +210,13 @@ def test_a_catalogue_of_casemate_0_1_is_refused_and_then_upgraded_with_its_bodie
     assert cli("store", "upgrade", "--config", tiny_project).code == 0
     assert cli("audit", "verify", "--config", tiny_project).code == 0
     upgraded = casemate.open(tiny_project)
-    entries = list(upgraded.audit.entries())
+    entries = list(upgraded.log.entries())
     assert entries[0].action == "project:create"
     (adopted,) = [entry for entry in entries if entry.action == "catalog:adopted"]
     assert adopted.detail["rows"]["principal"] == len(principals)
     assert {entry.rows for entry in entries[: adopted.index]} == {""}
     assert upgraded.engine.runs()[0]["id"] == "r1"
-    upgraded.store.close()
+    upgraded.database.close()
     with driver.connect(path) as database:
         assert not [row for row in database.execute("SELECT sealed FROM audit_entry") if b"project:create" in row[0]]
     database.close()
@@ -226,7 +226,7 @@ def test_a_project_moves_to_postgresql_and_back_and_goes_on_working(tmp_path, ti
     root = tmp_path / "p"
     root.mkdir()
     scaffold.create(root, scaffold.from_table(root, write_csv(root / "t.csv", tiny), "y"))
-    before = [entry.action for entry in casemate.open(root).audit.entries()]
+    before = [entry.action for entry in casemate.open(root).log.entries()]
     moved = cli("store", "migrate", empty_database, "--config", root)
     assert moved.code == 0, moved.err
     assert not (root / ".casemate" / "catalog.db").exists()
@@ -238,7 +238,7 @@ def test_a_project_moves_to_postgresql_and_back_and_goes_on_working(tmp_path, ti
     back = cli("store", "migrate", "sqlite", "--config", root)
     assert back.code == 0, back.err
     project = casemate.open(root)
-    assert [entry.action for entry in project.audit.entries()][: len(before)] == before
+    assert [entry.action for entry in project.log.entries()][: len(before)] == before
     assert project.engine.runs()[0]["id"] == result.id
     assert cli("audit", "verify", "--config", root).code == 0
     again = cli("store", "migrate", empty_database, "--config", root)
@@ -248,7 +248,7 @@ def test_a_project_moves_to_postgresql_and_back_and_goes_on_working(tmp_path, ti
 
 def waiting(project):
     """Messages, a run that a crash interrupted, and a token, as they wait in a catalogue that is moved."""
-    with project.store.transaction() as tx:
+    with project.database.transaction() as tx:
         for number in range(3):
             project.outbox.enqueue(tx, "run:passed", f"waiting-{number}", {"number": number})
     with pytest.raises(KeyboardInterrupt), project.engine.begin(dict.fromkeys(STAGES, "interrupted"), "tester", key="waiting"):
@@ -257,8 +257,8 @@ def waiting(project):
 
 def written(project):
     """A write into every table whose rows the database numbers, and the ordinary ways into the others."""
-    with project.store.transaction() as tx:
-        project.outbox.enqueue(tx, "run:passed", f"after-{project.store.name}", {})
+    with project.database.transaction() as tx:
+        project.outbox.enqueue(tx, "run:passed", f"after-{project.database.name}", {})
         for table in METADATA.sorted_tables:
             if table.autoincrement_column is not None:
                 row = dict(tx.execute(sa.select(table).order_by(table.autoincrement_column.desc())).mappings().first())
@@ -267,8 +267,8 @@ def written(project):
                 tx.execute(table.insert().values(**row))
                 assert tx.execute(sa.select(sa.func.max(table.autoincrement_column))).scalar() == before + 1, table.name
                 tx.execute(table.delete().where(table.autoincrement_column == before + 1))
-    project.audit.record("tester", "test:after", "r", "done")
-    project.access.anomalies.probing('User::"ana"', f"asks in {project.store.name}")
+    project.log.record("tester", "test:after", "r", "done")
+    project.point.anomalies.probing('User::"ana"', f"asks in {project.database.name}")
     assert project.outbox.send() != []
 
 
@@ -284,16 +284,16 @@ def test_a_moved_catalogue_takes_a_write_in_every_table_and_goes_on_with_what_wa
         file.write('\n[notices.desk]\nkind = "folder"\nto = "told"\n')
     project = casemate.open(root)
     waiting(project)
-    project.store.close()
+    project.database.close()
     for there in (empty_database, "sqlite"):
         moved = cli("store", "migrate", there, "--config", root)
         assert moved.code == 0, moved.err
         project = casemate.open(root)
-        assert project.store.behind() == []
+        assert project.database.behind() == []
         written(project)
         assert {message["state"] for message in project.outbox.messages()} == {"sent"}
         assert {run["state"] for run in project.engine.runs()} >= {"interrupted"}
-        project.store.close()
+        project.database.close()
         assert cli("fsck", "--config", root).code == 0
     assert len([path for path in (root / "told").iterdir() if b"waiting" in path.read_bytes()]) == 3
 
@@ -306,16 +306,16 @@ def test_numbers_that_would_be_given_out_again_are_found_and_mended(tmp_path, ti
     assert cli("store", "migrate", empty_database, "--config", root).code == 0
     project = casemate.open(root)
     row = {"key": "k", "target": "t", "event": "e", "payload": b"{}", "created": "c", "state": "dead", "attempts": 0, "due": "d"}
-    with project.store.transaction() as tx:
+    with project.database.transaction() as tx:
         tx.execute(METADATA.tables["outbox"].insert().values(id=7, **{**row, "payload": MESSAGE}))
     answer = cli("fsck", "--config", root)
     assert (answer.code, "outbox.id" in answer.out, "casemate fsck --repair" in answer.out) == (4, True, True)
     assert cli("fsck", "--repair", "--config", root).code == 0
     assert cli("fsck", "--config", root).code == 0
-    with project.store.transaction() as tx:
+    with project.database.transaction() as tx:
         tx.execute(METADATA.tables["outbox"].insert().values(**{**row, "key": "other"}))
-    assert project.store.behind() == []
-    project.store.close()
+    assert project.database.behind() == []
+    project.database.close()
 
 
 def interrupt(monkeypatch, name):
@@ -333,7 +333,7 @@ def test_a_move_that_was_interrupted_is_named_and_finished(tmp_path, tiny, empty
     with monkeypatch.context() as patch:
         interrupt(patch, at)
         with pytest.raises(KeyboardInterrupt):
-            casemate.open(root).move_store(empty_database, None)
+            casemate.open(root).store.move(empty_database, None)
     found = cli("fsck", "--config", root)
     assert found.code == 4
     if at == "_point_to":
@@ -361,7 +361,7 @@ def test_a_move_back_that_was_interrupted_is_finished_by_the_same_command(tmp_pa
     with monkeypatch.context() as patch:
         interrupt(patch, "_point_to")
         with pytest.raises(KeyboardInterrupt):
-            casemate.open(root).move_store("", None)
+            casemate.open(root).store.move("", None)
     assert "store migrate" in cli("fsck", "--config", root).out
     finished = cli("store", "migrate", "sqlite", "--config", root)
     assert finished.code == 0, finished.err

@@ -28,12 +28,12 @@ def test_what_is_used_adds_up_by_window(store):
 
 def test_two_gateways_on_one_postgresql_share_limits_releases_revocations_and_the_log(own, empty_database):
     project = casemate.open(own)
-    project.move_store(empty_database, None)
+    project.store.move(empty_database, None)
     project = casemate.open(own)
     assert project.run(start="release").model.reference == "wdbc@2"
     project.models["wdbc@1"].promote()
     token, identifier = new_token(project, "ward")
-    slow, _ = project.access.admin.create_token("slow", ["client"], ["*"], datetime.timedelta(hours=1), Limits(rate=20))
+    slow, _ = project.access.create_token("slow", ["client"], ["*"], datetime.timedelta(hours=1), Limits(rate=20))
     with serving(own) as one, serving(own) as other:
         both = [Caller(running, token) for running in (one, other)]
         assert [caller("POST", INFER, BODY)[0] for caller in both] == [200, 200]
@@ -45,8 +45,8 @@ def test_two_gateways_on_one_postgresql_share_limits_releases_revocations_and_th
         project.models["wdbc@2"].promote()
         time.sleep(1.5)
         assert all(b'"model_version":"2"' in caller("POST", INFER, BODY)[1] for caller in both)
-        project.access.admin.revoke_token(identifier)
+        project.access.revoke_token(identifier)
         time.sleep(1.0)
         assert [caller("POST", INFER, BODY)[0] for caller in both] == [401, 401]
     assert project.decisions.check() == 4 + statuses.count(200)
-    project.audit.check()
+    project.log.check()

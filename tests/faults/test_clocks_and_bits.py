@@ -16,7 +16,7 @@ from tests.faults.test_every_point import copy, pristine  # noqa: F401 - a fixtu
 import casemate
 from casemate.core.errors import Error
 from casemate.core.types import Assessment, Release, SealedDataset, TrainedModel
-from casemate.fsck import examine
+from casemate.operations.fsck import examine
 
 LIBRARIES = ("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1")
 HOLD = """
@@ -78,13 +78,13 @@ def test_no_clock_steals_a_living_lease(pristine, tmp_path, faked, first, second
     thieves = [start("thief", second) for _ in range(2)]
     assert [thief.communicate(timeout=60)[0].split()[0] for thief in thieves] == ["CM-BUSY", "CM-BUSY"]
     said = owner.communicate(timeout=60)[0]
-    assert said.startswith("finished"), (said, project.engine.runs(), [(e.action, e.time) for e in project.audit.entries()])
+    assert said.startswith("finished"), (said, project.engine.runs(), [(e.action, e.time) for e in project.log.entries()])
     assert [run["state"] for run in project.engine.runs()] == ["passed"]
 
 
 def test_the_order_of_the_log_does_not_depend_on_the_clock(pristine, tmp_path, faked):  # noqa: F811
     root = copy(pristine, tmp_path / "p")
-    before = casemate.open(root).audit.size()
+    before = casemate.open(root).log.size()
     for setting in ("+1d", "-1d", "@2030-01-01 00:00:00", "+0"):
         done = subprocess.run(
             command("access", "token", "create", "svc", "--days", 3000, "--out", tmp_path / setting.replace(" ", "")),
@@ -94,10 +94,10 @@ def test_the_order_of_the_log_does_not_depend_on_the_clock(pristine, tmp_path, f
         )
         assert done.returncode == 0
     project = casemate.open(root)
-    assert [entry.index for entry in project.audit.entries(before)] == list(range(before, before + len(list(project.audit.entries(before)))))
-    times = [entry.time for entry in project.audit.entries(before)]
+    assert [entry.index for entry in project.log.entries(before)] == list(range(before, before + len(list(project.log.entries(before)))))
+    times = [entry.time for entry in project.log.entries(before)]
     assert times != sorted(times)
-    assert project.audit.check().checkpoint.size == project.audit.size()
+    assert project.log.check().checkpoint.size == project.log.size()
 
 
 def test_a_clock_that_leaps_while_a_run_goes_on_changes_nothing(pristine, tmp_path, faked):  # noqa: F811
@@ -126,20 +126,20 @@ def told(root: Path) -> str:
             raise KeyError("a record is gone")
         model = project.models[project.config.project.name].verify()
         table = next(iter(project.datasets.values())).to_arrow()
-        log = project.audit.check()
-        entries = [entry.to_json().decode() for entry in project.audit.entries() if not entry.action.startswith("dataset:")]
+        log = project.log.check()
+        entries = [entry.to_json().decode() for entry in project.log.entries() if not entry.action.startswith("dataset:")]
         return json.dumps(
             [run, [r.to_json().decode() for r in records], sorted(model.files), table.to_pydict(), entries, log.checkpoint.size > 0], default=str
         )
     finally:
-        project.store.close()
+        project.database.close()
 
 
 def test_a_flipped_bit_is_detected_or_harmless_and_never_another_answer(finished, tmp_path, scale):
     """Catalogue, objects, tables, evidence and log."""
     root = tmp_path / "p"
     shutil.copytree(finished, root)
-    casemate.open(root).store.close()
+    casemate.open(root).database.close()
     state = root / ".casemate"
     expected = told(root)
     files = [path for path in sorted(state.rglob("*")) if path.is_file() and path.stat().st_size and path.name not in {"lock", ".lock", ".gitignore"}]

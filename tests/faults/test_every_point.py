@@ -20,12 +20,12 @@ from tests.unit.conftest import grow, make_log
 from tests.unit.test_witness import request as ask
 
 import casemate
-from casemate import backup, scaffold
 from casemate.controls.audit.witness import Witness
 from casemate.controls.keys import recipients
 from casemate.controls.keys.store import KeyStore
 from casemate.core.engine import STAGES
-from casemate.fsck import examine
+from casemate.operations import backup, scaffold
+from casemate.operations.fsck import examine
 
 HERE = Path(__file__).parent
 FAULTS = [("kill", False), ("torn", False), ("enospc", False), ("enospc", True), ("eio", False), ("eio", True)]
@@ -107,20 +107,20 @@ def check_acknowledged(root: Path, acks: list[str]) -> None:
     assert {ack.split()[1] for ack in acks if ack.startswith("stage ")} <= finished
     for ack in acks:
         if ack.startswith("entry "):
-            assert project.audit.size() > int(ack.split()[1])
-    assert project.store.damage() == []
-    project.store.close()
+            assert project.log.size() > int(ack.split()[1])
+    assert project.database.damage() == []
+    project.database.close()
 
 
 def check_complete(root: Path, effects: int | None) -> None:
     project = casemate.open(root)
     (run,) = project.engine.runs()
     assert run["state"] in {"passed", "refused"}
-    actions = [entry.action for entry in project.audit.entries()]
+    actions = [entry.action for entry in project.log.entries()]
     assert {name: actions.count(name) for name in ("run:start", *(f"run:{s}" for s in STAGES), "run:end")} == dict.fromkeys(
         ("run:start", *(f"run:{s}" for s in STAGES), "run:end"), 1
     )
-    project.audit.check()
+    project.log.check()
     if effects is None:
         assert len(project.models) == 1
         report = examine(project)
@@ -129,7 +129,7 @@ def check_complete(root: Path, effects: int | None) -> None:
         assert work.count_of(root) == effects
         assert [m["state"] for m in project.outbox.messages()] == ["sent"] * 5
         assert len([path for path in (root / ".casemate" / "out").iterdir() if not path.name.startswith(".")]) == 5
-    project.store.close()
+    project.database.close()
 
 
 @pytest.mark.parametrize(("mode", "sticky"), FAULTS, ids=str)
@@ -250,7 +250,7 @@ def saved(home, tmp_path_factory):
     backup.add_recipient(project, "safe", public=public, keys=True)
     backup.create(project, folder / "b", with_keys=True)
     (folder / "key").write_text(private)
-    secrets = re.findall(rb'"([A-Za-z0-9+/=]{40,})"', (project.keys.folder / "keystore.json").read_bytes())
+    secrets = re.findall(rb'"([A-Za-z0-9+/=]{40,})"', (project.keystore.folder / "keystore.json").read_bytes())
     shutil.rmtree(folder / "p")
     return folder, secrets
 
@@ -321,15 +321,15 @@ def test_a_cleaning_that_is_interrupted_loses_nothing_that_is_referred_to_and_is
         project = casemate.open(root)
         gone = run not in {known["id"] for known in project.engine.runs()}
         assert kept_files(root) >= (left if gone else kept_files(source)), (at, "something that is referred to is gone")
-        told = [entry for entry in project.audit.entries() if entry.action == "project:cleaned"]
+        told = [entry for entry in project.log.entries() if entry.action == "project:cleaned"]
         assert len(told) == gone, "rows go with the entry that says so"
-        project.store.close()
+        project.database.close()
         assert status or acks == ["done 1"]
         status, acks, _ = injector.run("collect", root)
         assert status == 0, (at, acks)
         assert kept_files(root) == left, at
         project = casemate.open(root)
-        assert next(entry.detail["runs"] for entry in project.audit.entries() if entry.action == "project:cleaned") == [run]
+        assert next(entry.detail["runs"] for entry in project.log.entries() if entry.action == "project:cleaned") == [run]
         assert examine(project).damage == []
-        project.store.close()
+        project.database.close()
         shutil.rmtree(root)

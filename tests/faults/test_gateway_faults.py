@@ -26,11 +26,11 @@ from tests.faults.stuck import HOLDS, LOOPS
 from tests.faults.test_clocks_and_bits import faked  # noqa: F401 - a fixture
 
 import casemate
-from casemate import rotation
 from casemate.controls.keys.compromises import COMPROMISES
 from casemate.controls.keys.store import keystore_folder
 from casemate.core.errors import CompromisedSigner
-from casemate.fsck import examine
+from casemate.operations.fsck import examine
+from casemate.operations.keys import rotation
 from casemate.serve import server
 from casemate.serve.connections import Connections
 from casemate.serve.server import assemble
@@ -123,7 +123,7 @@ def test_a_model_that_stands_still_hurts_itself_only_and_is_withdrawn_when_it_do
         page = monitor("GET", "/metrics")[1].decode()
         assert 'casemate_withdrawn{model="wdbc",reason="stuck",version="1"} 1.0' in page
         assert 'casemate_workers_replaced{reason="stuck"} 2.0' in page
-        wait_for(lambda: [entry.resource for entry in project.audit.entries() if entry.action == "model:withdrawn"] == ['Model::"wdbc@1"'])
+        wait_for(lambda: [entry.resource for entry in project.log.entries() if entry.action == "model:withdrawn"] == ['Model::"wdbc@1"'])
         assert gateway.told().count("is replaced: wdbc@1 stood still") == 2
 
 
@@ -242,7 +242,7 @@ def test_a_full_disk_makes_the_gateway_not_ready_and_space_makes_it_ready_again(
         given.append(headers["x-request-id"])
         told = gateway.told()
     assert told.count("not ready: log") == told.count("log is well again") == 1
-    assert "gateway:recovered" in [entry.action for entry in project.audit.entries()]
+    assert "gateway:recovered" in [entry.action for entry in project.log.entries()]
     assert set(given) <= {one.id for one in project.decisions.newest(10**6)}
 
 
@@ -290,12 +290,12 @@ def test_a_lost_key_provider_stops_no_answer_and_no_record_but_a_worker_that_sta
     known = {one.id for one in project.decisions.newest(10**6)}
 
     def refused():
-        return [e for e in project.audit.entries(size) if (e.action, e.outcome) == ("key:unwrap", "denied")]
+        return [e for e in project.log.entries(size) if (e.action, e.outcome) == ("key:unwrap", "denied")]
 
     gateway = serving(own)
     with gateway as running:
         caller.running = running
-        size = project.audit.size()
+        size = project.log.size()
         lose()
         wait_for(lambda: len(refused()) > 2)  # models are verified again all the time, and each time their keys are asked for
         answers = [caller("POST", "/v2/models/wdbc/infer", body()) for _ in range(5)]
@@ -367,7 +367,7 @@ def test_callers_beyond_the_room_for_them_are_told_so_in_json(own):
 def test_a_declared_compromise_is_in_force_in_a_running_gateway_until_the_model_is_made_anew(own):
     project = casemate.open(own)
     caller = Caller(None, new_token(project, "ward")[0])
-    began = datetime.datetime.fromisoformat(next(project.audit.entries()).time)
+    began = datetime.datetime.fromisoformat(next(project.log.entries()).time)
     with serving(own) as running:
         caller.running = running
         assert caller("POST", "/v2/models/wdbc/infer", body())[0] == 200
@@ -385,7 +385,7 @@ def test_a_compromise_that_is_declared_elsewhere_counts_on_a_host_whose_key_stor
     shutil.copytree(tmp_path / "home", elsewhere)
     here = casemate.open(own)
     caller = Caller(None, new_token(here, "ward")[0])
-    began = datetime.datetime.fromisoformat(next(here.audit.entries()).time)
+    began = datetime.datetime.fromisoformat(next(here.log.entries()).time)
     with serving(own) as running:
         caller.running = running
         assert caller("POST", "/v2/models/wdbc/infer", body())[0] == 200
@@ -401,16 +401,16 @@ def test_fsck_names_a_compromise_that_the_log_does_not_explain_and_tells_other_h
     project = casemate.open(own)
     rotation.new_signer(project)
     since = datetime.datetime.now(datetime.UTC)
-    project.declare_compromise(1, since)
+    project.keys.distrust(1, since)
     about = [found for found in examine(project).damage if "compromise of" in found.subject]
     assert about == []
-    with project.store.transaction() as tx:
+    with project.database.transaction() as tx:
         tx.exec_driver_sql("UPDATE signer_compromise SET since = '2020-01-01T00:00:00+00:00'")
     (found,) = [found for found in examine(project).damage if found.subject == "table signer_compromise"]
     assert "the audit log does not explain it" in found.state
-    with project.store.transaction() as tx:
+    with project.database.transaction() as tx:
         tx.exec_driver_sql(f"UPDATE signer_compromise SET since = '{since.isoformat()}'")
-    with project.store.transaction() as tx:
+    with project.database.transaction() as tx:
         tx.execute(COMPROMISES.delete())
     (found,) = [found for found in examine(project, repair=True).damage if "compromise of" in found.subject]
     assert found.repaired
@@ -440,7 +440,7 @@ def test_while_the_catalogue_is_away_probes_and_metrics_answer_and_operators_are
         watches = [asyncio.create_task(watch) for watch in (parts.gateway.guard.watch(), looking)]
         assert (await ask("/metrics", monitor))[0] == 200
         (clinic / ".casemate").rename(clinic / "away")
-        project.store.close()
+        project.database.close()
         await becomes(503)
         assert await ask("/v2/health/live") == (200, '{"live":true}')
         assert (await ask("/ping"))[0] == 503
@@ -449,7 +449,7 @@ def test_while_the_catalogue_is_away_probes_and_metrics_answer_and_operators_are
         assert [(await ask(*words))[0] for words in (("/metrics", other), ("/v2", monitor), ("/metrics", None))] == [503, 503, 401]
         shutil.rmtree(clinic / ".casemate", ignore_errors=True)
         (clinic / "away").rename(clinic / ".casemate")
-        project.store.close()
+        project.database.close()
         await becomes(200)
         for watch in watches:
             watch.cancel()
@@ -487,8 +487,8 @@ def test_on_a_slow_disk_answers_wait_and_none_is_lost(clinic, tmp_path):
 
 def test_a_clock_that_leaps_by_days_under_load_replaces_no_worker_and_ends_no_call(clinic, faked):  # noqa: F811
     project = casemate.open(clinic)
-    with project.store.transaction() as tx:
-        token, _ = project.access.tokens.create(tx, "ward", ["client"], ["*"], datetime.timedelta(days=90))
+    with project.database.transaction() as tx:
+        token, _ = project.point.tokens.create(tx, "ward", ["client"], ["*"], datetime.timedelta(days=90))
     caller = Caller(None, token)
     environment = faked("+0")
     clock = Path(environment["FAKETIME_TIMESTAMP_FILE"])
@@ -503,4 +503,4 @@ def test_a_clock_that_leaps_by_days_under_load_replaces_no_worker_and_ends_no_ca
                 wait_for(lambda enough=enough: len(calls.seen) > enough)
         assert set(calls.seen) == {(200, None)}
         assert children(running.process.pid) == team
-    assert project.audit.check().checkpoint.size == project.audit.size()
+    assert project.log.check().checkpoint.size == project.log.size()

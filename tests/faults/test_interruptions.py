@@ -48,7 +48,7 @@ def uninterrupted(home, tmp_path_factory):
     import pyarrow as pa
     from tests.conftest import write_csv
 
-    from casemate import scaffold
+    from casemate.operations import scaffold
 
     generator = np.random.default_rng(5)
     values = generator.standard_normal((400, 4))

@@ -59,7 +59,7 @@ def bookkeeping(root: Path, ack: Ack) -> None:
                 ack(f"stage {stage}")
             run.finish("passed")
     ack(f"done {run.id} passed")
-    ack(f"entry {project.audit.record('tester', 'test:after', 'r', 'done')}")
+    ack(f"entry {project.log.record('tester', 'test:after', 'r', 'done')}")
     faults = [fault for _, fault in project.outbox.send() if fault]
     if faults:
         raise faults[0]
@@ -67,8 +67,8 @@ def bookkeeping(root: Path, ack: Ack) -> None:
 
 def restore(root: Path, ack: Ack) -> None:
     """`casemate backup restore` on a machine without the project and its keys."""
-    from casemate import backup
     from casemate.controls.keys.sealedfile import Opener
+    from casemate.operations import backup
 
     os.environ["HOME"] = str(root / ".casemate" / "home")
     backup.restore(root / "b", root / ".casemate" / "again", Opener(identities=[(root / "key").read_text()]))
@@ -77,7 +77,7 @@ def restore(root: Path, ack: Ack) -> None:
 
 def collect(root: Path, ack: Ack) -> None:
     """`casemate gc --apply`."""
-    from casemate import retention
+    from casemate.operations import retention
 
     project = casemate.open(root)
     ack(f"done {len(retention.collect(project, apply=True).runs)}")
@@ -89,7 +89,7 @@ def _work(project, stage: str) -> Finding:
         folder = project.state / "datasets" / "t" / "v1"
         if not (folder / "manifest.dsse.json").exists():
             table = pa.table({"a": list(range(100))})
-            tables.seal(table, folder, project.provider, project.keys.signer, {"a": "general"}, {"name": "t", "version": "v1", "rows": 100})
+            tables.seal(table, folder, project.provider, project.keystore.signer, {"a": "general"}, {"name": "t", "version": "v1", "rows": 100})
     return Finding(id=f"test.{stage}", severity="low", confidence="low", message=digest)
 
 
@@ -119,15 +119,15 @@ def _next(tx) -> str:
 def prepare_counter(root: Path) -> None:
     """The row that every step adds one to: of a table that gives no rights, so nothing explains it to the log."""
     project = casemate.open(root)
-    with project.store.transaction() as tx:
+    with project.database.transaction() as tx:
         tx.exec_driver_sql("INSERT INTO access_seen (principal, network, first, last) VALUES ('Counter', '', '', '0')")
-    project.store.close()
+    project.database.close()
 
 
 def count_of(root: Path) -> int:
     """How often the effect happened."""
     project = casemate.open(root)
-    with contextlib.closing(project.store), project.store.reading() as tx:
+    with contextlib.closing(project.database), project.database.reading() as tx:
         return int(tx.exec_driver_sql("SELECT last FROM access_seen WHERE principal = 'Counter'").scalar())
 
 

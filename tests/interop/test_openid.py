@@ -50,9 +50,9 @@ ROLES = ("register = true", 'roles_from = "roles"', 'roles = { data-team = ["sci
 
 def entered(project, account="sub-ana", amr="pwd"):
     """The session of a person who has logged in with a browser."""
-    local = project.access.options.provider("local")
+    local = project.point.options.provider("local")
     begun = local.begin(REDIRECT)
-    return project.access.logins.through(local, lambda: local.finish(begun, Browser(account, amr).answer(begun.url)))
+    return project.point.logins.through(local, lambda: local.finish(begun, Browser(account, amr).answer(begun.url)))
 
 
 def test_a_person_logs_in_with_a_browser_and_gets_the_roles_that_the_provider_gives(project):
@@ -69,9 +69,9 @@ def test_a_person_logs_in_with_a_browser_and_gets_the_roles_that_the_provider_gi
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert 'User::\\"ana.lopez\\"' in out
-    identity = here.access.identify()
+    identity = here.point.identify()
     assert (identity.principal.name, identity.principal.roles, identity.method) == ("ana.lopez", ("approver", "scientist"), "local")
-    entry = next(entry for entry in reversed(list(here.audit.entries())) if entry.action == "access:login")
+    entry = next(entry for entry in reversed(list(here.log.entries())) if entry.action == "access:login")
     assert entry.detail == {"method": "local", "second_factor": False}
 
 
@@ -88,11 +88,11 @@ def test_a_person_logs_in_by_typing_a_code_on_another_device(project):
 
 def test_who_refuses_at_the_provider_or_comes_too_late_is_not_logged_in(project):
     here = project(*ROLES)
-    local = here.access.options.provider("local")
+    local = here.point.options.provider("local")
     begun = local.begin(REDIRECT)
     with pytest.raises(AccessDenied, match="refused the login .access_denied."):
-        here.access.logins.through(local, lambda: local.finish(begun, Browser(None).answer(begun.url)))
-    newest = list(here.audit.entries())[-1]
+        here.point.logins.through(local, lambda: local.finish(begun, Browser(None).answer(begun.url)))
+    newest = list(here.log.entries())[-1]
     assert (newest.principal, newest.action, newest.outcome) == ('Provider::"local"', "access:login", "denied")
     device = local.begin_device()
     waits = []
@@ -107,7 +107,7 @@ def test_roles_follow_the_provider_at_every_login(project, openid):
     entered(here)
     openid.people({"sub-ana": {**PEOPLE["sub-ana"], "roles": "reviewers"}})
     assert entered(here).principal.roles == ("approver",)
-    granted = [entry.detail for entry in here.audit.entries() if entry.action == "role:grant"]
+    granted = [entry.detail for entry in here.log.entries() if entry.action == "role:grant"]
     assert granted == [{"provider": "local", "roles": ["approver"]}]
     openid.people({"sub-ana": {**PEOPLE["sub-ana"], "roles": []}})
     assert entered(here).principal.roles == ()
@@ -117,7 +117,7 @@ def test_the_provider_cannot_take_the_last_owner_away(project, openid):
     here = project("register = true", 'roles_from = "roles"', 'roles = { boss = ["owner"], team = ["auditor"] }')
     openid.people({"sub-ana": {**PEOPLE["sub-ana"], "roles": ["boss"]}})
     entered(here)
-    here.access.admin.withdraw(here.access.directory.current_user().name, "owner")
+    here.access.withdraw(here.point.directory.current_user().name, "owner")
     openid.people({"sub-ana": {**PEOPLE["sub-ana"], "roles": ["team"]}})
     with pytest.raises(RefusedError, match="only owner"):
         entered(here)
@@ -128,19 +128,19 @@ def test_nobody_is_let_in_whom_the_project_does_not_know(project, openid):
     with pytest.raises(AccessDenied, match="nobody here has this account") as refused:
         entered(here)
     assert f"--account '{openid.issuer} sub-ana'" in refused.value.hint
-    assert here.access.directory.find("User", "ana.lopez") is None
+    assert here.point.directory.find("User", "ana.lopez") is None
     with pytest.raises(AccessDenied, match="nobody here has this account"):
         entered(project(*ROLES), "sub-ben")  # whose roles mean nothing here
-    denied = [entry for entry in here.audit.entries() if entry.action == "access:login" and entry.outcome == "denied"]
+    denied = [entry for entry in here.log.entries() if entry.action == "access:login" and entry.outcome == "denied"]
     assert [entry.principal for entry in denied] == ['Provider::"local"'] * 2
-    here.access.admin.add_user("ana", ["auditor"], account=f"{openid.issuer} sub-ana")
+    here.access.add_user("ana", ["auditor"], account=f"{openid.issuer} sub-ana")
     session = entered(project())
     assert (session.principal.name, session.principal.roles) == ("ana", ("auditor",))
 
 
 def test_an_equal_name_makes_nobody_somebody_else(project):
     here = project(*ROLES)
-    here.access.admin.add_user("ana.lopez", ["owner"], "correct horse battery")
+    here.access.add_user("ana.lopez", ["owner"], "correct horse battery")
     with pytest.raises(AccessDenied, match="there is a user 'ana.lopez' already"):
         entered(here)
 
@@ -148,8 +148,8 @@ def test_an_equal_name_makes_nobody_somebody_else(project):
 def test_a_disabled_person_stays_out(project):
     here = project(*ROLES)
     entered(here)
-    here.access.logins.logout()
-    here.access.admin.disable_user("ana.lopez")
+    here.point.logins.logout()
+    here.access.disable_user("ana.lopez")
     with pytest.raises(AccessDenied, match="disabled"):
         entered(here)
 
@@ -254,7 +254,7 @@ def test_a_provider_that_calls_itself_otherwise_is_not_used(project, openid):
     text = (here.root / "casemate.toml").read_text()
     (here.root / "casemate.toml").write_text(text.replace(openid.issuer, openid.issuer.replace("127.0.0.1", "localhost")))
     with pytest.raises(ConfigError, match="says that the issuer is"):
-        casemate.open(here.root).access.options.provider("local").begin(REDIRECT)
+        casemate.open(here.root).point.options.provider("local").begin(REDIRECT)
 
 
 def test_nobody_waits_for_ever_for_a_browser():

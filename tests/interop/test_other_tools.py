@@ -131,7 +131,7 @@ def test_a_plain_pyarrow_reader_with_the_keys_reads_a_sealed_table(clinic):
     import pyarrow.parquet.encryption as pe
     from pyarrow import fs
 
-    keys = casemate.open(clinic).keys
+    keys = casemate.open(clinic).keystore
 
     class Kms(pe.KmsClient):
         def wrap_key(self, key_bytes, master_key_identifier):
@@ -187,8 +187,8 @@ def test_tritonclient_talks_to_the_gateway(clinic):
     import datetime
 
     project = casemate.open(clinic)
-    with project.store.transaction() as tx:
-        token, _ = project.access.tokens.create(tx, "triton", ["client"], ["*"], datetime.timedelta(hours=1))
+    with project.database.transaction() as tx:
+        token, _ = project.point.tokens.create(tx, "triton", ["client"], ["*"], datetime.timedelta(hours=1))
     with serving(clinic) as running:
         done = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", TRITON, running.url, str(running.ca), token], capture_output=True, text=True, check=False
@@ -203,8 +203,8 @@ def test_curl_gets_an_answer_over_tls_1_3(clinic):
     if not shutil.which("curl"):
         pytest.skip("curl is not installed")
     project = casemate.open(clinic)
-    with project.store.transaction() as tx:
-        token, _ = project.access.tokens.create(tx, "curl", ["client"], ["*"], datetime.timedelta(hours=1))
+    with project.database.transaction() as tx:
+        token, _ = project.point.tokens.create(tx, "curl", ["client"], ["*"], datetime.timedelta(hours=1))
     with serving(clinic) as running:
         words = [
             "curl",

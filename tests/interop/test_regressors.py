@@ -18,9 +18,9 @@ from tests.attacks.test_predictions import configured
 from tests.conftest import lighten, serving, write_csv
 
 import casemate
-from casemate import scaffold
 from casemate.config import ServeTable
 from casemate.core.errors import ConfigError, DataError, TrainingError
+from casemate.operations import scaffold
 from casemate.serve.explain import explain
 from casemate.serve.shelf import Shelf, Statistics
 

@@ -144,7 +144,7 @@ def test_sagemakers_contract_holds_and_credentials_come_where_it_lets_them_throu
     status, answer = ask("POST", "/invocations", content, **csv, X_Amzn_SageMaker_Custom_Attributes=f"Bearer {token}")
     assert (status, json.loads(answer)["predictions"]) == (200, expected)
     assert ask("POST", "/invocations", content, **csv, X_Amzn_SageMaker_Custom_Attributes="Bearer cm_x")[0] == 401
-    project.access.admin.add_service("sagemaker", ["client"], ["wdbc"], by_certificate=True)
+    project.access.add_service("sagemaker", ["client"], ["wdbc"], by_certificate=True)
     time.sleep(1.0)
     status, answer = ask("POST", "/invocations", content, **csv)
     assert (status, json.loads(answer)["predictions"]) == (200, expected)

@@ -183,7 +183,7 @@ def load(url: str, token: str) -> int:
     """Ask the gateway about rows until `LISTEN_SECONDS` are over; returns how often it answered."""
     project = casemate.open(PROJECT)
     rows = pyarrow.csv.read_csv(HOME / "rows.csv")
-    client = Client(url, token, project.keys.folder / "public" / "ca.pem", model="wdbc")
+    client = Client(url, token, project.keystore.folder / "public" / "ca.pem", model="wdbc")
     end, answers = time.monotonic() + LISTEN_SECONDS, 0
     while time.monotonic() < end:
         answers += client.predict(rows).answers.num_rows > 0

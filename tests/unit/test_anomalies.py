@@ -165,60 +165,60 @@ def here(fresh, monkeypatch):
     monkeypatch.chdir(fresh)
     project = casemate.open(fresh)
     yield project
-    project.access.session_file.remove()
+    project.point.session_file.remove()
 
 
 def logged_in(project, roles=("auditor",)):
-    project.access.admin.add_user("ben", list(roles), PASSWORD)
-    return project.access.logins.login("ben", PASSWORD, None)
+    project.access.add_user("ben", list(roles), PASSWORD)
+    return project.point.logins.login("ben", PASSWORD, None)
 
 
 def test_a_finding_is_in_the_log_and_told_and_ends_sessions_when_it_is_grave(here):
     session = logged_in(here)
-    with here.store.transaction() as tx:
-        here.access.anomalies._found(tx, 'User::"ben"', "impossible-travel", "from here to there")
-    entry = next(entry for entry in reversed(list(here.audit.entries())) if entry.action == "access:anomaly")
+    with here.database.transaction() as tx:
+        here.point.anomalies._found(tx, 'User::"ben"', "impossible-travel", "from here to there")
+    entry = next(entry for entry in reversed(list(here.log.entries())) if entry.action == "access:anomaly")
     assert (entry.principal, entry.detail["kind"], entry.detail["risk"]) == ('User::"ben"', "impossible-travel", 80)
     with pytest.raises(AccessDenied):
-        here.access.identify()
-    assert session.id not in {row["id"] for row in here.access.sessions.live()}
+        here.point.identify()
+    assert session.id not in {row["id"] for row in here.point.sessions.live()}
     here.outbox.send()
     assert len(list((here.root / "told").iterdir())) == 1
 
 
 def test_a_session_ends_when_the_posture_of_the_device_changes(here):
     logged_in(here)
-    assert here.access.situation(here.access.identify()).device == "managed"
+    assert here.point.situation(here.point.identify()).device == "managed"
     (here.root / "posture").write_text("jailbroken\n")
     with pytest.raises(AccessDenied, match="posture changed"):
-        here.access.identify()
+        here.point.identify()
     (here.root / "posture").write_text("managed\n")
     with pytest.raises(AccessDenied):
-        here.access.identify()  # and does not come back
-    assert [entry.detail["reason"] for entry in here.audit.entries() if entry.action == "session:end"] == ["the device's posture changed"]
+        here.point.identify()  # and does not come back
+    assert [entry.detail["reason"] for entry in here.log.entries() if entry.action == "session:end"] == ["the device's posture changed"]
 
 
 def test_a_caller_from_elsewhere_has_the_posture_of_the_login_and_not_of_this_machine(here):
     logged_in(here)
     (here.root / "posture").write_text("jailbroken\n")
-    session = here.access.sessions.authenticate(here.access.session_file.read().access)
-    point = here.access
+    session = here.point.sessions.authenticate(here.point.session_file.read().access)
+    point = here.point
     assert point.situation(Identity(session.principal, session), network="10.1.2.3").device == "managed"
     assert point.situation(Identity(session.principal, None), network="10.1.2.3").device is None
 
 
 def test_findings_are_listed_and_closed_by_somebody_else(here, cli):
     logged_in(here)
-    with here.store.transaction() as tx:
-        here.access.anomalies._found(tx, 'User::"ben"', "failed-storm", "12 times failed")
-        here.access.anomalies._found(tx, f'User::"{current_name()}"', "failed-storm", "13 times failed")
+    with here.database.transaction() as tx:
+        here.point.anomalies._found(tx, 'User::"ben"', "failed-storm", "12 times failed")
+        here.point.anomalies._found(tx, f'User::"{current_name()}"', "failed-storm", "13 times failed")
     listed = cli("access", "finding", "list")
     assert (listed.code, "12 times failed" in listed.out) == (1, True)
-    mine, theirs = sorted(here.access.anomalies.list(), key=lambda found: "ben" not in found.principal)
+    mine, theirs = sorted(here.point.anomalies.list(), key=lambda found: "ben" not in found.principal)
     with pytest.raises(RefusedError, match="somebody else"):
-        here.access.admin.close_finding(mine.id, "harmless")
-    here.access.admin.close_finding(theirs.id, "a broken script")
-    here.access.logins.logout()
+        here.access.close_finding(mine.id, "harmless")
+    here.access.close_finding(theirs.id, "a broken script")
+    here.point.logins.logout()
     answer = cli("access", "finding", "close", mine.id, "--reason", "holiday")
     assert answer.code == 0, answer.err
     assert cli("access", "finding", "list").out == "nothing unusual is open\n"
@@ -229,20 +229,20 @@ def test_findings_are_listed_and_closed_by_somebody_else(here, cli):
 
 def test_risk_asks_for_a_second_factor_and_is_told_in_the_denial(here):
     logged_in(here)
-    with here.store.transaction() as tx:
-        here.access.anomalies._found(tx, 'User::"ben"', "guessed-secret", "a login after 12 failures")
+    with here.database.transaction() as tx:
+        here.point.anomalies._found(tx, 'User::"ben"', "guessed-secret", "a login after 12 failures")
     with pytest.raises(AccessDenied, match="risk-asks-for-a-second-factor") as refused:
-        here.access.permitted("audit:read")
+        here.point.permitted("audit:read")
     assert "second factor" in refused.value.hint
-    assert here.access.decide("access:self", Resource())[1].allowed
+    assert here.point.decide("access:self", Resource())[1].allowed
 
 
 def test_a_gateway_that_cannot_record_a_storm_counts_itself_blind_and_loses_no_denial(fresh, monkeypatch):
     project = casemate.open(fresh)
-    audit = GroupCommit(project.audit)
-    guard = Guard(project.access, audit, None, Health(Metrics()))
+    audit = GroupCommit(project.log)
+    guard = Guard(project.point, audit, None, Health(Metrics()))
     guard._denials[ANA] = STORM["denied"]
-    project.access.anomalies.probing('User::"ben"', "not what this is about")
+    project.point.anomalies.probing('User::"ben"', "not what this is about")
 
     def full(*_):
         raise sa.exc.IntegrityError("INSERT INTO outbox", None, Exception("duplicate key value"))
@@ -254,11 +254,11 @@ def test_a_gateway_that_cannot_record_a_storm_counts_itself_blind_and_loses_no_d
                 asyncio.run(guard._look())
             guard._denials[ANA] += 1
     asyncio.run(guard._look())
-    (found,) = [found for found in project.access.anomalies.list() if found.principal == ANA]
+    (found,) = [found for found in project.point.anomalies.list() if found.principal == ANA]
     assert found.message.startswith(f"{STORM['denied'] + 2} times")
     assert not guard._denials
     audit.close()
-    project.store.close()
+    project.database.close()
 
 
 def test_a_model_that_does_not_hold_is_withdrawn_also_when_that_cannot_be_recorded(clinic):
@@ -284,7 +284,7 @@ def test_a_model_that_does_not_hold_is_withdrawn_also_when_that_cannot_be_record
         asyncio.run(shelf._tell())
     asyncio.run(shelf._tell())
     assert [told[1] for told in incidents] == ["model:withdrawn"]
-    project.store.close()
+    project.database.close()
 
 
 def test_where_somebody_wrote_among_the_compromises_no_model_answers_until_that_is_undone(clinic):
@@ -305,4 +305,4 @@ def test_where_somebody_wrote_among_the_compromises_no_model_answers_until_that_
     assert "table signer_compromise" in served.live.endpoint.withdrawn
     written("DELETE FROM signer_compromise")
     assert not served.live.endpoint.withdrawn
-    project.store.close()
+    project.database.close()

@@ -24,10 +24,10 @@ from sklearn.preprocessing import QuantileTransformer, StandardScaler
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
-from casemate.checkup import import_model
 from casemate.core.errors import ConfigError, RefusedError
 from casemate.core.models import ONNX, dump_skops, load_skops
 from casemate.core.sandbox.run import Outcome, Worker
+from casemate.operations.checkup import import_model
 from casemate.stages.assess.artifact.scan import scan
 
 ROWS, CODES = load_breast_cancer(return_X_y=True)
@@ -230,5 +230,5 @@ def test_import_writes_a_safe_file_once_and_refuses_with_the_reason(fresh, tmp_p
     joblib.dump(LinearRegression().fit(ROWS, CODES), tmp_path / "amounts.joblib")
     assert import_model(project, tmp_path / "amounts.joblib").file == fresh / "imported" / "amounts.skops"
     assert sorted(path.name for path in (fresh / "imported").iterdir()) == ["amounts.skops", "theirs.skops"]
-    outcomes = [(entry.action, entry.outcome) for entry in project.audit.entries() if entry.action == "model:imported"]
+    outcomes = [(entry.action, entry.outcome) for entry in project.log.entries() if entry.action == "model:imported"]
     assert outcomes == [("model:imported", "done")] * 3 + [("model:imported", "denied")] * 2 or outcomes.count(("model:imported", "denied")) == 2

@@ -12,13 +12,13 @@ import pytest
 import sqlalchemy as sa
 
 import casemate
-from casemate import backup
 from casemate.controls.keys.sealedfile import Opener
 from casemate.controls.keys.store import keystore_folder
 from casemate.core.engine import STEPS
 from casemate.core.errors import AccessDenied, ConfigError, VerificationError
 from casemate.core.store.sqlite import driver
-from casemate.fsck import examine
+from casemate.operations import backup
+from casemate.operations.fsck import examine
 
 SECRET = "correct horse battery"
 OPENER = Opener(SECRET)
@@ -50,7 +50,7 @@ def test_a_restore_drill_on_a_machine_without_project_and_keys(clinic, tmp_path,
     project = casemate.open(tmp_path / "again")
     assert project.models[project.config.project.name].verify().files == model.files
     assert examine(project).outcome == "intact"
-    assert oct(os.stat(project.keys.folder / "keystore.json").st_mode & 0o777) == "0o600"
+    assert oct(os.stat(project.keystore.folder / "keystore.json").st_mode & 0o777) == "0o600"
     assert cli("audit", "verify", "--config", tmp_path / "again").code == 0
     assert cli("backup", "restore", file, tmp_path / "again", "--passphrase", "env:BACKUP_PASSPHRASE").code == 2
 
@@ -74,7 +74,7 @@ def test_a_backup_is_consistent_while_the_log_grows(clinic, tmp_path):
     assert contents[0].entries < contents[5].entries
     for i in range(6):
         restored, _ = backup.restore(tmp_path / f"{i}", tmp_path / f"r{i}", OPENER)
-        assert restored.audit.size() >= contents[i].entries
+        assert restored.log.size() >= contents[i].entries
 
 
 def test_a_backup_keeps_its_snapshot_in_the_project_not_among_everybodys_temporary_files(clinic, tmp_path, monkeypatch):
@@ -167,26 +167,26 @@ def spoil(root, kind):
         path = next((state / "datasets").rglob("*.parquet"))
         path.write_bytes(path.read_bytes()[:-9])
     elif kind == "record":
-        with project.store.transaction() as tx:
+        with project.database.transaction() as tx:
             tx.execute(STEPS.update().where(STEPS.c.name == "train").values(record=b"{}"))
     elif kind == "registry":
-        with project.store.transaction() as tx:
+        with project.database.transaction() as tx:
             release = tx.exec_driver_sql("SELECT release FROM model").scalar()
             tx.execute(
                 sa.text("UPDATE model SET release = :r"),
                 {"r": release.replace(b'"inconclusive"', b'"passed"').replace(b'"refused"', b'"passed"').replace(b"0.9", b"0.8")},
             )
     elif kind == "planted":
-        with project.store.transaction() as tx:
+        with project.database.transaction() as tx:
             tx.exec_driver_sql("INSERT INTO run (id, inputs, principal, state, started) VALUES ('planted', 'i', 'u', 'failed', 's')")
             tx.exec_driver_sql(
                 "INSERT INTO step (run, name, record, digest, finished, seconds, inputs) SELECT 'planted', name, record, digest, finished, seconds, 'z' FROM step"
             )
     elif kind == "body":
-        with project.store.transaction() as tx:
+        with project.database.transaction() as tx:
             tx.exec_driver_sql('UPDATE audit_entry SET sealed = zeroblob(60) WHERE "index" = 3')
     elif kind == "page":
-        project.store.close()
+        project.database.close()
         with driver.connect(state / "catalog.db") as database:
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         database.close()
@@ -194,7 +194,7 @@ def spoil(root, kind):
         for position in range(4096 + 100, len(content), 4096):
             content[position : position + 40] = b"\xff" * 40
         (state / "catalog.db").write_bytes(content)
-    project.store.close()
+    project.database.close()
 
 
 @pytest.mark.parametrize("kind", ["object", "table", "record", "registry", "planted", "body", "page"])
@@ -217,10 +217,10 @@ def test_every_object_of_a_run_is_looked_at(clinic):
 
 def test_a_rolled_back_catalogue_is_not_papered_over_by_a_repair(clinic, cli, tmp_path):
     project = casemate.open(clinic)
-    project.store.close()
+    project.database.close()
     shutil.copytree(clinic, tmp_path / "old")
-    project.audit.record("p", "a", "r", "done")
-    project.store.close()
+    project.log.record("p", "a", "r", "done")
+    project.database.close()
     for path in (clinic / ".casemate").glob("catalog.db*"):
         path.unlink()
     shutil.copy(tmp_path / "old" / ".casemate" / "catalog.db", clinic / ".casemate" / "catalog.db")
@@ -231,7 +231,7 @@ def test_a_rolled_back_catalogue_is_not_papered_over_by_a_repair(clinic, cli, tm
 
 
 def test_a_read_only_folder_is_called_that_and_not_damaged(clinic):
-    casemate.open(clinic).store.close()
+    casemate.open(clinic).database.close()
     script = f"mount --bind {clinic} {clinic} && mount -o remount,ro,bind {clinic} && exec {sys.executable} -m casemate fsck --config {clinic}"
     done = subprocess.run(["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, check=False)
     if "not permitted" in done.stderr or "permission denied" in done.stderr:

@@ -29,14 +29,14 @@ def project(own):
 
 
 def test_a_reader_gets_the_columns_that_policy_permits_and_no_other_key_is_unwrapped(project):
-    before = project.audit.size()
+    before = project.log.size()
     dataset = project.datasets["wdbc"]
     table = dataset.to_arrow()
     assert dataset.access().withheld == {"patient_id": ("identifiers-stay-closed",)}
     assert "patient_id" not in table.column_names
     assert table.num_columns == len(dataset.record.schema.columns) - 1
     assert sum(batch.num_rows for batch in dataset.batches()) == table.num_rows
-    entries = list(project.audit.entries(before))
+    entries = list(project.log.entries(before))
     unwrapped = {entry.resource for entry in entries if entry.action == "key:unwrap"}
     assert 'Key::"footer"' in unwrapped
     assert 'Key::"identifier"' not in unwrapped
@@ -47,7 +47,7 @@ def test_a_reader_gets_the_columns_that_policy_permits_and_no_other_key_is_unwra
 def test_asking_for_a_withheld_column_is_denied_with_the_policy_and_recorded(project, cli):
     with pytest.raises(AccessDenied, match="patient_id.*identifiers-stay-closed"):
         project.datasets["wdbc"].to_arrow(["mean_radius", "patient_id"])
-    newest = list(project.audit.entries())[-1]
+    newest = list(project.log.entries())[-1]
     assert (newest.action, newest.outcome, newest.detail["columns"]) == ("dataset:read", "denied", ["patient_id"])
     assert project.datasets["wdbc"].to_arrow(["mean_radius"]).column_names == ["mean_radius"]
 
@@ -81,7 +81,7 @@ def test_rows_that_policy_closes_are_left_out_and_counted(own):
     assert table.schema.metadata[b"casemate:withheld-rows"] == str(569 - benign).encode()
     assert sum(batch.num_rows for batch in dataset.batches(["mean_radius"])) == benign
     assert dataset.to_arrow(["mean_radius"]).column_names == ["mean_radius"]
-    told = [entry for entry in project.audit.entries() if entry.action == "dataset:read-rows"]
+    told = [entry for entry in project.log.entries() if entry.action == "dataset:read-rows"]
     assert [(entry.outcome, entry.detail["rows"]) for entry in told] == [("denied", 569 - benign)] * 3
 
 
@@ -110,7 +110,7 @@ def test_what_a_reader_took_before_stopping_half_way_is_counted(own):
     pieces = project.datasets["wdbc"].batches(["mean_radius"])
     next(pieces)
     pieces.close()
-    with project.store.reading() as tx:
+    with project.database.reading() as tx:
         assert tx.execute(sa.select(COUNTS.c.amount).where(COUNTS.c.kind == "rows")).scalar() == 569
 
 
@@ -200,7 +200,7 @@ def test_a_masked_column_shows_what_its_mask_leaves(masked_project):
     assert shown["patient_id"].to_pylist() == [value[:2] for value in plain["patient_id"].to_pylist()]
     pieces = [value for batch in dataset.batches(["patient_id"]) for value in batch["patient_id"].to_pylist()]
     assert pieces == shown["patient_id"].to_pylist()
-    read = [entry.detail for entry in masked_project.audit.entries() if entry.action == "dataset:read"]
+    read = [entry.detail for entry in masked_project.log.entries() if entry.action == "dataset:read"]
     assert [detail.get("masked") for detail in read] == [None, ["patient_id"], ["patient_id"]]
     assert read[0]["purpose"] == "treatment"
 
@@ -251,7 +251,7 @@ def test_reading_counts_towards_what_is_usual(own):
     project = casemate.open(own)
     for _ in range(2):
         project.datasets["wdbc"].to_arrow(["mean_radius"])
-    (found,) = project.access.anomalies.list()
+    (found,) = project.point.anomalies.list()
     assert (found.kind, found.message) == ("bulk-reading", "1138 rows in a day")
     with pytest.raises(AccessDenied, match="risk-asks-for-a-second-factor"):
         project.datasets["wdbc"].to_arrow(["mean_radius"])

@@ -8,10 +8,10 @@ from tests.conftest import write_csv
 
 import casemate
 from casemate import config as configuration
-from casemate import scaffold
 from casemate.config import ColumnTable, DataTable
 from casemate.core.digest import sha256_record
 from casemate.core.errors import Error
+from casemate.operations import runs, scaffold
 from casemate.pipeline import data_tools
 from casemate.stages.data import schema
 from casemate.stages.data.stage import examine
@@ -96,9 +96,9 @@ def sealed(root, text):
     (root / "casemate.toml").write_text(text)
     project = casemate.open(root, QUICK)
     try:
-        found = examine(data_tools(project.workshop()))
+        found = examine(data_tools(runs.workshop(project)))
     finally:
-        project.store.close()
+        project.database.close()
     if not (root / "schema.toml").exists():
         (root / "schema.toml").write_text(schema.dump(found.schema))
     cells = found.table.to_pandas().to_csv()

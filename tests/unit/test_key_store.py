@@ -10,7 +10,6 @@ import pytest
 from tests.contract.conftest import aws, openbao  # noqa: F401 - fixtures
 
 import casemate
-from casemate import rotation
 from casemate.controls.keys import keyfile, slots, tables
 from casemate.controls.keys.interface import PURPOSES
 from casemate.controls.keys.objects import MAGIC_V1, ObjectStore, name_of
@@ -18,7 +17,8 @@ from casemate.controls.keys.store import KeyStore, keystore_folder, recover
 from casemate.core.blobs import FileBlobs
 from casemate.core.errors import AccessDenied, BackendError, BusyError, ConfigError, Error, RefusedError, VerificationError
 from casemate.core.files import shared_lock
-from casemate.fsck import examine
+from casemate.operations.fsck import examine
+from casemate.operations.keys import rotation
 
 PASSPHRASE = "correct horse battery staple"
 
@@ -65,12 +65,12 @@ def test_an_old_version_is_destroyed_once_nothing_is_under_it(own):
     project = casemate.open(own)
     with pytest.raises(ConfigError, match="is the active one"):
         rotation.destroy(project, "subjects", 1)
-    project.keys.provider.rotate("objects")
+    project.keystore.provider.rotate("objects")
     with pytest.raises(RefusedError, match="still under version 1"):
         rotation.destroy(project, "objects", 1)
     rotation.rotate(project, ["objects"], resume=True)
     rotation.destroy(project, "objects", 1)
-    assert [version.state for version in project.keys.provider.versions()["objects"]] == ["destroyed", "active"]
+    assert [version.state for version in project.keystore.provider.versions()["objects"]] == ["destroyed", "active"]
     works(own)
 
 
@@ -99,7 +99,7 @@ def test_an_interrupted_rotation_leaves_a_working_project_and_is_finished_by_res
 def test_with_compromised_keys_the_data_itself_is_encrypted_again(own):
     before = everything(own)
     project = casemate.open(own)
-    entries = project.audit.size()
+    entries = project.log.size()
     done = rotation.rotate(project, [], compromised=True)
     assert done.sealed_anew["tables"] == 1
     assert done.sealed_anew["audit log entries"] >= entries
@@ -113,25 +113,25 @@ def test_with_compromised_keys_the_data_itself_is_encrypted_again(own):
 
 def test_every_use_of_a_key_is_in_the_log(own):
     project = casemate.open(own)
-    start = project.audit.size()
+    start = project.log.size()
     project.datasets["wdbc"].to_arrow()
-    entries = list(project.audit.entries(start))
+    entries = list(project.log.entries(start))
     unwrapped = {entry.resource for entry in entries if entry.action == "key:unwrap"}
     assert unwrapped == {f'Key::"{key}"' for key in ("footer", "general", "sensitive", "identifier", "subjects")}
     assert {entry.detail["for"] for entry in entries if entry.action == "key:unwrap"} == {"table wdbc", "identifiers"}
-    assert {entry.principal for entry in entries} == {project.access.identify().principal.uid}
+    assert {entry.principal for entry in entries} == {project.point.identify().principal.uid}
 
 
 def test_a_refused_use_of_a_key_is_in_the_log_and_exit_code_5(own, cli):
     project = casemate.open(own)
-    project.keys.provider.rotate("objects")
-    project.keys.provider.disable("objects", 1)
+    project.keystore.provider.rotate("objects")
+    project.keystore.provider.disable("objects", 1)
     answer = cli("model", "export", "wdbc", own / "out", "--config", own)
     assert answer.code == 5
     assert "version 1 is disabled" in answer.err
     assert "casemate keys enable objects 1" in answer.err
     assert not (own / "out").exists()
-    (*_, last) = [entry for entry in project.audit.entries() if entry.action == "key:unwrap"]
+    (*_, last) = [entry for entry in project.log.entries() if entry.action == "key:unwrap"]
     assert (last.outcome, last.resource) == ("denied", 'Key::"objects"')
 
 
@@ -227,7 +227,7 @@ def test_a_new_recovery_key_replaces_the_old_one(own, cli, monkeypatch):
 
 def test_the_key_store_of_casemate_0_1_is_upgraded_and_everything_still_opens(own):
     project = casemate.open(own)
-    keys = project.keys
+    keys = project.keystore
     identity = keys._identity
     old = keyfile.DocumentV1(
         1,
@@ -237,10 +237,10 @@ def test_the_key_store_of_casemate_0_1_is_upgraded_and_everything_still_opens(ow
     (keys.folder / "keystore.json").write_bytes(msgspec.json.encode(old))
     with pytest.raises(BackendError, match=r"casemate 0\.1"):
         KeyStore.open(keys.folder)
-    casemate.open(own).upgrade_store()
+    casemate.open(own).store.upgrade()
     again = works(own)
-    assert again.keys.signer.verifier.fingerprint == keys.signer.verifier.fingerprint
-    assert {finding.location for finding in again.keys.findings(365, again.clock.now())} == set(PURPOSES) - {"identity"}
+    assert again.keystore.signer.verifier.fingerprint == keys.signer.verifier.fingerprint
+    assert {finding.location for finding in again.keystore.findings(365, again.clock.now())} == set(PURPOSES) - {"identity"}
 
 
 def test_objects_of_casemate_0_1_are_read_and_sealed_anew_by_a_rotation(tmp_path):
@@ -295,8 +295,8 @@ def test_a_project_moves_to_another_provider_and_back(own, cli, request, monkeyp
     moved = cli("keys", "migrate", provider, *words, "--config", own)
     assert moved.code == 0, moved.err
     project = works(own)
-    assert project.keys.document.provider == provider
-    assert project.keys.document.keks == {}
+    assert project.keystore.document.provider == provider
+    assert project.keystore.document.keks == {}
     assert cli("keys", "rotate", "objects", "--config", own).code == 0
     assert cli("run", "--config", own).code == 0
     assert cli("keys", "migrate", provider, *words, "--config", own).code == 2
@@ -304,7 +304,7 @@ def test_a_project_moves_to_another_provider_and_back(own, cli, request, monkeyp
     assert back.code == 0, back.err
     assert "casemate-recovery-1" in back.out
     project = works(own)
-    assert project.keys.document.provider == "file"
+    assert project.keystore.document.provider == "file"
     data = {path for path in before if path.suffix != ".key" and not path.name.startswith("_KEY")}
     assert {path: path.read_bytes() for path in data} == {path: before[path] for path in data}
 
@@ -426,7 +426,7 @@ def test_what_was_wrapped_while_keys_were_rotated_and_destroyed_opens(own):
 
 
 def test_two_passphrases_at_once_do_not_lose_the_keys(own, monkeypatch):
-    first, second = casemate.open(own).keys, casemate.open(own).keys
+    first, second = casemate.open(own).keystore, casemate.open(own).keystore
     assert first.provider.wrap("objects", bytes(32)) and second.provider.wrap("objects", bytes(32))
     second.protect("the second passphrase")
     with pytest.raises(BusyError, match="meanwhile"):

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.conftest import write_csv
 
-from casemate import scaffold
 from casemate.config import ColumnTable, DataTable
 from casemate.core.errors import DataError
+from casemate.operations import scaffold
 from casemate.stages.data import schema, source
 
 CSV = {"id": ["007", "8", "9"], "age": [30.0, 40.0, 50.0], "site": ["a", "b", "a"], "y": ["0", "1", "0"]}

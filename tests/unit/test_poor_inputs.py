@@ -8,6 +8,7 @@ from tests.cli.test_trust_cli import project_of
 from casemate import config as configuration
 from casemate.core.errors import DataError
 from casemate.core.types import Schema
+from casemate.operations import runs
 from casemate.pipeline import data_tools
 from casemate.stages.data.stage import examine
 
@@ -22,7 +23,7 @@ def base(count, seed=0):
 def looked_at(tmp_path, frame, *overrides):
     project = project_of(tmp_path / "study", frame)
     project.config = configuration.load(project.root / "casemate.toml", list(overrides))
-    return examine(data_tools(project.workshop()))
+    return examine(data_tools(runs.workshop(project)))
 
 
 def messages(found):

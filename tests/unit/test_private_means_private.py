@@ -9,13 +9,13 @@ import pytest
 from bench.assurance import private as audit
 
 import casemate
-from casemate import scaffold
 from casemate.config import load, parse
 from casemate.controls.privacy.budget import BudgetSpent
 from casemate.core.errors import ConfigError, DataError, TrainingError
 from casemate.core.frame import features_of
 from casemate.core.learn import accountant
 from casemate.core.types import Assessment, Interval, TrainedModel
+from casemate.operations import scaffold
 from casemate.stages.assess import worker
 from casemate.stages.assess.sample import Sample
 from casemate.stages.data import private, sides
@@ -219,7 +219,7 @@ NETWORK = "(lambda nn: nn.Sequential({}))(__import__('torch').nn)"
 def study(home, tmp_path_factory):
     """A project of private training that is made one mistake after the other in."""
     root = tmp_path_factory.mktemp("mistakes") / "study"
-    released_project(root, audit.people(200, 5)).store.close()
+    released_project(root, audit.people(200, 5)).database.close()
     return root
 
 
@@ -256,7 +256,7 @@ def test_a_mistake_costs_no_epsilon(study, code, options, words):
     assert caught.value.hint
     project = casemate.open(study)
     assert project.ledger.of() == []
-    project.store.close()
+    project.database.close()
 
 
 def test_what_leaves_with_a_private_model_says_nothing_exact_of_training_rows(tmp_path):

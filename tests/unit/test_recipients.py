@@ -10,7 +10,6 @@ import pytest
 from cryptography.cobblestone import Cobblestone256Encryptor
 
 import casemate
-from casemate import backup, custody, scaffold
 from casemate.controls.access.identity.factors import STEP, codes_at
 from casemate.controls.access.identity.principals import current_name
 from casemate.controls.keys import recipients, sealedfile
@@ -19,6 +18,8 @@ from casemate.controls.keys.slots import Kdf
 from casemate.core.digest import sha256
 from casemate.core.errors import AccessDenied, ConfigError, VerificationError
 from casemate.core.files import DRAFT
+from casemate.operations import backup, scaffold
+from casemate.operations.keys import custody
 
 SECRET, PASSWORD = "correct horse battery", "four or five words"
 
@@ -53,8 +54,8 @@ def elsewhere(tmp_path, monkeypatch):
 
 
 def operator(project, role="operator"):
-    project.access.admin.add_user("olga", [role], PASSWORD)
-    project.access.logins.login("olga", PASSWORD, None)
+    project.access.add_user("olga", [role], PASSWORD)
+    project.point.logins.login("olga", PASSWORD, None)
     return casemate.open(project.root)
 
 
@@ -84,11 +85,11 @@ def test_a_backup_that_an_operator_makes_holds_no_keys_and_opens_nothing_elsewhe
 @pytest.mark.parametrize("role", ["operator", "steward", "scientist", "auditor", "custodian"])
 def test_nobody_but_an_owner_says_who_can_open_backups(project, role):
     theirs = operator(project, role)
-    before = project.audit.size()
+    before = project.log.size()
     for attempt in (lambda: backup.add_recipient(theirs, "x", passphrase=SECRET, keys=True), lambda: backup.remove_recipient(theirs, "safe")):
         with pytest.raises(AccessDenied):
             attempt()
-    assert [(e.principal, e.action, e.outcome) for e in project.audit.entries(before)] == [('User::"olga"', "backup:recipients", "denied")] * 2
+    assert [(e.principal, e.action, e.outcome) for e in project.log.entries(before)] == [('User::"olga"', "backup:recipients", "denied")] * 2
     assert [one.name for one in project.recipients.all()] == ["operator", "safe"]
 
 
@@ -118,20 +119,20 @@ def test_who_restores_elsewhere_is_recorded_and_is_nobody(project, tmp_path, els
     owner = current_name()
     elsewhere()
     restored, _ = backup.restore(tmp_path / "b", tmp_path / "r", Opener(SECRET))
-    (entry,) = [entry for entry in restored.audit.entries() if entry.action == "backup:restored"]
+    (entry,) = [entry for entry in restored.log.entries() if entry.action == "backup:restored"]
     assert entry.detail["recipient"] == entry.detail["keys"] == "safe"
     assert entry.detail["user"] == "mallory"
-    assert [(p.name, p.roles) for p in restored.access.directory.principals()] == [(owner, ("owner",))]
+    assert [(p.name, p.roles) for p in restored.point.directory.principals()] == [(owner, ("owner",))]
     with pytest.raises(AccessDenied, match="not known"):
-        restored.access.identify()
+        restored.point.identify()
 
 
 def test_whoever_may_open_the_keys_can_become_owner_where_nobody_is_known_and_nobody_else(project, tmp_path, elsewhere):
     backup.create(project, tmp_path / "b", with_keys=True)
     elsewhere()
     restored, _ = backup.restore(tmp_path / "b", tmp_path / "r", Opener(SECRET), owner=True)
-    assert restored.access.identify().principal.roles == ("owner",)
-    assert any(e.action == "user:add" and e.detail["restored"] for e in restored.audit.entries())
+    assert restored.point.identify().principal.roles == ("owner",)
+    assert any(e.action == "user:add" and e.detail["restored"] for e in restored.log.entries())
     with pytest.raises(AccessDenied, match="may not open its keys"):  # the key store is there now; that is not enough
         elsewhere("mallory")
         monkey = elsewhere("eve")
@@ -149,10 +150,10 @@ def test_an_operator_known_to_the_project_may_not_restore_it_with_a_key_of_the_d
 
 
 def test_where_a_second_factor_is_enrolled_a_fresh_one_is_asked_for_and_a_restore_takes_a_code(project, tmp_path):
-    secret = base64.b32decode(project.access.admin.add_factor()[0])
+    secret = base64.b32decode(project.access.add_factor()[0])
     operator(project, "owner").access.logins.logout()
     (_, first), (_, second), _ = codes_at(secret, int(project.clock.now().timestamp()) // STEP)
-    project.access.admin.confirm_factor(first)
+    project.access.confirm_factor(first)
     for attempt in (
         lambda: backup.create(project, tmp_path / "c"),
         lambda: backup.add_recipient(project, "x", passphrase=SECRET),
@@ -161,9 +162,9 @@ def test_where_a_second_factor_is_enrolled_a_fresh_one_is_asked_for_and_a_restor
         with pytest.raises(AccessDenied, match="fresh-second-factor"):
             attempt()
     assert not (tmp_path / "c").exists()
-    project.access.logins.login("olga", PASSWORD, None)  # who has none
+    project.point.logins.login("olga", PASSWORD, None)  # who has none
     backup.create(casemate.open(project.root), tmp_path / "d")
-    project.access.logins.logout()
+    project.point.logins.logout()
     for wrong in (None, first):
         with pytest.raises(AccessDenied):
             backup.restore(tmp_path / "d", tmp_path / "r", Opener(SECRET), code=wrong)
@@ -243,4 +244,4 @@ def test_a_backup_of_an_older_casemate_is_still_read_and_restored(project, tmp_p
         backup.read(tmp_path / "old", Opener(SECRET))
     elsewhere()
     restored, _ = backup.restore(tmp_path / "old", tmp_path / "r", Opener(PASSWORD))
-    assert any(e.action == "backup:restored" and e.detail["keys"] == "passphrase" for e in restored.audit.entries())
+    assert any(e.action == "backup:restored" and e.detail["keys"] == "passphrase" for e in restored.log.entries())

@@ -6,14 +6,14 @@ import pytest
 from tests.conftest import tree
 
 import casemate
-from casemate import retention
 from casemate.controls.access.identity.principals import PRINCIPALS
 from casemate.core.engine import STEPS
 from casemate.core.errors import AccessDenied, BusyError
 from casemate.core.files import shared_lock
 from casemate.core.lease import RUNS
 from casemate.core.types import Release
-from casemate.fsck import examine
+from casemate.operations import retention
+from casemate.operations.fsck import examine
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def old(aged, tmp_path):
 def runs_of(root):
     project = casemate.open(root)
     found = {run["id"] for run in project.engine.runs()}
-    project.store.close()
+    project.database.close()
     return found
 
 
@@ -39,7 +39,7 @@ def sound(root, cli):
             model.verify()
     for dataset in project.datasets.values():
         assert dataset.to_arrow().num_rows
-    project.store.close()
+    project.database.close()
     assert cli("audit", "verify", "--config", root).code == 0
 
 
@@ -57,7 +57,7 @@ def test_a_dry_run_says_what_would_go_and_changes_nothing_but_is_right(old, cli)
     assert len(list((root / ".casemate" / "datasets").glob("*/*"))) == 2
     sound(root, cli)
     assert "0 runs" in cli("gc", "--apply", "--config", root).out
-    (entry,) = [entry for entry in casemate.open(root).audit.entries() if entry.action == "project:cleaned"]
+    (entry,) = [entry for entry in casemate.open(root).log.entries() if entry.action == "project:cleaned"]
     assert entry.detail["runs"] == [ids[1]]
     project = casemate.open(root)
     assert project.registry.next_version(project.config.project.name) == 4  # no number is given out twice
@@ -66,9 +66,9 @@ def test_a_dry_run_says_what_would_go_and_changes_nothing_but_is_right(old, cli)
 def test_what_is_young_stays(old, cli):
     root, ids = old
     project = casemate.open(root)
-    with project.store.transaction() as tx:
+    with project.database.transaction() as tx:
         tx.execute(RUNS.update().where(RUNS.c.id == ids[1]).values(ended=project.clock.now().isoformat()))
-    project.store.close()
+    project.database.close()
     assert cli("gc", "--apply", "--config", root).code == 0
     assert runs_of(root) == set(ids)
     sound(root, cli)
@@ -81,7 +81,7 @@ def test_a_legal_hold_keeps_what_it_names(old, cli, kind):
     version = project.engine.record(ids[1], "data", retention.SealedDataset)
     model = project.engine.record(ids[1], "release", Release)
     name = {"run": ids[1], "model": f"{model.model}@{model.model_version}", "data set": f"{version.name}@{version.version}"}[kind]
-    project.store.close()
+    project.database.close()
     (root / "casemate.toml").write_text((root / "casemate.toml").read_text() + f'hold = ["{name}"]\n')
     assert f"held: {ids[1]}" in cli("gc", "--config", root).out
     assert cli("gc", "--apply", "--config", root).code == 0
@@ -92,9 +92,9 @@ def test_a_legal_hold_keeps_what_it_names(old, cli, kind):
 def test_what_any_row_that_stays_mentions_stays_with_it(old, cli):
     root, ids = old
     project = casemate.open(root)
-    with project.store.transaction() as tx:
+    with project.database.transaction() as tx:
         tx.execute(STEPS.update().where(STEPS.c.run == ids[2], STEPS.c.name == "data").values(origin=ids[1]))
-    project.store.close()
+    project.database.close()
     assert "0 runs" in cli("gc", "--apply", "--config", root).out
     assert runs_of(root) == set(ids)
 
@@ -123,9 +123,9 @@ def test_nothing_goes_while_a_run_goes_on_or_without_the_right(old, cli, monkeyp
     with shared_lock(root / ".casemate" / "lock", lambda: None), pytest.raises(BusyError):
         retention.collect(project, apply=True)
     monkeypatch.setattr("casemate.controls.access.point.current_name", lambda: "stranger", raising=False)
-    with project.store.transaction() as tx:
+    with project.database.transaction() as tx:
         tx.execute(PRINCIPALS.update().values(roles=["operator"]))
-    project.store.close()
+    project.database.close()
     for apply in (False, True):
         with pytest.raises(AccessDenied):
             retention.collect(casemate.open(root), apply=apply)

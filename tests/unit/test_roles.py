@@ -9,9 +9,9 @@ import pytest
 from tests.conftest import write_csv
 
 from casemate import config as configuration
-from casemate import scaffold
 from casemate.config import ColumnTable, DataTable
 from casemate.core.errors import DataError
+from casemate.operations import scaffold
 from casemate.serve.called import Called
 from casemate.stages.data import source
 

@@ -7,12 +7,12 @@ import shutil
 import pytest
 
 import casemate
-from casemate import rotation
 from casemate.controls.keys import signers, tables
 from casemate.core.errors import AccessDenied, BusyError, CompromisedSigner, ConfigError, RefusedError, VerificationError, WrongSigner
 from casemate.core.files import shared_lock
 from casemate.core.signatures import Signer, Verifier
-from casemate.fsck import examine
+from casemate.operations.fsck import examine
+from casemate.operations.keys import rotation
 from casemate.serve.server import serve
 from casemate.stages.release import bundle
 from casemate.verify import verify_path
@@ -34,7 +34,7 @@ def project(own):
 
 def moment_of(project, action):
     """Time of the newest entry of this action."""
-    return datetime.datetime.fromisoformat([entry.time for entry in project.audit.entries() if entry.action == action][-1])
+    return datetime.datetime.fromisoformat([entry.time for entry in project.log.entries() if entry.action == action][-1])
 
 
 def test_what_a_former_signer_signed_stays_valid_and_new_signatures_are_the_new_ones(project, tmp_path):
@@ -42,21 +42,21 @@ def test_what_a_former_signer_signed_stays_valid_and_new_signatures_are_the_new_
     exported = project.models["wdbc"].export(tmp_path / "old")
     number = rotation.new_signer(project).number
     again = casemate.open(project.root)
-    assert (number, len(again.keys.signers)) == (2, 2)
+    assert (number, len(again.keystore.signers)) == (2, 2)
     for path in (tmp_path / "old", *signed_things(project.root)):
         assert verify_path(path).signer
         assert verify_path(path, [project.root / ".casemate" / "public"])
     assert again.models["wdbc"].verify().fingerprint == exported.fingerprint == before.verifier.fingerprint
     result = again.run()
     assert result.model.reference == "wdbc@2"
-    assert result.model.verify().fingerprint == again.keys.signer.verifier.fingerprint != before.verifier.fingerprint
+    assert result.model.verify().fingerprint == again.keystore.signer.verifier.fingerprint != before.verifier.fingerprint
     assert examine(again).damage == []
 
 
 def test_the_private_keys_of_a_former_signer_are_gone(project):
-    old = project.keys.signer
+    old = project.keystore.signer
     rotation.new_signer(project)
-    identity = casemate.open(project.root).keys._identity
+    identity = casemate.open(project.root).keystore._identity
     assert old.quantum.private_bytes_raw() not in (identity.signer_mldsa65, identity.log_mldsa44)
     assert identity.signer_ecdsa not in {record.ecdsa for record in identity.former_signers}
     assert all("PUBLIC" in record.ecdsa and "PUBLIC" in record.mldsa65 for record in identity.former_signers)
@@ -75,7 +75,7 @@ def test_after_a_compromise_only_what_the_log_shows_to_be_older_counts(project, 
     for path in signed_things(project.root):
         with pytest.raises(CompromisedSigner, match="shows no earlier"):
             verify_path(path, public)
-    again.declare_compromise(1, later - 24 * HOUR)
+    again.keys.distrust(1, later - 24 * HOUR)
     with pytest.raises(CompromisedSigner, match="was signed at"):
         again.models["wdbc"].verify()
     with pytest.raises(CompromisedSigner):
@@ -109,7 +109,7 @@ def test_the_proof_of_a_signature_can_be_asked_for_and_counts_for_that_signature
 
 
 def test_a_thief_of_former_keys_cannot_sign_a_model_that_anybody_accepts(project, tmp_path):
-    thief = Signer(project.keys.signer.classical, project.keys.signer.quantum)
+    thief = Signer(project.keystore.signer.classical, project.keystore.signer.quantum)
     stolen = datetime.datetime.now(datetime.UTC)
     project.models["wdbc"].export(tmp_path / "model")
     rotation.new_signer(project, compromised=stolen)
@@ -126,9 +126,9 @@ def test_a_thief_of_former_keys_cannot_sign_a_model_that_anybody_accepts(project
 
 
 def test_a_mixture_of_two_signers_is_refused(project):
-    old = Signer(project.keys.signer.classical, project.keys.signer.quantum)
+    old = Signer(project.keystore.signer.classical, project.keystore.signer.quantum)
     rotation.new_signer(project)
-    new, ring = project.keys.signer, project.signer.verifier
+    new, ring = project.keystore.signer, project.signer.verifier
     mixed = old.sign(b"{}")
     mixed["signatures"][1] = new.sign(b"{}")["signatures"][1]
     with pytest.raises(VerificationError):
@@ -147,7 +147,7 @@ def test_a_changed_or_foreign_history_is_refused(project, tmp_path):
         with pytest.raises(VerificationError):
             verify_path(evidence, [public])
     stranger = Signer.generate()
-    path.write_bytes(signers.publish("other", project.keys.signers, stranger))
+    path.write_bytes(signers.publish("other", project.keystore.signers, stranger))
     with pytest.raises(VerificationError):
         verify_path(evidence, [public])
     path.unlink()
@@ -161,7 +161,7 @@ def test_a_declared_compromise_seals_the_data_again_at_the_next_run(project):
     with pytest.raises(CompromisedSigner):
         again.datasets["wdbc"].to_arrow()
     result = again.run()
-    assert result.model.verify().fingerprint == again.keys.signer.verifier.fingerprint
+    assert result.model.verify().fingerprint == again.keystore.signer.verifier.fingerprint
     assert again.datasets["wdbc"].to_arrow().num_rows
 
 
@@ -204,7 +204,7 @@ def test_a_policy_says_who_may_sign_which_model_for_which_stage(own, cli):
     )
     answer = cli("run", "--fresh", "--config", str(own))
     assert (answer.code, "production-is-signed-elsewhere" in answer.err) == (3, True)
-    newest = list(casemate.open(own).audit.entries())[-1]
+    newest = list(casemate.open(own).log.entries())[-1]
     assert (newest.action, newest.outcome) == ("model:sign", "denied")
     project = casemate.open(own, ["release.stage=staging"])
     with pytest.raises(AccessDenied):

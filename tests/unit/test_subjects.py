@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.conftest import write_csv
 
 import casemate
-from casemate import pipeline, rotation, scaffold
+from casemate import pipeline
 from casemate.controls.keys import tables
 from casemate.controls.keys.identifiers import PSEUDONYM, Identifiers
 from casemate.controls.keys.subjects import SUBJECTS, Root, SubjectKeys
@@ -23,8 +23,10 @@ from casemate.core.errors import BackendError, DataError, RefusedError, Verifica
 from casemate.core.store import open_store
 from casemate.core.store.move import copy_rows
 from casemate.core.types import Assessment, SealedDataset
-from casemate.erasure import _needle
-from casemate.fsck import examine
+from casemate.operations import runs, scaffold
+from casemate.operations.fsck import examine
+from casemate.operations.keys import rotation
+from casemate.operations.keys.erasure import _needle
 from casemate.stages.data.diff import compare
 
 
@@ -172,7 +174,7 @@ def test_a_backup_of_the_data_holds_no_subjects_key(ward, cli, monkeypatch, tmp_
     assert restored.code == 0, restored.err
     assert "without the subjects' keys" in restored.out
     project = casemate.open(tmp_path / "again")
-    with casemate.open(ward).store.reading() as tx:
+    with casemate.open(ward).database.reading() as tx:
         wrapped = tx.execute(sa.select(SUBJECTS.c.wrapped).where(SUBJECTS.c.wrapped.is_not(None))).scalars().all()
     assert len(wrapped) == 100
     raw = b"".join(path.read_bytes() for path in (tmp_path / "again" / ".casemate").iterdir() if path.is_file())
@@ -258,8 +260,8 @@ def test_a_catalogue_that_was_moved_away_keeps_no_subjects_key(ward, tmp_path, c
     store = open_store("", tmp_path / "other.db")
     store.upgrade()
     project = casemate.open(ward)
-    copy_rows(project.store, store, fence=True)
-    for somewhere, count in ((store, 101), (project.store, 0)):
+    copy_rows(project.database, store, fence=True)
+    for somewhere, count in ((store, 101), (project.database, 0)):
         with somewhere.reading() as tx:
             assert len(tx.execute(sa.select(SUBJECTS.c.wrapped).where(SUBJECTS.c.wrapped.is_not(None))).all()) == count
     store.close()
@@ -317,8 +319,8 @@ class Ward:
     def seal(self, subject="person", columns=""):
         """A run that ends behind its data stage."""
         project = self.say(subject, columns)
-        shop = project.workshop()
-        with shop.engine.begin(pipeline._inputs(shop), project.access.identify().principal.uid) as work:
+        shop = runs.workshop(project)
+        with shop.engine.begin(pipeline._inputs(shop), project.point.identify().principal.uid) as work:
             pipeline._data(shop, work)
             work.finish("failed")
         return casemate.open(self.root)
@@ -338,12 +340,12 @@ def everything(root):
     """Every byte that is kept under a project and its key store, decrypted with all keys that are left."""
     project = casemate.open(root)
     yield from (path.read_bytes() for path in (root / ".casemate").rglob("*") if path.is_file())
-    yield from (path.read_bytes() for path in project.keys.folder.rglob("*") if path.is_file())
+    yield from (path.read_bytes() for path in project.keystore.folder.rglob("*") if path.is_file())
     yield from (project.objects.get(digest) for digest in project.objects.digests())
     for manifest in (root / ".casemate" / "datasets").glob("*/*/manifest.dsse.json"):
         table = project.identifiers.open(tables.read(manifest.parent, project.provider, project.signer.verifier))
         yield "\n".join(str(value) for column in table.columns for value in column.to_pylist()).encode()
-    yield from (msgspec.json.encode(entry) for entry in project.audit.entries())
+    yield from (msgspec.json.encode(entry) for entry in project.log.entries())
 
 
 def readable(root, who):

@@ -7,10 +7,12 @@ import pytest
 from tests.conftest import lighten, write_csv
 
 import casemate
-from casemate import pipeline, rotation, scaffold
+from casemate import pipeline
 from casemate.config import TrainTable
 from casemate.controls.keys import tables
-from casemate.fsck import examine
+from casemate.operations import runs, scaffold
+from casemate.operations.fsck import examine
+from casemate.operations.keys import rotation
 from casemate.stages.train import search
 
 
@@ -71,7 +73,7 @@ def test_otherwise_the_version_is_written_as_a_whole(own, lines, change):
         path = next(first.folder.glob("*.parquet"))
         path.write_bytes(path.read_bytes()[:-100])
     else:
-        project.audit.shred('User::"ana"', str(first.to_arrow(["patient_id"])["patient_id"][0]))
+        project.log.shred('User::"ana"', str(first.to_arrow(["patient_id"])["patient_id"][0]))
     (own / "data" / "wdbc.csv").write_text("\n".join(rows) + "\n")
     _, grown = seal(own)
     after = sealed(own, grown.folder)
@@ -99,7 +101,7 @@ def test_an_ordered_split_trains_in_order_of_time_on_what_is_older_than_the_hold
     lighten(tmp_path)
     project = casemate.open(tmp_path, ['train.split="ordered"', 'data.time="when"'])
     project.run()
-    rows = pipeline.Rows(project.workshop(), project.datasets["t"].record)
+    rows = pipeline.Rows(runs.workshop(project), project.datasets["t"].record)
     trained, held = rows.training["when"].to_pylist(), rows.holdout["when"].to_pylist()
     assert trained == sorted(trained)
     assert max(trained) < min(held)

@@ -255,7 +255,7 @@ def test_a_log_that_was_rolled_back_is_shown_by_its_copies(clinic, tmp_path, cli
     toml = (clinic / "casemate.toml").read_text()
     (clinic / "casemate.toml").write_text(toml + f'\n[audit]\ncopies = ["file:{tmp_path / "kept"}"]\n')
     backup = tmp_path / "before"
-    casemate.open(clinic).store.close()
+    casemate.open(clinic).database.close()
     shutil.copytree(clinic, backup)
     assert cli("audit", "show", "--config", clinic).code == 0
     casemate.open(clinic).authorise("run:read")
@@ -266,7 +266,7 @@ def test_a_log_that_was_rolled_back_is_shown_by_its_copies(clinic, tmp_path, cli
     assert "rolled back or cut" in rolled_back.err
     kept = next((tmp_path / "kept").iterdir())
     assert cli("verify", backup / ".casemate" / "audit", "--checkpoint", kept).code == 4
-    assert verify_checkpoint(kept.read_bytes(), casemate.open(clinic).audit.signer.vkeys).size > 0
+    assert verify_checkpoint(kept.read_bytes(), casemate.open(clinic).log.signer.vkeys).size > 0
 
 
 class past:
@@ -291,8 +291,8 @@ class past:
 def act(root, times=1):
     project = casemate.open(root)
     for _ in range(times):
-        project.audit.record("tester", "test:acted", "r", "done")
-    project.store.close()
+        project.log.record("tester", "test:acted", "r", "done")
+    project.database.close()
 
 
 @pytest.fixture
@@ -340,7 +340,7 @@ def test_a_state_that_was_put_back_is_found_by_what_the_machine_remembers(kept, 
     assert cli("audit", "resolve", "--reason", "a disk was replaced by its copy", "--config", kept).code == 0
     assert cli("audit", "verify", "--config", kept).code == 0
     assert cli("audit", "resolve", "--reason", "again", "--config", kept).code == 2
-    entry = next(entry for entry in casemate.open(kept).audit.entries() if entry.action == "audit:resolved")
+    entry = next(entry for entry in casemate.open(kept).log.entries() if entry.action == "audit:resolved")
     assert entry.detail["reason"] == "a disk was replaced by its copy"
 
 

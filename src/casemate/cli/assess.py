@@ -18,10 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: Any) -> int:
     """Measure; exit code 1 when something could not be measured or a finding is of high severity."""
-    from casemate.checkup import assess
     from casemate.cli.output import emit, table
     from casemate.core.progress import Lines
     from casemate.core.types import number_text
+    from casemate.operations.checkup import assess
 
     if arguments.explain is not None:
         return _explained(arguments)

@@ -62,7 +62,7 @@ def run(arguments: Any) -> int:
     if arguments.action == "show":
         return _show(arguments, project)
     if arguments.action == "verify":
-        report = project.outside.check(arguments.checkpoint)
+        report = project.audit.verify(arguments.checkpoint)
         text = [f"OK: {report.entries} entries of {report.origin}; tree, tiles, both signatures and every body hold"]
         if report.witnesses:
             text.append(f"    {report.witnessed} of {report.entries} entries cosigned by {', '.join(report.witnesses)}, on {report.cosigned[:19]}Z")
@@ -71,21 +71,18 @@ def run(arguments: Any) -> int:
         text += [f"    {path}: a former state of this log" for path in arguments.checkpoint]
         emit(arguments, report, "\n".join(text))
     elif arguments.action == "prove":
-        from casemate.core.files import write_atomic
-
         out = arguments.out or Path(f"entry-{arguments.entry}.tlog-proof")
-        content = project.audit.prove(arguments.entry)
-        write_atomic(out, content, mode=0o644)
+        size = project.audit.prove(arguments.entry, out)
         text = [
-            f"wrote {out} ({len(content)} bytes); it discloses this entry and nothing else",
+            f"wrote {out} ({size} bytes); it discloses this entry and nothing else",
             f"check it anywhere: casemate verify {out} --key log.vkey",
         ]
-        emit(arguments, {"proof": str(out), "bytes": len(content)}, "\n".join(text))
+        emit(arguments, {"proof": str(out), "bytes": size}, "\n".join(text))
     elif arguments.action == "resolve":
-        count = project.resolve_forks(arguments.reason)
+        count = project.audit.resolve(arguments.reason)
         emit(arguments, {"resolved": count}, f"{count} other histories are explained; copies and witnesses still hold what they know")
     elif arguments.action == "copy":
-        places = project.outside.copy()
+        places = project.audit.copy()
         emit(arguments, {"copies": places}, "\n".join(places) or "no place is configured: [audit] copies")
     else:
         return _cosign(arguments, project)
@@ -95,7 +92,7 @@ def run(arguments: Any) -> int:
 def _cosign(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
 
-    answers = project.outside.cosign()
+    answers = project.audit.cosign()
     value = {name: "cosigned" if fault is None else fault.message for name, fault in answers.items()}
     emit(arguments, value, "\n".join(f"{name}: {said}" for name, said in value.items()) or "no witness is configured: [audit.witnesses]")
     project.outside.judge(answers)
@@ -115,8 +112,7 @@ def _show(arguments: Any, project: Any) -> int:
         until=arguments.until,
         now=project.clock.now(),
     )
-    size = project.audit.check().checkpoint.size
-    found = query.last(project.audit.entries(), arguments.last)
+    size, found = project.audit.entries(query, arguments.last)
     rows = [[e.index, e.time, e.principal, e.action, e.resource, e.outcome] for e in found]
     if arguments.follow and arguments.format == "json":
         _lines(found)
@@ -125,7 +121,7 @@ def _show(arguments: Any, project: Any) -> int:
     while arguments.follow:
         sys.stdout.flush()
         time.sleep(FOLLOW_SECONDS)
-        for entry in project.audit.entries(size):
+        for entry in project.audit.since(size):
             size = entry.index + 1
             if query.matches(entry):
                 if arguments.format == "json":

@@ -83,10 +83,10 @@ def _emit(arguments: Any, contents: Any, text: str) -> int:
 
 
 def _create(arguments: Any) -> int:
-    from casemate import backup
+    from casemate.operations import backup
 
     project = enter(arguments)
-    contents = backup.create(project, arguments.file, with_keys=arguments.with_keys)
+    contents = project.backups.create(arguments.file, with_keys=arguments.with_keys)
     text = f"{arguments.file}: {len(contents.files)} files, {contents.size} bytes, audit log up to entry {contents.entries - 1}; no keys are inside"
     if (people := backup.subjects_of(arguments.file)).is_file():
         text += f"\n{people}: the subjects' keys; keep only the newest such file, so that erasing a person reaches every backup"
@@ -96,7 +96,7 @@ def _create(arguments: Any) -> int:
 
 
 def _verify(arguments: Any) -> int:
-    from casemate import backup
+    from casemate.operations import backup
 
     contents = backup.read(arguments.file, _opener(arguments))
     text = f"OK: {contents.project} of {contents.created}, {len(contents.files)} files, audit log up to entry {contents.entries - 1}"
@@ -104,8 +104,8 @@ def _verify(arguments: Any) -> int:
 
 
 def _restore(arguments: Any) -> int:
-    from casemate import backup
     from casemate.core.secrets import read_secret
+    from casemate.operations import backup
 
     code = None if arguments.code is None else read_secret(arguments.code)
     _, contents = backup.restore(arguments.file, arguments.folder, _opener(arguments), owner=arguments.owner, code=code)
@@ -116,10 +116,9 @@ def _restore(arguments: Any) -> int:
 
 
 def _subjects(arguments: Any) -> int:
-    from casemate import backup
     from casemate.cli.output import emit
 
-    count = backup.restore_subjects(enter(arguments), arguments.file, _opener(arguments))
+    count = enter(arguments).backups.restore_subjects(arguments.file, _opener(arguments))
     emit(arguments, {"keys": count}, f"{count} keys are back")
     return 0
 
@@ -144,7 +143,6 @@ def _keygen(arguments: Any) -> int:
 
 
 def _recipient(arguments: Any) -> int:
-    from casemate import backup
     from casemate.cli.output import emit, table
     from casemate.core.secrets import read_secret
 
@@ -152,13 +150,13 @@ def _recipient(arguments: Any) -> int:
     if arguments.what == "add":
         public = None if arguments.public is None else arguments.public.read_text(encoding="utf-8")
         passphrase = None if arguments.passphrase is None else read_secret(arguments.passphrase)
-        made = backup.add_recipient(project, arguments.name, public=public, passphrase=passphrase, keys=arguments.keys)
+        made = project.backups.add_recipient(arguments.name, public=public, passphrase=passphrase, keys=arguments.keys)
         emit(arguments, {"name": made.name, "keys": made.keys, "fingerprint": made.fingerprint}, f"backups are sealed to {made.name} from now on")
     elif arguments.what == "remove":
-        backup.remove_recipient(project, arguments.name)
+        project.backups.remove_recipient(arguments.name)
         emit(arguments, {"removed": arguments.name}, f"no new backup is sealed to {arguments.name}; those that there are stay open to it")
     else:
-        found = project.recipients.all()
+        found = project.backups.recipients()
         value = [
             {
                 "name": one.name,

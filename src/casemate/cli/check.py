@@ -22,10 +22,10 @@ def run(arguments: Any) -> int:
 
 def look(arguments: Any, project: Any) -> int:
     """Look at the source; exit code 1 when a finding blocks."""
-    from casemate.checkup import assess_data
     from casemate.cli.output import emit, table
     from casemate.core import figures
     from casemate.core.progress import Lines
+    from casemate.operations.checkup import assess_data
     from casemate.stages.data.stage import per_detector
 
     lines = Lines(quiet=arguments.format == "json")

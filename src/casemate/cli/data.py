@@ -42,14 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: Any) -> int:
     """Show and compare sealed data sets; rows' values are never printed."""
-    import msgspec
-
     from casemate.cli.output import emit, table
-    from casemate.core.types import Quarantined
 
     project = enter(arguments)
     if arguments.action == "list":
-        found = [project.datasets[name].record for name in project.datasets]
+        found = project.datasets.records()
         rows = [
             [f"{d.name}@{d.version}", d.rows, len(d.schema.features), ", ".join(d.schema.targets), sum(d.quarantined.values()), d.excluded]
             for d in found
@@ -66,17 +63,11 @@ def run(arguments: Any) -> int:
         return _quarantine(arguments, project)
     if arguments.action == "statistics":
         return _statistics(arguments, project)
-    _require(project, arguments.reference)
-    dataset = project.datasets[arguments.reference]
+    dataset = project.datasets.find(arguments.reference)
     if arguments.purpose:
         dataset = dataset.for_purpose(arguments.purpose)
-    record, access = dataset.record, dataset.access()
-    principal = project.authorise("dataset:read", "Dataset", record.name, context={"column_class": "general"})
-    hidden = {*access.withheld, *access.masked}
-    record = msgspec.structs.replace(record, schema=_without_values(record.schema, hidden))
-    suspects = msgspec.json.decode(project.objects.get(record.quarantine), type=list[Quarantined])
-    if hidden & {column.name for column in record.schema.features}:  # reasons and scores come from all features
-        suspects = [msgspec.structs.replace(suspect, detail="", score=0.0) for suspect in suspects]
+    shown = dataset.show()
+    record, access, suspects = shown.record, shown.access, shown.suspects
     columns = [
         [
             c.name,
@@ -90,7 +81,7 @@ def run(arguments: Any) -> int:
     ]
     rows = [[s.row, s.reason, s.detail, f"{s.score:.3g}"] for s in suspects[:50]]
     text = [
-        f"{record.name}@{record.version}: {record.rows} rows, read by {principal.uid}",
+        f"{record.name}@{record.version}: {record.rows} rows, read by {shown.reader}",
         "",
         table(["column", "type", "class", "feature", "nullable", "mask, or withheld by"], columns),
         "",
@@ -105,8 +96,7 @@ def run(arguments: Any) -> int:
 def _statistics(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit, table
 
-    _require(project, arguments.reference)
-    found = project.datasets[arguments.reference].noisy(arguments.column, arguments.epsilon)
+    found = project.datasets.find(arguments.reference).noisy(arguments.column, arguments.epsilon)
     rows = [[label, count] for label, count in zip(found.labels, found.counts, strict=True)]
     mean = "" if found.mean is None else f"; mean {found.mean:.6g}"
     text = f"{found.column}: epsilon {found.epsilon:g} spent, every count is off by {found.scale:.3g} on average{mean}"
@@ -121,8 +111,7 @@ def _quarantine(arguments: Any, project: Any) -> int:
     from casemate.core.errors import AccessDenied, ConfigError
 
     reference = arguments.reference or project.config.dataset_name
-    _require(project, reference)
-    dataset = project.datasets[reference]
+    dataset = project.datasets.find(reference)
     if arguments.what != "list":
         rows = list(arguments.rows)
         if arguments.detector:
@@ -166,28 +155,11 @@ def _losses(lost: list[Any]) -> list[str]:
     return ["what a drop of these rows takes from each group:\n" + table(["group", "class", "rows", "lost"], rows)]
 
 
-def _without_values(schema: Any, hidden: set[str]) -> Any:
-    """The schema without what it says of the values of columns that policy does not open."""
-    import msgspec
-
-    columns = [msgspec.structs.replace(column, min=None, max=None, categories=None) if column.name in hidden else column for column in schema.columns]
-    return msgspec.structs.replace(schema, columns=columns, classes=[] if schema.target in hidden else schema.classes)
-
-
-def _require(project: Any, reference: str) -> None:
-    from casemate.core.errors import ConfigError
-
-    if reference not in {*project.datasets, *(name.partition("@")[0] for name in project.datasets)}:
-        raise ConfigError(f"no data set {reference!r}", hint="`casemate data list`")
-
-
 def _diff(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit, table
 
     new = arguments.new or arguments.old.partition("@")[0]
-    for reference in (arguments.old, new):
-        _require(project, reference)
-    old, newer = project.datasets[arguments.old], project.datasets[new]
+    old, newer = project.datasets.find(arguments.old), project.datasets.find(new)
     found = old.diff(newer)
     withheld = sorted({*old.access().withheld, *newer.access().withheld})
     text = [f"not compared, because policy withholds them: {', '.join(withheld)}"] if withheld else []

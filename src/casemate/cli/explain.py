@@ -76,9 +76,8 @@ def _text(value: float | str | None) -> str:
 
 def _newest(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit, table
-    from casemate.controls.access.policy import Resource
+    from casemate.serve.explain import newest
 
-    project.access.permitted("model:explain", Resource("Project"))
     found = [
         {
             "request": one.id,
@@ -89,7 +88,7 @@ def _newest(arguments: Any, project: Any) -> int:
             "rows": one.rows,
             "refused": one.refused,
         }
-        for one in project.decisions.newest(max(arguments.last, 0))
+        for one in newest(project, max(arguments.last, 0))
     ]
     rows = [[str(value) for value in one.values()] for one in found]
     emit(arguments, found, table(["request", "time", "who", "model", "part", "rows", "refused"], rows))

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: Any) -> int:
     """Check everything against everything; exit code 4 when something is damaged and was not rebuilt."""
     from casemate.cli.output import emit, table
-    from casemate.fsck import examine
+    from casemate.operations.fsck import examine
 
     project = enter(arguments, check=False)
     live = sys.stderr.isatty()

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: Any) -> int:
     """Say what would go, or remove it."""
     from casemate.cli.output import emit
-    from casemate.retention import collect
+    from casemate.operations.retention import collect
 
     project = enter(arguments)
     live = sys.stderr.isatty()

@@ -36,9 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: Any) -> int:
     """Create the project and show what was inferred."""
-    from casemate import scaffold
     from casemate.cli.output import emit
     from casemate.core.errors import ConfigError
+    from casemate.operations import scaffold
     from casemate.stages.data import files
 
     root = Path(arguments.dir)
@@ -60,18 +60,18 @@ def run(arguments: Any) -> int:
     lines = _told(plan) if plan.inferred else []
     lines += [f"note: {note}" for note in plan.notes]
     lines += [
-        f"Created {root / 'casemate.toml'} and train.py; keys in {project.keys.folder} ({project.keys.protection}; back them up).",
+        f"Created {root / 'casemate.toml'} and train.py; keys in {project.keystore.folder} ({project.keystore.protection}; back them up).",
         "Next: casemate run" + ("" if root == Path() else f" --config {root}"),
     ]
-    if project.keys.recovery:
-        lines += ["", "Recovery key, shown this once and kept nowhere. Print it and lock it away:", "", project.keys.recovery]
+    if project.keystore.recovery:
+        lines += ["", "Recovery key, shown this once and kept nowhere. Print it and lock it away:", "", project.keystore.recovery]
     value = {
         "folder": str(root),
         "id": project.config.project.id,
         "columns": plan.inferred,
         "roles": plan.roles,
         "notes": plan.notes,
-        "recovery": project.keys.recovery,
+        "recovery": project.keystore.recovery,
     }
     emit(arguments, value, "\n".join(lines))
     return 0

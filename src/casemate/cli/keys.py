@@ -107,54 +107,39 @@ def run(arguments: Any) -> int:
 def _list(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit, table
 
-    keys, overdue = project.keys, {finding.location for finding in project.keys.findings(project.config.keys.max_age_days, project.clock.now())}
-    found = keys.provider.versions()
-    value: dict[str, Any] = {
-        "folder": str(keys.folder),
-        "provider": keys.document.provider,
-        "protection": keys.protection,
-        "keys": found,
-        "overdue": sorted(overdue),
-        "signer": keys.signer.verifier.fingerprint,
-        "log": project.audit.signer.vkeys.split(),
-        "certificate_authority_until": keys.authority.certificate.not_valid_after_utc.isoformat(),
-    }
+    shown = project.keys.list()
     rows = [
         [
             name,
             "AES-256-GCM",
             ", ".join(f"{version.number} {version.state}" for version in versions if version.state != "destroyed"),
-            versions[-1].created[:10] + (" overdue" if name in overdue else ""),
+            versions[-1].created[:10] + (" overdue" if name in shown.overdue else ""),
         ]
-        for name, versions in found.items()
+        for name, versions in shown.keys.items()
     ]
-    rows += [["signer", "ECDSA P-256 + ML-DSA-65", value["signer"][:32], ""], ["log", "Ed25519 + ML-DSA-44", project.audit.signer.name, ""]]
-    rows += [["certificate authority", "ECDSA P-256", f"until {value['certificate_authority_until'][:10]}", ""]]
-    emit(arguments, value, f"{keys.folder} ({keys.protection})\n" + table(["key", "algorithm", "versions or identity", "since"], rows))
+    rows += [["signer", "ECDSA P-256 + ML-DSA-65", shown.signer[:32], ""]]
+    rows += [["log", "Ed25519 + ML-DSA-44", shown.log[0].partition("+")[0], ""]]
+    rows += [["certificate authority", "ECDSA P-256", f"until {shown.certificate_authority_until[:10]}", ""]]
+    heads = ["key", "algorithm", "versions or identity", "since"]
+    emit(arguments, shown, f"{shown.folder} ({shown.protection})\n" + table(heads, rows))
     return 0
 
 
 def _show(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit, table
-    from casemate.core.errors import ConfigError
-    from casemate.rotation import uses
 
-    versions = project.keys.provider.versions().get(arguments.key)
-    if versions is None:
-        raise ConfigError(f"there is no key {arguments.key!r}", hint="`casemate keys list`")
-    counts = uses(project)
-    value = [{"number": v.number, "state": v.state, "created": v.created, "wrapped": counts[arguments.key, v.number]} for v in versions]
-    emit(arguments, value, table(["version", "state", "since", "data keys under it"], [list(row.values()) for row in value]))
+    value = project.keys.show(arguments.key)
+    rows = [[one.number, one.state, one.created, one.wrapped] for one in value]
+    emit(arguments, value, table(["version", "state", "since", "data keys under it"], rows))
     return 0
 
 
 def _rotate(arguments: Any, project: Any) -> int:
-    from casemate import rotation
     from casemate.cli.output import emit
     from casemate.core.progress import counting
 
     with counting() as progress:
-        done = rotation.rotate(project, arguments.key, compromised=arguments.compromised, resume=arguments.resume, progress=progress)
+        done = project.keys.rotate(arguments.key, compromised=arguments.compromised, resume=arguments.resume, progress=progress)
     text = [f"{name}: version {number}" for name, number in done.keys.items()]
     text += [f"wrapped anew: {count} in {place}" for place, count in done.rewrapped.items()]
     text += [f"encrypted again: {count} in {place}" for place, count in done.sealed_anew.items()]
@@ -164,19 +149,18 @@ def _rotate(arguments: Any, project: Any) -> int:
 
 def _change(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
-    from casemate.rotation import destroy, disable, enable
 
-    {"destroy": destroy, "disable": disable, "enable": enable}[arguments.action](project, arguments.key, arguments.version)
+    keys = project.keys
+    {"destroy": keys.destroy, "disable": keys.disable, "enable": keys.enable}[arguments.action](arguments.key, arguments.version)
     emit(arguments, {"key": arguments.key, "version": arguments.version}, f"{arguments.key} version {arguments.version}: {arguments.action} done")
     return 0
 
 
 def _protect(arguments: Any, project: Any) -> int:
-    from casemate import custody
 
-    recovery = custody.protect(project, arguments.passphrase, new_recovery=arguments.new_recovery)
+    recovery = project.keys.protect(arguments.passphrase, new_recovery=arguments.new_recovery)
     _say_protected(arguments, recovery)  # at once: nothing that fails later may take the recovery key along
-    project.remember_passphrase(arguments.passphrase)
+    project.keys.remember_passphrase(arguments.passphrase)
     return 0
 
 
@@ -193,26 +177,23 @@ def _migrate(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
     from casemate.config import keys_table
     from casemate.core.progress import counting
-    from casemate.rotation import migrate
 
     table = keys_table({"provider": arguments.provider} | {name: value for name in SETTINGS if (value := getattr(arguments, name)) is not None})
     with counting() as progress:
-        counts = migrate(project, table, progress)
+        counts = project.keys.migrate(table, progress)
     text = f"The keys are with the {arguments.provider} provider; {sum(counts.values())} data keys were wrapped anew and casemate.toml says so."
-    if project.keys.recovery:
-        text += f"\nRecovery key, shown this once and kept nowhere. Print it and lock it away:\n\n{project.keys.recovery}"
-    emit(arguments, {"provider": arguments.provider, "rewrapped": counts, "recovery": project.keys.recovery}, text)
+    if project.keystore.recovery:
+        text += f"\nRecovery key, shown this once and kept nowhere. Print it and lock it away:\n\n{project.keystore.recovery}"
+    emit(arguments, {"provider": arguments.provider, "rewrapped": counts, "recovery": project.keystore.recovery}, text)
     return 0
 
 
 def _shred(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
-    from casemate.controls.access.policy import Resource
     from casemate.core.secrets import read_secret
-    from casemate.erasure import erase
 
-    project.access.permitted("keys:shred", Resource("Key", "subjects"))  # before anybody is asked for an identifier
-    done = erase(project, read_secret(arguments.subject), look=arguments.look, blank=arguments.blank)
+    # policy is asked before anybody is asked for an identifier
+    done = project.keys.erase(lambda: read_secret(arguments.subject), look=arguments.look, blank=arguments.blank)
     who = f"subject {done.subject[:16]}"
     lines = [f"looked through: {', '.join(f'{count} {what}' for what, count in done.looked.items())}"]
     lines += [f"{'sealed under their key' if arguments.look else 'unreadable'} in {version}: {rows} rows" for version, rows in done.sealed.items()]
@@ -230,11 +211,10 @@ def _shred(arguments: Any, project: Any) -> int:
 
 
 def _backup(arguments: Any, project: Any) -> int:
-    from casemate import custody
     from casemate.cli.output import emit
     from casemate.core.secrets import read_secret
 
-    custody.save(project, arguments.file, read_secret(arguments.passphrase))
+    project.keys.save(arguments.file, read_secret(arguments.passphrase))
     emit(arguments, {"file": str(arguments.file)}, f"{arguments.file}: the key store; keep it apart from backups of the data")
     return 0
 
@@ -256,10 +236,10 @@ def _bring_back(arguments: Any) -> int:
     overrides = [*arguments.overrides, f"keys.passphrase={arguments.passphrase}"] if arguments.action == "recover" else arguments.overrides
     project = enter(arguments, overrides=overrides)
     if arguments.action == "recover":
-        project.remember_passphrase(arguments.passphrase)
+        project.keys.remember_passphrase(arguments.passphrase)
     else:
         project.publish_keys()
-    project.audit.record(project.access.identify().principal.uid, f"keys:{arguments.action}", 'Key::"all"', "done")
+    project.keys.brought_back(arguments.action)
     emit(arguments, {"folder": str(folder)}, text)
     return 0
 
@@ -268,22 +248,11 @@ def _sign(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit, table
     from casemate.controls.audit.query import parse_time
     from casemate.core.errors import ConfigError
-    from casemate.core.signatures import Verifier
-    from casemate.rotation import new_signer
 
     now = project.clock.now()
     if arguments.what == "list":
-        value = [
-            {
-                "number": record.number,
-                "fingerprint": Verifier.from_pem(record.ecdsa.encode(), record.mldsa65.encode()).fingerprint,
-                "since": record.since,
-                "retired": record.retired,
-                "compromised": record.compromised,
-            }
-            for record in project.keys.signers
-        ]
-        rows = [[r["number"], r["fingerprint"][:32], *((r[name] or "")[:19] for name in ("since", "retired", "compromised"))] for r in value]
+        value = project.keys.signers()
+        rows = [[one.number, one.fingerprint[:32], *((said or "")[:19] for said in (one.since, one.retired, one.compromised))] for one in value]
         emit(arguments, value, table(["signer", "SHA-256", "since", "retired", "compromised since"], rows))
         return 0
     rotating = arguments.what == "rotate"
@@ -292,48 +261,44 @@ def _sign(arguments: Any, project: Any) -> int:
     if since is not None and since > now:
         raise ConfigError(f"{given!r} is in the future", hint="a compromise is declared from when it may have begun")
     if rotating or since is None:
-        fresh = new_signer(project, since)
+        fresh = project.keys.new_signer(since)
         told = f"signer {fresh.number} signs from now on; give others the new .casemate/public"
         number = fresh.number
     else:
         number = arguments.number
-        project.declare_compromise(number, since)
+        project.keys.distrust(number, since)
         told = f"signer {number} is compromised since {since.isoformat()}; give others the new .casemate/public"
     emit(arguments, {"number": number, "compromised": since and since.isoformat()}, told)
     return 0
 
 
 def _certify(arguments: Any, project: Any) -> int:
-    from casemate import custody
     from casemate.cli.output import emit, table
 
     if arguments.what == "issue":
-        serial = custody.issue(project, arguments.kind, arguments.names, arguments.days, arguments.algorithm, arguments.out)
+        serial = project.keys.issue(arguments.kind, arguments.names, arguments.days, arguments.algorithm, arguments.out)
         text = f"{arguments.out}: {arguments.kind} certificate {serial} for {', '.join(arguments.names)}, {arguments.days} days"
         emit(arguments, {"serial": serial, "folder": str(arguments.out)}, text)
         return 0
     if arguments.what == "renew":
         return _renew(arguments, project)
     if arguments.what == "list":
-        found = project.certificates.list()
+        found = project.keys.certificates()
         rows = [[c["serial"], c["kind"], ", ".join(c["names"]), c["until"][:16], "revoked" if c["revoked"] else ""] for c in found]
         emit(arguments, found, table(["serial", "kind", "names", "until", ""], rows))
     elif arguments.what == "revoke":
-        custody.revoke(project, arguments.serial)
+        project.keys.revoke(arguments.serial)
         emit(arguments, {"revoked": arguments.serial}, f"{arguments.serial} is revoked; our servers refuse it within a second")
     else:
-        from casemate.core.files import write_atomic
-
-        write_atomic(arguments.out, project.certificates.crl(), mode=0o644)
+        project.keys.revocations(arguments.out)
         emit(arguments, {"crl": str(arguments.out)}, f"wrote {arguments.out}, valid for a day")
     return 0
 
 
 def _renew(arguments: Any, project: Any) -> int:
-    from casemate import custody
     from casemate.cli.output import emit
 
-    serial, fresh = custody.renew(project, arguments.folder)
+    serial, fresh = project.keys.renew(arguments.folder)
     if fresh is None:
         emit(arguments, {"serial": serial, "renewed": False}, f"{serial} is still good for more than a third of its life; nothing to do")
     else:

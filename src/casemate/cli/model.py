@@ -46,9 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: Any) -> int:
     """Show, approve or export models."""
     from casemate.cli.output import emit, table
-    from casemate.controls.access.policy import Resource
     from casemate.core.errors import ConfigError
-    from casemate.project import Model
     from casemate.stages.release.rollout import Part
 
     project = enter(arguments)
@@ -61,7 +59,7 @@ def run(arguments: Any) -> int:
                 "created": m.created,
                 "run": m.release.lineage.run,
             }
-            for m in project.registry.list()
+            for m in project.models.list()
         ]
         rows = [[f["model"], f["outcome"], "yes" if f["signed"] else "no", f["created"][:19], f["run"]] for f in found]
         emit(arguments, found, table(["model", "verdict", "signed", "created", "run"], rows))
@@ -69,37 +67,35 @@ def run(arguments: Any) -> int:
     if arguments.action in ("waive", "unwaive"):
         return _waive(arguments, project)
     if arguments.action == "rollback":
-        gone, live = project.rollback(arguments.name, arguments.reason)
+        gone, live = project.models.rollback(arguments.name, arguments.reason)
         emit(arguments, {"gone": gone, "live": live}, f"{gone} is taken back" + (f"; {live} is live" if live else ""))
         return 0
     if arguments.action == "import":
         return _import(arguments, project)
-    model = Model(project, project.registry.get(arguments.reference))
+    models, reference = project.models, arguments.reference
     if arguments.action == "export":
-        verified = model.export(arguments.dir)
+        verified = models.export(reference, arguments.dir)
+        reference = f"{verified.card.name}@{verified.card.model_version}"
         text = [
-            f"exported {model.reference} to {arguments.dir}; signer SHA-256 {verified.fingerprint}",
+            f"exported {reference} to {arguments.dir}; signer SHA-256 {verified.fingerprint}",
             f"check it: casemate verify {arguments.dir}",
             f"or:       model_signing verify key {arguments.dir}/model --signature {arguments.dir}/model.sig --public_key {arguments.dir}/signer.pub",
         ]
-        emit(arguments, {"model": model.reference, "folder": str(arguments.dir), "signer": verified.fingerprint}, "\n".join(text))
+        emit(arguments, {"model": reference, "folder": str(arguments.dir), "signer": verified.fingerprint}, "\n".join(text))
         return 0
     if arguments.action == "promote":
         part: Part = "live" if arguments.canary is None and not arguments.shadow else "shadow" if arguments.shadow else "canary"
         if arguments.principal and part != "canary":
             raise ConfigError("--principal is for a canary", hint="add --canary 0 to let these callers alone have it")
-        model.promote(part, share=arguments.canary or 0.0, principals=arguments.principal, reason=arguments.reason)
-        emit(
-            arguments,
-            {"promoted": model.reference, "part": part},
-            f"{model.reference} is released ({part}); gateways that run take it within a second",
-        )
+        model = models.promote(reference, part, share=arguments.canary or 0.0, principals=arguments.principal, reason=arguments.reason)
+        told = f"{model.reference} is released ({part}); gateways that run take it within a second"
+        emit(arguments, {"promoted": model.reference, "part": part}, told)
         return 0
     if arguments.action == "approve":
-        model.approve(arguments.reason, arguments.stage)
+        model = models.approve(reference, arguments.reason, arguments.stage)
         emit(arguments, {"approved": model.reference}, f"{model.reference} is approved; {len(model.approvals())} approvals so far")
         return 0
-    project.access.permitted("model:read", Resource("Model", model.registered.release.model))
+    model = models.show(reference)
     release = model.registered.release
     gates = [[gate.outcome, gate.gate, "" if gate.value is None else f"{gate.value:.4g}", gate.limit] for gate in release.verdict.gates]
     lines = [
@@ -121,7 +117,7 @@ def _waive(arguments: Any, project: Any) -> int:
     from casemate.core.errors import ConfigError
 
     if arguments.action == "unwaive":
-        count = project.unwaive(arguments.gate)
+        count = project.models.unwaive(arguments.gate)
         emit(arguments, {"ended": count}, f"{count} waivers of {arguments.gate} have ended; a model that needed one is not served any more")
         return 0
     try:
@@ -129,15 +125,15 @@ def _waive(arguments: Any, project: Any) -> int:
     except ValueError as error:
         raise ConfigError(f"--until {arguments.until!r} is no date", hint="--until 2027-01-31") from error
     until = until if until.tzinfo else until.replace(tzinfo=UTC)
-    project.waive(arguments.gate, until, arguments.reason)
+    project.models.waive(arguments.gate, until, arguments.reason)
     emit(arguments, {"waived": arguments.gate}, f"{arguments.gate} is waived until {until:%Y-%m-%d}; the next `casemate run` goes by that")
     return 0
 
 
 def _import(arguments: Any, project: Any) -> int:
-    from casemate.checkup import import_model
     from casemate.cli.output import emit
     from casemate.core.text import clean
+    from casemate.operations.checkup import import_model
 
     found = import_model(project, arguments.file, arguments.name, convert=not arguments.scan_only)
     names = ", ".join(found.scan.names[:10]) or "nothing that is executed"

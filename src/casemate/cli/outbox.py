@@ -23,17 +23,16 @@ def run(arguments: Any) -> int:
     from casemate.cli.output import emit, table
 
     project = enter(arguments)
-    outbox = project.outbox
     if arguments.action == "list":
-        found = outbox.messages(*([arguments.state] if arguments.state else []))
+        found = project.messages.list(arguments.state)
         rows = [[m["id"], m["state"], m["target"], m["event"], m["attempts"], m["created"], m["error"]] for m in found]
         emit(arguments, found, table(["#", "state", "to", "event", "attempts", "queued", "last error"], rows) if found else "the outbox is empty")
         return 0
     if arguments.action == "show":
-        message = outbox.message(arguments.id)
+        message = project.messages.show(arguments.id)
         emit(arguments, message, message.to_json().decode())
         return 0
-    done = project.deliver(retry=arguments.id if arguments.action == "retry" else None)
+    done = project.messages.deliver(retry=arguments.id if arguments.action == "retry" else None)
     value = [{"key": message.key, "error": None if fault is None else fault.message} for message, fault in done]
     emit(arguments, value, "\n".join(f"{v['key']}: {v['error'] or 'delivered'}" for v in value) or "nothing is due")
     return 5 if any(fault for _, fault in done) else 0

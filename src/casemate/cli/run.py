@@ -73,7 +73,7 @@ def _details(project: Any, result: Any) -> list[str]:
     if not project.engine.record(result.id, "train", TrainedModel).findings:
         return []
     try:
-        words = project.words(result.id)
+        words = project.runs.words(result.id)
     except AccessDenied:
         return []
     said = [] if words is None else [*words.findings, *filter(None, [words.export_problem])]

@@ -20,24 +20,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: Any) -> int:
     """List, show or cancel runs."""
     from casemate.cli.output import emit, table
-    from casemate.core.errors import AccessDenied, ConfigError
+    from casemate.core.errors import AccessDenied
 
     project = enter(arguments)
     if arguments.action == "cancel":
-        project.cancel(arguments.id)
+        project.runs.cancel(arguments.id)
         emit(arguments, {"cancelled": arguments.id}, f"cancelled {arguments.id}; a process that works on it stops within seconds")
         return 0
-    found = project.engine.runs()
     if arguments.action == "show":
-        found = [row for row in found if row["id"] == arguments.id]
-        if not found:
-            raise ConfigError(f"no run called {arguments.id!r}", hint="`casemate runs` lists them")
+        one = project.runs.show(arguments.id)
         try:
-            words, withheld = project.words(arguments.id), ""
+            words, withheld = project.runs.words(arguments.id), ""
         except AccessDenied as error:
             words, withheld = None, f"what the code said is withheld: {error.message}"
-        emit(arguments, found[0] | {"words": words}, "\n".join([_one(found[0]), withheld, *_said(words)]).rstrip())
+        emit(arguments, one | {"words": words}, "\n".join([_one(one), withheld, *_said(words)]).rstrip())
         return 0
+    found = project.runs.list()
     rows = [
         [r["id"], r["state"], ", ".join(f"{name} {seconds:.1f} s" for name, seconds in r["steps"].items()), r["principal"], r["error"]] for r in found
     ]

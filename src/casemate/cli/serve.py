@@ -26,7 +26,11 @@ def run(arguments: Any) -> int:
 
     def announce(url: str, models: list[str]) -> None:
         least = "TLS 1.3 (gRPC: 1.2)" if "grpcs:" in url else "TLS 1.3"
-        how = f"{least}, CA {project.keys.folder / 'public' / 'ca.pem'}" if url.startswith("https") else "plain HTTP: something in front must do TLS"
+        how = (
+            f"{least}, CA {project.keystore.folder / 'public' / 'ca.pem'}"
+            if url.startswith("https")
+            else "plain HTTP: something in front must do TLS"
+        )
         print(f"serving {', '.join(models)} at {url} ({how})", flush=True)
         print("stop with Ctrl-C; ask with `casemate predict FILE.csv`", file=sys.stderr, flush=True)
 

@@ -29,19 +29,18 @@ def run(arguments: Any) -> int:
 
     project = enter(arguments, check=arguments.action not in {"upgrade", "migrate"})
     if arguments.action == "show":
-        counts = project.store.counts()
-        rows = [[name, count] for name, count in counts.items()]
-        where = project.config.store.objects or str(project.state / "objects")
-        text = f"{project.store.name}, revision {project.store.revision()}; objects in {where}\n" + table(["table", "rows"], rows)
-        emit(arguments, {"store": project.store.name, "revision": project.store.revision(), "rows": counts, "objects": where}, text)
+        shown = project.store.show()
+        rows = [[name, count] for name, count in shown.rows.items()]
+        text = f"{shown.store}, revision {shown.revision}; objects in {shown.objects}\n" + table(["table", "rows"], rows)
+        emit(arguments, shown, text)
         return 0
     if arguments.action == "objects":
         return _objects(arguments, project)
     if arguments.action == "upgrade":
-        before, after = project.upgrade_store()
+        before, after = project.store.upgrade()
         emit(arguments, {"before": before, "after": after}, f"revision {before} -> {after}")
         return 0
-    counts = project.move_store("" if arguments.url == "sqlite" else arguments.url, arguments.password)
+    counts = project.store.move("" if arguments.url == "sqlite" else arguments.url, arguments.password)
     text = f"moved {sum(counts.values())} rows in {len(counts)} tables, every row compared; casemate.toml names the new store"
     emit(arguments, {"rows": counts}, text)
     return 0
@@ -55,7 +54,7 @@ def _objects(arguments: Any, project: Any) -> int:
     place = "" if arguments.place == "files" else "s3://{}/{}".format(*split_url(arguments.place))
     settings = {name: value for name in ("endpoint", "region", "access_key", "secret_key") if (value := getattr(arguments, name)) is not None}
     with counting() as progress:
-        count = project.move_objects({"objects": place, **settings}, progress)
+        count = project.store.move_objects({"objects": place, **settings}, progress)
     emit(
         arguments, {"objects": place, "count": count}, f"{count} objects lie in {place or '.casemate/objects'}, each read back; casemate.toml says so"
     )

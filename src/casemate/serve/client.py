@@ -29,10 +29,11 @@ from casemate.controls.keys.certificates import CHAIN, KEY
 from casemate.core.errors import AccessDenied, BackendError, ConfigError, DataError, RequestError, Wrong
 from casemate.core.secrets import read_secret
 from casemate.core.types import ColumnSchema
-from casemate.project import Project
+from casemate.operations.access import machines
 from casemate.serve.called import Called
 from casemate.serve.protocols.cells import Cells
 from casemate.serve.rows import Part, Rejected, Source, of_table
+from casemate.wiring import Wiring
 
 BATCH, MOST_VALUES = 1000, 200_000
 """Rows, and values, of a request: a few megabytes of JSON."""
@@ -313,7 +314,7 @@ class Client:
 
 @contextlib.contextmanager
 def connect(
-    project: Project, model: str | None = None, *, url: str | None = None, token: str | None = None, certificate: Path | None = None
+    project: Wiring, model: str | None = None, *, url: str | None = None, token: str | None = None, certificate: Path | None = None
 ) -> Iterator[Client]:
     """A client of the project's gateway.
 
@@ -329,7 +330,7 @@ def connect(
     url = url or f"https://{options.serve.host}:{options.serve.port}"
     with contextlib.ExitStack() as stack:
         secret = read_secret(token) if token else stack.enter_context(_own_token(project, name))
-        authority = project.keys.folder / "public" / "ca.pem"
+        authority = project.keystore.folder / "public" / "ca.pem"
         client = Client(
             url,
             secret,
@@ -361,15 +362,13 @@ def _alias(served: dict[str, str], own: str, given: str | None) -> tuple[str, st
 
 
 @contextlib.contextmanager
-def _own_token(project: Project, model: str) -> Iterator[str]:
+def _own_token(project: Wiring, model: str) -> Iterator[str]:
     service = f"predict-{secrets.token_hex(4)}"
-    token, identifier = project.access.admin.create_token(service, ["client"], [model], datetime.timedelta(minutes=MINUTES))
+    token, identifier = machines.create_token(project, service, ["client"], [model], datetime.timedelta(minutes=MINUTES))
     try:
         yield token
     finally:
-        with project.store.transaction() as tx:
-            project.access.tokens.forget(tx, service)
-            project.audit.append(tx, project.access.actor.uid, "token:revoke", f'Service::"{service}"', "done", {"token": identifier})
+        machines.forget(project, service, identifier)
 
 
 def _about_rows(refused: GatewayRefusal) -> bool:

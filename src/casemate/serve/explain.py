@@ -14,18 +14,18 @@ import numpy as np
 import pyarrow as pa
 
 from casemate.controls.access.masks import masked
-from casemate.controls.access.policy import Resource
 from casemate.controls.audit.decisions import Prediction
 from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError, RequestError, VerificationError
 from casemate.core.frame import Rows, part_of, rows_bytes, rows_from
 from casemate.core.types import Profile, SealedDataset
-from casemate.dataset import Dataset
-from casemate.project import Project
+from casemate.operations.acting import operation, reading
+from casemate.operations.dataset import Dataset
 from casemate.serve.endpoint import Endpoint
 from casemate.serve.protocols import invocations, oip, oip_grpc
 from casemate.serve.types import Array
 from casemate.stages.release.bundle import PROFILE
+from casemate.wiring import Wiring
 
 MOST_FEATURES = 2000
 
@@ -62,7 +62,14 @@ class Explained:
     """Columns that the reader may not see, the target too: then answers and outcome are empty."""
 
 
-def explain(project: Project, identifier: str, *, body: bytes | None = None, row: int = 0, most: int = 10) -> Explained:
+@reading("model:explain")
+def newest(project: Wiring, count: int) -> list[Prediction]:
+    """The newest predictions; AccessDenied: policy."""
+    return list(project.decisions.newest(count))
+
+
+@operation("model:explain", "Model")
+def explain(project: Wiring, identifier: str, *, body: bytes | None = None, row: int = 0, most: int = 10) -> Explained:
     """Look at the prediction of a request again.
 
     Args:
@@ -76,10 +83,10 @@ def explain(project: Project, identifier: str, *, body: bytes | None = None, row
         AccessDenied: policy does not permit it. ConfigError: there is no such prediction, or `body` is another request's.
         VerificationError: the record or the model was changed.
     """
-    project.access.permitted("model:explain", Resource("Project"))
+    explain.ask(project, kind="Project", unrecorded=True)
     prediction, kept = project.decisions.find(identifier)
     name = prediction.model.partition("@")[0]
-    project.authorise("model:explain", "Model", name, request=identifier)
+    explain.ask(project, name, request=identifier)
     verified = project.registry.verify(prediction.model)
     endpoint = Endpoint.load(verified, project.config.serve, project.config.data.null_values)
     rows = rows_from(kept, endpoint.schema) if kept else None if body is None else _given(endpoint, name, body)
@@ -102,7 +109,7 @@ def explain(project: Project, identifier: str, *, body: bytes | None = None, row
     return _masked(project, verified.card.lineage["run"], found)
 
 
-def _masked(project: Project, run: str, found: Explained) -> Explained:
+def _masked(project: Wiring, run: str, found: Explained) -> Explained:
     """Without what the reader may not see of the data set that the model learnt from: the same rule as for reading its columns.
 
     Values of general columns go with the right to explain. A run whose data set is unknown here shows none of the others.

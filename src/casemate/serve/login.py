@@ -45,7 +45,7 @@ class Login:
         if route == "login-session":
             return self._about(session)
         if route == "login-passkey-options":
-            self.point.admin.own_factor(Identity(session.principal, session))
+            self.point.own_factor(Identity(session.principal, session))
             return self.point.passkeys.registration(name)
         if route == "login-passkey":
             return self._register(session, said)
@@ -65,7 +65,7 @@ class Login:
         return who | {"second_factor": session.principal.mfa, "second_factor_age": age}
 
     def _register(self, session: Session, said: _Body) -> dict[str, Any]:
-        principal = self.point.admin.own_factor(Identity(session.principal, session))
+        principal = self.point.own_factor(Identity(session.principal, session))
         if said.passkey is None:
             raise RequestError("give the passkey that the browser made")
         identifier, codes = self.point.passkeys.register(principal.name, said.passkey, first=not principal.mfa)

@@ -24,7 +24,7 @@ from casemate.controls.audit.decisions import new_writer
 from casemate.controls.keys.pki import SERVER_DAYS, Authority
 from casemate.core.errors import ConfigError, Error, HistoryError
 from casemate.core.files import make_folder
-from casemate.project import Project
+from casemate.operations.gateways import incident
 from casemate.serve.aggregates import Aggregates
 from casemate.serve.app import Gateway
 from casemate.serve.batch import Job
@@ -42,6 +42,7 @@ from casemate.serve.standby import stand_by
 from casemate.serve.telemetry import RequestLog, Traces, observers
 from casemate.serve.types import Array
 from casemate.serve.workers import FOLDER, Announce, Place, supervise
+from casemate.wiring import Wiring
 
 RENEW_SECONDS = SERVER_DAYS * 24 * 3600 * 2 / 3
 RENEW_RETRY_SECONDS = 3600.0
@@ -56,7 +57,7 @@ VOUCH_SECONDS = 5.0
 """Between two looks whether checkpoints are due; one process of the machine does it."""
 
 
-def serve(project: Project, announce: Announce) -> None:
+def serve(project: Wiring, announce: Announce) -> None:
     """Serve until SIGTERM or SIGINT; every model is verified before anybody is listened to.
 
     Args:
@@ -73,7 +74,7 @@ def serve(project: Project, announce: Announce) -> None:
     supervise(project, announce, work, _standby)
 
 
-def work(project: Project, place: Place, announce: Announce) -> None:
+def work(project: Wiring, place: Place, announce: Announce) -> None:
     """Serve as a worker."""
     if place.after:
         project.reload_signers()  # what the supervisor knew when it began may be old
@@ -84,10 +85,10 @@ def work(project: Project, place: Place, announce: Announce) -> None:
         parts.close()
 
 
-def _standby(project: Project, place: Place, _announce: Announce) -> None:
+def _standby(project: Wiring, place: Place, _announce: Announce) -> None:
     table = project.config.serve
     required = table.client_certificates == "require"
-    context = None if table.tls == "proxy" else tls_context(project.keys.authority, table.names, project.keys.folder, clients=required)
+    context = None if table.tls == "proxy" else tls_context(project.keystore.authority, table.names, project.keystore.folder, clients=required)
     stand_by(table, place, context, RENEW_SECONDS)
 
 
@@ -112,7 +113,7 @@ class Parts:
             observer.close()
 
 
-def assemble(project: Project, place: Place | None = None) -> Parts:
+def assemble(project: Wiring, place: Place | None = None) -> Parts:
     """Verify and load what is served, and wire a gateway around it; it must be closed.
 
     Args:
@@ -122,14 +123,14 @@ def assemble(project: Project, place: Place | None = None) -> Parts:
     table, ends = project.config.serve, Ends()
     metrics = Metrics(project.state / FOLDER if table.workers > 1 and place is not None else None)
     health, heartbeat = Health(metrics), place.heartbeat if place is not None else Heartbeat.alone()
-    shelf = Shelf(project, metrics, ends, lambda *told: _incident(project, *told), health, None if place is None else place.board, heartbeat)
+    shelf = Shelf(project, metrics, ends, lambda *told: incident(project, *told), health, None if place is None else place.board, heartbeat)
     shelf.load()
-    quota = Quota(project.usage, project.clock, table.limits, project.access.anomalies.probing)
+    quota = Quota(project.usage, project.clock, table.limits, project.point.anomalies.probing)
     told = observers(table, project.root, metrics)
-    audit = GroupCommit(project.audit, new_writer(), lazy=table.audit == "batched", release=ends.release)
+    audit = GroupCommit(project.log, new_writer(), lazy=table.audit == "batched", release=ends.release)
     aggregates = Aggregates(project.engine, project.ledger, table.aggregates)
     try:
-        guard = Guard(project.access, audit, quota, health)
+        guard = Guard(project.point, audit, quota, health)
         ends.gateway = Gateway(table, guard, quota, metrics, shelf, audit, project.decisions, aggregates, health, told)
     except BaseException:
         audit.close()
@@ -137,10 +138,10 @@ def assemble(project: Project, place: Place | None = None) -> Parts:
     return Parts(ends.gateway, shelf, quota, metrics, audit, told, ends, health, heartbeat)
 
 
-def _run(project: Project, parts: Parts, place: Place, announce: Announce) -> None:
+def _run(project: Wiring, parts: Parts, place: Place, announce: Announce) -> None:
     table, context, revocations = project.config.serve, None, None
     if table.tls == "own":
-        context = tls_context(project.keys.authority, table.names, project.keys.folder, clients=table.client_certificates == "require")
+        context = tls_context(project.keystore.authority, table.names, project.keystore.folder, clients=table.client_certificates == "require")
     if context is not None and table.client_certificates == "require":
         revocations = Revocations(project.certificates.revoked, parts.audit)
     connections = Connections(table, parts.metrics)
@@ -165,7 +166,7 @@ def _run(project: Project, parts: Parts, place: Place, announce: Announce) -> No
         sweep(server.server_state.connections),
         _look(project, parts, connections),
         _probe_disk(project.state / FOLDER / f"{os.getpid()}.probe", parts.health),
-        _share(parts, project.keys.provider),
+        _share(parts, project.keystore.provider),
         *([_vouch(project)] if project.config.audit.witnesses or project.config.audit.copies else []),
         _forget(project, parts.health),
         *([_renew(context, project, beside, parts.health)] if context is not None else []),
@@ -184,7 +185,7 @@ def _run(project: Project, parts: Parts, place: Place, announce: Announce) -> No
             signal.signal(number, handler)
 
 
-def _grpc(project: Project, parts: Parts, revocations: Revocations | None, port: int) -> Any:
+def _grpc(project: Wiring, parts: Parts, revocations: Revocations | None, port: int) -> Any:
     """The same protocol over gRPC (`serve.grpc.GrpcServer`); ConfigError when the extra is not installed."""
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else it writes a line for every stranger's handshake
     try:
@@ -193,7 +194,7 @@ def _grpc(project: Project, parts: Parts, revocations: Revocations | None, port:
         raise ConfigError("[serve] grpc_port needs gRPC", hint="pip install 'casemate[grpc]'") from error
     table = project.config.serve
     required = table.client_certificates == "require"
-    certificates = Certificates(project.keys.authority, table.names, clients=required) if table.tls == "own" else None
+    certificates = Certificates(project.keystore.authority, table.names, clients=required) if table.tls == "own" else None
     return GrpcServer(parts.gateway, table, port, certificates, revocations)
 
 
@@ -218,15 +219,6 @@ class Ends:
                 self.loop.call_soon_threadsafe(self.gateway.release, waiting, fault)
 
 
-def _incident(project: Project, model: str, event: str, message: str) -> None:
-    """Tell people, in the log and through the outbox, that a model needs them."""
-    with project.store.transaction() as tx:
-        project.audit.append(tx, "casemate", event, f'Model::"{model}"', "failed", {"reason": message})
-        project.outbox.enqueue(tx, event, f"{model}/{event}/{project.clock.now().isoformat()}", {"model": model, "reason": message})
-    project.audit.publish()
-    project.outbox.send()
-
-
 def _accepting(place: Place, connections: Connections, protocol: Callable[[], Any], context: ssl.SSLContext | None) -> Acceptor:
     begin(place.listener)
     return Acceptor(place.listener, connections, protocol, context)
@@ -239,7 +231,7 @@ async def _beat(heartbeat: Heartbeat) -> None:
         await asyncio.sleep(BEAT_SECONDS)
 
 
-async def _look(project: Project, parts: Parts, connections: Connections) -> None:
+async def _look(project: Wiring, parts: Parts, connections: Connections) -> None:
     """See what does not work, also while nobody asks; while records cannot be written, try once a second to write that they can be again."""
     tried, attempt, since = 0.0, None, 0.0
     where = f'Project::"{project.config.project.id}"'
@@ -294,7 +286,7 @@ async def _share(parts: Parts, keys: Any) -> None:
             await asyncio.to_thread(parts.metrics.share, parts.metrics.snapshot())
 
 
-async def _vouch(project: Project) -> None:
+async def _vouch(project: Wiring) -> None:
     """Copy and cosign the log's checkpoints while predictions are recorded: what nobody outside has seen could be rewritten."""
     every, told = project.config.audit.every_minutes * 60, ""
     while True:
@@ -305,7 +297,7 @@ async def _vouch(project: Project) -> None:
         except HistoryError as error:
             if error.message != told:
                 with contextlib.suppress(Error):  # the machine's memory of the log has it in any case
-                    await asyncio.to_thread(_incident, project, "log", "audit:fork", error.message)
+                    await asyncio.to_thread(incident, project, "log", "audit:fork", error.message)
                 told = error.message
         except Exception:  # noqa: BLE001, S112 - a witness may be away for a moment; `audit verify` says when it was too long
             continue
@@ -319,7 +311,7 @@ def count_login(metrics: Metrics, keys: Any) -> None:
         metrics.gauges[("casemate_key_login_failing",)] = int(login.failing)
 
 
-async def _forget(project: Project, health: Health) -> None:
+async def _forget(project: Wiring, health: Health) -> None:
     """Delete records of predictions when their time is over."""
     while True:
         try:
@@ -332,20 +324,20 @@ async def _forget(project: Project, health: Health) -> None:
         await asyncio.sleep(wait)
 
 
-def forget(project: Project) -> int:
+def forget(project: Wiring) -> int:
     """Delete what `[serve] keep_days` and `inputs_days` no longer allow; returns how many groups of predictions changed."""
     now, table = project.clock.now(), project.config.serve
     old, older = (now - datetime.timedelta(days=days) for days in (table.inputs_days, table.keep_days))
     return project.decisions.forget(older.isoformat(), old.isoformat())
 
 
-async def _renew(context: ssl.SSLContext, project: Project, beside: Any, health: Health) -> None:
+async def _renew(context: ssl.SSLContext, project: Wiring, beside: Any, health: Health) -> None:
     """Keep the server's certificates young."""
     wait = RENEW_SECONDS
     while True:
         await asyncio.sleep(wait)
         try:
-            _load(context, project.keys.authority, project.config.serve.names, project.keys.folder)
+            _load(context, project.keystore.authority, project.config.serve.names, project.keystore.folder)
             if beside is not None:
                 beside.certificates.renew()
             health.well("certificate")

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from casemate.core.errors import ConfigError, Error, RefusedError, UnexplainedRow, VerificationError, WrongSigner
-from casemate.project import Project
+from casemate.operations.models import canary_failed, require_approved
 from casemate.serve.batch import Batcher, Ears
 from casemate.serve.endpoint import Endpoint
 from casemate.serve.health import Health
@@ -25,6 +25,7 @@ from casemate.serve.heartbeat import Board, Heartbeat, Notice
 from casemate.serve.metrics import Metrics
 from casemate.serve.types import Array
 from casemate.stages.release.rollout import Part, Released
+from casemate.wiring import Wiring
 
 LOOK_SECONDS = 0.25
 JUDGE_SECONDS = 1.0
@@ -130,7 +131,7 @@ class Shelf:
 
     def __init__(
         self,
-        project: Project,
+        project: Wiring,
         metrics: Metrics,
         ears: Ears,
         incident: Callable[[str, str, str], None],
@@ -195,7 +196,7 @@ class Shelf:
 
     def _endpoint(self, reference: str) -> Endpoint:
         """A model from the registry: approved, verified, signed for this stage, loaded."""
-        self.project.require_approved(reference)
+        require_approved(self.project, reference)
         try:
             verified = self.project.registry.verify(reference)
         except WrongSigner:  # the signer may have changed since this process began
@@ -334,7 +335,7 @@ class Shelf:
             self._untold[version.endpoint.reference] = version.endpoint.withdrawn
         for endpoint in [version.endpoint for version in versions if version.part == "canary"]:
             with contextlib.suppress(ConfigError):  # another worker was faster
-                await self._aside(self.project.canary_failed, endpoint.name, int(endpoint.version), endpoint.withdrawn)
+                await self._aside(canary_failed, self.project, endpoint.name, int(endpoint.version), endpoint.withdrawn)
 
     async def _aside(self, work: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(None, functools.partial(work, *arguments))
@@ -405,7 +406,7 @@ class Shelf:
             if why:
                 served.canary = None  # at once here; the catalogue tells the others
                 try:
-                    await self._aside(self.project.canary_failed, served.model, int(canary.endpoint.version), why)
+                    await self._aside(canary_failed, self.project, served.model, int(canary.endpoint.version), why)
                 except Error as error:
                     if not isinstance(error, ConfigError):  # otherwise another gateway was faster
                         served.canary = canary

@@ -27,9 +27,10 @@ import msgspec
 from casemate.core.errors import BackendError, Error
 from casemate.core.files import make_folder
 from casemate.core.sandbox.confine import die_with_parent
-from casemate.project import Project
+from casemate.operations import gateways
 from casemate.serve.heartbeat import ENDING, SECOND, Board, Heartbeat, Notice
 from casemate.serve.ports import bound, reserve
+from casemate.wiring import Wiring
 
 FOLDER = "gateway"
 """In the project's state: where workers leave their counts."""
@@ -61,7 +62,7 @@ class Place:
     """Why its predecessor is not there any more; empty for the first."""
 
 
-Work = Callable[[Project, Place, Announce], None]
+Work = Callable[[Wiring, Place, Announce], None]
 
 
 class _Ended(msgspec.Struct):
@@ -84,7 +85,7 @@ class _Said(msgspec.Struct):
     ended: _Ended | None = None
 
 
-def supervise(project: Project, announce: Announce, work: Work, standby: Work) -> None:
+def supervise(project: Wiring, announce: Announce, work: Work, standby: Work) -> None:
     """Run `[serve] workers` processes until SIGTERM or SIGINT.
 
     Args:
@@ -101,7 +102,7 @@ def supervise(project: Project, announce: Announce, work: Work, standby: Work) -
     folder = make_folder(project.state / FOLDER)
     for stale in (*folder.glob("*.json"), *folder.glob("*.probe")):
         stale.unlink()
-    principal = project.authorise("gateway:start", workers=table.workers)
+    acting = gateways.begin(project, table.workers)
     with contextlib.ExitStack() as kept:
         listener = kept.enter_context(bound(table.host, table.port))
         grpc_port = None if table.grpc_port is None else kept.enter_context(reserve(table.host, table.grpc_port, "grpc_port")).getsockname()[1]
@@ -116,7 +117,7 @@ def supervise(project: Project, announce: Announce, work: Work, standby: Work) -
             team.stop()
             for number, former in before.items():
                 signal.signal(number, former)
-    project.audit.record(principal.uid, "gateway:stop", f'Project::"{project.config.project.id}"', "done")
+    gateways.ended(acting)
 
 
 @dataclass
@@ -137,7 +138,7 @@ class _Worker:
 class _Team:
     """The supervisor's side."""
 
-    def __init__(self, project: Project, listener: socket.socket, grpc_port: int | None, work: Work, standby: Work) -> None:
+    def __init__(self, project: Wiring, listener: socket.socket, grpc_port: int | None, work: Work, standby: Work) -> None:
         self._project, self._listener, self._grpc_port = project, listener, grpc_port
         self._work, self._stand_by = work, standby
         self._standby = 0
@@ -194,7 +195,7 @@ class _Team:
         os.close(pipe)
 
     def _fork(self, work: Work, pipe: int, place: Place, name: bytes) -> int:
-        self._project.store.close()  # no connection of ours is to be inherited
+        self._project.database.close()  # no connection of ours is to be inherited
         sys.stdout.flush()
         sys.stderr.flush()
         parent = os.getpid()
@@ -219,7 +220,7 @@ class _Team:
         try:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
-            self._project.keys.disconnect()
+            self._project.keystore.disconnect()
             work(self._project, place, lambda url, references: tell(_Said(started=_Started(url, references))))
             status = 0
         except Error as error:

@@ -6,9 +6,8 @@ from typing import Any
 def _whoami(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
 
-    identity = project.access.identify()
+    identity, age = project.access.whoami()
     me, session = identity.principal, identity.session
-    age = project.access.situation(identity).mfa_age
     value = {
         "principal": me.uid,
         "roles": list(me.roles),
@@ -48,7 +47,7 @@ def _login(arguments: Any, project: Any) -> int:
     name = arguments.name or current_name()
     password = ask(arguments.password, project, f"Password of {name}") if arguments.password else None
     code = ask(arguments.code, project, "Code") if arguments.code else None
-    session = project.access.logins.login(name, password, code)
+    session = project.point.logins.login(name, password, code)
     return _logged_in(arguments, session)
 
 
@@ -70,22 +69,22 @@ def _through(arguments: Any, project: Any) -> int:
 
     if arguments.name or arguments.password or arguments.code:
         raise ConfigError("with --provider the provider asks for name, password and code", hint="leave them out")
-    provider = project.access.options.provider(arguments.provider)
+    provider = project.point.options.provider(arguments.provider)
     if arguments.device:
         device = provider.begin_device()
         print(f"On any device, open {device.verification_uri} and type {device.user_code}", file=sys.stderr, flush=True)
-        return _logged_in(arguments, project.access.logins.through(provider, lambda: provider.poll(device, time.sleep)))
+        return _logged_in(arguments, project.point.logins.through(provider, lambda: provider.poll(device, time.sleep)))
     with Loopback() as loopback:
         begun = provider.begin(loopback.address)
         print(f"Log in with a browser on this machine:\n\n{begun.url}\n", file=sys.stderr, flush=True)
         answer = loopback.wait(lambda said: hmac.compare_digest(said.get("state", "").encode(), begun.state.encode()))
-    return _logged_in(arguments, project.access.logins.through(provider, lambda: provider.finish(begun, answer)))
+    return _logged_in(arguments, project.point.logins.through(provider, lambda: provider.finish(begun, answer)))
 
 
 def _logout(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
 
-    ended = project.access.logins.logout()
+    ended = project.point.logins.logout()
     emit(arguments, {"ended": ended}, "logged out" if ended else "nobody was logged in")
     return 0
 
@@ -93,7 +92,7 @@ def _logout(arguments: Any, project: Any) -> int:
 def _step_up(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
 
-    session = project.access.logins.step_up(ask(arguments.code, project, "Code"))
+    session = project.point.logins.step_up(ask(arguments.code, project, "Code"))
     emit(arguments, {"principal": session.principal.uid}, f"{session.principal.uid}: the second factor counts for 15 minutes")
     return 0
 
@@ -101,7 +100,7 @@ def _step_up(arguments: Any, project: Any) -> int:
 def _factor_add(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
 
-    secret, address = project.access.admin.add_factor()
+    secret, address = project.access.add_factor()
     text = f"Shown this once. Add it to an authenticator app, by its address or by its secret:\n\n{address}\n\n{secret}\n"
     emit(arguments, {"secret": secret, "uri": address}, text + "\nNext: casemate access factor confirm --code prompt")
     return 0
@@ -110,7 +109,7 @@ def _factor_add(arguments: Any, project: Any) -> int:
 def _factor_confirm(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
 
-    codes = project.access.admin.confirm_factor(ask(arguments.code, project, "First code"))
+    codes = project.access.confirm_factor(ask(arguments.code, project, "First code"))
     text = "The factor counts. Recovery codes, each good once, shown this once and kept nowhere:\n\n" + "\n".join(codes)
     emit(arguments, {"recovery_codes": codes}, text)
     return 0
@@ -119,7 +118,7 @@ def _factor_confirm(arguments: Any, project: Any) -> int:
 def _factor_list(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
 
-    kinds = project.access.factors.kinds(project.access.identify().principal.name)
+    kinds = project.access.factors()
     text = "\n".join(f"{kind}: {count}" for kind, count in kinds.items()) or "no second factor: casemate access factor add totp"
     emit(arguments, kinds, text)
     return 0
@@ -128,7 +127,7 @@ def _factor_list(arguments: Any, project: Any) -> int:
 def _factor_remove(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
 
-    count = project.access.admin.remove_factors(arguments.name)
+    count = project.access.remove_factors(arguments.name)
     emit(arguments, {"removed": count}, f"{count} factors of {arguments.name} are forgotten, recovery codes included")
     return 0
 
@@ -136,7 +135,7 @@ def _factor_remove(arguments: Any, project: Any) -> int:
 def _session_list(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit, table
 
-    found = project.access.sessions.live()
+    found = project.access.sessions()
     rows = [[s["id"], s["name"], s["method"], s["started"][:16], s["until"][:16], (s["mfa"] or "")[:16], s["network"]] for s in found]
     emit(arguments, found, table(["session", "who", "by", "since", "until", "second factor", "from"], rows) if found else "nobody is logged in")
     return 0
@@ -145,7 +144,7 @@ def _session_list(arguments: Any, project: Any) -> int:
 def _session_end(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
 
-    project.access.admin.end_session(arguments.id)
+    project.access.end_session(arguments.id)
     emit(arguments, {"ended": arguments.id}, f"session {arguments.id} is over, on every server within a second")
     return 0
 

@@ -21,7 +21,7 @@ def _show(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
     from casemate.controls.access.policy import roles_text
 
-    policy, newest = project.access.policy, project.access.applied.newest()
+    policy, newest = project.access.show_policies()
     value = {"number": newest.number, "by": newest.by, "time": newest.time, "version": policy.version, "own": newest.texts}
     text = [] if arguments.own else [roles_text()]
     text += [f"// {name}, applied by {newest.by} at {newest.time[:19]}\n{content}" for name, content in newest.texts.items()]
@@ -31,14 +31,14 @@ def _show(arguments: Any, project: Any) -> int:
 
 
 def _pending(project: Any) -> None:
-    if project.access.pending:
+    if project.point.pending:
         print("note: the folder differs from what is in force; whoever may change policies: casemate access policy apply", file=sys.stderr)
 
 
 def _history(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit, table
 
-    found = project.access.applied.history()
+    found = project.access.policy_history()
     emit(
         arguments,
         found,
@@ -50,18 +50,9 @@ def _history(arguments: Any, project: Any) -> int:
 def _apply(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
 
-    number = project.access.apply()
+    number = project.access.apply_policies()
     emit(arguments, {"number": number}, f"policy set {number} is in force, on every server within a second")
     return 0
-
-
-def _explainer(project: Any) -> Any:
-    from casemate.controls.access.explain import Explainer
-
-    point = project.access
-    policy = point.policy
-    _pending(project)
-    return Explainer(policy, point.applied.newest().texts, point.directory, point.situation())
 
 
 def _question(arguments: Any) -> Any:
@@ -90,9 +81,8 @@ def _explain(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
     from casemate.controls.access.explain import missing
 
-    own = arguments.principal.removeprefix("User::") == project.access.identify().principal.name
-    project.access.permitted("access:self" if own else "access:read")
-    said = _explainer(project).explain(_question(arguments))
+    said = project.access.explain(_question(arguments))
+    _pending(project)
     answer = "may" if said.decision.allowed else "may not"
     text = [f"{said.principal} (roles: {', '.join(said.roles) or 'none'}) {answer} {said.action} on {said.resource}"]
     text.append("because of " + ", ".join(said.decision.reasons) if said.decision.allowed else missing(said))
@@ -104,7 +94,8 @@ def _explain(arguments: Any, project: Any) -> int:
 def _who_can(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit, table
 
-    found = _explainer(project).who_can(_question(arguments))
+    found = project.access.who_can(_question(arguments))
+    _pending(project)
     value = [{"principal": p.uid, "roles": list(p.roles), "because": list(d.reasons)} for p, d in found]
     rows = [[v["principal"], ", ".join(v["roles"]), ", ".join(v["because"])] for v in value]
     emit(arguments, value, table(["principal", "roles", "because of"], rows) if rows else "nobody")
@@ -113,9 +104,9 @@ def _who_can(arguments: Any, project: Any) -> int:
 
 def _test(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit, table
-    from casemate.controls.access.explain import read_table
 
-    found = _explainer(project).test(read_table(arguments.file))
+    found = project.access.test_policies(arguments.file)
+    _pending(project)
     value = [
         {"principal": said.principal, "action": said.action, "resource": said.resource, "expected": asked.allow}
         | {"allowed": said.decision.allowed, "because": list(said.decision.reasons), "met": met}

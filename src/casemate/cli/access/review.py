@@ -5,10 +5,10 @@ from typing import Any
 
 def _break_glass(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
-    from casemate.controls.access.admin import MAX_EMERGENCY
     from casemate.controls.access.point import lifetime
+    from casemate.operations.access.people import MAX_EMERGENCY
 
-    made = project.access.admin.break_glass(arguments.reason, lifetime(arguments.lifetime, MAX_EMERGENCY))
+    made = project.access.break_glass(arguments.reason, lifetime(arguments.lifetime, MAX_EMERGENCY))
     told = [f"{message.key.rpartition('/')[2]}: {fault.message if fault else 'told'}" for message, fault in project.outbox.send()]
     text = [f"{made.name} has emergency access until {made.until:%Y-%m-%d %H:%M} UTC; review {made.id} waits for somebody else", *told]
     emit(arguments, made, "\n".join(text))
@@ -17,14 +17,8 @@ def _break_glass(arguments: Any, project: Any) -> int:
 
 def _report(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit, table
-    from casemate.controls.access.review import review, waiting
-    from casemate.core.errors import ConfigError
 
-    if not 0 < arguments.days <= 3650:
-        raise ConfigError(f"--days {arguments.days}: 1 to 3650")
-    point = project.access
-    found = review(point.directory, point.policy, point.situation(), project.audit.entries(), arguments.days)
-    open_ = waiting(point.directory.grants())
+    found, open_ = project.access.review(arguments.days)
     rows = [
         [r.principal, ", ".join(r.roles), (r.last_seen or "never")[:16], "stale" if r.stale else "", r.denied or "", _few(r.unused)] for r in found
     ]
@@ -46,7 +40,7 @@ def _few(names: tuple[str, ...]) -> str:
 def _close(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
 
-    closed = project.access.admin.close_review(arguments.id, arguments.finding)
+    closed = project.access.close_review(arguments.id, arguments.finding)
     emit(arguments, closed, f"emergency access {closed.id} of {closed.name} is reviewed and over")
     return 0
 
@@ -54,7 +48,7 @@ def _close(arguments: Any, project: Any) -> int:
 def _findings(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit, table
 
-    found = project.access.anomalies.list(closed=arguments.all)
+    found = project.access.findings(closed=arguments.all)
     rows = [[f.id, f.principal, f.kind, f.risk, f"{f.time:%Y-%m-%d %H:%M}", f"{f.until:%Y-%m-%d %H:%M}", f.message, f.closed] for f in found]
     heads = ["finding", "about", "kind", "risk", "since", "counts until", "what", "closed"]
     emit(arguments, found, table(heads, rows) if found else "nothing unusual is open")
@@ -64,7 +58,7 @@ def _findings(arguments: Any, project: Any) -> int:
 def _close_finding(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
 
-    closed = project.access.admin.close_finding(arguments.id, arguments.reason)
+    closed = project.access.close_finding(arguments.id, arguments.reason)
     emit(arguments, closed, f"the finding {closed.id} about {closed.principal} is closed")
     return 0
 

@@ -19,7 +19,7 @@ def _token_create(arguments: Any, project: Any) -> int:
     roles, models = arguments.role or ["client"], arguments.model or ["*"]
     certificate = None if arguments.certificate is None else _thumbprint(arguments.certificate)
     limits = Limits(tuple(arguments.only), tuple(arguments.network), arguments.rate, certificate)
-    token, identifier = project.access.admin.create_token(arguments.service, roles, models, datetime.timedelta(days=arguments.days), limits)
+    token, identifier = project.access.create_token(arguments.service, roles, models, datetime.timedelta(days=arguments.days), limits)
     if arguments.out:
         write_atomic(arguments.out, token.encode() + b"\n")
         emit(arguments, {"id": identifier, "file": str(arguments.out)}, f"token {identifier} written to {arguments.out}")
@@ -44,7 +44,7 @@ def _thumbprint(path: Any) -> str:
 def _token_list(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit, table
 
-    tokens = project.access.tokens.all()
+    tokens = project.access.tokens()
     rows = [[t["id"], t["service"], t["expires"], t["revoked"], _limits(t)] for t in tokens]
     emit(arguments, tokens, table(["id", "service", "expires", "revoked", "only"], rows))
     return 0
@@ -59,7 +59,7 @@ def _limits(token: dict[str, Any]) -> str:
 def _token_revoke(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
 
-    project.access.admin.revoke_token(arguments.id)
+    project.access.revoke_token(arguments.id)
     emit(arguments, {"revoked": arguments.id}, f"revoked {arguments.id}; running gateways refuse it within a second")
     return 0
 
@@ -68,7 +68,7 @@ def _service_add(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
 
     roles, models = arguments.role or ["client"], arguments.model or ["*"]
-    project.access.admin.add_service(arguments.name, roles, models, by_certificate=arguments.certificate)
+    project.access.add_service(arguments.name, roles, models, by_certificate=arguments.certificate)
     how = (
         f"casemate keys certificate issue client {arguments.name} --out DIR"
         if arguments.certificate
@@ -81,7 +81,7 @@ def _service_add(arguments: Any, project: Any) -> int:
 def _service_list(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit, table
 
-    found = [p for p in project.access.directory.principals() if p.kind == "Service"]
+    found = project.access.services()
     value = [{"service": p.name, "roles": list(p.roles), "models": list(p.models)} for p in found]
     emit(arguments, value, table(["service", "roles", "models"], [[p.name, ", ".join(p.roles), ", ".join(p.models)] for p in found]))
     return 0
@@ -90,7 +90,7 @@ def _service_list(arguments: Any, project: Any) -> int:
 def _service_remove(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
 
-    count = project.access.admin.remove_service(arguments.name)
+    count = project.access.remove_service(arguments.name)
     emit(arguments, {"removed": arguments.name, "tokens": count}, f"{arguments.name} is forgotten, with {count} tokens")
     return 0
 

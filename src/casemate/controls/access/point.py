@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from casemate.config import PlaceTable
-from casemate.controls.access.admin import Administration, Alert
-from casemate.controls.access.anomalies import STOP_RISK, AccessFinding, Anomalies
+from casemate.controls.access.anomalies import FACTOR_RISK, STOP_RISK, AccessFinding, Anomalies
 from casemate.controls.access.applied import Applied, loosened
 from casemate.controls.access.identity.accounts import Accounts
 from casemate.controls.access.identity.factors import Factors
 from casemate.controls.access.identity.logins import Logins
 from casemate.controls.access.identity.principals import Directory
 from casemate.controls.access.identity.sessionfile import Kept, SessionFile
-from casemate.controls.access.identity.sessions import Session, Sessions
+from casemate.controls.access.identity.sessions import Bearer, Session, Sessions
 from casemate.controls.access.identity.tokens import Tokens
 from casemate.controls.access.policy import Decision, Policy, Resource, read_folder
 from casemate.controls.access.situation import Situation, zone
@@ -39,6 +38,12 @@ if TYPE_CHECKING:
     from casemate.controls.access.identity.passkeys import Passkeys
 
 MAX_POSTURE = 100
+FRESH = 900
+"""Seconds for which a second factor counts as just used."""
+FIRST_FACTOR = datetime.timedelta(minutes=10)
+"""After a login, within which a person without a second factor may add one."""
+Alert = Callable[[sa.Connection, str, str, dict[str, Any]], None]
+"""Queues a message (transaction, event, key, content) for whoever is to hear of it."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,14 @@ class PolicyPoint:
     """Identifies, decides, records."""
 
     def __init__(
-        self, store: Store, clock: Clock, options: Options, audit: Callable[[], AuditLog], keys: Callable[[], KeyProvider], alert: Alert
+        self,
+        store: Store,
+        clock: Clock,
+        options: Options,
+        audit: Callable[[], AuditLog],
+        keys: Callable[[], KeyProvider],
+        alert: Alert,
+        bearer: Bearer | None = None,
     ) -> None:
         """Nothing is read before it is needed.
 
@@ -94,6 +106,7 @@ class PolicyPoint:
             audit: where decisions go.
             keys: wraps the secrets of second factors.
             alert: queues a message for whoever is to hear of an emergency or an anomaly.
+            bearer: of whoever acts here; None: whoever logged in on this machine, or else its user.
         """
         self.store, self.clock, self.options = store, clock, options
         self.directory = Directory(store, clock)
@@ -101,10 +114,9 @@ class PolicyPoint:
         self.sessions = Sessions(self.directory)
         self.accounts = Accounts(self.directory, options.breached)
         self.applied = Applied(store, clock)
-        self._audit, self._keys = audit, keys
+        self._audit, self._keys, self._bearer = audit, keys, bearer
         self.anomalies = Anomalies(self.directory, options.places, options.bulk_rows, self._told)
         self._alert = alert
-        self.admin = Administration(self, alert)
         self.session_file = SessionFile(options.project)
         self.logins = Logins(self)
         self.pending = False
@@ -130,11 +142,15 @@ class PolicyPoint:
 
     @property
     def actor(self) -> Principal:
-        """Who acted last: for what goes on after it was decided."""
+        """Who acts here, as far as known: for what goes on after it was decided."""
         return self._actor or self.identify().principal
 
     def identify(self) -> Identity:
         """Who acts now; AccessDenied when the session is over, or the user of this machine may not act without one."""
+        if self._bearer is not None:  # somebody who came over the network: what is known of their device is what their login said
+            session = self.sessions.authenticate(self._bearer.access, self._bearer.certificate)
+            self._actor = session.principal
+            return Identity(session.principal, session)
         kept = self.session_file.read()
         if kept is None:
             if not self.options.local:
@@ -184,7 +200,7 @@ class PolicyPoint:
             mfa_required=self.options.mfa_required,
             mfa_age=age,
             network=network or (session.network if session else None),
-            device=self.posture() if network is None else session.device if session else None,
+            device=self.posture() if network is None and self._bearer is None else session.device if session else None,
             risk=0 if identity is None else self.anomalies.risk(identity.principal.uid, at_machine=session is None and network is None),
         )
 
@@ -238,15 +254,17 @@ class PolicyPoint:
             return before
         return self._apply(identity, after, texts)
 
+    def use_in_force(self) -> None:
+        """Decide by the policies as applied from now on, whatever the folder holds."""
+        self._policy = self.in_force()
+
     def apply(self) -> int:
-        """Put the folder's policies in force; returns the number of the set.
+        """Put the folder's policies in force; returns the number of the set. Whether whoever acts may do that is asked before.
 
         Raises:
-            AccessDenied: whoever acts may not change policies. RefusedError: they would gain by it. ConfigError: a policy is wrong.
+            RefusedError: they would gain by it. ConfigError: a policy is wrong.
         """
         identity = self.identify()
-        self._policy = self.in_force()
-        self.require("policy:change")
         texts = read_folder(self.options.folder)
         if texts != self.applied.newest().texts:
             self._policy = self._apply(identity, Policy(texts, self.options.project, self.directory.roles()), texts)
@@ -267,6 +285,22 @@ class PolicyPoint:
             audit.append(tx, identity.principal.uid, "policy:change", self.resource(Resource()), "done", detail)
         audit.publish()
         return after
+
+    def own_factor(self, identity: Identity) -> Principal:
+        """Whoever acts, if they may add a factor to their own login now: the first one soon after a login, or with the help of one that they have.
+
+        Raises:
+            AccessDenied: the login is too old, or something unusual is open about them: who stole a session must not make it stronger.
+        """
+        situation, session = self.situation(identity), identity.session
+        age = situation.mfa_age
+        if situation.risk >= FACTOR_RISK and (age is None or age > FRESH):
+            raise AccessDenied("something unusual is open about this login", hint="ask an auditor or owner to look: casemate access finding list")
+        if not identity.principal.mfa and session is not None and situation.now - session.started > FIRST_FACTOR:
+            raise AccessDenied("a first second factor is added within ten minutes of the login", hint="casemate access login again")
+        if identity.principal.mfa and (age is None or age > FRESH):
+            raise AccessDenied("a second factor is replaced with the help of the first one", hint="casemate access step-up --code prompt")
+        return identity.principal
 
     def resource(self, resource: Resource) -> str:
         """The resource's name in the log."""

@@ -164,7 +164,7 @@ class Directory:
             found = [self._principal(tx, row) for row in rows]
         return [principal for principal in found if principal is not None]
 
-    def rows(self) -> list[dict[str, object]]:
+    def rows(self) -> list[dict[str, Any]]:
         """Everybody as registered, the disabled ones too."""
         with self.store.reading() as tx:
             return [dict(row) for row in tx.execute(sa.select(PRINCIPALS).order_by(PRINCIPALS.c.kind, PRINCIPALS.c.name)).mappings()]

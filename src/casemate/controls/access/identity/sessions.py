@@ -71,6 +71,15 @@ class Session:
     """Posture of the device at the login."""
 
 
+@dataclass(frozen=True, repr=False)
+class Bearer:
+    """What somebody shows who acts in a session: a secret, so it says nothing of itself."""
+
+    access: str
+    certificate: str | None = None
+    """SHA-256 of the client certificate that it came with."""
+
+
 @dataclass(frozen=True)
 class Pair:
     """The two secrets, given away once."""

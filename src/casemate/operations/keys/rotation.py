@@ -25,7 +25,8 @@ from casemate.controls.keys.subjects import KEK as SUBJECTS
 from casemate.core.errors import BackendError, BusyError, ConfigError, RefusedError, VerificationError
 from casemate.core.files import alone, write_atomic
 from casemate.core.types import Record, SealedDataset
-from casemate.project import Project
+from casemate.operations.acting import Operation, operation
+from casemate.wiring import Wiring
 
 BATCH = 400
 TABLE_KEYS = ("footer", "general", "sensitive", "identifier")
@@ -43,8 +44,9 @@ class Rotated(Record, frozen=True, kw_only=True):
     """With `compromised`: what was encrypted again, by place."""
 
 
+@operation("keys:rotate", "Key")
 def rotate(
-    project: Project, keys: list[str], *, compromised: bool = False, resume: bool = False, progress: Progress = lambda _text, _done, _total: None
+    project: Wiring, keys: list[str], *, compromised: bool = False, resume: bool = False, progress: Progress = lambda _text, _done, _total: None
 ) -> Rotated:
     """Make a new version of these keys and bring everything under it.
 
@@ -60,26 +62,24 @@ def rotate(
         ConfigError: there is no such key.
         BackendError: the provider is away; run it again with `resume`.
     """
-    principal = project.authorise("keys:rotate", "Key", ",".join(keys) or "all", compromised=compromised)
+    acting = rotate.ask(project, ",".join(keys) or "all", compromised=compromised)
     chosen = keys or list(PURPOSES)
     for key in chosen:
         _known(key)
     with alone(project.state / "lock", "encrypting the data again") if compromised else contextlib.nullcontext():
         done = _rotate(project, chosen, compromised, resume, progress)
-    project.audit.record(
-        principal.uid, "keys:rotated", 'Key::"all"', "done", versions=done.keys, rewrapped=done.rewrapped, sealed_anew=done.sealed_anew
-    )
+    acting.record("keys:rotated", 'Key::"all"', versions=done.keys, rewrapped=done.rewrapped, sealed_anew=done.sealed_anew)
     return done
 
 
-def _rotate(project: Project, chosen: list[str], compromised: bool, resume: bool, progress: Progress) -> Rotated:
+def _rotate(project: Wiring, chosen: list[str], compromised: bool, resume: bool, progress: Progress) -> Rotated:
     if not resume:
         for key in chosen:
-            project.keys.provider.rotate(key)
-    newest = {key: versions[-1].number for key, versions in project.keys.provider.versions().items() if key in chosen}
+            project.keystore.provider.rotate(key)
+    newest = {key: versions[-1].number for key, versions in project.keystore.provider.versions().items() if key in chosen}
     rotation = _Rotation(project, newest, progress)
     rewrapped = rotation.rewrap()
-    if IDENTITY in newest and project.keys.rewrap_identity():
+    if IDENTITY in newest and project.keystore.rewrap_identity():
         rewrapped["private keys"] = 1
     anew = rotation.seal_anew() if compromised else {}
     return Rotated(keys=newest, rewrapped=rewrapped, sealed_anew=anew)
@@ -90,7 +90,8 @@ def _known(key: str) -> None:
         raise ConfigError(f"there is no key {key!r}", hint="keys: " + ", ".join(PURPOSES))
 
 
-def new_signer(project: Project, compromised: datetime.datetime | None = None) -> SignerRecord:
+@operation("keys:signer", "Key")
+def new_signer(project: Wiring, compromised: datetime.datetime | None = None) -> SignerRecord:
     """Sign with new keys from now on; what the former signer signed stays valid, but for a compromise.
 
     Args:
@@ -100,18 +101,39 @@ def new_signer(project: Project, compromised: datetime.datetime | None = None) -
     Raises:
         AccessDenied: policy. BusyError: a run goes on.
     """
-    principal = project.authorise("keys:signer", "Key", "signer", change="rotate")
+    acting = new_signer.ask(project, "signer", change="rotate")
     with alone(project.state / "lock", "changing the signer"):
         if compromised is not None:
-            project.compromises.declare(project.audit, principal.uid, project.keys.signers[-1], compromised)
-        fresh = project.keys.rotate_signer(project.clock.now(), compromised)
+            project.compromises.declare(project.log, acting.uid, project.keystore.signers[-1], compromised)
+        fresh = project.keystore.rotate_signer(project.clock.now(), compromised)
         project.signer_changed()
         detail = {"number": fresh.number, "fingerprint": project.signer.verifier.fingerprint}
-        project.audit.record(principal.uid, "signer:rotated", 'Key::"signer"', "done", compromised=compromised and compromised.isoformat(), **detail)
+        acting.record("signer:rotated", 'Key::"signer"', compromised=compromised and compromised.isoformat(), **detail)
     return fresh
 
 
-def destroy(project: Project, key: str, version: int) -> None:
+@operation("keys:signer", "Key")
+def distrust(project: Wiring, number: int, since: datetime.datetime) -> None:
+    """Say that a former signer's keys may have been in other hands: of its signatures only those count that the log shows to be older.
+
+    Args:
+        project: whose signer.
+        number: of the signer. The present one is declared by `new_signer`.
+        since: when that may have begun.
+
+    Raises:
+        AccessDenied: policy. BusyError: a run goes on.
+        ConfigError: there is no such former signer, an earlier compromise is declared already.
+    """
+    acting = distrust.ask(project, "signer", change="distrust")
+    with alone(project.state / "lock", "declaring a compromise"):
+        project.keystore.distrust(number, since)
+        project.compromises.declare(project.log, acting.uid, project.keystore.signers[number - 1], since)
+        project.signer_changed()
+
+
+@operation("keys:destroy", "Key")
+def destroy(project: Wiring, key: str, version: int) -> None:
     """Destroy a version and all older ones, once nothing is under them any more.
 
     Raises:
@@ -120,30 +142,31 @@ def destroy(project: Project, key: str, version: int) -> None:
         BusyError: a run goes on.
         ConfigError: it is the active version, or there is none such.
     """
-    with _changing(project, "destroy", key, version):
+    with _changing(destroy, project, key, version):
         _destroy(project, key, version)
 
 
 @contextlib.contextmanager
-def _changing(project: Project, change: str, key: str, version: int) -> Iterator[None]:
+def _changing(change: Operation[..., None], project: Wiring, key: str, version: int) -> Iterator[None]:
     """Ask for a change of one version, and record it once it is done."""
-    principal = project.authorise(f"keys:{change}", "Key", key, version=version)
+    acting = change.ask(project, key, version=version)
     _known(key)
     yield
-    project.audit.record(principal.uid, f"keys:{change}", f'Key::"{key}"', "done", version=version)
+    acting.record(change.action, f'Key::"{key}"', version=version)
 
 
-def _destroy(project: Project, key: str, version: int) -> None:
+def _destroy(project: Wiring, key: str, version: int) -> None:
     with alone(project.state / "lock", "destroying a key"):
-        if version >= project.keys.provider.versions()[key][-1].number:
+        if version >= project.keystore.provider.versions()[key][-1].number:
             raise ConfigError(f"version {version} of {key!r} is the active one", hint=f"`casemate keys rotate {key}` first")
         if key == SUBJECTS:
             _require_subjects(project)
         _require_unused(project, key, version)
-        project.keys.provider.destroy(key, version)
+        project.keystore.provider.destroy(key, version)
 
 
-def disable(project: Project, key: str, version: int) -> None:
+@operation("keys:disable", "Key")
+def disable(project: Wiring, key: str, version: int) -> None:
     """Refuse a version and all older ones until `enable`.
 
     Raises:
@@ -151,19 +174,20 @@ def disable(project: Project, key: str, version: int) -> None:
         RefusedError: the project could not even be opened without it.
         ConfigError: there is none such.
     """
-    with _changing(project, "disable", key, version):
+    with _changing(disable, project, key, version):
         if key in {IDENTITY, AUDIT}:  # without them nobody could be authorised to enable them again
             _require_unused(project, key, version)
-        project.keys.provider.disable(key, version)
+        project.keystore.provider.disable(key, version)
 
 
-def enable(project: Project, key: str, version: int) -> None:
+@operation("keys:enable", "Key")
+def enable(project: Wiring, key: str, version: int) -> None:
     """Allow a version and all newer ones to unwrap again; AccessDenied, or ConfigError when there is none such."""
-    with _changing(project, "enable", key, version):
-        project.keys.provider.enable(key, version)
+    with _changing(enable, project, key, version):
+        project.keystore.provider.enable(key, version)
 
 
-def _require_unused(project: Project, key: str, version: int) -> None:
+def _require_unused(project: Wiring, key: str, version: int) -> None:
     held = sum(count for (name, number), count in uses(project).items() if name == key and number <= version)
     if held:
         raise RefusedError(
@@ -171,16 +195,17 @@ def _require_unused(project: Project, key: str, version: int) -> None:
         )
 
 
-def _require_subjects(project: Project) -> None:
+def _require_subjects(project: Wiring) -> None:
     """The subjects' keys must be here when what they are wrapped under goes away; without any subject there is nothing to lose."""
     try:
-        with project.store.reading() as tx:
-            project.audit.subjects.wrapped_root(tx)
+        with project.database.reading() as tx:
+            project.log.subjects.wrapped_root(tx)
     except BackendError as error:
         raise RefusedError("the subjects' keys are not here: they could never be brought back", hint="casemate backup subjects FILE first") from error
 
 
-def migrate(project: Project, table: KeysTable, progress: Progress = lambda _text, _done, _total: None) -> dict[str, int]:
+@operation("keys:migrate", "Key")
+def migrate(project: Wiring, table: KeysTable, progress: Progress = lambda _text, _done, _total: None) -> dict[str, int]:
     """Bring everything under another key provider and point casemate.toml there; how many keys were wrapped, by place.
 
     Policy decides and the log says it, before anything is made at the new provider.
@@ -197,12 +222,12 @@ def migrate(project: Project, table: KeysTable, progress: Progress = lambda _tex
         return _migrate(project, table, progress)
 
 
-def _migrate(project: Project, table: KeysTable, progress: Progress) -> dict[str, int]:
+def _migrate(project: Wiring, table: KeysTable, progress: Progress) -> dict[str, int]:
     found = keyfile.read(keystore_folder(project.config.project.id))
     if isinstance(found, Document) and found.provider == table.provider != project.config.keys.provider:
         _point_there(project, table)  # all but this was done before it was interrupted
         return {}
-    keys = project.keys
+    keys = project.keystore
     if keys.document.provider == table.provider:
         hint = (
             "`casemate keys protect` sets or changes its passphrase" if table.provider == "file" else "migrate to file first, then to the other place"
@@ -211,8 +236,8 @@ def _migrate(project: Project, table: KeysTable, progress: Progress) -> dict[str
     _require_subjects(project)
     target = keys.open_target(table)
     crossing: Any = _Crossing(keys.provider, target)  # an interrupted migration has left keys of both
-    keys.provider = project.provider.provider = project.audit.bodies.keys = project.audit.subjects.keys = crossing
-    principal = project.authorise("keys:migrate", "Key", "all", provider=table.provider)
+    keys.provider = project.provider.provider = project.log.bodies.keys = project.log.subjects.keys = crossing
+    acting = migrate.ask(project, "all", provider=table.provider)
     target.prepare()
     newest = dict.fromkeys(PURPOSES, 1)
     rotation = _Rotation(project, newest, progress)
@@ -222,11 +247,11 @@ def _migrate(project: Project, table: KeysTable, progress: Progress) -> dict[str
         raise BusyError(f"{left} keys were wrapped by the old provider meanwhile", hint="stop what works on this project and run it again")
     keys.switch(table.provider, target)
     _point_there(project, table)
-    project.audit.record(principal.uid, "keys:migrated", 'Key::"all"', "done", provider=table.provider, rewrapped=rewrapped)
+    acting.record("keys:migrated", 'Key::"all"', provider=table.provider, rewrapped=rewrapped)
     return rewrapped
 
 
-def _point_there(project: Project, table: KeysTable) -> None:
+def _point_there(project: Wiring, table: KeysTable) -> None:
     document = tomlkit.parse((project.root / FILE_NAME).read_text(encoding="utf-8"))
     defaults = KeysTable()
     table = msgspec.structs.replace(table, timeout=project.config.keys.timeout, max_age_days=project.config.keys.max_age_days)
@@ -261,17 +286,17 @@ class _Crossing:
         return [self.new.wrap(key, self.unwrap(key, item)) for item in wrapped]
 
 
-def uses(project: Project) -> Counter[tuple[str, int]]:
+def uses(project: Wiring) -> Counter[tuple[str, int]]:
     """How many wrapped keys are under each (key, version)."""
     rotation = _Rotation(project, {}, lambda _text, _done, _total: None)
-    version_of = project.keys.provider.version_of
+    version_of = project.keystore.provider.version_of
     return Counter((key, version_of(wrapped)) for key, wrapped in rotation.everything())
 
 
 class _Rotation:
-    def __init__(self, project: Project, newest: dict[str, int], progress: Progress) -> None:
+    def __init__(self, project: Wiring, newest: dict[str, int], progress: Progress) -> None:
         self.project = project
-        self.provider = project.keys.provider
+        self.provider = project.keystore.provider
         self.newest = newest
         self.progress = progress
 
@@ -284,18 +309,18 @@ class _Rotation:
             yield from tables.wrapped_keys(folder)
         for _, wrapped in (*self.project.objects.wrapped(), *self.project.objects.inline()):
             yield objects.KEK, wrapped
-        with self.project.store.reading() as tx:
-            yield from ((AUDIT, wrapped) for _, wrapped in self.project.audit.bodies.wrapped(tx))
-        with self.project.store.reading() as tx:
-            yield from ((IDENTITY, wrapped) for _, wrapped in self.project.access.factors.wrapped(tx))
+        with self.project.database.reading() as tx:
+            yield from ((AUDIT, wrapped) for _, wrapped in self.project.log.bodies.wrapped(tx))
+        with self.project.database.reading() as tx:
+            yield from ((IDENTITY, wrapped) for _, wrapped in self.project.point.factors.wrapped(tx))
         if (root := self._root()) is not None:
             yield SUBJECTS, root
-        if self.project.keys.document.identity is not None:
-            yield IDENTITY, self.project.keys.document.identity.wrapped
+        if self.project.keystore.document.identity is not None:
+            yield IDENTITY, self.project.keystore.document.identity.wrapped
 
     def _root(self) -> bytes | None:
-        with self.project.store.reading() as tx, contextlib.suppress(BackendError):  # restored without them: nothing to rotate
-            return self.project.audit.subjects.wrapped_root(tx)
+        with self.project.database.reading() as tx, contextlib.suppress(BackendError):  # restored without them: nothing to rotate
+            return self.project.log.subjects.wrapped_root(tx)
         return None
 
     def _old(self, key: str, wrapped: bytes) -> bool:
@@ -332,10 +357,10 @@ class _Rotation:
         return len(todo) + len(inline)
 
     def _rewrap_bodies(self) -> int:
-        with self.project.store.transaction() as tx:
-            todo = [(number, wrapped) for number, wrapped in self.project.audit.bodies.wrapped(tx) if self._old(AUDIT, wrapped)]
+        with self.project.database.transaction() as tx:
+            todo = [(number, wrapped) for number, wrapped in self.project.log.bodies.wrapped(tx) if self._old(AUDIT, wrapped)]
             for (number, _), wrapped in zip(todo, self.provider.rewrap(AUDIT, [wrapped for _, wrapped in todo]), strict=True):
-                self.project.audit.bodies.replace(tx, number, wrapped)
+                self.project.log.bodies.replace(tx, number, wrapped)
         return len(todo)
 
     def _rewrap_subjects(self) -> int:
@@ -343,13 +368,13 @@ class _Rotation:
         if root is None or not self._old(SUBJECTS, root):
             return 0
         (wrapped,) = self.provider.rewrap(SUBJECTS, [root])
-        with self.project.store.transaction() as tx:
-            self.project.audit.subjects.replace_root(tx, wrapped)
+        with self.project.database.transaction() as tx:
+            self.project.log.subjects.replace_root(tx, wrapped)
         return 1
 
     def _rewrap_factors(self) -> int:
-        factors = self.project.access.factors
-        with self.project.store.transaction() as tx:
+        factors = self.project.point.factors
+        with self.project.database.transaction() as tx:
             todo = [(name, wrapped) for name, wrapped in factors.wrapped(tx) if self._old(IDENTITY, wrapped)]
             for (name, _), wrapped in zip(todo, self.provider.rewrap(IDENTITY, [wrapped for _, wrapped in todo]), strict=True):
                 factors.replace(tx, name, wrapped)
@@ -372,7 +397,7 @@ class _Rotation:
                 self.progress("objects", number, len(digests))
             done["objects"] = len(digests)
         if AUDIT in self.newest:
-            done["audit log entries"] = self.project.audit.seal_anew(self.project.decisions.seal_anew)
+            done["audit log entries"] = self.project.log.seal_anew(self.project.decisions.seal_anew)
         return done
 
     def _records(self) -> list[SealedDataset]:

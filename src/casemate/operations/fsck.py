@@ -25,9 +25,11 @@ from casemate.core.store import decode
 from casemate.core.store.interface import MOVED
 from casemate.core.store.rowdigests import CHECKED
 from casemate.core.types import Assessment, Record, Release, SealedDataset, TrainedModel
+from casemate.operations.acting import operation
+from casemate.operations.store import left_behind, set_aside
 from casemate.pipeline import EVIDENCE, verify_evidence
-from casemate.project import Project
 from casemate.stages.release.registry import MODELS
+from casemate.wiring import Wiring
 
 RECORDS: dict[str, type[Record]] = {"data": SealedDataset, "train": TrainedModel, "assess": Assessment, "release": Release}
 BACKUP = "casemate backup restore"
@@ -62,7 +64,8 @@ class Report(Record, frozen=True, kw_only=True):
         return "repaired" if all(found.repaired for found in self.damage) else "damaged"
 
 
-def examine(project: Project, *, repair: bool = False, progress: Callable[[str], None] = lambda _: None) -> Report:
+@operation("project:check", also=("project:repair",))
+def examine(project: Wiring, *, repair: bool = False, progress: Callable[[str], None] = lambda _: None) -> Report:
     """Check everything that the project keeps.
 
     Args:
@@ -79,18 +82,17 @@ def examine(project: Project, *, repair: bool = False, progress: Callable[[str],
             f"{project.state} is read-only here, so nothing in it could be examined",
             hint="mount it writable, run as its owner, or examine a copy; `casemate verify` needs no more than reading",
         )
-    action = "project:repair" if repair else "project:check"
     principal = "casemate"
     with contextlib.suppress(BackendError, UnexplainedRow):
-        principal = project.access.permitted(action)[0].principal.uid
+        principal = examine.ask(project, also="project:repair" if repair else None, unrecorded=True).uid
     report = _Examination(project, repair, progress).report()
     if repaired := [damage.subject for damage in report.damage if damage.repaired]:
-        project.audit.record(principal, "project:repaired", f'Project::"{project.config.project.id}"', "done", what=repaired[:20])
+        project.log.record(principal, "project:repaired", f'Project::"{project.config.project.id}"', "done", what=repaired[:20])
     return report
 
 
 class _Examination:
-    def __init__(self, project: Project, repair: bool, progress: Callable[[str], None]) -> None:
+    def __init__(self, project: Wiring, repair: bool, progress: Callable[[str], None]) -> None:
         self.project = project
         self.repair = repair
         self.progress = progress
@@ -152,24 +154,24 @@ class _Examination:
         self._found(subject, state, "rebuilt just now", repaired=True)
 
     def _database(self) -> int:
-        self.moved = self.project.store.revision() == MOVED
+        self.moved = self.project.database.revision() == MOVED
         if self.moved:
-            self.project.store.check()
-        if self.project.left_behind:
-            self._rebuild(str(self.project.catalog), "left by an interrupted `casemate store migrate`", self.project.set_aside)
-        for problem in self.project.store.damage():
+            self.project.database.check()
+        if left_behind(self.project):
+            self._rebuild(str(self.project.catalog), "left by an interrupted `casemate store migrate`", partial(set_aside, self.project))
+        for problem in self.project.database.damage():
             self._found("catalogue", problem)
-        self.project.store.check()
-        for problem in self.project.store.behind():
+        self.project.database.check()
+        for problem in self.project.database.behind():
             self._rebuild("catalogue", problem, self._renumber)
         return 1
 
     def _renumber(self) -> None:
-        with self.project.store.transaction() as tx:
-            self.project.store.renumber(tx)
+        with self.project.database.transaction() as tx:
+            self.project.database.renumber(tx)
 
     def _log(self) -> int:
-        audit = self.project.audit
+        audit = self.project.log
         size = audit.check_bodies()
         try:
             audit.check()
@@ -182,17 +184,17 @@ class _Examination:
         return size
 
     def _rows(self) -> int:
-        with self.project.store.reading() as tx:
-            differences = self.project.store.row_digests.differences(tx)
-            count = self.project.store.row_digests.count(tx)
+        with self.project.database.reading() as tx:
+            differences = self.project.database.row_digests.differences(tx)
+            count = self.project.database.row_digests.count(tx)
         for table, what in differences:
             self._found(
                 f"table {table}", f"the audit log does not explain it: {what}", "ask who could write to the database; undo it there, or " + BACKUP
             )
-        return count
+        return int(count)
 
     def _steps(self) -> int:
-        with self.project.store.reading() as tx:
+        with self.project.database.reading() as tx:
             rows = tx.execute(sa.select(STEPS), execution_options=CHECKED).all()
             self.states = {row.id: row.state for row in tx.execute(sa.select(RUNS.c.id, RUNS.c.state))}
         for row in rows:
@@ -213,7 +215,7 @@ class _Examination:
     def _evidence(self) -> int:
         """Evidence files against the digests that the log holds; the records' own files can be written anew."""
         logged: dict[tuple[str, str], dict[str, str]] = {}
-        for entry in self.project.audit.entries():
+        for entry in self.project.log.entries():
             if entry.action.startswith("run:") and isinstance(found := entry.detail.get("evidence"), dict):
                 logged[entry.resource.removeprefix('Run::"').removesuffix('"'), entry.action.removeprefix("run:")] = found
         count = 0
@@ -256,7 +258,7 @@ class _Examination:
         return len(versions)
 
     def _models(self) -> int:
-        with self.project.store.reading() as tx:
+        with self.project.database.reading() as tx:
             rows = tx.execute(sa.select(MODELS), execution_options=CHECKED).all()
         for row in rows:
             reference = f"{row.name}@{row.version}"
@@ -270,14 +272,14 @@ class _Examination:
         return len(rows)
 
     def _outbox(self) -> int:
-        with self.project.store.reading() as tx:
+        with self.project.database.reading() as tx:
             rows = tx.execute(sa.select(OUTBOX.c.id, OUTBOX.c.payload)).all()
         for row in rows:
             self._guarded(f"outbox message {row.id}", partial(decode, row.payload, Message))
         return len(rows)
 
     def _public_keys(self) -> int:
-        expected, history = self.project.public_keys, self.project.keys.signers
+        expected, history = self.project.public_keys, self.project.keystore.signers
         for folder in self.project.public_folders:
             changed = [name for name, content in expected.items() if not (folder / name).is_file() or (folder / name).read_bytes() != content]
             if not self._same_history(folder / signers.FILE, history):
@@ -290,15 +292,15 @@ class _Examination:
         """Every declaration in the catalogue is explained by the log, and every one of the key store is in the catalogue."""
         rows = self.project.compromises.explained()
         for fingerprint, since, index in rows:
-            entry = next(iter(self.project.audit.entries(index)), None)
+            entry = next(iter(self.project.log.entries(index)), None)
             said = None if entry is None or entry.action != compromises.ACTION else (entry.detail.get("fingerprint"), entry.detail.get("since"))
             if said != (fingerprint, since):
                 self._found(f"compromise of signer {fingerprint[:16]}", "the log says nothing of it")
         known = {fingerprint for fingerprint, _, _ in rows}
-        for record in self.project.keys.signers:
+        for record in self.project.keystore.signers:
             if record.compromised is not None and record.verifier.fingerprint not in known:
                 declared, state = datetime.datetime.fromisoformat(record.compromised), "other hosts do not know of it"
-                declare = partial(self.project.compromises.declare, self.project.audit, "casemate", record, declared)
+                declare = partial(self.project.compromises.declare, self.project.log, "casemate", record, declared)
                 self._rebuild(f"compromise of signer {record.number}", state, declare)
         return len(rows)
 
@@ -306,7 +308,7 @@ class _Examination:
         if not path.is_file():
             return len(history) == 1
         try:
-            return signers.read(path.read_bytes(), self.project.keys.signer.verifier) == history
+            return signers.read(path.read_bytes(), self.project.keystore.signer.verifier) == history
         except Error:
             return False
 

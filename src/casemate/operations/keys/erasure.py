@@ -11,7 +11,7 @@ import io
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,9 @@ from casemate.core.errors import ConfigError, RefusedError
 from casemate.core.files import alone
 from casemate.core.store import METADATA
 from casemate.core.types import Record, SealedDataset
-from casemate.project import Project
+from casemate.operations.acting import operation
 from casemate.stages.data import schema as schemas
+from casemate.wiring import Wiring
 
 SHORTEST = 6
 """Shorter identifiers are looked for as whole cells of tables only, such as 42 in their own columns only: elsewhere they are there by chance."""
@@ -90,12 +91,13 @@ class _Version:
         return {name: known.get(name, "identifier") for name in self.schema.names}
 
 
-def erase(project: Project, subject: str, *, look: bool = False, blank: bool = False) -> Erased:
+@operation("keys:shred", "Key")
+def erase(project: Wiring, subject: str | Callable[[], str], *, look: bool = False, blank: bool = False) -> Erased:
     """Destroy a person's key, empty what it does not cover, and look for what is left.
 
     Args:
         project: whose.
-        subject: the person's identifier, exactly as the table has it (without white space around it).
+        subject: the person's identifier, exactly as the table has it (without white space around it), or what asks for it.
         look: change nothing.
         blank: where identifiers were read as numbers, so that several people may have become one, empty every cell that may be theirs.
 
@@ -105,11 +107,12 @@ def erase(project: Project, subject: str, *, look: bool = False, blank: bool = F
         RefusedError: their key was shredded before and nothing else is here, or a version does not tell people apart and `blank` is off.
         BusyError: a run goes on.
     """
-    principal = project.authorise("keys:shred", "Key", "subjects", look=look)
+    acting = erase.ask(project, "subjects", look=look)
+    identifier = subject if isinstance(subject, str) else subject()
     with alone(project.state / "lock", "erasing a person"):
         if not look:
             _require_current(project)
-        search = _Search(project, subject.strip())
+        search = _Search(project, identifier.strip())
         state = search.state()
         versions = search.versions()
         _require_something(search, state, versions, look)
@@ -118,12 +121,12 @@ def erase(project: Project, subject: str, *, look: bool = False, blank: bool = F
             for version in versions:
                 search.empty(version)
             if state == "live":
-                project.audit.shred(principal.uid, search.subject)
+                project.log.shred(acting.uid, search.subject)
         emptied = {version.name: count for version in versions if (count := sum((version.cells | version.unsure).values()))}
         readable = search.left(versions if look else search.versions(), look)
         if not look:
             outcome, told = "failed" if readable else "done", {"looked": search.looked, "emptied": emptied, "readable": len(readable)}
-            project.audit.record(principal.uid, "subject:erased", f'Subject::"{search.pseudonym}"', outcome, **told)
+            acting.record("subject:erased", f'Subject::"{search.pseudonym}"', outcome, **told)
     sealed = {version.name: version.rows for version in versions if version.rows and (state == "live" or look)}
     return Erased(
         subject=search.pseudonym,
@@ -136,7 +139,7 @@ def erase(project: Project, subject: str, *, look: bool = False, blank: bool = F
     )
 
 
-def _require_current(project: Project) -> None:
+def _require_current(project: Wiring) -> None:
     """A version that is in use must not get gaps because its subject is not sealed yet."""
     subject, newest = project.config.data.subject, project.engine.newest_step("data", SealedDataset)
     if newest is not None and subject is not None and newest.subject != subject:
@@ -169,12 +172,12 @@ def _require_certain(versions: list[_Version], blank: bool) -> None:
         )
 
 
-def _beyond(project: Project, *, emptied: bool, short: bool) -> list[Place]:
+def _beyond(project: Wiring, *, emptied: bool, short: bool) -> list[Place]:
     """What was not looked through: the sources, the backups that the log knows of, and everything but tables for a short identifier."""
     said = project.config.data.source
     sources = [*(said if isinstance(said, list) else [said]), *project.config.assess.tables.values()]
     found = [Place(where=str(source), advice="the next run reads it again: take the person out of the source too") for source in sources]
-    made = [entry for entry in project.audit.entries() if entry.action == "backup:create" and entry.outcome == "allowed"]
+    made = [entry for entry in project.log.entries() if entry.action == "backup:create" and entry.outcome == "allowed"]
     if made:
         newest = f"{len(made)} backups, the newest {made[-1].detail.get('file', '')} of {made[-1].time[:10]}"
         advice = (
@@ -193,7 +196,7 @@ def _beyond(project: Project, *, emptied: bool, short: bool) -> list[Place]:
 class _Search:
     """Looks for one person everywhere."""
 
-    def __init__(self, project: Project, subject: str) -> None:
+    def __init__(self, project: Wiring, subject: str) -> None:
         self.project, self.subject = project, subject
         self.root = project.identifiers.root()
         self.pseudonym = self.root.pseudonym(subject)
@@ -209,8 +212,8 @@ class _Search:
             self.columns |= {*record.schema.identifiers, *filter(None, [record.subject])}
 
     def state(self) -> str:
-        with self.project.store.reading() as tx:
-            return self.project.audit.subjects.state(tx, self.pseudonym)
+        with self.project.database.reading() as tx:
+            return self.project.log.subjects.state(tx, self.pseudonym)
 
     def versions(self) -> list[_Version]:
         """Every sealed version, looked through; also such as no run knows."""
@@ -323,7 +326,7 @@ class _Search:
         for path in files:
             if self._holds(path.read_bytes()):
                 yield Place(where=str(path.relative_to(self.project.root)), advice=advice)
-        with self.project.store.reading() as tx:
+        with self.project.database.reading() as tx:
             self.looked["catalogue tables"] = len(METADATA.sorted_tables)
             for table in METADATA.sorted_tables:
                 if any(self._holds(_raw(value)) for row in tx.execute(sa.select(table)) for value in row):
@@ -336,7 +339,7 @@ class _Search:
         for index in sorted(beside):
             yield Place(where=f"requests beside log entry {index}", advice="[serve] inputs_days and keep_days end their time")
         self.looked["log entries"] = 0
-        for entry in self.project.audit.entries():
+        for entry in self.project.log.entries():
             self.looked["log entries"] += 1
             told = {name: value for name, value in entry.detail.items() if not look or name != "personal"}
             if self._holds(msgspec.json.encode([entry.resource, told])):

@@ -21,8 +21,9 @@ from casemate.core.files import alone, remove_tree
 from casemate.core.lease import RUNS
 from casemate.core.store import METADATA, decode
 from casemate.core.types import Record, Release, SealedDataset
-from casemate.project import Project
+from casemate.operations.acting import operation
 from casemate.stages.release.registry import MODELS
+from casemate.wiring import Wiring
 
 OVER = ("passed", "refused", "failed", "abandoned", "cancelled")
 SEALED = {"audit_entry", "audit_head", "audit_key", "decision_group", "subject_key", "row_digest"}
@@ -58,7 +59,8 @@ class Plan(Record, frozen=True, kw_only=True):
         return not (self.runs or self.models or self.datasets or self.objects or self.folders)
 
 
-def collect(project: Project, *, apply: bool = False, progress: Callable[[str], None] = lambda _: None) -> Plan:
+@operation("project:clean")
+def collect(project: Wiring, *, apply: bool = False, progress: Callable[[str], None] = lambda _: None) -> Plan:
     """Say what may go by `[retention]`, and with `apply` remove it.
 
     Args:
@@ -71,18 +73,18 @@ def collect(project: Project, *, apply: bool = False, progress: Callable[[str], 
         BusyError: with `apply`: a run, a backup or the like goes on.
     """
     if not apply:
-        project.access.permitted("project:clean")
+        collect.ask(project, unrecorded=True)
         return _look(project, progress)
-    principal = project.authorise("project:clean")
+    acting = collect.ask(project)
     with alone(project.state / "lock", "removing what is not needed"):
         plan = _look(project, progress)
-        with project.store.transaction() as tx:
+        with project.database.transaction() as tx:
             _forget(tx, plan)
             if not plan.empty:
                 detail = {"runs": plan.runs[:SHOWN], "models": plan.models[:SHOWN], "datasets": plan.datasets[:SHOWN], "objects": plan.objects}
                 detail |= {"count": len(plan.runs), "bytes": plan.size}
-                project.audit.append(tx, principal.uid, "project:cleaned", 'Project::"retention"', "done", detail)
-        project.audit.publish()
+                acting.append(tx, "project:cleaned", 'Project::"retention"', **detail)
+        acting.publish()
         progress("files")
         for path in _files(project):
             remove_tree(path)
@@ -91,9 +93,9 @@ def collect(project: Project, *, apply: bool = False, progress: Callable[[str], 
     return Plan(**{name: getattr(plan, name) for name in plan.__struct_fields__} | {"applied": True})
 
 
-def _look(project: Project, progress: Callable[[str], None]) -> Plan:
+def _look(project: Wiring, progress: Callable[[str], None]) -> Plan:
     progress("runs")
-    with project.store.reading() as tx:
+    with project.database.reading() as tx:
         runs, held = _runs(tx, project)
         models = [f"{row.name}@{row.version}" for row in tx.execute(sa.select(MODELS).where(MODELS.c.run.in_(runs)))]
     progress("files")
@@ -123,7 +125,7 @@ def _forget(tx: sa.Connection, plan: Plan) -> None:
             tx.execute(table.delete().where(column.in_(some)))
 
 
-def _runs(tx: sa.Connection, project: Project) -> tuple[set[str], list[str]]:
+def _runs(tx: sa.Connection, project: Wiring) -> tuple[set[str], list[str]]:
     """(runs that may go, those that only a hold keeps)."""
     table, now = project.config.retention, project.clock.now()
     oldest = (now - datetime.timedelta(days=table.keep_days)).isoformat()
@@ -185,19 +187,19 @@ def _text(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def _mentioned(project: Project, going: set[str]) -> str:
-    with project.store.reading() as tx:
+def _mentioned(project: Wiring, going: set[str]) -> str:
+    with project.database.reading() as tx:
         return "\n".join([*_texts(tx, going), *project.config.retention.hold])
 
 
-def _files(project: Project, going: frozenset[str] | set[str] = frozenset()) -> Iterator[Path]:
+def _files(project: Wiring, going: frozenset[str] | set[str] = frozenset()) -> Iterator[Path]:
     """Folders of evidence and of sealed tables that no row mentions once these runs are gone."""
     text = _mentioned(project, set(going))
     folders = [*(project.state / "runs").glob("*"), *(project.state / "datasets").glob("*/*")]
     yield from sorted(folder for folder in folders if folder.is_dir() and not folder.name.startswith(".") and folder.name not in text)
 
 
-def _objects(project: Project, going: frozenset[str] | set[str] = frozenset()) -> Iterator[str]:
+def _objects(project: Wiring, going: frozenset[str] | set[str] = frozenset()) -> Iterator[str]:
     """Files of objects that no row mentions once these runs are gone, an object before its keys."""
     used = set(_DIGEST.findall(_mentioned(project, set(going))))
     names = project.objects.blobs.names()

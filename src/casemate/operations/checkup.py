@@ -14,9 +14,11 @@ from casemate.core.errors import ConfigError, RefusedError, TrainingError
 from casemate.core.files import make_folder, scratch_folder, shared_lock, write_atomic
 from casemate.core.sandbox.run import JobFailed, Limits, Worker
 from casemate.core.types import Assessment, SealedDataset, TrainedModel
-from casemate.project import Project
+from casemate.operations.acting import operation
+from casemate.operations.runs import workshop
 from casemate.stages.assess.artifact.scan import Scan
 from casemate.stages.data.stage import Examined, examine
+from casemate.wiring import Wiring
 
 MAX_FILE = 2 * 2**30
 IMPORTED = "imported"
@@ -25,7 +27,8 @@ ENDINGS = {".pkl", ".pickle", ".joblib", ".skops", ".onnx", ".pt", ".pth", ".bin
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
-def assess(project: Project, reference: str, only: list[str] | None = None, reporter: pipeline.Reporter | None = None) -> Assessment:
+@operation("run:start")
+def assess(project: Wiring, reference: str, only: list[str] | None = None, reporter: pipeline.Reporter | None = None) -> Assessment:
     """Measure a registered model on its hold-out, without a run: nothing is judged, signed or registered.
 
     Args:
@@ -42,21 +45,22 @@ def assess(project: Project, reference: str, only: list[str] | None = None, repo
 
     _known(only, PARTS)
     release = project.registry.get(reference).release
-    principal = project.access.permitted("run:start")[0].principal
+    acting = assess.ask(project, unrecorded=True)
     dataset = project.engine.record(release.lineage.run, "data", SealedDataset)
     model = project.engine.record(release.lineage.run, "train", TrainedModel)
     if dataset is None or model is None:
         raise ConfigError(f"the run of {reference} is not in the catalogue", hint="casemate fsck")
     with shared_lock(project.state / "lock", lambda: None), Worker(pipeline.Crew.JOBS["assess"], project.config.train.threads) as worker:
-        shop = project.workshop(reporter)
+        shop = workshop(project, reporter)
         rows = pipeline.Rows(shop, dataset)
         tools = stage.Tools(shop.config, shop.objects, shop.state / "tmp", shop.hidden, worker, shop.reporter.progress, None, tuple(only or ()))
         found = stage.measure(tools, dataset, model, rows.parts, pipeline.further_tables(shop.root, shop.config, dataset))
-    project.audit.record(principal.uid, "model:assess", f'Model::"{release.model}"', "done", version=release.model_version, only=list(only or []))
+    acting.record("model:assess", f'Model::"{release.model}"', version=release.model_version, only=list(only or []))
     return found
 
 
-def assess_data(project: Project, only: list[str] | None = None, reporter: pipeline.Reporter | None = None) -> Examined:
+@operation("run:start")
+def assess_data(project: Wiring, only: list[str] | None = None, reporter: pipeline.Reporter | None = None) -> Examined:
     """Check and screen the table of `[data] source` as it is now; nothing is sealed.
 
     Args:
@@ -70,8 +74,8 @@ def assess_data(project: Project, only: list[str] | None = None, reporter: pipel
     from casemate.stages.assess.names import SCREENS
 
     _known(only, SCREENS)
-    project.access.permitted("run:start")
-    tools = pipeline.data_tools(project.workshop(reporter))
+    assess_data.ask(project, unrecorded=True)
+    tools = pipeline.data_tools(workshop(project, reporter))
     if only:
         screen = structs.replace(tools.config.screen, **{name: name in only for name in SCREENS})
         tools = dataclasses.replace(tools, config=structs.replace(tools.config, screen=screen))
@@ -98,7 +102,8 @@ class Imported:
     """What to do about that."""
 
 
-def import_model(project: Project, file: Path, name: str | None = None, *, convert: bool = True) -> Imported:
+@operation("model:import", "Model")
+def import_model(project: Wiring, file: Path, name: str | None = None, *, convert: bool = True) -> Imported:
     """Scan a model file without executing it, and write it in a safe format when nothing is wrong with it.
 
     Args:
@@ -111,7 +116,7 @@ def import_model(project: Project, file: Path, name: str | None = None, *, conve
         RefusedError: the scan found something, or could not read the file to its end.
         ConfigError: there is no such file, it is a folder or too large, or a model of this name was imported before.
     """
-    principal = project.authorise("model:import", "Model", project.config.project.name, file=file.name)
+    acting = import_model.ask(project, project.config.project.name, file=file.name)
     if file.is_dir():
         raise ConfigError(f"{file} is a folder; a model is one file", hint=_instead_of(file))
     if not file.is_file():
@@ -131,7 +136,7 @@ def import_model(project: Project, file: Path, name: str | None = None, *, conve
                 limits=Limits(project.config.assess.timeout, int(project.config.train.memory_gb * 2**30)),
                 required=project.config.sandbox.mode == "require",
                 outputs=(models.SKOPS, models.ONNX),
-                hidden=[project.keys.folder, project.root],
+                hidden=[project.keystore.folder, project.root],
             )
             found = msgspec.convert(outcome.result, Scan)
         except msgspec.ValidationError:
@@ -141,7 +146,7 @@ def import_model(project: Project, file: Path, name: str | None = None, *, conve
             found, outcome = Scan(format="unknown", names=[], problems=problems, convertible=False), None
     resource = f'Model::"{project.config.project.name}"'
     detail = {"file": file.name, "format": found.format, "problems": [problem[:200] for problem in found.problems][:5]}
-    project.audit.record(principal.uid, "model:imported", resource, "denied" if found.problems else "done", **detail)
+    acting.record("model:imported", resource, "denied" if found.problems else "done", **detail)
     if found.problems:
         raise RefusedError(
             f"{file.name} ({found.format}) is refused: {'; '.join(found.problems[:3])}", hint="ask for another format, or train it anew"
@@ -157,7 +162,7 @@ def import_model(project: Project, file: Path, name: str | None = None, *, conve
     return Imported(found, target, *_fit(project, target))
 
 
-def _fit(project: Project, file: Path) -> tuple[str, str]:
+def _fit(project: Wiring, file: Path) -> tuple[str, str]:
     """(why a run would refuse this imported model, what to do about it), as far as a schema is pinned."""
     from casemate.stages.data.schema import load
     from casemate.stages.train import stage
@@ -166,7 +171,7 @@ def _fit(project: Project, file: Path) -> tuple[str, str]:
     if schema is None:
         return "", ""
     given = {stage.IMPORTED[file.suffix]: file.read_bytes()}
-    hidden = [project.keys.folder, project.root]
+    hidden = [project.keystore.folder, project.root]
     with Worker(pipeline.Crew.JOBS["convert"], 1) as worker:
         try:
             stage.convert(worker, given, schema, project.config, project.state / "tmp", hidden)

@@ -39,7 +39,9 @@ from casemate.core.store.interface import REVISION
 from casemate.core.store.move import copy_rows
 from casemate.core.store.sqlite import SqliteStore, vacuum
 from casemate.core.types import Record
-from casemate.project import CATALOG, STATE, Project, open_project
+from casemate.operations.acting import operation, reading
+from casemate.operations.store import bring_up_to_date
+from casemate.wiring import CATALOG, STATE, Wiring, locate
 
 MANIFEST = "MANIFEST.json"
 OLD = "passphrase"
@@ -72,7 +74,14 @@ class Contents(Record, frozen=True, kw_only=True):
     """Bytes before encryption."""
 
 
-def add_recipient(project: Project, name: str, *, public: str | None = None, passphrase: str | None = None, keys: bool = False) -> Recipient:
+@reading("keys:read", "Key")
+def receivers(project: Wiring) -> list[Recipient]:
+    """Everybody whom backups are sealed to; AccessDenied: policy."""
+    return project.recipients.all()
+
+
+@operation("backup:recipients")
+def add_recipient(project: Wiring, name: str, *, public: str | None = None, passphrase: str | None = None, keys: bool = False) -> Recipient:
     """Let every backup from now on be opened by one more.
 
     Args:
@@ -85,32 +94,34 @@ def add_recipient(project: Project, name: str, *, public: str | None = None, pas
     Raises:
         AccessDenied: policy. ConfigError: the name is taken, or there is no key.
     """
-    principal = project.authorise("backup:recipients", recipient=name, keys=keys)
+    acting = add_recipient.ask(project, recipient=name, keys=keys)
     if (public is None) == (passphrase is None):
         raise ConfigError("a recipient has a public key, or a passphrase", hint="--public FILE, or --passphrase prompt")
     raw, locked = (recipients.read_public(public), None) if public is not None else recipients.generate_locked(passphrase or "")
-    with project.store.transaction() as tx:
-        project.recipients.add(tx, name, raw, principal.uid, keys=keys, locked=locked)
+    with project.database.transaction() as tx:
+        project.recipients.add(tx, name, raw, acting.uid, keys=keys, locked=locked)
         detail = {"recipient": name, "keys": keys, "fingerprint": recipients.fingerprint(raw), "passphrase": locked is not None}
-        project.audit.append(tx, principal.uid, "backup:recipient-added", _about(project), "done", detail)
-    project.audit.publish()
+        acting.append(tx, "backup:recipient-added", _about(project), **detail)
+    project.log.publish()
     return next(one for one in project.recipients.all() if one.name == name)
 
 
-def remove_recipient(project: Project, name: str) -> None:
+@operation("backup:recipients")
+def remove_recipient(project: Wiring, name: str) -> None:
     """Seal no backup to them any more; those that there are stay open to them. AccessDenied, or ConfigError when there is none."""
-    principal = project.authorise("backup:recipients", recipient=name)
-    with project.store.transaction() as tx:
+    acting = remove_recipient.ask(project, recipient=name)
+    with project.database.transaction() as tx:
         project.recipients.remove(tx, name)
-        project.audit.append(tx, principal.uid, "backup:recipient-removed", _about(project), "done", {"recipient": name})
-    project.audit.publish()
+        acting.append(tx, "backup:recipient-removed", _about(project), recipient=name)
+    project.log.publish()
 
 
-def _about(project: Project) -> str:
+def _about(project: Wiring) -> str:
     return f'Project::"{project.config.project.id}"'
 
 
-def create(project: Project, target: Path, *, with_keys: bool = False) -> Contents:
+@operation("backup:create", also=("backup:keys",))
+def create(project: Wiring, target: Path, *, with_keys: bool = False) -> Contents:
     """Write a backup of `project` to the new file `target` and what belongs beside it.
 
     Args:
@@ -122,9 +133,9 @@ def create(project: Project, target: Path, *, with_keys: bool = False) -> Conten
         AccessDenied: policy does not permit it; keys are the custodian's and the owner's.
         ConfigError: nobody could open it, or a file exists.
     """
-    principal = project.authorise("backup:create", file=target.name, keys=with_keys)
+    acting = create.ask(project, file=target.name, keys=with_keys)
     if with_keys:
-        project.authorise("backup:keys", file=target.name)
+        create.ask(project, also="backup:keys", file=target.name)
     everybody = project.recipients.all()
     holders = [one for one in everybody if one.keys]
     if not everybody or (with_keys and not holders):
@@ -144,11 +155,11 @@ def create(project: Project, target: Path, *, with_keys: bool = False) -> Conten
             path.unlink()
         raise
     detail = {"entries": contents.entries, "files": len(contents.files), "to": [one.name for one in everybody], "keys": with_keys}
-    project.audit.record(principal.uid, "backup:created", _about(project), "done", **detail)
+    acting.record("backup:created", _about(project), **detail)
     return contents
 
 
-def _create(project: Project, paths: dict[str, Path], everybody: list[Recipient], holders: list[Recipient], made: list[Path]) -> Contents:
+def _create(project: Wiring, paths: dict[str, Path], everybody: list[Recipient], holders: list[Recipient], made: list[Path]) -> Contents:
     people: list[_Person] = []
     identifier = project.config.project.id
     with shared_lock(project.state / "lock", lambda: None), sealedfile.sealing(paths["data"], "data", identifier, everybody) as sink:
@@ -162,7 +173,7 @@ def _create(project: Project, paths: dict[str, Path], everybody: list[Recipient]
                 sealedfile.sealing(paths["keys"], "keys", identifier, holders) as beside,
                 tarfile.open(fileobj=beside, mode="w|", format=tarfile.PAX_FORMAT) as tar,  # type: ignore[call-overload]
             ):
-                for name, path in _below(project.keys.folder, "keys"):
+                for name, path in _below(project.keystore.folder, "keys"):
                     _add(tar, name, path.read_bytes())
             made.append(paths["keys"])
     return contents
@@ -178,13 +189,13 @@ def subjects_of(target: Path) -> Path:
     return target.with_name(target.name + ".subjects")
 
 
-def _write(project: Project, sink: Any, people: list["_Person"]) -> Contents:
+def _write(project: Wiring, sink: Any, people: list["_Person"]) -> Contents:
     digests: dict[str, str] = {}
     total = 0
     with scratch_folder(project.state / "tmp") as scratch, tarfile.open(fileobj=sink, mode="w|", format=tarfile.PAX_FORMAT) as tar:
         snapshot = scratch / CATALOG
         # Heads first: what was published before the snapshot is in it. Tiles are derived from the catalogue when it comes back.
-        heads = {name: (project.audit.folder / name).read_bytes() for name in HEADS if (project.audit.folder / name).is_file()}
+        heads = {name: (project.log.folder / name).read_bytes() for name in HEADS if (project.log.folder / name).is_file()}
         _snapshot(project, snapshot)
         people += _without_subjects(snapshot)
         for name, content in heads.items():
@@ -224,19 +235,19 @@ def _without_subjects(snapshot: Path) -> list["_Person"]:
     return [_Person(row.subject, row.wrapped, row.created, row.shredded) for row in rows]
 
 
-def _snapshot(project: Project, target: Path) -> None:
-    if isinstance(project.store, SqliteStore):
-        project.store.snapshot(target)
+def _snapshot(project: Wiring, target: Path) -> None:
+    if isinstance(project.database, SqliteStore):
+        project.database.snapshot(target)
         return
     copy = SqliteStore(target)
     try:
         copy.upgrade()
-        copy_rows(project.store, copy)
+        copy_rows(project.database, copy)
     finally:
         copy.close()
 
 
-def _files(project: Project) -> Iterator[tuple[str, Path]]:
+def _files(project: Wiring) -> Iterator[tuple[str, Path]]:
     """The project's own files and its state; not the source table, which is sealed in the state already, and no keys."""
     named = [FILE_NAME, project.config.data.schema, project.config.train.entry.partition(":")[0], *project.config.train.files]
     for name in dict.fromkeys(named):
@@ -261,20 +272,21 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     tar.addfile(member, io.BytesIO(content))
 
 
-def restore_subjects(project: Project, path: Path, opener: Opener) -> int:
+@operation("backup:restore")
+def restore_subjects(project: Wiring, path: Path, opener: Opener) -> int:
     """Bring the subjects' keys back from `FILE.subjects`; who was shredded here or there stays shredded. Returns how many rows changed.
 
     Raises:
         AccessDenied: policy, or the file is sealed to others.
         VerificationError: the file was changed or cut, the passphrase is wrong, or it is another project's.
     """
-    principal = project.authorise("backup:restore", file=path.name)
+    acting = restore_subjects.ask(project, file=path.name)
     count = _restore_subjects(project, path, opener)
-    project.audit.record(principal.uid, "backup:subjects", _about(project), "done", keys=count)
+    acting.record("backup:subjects", _about(project), keys=count)
     return count
 
 
-def _restore_subjects(project: Project, path: Path, opener: Opener) -> int:
+def _restore_subjects(project: Wiring, path: Path, opener: Opener) -> int:
     with sealedfile.opening(path, "subjects", opener) as stream:
         content = stream.rest()
     try:
@@ -284,9 +296,9 @@ def _restore_subjects(project: Project, path: Path, opener: Opener) -> int:
         raise VerificationError(f"{path} holds no subjects' keys", hint="try another copy of it") from error
     opened = SubjectKeys.opened(root, project.provider, "restore of the subjects' keys")
     count = 0
-    with project.store.transaction() as tx:
+    with project.database.transaction() as tx:
         here = tx.execute(sa.select(SUBJECTS.c.wrapped).where(SUBJECTS.c.subject == ROOT)).scalar()
-        if here is not None and SubjectKeys.opened(here, project.keys.provider).pseudonyms != opened.pseudonyms:
+        if here is not None and SubjectKeys.opened(here, project.keystore.provider).pseudonyms != opened.pseudonyms:
             raise VerificationError(f"{path} holds the subjects' keys of another project", hint="take this project's")
         for person in people:
             known = tx.execute(sa.select(SUBJECTS).where(SUBJECTS.c.subject == person.subject)).first()
@@ -368,7 +380,7 @@ class _Found:
     """Whose key opened the key store's backup."""
 
 
-def restore(path: Path, folder: Path, opener: Opener, *, owner: bool = False, code: str | None = None) -> tuple[Project, Contents]:
+def restore(path: Path, folder: Path, opener: Opener, *, owner: bool = False, code: str | None = None) -> tuple[Wiring, Contents]:
     """Bring the project back into the new folder `folder`, its keys into the key store, check everything, and record who did.
 
     A catalogue that lived in PostgreSQL comes back as SQLite, objects that lived in a bucket as files; `casemate store migrate` and
@@ -410,7 +422,7 @@ def restore(path: Path, folder: Path, opener: Opener, *, owner: bool = False, co
         raise
     finally:
         remove_tree(draft)
-    return open_project(folder), contents
+    return Wiring(*locate(folder)), contents
 
 
 def _unpacked(path: Path, draft: Path, opener: Opener, found: _Found) -> Contents:
@@ -467,32 +479,32 @@ def _write_keys(folder: Path, keys: dict[str, bytes]) -> None:
 
 def _checked(path: Path, root: Path, opener: Opener, found: _Found, contents: Contents, owner: bool, code: str | None) -> None:
     """Check the unpacked project, let policy decide in it, and record that it was restored."""
-    project = open_project(root, check=False)
+    project = Wiring(*locate(root), check=False)
     try:
-        if (project.store.revision() or "") < REVISION:
-            project.bring_up_to_date()
-        project.store.check()
-        project.audit.publish(anew=True)
-        project.audit.check()
+        if (project.database.revision() or "") < REVISION:
+            bring_up_to_date(project)
+        project.database.check()
+        project.log.publish(anew=True)
+        project.log.check()
         holder = found.holder == OLD or any(one.keys and one.name in (found.holder, found.recipient) for one in project.recipients.all())
         who, known = _restorer(project, holder, code)
         detail = {"created": contents.created, "recipient": found.recipient, "keys": found.holder, "user": current_name()}
-        with project.store.transaction() as tx:
-            project.audit.append(tx, who, "backup:restored", _about(project), "done", detail)
+        with project.database.transaction() as tx:
+            project.log.append(tx, who, "backup:restored", _about(project), "done", detail)
             if owner and not known:
-                made = project.access.directory.add(tx, current_name(), ["owner"])
-                project.audit.append(tx, who, "user:add", made.uid, "done", {"roles": ["owner"], "restored": contents.created})
+                made = project.point.directory.add(tx, current_name(), ["owner"])
+                project.log.append(tx, who, "user:add", made.uid, "done", {"roles": ["owner"], "restored": contents.created})
         if subjects_of(path).is_file():
             _restore_subjects(project, subjects_of(path), opener)
-        project.audit.publish()
+        project.log.publish()
     finally:
-        project.store.close()
+        project.database.close()
 
 
-def _restorer(project: Project, holder: bool, code: str | None) -> tuple[str, bool]:
+def _restorer(project: Wiring, holder: bool, code: str | None) -> tuple[str, bool]:
     """(who restores, for the log; whether the project knows them); AccessDenied when they may not."""
     try:
-        identity = project.access.identify()
+        identity = project.point.identify()
     except AccessDenied as error:
         if not holder:
             raise AccessDenied(
@@ -501,8 +513,8 @@ def _restorer(project: Project, holder: bool, code: str | None) -> tuple[str, bo
             ) from error
         return f"a recipient of backups, as {current_name()!r} of another machine", False
     if code is not None:
-        project.access.factors.verify(identity.principal.name, code)
-    return project.access.permitted("backup:restore", fresh=code is not None)[0].principal.uid, True
+        project.point.factors.verify(identity.principal.name, code)
+    return restore_subjects.ask(project, fresh=code is not None, unrecorded=True).uid, True
 
 
 def _unpack(draft: Path, name: str, content: bytes) -> None:
@@ -526,3 +538,16 @@ def _use_sqlite(root: Path) -> None:
             raise BackendError("the catalogue in the backup is damaged", hint="try an older backup")
     finally:
         store.close()
+
+
+class Backups:
+    """Backups of a project, by their verbs."""
+
+    def __init__(self, project: Wiring) -> None:
+        self.project = project
+
+    create = create
+    restore_subjects = restore_subjects
+    recipients = receivers
+    add_recipient = add_recipient
+    remove_recipient = remove_recipient

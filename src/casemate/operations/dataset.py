@@ -5,83 +5,33 @@ import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 
-from casemate.config import Config
 from casemate.controls.access.masks import masked
-from casemate.controls.access.point import PolicyPoint
 from casemate.controls.access.policy import Decision, Resource
 from casemate.controls.access.rows import RowFilter, Tags
 from casemate.controls.access.types import Principal
-from casemate.controls.audit.keyuse import AuditedKeys
-from casemate.controls.audit.log import AuditLog
 from casemate.controls.keys import tables
-from casemate.controls.keys.identifiers import PSEUDONYM, Identifiers, classes_of
-from casemate.controls.keys.objects import ObjectStore
-from casemate.controls.privacy.budget import Ledger, Limit, Spending, spend
+from casemate.controls.keys.identifiers import PSEUDONYM, classes_of
+from casemate.controls.privacy.budget import Limit, Spending, spend
 from casemate.controls.privacy.statistics import Noisy, noisy, require_declared
-from casemate.core.engine import Engine
 from casemate.core.errors import AccessDenied, ConfigError
 from casemate.core.frame import features_of, target_of
-from casemate.core.signatures import Signer
-from casemate.core.store import Store
-from casemate.core.types import MISSING_CATEGORY, Quarantined, SealedDataset
+from casemate.core.types import MISSING_CATEGORY, Quarantined, Schema, SealedDataset
+from casemate.operations.acting import operation, reading
 from casemate.stages.data.losses import Loss, losses
-from casemate.stages.data.review import Review, Reviews, row_digests
+from casemate.stages.data.review import Review, row_digests
+from casemate.wiring import Wiring
 
 if TYPE_CHECKING:
     from casemate.stages.data.diff import Difference
 
+GENERAL = {"column_class": "general"}
 WITHHELD_ROWS, MASKED_COLUMNS = "casemate:withheld-rows", "casemate:masked-columns"
-
-
-class Home(Protocol):
-    """What of a project a data set needs."""
-
-    state: Path
-    config: Config
-
-    @property
-    def access(self) -> PolicyPoint:
-        """Decides."""
-
-    @property
-    def audit(self) -> AuditLog:
-        """Records."""
-
-    @property
-    def provider(self) -> AuditedKeys:
-        """Gives keys."""
-
-    @property
-    def signer(self) -> Signer:
-        """Its verifier checks manifests."""
-
-    @property
-    def identifiers(self) -> Identifiers:
-        """Opens identifiers."""
-
-    @property
-    def engine(self) -> Engine:
-        """Knows the runs that sealed data."""
-
-    store: Store
-
-    @property
-    def objects(self) -> ObjectStore:
-        """Holds the lists of rows under suspicion."""
-
-    @property
-    def reviews(self) -> Reviews:
-        """Keeps decisions about them."""
-
-    @property
-    def ledger(self) -> Ledger:
-        """Keeps privacy budgets."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +68,7 @@ class Access:
 class Dataset:
     """A sealed version of a table."""
 
-    project: Home
+    project: Wiring
     record: SealedDataset
     purpose: str | None = None
     """What it is read for; default: the project's purpose."""
@@ -132,7 +82,7 @@ class Dataset:
 
     def access(self) -> Access:
         """What the current user may see of it: each column class is decided by policy. Nothing is recorded."""
-        point, classes, resource = self.project.access, classes_of(self.record), Resource("Dataset", self.record.name)
+        point, classes, resource = self.project.point, classes_of(self.record), Resource("Dataset", self.record.name)
 
         def asked(action: str) -> dict[str, Decision]:
             return {found: point.decide(action, resource, self.purpose, column_class=found)[1] for found in sorted(set(classes.values()))}
@@ -161,6 +111,7 @@ class Dataset:
         rows.keep(tables.read(self.folder, self.project.provider, self.project.signer.verifier, rows.columns) if rows.columns else one)
         return rows.withheld == 0
 
+    @operation("dataset:read", "Dataset")
     def to_arrow(self, columns: list[str] | None = None) -> pa.Table:
         """The verified, decrypted table; reading it is decided by policy, per column class and row, and recorded.
 
@@ -184,6 +135,7 @@ class Dataset:
             said[MASKED_COLUMNS] = ",".join(under)
         return shown.replace_schema_metadata(said) if said else shown
 
+    @operation("dataset:read", "Dataset")
     def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The same in pieces of at most 65 536 rows, in constant memory."""
         access, wanted, rows = self._decided(columns)
@@ -203,9 +155,22 @@ class Dataset:
         """Where the version lies, sealed."""
         return self.project.state / "datasets" / self.record.name / self.record.version
 
+    @operation("dataset:read", "Dataset")
+    def show(self) -> "Shown":
+        """Schema, screen and quarantine, without a value of columns that policy does not open; AccessDenied: policy."""
+        access = self.access()
+        acting = Dataset.show.ask(self.project, self.record.name, context=GENERAL)
+        hidden = {*access.withheld, *access.masked}
+        record = msgspec.structs.replace(self.record, schema=_without_values(self.record.schema, hidden))
+        found = msgspec.json.decode(self.project.objects.get(record.quarantine), type=list[Quarantined])
+        if hidden & {column.name for column in record.schema.features}:  # reasons and scores come from all features
+            found = [msgspec.structs.replace(suspect, detail="", score=0.0) for suspect in found]
+        return Shown(acting.uid, record, found, access)
+
+    @operation("dataset:read", "Dataset")
     def suspects(self) -> list[Quarantined]:
         """The rows under suspicion, by number; the policy must let you read the data set's general columns."""
-        self.project.access.permitted("dataset:read", Resource("Dataset", self.record.name), column_class="general")
+        Dataset.suspects.ask(self.project, self.record.name, context=GENERAL, unrecorded=True)
         return msgspec.json.decode(self.project.objects.get(self.record.quarantine), type=list[Quarantined])
 
     def reviewed(self) -> dict[int, Review]:
@@ -214,6 +179,7 @@ class Dataset:
         known = self.project.reviews.of(self.record.name)
         return {int(row): known[digest] for row, digest in zip(rows, self._digests(rows), strict=True) if digest in known} if known else {}
 
+    @operation("dataset:read", "Dataset")
     def losses(self, rows: list[int]) -> list[Loss]:
         """What leaving these rows out would do to classes and groups, as far as you may see the columns that make the groups.
 
@@ -227,7 +193,7 @@ class Dataset:
             AccessDenied: policy does not permit reading the data set's general columns.
             ConfigError: no such row.
         """
-        self.project.access.permitted("dataset:read", Resource("Dataset", self.record.name), column_class="general")
+        Dataset.losses.ask(self.project, self.record.name, context=GENERAL, unrecorded=True)
         self._require_rows(rows)
         access, schema, config = self.access(), self.record.schema, self.project.config
         hidden = {*access.withheld, *access.masked}
@@ -248,6 +214,7 @@ class Dataset:
         if not rows or min(rows) < 0 or max(rows) >= self.record.rows:
             raise ConfigError(f"row numbers lie between 0 and {self.record.rows - 1}", hint="casemate data quarantine list")
 
+    @operation("dataset:quarantine", "Dataset")
     def review(self, rows: list[int], decision: Literal["released", "dropped"], reason: str) -> None:
         """Say what becomes of rows under suspicion: `released` rows are trained on, `dropped` ones are not, from the next run on.
 
@@ -259,14 +226,14 @@ class Dataset:
         Raises:
             AccessDenied: policy does not permit it. ConfigError: no such row, or no reason.
         """
-        principal = self.project.access.require("dataset:quarantine", Resource("Dataset", self.record.name), rows=len(rows), decision=decision)
+        acting = Dataset.review.ask(self.project, self.record.name, rows=len(rows), decision=decision)
         self._require_rows(rows)
         digests = self._digests(np.array(sorted(set(rows)), dtype=np.int64))
-        with self.project.store.transaction() as tx:
-            self.project.reviews.decide(tx, self.record.name, digests, decision, principal.uid, reason)
+        with self.project.database.transaction() as tx:
+            self.project.reviews.decide(tx, self.record.name, digests, decision, acting.uid, reason)
             detail = {"version": self.record.version, "rows": sorted(set(rows))[:100], "count": len(set(rows)), "reason": reason.strip()}
-            self.project.audit.append(tx, principal.uid, f"quarantine:{decision}", f'Dataset::"{self.record.name}"', "done", detail)
-        self.project.audit.publish()
+            acting.append(tx, f"quarantine:{decision}", f'Dataset::"{self.record.name}"', **detail)
+        acting.publish()
 
     def _digests(self, rows: "np.ndarray[Any, Any]") -> list[str]:
         """Keyed digests of rows; nothing of them is shown, so no right to read is needed beyond the caller's."""
@@ -276,6 +243,7 @@ class Dataset:
         key = self.project.identifiers.root(create=True).pseudonyms
         return row_digests(features_of(table, schema), target_of(table, schema), key, rows)
 
+    @operation("dataset:statistics", "Dataset")
     def noisy(self, column: str, epsilon: float) -> Noisy:
         """A differentially private histogram of a column (and the mean of a number), paid from the data set's budget.
 
@@ -287,7 +255,7 @@ class Dataset:
             AccessDenied: policy does not permit it. BudgetSpent: the budget does not allow it. ConfigError: nothing is declared.
         """
         project, table = self.project, self.project.config.privacy
-        principal = project.access.require("dataset:statistics", Resource("Dataset", self.record.name), column=column, epsilon=epsilon)
+        acting = Dataset.noisy.ask(project, self.record.name, column=column, epsilon=epsilon)
         if column not in {known.name for known in self.record.schema.columns}:
             raise ConfigError(f"{self.reference} has no column {column!r}", hint="`casemate data show NAME`")
         if not 0 < epsilon <= table.budget:
@@ -304,7 +272,7 @@ class Dataset:
             delta=0.0,
             events=[],
             run="",
-            principal=principal.uid,
+            principal=acting.uid,
             what=f"statistics of {column}",
             time="",
         )
@@ -322,7 +290,7 @@ class Dataset:
 
     def _rows(self, access: Access) -> RowFilter:
         """The filter of rows; its columns must be open to whoever reads, or nothing is."""
-        point, columns = self.project.access, self.project.config.access.rows
+        point, columns = self.project.point, self.project.config.access.rows
         for name in columns:
             if name not in access.classes:
                 raise ConfigError(f"[access] rows: {self.reference} has no column {name!r}", hint="no policy could tell its rows apart")
@@ -339,10 +307,10 @@ class Dataset:
         return RowFilter(columns, allowed)
 
     def _told(self, rows: RowFilter, read: int) -> None:
-        principal, resource = self.project.access.actor, f'Dataset::"{self.record.name}"'
-        self.project.access.anomalies.read(principal.uid, read)
+        principal, resource = self.project.point.actor, f'Dataset::"{self.record.name}"'
+        self.project.point.anomalies.read(principal.uid, read)
         if rows.withheld:
-            self.project.audit.record(principal.uid, "dataset:read-rows", resource, "denied", version=self.record.version, rows=rows.withheld)
+            self.project.log.record(principal.uid, "dataset:read-rows", resource, "denied", version=self.record.version, rows=rows.withheld)
 
     def _decided(self, columns: list[str] | None) -> tuple[Access, list[str], RowFilter]:
         """(what may be seen, columns to read, filter of rows), decided and recorded."""
@@ -355,7 +323,7 @@ class Dataset:
         resource = f'Dataset::"{self.record.name}"'
         reasons = sorted({reason for found in {access.classes[name] for name in asked} for reason in access.decisions[found].reasons})
         if refused and (columns is not None or len(refused) == len(asked)):
-            self.project.audit.record(access.principal.uid, "dataset:read", resource, "denied", columns=refused, policies=reasons)
+            self.project.log.record(access.principal.uid, "dataset:read", resource, "denied", columns=refused, policies=reasons)
             raise AccessDenied(
                 f"{access.principal.uid} may not dataset:read {self.record.name!r}, columns {', '.join(refused[:8])} ({', '.join(reasons)})",
                 hint="ask for other columns; the project's owner grants roles and writes policies",
@@ -366,7 +334,7 @@ class Dataset:
             told["masked"] = under
         if self.purpose is not None:
             told["purpose"] = self.purpose
-        self.project.audit.record(access.principal.uid, "dataset:read", resource, "allowed", **told)
+        self.project.log.record(access.principal.uid, "dataset:read", resource, "allowed", **told)
         named = {column.name for column in self.record.schema.columns if column.column_class == "identifier"}
         if self.record.subject is not None and PSEUDONYM not in wanted and named & set(wanted):
             wanted = [*wanted, PSEUDONYM]
@@ -393,27 +361,55 @@ class Dataset:
         return self.to_arrow(columns).to_pandas()
 
 
+@dataclass(frozen=True)
+class Shown:
+    """A data set as one person may see it."""
+
+    reader: str
+    record: SealedDataset
+    suspects: list[Quarantined]
+    access: Access
+
+
+def _without_values(schema: Schema, hidden: set[str]) -> Schema:
+    """The schema without what it says of the values of columns that policy does not open."""
+    columns = [msgspec.structs.replace(column, min=None, max=None, categories=None) if column.name in hidden else column for column in schema.columns]
+    return msgspec.structs.replace(schema, columns=columns, classes=[] if schema.target in hidden else schema.classes)
+
+
 class Datasets(Mapping[str, Dataset]):
     """Sealed data sets by `NAME` (newest) or `NAME@VERSION`, for whoever may list data sets."""
 
-    def __init__(self, project: Home) -> None:
-        self._project = project
+    def __init__(self, project: Wiring) -> None:
+        self.project = project
 
-    def _all(self) -> dict[str, Dataset]:
-        self._project.access.permitted("dataset:list")
+    @reading("dataset:list")
+    def all(self) -> dict[str, Dataset]:
+        """Every version by `NAME@VERSION`, and the newest by `NAME`; AccessDenied: policy."""
         found: dict[str, Dataset] = {}
-        for run in self._project.engine.runs():
-            record = self._project.engine.record(run["id"], "data", SealedDataset)
+        for run in self.project.engine.runs():
+            record = self.project.engine.record(run["id"], "data", SealedDataset)
             if record is not None:
-                found.setdefault(record.name, Dataset(self._project, record))
-                found.setdefault(f"{record.name}@{record.version}", Dataset(self._project, record))
+                found.setdefault(record.name, Dataset(self.project, record))
+                found.setdefault(f"{record.name}@{record.version}", Dataset(self.project, record))
         return found
 
     def __getitem__(self, reference: str) -> Dataset:
-        return self._all()[reference]
+        return self.all()[reference]
+
+    def find(self, reference: str) -> Dataset:
+        """The data set of this name; AccessDenied: policy. ConfigError: there is none."""
+        found = self.all().get(reference)
+        if found is None:
+            raise ConfigError(f"no data set {reference!r}", hint="`casemate data list`")
+        return found
+
+    def records(self) -> list[SealedDataset]:
+        """Every sealed version; AccessDenied: policy."""
+        return [dataset.record for reference, dataset in self.all().items() if "@" in reference]
 
     def __iter__(self) -> Iterator[str]:
-        return iter([reference for reference in self._all() if "@" in reference])
+        return iter([reference for reference in self.all() if "@" in reference])
 
     def __len__(self) -> int:
         return len(list(iter(self)))

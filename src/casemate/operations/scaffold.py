@@ -33,8 +33,8 @@ from casemate.core.files import make_folder, write_atomic
 from casemate.core.secrets import read_secret
 from casemate.core.store import open_store
 from casemate.core.types import ColumnSchema, Finding
-from casemate.project import CATALOG, STATE, Project
 from casemate.stages.data.roles.types import Role
+from casemate.wiring import CATALOG, STATE, Wiring
 
 CLINICAL_NAME = "wdbc"
 PATIENT_VISITS = 1.15
@@ -242,7 +242,7 @@ def start(
     header: list[str] | None = None,
     passphrase: str | None = None,
     **reading: Any,
-) -> Project:
+) -> Wiring:
     """A new project for a table; `casemate.create`.
 
     Args:
@@ -257,7 +257,7 @@ def start(
         reading: options of `[data]` that say how the table is read, such as `delimiter`.
 
     Returns:
-        the project, as `casemate.open` gives it; its `keys.recovery` is to be shown once.
+        the project; its `keystore.recovery` is to be shown once.
 
     Raises:
         ConfigError, DataError: the folder holds a project already, or the table cannot be read or has no such target.
@@ -280,7 +280,7 @@ def start(
     return create(root, plan, passphrase)
 
 
-def create(root: Path, plan: Plan, passphrase: str | None = None) -> Project:
+def create(root: Path, plan: Plan, passphrase: str | None = None) -> Wiring:
     """Write the project into `root` and open it; its `keys.recovery` is to be shown once.
 
     Args:
@@ -319,7 +319,7 @@ def create(root: Path, plan: Plan, passphrase: str | None = None) -> Project:
     return project
 
 
-def _state(root: Path, config: Config, plan: Plan) -> Project:
+def _state(root: Path, config: Config, plan: Plan) -> Wiring:
     reference, identifier = config.keys.passphrase, config.project.id
     keys = KeyStore.create(keystore_folder(identifier), identifier, read_secret(reference) if reference else None)
     state = make_folder(root / STATE)
@@ -328,23 +328,23 @@ def _state(root: Path, config: Config, plan: Plan) -> Project:
     store = open_store(config.store.url, state / CATALOG, config.store.password)
     store.upgrade()
     store.close()
-    project = Project(root, config)
-    project.keys = keys
-    with project.store.transaction() as tx:
-        project.audit.create(tx)
-        owner = project.access.directory.add_owner(tx)
+    project = Wiring(root, config)
+    project.keystore = keys
+    with project.database.transaction() as tx:
+        project.log.create(tx)
+        owner = project.point.directory.add_owner(tx)
         detail = {"name": plan.name, "purpose": plan.purpose}
-        project.audit.append(tx, owner.uid, "project:create", f'Project::"{config.project.id}"', "done", detail)
-    project.audit.publish()
+        project.log.append(tx, owner.uid, "project:create", f'Project::"{config.project.id}"', "done", detail)
+    project.log.publish()
     project.publish_keys()
     return project
 
 
-def _in_force(project: Project) -> None:
+def _in_force(project: Wiring) -> None:
     """The policies of a new project are in force from the start."""
-    texts = read_folder(project.access.options.folder)
-    with project.store.transaction() as tx:
-        project.access.applied.apply(tx, Policy(texts, project.config.project.id), texts, project.access.identify().principal.uid)
+    texts = read_folder(project.point.options.folder)
+    with project.database.transaction() as tx:
+        project.point.applied.apply(tx, Policy(texts, project.config.project.id), texts, project.point.identify().principal.uid)
 
 
 def _toml(plan: Plan, identifier: str, passphrase: str | None) -> str:

@@ -1,0 +1,40 @@
+"""Keys and certificates: looked at, rotated, protected, saved, destroyed."""
+
+from typing import Literal
+
+from casemate.operations.keys import custody, erasure, looking, rotation
+from casemate.wiring import Wiring
+
+
+class Keys:
+    """The key store of a project, by its verbs."""
+
+    def __init__(self, project: Wiring) -> None:
+        self.project = project
+
+    list = looking.listing
+    show = looking.show
+    rotate = rotation.rotate
+    disable = rotation.disable
+    enable = rotation.enable
+    destroy = rotation.destroy
+    migrate = rotation.migrate
+    protect = custody.protect
+    save = custody.save
+    erase = erasure.erase
+    signers = looking.signers
+    new_signer = rotation.new_signer
+    distrust = rotation.distrust
+    certificates = looking.certificates
+    issue = custody.issue
+    renew = custody.renew
+    revoke = custody.revoke
+    revocations = looking.revocations
+
+    def remember_passphrase(self, reference: str) -> None:
+        """Let casemate.toml say where the key store's passphrase comes from."""
+        custody.remember_passphrase(self.project, reference)
+
+    def brought_back(self, how: Literal["recover", "restore"]) -> None:
+        """Record that the key store was recovered or restored, which nobody could be asked about before."""
+        custody.brought_back(self.project, how)

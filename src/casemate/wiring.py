@@ -1,0 +1,359 @@
+"""What a project is built from: the only place where a back end is chosen, and where parts meet.
+
+`Wiring` builds each part when it is first asked for and does nothing with it: what can be done stands in `operations/`.
+"""
+
+import functools
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import msgspec
+import sqlalchemy as sa
+
+from casemate import config as configuration
+from casemate.config import FILE_NAME, Config, NoticeTable, StoreTable
+from casemate.controls.access.identity.sessions import Bearer
+from casemate.controls.access.point import Options, PolicyPoint
+from casemate.controls.access.policy import Policy
+from casemate.controls.access.usage import Usage
+from casemate.controls.audit.bodies import Bodies
+from casemate.controls.audit.checkpoint import CheckpointSigner
+from casemate.controls.audit.decisions import Decisions
+from casemate.controls.audit.heads import Heads
+from casemate.controls.audit.keyuse import AuditedKeys
+from casemate.controls.audit.log import AuditLog
+from casemate.controls.audit.outside import Outside
+from casemate.controls.audit.signing import SignatureLog
+from casemate.controls.keys import signers
+from casemate.controls.keys.certificates import Certificates
+from casemate.controls.keys.compromises import Compromises
+from casemate.controls.keys.identifiers import Identifiers
+from casemate.controls.keys.objects import ObjectStore
+from casemate.controls.keys.recipients import Recipients
+from casemate.controls.keys.secrets import secret_servers
+from casemate.controls.keys.store import KeyStore, keystore_folder
+from casemate.controls.keys.subjects import SubjectKeys
+from casemate.controls.privacy.budget import Ledger
+from casemate.core.blobs import Blobs, S3Place, open_blobs
+from casemate.core.blobs.s3 import split_url
+from casemate.core.clock import Clock, SystemClock
+from casemate.core.engine import Effort, Engine
+from casemate.core.errors import ConfigError
+from casemate.core.files import write_atomic
+from casemate.core.outbox import Message, Outbox, Patience, Route
+from casemate.core.outbox.ways import way
+from casemate.core.secrets import read_secret
+from casemate.core.signatures import Signer
+from casemate.core.store import Store, open_store
+from casemate.stages.data.review import Reviews
+from casemate.stages.release.approval import Approvals
+from casemate.stages.release.registry import Registry
+from casemate.stages.release.rollout import Rollouts
+from casemate.stages.release.waiver import Waivers
+
+if TYPE_CHECKING:
+    from casemate.controls.access.identity.issuers import Workloads
+    from casemate.controls.access.identity.oidc import Provider
+
+STATE = ".casemate"
+CATALOG = "catalog.db"
+ENDS = ("run:passed", "run:refused", "run:failed")
+"""Events after which checkpoints are cosigned and copied."""
+
+
+class Wiring:
+    """A project's parts: configuration, keys, catalogue, log, registry, policy."""
+
+    def __init__(
+        self,
+        root: Path,
+        config: Config,
+        clock: Clock | None = None,
+        *,
+        check: bool = True,
+        bearer: Bearer | None = None,
+        beside: "Wiring | None" = None,
+    ) -> None:
+        """Open the catalogue; everything else is built when it is asked for.
+
+        Args:
+            root: the project's folder.
+            config: what its casemate.toml says.
+            clock: tells the time.
+            check: off only for what repairs or upgrades a catalogue.
+            bearer: of whoever acts here; None for whoever logged in on this machine, or else its user.
+            beside: the same project for somebody else, in this process: catalogue, key store and log are shared.
+        """
+        self.root = root
+        self.config = config
+        self.clock = clock or SystemClock()
+        self.state = root / STATE
+        self._bearer = bearer
+        self._beside = beside
+        if beside is not None:
+            self.database: Store = beside.database
+            self.keystore, self.log = beside.keystore, beside.log
+            return
+        if not config.store.url and not self.catalog.is_file():
+            raise ConfigError(f"{root} has a {FILE_NAME} but no {STATE}/{CATALOG}", hint="`casemate init` creates it")
+        self.database = open_store(config.store.url, self.catalog, config.store.password, self.read_secret)
+        self.database.row_digests.attach(lambda: self.log)
+        if check:
+            self.database.check()
+
+    def acting(self, session: str, certificate: str | None = None) -> Self:
+        """The same project for somebody who has logged in, beside whoever else acts in this process.
+
+        Args:
+            session: the acting secret of their session; asked about each time, so that its end counts at once.
+            certificate: SHA-256 of the client certificate that it came with.
+        """
+        return type(self)(self.root, self.config, self.clock, bearer=Bearer(session, certificate), beside=self)
+
+    def close(self) -> None:
+        """Let go of the catalogue; a view beside another one leaves it open."""
+        if self._beside is None:
+            self.database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def read_secret(self, reference: str) -> str:
+        """The secret behind `env:NAME`, `file:PATH`, `prompt`, `vault:MOUNT/PATH#KEY` or `aws-sm:NAME#KEY`; asked for each time."""
+        return read_secret(reference, secret_servers(self.config.keys))
+
+    @property
+    def catalog(self) -> Path:
+        """The SQLite catalogue's file."""
+        return self.state / CATALOG
+
+    @cached_property
+    def keystore(self) -> KeyStore:
+        """The key store: private keys, and the provider of key-encryption keys."""
+        table = self.config.keys
+        anchored = None if table.ca is None else str(self.root / table.ca)
+        return KeyStore.open(keystore_folder(self.config.project.id), msgspec.structs.replace(table, ca=anchored))
+
+    @cached_property
+    def provider(self) -> AuditedKeys:
+        """The key provider; every use is recorded."""
+        return AuditedKeys(self.keystore.provider, self.log, lambda: self.point.actor.uid)
+
+    @cached_property
+    def signatures(self) -> SignatureLog:
+        """The signatures that the log records."""
+        return SignatureLog(self.log, lambda: self.point.actor.uid)
+
+    @cached_property
+    def signer(self) -> Signer:
+        """Signs; its verifier knows the former signers too, and every signature is in the log before it is given away."""
+        own = self.keystore.signer
+        ring = signers.keyring(own.verifier, self.keystore.signers, self.signatures.signed_at, self.compromises.all())
+        return Signer(own.classical, own.quantum, ring, self.signatures.record)
+
+    @property
+    def compromises(self) -> Compromises:
+        """Compromises of signers that were declared on any host."""
+        return Compromises(self.database)
+
+    def reload_signers(self) -> None:
+        """Look into the key store and the catalogue again: another process may have changed the signer or declared a compromise."""
+        try:
+            self.keystore.reload()
+        finally:
+            for stale in ("signer", "registry"):
+                self.__dict__.pop(stale, None)
+
+    def signer_changed(self) -> None:
+        """Use and publish the key store's new history of signers."""
+        for stale in ("signer", "registry"):
+            self.__dict__.pop(stale, None)
+        self.publish_keys()
+
+    @cached_property
+    def certificates(self) -> Certificates:
+        """The certificates of the project's authority."""
+        return Certificates(self.database, self.keystore.authority, self.clock)
+
+    @cached_property
+    def log(self) -> AuditLog:
+        """The audit log."""
+        classical, quantum = self.keystore.log_keys
+        signer = CheckpointSigner(log_origin(self.config.project.id), classical, quantum)
+        return AuditLog(
+            self.state / "audit", self.database, signer, self.clock, Bodies(self.keystore.provider), SubjectKeys(self.keystore.provider, self.clock)
+        )
+
+    @cached_property
+    def outside(self) -> Outside:
+        """The log's witnesses and copies."""
+        return Outside(self.log, self.config.audit, self.root, self.config.outbox.timeout, Heads(self.keystore.folder, self.root, self.clock))
+
+    @cached_property
+    def identifiers(self) -> Identifiers:
+        """Seals and opens direct identifiers under their subjects' keys."""
+        return Identifiers(self.database, self.log.subjects, self.provider)
+
+    @cached_property
+    def point(self) -> PolicyPoint:
+        """The policy point: who acts, and what they may do."""
+        project, table = self.config.project, self.config.access
+        options = Options(
+            project=project.id,
+            purpose=project.purpose,
+            folder=self.root / table.policies,
+            environment=table.environment,
+            timezone=table.timezone,
+            mfa_required=table.mfa == "required",
+            local=table.local,
+            breached=None if table.breached is None else self.root / table.breached,
+            posture=None if table.posture is None else self.root / table.posture,
+            places=table.places,
+            bulk_rows=table.bulk_rows,
+            origin=table.origin or f"https://{self.config.serve.names[0]}:{self.config.serve.port}",
+            provider=self._provider,
+            workloads=self._workloads,
+        )
+        return PolicyPoint(self.database, self.clock, options, lambda: self.log, lambda: self.provider, self._alert, self._bearer)
+
+    def _provider(self, name: str) -> "Provider":
+        from casemate.controls.access.identity.oidc import Provider  # not at start-up: 0.1 s
+
+        known = self.config.access.providers
+        if name not in known:
+            raise ConfigError(f"there is no provider {name!r}", hint="[access.providers]: " + (", ".join(sorted(known)) or "none"))
+        return Provider(name, known[name], self.root, self.clock, self.read_secret)
+
+    def _workloads(self) -> "Workloads | None":
+        from casemate.controls.access.identity.issuers import Workloads
+
+        tables = self.config.access.workloads
+        return Workloads(tables, self.root, self.clock, self.config.outbox.timeout) if tables else None
+
+    def _alert(self, tx: sa.Connection, event: str, key: str, content: dict[str, Any]) -> None:
+        self.outbox.enqueue(tx, event, key, content)
+
+    @property
+    def policy(self) -> Policy:
+        """The policies in force."""
+        return self.point.policy
+
+    @cached_property
+    def objects(self) -> ObjectStore:
+        """The object store."""
+        return ObjectStore(self.blobs(self.config.store), self.provider)
+
+    def blobs(self, store: StoreTable) -> Blobs:
+        """Where sealed objects lie according to `store`."""
+        keys = {name: self.read_secret(value) for name in ("access_key", "secret_key") if (value := getattr(store, name)) is not None}
+        place = S3Place(*split_url(store.objects), store.endpoint, store.region, **keys) if store.objects else None
+        return open_blobs(place, self.state / "objects", self.state / "tmp")
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The model registry."""
+        return Registry(self.database, self.objects, self.signer.verifier, self.signatures.prove)
+
+    @property
+    def rollouts(self) -> Rollouts:
+        """Which versions are served to whom."""
+        return Rollouts(self.database)
+
+    @property
+    def usage(self) -> Usage:
+        """What callers have used of models."""
+        return Usage(self.database)
+
+    @property
+    def decisions(self) -> Decisions:
+        """What served models answered."""
+        return Decisions(self.log)
+
+    @property
+    def approvals(self) -> Approvals:
+        """Who approved which model."""
+        return Approvals(self.database, self.clock, self.signer.verifier)
+
+    @property
+    def ledger(self) -> Ledger:
+        """What data sets have spent of their privacy budgets."""
+        return Ledger(self.database, self.clock)
+
+    @property
+    def recipients(self) -> Recipients:
+        """Who can open backups."""
+        return Recipients(self.database, self.clock)
+
+    @property
+    def reviews(self) -> Reviews:
+        """What people decided about rows under suspicion."""
+        return Reviews(self.database, self.clock)
+
+    @property
+    def waivers(self) -> Waivers:
+        """Gates that models may pass without, for a time."""
+        return Waivers(self.database, self.clock, self.signer.verifier)
+
+    @cached_property
+    def outbox(self) -> Outbox:
+        """What is to leave, and the receivers of today's configuration."""
+        limits = self.config.outbox
+        routes = [Route(name, tuple(notice.on), self._way(notice)) for name, notice in self.config.notices.items()]
+        if self.config.audit.copies:
+            routes.append(Route("checkpoint-copies", ENDS, self._copy_checkpoint))
+        if self.config.audit.witnesses:
+            routes.append(Route("witnesses", ENDS, self._cosign_checkpoint))
+        return Outbox(self.database, self.clock, routes, Patience(limits.attempts, limits.backoff, limits.timeout))
+
+    def _copy_checkpoint(self, _: Message) -> None:
+        self.outside.copy()
+
+    def _cosign_checkpoint(self, _: Message) -> None:
+        self.outside.judge(self.outside.cosign())
+
+    def _way(self, notice: NoticeTable) -> Callable[[Message], None]:
+        secret = None if notice.secret is None else functools.partial(self.read_secret, notice.secret)
+        return way(notice.kind, notice.to, self.root, self.config.outbox.timeout, notice.server, notice.sender, secret)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The step engine."""
+        run = self.config.run
+        effort = Effort(run.retries, run.backoff, {str(stage): seconds for stage, seconds in run.timeouts.items()})
+        return Engine(self.database, self.log, self.clock, self.state / "runs", self.outbox, effort)
+
+    @property
+    def public_folders(self) -> tuple[Path, Path]:
+        """Where the public halves lie: beside the key store, and in the project."""
+        return self.keystore.folder / "public", self.state / "public"
+
+    @property
+    def public_keys(self) -> dict[str, bytes]:
+        """The public halves by file name."""
+        signer, quantum = self.keystore.signer.verifier.pems
+        log, authority = self.log.signer.vkeys.encode(), self.keystore.authority.pem
+        return {"signer.pub": signer, "signer-mldsa65.pub": quantum, "log.vkey": log, "ca.pem": authority}
+
+    def publish_keys(self) -> None:
+        """Write the public halves, and the history of signers."""
+        history = signers.publish(self.config.project.id, self.keystore.signers, self.keystore.signer)
+        for folder in self.public_folders:
+            for name, content in {**self.public_keys, signers.FILE: history}.items():
+                write_atomic(folder / name, content, mode=0o644)
+
+
+def log_origin(project_id: str) -> str:
+    """The audit log's name in its checkpoints."""
+    return f"casemate/{project_id}"
+
+
+def locate(path: str | Path = ".", overrides: list[str] | None = None) -> tuple[Path, Config]:
+    """(folder, configuration) of the project in the folder `path`, or whose configuration file is `path`; ConfigError when there is none."""
+    path = Path(path)
+    file = path if path.is_file() else path / FILE_NAME
+    return file.absolute().parent, configuration.load(file, overrides)
