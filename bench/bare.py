@@ -15,8 +15,8 @@ from sklearn.base import clone
 from sklearn.model_selection import train_test_split
 
 from casemate import config
-from casemate.core.frame import codes_of, features_of
-from casemate.core.models import SkopsModel
+from casemate.ml.frame import codes_of, features_of
+from casemate.ml.models import SkopsModel
 from casemate.stages.assess import importance, quality, robustness, shift
 from casemate.stages.assess.leakage import lira, membership, memorised
 from casemate.stages.assess.sample import Sample

@@ -199,9 +199,9 @@ def private_pictures(line: Line) -> None:
     """MNIST by epsilon: a linear layer on wavelets."""
     from torch import nn
 
-    from casemate.core.learn import accountant, layers, network
-    from casemate.core.learn.layers import Wavelets2d
-    from casemate.core.learn.network import NetworkClassifier
+    from casemate.ml.learn import accountant, layers, network
+    from casemate.ml.learn.layers import Wavelets2d
+    from casemate.ml.learn.network import NetworkClassifier
 
     (frame, codes), (later, truth) = digits_of("train"), digits_of("test")
     linear = nn.Sequential(nn.Unflatten(1, (1, 28, 28)), Wavelets2d((1, 2), 8, 4), nn.Flatten(), nn.Linear(17 * 49, 10))
@@ -220,9 +220,9 @@ def hardened(line: Line) -> None:
     """A convolutional network, plain and hardened: accuracy, and what is left of it under every attack."""
     from torch import nn
 
-    from casemate.core.learn import layers
-    from casemate.core.learn.network import NetworkClassifier
-    from casemate.core.network import NetworkModel
+    from casemate.ml.learn import layers
+    from casemate.ml.learn.network import NetworkClassifier
+    from casemate.ml.networks import NetworkModel
     from casemate.stages.assess import robustness
     from casemate.stages.assess.sample import Sample
 

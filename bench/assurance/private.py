@@ -21,9 +21,9 @@ from sklearn.linear_model import LogisticRegression
 
 from casemate.config import Config, parse
 from casemate.controls.keys.subjects import Root
-from casemate.core.frame import codes_of, features_of
-from casemate.core.learn.accountant import sigma_for
-from casemate.core.learn.linear import PrivateClassifier, noisy_sums
+from casemate.ml.frame import codes_of, features_of
+from casemate.ml.learn.accountant import sigma_for
+from casemate.ml.learn.linear import PrivateClassifier, noisy_sums
 from casemate.stages.data import stage as data
 from casemate.stages.train import fit, stage
 

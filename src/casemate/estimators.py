@@ -5,11 +5,11 @@
 
 from typing import TYPE_CHECKING, Any
 
-from casemate.core.learn.linear import PrivateClassifier
+from casemate.ml.learn.linear import PrivateClassifier
 
 if TYPE_CHECKING:
-    from casemate.core.learn.layers import Wavelets2d
-    from casemate.core.learn.network import NetworkClassifier
+    from casemate.ml.learn.layers import Wavelets2d
+    from casemate.ml.learn.network import NetworkClassifier
 
 __all__ = ["NetworkClassifier", "PrivateClassifier", "Wavelets2d"]
 
@@ -17,11 +17,11 @@ __all__ = ["NetworkClassifier", "PrivateClassifier", "Wavelets2d"]
 def __getattr__(name: str) -> Any:
     """What needs torch is loaded when it is asked for."""
     if name == "NetworkClassifier":
-        from casemate.core.learn.network import NetworkClassifier
+        from casemate.ml.learn.network import NetworkClassifier
 
         return NetworkClassifier
     if name == "Wavelets2d":
-        from casemate.core.learn.layers import Wavelets2d
+        from casemate.ml.learn.layers import Wavelets2d
 
         return Wavelets2d
     raise AttributeError(name)

@@ -20,16 +20,16 @@ from casemate.controls.keys.identifiers import PSEUDONYM, Identifiers
 from casemate.controls.keys.interface import KeyProvider
 from casemate.controls.keys.objects import ObjectStore
 from casemate.controls.privacy.budget import Ledger, Limit, Spending, spend
-from casemate.core.attacks import second
 from casemate.core.digest import sha256_file, sha256_record
 from casemate.core.engine import Engine, Run
 from casemate.core.errors import CompromisedSigner, ConfigError, Error, ImportRefused, StageTimeout, TrainingError, VerificationError
 from casemate.core.files import write_atomic
-from casemate.core.frame import GROUP, drawn, features_of
-from casemate.core.learn.accountant import Gaussians
 from casemate.core.sandbox.run import ForkServer, Worker
 from casemate.core.signatures import Signer, Verifier, read_envelope, subjects_of
 from casemate.core.types import Assessment, Finding, Release, SealedDataset, TrainedModel
+from casemate.ml.attacks import second
+from casemate.ml.frame import GROUP, drawn, features_of
+from casemate.ml.learn.accountant import Gaussians
 from casemate.stages.assess import options
 from casemate.stages.data import expectations, files
 from casemate.stages.data import schema as schemas

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from casemate import config as configuration
 from casemate.config import FILE_NAME, Config, NoticeTable, StoreTable
 from casemate.controls.access.identity.sessions import Bearer
+from casemate.controls.access.logins import Logins
 from casemate.controls.access.point import Options, PolicyPoint
 from casemate.controls.access.policy import Policy
 from casemate.controls.access.usage import Usage
@@ -220,6 +221,11 @@ class Wiring:
             workloads=self._workloads,
         )
         return PolicyPoint(self.database, self.clock, options, lambda: self.log, lambda: self.provider, self._alert, self._bearer)
+
+    @property
+    def logins(self) -> Logins:
+        """How people log in and out."""
+        return Logins(self.point)
 
     def _provider(self, name: str) -> "Provider":
         from casemate.controls.access.identity.oidc import Provider  # not at start-up: 0.1 s

@@ -22,8 +22,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from casemate.core.errors import VerificationError
-from casemate.core.models import NETWORK, ONNX, SKOPS, WEIGHTS, dump_skops
 from casemate.core.types import ColumnSchema, Schema
+from casemate.ml.models import NETWORK, ONNX, SKOPS, WEIGHTS, dump_skops
 from casemate.stages.train import export
 from casemate.stages.train.convert import IMPORTED_ONNX, IMPORTED_SKOPS, converted
 
@@ -111,9 +111,9 @@ def networks():
     try:
         from torch import nn
 
-        from casemate.core.learn import layers
-        from casemate.core.learn.network import NetworkClassifier
-        from casemate.core.network import dump_network
+        from casemate.ml.learn import layers
+        from casemate.ml.learn.network import NetworkClassifier
+        from casemate.ml.networks import dump_network
     except ImportError:
         return []
     rows, codes = frame()

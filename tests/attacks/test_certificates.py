@@ -155,14 +155,14 @@ def test_a_certificate_stands_for_the_service_of_its_name_and_for_nobody_else(pr
 def test_only_who_may_register_services_issues_a_certificate_that_stands_for_one(project, cli, tmp_path, monkeypatch):
     project.access.add_service("ward-7", ["client"], ["wdbc"], by_certificate=True)
     project.access.add_user("ops", ["operator"], "correct horse battery")
-    project.point.logins.login("ops", "correct horse battery", None)
+    project.logins.login("ops", "correct horse battery", None)
     try:
         answer = cli("keys", "certificate", "issue", "client", "ward-7", "--out", tmp_path / "c", "--config", project.root)
         assert (answer.code, "access:service" in answer.err) == (3, True)
         assert not (tmp_path / "c").exists()
         assert cli("keys", "certificate", "issue", "client", "ward-6", "--out", tmp_path / "d", "--config", project.root).code == 0
     finally:
-        project.point.logins.logout()
+        project.logins.logout()
 
 
 def test_services_are_registered_from_the_command_line(project, cli):

@@ -14,13 +14,14 @@ from sklearn.tree import DecisionTreeRegressor
 from tests.attacks.mutants import NUMBERS, estimators, originals
 
 import casemate
-from casemate.core import archive, models
-from casemate.core import graph as graphs
+from casemate.core import archive
 from casemate.core.errors import TrainingError, VerificationError
-from casemate.core.frame import made_up
-from casemate.core.models import NETWORK, ONNX, SKOPS, OnnxModel, dump_skops
 from casemate.core.sandbox.run import Worker, available
 from casemate.core.types import ColumnSchema, Schema
+from casemate.ml import graph as graphs
+from casemate.ml import models
+from casemate.ml.frame import made_up
+from casemate.ml.models import NETWORK, ONNX, SKOPS, OnnxModel, dump_skops
 from casemate.operations import runs
 from casemate.stages.train import convert as converting
 from casemate.stages.train.stage import convert
@@ -150,7 +151,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.compose import make_column_transformer
 from sklearn.preprocessing import OneHotEncoder
 import casemate.stages.train.fit as fit
-from casemate.core.models import dump_skops
+from casemate.ml.models import dump_skops
 from casemate.stages.train import export
 
 def left(model, outputs):
@@ -258,8 +259,8 @@ def build():
 
 
 def test_a_threshold_is_measured_signed_and_served(tiny_project):
-    from casemate.core.frame import features_of, target_of
     from casemate.core.types import Assessment, SealedDataset
+    from casemate.ml.frame import features_of, target_of
     from casemate.pipeline import Rows
     from casemate.serve.endpoint import Endpoint
 

@@ -106,7 +106,7 @@ def test_a_request_is_answered_like_the_estimator(gateway, client, rows):
     verified = gateway[1].models["wdbc"].verify()
     import pandas as pd
 
-    from casemate.core.models import load_skops
+    from casemate.ml.models import load_skops
 
     names = [column.name for column in verified.card.inputs.features]
     expected = load_skops(verified.files["model.skops"]).predict(pd.DataFrame(values, columns=names))[1]

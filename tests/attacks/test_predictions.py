@@ -15,7 +15,7 @@ from tests.conftest import serving
 import casemate
 from casemate.controls.audit.decisions import GROUPS
 from casemate.core.errors import ConfigError, VerificationError
-from casemate.core.frame import rows_bytes
+from casemate.ml.frame import rows_bytes
 from casemate.serve.explain import explain
 from casemate.serve.protocols.oip_grpc import message
 from casemate.serve.server import forget

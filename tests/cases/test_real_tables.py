@@ -74,7 +74,7 @@ def test_the_label_screen_finds_planted_noise_in_adult(case):
     import numpy as np
 
     from casemate.config import DataTable, ScreenTable
-    from casemate.core.frame import codes_of, features_of
+    from casemate.ml.frame import codes_of, features_of
     from casemate.stages.data import schema, source
     from casemate.stages.data.screen.interface import Rows
     from casemate.stages.data.screen.label_noise import LabelNoise

@@ -90,7 +90,7 @@ def nobody(own, monkeypatch):
     monkeypatch.chdir(own)
     project = casemate.open(own)
     project.access.add_user("eva", [], PASSWORD)
-    project.point.logins.login("eva", PASSWORD, None)
+    project.logins.login("eva", PASSWORD, None)
     return own
 
 
@@ -149,7 +149,7 @@ def test_a_session_is_renewed_by_use_and_a_copied_one_ends(own, cli, monkeypatch
     monkeypatch.chdir(own)
     project = casemate.open(own)
     project.access.add_user("ben", ["auditor"], PASSWORD)
-    project.point.logins.login("ben", PASSWORD, None)
+    project.logins.login("ben", PASSWORD, None)
     stolen = project.point.session_file.read()
 
     class Later:
@@ -181,7 +181,7 @@ def test_without_local_users_nobody_acts_before_a_login(own, cli):
     assert answer.code == 3
     assert "nobody is logged in" in answer.err
     project = casemate.open(own)
-    project.point.logins.login("ben", PASSWORD, None)
+    project.logins.login("ben", PASSWORD, None)
     assert cli("status", "--config", own).code == 0
 
 
@@ -225,14 +225,14 @@ def test_where_it_is_required_a_login_alone_is_not_enough(own, cli):
     assert "fresh-second-factor" in cli("keys", "rotate", "--config", own).err
     project = casemate.open(own)
     code = enrol(project)
-    project.point.logins.step_up(code())
+    project.logins.step_up(code())
     assert cli("keys", "rotate", "footer", "--config", own).code == 0
 
 
 def test_a_rotation_takes_the_secrets_of_factors_along(own, cli):
     project = casemate.open(own)
     code = enrol(project)
-    project.point.logins.step_up(code())
+    project.logins.step_up(code())
     assert "second factors" in cli("keys", "rotate", "identity", "--config", own).out
     assert cli("keys", "destroy", "identity", "1", "--config", own).code == 0
     project = casemate.open(own)
@@ -243,14 +243,14 @@ def test_policies_in_the_folder_are_in_force_once_an_owner_acts(own, cli):
     project = casemate.open(own)
     project.access.add_user("ben", ["scientist"], PASSWORD)
     (own / "policies" / "freeze.cedar").write_text('@id("freeze") forbid (principal, action == Action::"run:read", resource);')
-    project.point.logins.login("ben", PASSWORD, None)
+    project.logins.login("ben", PASSWORD, None)
     assert cli("status", "--config", own).code == 0
     assert "policy:change" in cli("access", "policy", "apply", "--config", own).err
-    project.point.logins.logout()
+    project.logins.logout()
     assert "freeze" in cli("status", "--config", own).err
     history = cli("access", "policy", "history", "--format", "json", "--config", own).value
     assert [entry["number"] for entry in history] == [2, 1]
-    project.point.logins.login("ben", PASSWORD, None)
+    project.logins.login("ben", PASSWORD, None)
     assert "freeze" in cli("status", "--config", own).err
     (own / "policies" / "freeze.cedar").unlink()
     assert "freeze" in cli("status", "--config", own).err
@@ -262,7 +262,7 @@ def test_nobody_applies_policies_that_raise_themselves(own):
     (own / "policies" / "change.cedar").write_text(changers)
     project.access.apply_policies()
     project.access.add_user("ben", ["steward"], PASSWORD)
-    project.point.logins.login("ben", PASSWORD, None)
+    project.logins.login("ben", PASSWORD, None)
     own_policies = own / "policies" / "mine.cedar"
     own_policies.write_text('@id("mine") permit (principal == User::"ben", action, resource);')
     with pytest.raises(RefusedError, match="would permit more than those in force: permit mine"):
@@ -348,13 +348,13 @@ def test_a_model_waits_for_somebody_who_did_not_train_it(own, cli):
     assert (mine.code, "approver-is-not-the-trainer" in mine.err) == (3, True)
     project = casemate.open(own)
     project.access.add_user("eva", ["approver"], PASSWORD)
-    project.point.logins.login("eva", PASSWORD, None)
+    project.logins.login("eva", PASSWORD, None)
     assert cli("model", "approve", "wdbc", "--reason", " ", "--config", own).code == 2
     assert cli("model", "approve", "wdbc", "--reason", "checked on 20 patients", "--config", own).code == 0
     assert cli("model", "approve", "wdbc", "--reason", "again", "--config", own).code == 2
     assert "checked on 20 patients" in cli("model", "show", "wdbc", "--config", own).out
     assert cli("model", "export", "wdbc", own / "out", "--config", own).code == 3
-    project.point.logins.logout()
+    project.logins.logout()
     assert cli("model", "export", "wdbc", own / "out", "--config", own).code == 0
 
 
@@ -378,7 +378,7 @@ def test_neither_who_started_a_run_nor_who_went_on_with_it_approves_its_model(ow
         project.run(fresh=True, reporter=Stopped())
     for name in ("eva", "zoe"):
         project.access.add_user(name, ["approver", "scientist"], PASSWORD)
-    project.point.logins.login("eva", PASSWORD, None)
+    project.logins.login("eva", PASSWORD, None)
     project = casemate.open(own)
     assert project.run().release.bundle
     (run, *_) = project.engine.runs()
@@ -389,10 +389,10 @@ def test_neither_who_started_a_run_nor_who_went_on_with_it_approves_its_model(ow
     approve = lambda: cli("model", "approve", "wdbc", "--reason", "it is good", "--config", own)  # noqa: E731
     eva = approve()
     assert (eva.code, "approver-is-not-the-trainer" in eva.err) == (3, True)
-    project.point.logins.logout()
+    project.logins.logout()
     starter = approve()
     assert (starter.code, "approver-is-not-the-trainer" in starter.err) == (3, True)
-    project.point.logins.login("zoe", PASSWORD, None)
+    project.logins.login("zoe", PASSWORD, None)
     assert approve().code == 0
     with project.database.engine.begin() as tx:  # what is asked cannot be written by others
         tx.execute(STEPS.update().values(principal='User::"zoe"'), execution_options=CHECKED)
@@ -408,7 +408,7 @@ def test_a_forged_approval_is_found(own):
 
     project = casemate.open(own)
     project.access.add_user("eva", ["approver"], PASSWORD)
-    project.point.logins.login("eva", PASSWORD, None)
+    project.logins.login("eva", PASSWORD, None)
     project.models["wdbc"].approve("fine")
     for values in ({"principal": 'User::"zoe"'}, {"stage": "other"}, {"time": "2020-01-01T00:00:00+00:00"}):
         with project.database.transaction() as tx:
@@ -427,7 +427,7 @@ def test_an_emergency_is_told_limited_and_reviewed(own, cli, tmp_path):
     (own / "casemate.toml").write_text(text + f'\n[notices.duty]\nkind = "folder"\nto = {json.dumps(str(heard))}\non = ["access:break-glass"]\n')
     project = casemate.open(own)
     project.access.add_user("ben", ["operator"], PASSWORD)
-    project.point.logins.login("ben", PASSWORD, None)
+    project.logins.login("ben", PASSWORD, None)
     assert cli("audit", "show", "--config", own).code == 3
     assert cli("access", "break-glass", "--reason", " ", "--config", own).code == 2
     assert cli("access", "break-glass", "--reason", "ward down", "--for", "5h", "--config", own).code == 2
@@ -437,12 +437,12 @@ def test_an_emergency_is_told_limited_and_reviewed(own, cli, tmp_path):
     assert cli("audit", "show", "--config", own).code == 0
     assert cli("keys", "rotate", "--config", own).code == 3
     assert cli("access", "break-glass", "--reason", "again", "--config", own).code == 1
-    project.point.logins.logout()
+    project.logins.logout()
     waiting = cli("access", "review", "report", "--config", own)
     assert (waiting.code, "ward down" in waiting.out) == (1, True)
     assert cli("access", "review", "close", made.value["id"], "--finding", "justified", "--config", own).code == 0
     assert cli("access", "review", "report", "--config", own).code == 0
-    project.point.logins.login("ben", PASSWORD, None)
+    project.logins.login("ben", PASSWORD, None)
     assert cli("audit", "show", "--config", own).code == 3
 
 
@@ -450,13 +450,13 @@ def test_only_what_one_has_for_good_can_be_lent(own, cli):
     project = casemate.open(own)
     for name, roles in {"ben": ["operator"], "eva": [], "zoe": []}.items():
         project.access.add_user(name, roles, PASSWORD)
-    project.point.logins.login("ben", PASSWORD, None)
+    project.logins.login("ben", PASSWORD, None)
     lend = lambda *words: cli("access", "role", "delegate", *words, "--reason", "holiday", "--config", own).code  # noqa: E731
     assert lend("eva", "operator") == 0
     assert lend("eva", "auditor") == 3
     assert lend("ben", "operator") == 3
     assert lend("eva", "operator", "--for", "31d") == 2
-    project.point.logins.login("eva", PASSWORD, None)
+    project.logins.login("eva", PASSWORD, None)
     assert lend("zoe", "operator") == 3
 
 
@@ -489,11 +489,11 @@ def helpers(own, monkeypatch):
 
     def act(name):
         here = casemate.open(own)
-        here.point.logins.login(name, PASSWORD, None)
+        here.logins.login(name, PASSWORD, None)
         return here.point
 
     yield act
-    casemate.open(own).point.logins.logout()
+    casemate.open(own).logins.logout()
 
 
 @pytest.mark.parametrize("owner", ["eva", "bea"])
@@ -529,9 +529,9 @@ def test_what_was_lent_ends_with_what_it_was_lent_from(own):
         admin.add_user(name, roles, PASSWORD)
 
     def lend(to):
-        project.point.logins.login("oz", PASSWORD, None)
+        project.logins.login("oz", PASSWORD, None)
         admin.delegate(to, "operator", "holiday", datetime.timedelta(days=3))
-        project.point.logins.logout()
+        project.logins.logout()
 
     def roles(name):
         return project.point.directory.find("User", name).roles
@@ -565,6 +565,6 @@ def test_names_that_strangers_make_up_do_not_fill_the_catalogue(own):
     project = casemate.open(own)
     for n in range(3):
         with pytest.raises(AccessDenied):
-            project.point.logins.login(f'x{n}"\n', PASSWORD, None)
+            project.logins.login(f'x{n}"\n', PASSWORD, None)
     refused = {entry.principal for entry in project.log.entries() if entry.action == "access:login"}
     assert refused == {'User::"unknown"'}

@@ -12,7 +12,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from casemate.cli import main
-from casemate.core.models import onnx_session
+from casemate.ml.models import onnx_session
 from casemate.serve.endpoint import Endpoint
 
 LOOPS, HOLDS = 77_777.0, 88_888.0

@@ -52,7 +52,7 @@ def entered(project, account="sub-ana", amr="pwd"):
     """The session of a person who has logged in with a browser."""
     local = project.point.options.provider("local")
     begun = local.begin(REDIRECT)
-    return project.point.logins.through(local, lambda: local.finish(begun, Browser(account, amr).answer(begun.url)))
+    return project.logins.through(local, lambda: local.finish(begun, Browser(account, amr).answer(begun.url)))
 
 
 def test_a_person_logs_in_with_a_browser_and_gets_the_roles_that_the_provider_gives(project):
@@ -91,7 +91,7 @@ def test_who_refuses_at_the_provider_or_comes_too_late_is_not_logged_in(project)
     local = here.point.options.provider("local")
     begun = local.begin(REDIRECT)
     with pytest.raises(AccessDenied, match="refused the login .access_denied."):
-        here.point.logins.through(local, lambda: local.finish(begun, Browser(None).answer(begun.url)))
+        here.logins.through(local, lambda: local.finish(begun, Browser(None).answer(begun.url)))
     newest = list(here.log.entries())[-1]
     assert (newest.principal, newest.action, newest.outcome) == ('Provider::"local"', "access:login", "denied")
     device = local.begin_device()
@@ -148,7 +148,7 @@ def test_an_equal_name_makes_nobody_somebody_else(project):
 def test_a_disabled_person_stays_out(project):
     here = project(*ROLES)
     entered(here)
-    here.point.logins.logout()
+    here.logins.logout()
     here.access.disable_user("ana.lopez")
     with pytest.raises(AccessDenied, match="disabled"):
         entered(here)

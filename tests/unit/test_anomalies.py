@@ -170,7 +170,7 @@ def here(fresh, monkeypatch):
 
 def logged_in(project, roles=("auditor",)):
     project.access.add_user("ben", list(roles), PASSWORD)
-    return project.point.logins.login("ben", PASSWORD, None)
+    return project.logins.login("ben", PASSWORD, None)
 
 
 def test_a_finding_is_in_the_log_and_told_and_ends_sessions_when_it_is_grave(here):
@@ -218,7 +218,7 @@ def test_findings_are_listed_and_closed_by_somebody_else(here, cli):
     with pytest.raises(RefusedError, match="somebody else"):
         here.access.close_finding(mine.id, "harmless")
     here.access.close_finding(theirs.id, "a broken script")
-    here.point.logins.logout()
+    here.logins.logout()
     answer = cli("access", "finding", "close", mine.id, "--reason", "holiday")
     assert answer.code == 0, answer.err
     assert cli("access", "finding", "list").out == "nothing unusual is open\n"

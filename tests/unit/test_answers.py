@@ -16,8 +16,8 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils import all_estimators
 
-from casemate.core import answers
-from casemate.core.models import SkopsModel, dump_skops, load_skops
+from casemate.ml import answers
+from casemate.ml.models import SkopsModel, dump_skops, load_skops
 
 NAMES = list("abcd")
 

@@ -25,8 +25,8 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
 from casemate.core.errors import ConfigError, RefusedError
-from casemate.core.models import ONNX, dump_skops, load_skops
 from casemate.core.sandbox.run import Outcome, Worker
+from casemate.ml.models import ONNX, dump_skops, load_skops
 from casemate.operations.checkup import import_model
 from casemate.stages.assess.artifact.scan import scan
 

@@ -5,8 +5,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.tree import DecisionTreeClassifier
 
 from casemate.config import AssessTable, RobustnessTable
-from casemate.core.models import SkopsModel
 from casemate.core.types import ColumnSchema, Schema
+from casemate.ml.models import SkopsModel
 from casemate.stages.assess import quality, robustness
 from casemate.stages.assess.intervals import interval
 from casemate.stages.assess.leakage import membership

@@ -13,14 +13,14 @@ from sklearn.preprocessing import KBinsDiscretizer, OneHotEncoder, StandardScale
 from sklearn.tree import DecisionTreeClassifier
 
 from casemate.config import AssessTable, FeatureTable, RobustnessTable
-from casemate.core.attacks.aim import aim
-from casemate.core.attacks.certify import certified, smoothed
-from casemate.core.attacks.decision import Decision
-from casemate.core.attacks.gradient import Gradient
-from casemate.core.attacks.search import Search
-from casemate.core.learn.harden import harden
-from casemate.core.models import SkopsModel
 from casemate.core.types import ColumnSchema, Schema
+from casemate.ml.attacks.aim import aim
+from casemate.ml.attacks.certify import certified, smoothed
+from casemate.ml.attacks.decision import Decision
+from casemate.ml.attacks.gradient import Gradient
+from casemate.ml.attacks.search import Search
+from casemate.ml.harden import harden
+from casemate.ml.models import SkopsModel
 from casemate.stages.assess import robustness
 from casemate.stages.assess.sample import Sample
 

@@ -10,8 +10,8 @@ from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV, Tune
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from casemate.core.models import OnnxModel, dump_skops, load_skops, untrusted_types
 from casemate.core.types import ColumnSchema, Schema
+from casemate.ml.models import OnnxModel, dump_skops, load_skops, untrusted_types
 from casemate.stages.train import boosters, export, look
 from casemate.stages.train.stored import stored
 

@@ -12,8 +12,8 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils import all_estimators
 from sklearn.utils._test_common.instance_generator import _construct_instances
 
-from casemate.core.models import OnnxModel, dump_skops, load_skops
 from casemate.core.types import ColumnSchema, Schema
+from casemate.ml.models import OnnxModel, dump_skops, load_skops
 from casemate.stages.train import catalogue, export, look
 from casemate.stages.train.stored import stored
 

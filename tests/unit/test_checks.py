@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from casemate import config as configuration
 from casemate.config import DataTable, RuleTable
 from casemate.core.errors import ConfigError
-from casemate.core.frame import codes_of, features_of
 from casemate.core.types import ColumnSchema, Schema
+from casemate.ml.frame import codes_of, features_of
 from casemate.stages.data import cells
 from casemate.stages.data import schema as schemas
 from casemate.stages.data.checks import balance, drift, leakage, rules, split, units

@@ -13,8 +13,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from casemate.config import TrainTable
-from casemate.core.learn.binning import allow_empty_columns
 from casemate.core.types import ColumnSchema, Schema
+from casemate.ml.learn.binning import allow_empty_columns
 from casemate.operations import scaffold
 from casemate.stages.train.entry import BadEntry, build
 from casemate.stages.train.search import BadSearch, Models, search

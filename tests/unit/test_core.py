@@ -18,11 +18,12 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from casemate.core import files, models
+from casemate.core import files
 from casemate.core.errors import BackendError, ConfigError, Error, VerificationError, from_os_error
 from casemate.core.secrets import read_secret
 from casemate.core.signatures import Signer, read_envelope
 from casemate.core.store.sqlite import SqliteStore
+from casemate.ml import models
 
 
 def every_error(kind=Error):

@@ -18,9 +18,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
 
-from casemate.core.graph import canonical
-from casemate.core.models import OnnxModel, SkopsModel
 from casemate.core.types import MISSING_CATEGORY, ColumnSchema, Schema
+from casemate.ml.graph import canonical
+from casemate.ml.models import OnnxModel, SkopsModel
 from casemate.stages.train import export
 
 WARDS = [f"ward {number}" for number in range(70)]

@@ -9,9 +9,9 @@ from sklearn.linear_model import LogisticRegression
 
 from casemate.config import CLASSIFICATION, FIGURES, REGRESSION, AssessTable
 from casemate.core.errors import ConfigError
-from casemate.core.frame import parts_of
-from casemate.core.models import SkopsModel
 from casemate.core.types import ColumnSchema, Schema
+from casemate.ml.frame import parts_of
+from casemate.ml.models import SkopsModel
 from casemate.stages.assess import calibration, fairness, intervals, quality, regression, shift
 from casemate.stages.assess.explain import EXPLANATIONS, explain
 from casemate.stages.assess.leakage import attribute

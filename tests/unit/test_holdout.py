@@ -14,8 +14,8 @@ import casemate
 from casemate import config as configuration
 from casemate import pipeline
 from casemate.controls.keys.subjects import Root
-from casemate.core.frame import UNSEEN
 from casemate.core.types import ColumnSchema, Schema, SealedDataset, Sides
+from casemate.ml.frame import UNSEEN
 from casemate.operations import runs
 from casemate.operations.keys import rotation
 from casemate.pipeline import data_tools

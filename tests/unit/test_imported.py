@@ -18,8 +18,8 @@ from sklearn.preprocessing import OneHotEncoder
 
 import casemate
 from casemate.core.errors import VerificationError
-from casemate.core.models import ONNX, SKOPS, OnnxModel, dump_skops, load_skops
 from casemate.core.types import ColumnSchema, Schema
+from casemate.ml.models import ONNX, SKOPS, OnnxModel, dump_skops, load_skops
 from casemate.stages.train.classes import order_of
 from casemate.stages.train.convert import IMPORTED_ONNX, IMPORTED_SKOPS, converted
 

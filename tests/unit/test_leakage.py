@@ -14,9 +14,9 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
 from casemate.config import AssessTable
-from casemate.core.learn.linear import PrivateClassifier
-from casemate.core.models import SkopsModel
 from casemate.core.types import ColumnSchema, Schema
+from casemate.ml.learn.linear import PrivateClassifier
+from casemate.ml.models import SkopsModel
 from casemate.stages.assess.leakage import attribute, inversion, labels, lira, membership, memorised, rates
 from casemate.stages.assess.sample import Sample
 

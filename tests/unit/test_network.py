@@ -14,11 +14,11 @@ from torch import nn  # noqa: E402
 
 from casemate.config import AssessTable, RobustnessTable  # noqa: E402
 from casemate.core.errors import VerificationError  # noqa: E402
-from casemate.core.learn import accountant, layers, network  # noqa: E402
-from casemate.core.learn.network import NetworkClassifier  # noqa: E402
-from casemate.core.models import OnnxModel  # noqa: E402
-from casemate.core.network import NetworkModel, dump_network, load_network, to_onnx  # noqa: E402
 from casemate.core.types import ColumnSchema, Schema  # noqa: E402
+from casemate.ml.learn import accountant, layers, network  # noqa: E402
+from casemate.ml.learn.network import NetworkClassifier  # noqa: E402
+from casemate.ml.models import OnnxModel  # noqa: E402
+from casemate.ml.networks import NetworkModel, dump_network, load_network, to_onnx  # noqa: E402
 from casemate.stages.assess import robustness  # noqa: E402
 from casemate.stages.assess.sample import Sample  # noqa: E402
 
@@ -115,7 +115,7 @@ def test_changed_files_are_refused(plain):
 def test_gradients_are_exact(plain):
     model, at = NetworkModel(plain), FRAME.iloc[TEST[:5]].reset_index(drop=True)
     found = model.margin_gradient(at, CODES[TEST[:5]], list(FRAME))
-    from casemate.core.attacks.interface import margins_of
+    from casemate.ml.attacks.interface import margins_of
 
     for name in list(FRAME)[10:40:7]:
         up, down = at.copy(), at.copy()

@@ -204,9 +204,9 @@ def nobody(place, request):
     if request.param == "by a session of her own":
         yield at.acting(secret_of(at, "eva"))
         return
-    at.point.logins.login("eva", PASSWORD, None)
+    at.logins.login("eva", PASSWORD, None)
     yield casemate.open(place)
-    at.point.logins.logout()
+    at.logins.logout()
 
 
 def kept(at) -> dict[str, bytes]:

@@ -16,9 +16,9 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, PowerTransforme
 from sklearn.tree import DecisionTreeClassifier
 
 from casemate.core.errors import VerificationError
-from casemate.core.graph import canonical
-from casemate.core.models import ONNX, SKOPS, SkopsModel, dump_skops, load_skops
 from casemate.core.types import ColumnSchema, Schema
+from casemate.ml.graph import canonical
+from casemate.ml.models import ONNX, SKOPS, SkopsModel, dump_skops, load_skops
 from casemate.stages.assess import parity, probes, worker
 from casemate.stages.assess.sample import Sample
 from casemate.stages.train import export

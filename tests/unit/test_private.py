@@ -23,12 +23,12 @@ from casemate.controls.privacy import statistics
 from casemate.controls.privacy.budget import BudgetSpent, Ledger, Limit, Spending, total
 from casemate.core.clock import SystemClock
 from casemate.core.errors import ConfigError
-from casemate.core.learn import accountant, encoder
-from casemate.core.learn.accountant import Gaussians
-from casemate.core.learn.linear import PrivateClassifier, descend
-from casemate.core.learn.noise import Noise
-from casemate.core.models import dump_skops, load_skops
 from casemate.core.store import open_store
+from casemate.ml.learn import accountant, encoder
+from casemate.ml.learn.accountant import Gaussians
+from casemate.ml.learn.linear import PrivateClassifier, descend
+from casemate.ml.learn.noise import Noise
+from casemate.ml.models import dump_skops, load_skops
 from casemate.stages.train.stage import _spent
 
 
@@ -111,7 +111,7 @@ def test_values_outside_the_bounds_and_missing_ones_are_bounded():
 
 def test_one_row_or_subject_moves_a_noisy_sum_by_no_more_than_the_clip(monkeypatch):
     """The sensitivity that the noise is made for: measured with the noise switched off."""
-    from casemate.core.learn import linear
+    from casemate.ml.learn import linear
 
     class Silent:
         def normal(self, shape):

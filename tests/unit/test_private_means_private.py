@@ -12,9 +12,9 @@ import casemate
 from casemate.config import load, parse
 from casemate.controls.privacy.budget import BudgetSpent
 from casemate.core.errors import ConfigError, DataError, TrainingError
-from casemate.core.frame import features_of
-from casemate.core.learn import accountant
 from casemate.core.types import Assessment, Interval, TrainedModel
+from casemate.ml.frame import features_of
+from casemate.ml.learn import accountant
 from casemate.operations import scaffold
 from casemate.stages.assess import worker
 from casemate.stages.assess.sample import Sample
@@ -318,8 +318,8 @@ def test_replacing_a_person_is_dearer_than_adding_one_and_no_dearer_than_two(sig
 
 
 def test_the_number_of_rows_is_paid_for_or_declared():
-    from casemate.core.learn import linear
-    from casemate.core.learn.linear import PrivateClassifier
+    from casemate.ml.learn import linear
+    from casemate.ml.learn.linear import PrivateClassifier
 
     frame, codes = pd.DataFrame({"a": [0.0, 1.0] * 50}), [0, 1] * 50
     counted = PrivateClassifier(bounds=(0, 1)).fit(frame, codes)
@@ -344,7 +344,7 @@ def test_the_number_of_rows_is_paid_for_or_declared():
 
 
 def test_a_subject_with_many_rows_weighs_no_more_than_one(monkeypatch):
-    from casemate.core.learn import linear
+    from casemate.ml.learn import linear
 
     monkeypatch.setattr(linear, "Noise", lambda: SimpleNamespace(normal=np.zeros))
     rows = np.ones((500, 2), dtype=np.float32) / 2

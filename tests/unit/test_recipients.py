@@ -55,7 +55,7 @@ def elsewhere(tmp_path, monkeypatch):
 
 def operator(project, role="operator"):
     project.access.add_user("olga", [role], PASSWORD)
-    project.point.logins.login("olga", PASSWORD, None)
+    project.logins.login("olga", PASSWORD, None)
     return casemate.open(project.root)
 
 
@@ -162,9 +162,9 @@ def test_where_a_second_factor_is_enrolled_a_fresh_one_is_asked_for_and_a_restor
         with pytest.raises(AccessDenied, match="fresh-second-factor"):
             attempt()
     assert not (tmp_path / "c").exists()
-    project.point.logins.login("olga", PASSWORD, None)  # who has none
+    project.logins.login("olga", PASSWORD, None)  # who has none
     backup.create(casemate.open(project.root), tmp_path / "d")
-    project.point.logins.logout()
+    project.logins.logout()
     for wrong in (None, first):
         with pytest.raises(AccessDenied):
             backup.restore(tmp_path / "d", tmp_path / "r", Opener(SECRET), code=wrong)

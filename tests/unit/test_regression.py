@@ -15,10 +15,10 @@ from sklearn.svm import SVR
 
 from casemate.config import AssessTable, BehaviourTable, RobustnessTable, ScreenTable
 from casemate.core.errors import ConfigError
-from casemate.core.frame import edges_of, range_names, row_hashes, strata_of
-from casemate.core.graph import canonical
-from casemate.core.models import OnnxModel, SkopsModel, dump_skops, load_skops
 from casemate.core.types import ColumnSchema, Schema, number_text
+from casemate.ml.frame import edges_of, range_names, row_hashes, strata_of
+from casemate.ml.graph import canonical
+from casemate.ml.models import OnnxModel, SkopsModel, dump_skops, load_skops
 from casemate.stages.assess import behaviour, compare, fairness, parity, probes, quality, robustness, shift
 from casemate.stages.assess.leakage import lira, membership
 from casemate.stages.assess.sample import Sample

@@ -8,8 +8,8 @@ from scipy import special
 from tests.conftest import write_csv
 
 from casemate.config import DataTable
-from casemate.core.frame import groups_of
 from casemate.core.types import ColumnSchema, Schema
+from casemate.ml.frame import groups_of
 from casemate.stages.assess import fairness, intervals, quality, regression, shift
 from casemate.stages.assess.leakage import rates
 from casemate.stages.assess.sample import Sample

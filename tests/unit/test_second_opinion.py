@@ -14,12 +14,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from casemate.config import AssessTable, FeatureTable, RobustnessTable
-from casemate.core.attacks import second
-from casemate.core.attacks.aim import aim
-from casemate.core.attacks.thresholds import Thresholds
 from casemate.core.errors import BackendError
-from casemate.core.models import SkopsModel
 from casemate.core.types import ColumnSchema, Schema
+from casemate.ml.attacks import second
+from casemate.ml.attacks.aim import aim
+from casemate.ml.attacks.thresholds import Thresholds
+from casemate.ml.models import SkopsModel
 from casemate.stages.assess import robustness
 from casemate.stages.assess.sample import Sample
 
@@ -156,9 +156,9 @@ def test_networks_meet_every_member_of_autoattack():
     torch = pytest.importorskip("torch", reason="torch is not installed: make torch")
     from torch import nn
 
-    from casemate.core.learn import layers
-    from casemate.core.learn.network import NetworkClassifier
-    from casemate.core.network import NetworkModel
+    from casemate.ml.learn import layers
+    from casemate.ml.learn.network import NetworkClassifier
+    from casemate.ml.networks import NetworkModel
 
     torch.manual_seed(0)
     content = load_digits(as_frame=True)

@@ -16,13 +16,13 @@ from casemate.config import GuardTable, LimitsTable, OutputsTable
 from casemate.controls.access.usage import Usage
 from casemate.core.clock import SystemClock
 from casemate.core.errors import BackendError, ConfigError, RequestError, VerificationError, Wrong
-from casemate.core.frame import joined, rows_bytes, rows_from
 from casemate.core.store.sqlite import SqliteStore
 from casemate.core.types import MISSING_CATEGORY, ColumnSchema, Profile, Schema
+from casemate.ml.frame import joined, rows_bytes, rows_from
 from casemate.serve import outputs
 from casemate.serve.batch import Batcher, Job, TooLate
+from casemate.serve.cells import Cells
 from casemate.serve.protocols import invocations, oip, oip_grpc
-from casemate.serve.protocols.cells import Cells
 from casemate.serve.quota import Quota, TooMany
 from casemate.serve.screen import Screen, Unfit
 from casemate.serve.types import Answer, Asked

@@ -24,13 +24,13 @@ from sklearn.preprocessing import OneHotEncoder, QuantileTransformer, StandardSc
 from sklearn.tree import DecisionTreeClassifier
 
 from casemate.config import AssessTable, FeatureTable, RobustnessTable
-from casemate.core.attacks.aim import aim
-from casemate.core.attacks.certify import certified
-from casemate.core.attacks.choose import fitting_attacks
-from casemate.core.attacks.search import Search
-from casemate.core.attacks.thresholds import Thresholds
-from casemate.core.models import SkopsModel
 from casemate.core.types import ColumnSchema, Schema
+from casemate.ml.attacks.aim import aim
+from casemate.ml.attacks.certify import certified
+from casemate.ml.attacks.choose import fitting_attacks
+from casemate.ml.attacks.search import Search
+from casemate.ml.attacks.thresholds import Thresholds
+from casemate.ml.models import SkopsModel
 from casemate.stages.assess import robustness
 from casemate.stages.assess.sample import Sample
 

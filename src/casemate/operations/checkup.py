@@ -9,11 +9,11 @@ import msgspec
 from msgspec import structs
 
 from casemate import pipeline
-from casemate.core import models
 from casemate.core.errors import ConfigError, RefusedError, TrainingError
 from casemate.core.files import make_folder, scratch_folder, shared_lock, write_atomic
 from casemate.core.sandbox.run import JobFailed, Limits, Worker
 from casemate.core.types import Assessment, SealedDataset, TrainedModel
+from casemate.ml import models
 from casemate.operations.acting import operation
 from casemate.operations.runs import workshop
 from casemate.stages.assess.artifact.scan import Scan

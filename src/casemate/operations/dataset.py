@@ -20,8 +20,8 @@ from casemate.controls.keys.identifiers import PSEUDONYM, classes_of
 from casemate.controls.privacy.budget import Limit, Spending, spend
 from casemate.controls.privacy.statistics import Noisy, noisy, require_declared
 from casemate.core.errors import AccessDenied, ConfigError
-from casemate.core.frame import features_of, target_of
 from casemate.core.types import MISSING_CATEGORY, Quarantined, Schema, SealedDataset
+from casemate.ml.frame import features_of, target_of
 from casemate.operations.acting import operation, reading
 from casemate.stages.data.losses import Loss, losses
 from casemate.stages.data.review import Review, row_digests

@@ -18,8 +18,8 @@ from casemate.config import AggregateTable
 from casemate.controls.privacy.budget import ANSWERS, BudgetSpent, Engine, Ledger, Limit, Spending, spend
 from casemate.controls.privacy.statistics import noisy_counts, require_opendp
 from casemate.core.errors import RequestError
-from casemate.core.frame import Rows
 from casemate.core.types import Profile
+from casemate.ml.frame import Rows
 from casemate.serve.endpoint import Endpoint
 from casemate.serve.types import Array
 

@@ -22,7 +22,7 @@ from casemate.controls.audit.commit import GroupCommit
 from casemate.controls.audit.decisions import Decisions, Prediction, nobodys, request_id
 from casemate.core.digest import sha256
 from casemate.core.errors import AccessDenied, BackendError, ConfigError, Error, RequestError, Wrong
-from casemate.core.frame import rows_bytes
+from casemate.ml.frame import rows_bytes
 from casemate.serve import bodies, openapi, outputs
 from casemate.serve.aggregates import Aggregates
 from casemate.serve.batch import Job
@@ -33,12 +33,13 @@ from casemate.serve.health import Health
 from casemate.serve.login import MAX_BODY, Login
 from casemate.serve.metrics import CONTENT_TYPE, Metrics
 from casemate.serve.protocols import invocations, oip, oip_grpc
+from casemate.serve.protocols.interface import Asked
 from casemate.serve.quota import Quota, TooMany
 from casemate.serve.routes import Found, Router
 from casemate.serve.screen import MOST_TOLD, Unfit
 from casemate.serve.shelf import Shelf, Statistics, Version
 from casemate.serve.telemetry import Seen, Tell
-from casemate.serve.types import JSON, Answer, Array, Asked, Reply
+from casemate.serve.types import JSON, Answer, Array, Reply
 
 EXTENSIONS = ["binary_tensor_data"]
 MOST_TRACE = 64

@@ -13,11 +13,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from casemate.core.errors import RequestError, Wrong
-from casemate.core.frame import joined
+from casemate.ml.frame import joined
 from casemate.serve.endpoint import Endpoint
 from casemate.serve.heartbeat import Heartbeat, Lane
+from casemate.serve.protocols.interface import Asked
 from casemate.serve.screen import Unfit
-from casemate.serve.types import Array, Asked
+from casemate.serve.types import Array
 
 MOST_ROWS = 1024
 """Rows from which a batch takes no further request."""

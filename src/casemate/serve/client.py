@@ -31,7 +31,7 @@ from casemate.core.secrets import read_secret
 from casemate.core.types import ColumnSchema
 from casemate.operations.access import machines
 from casemate.serve.called import Called
-from casemate.serve.protocols.cells import Cells
+from casemate.serve.cells import Cells
 from casemate.serve.rows import Part, Rejected, Source, of_table
 from casemate.wiring import Wiring
 

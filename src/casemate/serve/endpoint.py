@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from casemate.config import ServeTable
-from casemate.core import models
-from casemate.core.frame import Rows, part_of, range_names, range_of
-from casemate.core.models import Model, OnnxModel
 from casemate.core.types import Profile, Schema
-from casemate.serve.protocols.cells import Cells
+from casemate.ml import models
+from casemate.ml.frame import Rows, part_of, range_names, range_of
+from casemate.ml.models import Model, OnnxModel
+from casemate.serve.cells import Cells
 from casemate.serve.screen import Screen
 from casemate.serve.types import Array
 from casemate.stages.release.bundle import PROFILE, Card, VerifiedModel

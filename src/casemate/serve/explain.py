@@ -17,8 +17,8 @@ from casemate.controls.access.masks import masked
 from casemate.controls.audit.decisions import Prediction
 from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError, RequestError, VerificationError
-from casemate.core.frame import Rows, part_of, rows_bytes, rows_from
 from casemate.core.types import Profile, SealedDataset
+from casemate.ml.frame import Rows, part_of, rows_bytes, rows_from
 from casemate.operations.acting import operation, reading
 from casemate.operations.dataset import Dataset
 from casemate.serve.endpoint import Endpoint

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from casemate.controls.access.identity.sessions import Pair, Session
+from casemate.controls.access.logins import Logins
 from casemate.controls.access.point import Identity, PolicyPoint
 from casemate.core.errors import RequestError
 
@@ -80,7 +81,7 @@ class Login:
         def check() -> object:
             return self.point.passkeys.verify(name, passkey) if passkey is not None else self.point.factors.verify(name, code or "")
 
-        self.point.logins.prove(session.principal, check)
+        Logins(self.point).prove(session.principal, check)
         return _pair(self.point.sessions.step_up(bearer, certificate))
 
 

@@ -19,7 +19,7 @@ from casemate.config import LimitsTable
 from casemate.controls.access.usage import Usage, Used, Window
 from casemate.core.clock import Clock
 from casemate.core.errors import BackendError, RequestError
-from casemate.core.frame import Rows
+from casemate.ml.frame import Rows
 from casemate.serve.health import Health
 from casemate.serve.types import Array
 

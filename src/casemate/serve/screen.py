@@ -11,8 +11,8 @@ import numpy as np
 
 from casemate.config import GuardTable
 from casemate.core.errors import RequestError, Wrong
-from casemate.core.frame import Rows
 from casemate.core.types import MISSING_CATEGORY, ColumnSchema, Profile, Schema
+from casemate.ml.frame import Rows
 from casemate.serve.types import Array
 
 MOST_TOLD = 1000

@@ -1,15 +1,8 @@
 """What passes between the gateway's parts."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-
-from casemate.core.frame import Rows
-
-if TYPE_CHECKING:
-    from casemate.serve.endpoint import Endpoint
 
 Array = np.ndarray[Any, Any]
 Headers = list[tuple[bytes, bytes]]
@@ -37,17 +30,3 @@ class Answer(NamedTuple):
     regressor `prediction` (float64 [n], or [n, m]); or all class names [k] and `count` (noisy rows of each, int64 [k])."""
     noticed: dict[str, int]
     """Rows that each guard noticed."""
-
-
-Encode = Callable[["Endpoint", Answer], tuple[Headers, bytes]]
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A request to a model, understood."""
-
-    rows: Rows
-    count: int
-    """Rows."""
-    encode: Encode
-    """The answer in the caller's protocol."""

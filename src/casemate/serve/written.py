@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from casemate.core.errors import DataError
 from casemate.core.files import writing
-from casemate.serve.protocols.cells import NUMBER
+from casemate.serve.cells import NUMBER
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """What spreadsheets begin a formula with, or skip before one: https://owasp.org/www-community/attacks/CSV_Injection."""

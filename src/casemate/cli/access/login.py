@@ -47,7 +47,7 @@ def _login(arguments: Any, project: Any) -> int:
     name = arguments.name or current_name()
     password = ask(arguments.password, project, f"Password of {name}") if arguments.password else None
     code = ask(arguments.code, project, "Code") if arguments.code else None
-    session = project.point.logins.login(name, password, code)
+    session = project.logins.login(name, password, code)
     return _logged_in(arguments, session)
 
 
@@ -73,18 +73,18 @@ def _through(arguments: Any, project: Any) -> int:
     if arguments.device:
         device = provider.begin_device()
         print(f"On any device, open {device.verification_uri} and type {device.user_code}", file=sys.stderr, flush=True)
-        return _logged_in(arguments, project.point.logins.through(provider, lambda: provider.poll(device, time.sleep)))
+        return _logged_in(arguments, project.logins.through(provider, lambda: provider.poll(device, time.sleep)))
     with Loopback() as loopback:
         begun = provider.begin(loopback.address)
         print(f"Log in with a browser on this machine:\n\n{begun.url}\n", file=sys.stderr, flush=True)
         answer = loopback.wait(lambda said: hmac.compare_digest(said.get("state", "").encode(), begun.state.encode()))
-    return _logged_in(arguments, project.point.logins.through(provider, lambda: provider.finish(begun, answer)))
+    return _logged_in(arguments, project.logins.through(provider, lambda: provider.finish(begun, answer)))
 
 
 def _logout(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
 
-    ended = project.point.logins.logout()
+    ended = project.logins.logout()
     emit(arguments, {"ended": ended}, "logged out" if ended else "nobody was logged in")
     return 0
 
@@ -92,7 +92,7 @@ def _logout(arguments: Any, project: Any) -> int:
 def _step_up(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
 
-    session = project.point.logins.step_up(ask(arguments.code, project, "Code"))
+    session = project.logins.step_up(ask(arguments.code, project, "Code"))
     emit(arguments, {"principal": session.principal.uid}, f"{session.principal.uid}: the second factor counts for 15 minutes")
     return 0
 

@@ -18,7 +18,6 @@ from casemate.controls.access.anomalies import FACTOR_RISK, STOP_RISK, AccessFin
 from casemate.controls.access.applied import Applied, loosened
 from casemate.controls.access.identity.accounts import Accounts
 from casemate.controls.access.identity.factors import Factors
-from casemate.controls.access.identity.logins import Logins
 from casemate.controls.access.identity.principals import Directory
 from casemate.controls.access.identity.sessionfile import Kept, SessionFile
 from casemate.controls.access.identity.sessions import Bearer, Session, Sessions
@@ -118,7 +117,6 @@ class PolicyPoint:
         self.anomalies = Anomalies(self.directory, options.places, options.bulk_rows, self._told)
         self._alert = alert
         self.session_file = SessionFile(options.project)
-        self.logins = Logins(self)
         self.pending = False
         """The folder differs from the policies in force, and whoever acts could not apply it."""
         self._actor: Principal | None = None
@@ -180,7 +178,7 @@ class PolicyPoint:
                 if newest is None:
                     raise
                 if newest == kept:  # nobody else has fetched the next pair meanwhile
-                    newest = self.logins.keep(self.sessions.renew(kept.refresh))
+                    newest = self.session_file.keep(self.sessions.renew(kept.refresh))
             return self.sessions.authenticate(newest.access)
 
     def situation(self, identity: Identity | None = None, *, network: str | None = None) -> Situation:

@@ -14,9 +14,9 @@ import sqlalchemy as sa
 
 from casemate.core.clock import Clock
 from casemate.core.errors import RefusedError
-from casemate.core.learn.accountant import Gaussians, epsilon
 from casemate.core.store import METADATA, Store, explained
 from casemate.core.store.rowdigests import CHECKED
+from casemate.ml.learn.accountant import Gaussians, epsilon
 
 SPENDINGS = sa.Table(
     "spending",

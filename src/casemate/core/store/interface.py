@@ -7,7 +7,7 @@ A step's result, its audit entry, its outbox rows and its registry row go throug
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
 from json import JSONDecodeError
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from casemate.core.digest import sha256
 from casemate.core.errors import BackendError, Error, TransientError, VerificationError
+from casemate.core.store.migrations import Seal, migrate
 from casemate.core.store.rowdigests import CHECKED, RowDigests
 from casemate.core.store.schema import METADATA
 
@@ -25,8 +26,6 @@ REVISION = "0009"
 """The newest migration: what this casemate reads and writes."""
 MOVED = "moved"
 T = TypeVar("T", bound=Any)
-Seal = Callable[[sa.Connection, list[tuple[int, bytes, bytes]]], list[bytes]]
-"""Seals audit bodies of an old catalogue: (index, salt, body) rows to sealed bodies."""
 
 
 class Store(ABC):
@@ -77,8 +76,6 @@ class Store(ABC):
         Args:
             seal: seals the audit bodies that casemate 0.1 kept in clear.
         """
-        from casemate.core.store.migrations import migrate
-
         with self.transaction() as tx:
             found = None if sa.inspect(tx).has_table("alembic_version") else self._unstamped(tx)
             migrate(tx, stamped=found, seal=seal)

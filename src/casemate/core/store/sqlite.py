@@ -19,7 +19,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from casemate.core.errors import BackendError
-from casemate.core.store.interface import Seal, Store
+from casemate.core.store.interface import Store
+from casemate.core.store.migrations import Seal
 
 PRAGMAS = (
     "synchronous=FULL",

@@ -6,7 +6,7 @@ from collections.abc import Collection
 import numpy as np
 
 from casemate.core.errors import RequestError
-from casemate.core.frame import Rows
+from casemate.ml.frame import Rows
 from casemate.serve.endpoint import Endpoint
 from casemate.serve.types import Array
 

@@ -17,10 +17,11 @@ import msgspec
 import numpy as np
 
 from casemate.core.errors import RequestError
-from casemate.core.frame import Rows
+from casemate.ml.frame import Rows
 from casemate.serve.endpoint import Endpoint
 from casemate.serve.protocols.columns import require_features, rows_of
-from casemate.serve.types import CSV, JSON, JSON_LINES, Answer, Asked, Encode, Headers
+from casemate.serve.protocols.interface import Asked, Encode
+from casemate.serve.types import CSV, JSON, JSON_LINES, Answer, Headers
 
 MOST_FIELD = 64 * 1024
 """Characters of one cell of CSV."""

@@ -16,12 +16,13 @@ import msgspec
 import numpy as np
 
 from casemate.core.errors import RequestError
-from casemate.core.frame import Rows
+from casemate.ml.frame import Rows
+from casemate.serve.cells import Cells
 from casemate.serve.endpoint import Endpoint
 from casemate.serve.outputs import NAMES
-from casemate.serve.protocols.cells import Cells
 from casemate.serve.protocols.columns import require_features, rows_of
-from casemate.serve.types import BINARY, JSON, Answer, Array, Asked, Encode, Headers
+from casemate.serve.protocols.interface import Asked, Encode
+from casemate.serve.types import BINARY, JSON, Answer, Array, Headers
 
 DTYPES = {
     "BOOL": "?", "UINT8": "u1", "UINT16": "<u2", "UINT32": "<u4", "UINT64": "<u8", "INT8": "i1", "INT16": "<i2", "INT32": "<i4",

@@ -14,7 +14,8 @@ from google.protobuf.message import DecodeError
 from casemate.core.errors import RequestError
 from casemate.serve.endpoint import Endpoint
 from casemate.serve.protocols import oip
-from casemate.serve.types import Answer, Asked, Headers
+from casemate.serve.protocols.interface import Asked
+from casemate.serve.types import Answer, Headers
 
 PACKAGE, SERVICE = "inference", "inference.GRPCInferenceService"
 _TYPES = descriptor_pb2.FieldDescriptorProto

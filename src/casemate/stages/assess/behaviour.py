@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from casemate.config import BehaviourTable
-from casemate.core.models import Model
 from casemate.core.types import Schema
+from casemate.ml.models import Model
 from casemate.stages.assess.sample import Sample, spread_of
 
 SLACK = 1e-9

@@ -13,8 +13,8 @@ import numpy as np
 from scipy import optimize, stats
 
 from casemate.controls.privacy.disclosure import merged
-from casemate.core.frame import parts_of
 from casemate.core.types import Interval
+from casemate.ml.frame import parts_of
 from casemate.stages.assess.intervals import LEVEL
 from casemate.stages.assess.subjects import Groups, repeated
 

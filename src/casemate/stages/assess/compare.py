@@ -12,8 +12,8 @@ from scipy import stats
 from scipy.stats import binomtest
 
 from casemate.config import AssessTable
-from casemate.core.models import Model
 from casemate.core.types import Interval, Schema
+from casemate.ml.models import Model
 from casemate.stages.assess import calibration, intervals, regression, subjects
 from casemate.stages.assess.quality import influences, statistics
 from casemate.stages.assess.sample import Sample, checked

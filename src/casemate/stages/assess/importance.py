@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.inspection import permutation_importance
 
-from casemate.core.models import Model
+from casemate.ml.models import Model
 from casemate.stages.assess.sample import Sample, sureness
 
 ROWS = 1_000

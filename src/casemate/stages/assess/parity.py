@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from casemate.core import graph as graphs
 from casemate.core.errors import VerificationError
-from casemate.core.models import Model, OnnxModel
 from casemate.core.types import Schema
+from casemate.ml import graph as graphs
+from casemate.ml.models import Model, OnnxModel
 from casemate.stages.assess import faults
 from casemate.stages.assess.probes import Kind
 from casemate.stages.assess.sample import spread_of

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from casemate.core.frame import drawn
 from casemate.core.types import MISSING_CATEGORY, ColumnSchema, Schema
+from casemate.ml.frame import drawn
 from casemate.stages.assess.sample import Sample
 
 ROWS = 4000

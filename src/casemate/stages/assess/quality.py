@@ -12,8 +12,8 @@ from sklearn.preprocessing import label_binarize
 
 from casemate.config import AssessTable
 from casemate.controls.privacy.disclosure import FEWEST
-from casemate.core.models import Model
 from casemate.core.types import Interval, Schema
+from casemate.ml.models import Model
 from casemate.stages.assess import calibration, intervals, regression
 from casemate.stages.assess.intervals import auc, share_of
 from casemate.stages.assess.sample import LEAST_SLICE_ROWS, Sample, Slice, checked, sliced

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from casemate.controls.privacy.disclosure import OTHERS, grouped
-from casemate.core.frame import borders_of, drawn, parts_of, range_names
 from casemate.core.types import MISSING_CATEGORY, Schema
+from casemate.ml.frame import borders_of, drawn, parts_of, range_names
 from casemate.stages.assess import subjects
 
 MOST_VALUES = 20

@@ -11,9 +11,9 @@ import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import train_test_split
 
-from casemate.core.frame import numeric
 from casemate.core.threads import fitting
 from casemate.core.types import Finding, Interval, Schema
+from casemate.ml.frame import numeric
 from casemate.stages.assess import intervals
 from casemate.stages.assess.sample import Sample
 from casemate.stages.assess.subjects import Array, Groups, of, repeated

@@ -10,11 +10,11 @@ import pyarrow as pa
 
 from casemate.config import Config
 from casemate.controls.keys.objects import ObjectStore
-from casemate.core import models
 from casemate.core.files import scratch_folder
-from casemate.core.frame import UNSEEN
 from casemate.core.sandbox import run as sandbox
 from casemate.core.types import Assessment, Finding, Schema, SealedDataset, TrainedModel
+from casemate.ml import models
+from casemate.ml.frame import UNSEEN
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from sklearn.covariance import LedoitWolf
 
-from casemate.core.frame import edges_of
 from casemate.core.types import Profile, Schema
+from casemate.ml.frame import edges_of
 
 MOST_FEATURES = 200
 """Up to so many the correlations count; beyond it each feature stands for itself."""

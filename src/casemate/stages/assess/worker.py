@@ -14,14 +14,14 @@ import pyarrow as pa
 from sklearn import config_context
 
 from casemate.config import AssessTable, RobustnessTable
-from casemate.core import models
 from casemate.core.digest import sha256
 from casemate.core.errors import VerificationError
-from casemate.core.frame import UNSEEN, features_of, groups_of, open_table, target_of
-from casemate.core.learn.binning import allow_empty_columns
 from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.threads import fitting
 from casemate.core.types import Assessment, Finding, Interval, Schema
+from casemate.ml import models
+from casemate.ml.frame import UNSEEN, features_of, groups_of, open_table, target_of
+from casemate.ml.learn.binning import allow_empty_columns
 from casemate.stages.assess import behaviour, compare, fairness, faults, importance, parity, probes, quality, robustness, shift, usual
 from casemate.stages.assess.leakage import attribute, inversion, labels, lira, membership, memorised
 from casemate.stages.assess.sample import OfClasses, Sample

@@ -8,8 +8,8 @@ import pyarrow.compute as pc
 
 from casemate.config import DataTable
 from casemate.core.errors import DataError
-from casemate.core.frame import GROUP
 from casemate.core.types import Schema
+from casemate.ml.frame import GROUP
 from casemate.stages.data import source
 from casemate.stages.data.cells import rows_text
 

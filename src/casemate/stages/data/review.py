@@ -15,8 +15,8 @@ import sqlalchemy as sa
 
 from casemate.core.clock import Clock
 from casemate.core.errors import ConfigError
-from casemate.core.frame import row_hashes
 from casemate.core.store import METADATA, Store, explained
+from casemate.ml.frame import row_hashes
 
 MAX_REASON = 500
 Decision = Literal["released", "dropped"]

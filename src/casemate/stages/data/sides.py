@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from casemate.controls.keys.subjects import Root
-from casemate.core.frame import row_hashes
 from casemate.core.types import Sides
+from casemate.ml.frame import row_hashes
 
 Array = np.ndarray[Any, Any]
 WHOLE = ""

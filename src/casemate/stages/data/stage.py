@@ -19,11 +19,11 @@ from casemate.controls.keys.subjects import Root
 from casemate.core.digest import sha256_record
 from casemate.core.errors import ConfigError, DataError, Error
 from casemate.core.files import write_atomic
-from casemate.core.frame import edges_of, features_of, range_names, range_of, target_of
 from casemate.core.sandbox.run import Progress
 from casemate.core.signatures import Signer
 from casemate.core.threads import fitting
 from casemate.core.types import FORMAT, Finding, Quarantined, Schema, SealedDataset, Sides
+from casemate.ml.frame import edges_of, features_of, range_names, range_of, target_of
 from casemate.stages.data import derived, expectations, files, private, sides, source
 from casemate.stages.data import schema as schemas
 from casemate.stages.data.checks import balance, drift, leakage, rules, split, units

@@ -14,12 +14,12 @@ from typing import Any
 import msgspec
 import onnxruntime  # noqa: F401 - loaded while the training process works
 
-from casemate.core import graph as graphs
 from casemate.core.digest import sha256
 from casemate.core.errors import Error, VerificationError
-from casemate.core.models import FILES, NETWORK, ONNX, PLAIN, SKOPS, WEIGHTS, dump_skops, load_skops, skops_io
 from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.types import Record, Schema
+from casemate.ml import graph as graphs
+from casemate.ml.models import FILES, NETWORK, ONNX, PLAIN, SKOPS, WEIGHTS, dump_skops, load_skops, skops_io
 from casemate.stages.train import export, imported
 
 skops_io()  # same
@@ -116,7 +116,7 @@ def _estimator(estimator: Any, schema: Schema, seconds: float, order: list[int],
 
 
 def _network(given: dict[str, bytes], schema: Schema, seconds: float) -> tuple[dict[str, bytes], Converted]:
-    from casemate.core.network import dump_network, load_network
+    from casemate.ml.networks import dump_network, load_network
 
     estimator = load_network(given[NETWORK], given.get(WEIGHTS, b""), schema).estimator
     description, weights = dump_network(estimator)

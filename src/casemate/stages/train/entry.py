@@ -98,8 +98,8 @@ def _checked(estimator: Any, name: str, job: dict[str, Any], schema: Schema) -> 
 
 
 def _network(module: Any, job: dict[str, Any]) -> Any:
-    from casemate.core.learn.layers import describe
-    from casemate.core.learn.network import NetworkClassifier
+    from casemate.ml.learn.layers import describe
+    from casemate.ml.learn.network import NetworkClassifier
 
     layers = describe(module)
     leaves = [part for part in module.modules() if not list(part.children())]

@@ -17,8 +17,8 @@ from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, String
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
-from casemate.core.models import onnx_session
 from casemate.core.types import Schema
+from casemate.ml.models import onnx_session
 from casemate.stages.train import encoders, trees
 
 OPSET = {"": 18, "ai.onnx.ml": 3}
@@ -31,7 +31,7 @@ INNER = ("steps", "transformers_", "estimators_", "estimator_", "estimator", "fi
 
 def network_to_onnx(model: Any, schema: Schema) -> tuple[bytes, str]:
     """The same for a torch network."""
-    from casemate.core.network import to_onnx as convert_network
+    from casemate.ml.networks import to_onnx as convert_network
 
     try:
         return convert_network(model, schema), ""

@@ -11,11 +11,11 @@ import pandas as pd
 from sklearn.base import clone
 
 from casemate.config import RobustnessTable, TrainTable
-from casemate.core.frame import GROUP, features_of, open_table, target_of, wanted
-from casemate.core.learn.binning import allow_empty_columns
-from casemate.core.models import NETWORK, PLAIN, SKOPS, WEIGHTS, dump_skops, skops_io
 from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.types import Schema
+from casemate.ml.frame import GROUP, features_of, open_table, target_of, wanted
+from casemate.ml.learn.binning import allow_empty_columns
+from casemate.ml.models import NETWORK, PLAIN, SKOPS, WEIGHTS, dump_skops, skops_io
 from casemate.stages.train.entry import BadEntry, build, is_linear, is_network
 from casemate.stages.train.look import problem
 from casemate.stages.train.search import Models, metric_of, nested, search
@@ -90,7 +90,7 @@ def _refit(estimator: Any, frame: pd.DataFrame, target: Array, schema: Schema, o
     if is_network(estimator):
         size = _sizes(estimator, frame, limits, settings.eps)
         return estimator.set_params(mode="adversarial", eps=size, attack_steps=settings.steps).fit(frame, target)
-    from casemate.core.learn.harden import harden
+    from casemate.ml.harden import harden
 
     return harden(estimator, (frame, target), schema, limits, (settings.eps, settings.steps, settings.rounds), options.seed, channel.progress)
 
@@ -121,7 +121,7 @@ def private_fit(
         job: `privacy` as `stage.promised` gives it; with `rehearsal` the work is short and the rows are nobody's.
         classes: how many are declared.
     """
-    from casemate.core.learn.linear import PrivateClassifier
+    from casemate.ml.learn.linear import PrivateClassifier
 
     told = job["privacy"]
     if is_network(estimator):
@@ -149,8 +149,8 @@ def private_fit(
 
 def _private_network(estimator: Any, told: dict[str, Any], rehearsal: bool, classes: int) -> Any:
     """The network with the noise that its plan needs; for a rehearsal it is planned in full and trained for an epoch."""
-    from casemate.core.learn import network
-    from casemate.core.learn.layers import build
+    from casemate.ml.learn import network
+    from casemate.ml.learn.layers import build
 
     width = len(told["numbers"]) + sum(map(len, told["categories"].values()))
     found = network.outputs(build(list(estimator.layers)), width)
@@ -169,7 +169,7 @@ def _write(model: Any, outputs: Path) -> None:
     if not is_network(model):
         (outputs / SKOPS).write_bytes(dump_skops(model))
         return
-    from casemate.core.network import dump_network
+    from casemate.ml.networks import dump_network
 
     description, weights = dump_network(model)
     (outputs / NETWORK).write_bytes(description)

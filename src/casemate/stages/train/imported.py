@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
-from casemate.core import graph as graphs
 from casemate.core.errors import VerificationError
-from casemate.core.frame import made_up
-from casemate.core.models import OnnxModel, SkopsModel
 from casemate.core.types import Schema
+from casemate.ml import graph as graphs
+from casemate.ml.frame import made_up
+from casemate.ml.models import OnnxModel, SkopsModel
 from casemate.stages.train import ports
 from casemate.stages.train.classes import order_of
 

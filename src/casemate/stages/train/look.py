@@ -13,7 +13,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator, clone
 
 from casemate.core.errors import VerificationError
-from casemate.core.models import dump_skops, untrusted_types
+from casemate.ml.models import dump_skops, untrusted_types
 from casemate.stages.train import boosters
 from casemate.stages.train.catalogue import INSTEAD, USUAL
 from casemate.stages.train.stored import stored

@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 from onnx import TensorProto, helper, numpy_helper
 
-from casemate.core import graph as graphs
 from casemate.core.errors import VerificationError
-from casemate.core.frame import made_up
-from casemate.core.models import OnnxModel
 from casemate.core.types import Schema
+from casemate.ml import graph as graphs
+from casemate.ml.frame import made_up
+from casemate.ml.models import OnnxModel
 
 EXPORT = "export it with outputs for labels [n] and probabilities [n, k], such as skl2onnx with options={'zipmap': False}"
 ROWS = 2000

@@ -3,8 +3,8 @@
 import numpy as np
 import pyarrow as pa
 
-from casemate.core.frame import GROUP, made_up
 from casemate.core.types import Schema
+from casemate.ml.frame import GROUP, made_up
 
 ROWS = 64
 """Enough for every class and a few batches; a rehearsal is about what raises, not about what is learnt."""

@@ -16,9 +16,9 @@ from sklearn.metrics import get_scorer, get_scorer_names
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, TimeSeriesSplit, cross_val_score
 
 from casemate.config import TrainTable
-from casemate.core.frame import strata_of, wanted
 from casemate.core.sandbox.child import Channel
 from casemate.core.threads import fitting
+from casemate.ml.frame import strata_of, wanted
 
 Array = np.ndarray[Any, Any]
 Score = Callable[[dict[str, Any], Callable[[list[float]], bool]], list[float]]

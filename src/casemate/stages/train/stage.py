@@ -15,14 +15,14 @@ import pyarrow as pa
 
 from casemate.config import Config, TrainTable
 from casemate.controls.keys.objects import ObjectStore
-from casemate.core import models
 from casemate.core.digest import sha256, sha256_record
 from casemate.core.errors import ConfigError, Error, ImportRefused, TrainingError
 from casemate.core.files import make_folder, scratch_folder
-from casemate.core.learn.accountant import Gaussians
 from casemate.core.sandbox import confined
 from casemate.core.sandbox import run as sandbox
 from casemate.core.types import MISSING_CATEGORY, Finding, Schema, SealedDataset, TrainedModel
+from casemate.ml import models
+from casemate.ml.learn.accountant import Gaussians
 from casemate.stages.train import rehearse, study, told
 
 SAFE = (models.SKOPS, models.PLAIN, models.NETWORK, models.WEIGHTS)
@@ -389,7 +389,7 @@ def promised(schema: Schema, config: Config) -> dict[str, Any]:
 
 def _spent(tools: Tools, reported: dict[str, Any]) -> dict[str, Any]:
     """What the training process says of its noise, recounted here; TrainingError when it is more than was paid."""
-    from casemate.core.learn.accountant import MOST_STEPS, epsilon, replacing, second_opinion
+    from casemate.ml.learn.accountant import MOST_STEPS, epsilon, replacing, second_opinion
 
     table = tools.config.privacy
     events = msgspec.convert(reported.get("events", []), list[Gaussians])

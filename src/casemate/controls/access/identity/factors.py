@@ -16,11 +16,11 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
 
-from casemate.controls.access.identity.principals import Directory, touch
+from casemate.controls.access.identity.principals import FACTORS, Directory, touch
 from casemate.controls.access.identity.tokens import hashed
 from casemate.controls.keys.interface import KeyProvider
 from casemate.core.errors import AccessDenied, ConfigError
-from casemate.core.store import METADATA, explained
+from casemate.core.store import METADATA
 
 STEP = 30
 DIGITS = 6
@@ -29,18 +29,6 @@ DAILY, DAY = 50, 86400.0
 """Wrong codes in a day; more close the factor until they are older. Recovery codes still count."""
 RECOVERY_CODES = 10
 KEK = "identity"
-FACTORS = sa.Table(
-    "factor",
-    METADATA,
-    sa.Column("id", sa.String, primary_key=True),
-    sa.Column("name", sa.String, nullable=False),
-    sa.Column("kind", sa.String, nullable=False),
-    sa.Column("secret", sa.LargeBinary, nullable=False),
-    sa.Column("counter", sa.BigInteger().with_variant(sa.Integer, "sqlite"), nullable=False),
-    sa.Column("confirmed", sa.String),
-    sa.Column("tries", sa.JSON, nullable=False),
-    info=explained("name", apart=("counter", "tries")),
-)
 CHALLENGES = sa.Table(
     "challenge",
     METADATA,

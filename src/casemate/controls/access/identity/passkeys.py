@@ -21,8 +21,8 @@ from webauthn.helpers.structs import (
     UserVerificationRequirement,
 )
 
-from casemate.controls.access.identity.factors import CHALLENGES, FACTORS, recovery_codes
-from casemate.controls.access.identity.principals import Directory, touch
+from casemate.controls.access.identity.factors import CHALLENGES, recovery_codes
+from casemate.controls.access.identity.principals import FACTORS, Directory, touch
 from casemate.controls.access.identity.tokens import hashed
 from casemate.core.errors import AccessDenied, ConfigError
 

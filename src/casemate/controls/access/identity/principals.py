@@ -66,6 +66,18 @@ ACCOUNT = re.compile(r"https?://\S+ \S+")
 BY_CERTIFICATE = "certificate "
 """Before the name of a client certificate that stands for a service."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,62}")
+FACTORS = sa.Table(
+    "factor",
+    METADATA,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("name", sa.String, nullable=False),
+    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("secret", sa.LargeBinary, nullable=False),
+    sa.Column("counter", sa.BigInteger().with_variant(sa.Integer, "sqlite"), nullable=False),
+    sa.Column("confirmed", sa.String),
+    sa.Column("tries", sa.JSON, nullable=False),
+    info=explained("name", apart=("counter", "tries")),
+)
 
 
 @dataclass(frozen=True)
@@ -212,8 +224,6 @@ class Directory:
         return row
 
     def _principal(self, tx: sa.Connection, row: sa.Row[Any]) -> Principal | None:
-        from casemate.controls.access.identity.factors import FACTORS
-
         if row.disabled is not None:
             return None
         roles = set(row.roles)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from casemate.controls.access.identity.sessions import Pair
 from casemate.core.errors import AccessDenied
 from casemate.core.files import make_folder, write_atomic
 
@@ -42,6 +43,12 @@ class SessionFile:
         """Keep another pair."""
         make_folder(self.path.parent)
         write_atomic(self.path, msgspec.json.encode(kept))
+
+    def keep(self, pair: Pair) -> Kept:
+        """Let the command line act with this session from now on."""
+        kept = Kept(pair.access, pair.refresh, pair.until.isoformat())
+        self.write(kept)
+        return kept
 
     def remove(self) -> bool:
         """Forget it; whether there was one."""

@@ -4,12 +4,14 @@ A released script is never edited. A new revision gets a script here, a new `REV
 test that opens a catalogue of the revision before.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
-from casemate.core.store.interface import Seal
+Seal = Callable[[sa.Connection, list[tuple[int, bytes, bytes]]], list[bytes]]
+"""Seals audit bodies of an old catalogue: (index, salt, body) rows to sealed bodies."""
 
 
 def migrate(tx: sa.Connection, *, stamped: str | None = None, seal: Seal | None = None, to: str = "head") -> None:

@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from casemate.core.storable import ALLOWED_TYPES
+from casemate.ml.storable import ALLOWED_TYPES
 
 PLUMBING = frozenset(
     {

@@ -15,8 +15,8 @@ from joblib.numpy_pickle import NumpyUnpickler
 from msgspec import structs
 from sklearn.base import is_classifier, is_regressor
 
-from casemate.core.models import ONNX, SKOPS, dump_skops, load_skops
 from casemate.core.sandbox.child import Channel, Watch
+from casemate.ml.models import ONNX, SKOPS, dump_skops, load_skops
 from casemate.stages.assess.artifact.allowed import allowed_globals
 from casemate.stages.assess.artifact.scan import Scan, scan
 

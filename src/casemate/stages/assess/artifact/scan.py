@@ -11,11 +11,11 @@ import zipfile
 import zlib
 from typing import Any
 
-from casemate.core import graph as graphs
 from casemate.core.archive import MAX_UNPACKED
 from casemate.core.errors import VerificationError
-from casemate.core.models import untrusted_types
 from casemate.core.types import Record
+from casemate.ml import graph as graphs
+from casemate.ml.models import untrusted_types
 from casemate.stages.assess.artifact.allowed import allowed_globals
 from casemate.stages.assess.artifact.pickled import Unreadable, all_names
 

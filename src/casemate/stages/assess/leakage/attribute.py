@@ -13,8 +13,8 @@ import pandas as pd
 from msgspec import structs
 
 from casemate.config import AssessTable
-from casemate.core.models import Model
 from casemate.core.types import MISSING_CATEGORY, Interval, Schema
+from casemate.ml.models import Model
 from casemate.stages.assess import intervals
 from casemate.stages.assess.leakage.membership import LEAST_ROWS, TooFewRows
 from casemate.stages.assess.sample import MOST_VALUES, Sample, checked, sureness

@@ -11,10 +11,10 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from casemate.core.attacks.gradient import Gradient
-from casemate.core.attacks.interface import Array, Target
-from casemate.core.models import Scored
 from casemate.core.types import Interval, Schema
+from casemate.ml.attacks.gradient import Gradient
+from casemate.ml.attacks.interface import Array, Target
+from casemate.ml.models import Scored
 from casemate.stages.assess.sample import Sample
 
 STEPS = 40

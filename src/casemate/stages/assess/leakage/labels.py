@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict
 
 from casemate.config import AssessTable
-from casemate.core.models import Model
+from casemate.ml.models import Model
 from casemate.stages.assess.intervals import auc as area
 from casemate.stages.assess.leakage.membership import LEAST_ROWS, TooFewRows
 from casemate.stages.assess.leakage.rates import told_apart

@@ -19,9 +19,9 @@ from scipy.stats import norm
 from sklearn.base import clone
 
 from casemate.config import AssessTable
-from casemate.core.frame import drawn, wanted
-from casemate.core.models import Model, SkopsModel
 from casemate.core.threads import fitting
+from casemate.ml.frame import drawn, wanted
+from casemate.ml.models import Model, SkopsModel
 from casemate.stages.assess.intervals import share_of
 from casemate.stages.assess.leakage.membership import LEAST_ROWS, TooFewRows
 from casemate.stages.assess.leakage.rates import MAX_FALSE_POSITIVES, above, caught, told_apart

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from casemate.config import AssessTable
-from casemate.core.models import Model
+from casemate.ml.models import Model
 from casemate.stages.assess.leakage.rates import caught, told_apart
 from casemate.stages.assess.sample import Sample, checked, spread_of, sureness
 

@@ -8,15 +8,15 @@ import numpy as np
 import pandas as pd
 
 from casemate.config import AssessTable, RobustnessTable
-from casemate.core.attacks.aim import aim
-from casemate.core.attacks.certify import certified, smoothed
-from casemate.core.attacks.choose import fitting_attacks
-from casemate.core.attacks.gradient import Gradient
-from casemate.core.attacks.interface import Array, Attack, Target, keep_better
-from casemate.core.attacks.second import Toolbox
-from casemate.core.attacks.thresholds import Thresholds
-from casemate.core.models import Scored
 from casemate.core.types import Finding, Schema
+from casemate.ml.attacks.aim import aim
+from casemate.ml.attacks.certify import certified, smoothed
+from casemate.ml.attacks.choose import fitting_attacks
+from casemate.ml.attacks.gradient import Gradient
+from casemate.ml.attacks.interface import Array, Attack, Target, keep_better
+from casemate.ml.attacks.second import Toolbox
+from casemate.ml.attacks.thresholds import Thresholds
+from casemate.ml.models import Scored
 from casemate.stages.assess.intervals import share_of
 from casemate.stages.assess.sample import Sample, spread_of
 from casemate.stages.assess.subjects import Groups

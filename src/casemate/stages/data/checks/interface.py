@@ -9,8 +9,8 @@ import pandas as pd
 import pyarrow as pa
 
 from casemate.config import Config
-from casemate.core.frame import drawn
 from casemate.core.types import Finding, Schema
+from casemate.ml.frame import drawn
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.tree import DecisionTreeClassifier
 
-from casemate.core.frame import numeric
 from casemate.core.threads import fitting
 from casemate.core.types import MISSING_CATEGORY
+from casemate.ml.frame import numeric
 from casemate.stages.data.checks.interface import Answer, Subject
 
 ROWS = 4_000

@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 from msgspec import structs
 
 from casemate.controls.privacy.disclosure import FEWEST, limits
-from casemate.core.frame import borders_of, parts_of
 from casemate.core.types import ColumnSchema, Record, Schema
+from casemate.ml.frame import borders_of, parts_of
 
 BINS = 20
 """Of numbers, and the most distinct values that have a bin each. Siddiqi (2006) takes 10 to 20."""

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from casemate.config import ScreenTable
-from casemate.core.frame import drawn, numeric
 from casemate.core.types import Finding, Quarantined, Schema
+from casemate.ml.frame import drawn, numeric
 
 Array = np.ndarray[Any, Any]
 

@@ -10,9 +10,9 @@ import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
 from casemate.config import ScreenTable
-from casemate.core.frame import drawn
 from casemate.core.threads import fitting
 from casemate.core.types import Finding, Quarantined
+from casemate.ml.frame import drawn
 from casemate.stages.data.screen.interface import Rows, Suspicion
 
 NEIGHBOURS = 10

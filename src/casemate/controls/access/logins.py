@@ -6,8 +6,8 @@ Every try is recorded, whatever comes of it. The command line acts with the sess
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from casemate.controls.access.identity.sessionfile import Kept
 from casemate.controls.access.identity.sessions import Pair, Session
+from casemate.controls.access.point import PolicyPoint
 from casemate.controls.access.policy import Resource
 from casemate.controls.access.types import Principal
 from casemate.core.errors import AccessDenied, ConfigError
@@ -15,7 +15,6 @@ from casemate.core.errors import AccessDenied, ConfigError
 if TYPE_CHECKING:
     from casemate.controls.access.identity.jwt import Claims
     from casemate.controls.access.identity.oidc import Provider
-    from casemate.controls.access.point import PolicyPoint
 
 WRONG = "wrong name or password, or too many tries"
 
@@ -23,7 +22,7 @@ WRONG = "wrong name or password, or too many tries"
 class Logins:
     """Begins and ends sessions."""
 
-    def __init__(self, point: "PolicyPoint") -> None:
+    def __init__(self, point: PolicyPoint) -> None:
         self.point = point
 
     def login(self, name: str, password: str | None, code: str | None) -> Session:
@@ -147,14 +146,8 @@ class Logins:
         """Act with a new session; the one before, if any, ends."""
         with self.point.session_file.alone():
             self._end_kept("replaced by a new login")
-            self.keep(pair)
+            self.point.session_file.keep(pair)
         return self.point.sessions.authenticate(pair.access)
-
-    def keep(self, pair: Pair) -> Kept:
-        """Let the command line act with this session from now on."""
-        kept = Kept(pair.access, pair.refresh, pair.until.isoformat())
-        self.point.session_file.write(kept)
-        return kept
 
     def step_up(self, code: str) -> Session:
         """Prove a second factor within the session; it goes on under new secrets.
@@ -174,7 +167,7 @@ class Logins:
             if point.sessions.authenticate(kept.access).principal.name != identity.principal.name:
                 raise AccessDenied("somebody else has logged in meanwhile", hint="casemate access whoami")
             pair = point.sessions.step_up(kept.access)
-            self.keep(pair)
+            self.point.session_file.keep(pair)
         return point.sessions.authenticate(pair.access)
 
     def prove(self, principal: Principal, check: Callable[[], object]) -> None:

@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
-from casemate.core.attacks.aim import aim
-from casemate.core.attacks.certify import certified
-from casemate.core.attacks.choose import fitting_attacks
-from casemate.core.attacks.interface import Target
-from casemate.core.models import SkopsModel
 from casemate.core.types import Limits, Schema
+from casemate.ml.attacks.aim import aim
+from casemate.ml.attacks.certify import certified
+from casemate.ml.attacks.choose import fitting_attacks
+from casemate.ml.attacks.interface import Target
+from casemate.ml.models import SkopsModel
 
 ROWS = 2_000
 JUDGED = 1_000

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from casemate.core.models import Scored
+from casemate.ml.models import Scored
 
 Array = np.ndarray[Any, Any]
 TIE = float(np.finfo(np.float64).tiny)

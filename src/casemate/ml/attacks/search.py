@@ -7,7 +7,7 @@ pass tries both faces of every number and every choosable category and keeps the
 
 import numpy as np
 
-from casemate.core.attacks.interface import Array, Target, keep_better
+from casemate.ml.attacks.interface import Array, Target, keep_better
 
 PROPOSALS = 4
 GREEDY_ROUNDS = 2

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from casemate.core.attacks.interface import Array
+from casemate.ml.attacks.interface import Array
 
 MONOTONE = {"StandardScaler", "MinMaxScaler", "MaxAbsScaler", "RobustScaler", "SimpleImputer", "QuantileTransformer", "PowerTransformer"}
 """Transformers whose outputs each depend on one feature, monotonically."""

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from casemate.core import quiet
-from casemate.core.attacks.gradient import Gradient
-from casemate.core.attacks.interface import Array, Quantity, Target, keep_better
 from casemate.core.errors import BackendError
+from casemate.ml.attacks.gradient import Gradient
+from casemate.ml.attacks.interface import Array, Quantity, Target, keep_better
 
 APART = 1000.0
 """Between the numbers of two rows among the inputs: far more than any attack moves one."""

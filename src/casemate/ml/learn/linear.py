@@ -6,7 +6,7 @@ averaging of the second half cost nothing. Binned numbers make the model additiv
 (Nori et al., Accuracy, Interpretability, and Differential Privacy via Explainable Boosting, ICML 2021).
 
 >>> import pandas as pd
->>> from casemate.core.learn.linear import PrivateClassifier
+>>> from casemate.ml.learn.linear import PrivateClassifier
 >>> frame = pd.DataFrame({"age": [20.0, 30.0, 60.0, 70.0] * 50})
 >>> model = PrivateClassifier(epsilon=3.0, bounds={"age": (0, 120)}).fit(frame, [0, 0, 1, 1] * 50)
 >>> model.spent_.steps  # one of them counts the rows
@@ -22,9 +22,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
-from casemate.core.learn import encoder
-from casemate.core.learn.accountant import Gaussians, sigma_for
-from casemate.core.learn.noise import Noise
+from casemate.ml.learn import encoder
+from casemate.ml.learn.accountant import Gaussians, sigma_for
+from casemate.ml.learn.noise import Noise
 
 Array = np.ndarray[Any, Any]
 CHUNK = 65_536

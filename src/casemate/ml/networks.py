@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from casemate.core.errors import VerificationError
-from casemate.core.learn.network import NetworkClassifier, torch_or_refuse
 from casemate.core.types import Record, Schema
+from casemate.ml.learn.network import NetworkClassifier, torch_or_refuse
 
 Array = np.ndarray[Any, Any]
 MAX_JSON = 16 * 2**20
@@ -96,7 +96,7 @@ def load_network(description: bytes, weights: bytes, schema: Schema) -> NetworkM
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    from casemate.core.learn.layers import build
+    from casemate.ml.learn.layers import build
 
     if len(description) > MAX_JSON:
         raise VerificationError("network.json is larger than it may be")

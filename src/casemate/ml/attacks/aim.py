@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from casemate.core.attacks.interface import Array, Quantity, Target
-from casemate.core.models import Scored
 from casemate.core.types import Limits, Schema
+from casemate.ml.attacks.interface import Array, Quantity, Target
+from casemate.ml.models import Scored
 
 
 def aim(

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from casemate.core.attacks.exact import SURE, Leaves, settle
-from casemate.core.attacks.interface import Array, Target, keep_better
-from casemate.core.attacks.leaves import Trees, read
-from casemate.core.attacks.parts import parts_of, through
+from casemate.ml.attacks.exact import SURE, Leaves, settle
+from casemate.ml.attacks.interface import Array, Target, keep_better
+from casemate.ml.attacks.leaves import Trees, read
+from casemate.ml.attacks.parts import parts_of, through
 
 CELLS = 4_000_000
 """Leaves times inputs that are held at once."""

@@ -7,7 +7,7 @@ point of a row does not depend on eps, so it is looked for once.
 
 import numpy as np
 
-from casemate.core.attacks.interface import Array, Target, keep_better
+from casemate.ml.attacks.interface import Array, Target, keep_better
 
 STARTS = 200
 GRID = 32

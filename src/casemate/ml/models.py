@@ -16,10 +16,11 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from casemate.core import answers, archive
+from casemate.core import archive
 from casemate.core.errors import VerificationError
-from casemate.core.storable import ALLOWED_TYPES
 from casemate.core.types import Schema
+from casemate.ml import answers
+from casemate.ml.storable import ALLOWED_TYPES
 
 SKOPS, ONNX, NETWORK, WEIGHTS = "model.skops", "model.onnx", "network.json", "model.safetensors"
 PLAIN = "plain.skops"
@@ -265,7 +266,7 @@ def load_skops(content: bytes, order: list[int] | None = None, *, own: bool = Tr
 def load_trained(files: dict[str, bytes], schema: Schema, order: list[int] | None = None, *, own: bool = True) -> Scored:
     """The model as it was trained: a scikit-learn estimator, or a torch network rebuilt from its listed layers."""
     if NETWORK in files:
-        from casemate.core.network import load_network
+        from casemate.ml.networks import load_network
 
         return load_network(files[NETWORK], files.get(WEIGHTS, b""), schema)
     if SKOPS not in files and ONNX in files:

@@ -9,7 +9,7 @@ ones are tried; what has no slope at all is left to the search.
 
 import numpy as np
 
-from casemate.core.attacks.interface import Array, Target, keep_better
+from casemate.ml.attacks.interface import Array, Target, keep_better
 
 STEPS = (1e-4, 1e-2, 0.1)
 LEAST_SHARE = 0.5

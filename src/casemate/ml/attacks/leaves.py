@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from casemate.core.attacks.interface import Array
+from casemate.ml.attacks.interface import Array
 
 ONE_TREE = {"DecisionTreeClassifier", "ExtraTreeClassifier", "DecisionTreeRegressor", "ExtraTreeRegressor"}
 FORESTS = {"RandomForestClassifier", "ExtraTreesClassifier", "RandomForestRegressor", "ExtraTreesRegressor"}

@@ -1,10 +1,10 @@
 """Which attacks fit a model."""
 
-from casemate.core.attacks.decision import Decision
-from casemate.core.attacks.gradient import Gradient
-from casemate.core.attacks.interface import Attack, Target
-from casemate.core.attacks.search import Search
-from casemate.core.attacks.thresholds import Thresholds
+from casemate.ml.attacks.decision import Decision
+from casemate.ml.attacks.gradient import Gradient
+from casemate.ml.attacks.interface import Attack, Target
+from casemate.ml.attacks.search import Search
+from casemate.ml.attacks.thresholds import Thresholds
 
 
 def fitting_attacks(target: Target, restarts: int = 1, decision_rows: int = 0, *, prove: bool = False) -> list[Attack]:

@@ -13,7 +13,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from casemate.core.errors import BackendError, ConfigError
-from casemate.core.learn.accountant import Gaussians, sigma_for
+from casemate.ml.learn.accountant import Gaussians, sigma_for
 
 Array = np.ndarray[Any, Any]
 CHUNK = 4_096
@@ -99,7 +99,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def fit(self, X: pd.DataFrame, y: Any) -> "NetworkClassifier":  # noqa: N803 - scikit-learn's names
         """Train on a feature frame; classes are numbers 0..k-1."""
         torch = torch_or_refuse()
-        from casemate.core.learn.layers import build
+        from casemate.ml.learn.layers import build
 
         codes = torch.as_tensor(np.asarray(y, dtype=np.int64))
         rows = torch.as_tensor(self.encode(X))
@@ -166,7 +166,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Only the last layer is trained: noisy full-batch steps on what comes before it."""
         import torch
 
-        from casemate.core.learn.linear import descend, noisy_sums
+        from casemate.ml.learn.linear import descend, noisy_sums
 
         before, head = network[:-1].eval(), network[-1]
         with torch.no_grad():
@@ -235,7 +235,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 def head_only(layers: Any, frozen: dict[str, Array] | None) -> bool:
     """Whether only the last layer, a linear one, is trained, and what comes before it answers always alike."""
-    from casemate.core.learn.layers import build
+    from casemate.ml.learn.layers import build
 
     trained = {name for name, _ in build(list(layers)).named_parameters()} - set(frozen or {})
     last = len(layers) - 1
@@ -256,7 +256,7 @@ def planned(layers: Any, frozen: dict[str, Array] | None, units: int | None, epo
     Raises:
         ConfigError: batches are drawn, and how many rows there are is not declared.
     """
-    from casemate.core.learn.linear import noisy_sums
+    from casemate.ml.learn.linear import noisy_sums
 
     if head_only(layers, frozen):
         return Gaussians(sigma=1.0, steps=noisy_sums(epochs, units))

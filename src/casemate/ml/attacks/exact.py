@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from casemate.core.attacks.interface import Array
+from casemate.ml.attacks.interface import Array
 
 SURE = 1e-9
 """Scores that differ by less may be a tie in the model's own arithmetic: neither broken nor proved."""

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest, norm
 
-from casemate.core.attacks.exact import SURE
-from casemate.core.attacks.interface import Array, Target
-from casemate.core.attacks.leaves import read
-from casemate.core.attacks.parts import parts_of, through
+from casemate.ml.attacks.exact import SURE
+from casemate.ml.attacks.interface import Array, Target
+from casemate.ml.attacks.leaves import read
+from casemate.ml.attacks.parts import parts_of, through
 
 ONE_AGAINST_ONE = {"SVC", "NuSVC"}
 """Their coefficients separate pairs of classes."""

@@ -1,0 +1,1 @@
+"""Machine learning that stages and the gateway share: frames of rows, model files, learners, attacks."""
