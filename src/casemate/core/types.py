@@ -135,6 +135,38 @@ class Schema(Record, frozen=True, kw_only=True):
         raise KeyError(name)
 
 
+class RawColumn(Record, frozen=True, kw_only=True):
+    """How one column of the table was written that the model's features are read from, or made of."""
+
+    name: str
+    """Column name."""
+    type: ColumnType
+    """What its cells are once read; a `time` or `text` is no feature itself."""
+    decimal: str | None = None
+    """Decimal sign of amounts, `.` or `,`: currency signs, percent and thousands separators are taken off."""
+    censored: bool = False
+    """Whether `<0.1` is read as .1."""
+    format: str | None = None
+    """How a time is written, as `[data.columns]` says it."""
+    missing: list[str] = []
+    """Cells that mean missing, beside `Reading.null_values`."""
+    parts: list[str] = []
+    """What is made of it, row by row."""
+    since: str | None = None
+    """What `days` counts to: another raw column, or a date."""
+
+
+class Reading(Record, frozen=True, kw_only=True):
+    """How callers' cells are read where they come as the training table had them."""
+
+    columns: list[RawColumn]
+    """In the table's order."""
+    null_values: list[str]
+    """Cells that mean missing."""
+    trim: bool = True
+    """Whether white space around a text means nothing."""
+
+
 class Quarantined(Record, frozen=True, kw_only=True):
     """One row under suspicion, by number only: values stay sealed."""
 

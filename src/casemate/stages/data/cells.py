@@ -117,7 +117,7 @@ def _without_markers(values: pa.ChunkedArray, column: ColumnTable) -> pa.Chunked
 
 def _times(values: pa.ChunkedArray, name: str, column: ColumnTable, options: DataTable, findings: list[Finding]) -> pa.ChunkedArray:
     """Times as `format` says they are written."""
-    form = column.format or "iso"
+    form = column.format or options.date_format or "iso"
     if pa.types.is_temporal(values.type):
         return values
     written = _text(values.cast(pa.string()), options) if pa.types.is_string(values.type) else values

@@ -66,7 +66,8 @@ def as_called(table: pa.Table, options: DataTable) -> pa.Table:
 
 def noted(options: DataTable, names: Collection[str]) -> list[str]:
     """Those columns of which `[data.columns]` says what plain reading would not know: a notation, marks for missing, made features."""
-    return [name for name in names if _lettered(said := options.column(name)) or said.missing or said.parts]
+    until = {options.column(name).since for name in names}
+    return [name for name in names if _lettered(said := options.column(name)) or said.missing or said.parts or name in until]
 
 
 def _lettered(said: ColumnTable) -> bool:
