@@ -23,7 +23,7 @@ from casemate.core.learn.accountant import Gaussians
 from casemate.core.sandbox import confined
 from casemate.core.sandbox import run as sandbox
 from casemate.core.types import MISSING_CATEGORY, Finding, Schema, SealedDataset, TrainedModel
-from casemate.stages.train import rehearse, study, told
+from casemate.stages.train import diagram, rehearse, study, told
 
 SAFE = (models.SKOPS, models.PLAIN, models.NETWORK, models.WEIGHTS)
 """What the training process may leave."""
@@ -61,6 +61,7 @@ class _Converted(msgspec.Struct, forbid_unknown_fields=True):
 
     files: dict[str, str]
     estimator: str
+    diagram: diagram.Found | None
     order: list[int]
     export_problem: str
     refused: str
@@ -328,6 +329,7 @@ def _accept(tools: Tools, schema: Schema, said: _Said, outcome: sandbox.Outcome,
             privacy=_spent(tools, said.privacy) if tools.config.train.mode == "private" else {},
             baseline=tools.objects.put(own.files[models.PLAIN]) if models.PLAIN in own.files else "",
             order=converted.order,
+            diagram=None if converted.diagram is None else diagram.told(converted.diagram, told.known(), said.params),
             said=words,
         )
     except msgspec.ValidationError as error:
