@@ -61,6 +61,10 @@ class ProjectTable(Table, frozen=True, kw_only=True):
     purpose: Annotated[str, Meta(description="Why the data is processed; part of every decision and record.")] = "unspecified"
 
 
+SPANS = ("clock", "duration")
+"""Formats of a column that make numbers of it."""
+
+
 class ColumnTable(Table, frozen=True, kw_only=True, rename={"column_class": "class"}):
     """What is known about one column."""
 
@@ -101,7 +105,10 @@ class ColumnTable(Table, frozen=True, kw_only=True, rename={"column_class": "cla
     ] = False
     format: Annotated[
         str | None,
-        Meta(description="How a time is written: `%d.%m.%Y` and so on (strptime), `iso`, or the unit of numbers since 1970: `epoch-s`, `epoch-ms`."),
+        Meta(
+            description="How a time is written: `%d.%m.%Y` and so on (strptime), `iso`, or the unit of numbers since 1970: `epoch-s`, `epoch-ms`. Of a "
+            "number: `clock` (times of day as hours: `08:15`, `8:15 pm`), `duration` (seconds: `1h 30m`, `26:10:00`, `PT1H30M`)."
+        ),
     ] = None
     parts: Annotated[
         list[Part],
@@ -1060,7 +1067,7 @@ def _impossible_column(column: ColumnTable) -> list[str]:
         "censored": column.censored and not number,
         "coerce": column.coerce and not (number or time),
         "categories": column.categories is not None and column.type not in (None, "category"),
-        "format": column.format is not None and not time,
+        "format": column.format is not None and not (number if column.format in SPANS else time),
         "since": column.since is not None and "days" not in column.parts,
     }
     problems = [f'{key} says nothing of type = "{column.type}"' for key, wrong in meaningless.items() if wrong and key != "since"]

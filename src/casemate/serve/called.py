@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import structs
 
-from casemate.config import ColumnTable, DataTable
+from casemate.config import SPANS, ColumnTable, DataTable
 from casemate.core.errors import RequestError, Wrong
 from casemate.core.types import RawColumn, Reading
 from casemate.stages.data import derived, notation, source
@@ -128,6 +128,8 @@ class Raw:
         column = self.columns[name]
         if column.type == "time":
             return f"a time ({column.format or 'iso'})"
+        if column.format in SPANS:
+            return "a time of day" if column.format == "clock" else "a duration"
         return "a number" + (f" with the decimal sign {column.decimal!r}" if column.decimal else "")
 
 

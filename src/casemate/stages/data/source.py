@@ -13,7 +13,7 @@ from casemate.core.errors import ConfigError, DataError
 from casemate.core.types import Finding, Severity
 from casemate.stages.data import cells, derived, files
 
-READING = 3
+READING = 4
 """Raised when a table is read in another way than before, so that the next run seals it anew."""
 MANY_UNLABELLED = 0.1
 """Share of rows without a target from which the others may be no fair sample of them."""

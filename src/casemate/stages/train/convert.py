@@ -21,6 +21,7 @@ from casemate.core.models import FILES, NETWORK, ONNX, PLAIN, SKOPS, WEIGHTS, du
 from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.types import Record, Schema
 from casemate.stages.train import diagram, export, imported
+from casemate.stages.train.diagram import Found
 
 skops_io()  # same
 IMPORTED_SKOPS, IMPORTED_ONNX = "imported.skops", "imported.onnx"
@@ -35,7 +36,7 @@ class Converted(Record, frozen=True, kw_only=True):
     """SHA-256 of every file that it left."""
     estimator: str = ""
     """The estimator's repr, cut at 500 characters; empty for a network."""
-    diagram: diagram.Found | None = None
+    diagram: Found | None = None
     """What it is made of; None for a network."""
     order: list[int] = []
     """See `TrainedModel.order`."""

@@ -24,6 +24,7 @@ from casemate.core.sandbox import confined
 from casemate.core.sandbox import run as sandbox
 from casemate.core.types import MISSING_CATEGORY, Finding, Schema, SealedDataset, TrainedModel
 from casemate.stages.train import diagram, rehearse, study, told
+from casemate.stages.train.diagram import Found
 
 SAFE = (models.SKOPS, models.PLAIN, models.NETWORK, models.WEIGHTS)
 """What the training process may leave."""
@@ -61,7 +62,7 @@ class _Converted(msgspec.Struct, forbid_unknown_fields=True):
 
     files: dict[str, str]
     estimator: str
-    diagram: diagram.Found | None
+    diagram: Found | None
     order: list[int]
     export_problem: str
     refused: str
