@@ -1113,7 +1113,9 @@ def _impossible_training(config: Config) -> list[str]:
     if config.privacy.budget_delta < config.privacy.delta:
         problems.append("[privacy] budget_delta is below delta: no training could ever be paid for")
     if config.train.mode == "private" and config.train.search:
-        problems.append("[train] search: every candidate of a search spends privacy; set the parameters in train.py, or search on public data")
+        problems.append(
+            "[train] search: every candidate of a search spends privacy: delete the line that begins with `search =`, and set the parameters in train.py"
+        )
     if config.train.mode == "private" and config.train.nested:
         problems.append("[train] nested: every outer fold would spend privacy")
     if config.data.task == "regression" and config.train.mode != "plain":
@@ -1144,7 +1146,11 @@ def _impossible_private(config: Config) -> list[str]:
     if config.serve.guard.unusual == "refuse":
         problems.append('[serve.guard] unusual: a private model says nothing of what training rows are like; set "flag", limits are declared')
     figures = sorted(name for name in config.gates if name in ON_TRAINING_ROWS)
-    problems += [f"[gates] {name}: training rows decide it; a private model is bounded by epsilon = {{ max = ... }} instead" for name in figures]
+    limit = f"epsilon = {{ max = {config.privacy.epsilon:g} }}"
+    instead = "" if "epsilon" in config.gates else f", and write `{limit}` in its place"
+    problems += [
+        f"[gates] {name}: training rows decide it, and private training tells nothing of them: delete that line{instead}" for name in figures
+    ]
     if config.privacy.rows is not None and config.privacy.rows * (1 - config.train.test_share) < 1:
         problems.append("[privacy] rows: none is left to train on")
     return problems

@@ -353,3 +353,11 @@ def test_the_card_of_a_table_shows_what_the_estimator_is_made_of(visits, cli, tm
     text = (tmp_path / "m" / "model" / "model-card.md").read_text()
     assert "What it is made of:\n\n- Pipeline\n  - ColumnTransformer\n" in text
     assert '<ul class="parts">' in (tmp_path / "m" / "model" / "model-card.html").read_text()
+
+
+def test_blank_lines_before_the_header_are_no_rows_and_lines_are_counted_from_the_files_first(tmp_path):
+    (tmp_path / "t.csv").write_text("export of May\n\n \na,b\n1,2\n3\n")
+    source = open_source(tmp_path / "t.csv", DataTable(source="t.csv", target="y", skip_lines=1), 10)
+    part = next(source.parts)
+    assert (list(source.types), part.columns, part.lines) == (["a", "b"], {"a": ["1"], "b": ["2"]}, [5])
+    assert [(one.row, one.line) for one in part.rejected] == [(1, 6)]

@@ -184,7 +184,12 @@ def test_the_card_says_how_the_table_was_written_and_an_older_card_nothing(train
     told = {one["name"]: one for one in shape.raw.described}
     assert list(told) == ["admitted", "left", "cost", "lab", "notes", "zip"]
     assert told["admitted"] == {
-        **{"name": "admitted", "datatype": "BYTES", "shape": [-1], "type": "time", "format": "%d.%m.%Y", "since": "left"},
+        "name": "admitted",
+        "datatype": "BYTES",
+        "shape": [-1],
+        "type": "time",
+        "format": "%d.%m.%Y",
+        "since": "left",
         "gives": ["admitted_month", "admitted_weekday", "admitted_days"],
     }
     assert told["lab"]["gives"] == ["lab", "lab_censored"] and told["cost"]["decimal"] == ","

@@ -19,7 +19,7 @@ DRAWN = np.random.default_rng(3).integers(0, 86_400, ROWS)
 
 
 def clock(seconds, form="%H:%M:%S"):
-    return (datetime.datetime(2024, 1, 1) + datetime.timedelta(seconds=int(seconds))).strftime(form)
+    return (datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC) + datetime.timedelta(seconds=int(seconds))).strftime(form)
 
 
 def numbers(cells, form):

@@ -318,8 +318,9 @@ class Ward:
         """A run that ends behind its data stage."""
         project = self.say(subject, columns)
         shop = project.workshop()
-        with shop.engine.begin(pipeline._inputs(shop), project.access.identify().principal.uid) as work:
-            pipeline._data(shop, work)
+        inputs = pipeline._inputs(shop, self.root / shop.config.data.source, None)
+        with shop.engine.begin(inputs, project.access.identify().principal.uid) as work:
+            pipeline._data(shop, work, None)
             work.finish("failed")
         return casemate.open(self.root)
 

@@ -55,6 +55,8 @@ class _Said(msgspec.Struct):
     metric: str
     nested: list[float] = []
     privacy: dict[str, Any] = {}
+    left_out: list[str] = []
+    """Classes of steps that private training does not use."""
 
 
 class _Converted(msgspec.Struct, forbid_unknown_fields=True):
@@ -323,7 +325,7 @@ def _accept(tools: Tools, schema: Schema, said: _Said, outcome: sandbox.Outcome,
             cv=[msgspec.to_builtins(candidate) for candidate in said.cv],
             metric=said.metric,
             code_digest=_digest_of(code),
-            findings=[*told.findings(heard), *_findings(isolation, converted.export_problem)],
+            findings=[*told.findings(heard), *_findings(isolation, converted.export_problem), *_left_out(said.left_out)],
             isolation=isolation,
             mode=tools.config.train.mode,
             nested=said.nested,
@@ -418,6 +420,15 @@ def _spent(tools: Tools, reported: dict[str, Any]) -> dict[str, Any]:
         "accountants": {"pld": found, "rdp": other},
         "not_covered": UNCOVERED,
     }
+
+
+def _left_out(steps: list[str]) -> list[Finding]:
+    """What private training made of a pipeline: of its last step the kind only."""
+    if not steps:
+        return []
+    named = ", ".join(dict.fromkeys(name if name in told.known() else diagram.UNNAMED for name in steps))
+    text = f"private training uses none of the pipeline's steps before the last ({named}): it scales, bins and encodes by the declared limits itself"
+    return [Finding(id="train.steps-unused", severity="medium", confidence="high", message=text, location="train.py")]
 
 
 def _findings(isolation: list[str], export_problem: str) -> list[Finding]:

@@ -36,7 +36,7 @@ FOOTER = re.compile(r"\W*(grand\s+|sub-?)?(total|sum|average|mean)s?\b", re.IGNO
 def look(content: Content, options: DataTable) -> Dialect:
     """How the text is written."""
     text, encoding = dialects.decoded(content, options)
-    return dialects.found(text.skip(options.skip_lines), options, encoding)
+    return dialects.found(begun(text, options), options, encoding)
 
 
 def names(content: Content, options: DataTable) -> list[str]:
@@ -44,7 +44,7 @@ def names(content: Content, options: DataTable) -> list[str]:
     if options.header:
         return naming.cleaned(options.header)
     text, encoding = dialects.decoded(content, options)
-    text = _begun(text, options)
+    text = begun(text, options)
     return naming.cleaned(_header(text, dialects.found(text, options, encoding)))
 
 
@@ -61,7 +61,7 @@ def read(content: Content, options: DataTable, kept: Kept, findings: list[Findin
         DataError: the text is truncated, ragged, wrongly quoted or not written as it is said to be; with the line's number.
     """
     text, encoding = dialects.decoded(content, options)
-    text = _begun(text, options)
+    text = begun(text, options)
     dialect = dialects.found(text, options, encoding)
     written = options.header or _header(text, dialect)
     if not written:
@@ -97,7 +97,7 @@ def _typed(
     return table
 
 
-def _begun(text: Content, options: DataTable) -> Content:
+def begun(text: Content, options: DataTable) -> Content:
     """From the first line that is not blank, after those to skip."""
     text = text.skip(options.skip_lines)
     with text.open() as file:

@@ -46,7 +46,7 @@ def _form(column: Column) -> str | None:
 
     def read(form: str) -> int:
         found = spans.numbers(sample, form)
-        return len(found) - found.null_count
+        return int(len(found) - found.null_count)
 
     if not pc.any(pc.match_substring_regex(sample, spans.SURE)).as_py():
         return None
