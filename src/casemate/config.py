@@ -106,8 +106,8 @@ class ColumnTable(Table, frozen=True, kw_only=True, rename={"column_class": "cla
     format: Annotated[
         str | None,
         Meta(
-            description="How a time is written: `%d.%m.%Y` and so on (strptime), `iso`, or the unit of numbers since 1970: `epoch-s`, `epoch-ms`. Of a "
-            "number: `clock` (times of day as hours: `08:15`, `8:15 pm`), `duration` (seconds: `1h 30m`, `26:10:00`, `PT1H30M`)."
+            description="How a time is written: `%d.%m.%Y` and so on (strptime), `iso`, or the unit of numbers since 1970: `epoch-s`, `epoch-ms`. "
+            "Of a number: `clock` (times of day as hours: `08:15`, `8:15 pm`), `duration` (seconds: `1h 30m`, `26:10:00`, `PT1H30M`)."
         ),
     ] = None
     parts: Annotated[
@@ -1114,7 +1114,8 @@ def _impossible_training(config: Config) -> list[str]:
         problems.append("[privacy] budget_delta is below delta: no training could ever be paid for")
     if config.train.mode == "private" and config.train.search:
         problems.append(
-            "[train] search: every candidate of a search spends privacy: delete the line that begins with `search =`, and set the parameters in train.py"
+            "[train] search: every candidate of a search spends privacy: delete the line that begins with `search =`; "
+            "parameters are set in train.py"
         )
     if config.train.mode == "private" and config.train.nested:
         problems.append("[train] nested: every outer fold would spend privacy")

@@ -349,7 +349,7 @@ def test_what_a_client_makes_and_what_the_gateway_makes_of_a_table_gets_the_same
 
 def test_the_card_of_a_table_shows_what_the_estimator_is_made_of(visits, cli, tmp_path):
     root, _, _ = visits
-    assert cli("model", "export", "t", "--out", tmp_path / "m", "--config", root).code == 0
+    assert cli("model", "export", "t", tmp_path / "m", "--config", root).code == 0
     text = (tmp_path / "m" / "model" / "model-card.md").read_text()
     assert "What it is made of:\n\n- Pipeline\n  - ColumnTransformer\n" in text
     assert '<ul class="parts">' in (tmp_path / "m" / "model" / "model-card.html").read_text()

@@ -183,9 +183,9 @@ def test_what_keeps_a_new_project_from_private_training_is_said_line_by_line():
         '[train]\nentry = "train.py:build"\nmode = "private"\nsearch = { "clf__C" = [1.0] }\n[gates]\nmembership_auc = { max = 0.65 }\n'
     )
     with pytest.raises(ConfigError) as refused:
-        configuration.parse(toml)
+        config.parse(toml)
     said = str(refused.value)
     assert "[gates] membership_auc" in said and "delete that line, and write `epsilon = { max = 2 }` in its place" in said
     assert "delete the line that begins with `search =`" in said
     mended = toml.replace('search = { "clf__C" = [1.0] }\n', "").replace("membership_auc = { max = 0.65 }", "epsilon = { max = 2 }")
-    assert configuration.parse(mended).gates["epsilon"].max == 2
+    assert config.parse(mended).gates["epsilon"].max == 2
