@@ -1114,8 +1114,7 @@ def _impossible_training(config: Config) -> list[str]:
         problems.append("[privacy] budget_delta is below delta: no training could ever be paid for")
     if config.train.mode == "private" and config.train.search:
         problems.append(
-            "[train] search: every candidate of a search spends privacy: delete the line that begins with `search =`; "
-            "parameters are set in train.py"
+            "[train] search: every candidate of a search spends privacy: delete the line that begins with `search =`; parameters are set in train.py"
         )
     if config.train.mode == "private" and config.train.nested:
         problems.append("[train] nested: every outer fold would spend privacy")
