@@ -315,3 +315,11 @@ def test_what_is_said_of_a_pattern_of_columns_is_read_of_callers_cells_too():
 def test_a_day_that_there_is_not_is_no_other_day(form, cells, days):
     found = notation.times(pa.chunked_array([cells[:2], cells[2:]], pa.string()), form)
     assert [None if time is None else time.day for time in found.to_pylist()] == days
+
+
+def test_a_day_that_there_is_not_keeps_a_column_text_where_one_notation_is_said_of_the_whole_file(tmp_path):
+    options = DataTable(source="t.csv", target="y", date_format="%d.%m.%Y")
+    for last, kind in (("31.02.2024", "string"), ("29.02.2024", "timestamp[s]"), ("2024-02-29", "timestamp[s]")):
+        (tmp_path / "t.csv").write_text(f"d,y\n01.03.2024,a\n,b\n{last},a\n")
+        table, _ = source.read(tmp_path / "t.csv", options)
+        assert str(table["d"].type) == kind, last

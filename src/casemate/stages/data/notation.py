@@ -129,6 +129,11 @@ def times(values: pa.ChunkedArray, form: str) -> pa.ChunkedArray:
     return _possible(values, form, pc.cast(found, kind))  # with a zone: the same moment in UTC
 
 
+def possible(text: pa.ChunkedArray, form: str, found: pa.ChunkedArray) -> bool:
+    """Whether `found`, which strptime made of `text`, has no day in the place of one that there is not."""
+    return bool(_possible(text, form, found.cast(pa.timestamp("us"))).null_count == found.null_count)
+
+
 def _possible(text: pa.ChunkedArray, form: str, found: pa.ChunkedArray) -> pa.ChunkedArray:
     """`found` without days that there are not: strptime takes 31.02. for the second or third of March."""
     if "%d" not in form or "%z" in form:

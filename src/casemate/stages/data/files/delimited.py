@@ -13,6 +13,7 @@ import pyarrow.csv
 from casemate.config import DataTable
 from casemate.core.errors import DataError
 from casemate.core.types import Finding
+from casemate.stages.data import notation
 from casemate.stages.data.files import dialect as dialects
 from casemate.stages.data.files import exact, naming
 from casemate.stages.data.files.content import Content
@@ -94,6 +95,12 @@ def _typed(
         digits = _arrow(text, dialect, header, options, [name], quoted=bool(quoted), only=name)[name]
         if pc.any(pc.match_substring_regex(digits, LONG)).as_py():
             exact.tell(name, options, findings)
+    if options.date_format is not None and "%d" in options.date_format:
+        for place, field in enumerate(table.schema):
+            if pa.types.is_timestamp(field.type):
+                cells = _arrow(text, dialect, header, options, [field.name], quoted=bool(quoted), only=field.name)[field.name]
+                if not notation.possible(cells, options.date_format, table[place]):
+                    table = table.set_column(place, field.name, cells)
     return table
 
 
