@@ -208,3 +208,16 @@ def test_a_decimal_comma_of_the_whole_table_is_one_of_every_number_that_says_not
     options = DataTable(source="t.csv", target="y", decimal=",", columns={"a": ColumnTable(unit="kg"), "b": ColumnTable(decimal=".")})
     schema, _ = schemas.infer(table, options)
     assert [(column.name, column.decimal) for column in reading.of(options, schema).columns] == [("a", ","), ("b", ".")]
+
+
+def test_a_model_of_words_alone_takes_the_one_column_of_text_in_every_form():
+    options = DataTable(source="t.csv", target="y", columns={"notes": ColumnTable(type="text", parts=["words"])})
+    table = pa.table({"notes": TABLE["notes"], "y": TABLE["y"]})
+    made = source.derived.add(table, options, {})
+    schema, _ = schemas.infer(made, options)
+    shape = Shape(schema, raw=Raw(reading.of(options, schema), [column.name for column in schema.features]))
+    expected = features_of(made, schema).to_numpy()
+    columns = {"notes": TABLE["notes"]}
+    nested = [{"name": "notes", "shape": [ROWS, 1], "datatype": "BYTES", "data": [[cell] for cell in TABLE["notes"]]}]
+    for rows in (rest(shape, tensors(columns)), rest(shape, nested), binary(shape, columns), as_csv(shape, columns), as_split(shape, columns)):
+        assert np.array_equal(rows, expected) and len(expected) == ROWS
