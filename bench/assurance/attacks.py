@@ -16,11 +16,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.tree import DecisionTreeClassifier
 
 from casemate.config import AssessTable, RobustnessTable
+from casemate.core.types import ColumnSchema, Schema
 from casemate.ml.attacks.aim import aim
 from casemate.ml.attacks.interface import Target
 from casemate.ml.attacks.thresholds import Thresholds
 from casemate.ml.models import SkopsModel
-from casemate.core.types import ColumnSchema, Schema
 from casemate.stages.assess.leakage import labels, lira, rates
 from casemate.stages.assess.sample import Sample
 

@@ -17,8 +17,8 @@ from scipy.special import expit
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 
 from casemate.config import ScreenTable
-from casemate.ml.frame import drawn
 from casemate.core.types import ColumnSchema, Schema
+from casemate.ml.frame import drawn
 from casemate.stages.data.checks import leakage
 from casemate.stages.data.screen.interface import Rows
 from casemate.stages.data.screen.spectral import Spectral

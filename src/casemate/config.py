@@ -61,6 +61,10 @@ class ProjectTable(Table, frozen=True, kw_only=True):
     purpose: Annotated[str, Meta(description="Why the data is processed; part of every decision and record.")] = "unspecified"
 
 
+SPANS = ("clock", "duration")
+"""Formats of a column that make numbers of it."""
+
+
 class ColumnTable(Table, frozen=True, kw_only=True, rename={"column_class": "class"}):
     """What is known about one column."""
 
@@ -101,7 +105,10 @@ class ColumnTable(Table, frozen=True, kw_only=True, rename={"column_class": "cla
     ] = False
     format: Annotated[
         str | None,
-        Meta(description="How a time is written: `%d.%m.%Y` and so on (strptime), `iso`, or the unit of numbers since 1970: `epoch-s`, `epoch-ms`."),
+        Meta(
+            description="How a time is written: `%d.%m.%Y` and so on (strptime), `iso`, or the unit of numbers since 1970: `epoch-s`, `epoch-ms`. "
+            "Of a number: `clock` (times of day as hours: `08:15`, `8:15 pm`), `duration` (seconds: `1h 30m`, `26:10:00`, `PT1H30M`)."
+        ),
     ] = None
     parts: Annotated[
         list[Part],
@@ -1060,7 +1067,7 @@ def _impossible_column(column: ColumnTable) -> list[str]:
         "censored": column.censored and not number,
         "coerce": column.coerce and not (number or time),
         "categories": column.categories is not None and column.type not in (None, "category"),
-        "format": column.format is not None and not time,
+        "format": column.format is not None and not (number if column.format in SPANS else time),
         "since": column.since is not None and "days" not in column.parts,
     }
     problems = [f'{key} says nothing of type = "{column.type}"' for key, wrong in meaningless.items() if wrong and key != "since"]
@@ -1106,7 +1113,9 @@ def _impossible_training(config: Config) -> list[str]:
     if config.privacy.budget_delta < config.privacy.delta:
         problems.append("[privacy] budget_delta is below delta: no training could ever be paid for")
     if config.train.mode == "private" and config.train.search:
-        problems.append("[train] search: every candidate of a search spends privacy; set the parameters in train.py, or search on public data")
+        problems.append(
+            "[train] search: every candidate of a search spends privacy: delete the line that begins with `search =`; parameters are set in train.py"
+        )
     if config.train.mode == "private" and config.train.nested:
         problems.append("[train] nested: every outer fold would spend privacy")
     if config.data.task == "regression" and config.train.mode != "plain":
@@ -1137,7 +1146,11 @@ def _impossible_private(config: Config) -> list[str]:
     if config.serve.guard.unusual == "refuse":
         problems.append('[serve.guard] unusual: a private model says nothing of what training rows are like; set "flag", limits are declared')
     figures = sorted(name for name in config.gates if name in ON_TRAINING_ROWS)
-    problems += [f"[gates] {name}: training rows decide it; a private model is bounded by epsilon = {{ max = ... }} instead" for name in figures]
+    limit = f"epsilon = {{ max = {config.privacy.epsilon:g} }}"
+    instead = "" if "epsilon" in config.gates else f", and write `{limit}` in its place"
+    problems += [
+        f"[gates] {name}: training rows decide it, and private training tells nothing of them: delete that line{instead}" for name in figures
+    ]
     if config.privacy.rows is not None and config.privacy.rows * (1 - config.train.test_share) < 1:
         problems.append("[privacy] rows: none is left to train on")
     return problems

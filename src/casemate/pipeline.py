@@ -111,12 +111,16 @@ def run(shop: Workshop, principal: str, start: str | None = None, key: str | Non
 def _run(shop: Workshop, principal: str, start: str | None, key: str | None) -> tuple[str, Release, Assessment]:
     if shop.config.robustness.second_opinion == "art":
         second.installed()  # before anything is searched for
-    with shop.engine.begin(_inputs(shop), principal, start, key) as work:
+    where = files.place(shop.root, shop.config.data.source)
+    answer = files.once(where, shop.config.data)  # whether a database changed is known by asking it only
+    held = answer if answer is not where else None
+    with shop.engine.begin(_inputs(shop, where, answer), principal, start, key) as work:
         shop.reporter.begin(work)
         if work.ended:
             return _earlier(shop, work)
         with Crew(shop, work) as crew:
-            dataset = _data(shop, work)
+            dataset = _data(shop, work, held)
+            del answer, held
             options.check(shop.config, dataset.schema)
             rows = Rows(shop, dataset)
             model = _train(shop, work, principal, dataset, rows, crew)
@@ -128,13 +132,13 @@ def _run(shop: Workshop, principal: str, start: str | None, key: str | None) -> 
     return work.id, release, assessment
 
 
-def _data(shop: Workshop, work: Run) -> SealedDataset:
+def _data(shop: Workshop, work: Run, held: Any) -> SealedDataset:
     """Read, check, screen, split, seal."""
 
     def seal() -> SealedDataset:
         from casemate.stages.data import stage as data
 
-        return data.seal(data_tools(shop))
+        return data.seal(data_tools(shop, held))
 
     def report(record: SealedDataset) -> dict[str, bytes]:
         from casemate.stages.data.report import draw
@@ -148,8 +152,8 @@ def _data(shop: Workshop, work: Run) -> SealedDataset:
     return record
 
 
-def data_tools(shop: Workshop) -> Any:
-    """What the data stage works with."""
+def data_tools(shop: Workshop, held: Any = None) -> Any:
+    """What the data stage works with; `held` is a database's answer, where it was asked already."""
     from casemate.stages.data import stage as data
 
     return data.Tools(
@@ -165,6 +169,7 @@ def data_tools(shop: Workshop) -> Any:
         shop.engine.newest_step("data", SealedDataset),
         _reference(shop),
         shop.reviews.of(shop.config.dataset_name),
+        held,
     )
 
 
@@ -516,12 +521,18 @@ class Rows:
         return unseen & np.isin(now[kept], known[~trained])
 
 
-def _inputs(shop: Workshop) -> dict[str, str]:
-    """Per stage, the digest of what decides its result: with the same ones a run is resumed and finished stages are reused."""
+def _inputs(shop: Workshop, where: Any, answer: Any) -> dict[str, str]:
+    """Per stage, the digest of what decides its result: with the same ones a run is resumed and finished stages are reused.
+
+    Args:
+        shop: the project's.
+        where: the table's place.
+        answer: what a database there said.
+    """
     config = shop.config
-    where = files.place(shop.root, config.data.source)
-    # whether a database changed is known by asking it only
-    stamp = [files.digest(where, files.columns(where, config.data, (), []))] if isinstance(where, str) else [row[2:] for row in files.stamp(where)]
+    stamp = [row[2:] for row in files.stamp(where)]
+    if isinstance(where, str):
+        stamp = [files.digest(where, files.columns(answer, config.data, (), []))]
     split = [config.train.test_share, config.train.seed, config.train.folds, config.train.split]
     deciding: dict[str, list[Any]] = {
         "data": [

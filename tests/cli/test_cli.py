@@ -393,3 +393,18 @@ def test_naughty_strings_are_stored_and_shown_harmlessly(case, cli, clinic):
     plain = cli("audit", "show", "--last", "600", "--config", clinic)
     assert plain.code == 0
     assert "\x1b" not in plain.out
+
+
+def test_a_check_writes_a_page_with_pictures_of_the_columns_and_nothing_of_sensitive_ones(fresh, cli, tmp_path):
+    path = fresh / "casemate.toml"
+    path.write_text(path.read_text().replace("[data.columns]\n", '[data.columns]\nmean_radius = { class = "sensitive" }\n'))
+    answer = cli("check", "--only", "spectral", "--output", tmp_path / "page.html", "--config", fresh)
+    assert f"Page: {tmp_path / 'page.html'}" in answer.out
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("<svg") == page.count("<figcaption>") == 30, "every general column, the target among them, and no identifier"
+    assert "<figcaption>mean_texture</figcaption>" in page and "<figcaption>mean_radius</figcaption>" not in page
+    for said in ("held out", "Nothing is sealed yet", "Under suspicion", "what it means", "(not shown)"):
+        assert said in page
+    assert "P0104729" not in page and "<script" not in page
+    assert (tmp_path / "page.html").stat().st_mode & 0o077 == 0
+    assert not list((fresh / ".casemate" / "datasets").glob("*")), "nothing is sealed"

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import datetime
 import gzip
 import json
 
@@ -9,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.attacks.test_gateway import Caller, new_token
 from tests.conftest import serving, write_csv
 
 import casemate
@@ -17,6 +19,7 @@ from casemate.core.errors import ConfigError, DataError, RequestError
 from casemate.operations import scaffold
 from casemate.serve.batches import predict_file
 from casemate.serve.client import connect
+from casemate.serve.protocols import oip_grpc
 from casemate.serve.rows import of_table, open_source
 from casemate.serve.written import cell, written
 
@@ -296,3 +299,65 @@ def test_what_the_gateway_puts_off_is_asked_again(served, monkeypatch):
         monkeypatch.setattr(client, "_exchange", lambda *words: replies.pop() if replies else exchange(*words))
         assert client.predict({"age": [70], "smokes": ["true"], "code": ["11"]}).answers.num_rows == 1
         assert json.dumps(client.described.parameters)
+
+
+@pytest.fixture(scope="module")
+def visits(home, tmp_path_factory):
+    """A gateway for a model of dates, amounts and words, as `init` takes them; its folder, URL, and the table."""
+    root = tmp_path_factory.mktemp("visits") / "visits"
+    root.mkdir()
+    generator = np.random.default_rng(4)
+    days = [datetime.date(2024, 1, 1) + datetime.timedelta(days=int(n)) for n in generator.integers(0, 700, 240)]
+    costs = generator.uniform(50, 5000, 240)
+    ill = np.array([day.month for day in days]) + costs / 500 + generator.normal(0, 1, 240) > 11
+    words = generator.choice(["fever", "cough", "pain", "rash", "fall", "burn"], (240, 4))
+    notes = [f"{' and '.join(words[n])} since {generator.integers(1, 400)} days" for n in range(240)]
+    columns = {"day": [f"{day:%d.%m.%Y}" for day in days], "cost": [f"${cost:,.2f}" for cost in costs], "notes": notes}
+    table = pa.table(columns | {"lab": ["<0.1" if n % 9 == 0 else f"{n % 7 + 0.5}" for n in range(240)], "ill": np.where(ill, "yes", "no")})
+    scaffold.create(root, scaffold.from_table(root, write_csv(root / "t.csv", table), "ill"))
+    path = root / "casemate.toml"
+    light = TOML[TOML.index("[assess]") : TOML.index("[serve.models]")].replace("accuracy = { min = 0.5 }", "accuracy = { min = 0.0 }")
+    text = path.read_text()
+    path.write_text(text[: text.index("[gates]")].replace("[screen]\n", "[screen]\nlabel_noise = false\n") + light)
+    assert casemate.open(root).run().verdict.outcome == "passed"
+    with serving(root) as running:
+        yield root, running, table
+
+
+def test_what_a_client_makes_and_what_the_gateway_makes_of_a_table_gets_the_same_answer_to_the_last_bit(visits, tmp_path, cli):
+    root, running, table = visits
+    few = table.slice(0, 50).drop_columns(["ill"])
+    write_csv(tmp_path / "few.csv", few)
+    assert cli("predict", tmp_path / "few.csv", "--url", running.url, "--out", tmp_path / "out.parquet", "--config", root).code == 0
+    made = pq.read_table(tmp_path / "out.parquet")
+    ask = Caller(running, new_token(casemate.open(root), "raw", models=("t",))[0])
+    inputs = [{"name": name, "shape": [50], "datatype": "BYTES", "data": few[name].to_pylist()} for name in few.column_names]
+    status, reply = ask("POST", "/v2/models/t/infer", {"inputs": inputs})[:2]
+    assert status == 200, reply
+    found = {one["name"]: one["data"] for one in json.loads(reply)["outputs"]}
+    assert found["label"] == made["label"].to_pylist()
+    assert found["probabilities"][1::2] == made["p_yes"].to_pylist() and len(set(found["probabilities"])) > 20
+    known = json.loads(ask("GET", "/v2/models/t")[1])
+    raw = {one["name"]: one for one in known["parameters"]["raw"]}
+    assert list(raw) == few.column_names and raw["day"]["format"] == "%d.%m.%Y" and len(raw["notes"]["gives"]) == 16
+    properties = oip_grpc.message("ModelMetadataResponse").FromString(oip_grpc.described(json.dumps(known).encode())).properties
+    assert json.loads(properties["raw"]) == known["parameters"]["raw"]
+    inputs[0]["data"] = ["31.02.2024", *inputs[0]["data"][1:]]
+    status, reply = ask("POST", "/v2/models/t/infer", {"inputs": inputs})[:2]
+    assert (status, json.loads(reply)["rows"]) == (400, [{"row": 0, "input": "day", "why": "is not written as a time (%d.%m.%Y)"}])
+
+
+def test_the_card_of_a_table_shows_what_the_estimator_is_made_of(visits, cli, tmp_path):
+    root, _, _ = visits
+    assert cli("model", "export", "t", tmp_path / "m", "--config", root).code == 0
+    text = (tmp_path / "m" / "model" / "model-card.md").read_text()
+    assert "What it is made of:\n\n- Pipeline\n  - ColumnTransformer\n" in text
+    assert '<ul class="parts">' in (tmp_path / "m" / "model" / "model-card.html").read_text()
+
+
+def test_blank_lines_before_the_header_are_no_rows_and_lines_are_counted_from_the_files_first(tmp_path):
+    (tmp_path / "t.csv").write_text("export of May\n\n \na,b\n1,2\n3\n")
+    source = open_source(tmp_path / "t.csv", DataTable(source="t.csv", target="y", skip_lines=1), 10)
+    part = next(source.parts)
+    assert (list(source.types), part.columns, part.lines) == (["a", "b"], {"a": ["1"], "b": ["2"]}, [5])
+    assert [(one.row, one.line) for one in part.rejected] == [(1, 6)]

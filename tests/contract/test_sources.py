@@ -5,10 +5,12 @@ import decimal
 import pytest
 import sqlalchemy as sa
 
+from casemate import pipeline
 from casemate.config import ColumnTable, DataTable
 from casemate.core.errors import BackendError, ConfigError, DataError
 from casemate.operations import scaffold
 from casemate.stages.data import files, source
+from casemate.stages.data.files import databases
 
 ROWS = 60
 SECRET = "swordfish"
@@ -92,3 +94,33 @@ def test_a_project_is_made_of_a_query_and_says_it(visits, monkeypatch, tmp_path)
     monkeypatch.delenv("VISITS")
     with pytest.raises(ConfigError, match="'env:VISITS' is empty"):
         source.read(asked.source, project.config.data)
+
+
+def test_init_and_a_run_ask_once_each_and_what_changed_there_is_seen(visits, monkeypatch, tmp_path):
+    import psycopg
+
+    asked, times = options(visits, monkeypatch, "SELECT well, age, paid, y FROM visits ORDER BY code", columns={}), []
+    ask = databases.read_server
+    monkeypatch.setattr(databases, "read_server", lambda *given: times.append(given[0]) or ask(*given))
+    plan = scaffold.from_table(tmp_path / "p", asked.source, "y", reading={"query": asked.query, "password": "env:VISITS"})
+    assert len(times) == 1
+    project = scaffold.create(tmp_path / "p", plan)
+
+    def version():
+        times.clear()
+        shop = runs.workshop(project)
+        where = files.place(shop.root, shop.config.data.source)
+        answer = files.once(where, shop.config.data)
+        inputs = pipeline._inputs(shop, where, answer)
+        with shop.engine.begin(inputs, project.point.identify().principal.uid) as work:
+            sealed = pipeline._data(shop, work, answer)
+            work.finish("failed")
+        assert len(times) == 1
+        return inputs["data"], sealed.version
+
+    first = version()
+    assert version()[0] == first[0]
+    with psycopg.connect(visits, password=SECRET) as connection:
+        connection.execute("UPDATE visits SET paid = 77 WHERE code = '001'")
+    second = version()
+    assert second[0] != first[0] and second[1] != first[1]

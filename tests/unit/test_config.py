@@ -175,3 +175,17 @@ def test_any_search_space_is_accepted_or_explained(space):
 
 def test_an_imported_model_is_not_trained():
     assert "an imported model is not trained here" in refused(TOML.replace("[gates]", 'model = "imported/x.skops"\nmode = "private"\n[gates]'))
+
+
+def test_what_keeps_a_new_project_from_private_training_is_said_line_by_line():
+    toml = (
+        '[project]\nname = "p"\nid = "p-1"\n[data]\nsource = "t.csv"\ntarget = "y"\n[privacy]\nepsilon = 2.0\n'
+        '[train]\nentry = "train.py:build"\nmode = "private"\nsearch = { "clf__C" = [1.0] }\n[gates]\nmembership_auc = { max = 0.65 }\n'
+    )
+    with pytest.raises(ConfigError) as refused:
+        config.parse(toml)
+    said = str(refused.value)
+    assert "[gates] membership_auc" in said and "delete that line, and write `epsilon = { max = 2 }` in its place" in said
+    assert "delete the line that begins with `search =`" in said
+    mended = toml.replace('search = { "clf__C" = [1.0] }\n', "").replace("membership_auc = { max = 0.65 }", "epsilon = { max = 2 }")
+    assert config.parse(mended).gates["epsilon"].max == 2

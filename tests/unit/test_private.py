@@ -281,3 +281,18 @@ def test_a_subject_counts_once():
     owners = np.r_[np.zeros(5000), np.arange(1, 101)]
     found = statistics.noisy(pa.chunked_array([["a"] * 5000 + ["b"] * 100]), "ward", ["a", "b"], 5.0, owners)
     assert abs(found.counts[0] - 1) < 10
+
+
+def test_steps_that_private_training_does_not_use_are_named_and_no_class_of_the_codes_own():
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    from casemate.stages.train import fit, stage
+
+    own = type("AnnHasFlu", (StandardScaler,), {})
+    steps = fit._left_out(make_pipeline(StandardScaler(), own(), LogisticRegression()))
+    (finding,) = stage._left_out(steps)
+    assert (finding.id, finding.severity) == ("train.steps-unused", "medium")
+    assert "none of the pipeline's steps before the last (StandardScaler, an estimator)" in finding.message
+    assert stage._left_out(fit._left_out(LogisticRegression())) == []

@@ -107,7 +107,7 @@ def test_a_schema_that_was_learnt_before_is_not_the_one_of_private_training(tmp_
     learnt = audit.examined(frame, KEYS, parse(audit.TOML.replace('mode = "private"', "folds = 2"))).schema
     names = ["age", "cost", "ward", "ill"]
     frame.to_csv(tmp_path / "table.csv", index=False)
-    options = private.declared(tmp_path, CONFIG).data
+    options = private.declared(tmp_path / CONFIG.data.source, CONFIG).data
     found, findings = private.schema(names, options, learnt)
     assert found == private.schema(names, options, None)[0]
     assert [finding.id for finding in findings] == ["data.schema-changed"]

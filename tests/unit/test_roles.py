@@ -13,7 +13,7 @@ from casemate.config import ColumnTable, DataTable
 from casemate.core.errors import DataError
 from casemate.operations import scaffold
 from casemate.serve.called import Called
-from casemate.stages.data import source
+from casemate.stages.data import notation, source
 
 ROWS = 400
 DAYS = [datetime.date(2019, 1, 1) + datetime.timedelta(days=int(n)) for n in np.random.default_rng(5).integers(0, 1200, ROWS)]
@@ -301,3 +301,25 @@ def test_what_is_said_of_a_pattern_of_columns_is_read_of_callers_cells_too():
     options = DataTable(source="t.csv", target="y", columns={"px*": ColumnTable(type="number", decimal=",")})
     sent, wrong = Called(options).read({"px1": ["1.234,50", "many"], "other": ["a", "b"]})
     assert float(sent["px1"][0]) == 1234.5 and wrong == {1: ("px1", "is not written as [data.columns] says")}
+
+
+@pytest.mark.parametrize(
+    ("form", "cells", "days"),
+    [
+        ("%d.%m.%Y", ["31.02.2024", "29.02.2024", "30.02.2023", "01.03.2023", None, "3.3.2024"], [None, 29, None, 1, None, 3]),
+        ("%Y%m%d", ["20240231", "20240131", "20230229", "20230302"], [None, 31, None, 2]),
+        ("%b %d, %Y %H:%M", ["Feb 30, 2024 10:00", "Mar 1, 2024 10:00", "Apr 31, 2024 00:00"], [None, 1, None]),
+        ("iso", ["2024-02-31", "2024-02-29"], [None, 29]),
+    ],
+)
+def test_a_day_that_there_is_not_is_no_other_day(form, cells, days):
+    found = notation.times(pa.chunked_array([cells[:2], cells[2:]], pa.string()), form)
+    assert [None if time is None else time.day for time in found.to_pylist()] == days
+
+
+def test_a_day_that_there_is_not_keeps_a_column_text_where_one_notation_is_said_of_the_whole_file(tmp_path):
+    options = DataTable(source="t.csv", target="y", date_format="%d.%m.%Y")
+    for last, kind in (("31.02.2024", "string"), ("29.02.2024", "timestamp[s]"), ("2024-02-29", "timestamp[s]")):
+        (tmp_path / "t.csv").write_text(f"d,y\n01.03.2024,a\n,b\n{last},a\n")
+        table, _ = source.read(tmp_path / "t.csv", options)
+        assert str(table["d"].type) == kind, last

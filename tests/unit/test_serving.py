@@ -367,10 +367,10 @@ MISSING = ["", "NA", "NaN", "-"]
 class Shape:
     """As much of an endpoint as a protocol looks at."""
 
-    def __init__(self, schema, extra="ignore"):
+    def __init__(self, schema, extra="ignore", raw=None):
         self.schema, self.features, self.takes_matrix = schema, schema.features, not schema.categories
         self.cells = {column.name: Cells(column, MISSING) for column in schema.features}
-        self.extra = extra
+        self.extra, self.raw = extra, raw
 
 
 def invoke(schema, body, kind=b"application/json", most=100, extra="ignore", accept=b""):

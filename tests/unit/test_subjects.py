@@ -320,8 +320,9 @@ class Ward:
         """A run that ends behind its data stage."""
         project = self.say(subject, columns)
         shop = runs.workshop(project)
-        with shop.engine.begin(pipeline._inputs(shop), project.point.identify().principal.uid) as work:
-            pipeline._data(shop, work)
+        inputs = pipeline._inputs(shop, self.root / shop.config.data.source, None)
+        with shop.engine.begin(inputs, project.point.identify().principal.uid) as work:
+            pipeline._data(shop, work, None)
             work.finish("failed")
         return casemate.open(self.root)
 

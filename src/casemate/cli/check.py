@@ -1,6 +1,7 @@
 """`casemate check`."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from casemate.cli.doors import enter
@@ -8,10 +9,12 @@ from casemate.core.page import NOTHING
 from casemate.stages.assess.names import SCREENS
 
 MOST_COLUMNS = 200
+HEADS = ["column", "read as", "used as", "values", "missing"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
+    parser.add_argument("--output", type=Path, metavar="FILE.html", help="write a page as well, with pictures of the columns")
     parser.add_argument("--only", metavar="SCREEN", action="append", choices=SCREENS, help="may be given several times: " + ", ".join(SCREENS))
 
 
@@ -38,21 +41,36 @@ def look(arguments: Any, project: Any) -> int:
     blocking = [finding for finding in ranked if finding.severity == "high"]
     names = [name for _, names in figures.grouped(list(found.figures)) for name in names]
     text = [_lead(found, project), ""]
-    text += [table(["column", "read as", "used as", "values", "missing"], _columns(found)), ""]
+    text += [table(HEADS, _columns(found)), ""]
     text += [f"{finding.severity}: {finding.message}" + (f" [{finding.location}]" if finding.location else "") for finding in ranked]
     text += ["under suspicion: " + (", ".join(f"{count} {name}" for name, count in counts.items()) or "no row"), ""]
     text += [
         table(["figure", "value", "what it means"], [[name, figures.shown(name, found.figures[name]), figures.meaning(name)] for name in names]),
         "",
     ]
-    text += [
-        f"A run would be refused: {len(blocking)} finding{'s' if len(blocking) > 1 else ''} of high severity. Correct the source, or look at the rows."
-        if blocking
-        else "Nothing here refuses a run. Next: casemate run"
-    ]
+    text += [_next(len(blocking))]
+    if arguments.output is not None:
+        _write(arguments.output, found, project, counts, len(blocking))
+        text.append(f"Page: {arguments.output}")
     told = {"findings": ranked, "figures": found.figures, "quarantined": counts, "rules": found.rules}
     emit(arguments, told, "\n".join(text))
     return 1 if blocking else 0
+
+
+def _next(blocking: int) -> str:
+    if not blocking:
+        return "Nothing here refuses a run. Next: casemate run"
+    return f"A run would be refused: {blocking} finding{'s' if blocking > 1 else ''} of high severity. Correct the source, or look at the rows."
+
+
+def _write(path: Path, found: Any, project: Any, counts: dict[str, int], blocking: int) -> None:
+    """The page, for the owner's eyes: it says more of the table than a card does."""
+    from casemate.core.files import write_atomic
+    from casemate.stages.data.report import looked_at
+
+    said = [*_lead(found, project).splitlines(), _next(blocking)]
+    source, least = str(project.config.data.source), project.config.privacy.min_group
+    write_atomic(path, looked_at(source, said, found, HEADS, _columns(found), counts, least))
 
 
 def _lead(found: Any, project: Any) -> str:

@@ -3,9 +3,9 @@
 import argparse
 from typing import Any
 
+from casemate.cli import check
 from casemate.cli.doors import enter
 from casemate.cli.options import common
-from casemate.stages.assess.names import SCREENS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     diff.add_argument("old", help="NAME@VERSION")
     diff.add_argument("new", nargs="?", help="NAME@VERSION (default: the newest of that name)")
     looked = actions.add_parser("check", help="check and screen the source as it is now; nothing is sealed", parents=[common(nested=True)])
-    looked.add_argument("--only", metavar="SCREEN", action="append", choices=SCREENS, help="may be given several times: " + ", ".join(SCREENS))
+    check.add_arguments(looked)
     noisy = actions.add_parser(
         "statistics", help="a private histogram (and mean) of one column, paid from the privacy budget", parents=[common(nested=True)]
     )

@@ -5,6 +5,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from casemate.core.types import Part
+
 if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
@@ -49,6 +51,8 @@ class Section:
     charts: list[Chart] = field(default_factory=list)
     images: list[tuple[str, str]] = field(default_factory=list)
     """(text in place of it, PNG as base64)."""
+    diagram: Part | None = None
+    """What a model is made of."""
 
 
 def page(title: str, lead: str, sections: list[Section]) -> bytes:

@@ -135,6 +135,38 @@ class Schema(Record, frozen=True, kw_only=True):
         raise KeyError(name)
 
 
+class RawColumn(Record, frozen=True, kw_only=True):
+    """How one column of the table was written that the model's features are read from, or made of."""
+
+    name: str
+    """Column name."""
+    type: ColumnType
+    """What its cells are once read; a `time` or `text` is no feature itself."""
+    decimal: str | None = None
+    """Decimal sign of amounts, `.` or `,`: currency signs, percent and thousands separators are taken off."""
+    censored: bool = False
+    """Whether `<0.1` is read as .1."""
+    format: str | None = None
+    """How a time is written, as `[data.columns]` says it."""
+    missing: list[str] = []
+    """Cells that mean missing, beside `Reading.null_values`."""
+    parts: list[str] = []
+    """What is made of it, row by row."""
+    since: str | None = None
+    """What `days` counts to: another raw column, or a date."""
+
+
+class Reading(Record, frozen=True, kw_only=True):
+    """How callers' cells are read where they come as the training table had them."""
+
+    columns: list[RawColumn]
+    """In the table's order."""
+    null_values: list[str]
+    """Cells that mean missing."""
+    trim: bool = True
+    """Whether white space around a text means nothing."""
+
+
 class Quarantined(Record, frozen=True, kw_only=True):
     """One row under suspicion, by number only: values stay sealed."""
 
@@ -209,6 +241,28 @@ class SealedDataset(Record, frozen=True, kw_only=True):
     """Hold-out rows that a person's decision took out; figures are given with and without them."""
 
 
+class Part(Record, frozen=True, kw_only=True):
+    """One box of a model's diagram: an estimator and those that it is made of."""
+
+    name: str
+    """Class, of scikit-learn or ours; `passthrough` and `drop` where a column transformer says so."""
+    params: dict[str, Any] = {}
+    """What the search chose of it; nothing else that the training code could have chosen."""
+    parts: list["Part"] = []
+    """What it is made of, in order."""
+    beside: bool = False
+    """Whether each of `parts` gets what it gets; otherwise each what the one before gives."""
+
+    def lines(self, depth: int = 0) -> list[str]:
+        """The diagram as text: a line a part, each with two blanks more than the one that it is a part of."""
+        return ["  " * depth + self.text, *(line for part in self.parts for line in part.lines(depth + 1))]
+
+    @property
+    def text(self) -> str:
+        """Name and parameters, such as `LogisticRegression(C=0.1)`."""
+        return self.name + (f"({', '.join(f'{name}={value!r}' for name, value in self.params.items())})" if self.params else "")
+
+
 class TrainedModel(Record, frozen=True, kw_only=True):
     """Result of the train stage: files in the object store, nothing executed outside the sandbox."""
 
@@ -238,6 +292,8 @@ class TrainedModel(Record, frozen=True, kw_only=True):
     """Object digest of the same model without hardening, where it was hardened."""
     order: list[int] = []
     """Of an imported scikit-learn model: the table's class number of each of its own classes; none: they are the same."""
+    diagram: Part | None = None
+    """What it is made of, for people; None: a network, an ONNX graph, or trained by an older casemate."""
     said: str = ""
     """Object digest of what the training code said in its own words, which may quote data; see `stages.train.told`."""
 

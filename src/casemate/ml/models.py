@@ -1,6 +1,6 @@
 """Model files: skops under our own allow-list, ONNX on one thread; no pickle in any form.
 
-`Model.predict` takes a feature frame (see `core.frame`) and gives (class numbers int64 [n], probabilities float [n, k]), both in
+`Model.predict` takes a feature frame (see `ml.frame`) and gives (class numbers int64 [n], probabilities float [n, k]), both in
 the order of the schema's classes; a regressor has no labels and gives (empty int64 [0], quantities float [n, m]). The label is the
 model's own answer, which need not be the likeliest class (see `core.answers`).
 """

@@ -316,18 +316,19 @@ class Gateway:
 
     async def _understood(self, endpoint: Endpoint, alias: str, found: Found, scope: Scope, headers: dict[bytes, bytes], body: bytes) -> Asked:
         """The rows in a body; what takes long is read beside the other requests."""
-        if "message" in scope:
-            return oip_grpc.read(endpoint, alias, scope["message"], self.table.max_rows)
 
         def read() -> Asked:
+            if "message" in scope:
+                return oip_grpc.read(endpoint, alias, scope["message"], self.table.max_rows)
             plain = bodies.inflated(headers, body, self.max_body)
             if found.route.name == "infer":
                 return oip.read(endpoint, alias, plain, _length(headers.get(b"inference-header-content-length")), self.table.max_rows)
             kind, accept = headers.get(b"content-type", b"application/json"), headers.get(b"accept", b"")
             return invocations.read(endpoint, plain, kind, self.table.max_rows, accept)
 
-        small = len(body) < LARGE_BODY and b"content-encoding" not in headers
-        return read() if small else await asyncio.to_thread(read)
+        # Features of raw columns take milliseconds to make, even of one row.
+        small = "message" in scope or (len(body) < LARGE_BODY and b"content-encoding" not in headers)
+        return read() if small and endpoint.raw is None else await asyncio.to_thread(read)
 
     async def _asked(self, asking: _Asking, alias: str, asked: Asked) -> Reply:
         """Queue the rows before the model, and those for a shadow too; the reply comes once it may leave."""

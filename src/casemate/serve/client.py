@@ -391,7 +391,7 @@ def _values(reader: Cells, given: list[Any]) -> tuple[list[Any], dict[int, str]]
     if reader.column.type == "category":
         texts = [_text(value) for value in given]
         return [None if text is None or text.strip() in reader.missing else text.strip() for text in texts], {}
-    plain = [float(value) if isinstance(value, decimal.Decimal) else value for value in given]
+    plain = [_plain(value) for value in given]
     wrong: dict[int, str] = {}
     try:
         numbers = reader.read(plain)
@@ -404,6 +404,13 @@ def _values(reader: Cells, given: list[Any]) -> tuple[list[Any], dict[int, str]]
             wrong[place] = "has an infinite value"
         sent.append(number if math.isfinite(number) else None)
     return sent, wrong
+
+
+def _plain(value: Any) -> Any:
+    """A value of Arrow as the table's numbers have it; durations are seconds."""
+    if isinstance(value, datetime.timedelta):
+        return value.total_seconds()
+    return float(value) if isinstance(value, decimal.Decimal) else value
 
 
 def _text(value: Any) -> str | None:

@@ -15,6 +15,7 @@ from casemate.core.types import Profile, Schema
 from casemate.ml import models
 from casemate.ml.frame import Rows, part_of, range_names, range_of
 from casemate.ml.models import Model, OnnxModel
+from casemate.serve.called import Raw
 from casemate.serve.cells import Cells
 from casemate.serve.screen import Screen
 from casemate.serve.types import Array
@@ -53,6 +54,8 @@ class Endpoint:
         """Whether all features are numeric, so that one tensor [n, d] is enough."""
         self.cells = {column.name: Cells(column, missing) for column in self.features}
         """By input, in the schema's order: how callers may write its values."""
+        self.raw = None if card.reading is None else Raw(card.reading, self.cells)
+        """How features are read from the table's own columns; None: they come ready."""
         self.extra = table.extra
         self.screen = Screen(self.schema, profile, table.guard)
         ends = [datetime.datetime.fromisoformat(until).timestamp() for until in card.waived.values()]

@@ -24,7 +24,7 @@ from casemate.serve.bodies import BODY_SECONDS, Scope
 from casemate.serve.connections import Connections, room
 from casemate.serve.http import MAX_HEAD, Revocations
 from casemate.serve.metrics import Metrics
-from casemate.serve.protocols.oip_grpc import SERVICE, message, parsed
+from casemate.serve.protocols.oip_grpc import SERVICE, described, message, parsed
 from casemate.serve.types import Reply
 
 HEADERS = ("authorization", "traceparent", "x-request-id")
@@ -196,6 +196,8 @@ class GrpcServer:
             context.set_trailing_metadata(told)
             if name == "ModelInfer":
                 return reply.body
+            if name == "ModelMetadata":
+                return described(reply.body)
             return bytes(json_format.Parse(reply.body, answers(), ignore_unknown_fields=True).SerializeToString())
 
         return call

@@ -52,7 +52,7 @@ ABOUT = {
     "health": "The same, as MLflow asks it",
     "mlflow-version": "Version, as MLflow asks it",
     "ping": "The same as ready, as SageMaker asks it",
-    "model": "Inputs and outputs of a model",
+    "model": "Inputs and outputs of a model; parameters.raw: columns that are taken as the training table had them, and what they give",
     "model-ready": "Whether a model can be asked",
     "infer": "Predict (Open Inference Protocol V2)",
     "invocations": "Predict (MLflow and SageMaker)",

@@ -18,7 +18,7 @@ from msgspec import structs
 from casemate.config import DataTable
 from casemate.core.errors import ConfigError, DataError
 from casemate.stages.data import files
-from casemate.stages.data.files import content, naming
+from casemate.stages.data.files import columnar, content, delimited, naming
 from casemate.stages.data.files import dialect as dialects
 from casemate.stages.data.files.content import Content
 
@@ -107,24 +107,14 @@ def _types(schema: pa.Schema, path: Path) -> dict[str, pa.DataType]:
 
 
 def _parquet(path: Path, size: int) -> Source:
-    try:
+    with columnar.explained(path, "Parquet"):
         file = pq.ParquetFile(path, page_checksum_verification=True)
         return Source(_types(file.schema_arrow, path), _batches(_read(file, path, size)))
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
 
 
 def _read(file: pq.ParquetFile, path: Path, size: int) -> Iterator[pa.RecordBatch]:
-    try:
+    with columnar.explained(path, "Parquet"), file:
         yield from file.iter_batches(batch_size=size)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
-    finally:
-        file.close()
-
-
-def _unreadable(path: Path, error: Exception) -> DataError:
-    return DataError(f"{path} is not a readable Parquet file: {str(error)[:200]}", hint="it may be truncated: export it again")
 
 
 def _batches(batches: Iterator[pa.RecordBatch]) -> Iterator[Part]:
@@ -137,29 +127,30 @@ def _batches(batches: Iterator[pa.RecordBatch]) -> Iterator[Part]:
 
 def _csv(held: Content, options: DataTable, size: int) -> Source:
     text, encoding = dialects.decoded(held, options)
-    text = text.skip(options.skip_lines)
+    text = delimited.begun(text, options)
     text, dialect = dialects.plain(text, dialects.found(text, options, encoding))
     csv.field_size_limit(MOST_CELL)
     file = io.TextIOWrapper(text.open(), "utf-8-sig", newline="")
     reader = dialects.reader(file, dialect)
+    skipped = text.line - 1
     try:
         names = naming.cleaned(options.header or next(reader, []))
         naming.require_distinct(names, held.path)
     except (csv.Error, UnicodeDecodeError, OSError, EOFError) as error:
         file.close()
-        raise _broken(held.path, 1, error) from error
-    return Source(dict.fromkeys(names, pa.string()), _lines(held.path, file, reader, names, size))
+        raise _broken(held.path, skipped + 1, error) from error
+    return Source(dict.fromkeys(names, pa.string()), _lines(held.path, file, reader, names, size, skipped))
 
 
-def _lines(path: Path, file: IO[str], reader: Any, names: list[str], size: int) -> Iterator[Part]:
-    number, before = 0, reader.line_num
+def _lines(path: Path, file: IO[str], reader: Any, names: list[str], size: int, skipped: int) -> Iterator[Part]:
+    number, before = 0, skipped + reader.line_num
     cells: list[list[str]] = []
     places: list[tuple[int, int]] = []
     rejected: list[Rejected] = []
     with file:
         try:
             for row in reader:
-                begins, before = before + 1, reader.line_num
+                begins, before = before + 1, skipped + reader.line_num
                 if not row:
                     continue
                 if len(row) == len(names):

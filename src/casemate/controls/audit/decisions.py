@@ -70,7 +70,7 @@ class Prediction(Record, frozen=True, kw_only=True):
     rows: int
     """How many rows."""
     input: str
-    """SHA-256 of the rows as the model saw them (`core.frame.rows_bytes`)."""
+    """SHA-256 of the rows as the model saw them (`ml.frame.rows_bytes`)."""
     labels: bytes
     """Class numbers, uint16 little-endian [rows]; of a regressor the ranges of its first quantity; empty when refused."""
     probabilities: bytes

@@ -19,7 +19,7 @@ import numpy as np
 from casemate.core.errors import RequestError
 from casemate.ml.frame import Rows
 from casemate.serve.endpoint import Endpoint
-from casemate.serve.protocols.columns import require_features, rows_of
+from casemate.serve.protocols.columns import made, raw_names, rows_of
 from casemate.serve.protocols.interface import Asked, Encode
 from casemate.serve.types import CSV, JSON, JSON_LINES, Answer, Headers
 
@@ -203,7 +203,7 @@ def _csv(endpoint: Endpoint, body: bytes, max_rows: int) -> Rows:
                 _bounded(len(lines) - 1, max_rows)
     except csv.Error as error:
         raise RequestError(f"the body is no CSV: {error}") from error
-    known = {column.name for column in endpoint.features}
+    known = {column.name for column in endpoint.features} | set(raw_names(endpoint))
     names = [cell.strip() for cell in lines[0]] if lines else []
     titled = bool(known & set(names))
     rows = lines[1:] if titled else lines
@@ -250,13 +250,27 @@ def _table(endpoint: Endpoint, names: list[str] | None, rows: list[Any]) -> Rows
 def _by_name(endpoint: Endpoint, columns: dict[Any, Any], max_rows: int, *, given: int | None = None) -> Rows:
     if given is not None and given != len(columns):
         raise RequestError("two columns have the same name")
-    require_features(endpoint, columns)
-    values = {name: columns[name] if isinstance(columns[name], list) else [columns[name]] for name in endpoint.cells}
+    known = [*endpoint.cells, *(name for name in raw_names(endpoint) if name not in endpoint.cells)]
+    values = {name: columns[name] if isinstance(columns[name], list) else [columns[name]] for name in known if name in columns}
     counts = {len(value) for value in values.values()}
-    if len(counts) != 1 or not counts - {0}:
+    if values and (len(counts) != 1 or not counts - {0}):
         raise RequestError("every column must have the same number of rows, and one at least")
-    _bounded(counts.pop(), max_rows)
-    return rows_of(endpoint, {name: cells.read(values[name]) for name, cells in endpoint.cells.items()})
+    _bounded(max(counts, default=0), max_rows)
+    found = made(endpoint, columns, lambda name: [_single(value) for value in values[name]], lambda name: any(map(_texts, values[name])))
+    return rows_of(endpoint, {name: cells.read(found[name] if name in found else values[name]) for name, cells in endpoint.cells.items()})
+
+
+def _single(value: Any) -> Any:
+    """A value of a raw column; one that is no value would be read as its spelling."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if value is not None and not isinstance(value, str | int | float):
+        raise RequestError("a value is a text, a number, true, false or null")
+    return value
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and len(value) == 1 and isinstance(value[0], str))
 
 
 def _bounded(count: int, max_rows: int) -> None:

@@ -2,7 +2,8 @@
 
 Spec: https://github.com/kserve/open-inference-protocol, extension_binary_data of the V2 dialect that Triton speaks. A request
 holds either one numeric tensor [n, d] with the features in the schema's order, or one tensor [n] or [n, 1] a feature by name:
-a number may come as BYTES, a category as BOOL or a number. JSON null, or NaN in bytes, is a missing value.
+a number may come as BYTES, a category as BOOL or a number; or the columns of the training table as it was written (BYTES), of which
+the metadata's parameters tell (`raw`). JSON null, or NaN in bytes, is a missing value.
 The reply holds `label` (BYTES, class names) and `probabilities` (FP32
 [n, k]), or of a regressor `prediction` (FP64 [n], of several targets [n, m]); noisy counts are `count` (INT64 [k]) beside all labels.
 """
@@ -20,7 +21,7 @@ from casemate.ml.frame import Rows
 from casemate.serve.cells import Cells
 from casemate.serve.endpoint import Endpoint
 from casemate.serve.outputs import NAMES
-from casemate.serve.protocols.columns import require_features, rows_of
+from casemate.serve.protocols.columns import made, raw_names, rows_of
 from casemate.serve.protocols.interface import Asked, Encode
 from casemate.serve.types import BINARY, JSON, Answer, Array, Headers
 
@@ -186,7 +187,8 @@ def understood(endpoint: Endpoint, request: InferRequest, max_rows: int, encode:
         raise RequestError("the request has no inputs")
     first = request.inputs[0]
     rows: Rows
-    if len(request.inputs) == 1 and len(first.shape) >= 2 and (len(features) > 1 or first.name != features[0].name):
+    by_name = first.name in raw_names(endpoint) or (len(features) == 1 and first.name == features[0].name)
+    if len(request.inputs) == 1 and len(first.shape) >= 2 and not by_name:
         rows = _matrix(endpoint, first, max_rows)
     else:
         rows = _columns(endpoint, request.inputs, max_rows)
@@ -267,7 +269,9 @@ def metadata(endpoint: Endpoint, name: str, versions: list[str]) -> dict[str, An
             {"name": column.name, "datatype": "BYTES" if column.type == "category" else "FP64", "shape": [-1]} for column in endpoint.features
         ],
         "outputs": outputs,
-        "parameters": ({"targets": targets} if endpoint.regression else {"classes": endpoint.classes}) | {"signer": endpoint.fingerprint},
+        "parameters": ({"targets": targets} if endpoint.regression else {"classes": endpoint.classes})
+        | {"signer": endpoint.fingerprint}
+        | ({} if endpoint.raw is None else {"raw": endpoint.raw.described}),
     }
 
 
@@ -295,20 +299,28 @@ def _columns(endpoint: Endpoint, tensors: list[Tensor], max_rows: int) -> Rows:
     given = {tensor.name: tensor for tensor in tensors}
     if len(given) != len(tensors):
         raise RequestError("two inputs have the same name")
-    require_features(endpoint, given)
-    wanted = [given[name] for name in endpoint.cells]
+    wanted = [given[name] for name in given if name in endpoint.cells or name in raw_names(endpoint)]
     rows = {_rows(tensor, max_rows) for tensor in wanted}
-    if len(rows) != 1 or any(tensor.shape[1:] not in ([], [1]) for tensor in wanted):
+    if wanted and (len(rows) != 1 or any(tensor.shape[1:] not in ([], [1]) for tensor in wanted)):
         raise RequestError("every input must have the shape [n] or [n, 1] with the same n")
-    count = rows.pop()
-    return rows_of(endpoint, {name: _column(cells, given[name], count) for name, cells in endpoint.cells.items()})
+    count = max(rows, default=0)
+    found = made(endpoint, given, lambda name: _values(given[name], count), lambda name: given[name].datatype == "BYTES")
+    return rows_of(
+        endpoint,
+        {name: cells.read(found[name]) if name in found else _column(cells, given[name], count) for name, cells in endpoint.cells.items()},
+    )
 
 
 def _column(cells: Cells, tensor: Tensor, count: int) -> Array:
-    if tensor.datatype == "BYTES":
-        return cells.read(_texts(tensor, count))
-    if cells.column.type != "category":
+    if cells.column.type != "category" and tensor.datatype != "BYTES":
         return _numbers(tensor, count)
+    return cells.read(_values(tensor, count))
+
+
+def _values(tensor: Tensor, count: int) -> list[Any]:
+    """A tensor's values one by one, texts and whole numbers to the last digit."""
+    if tensor.datatype == "BYTES":
+        return _texts(tensor, count)
     if tensor.binary or tensor.datatype[:3] not in ("INT", "UIN"):
         numbers: list[Any] = _numbers(tensor, count).tolist()
     else:  # through floating-point numbers a long code would lose digits
@@ -317,7 +329,7 @@ def _column(cells: Cells, tensor: Tensor, count: int) -> Array:
         numbers = [None if math.isnan(value) else bool(value) for value in numbers]
     if len(numbers) != count:
         raise RequestError(f"input {tensor.name!r}: {len(numbers)} values, the shape needs {count}")
-    return cells.read(numbers)
+    return numbers
 
 
 def _numbers(tensor: Tensor, count: int) -> Array:

@@ -7,8 +7,9 @@ pool of their own, so that a client library with the same names can be imported 
 import struct
 from typing import Any
 
+import msgspec
 import numpy as np
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
 from google.protobuf.message import DecodeError
 
 from casemate.core.errors import RequestError
@@ -44,6 +45,7 @@ _MESSAGES: dict[str, dict[int, tuple[str, str]]] = {
         3: ("platform", "string"),
         4: ("inputs", "repeated ModelMetadataResponse.TensorMetadata"),
         5: ("outputs", "repeated ModelMetadataResponse.TensorMetadata"),
+        6: ("properties", "map string"),
     },
     "InferParameter": {
         1: ("bool_param", "bool"),
@@ -115,7 +117,9 @@ def _file() -> descriptor_pb2.FileDescriptorProto:
                 entry = made[name].nested_type.add(name=f"{label.title()}Entry")
                 entry.options.map_entry = True
                 entry.field.add(name="key", number=1, type=_TYPES.TYPE_STRING, label=_TYPES.LABEL_OPTIONAL)
-                entry.field.add(name="value", number=2, type=_TYPES.TYPE_MESSAGE, type_name=f".{PACKAGE}.{of}", label=_TYPES.LABEL_OPTIONAL)
+                value = entry.field.add(name="value", number=2, type=_TYPES.TYPE_STRING, label=_TYPES.LABEL_OPTIONAL)
+                if of in _MESSAGES:
+                    value.type, value.type_name = _TYPES.TYPE_MESSAGE, f".{PACKAGE}.{of}"
                 field.type, field.type_name = _TYPES.TYPE_MESSAGE, f".{PACKAGE}.{name}.{entry.name}"
             elif of in _MESSAGES:
                 field.type, field.type_name = _TYPES.TYPE_MESSAGE, f".{PACKAGE}.{of}"
@@ -135,6 +139,13 @@ _POOL.Add(_file())
 def message(name: str) -> Any:
     """The class of a message, such as `ModelInferRequest`."""
     return message_factory.GetMessageClass(_POOL.FindMessageTypeByName(f"{PACKAGE}.{name}"))
+
+
+def described(body: bytes) -> bytes:
+    """The `ModelMetadataResponse` of a model's metadata in JSON; what has no field of its own is a property, as JSON."""
+    known = msgspec.json.decode(body, type=dict[str, Any])
+    properties = {name: msgspec.json.encode(value).decode() for name, value in known.get("parameters", {}).items()}
+    return bytes(json_format.ParseDict(known | {"properties": properties}, message("ModelMetadataResponse")(), True).SerializeToString())
 
 
 _RESPONSE = message("ModelInferResponse")

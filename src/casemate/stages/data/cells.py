@@ -15,7 +15,7 @@ from casemate.config import ColumnTable, DataTable
 from casemate.controls.privacy.disclosure import FEWEST
 from casemate.core.errors import DataError
 from casemate.core.types import Finding, Severity
-from casemate.stages.data import notation
+from casemate.stages.data import notation, spans
 
 NUMBER = notation.PLAIN
 MOSTLY_NUMBERS = 0.5
@@ -85,6 +85,8 @@ def typed(values: pa.ChunkedArray, name: str, options: DataTable, findings: list
         if pa.types.is_temporal(kind) or column.type not in (None, "number"):
             raise _no_quantity(name)
     values = _without_markers(values, column)
+    if column.format in spans.UNITS:
+        return _spans(values, name, column, options, findings)
     if column.format is not None or (column.type == "time" and not pa.types.is_temporal(kind)):
         return _times(values, name, column, options, findings)
     if pa.types.is_temporal(kind):
@@ -117,7 +119,7 @@ def _without_markers(values: pa.ChunkedArray, column: ColumnTable) -> pa.Chunked
 
 def _times(values: pa.ChunkedArray, name: str, column: ColumnTable, options: DataTable, findings: list[Finding]) -> pa.ChunkedArray:
     """Times as `format` says they are written."""
-    form = column.format or "iso"
+    form = column.format or options.date_format or "iso"
     if pa.types.is_temporal(values.type):
         return values
     written = _text(values.cast(pa.string()), options) if pa.types.is_string(values.type) else values
@@ -127,6 +129,15 @@ def _times(values: pa.ChunkedArray, name: str, column: ColumnTable, options: Dat
     return times
 
 
+def _spans(values: pa.ChunkedArray, name: str, column: ColumnTable, options: DataTable, findings: list[Finding]) -> pa.ChunkedArray:
+    """Times of day, or durations, as numbers."""
+    form = column.format or ""
+    written = _text(values, options) if pa.types.is_string(values.type) else values
+    found = spans.numbers(written, form)
+    _told(pc.and_(pc.is_valid(written), pc.is_null(found)), written, name, column, f"numbers of {spans.UNITS[form]} ({form})", findings)
+    return found
+
+
 def _told(wrong: pa.ChunkedArray, cells: pa.ChunkedArray, name: str, column: ColumnTable, what: str, findings: list[Finding]) -> None:
     """A finding, or without `coerce` a MixedColumn, about cells that are not what their column is; with an example."""
     rows = np.flatnonzero(wrong.to_numpy())
@@ -134,10 +145,10 @@ def _told(wrong: pa.ChunkedArray, cells: pa.ChunkedArray, name: str, column: Col
         return
     shown = _frequent(cells.filter(wrong)) if column.column_class in (None, "general") else ""
     if not column.coerce:
-        kind = "time" if "times" in what else "number"
+        kind = "time" if what.startswith("times") else "number"
         raise MixedColumn(
             f"column {name!r} is {'numeric' if kind == 'number' else 'a time'} but {len(rows)} cells are blank or text: {rows_text(rows)}{shown}",
-            hint=f'to read them as missing: [data.columns] {name} = {{ type = "{kind}", coerce = true }}; '
+            hint=f'to read them as missing: [data.columns] {name} = {{ type = "{kind}",{_said(column)} coerce = true }}; '
             'if the column is text: { type = "category" }',
             column=name,
         )
@@ -145,6 +156,11 @@ def _told(wrong: pa.ChunkedArray, cells: pa.ChunkedArray, name: str, column: Col
     text = f"{len(rows)} cells of {name!r} that are no {what} were read as missing ({share:.1%}{shown})"
     severity: Severity = "low" if share <= NOTABLE else "medium"
     findings.append(Finding(id="data.coerced", severity=severity, confidence="high", message=text, location=rows_text(rows)))
+
+
+def _said(column: ColumnTable) -> str:
+    """What stays in the entry that a hint writes out."""
+    return f' format = "{column.format}",' if column.format else ""
 
 
 def _frequent(cells: pa.ChunkedArray) -> str:

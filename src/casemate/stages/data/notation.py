@@ -126,7 +126,24 @@ def times(values: pa.ChunkedArray, form: str) -> pa.ChunkedArray:
     if form == "iso":
         return _iso(values)
     found = pc.strptime(_kept(values, pattern(form)), format=form, unit="us", error_is_null=True)
-    return pc.cast(found, kind)  # with a zone: the same moment in UTC
+    return _possible(values, form, pc.cast(found, kind))  # with a zone: the same moment in UTC
+
+
+def possible(text: pa.ChunkedArray, form: str, found: pa.ChunkedArray) -> bool:
+    """Whether `found`, which strptime made of `text`, has no day in the place of one that there is not."""
+    return bool(_possible(text, form, found.cast(pa.timestamp("us"))).null_count == found.null_count)
+
+
+def _possible(text: pa.ChunkedArray, form: str, found: pa.ChunkedArray) -> pa.ChunkedArray:
+    """`found` without days that there are not: strptime takes 31.02. for the second or third of March."""
+    if "%d" not in form or "%z" in form:
+        return found
+    before, after = (_regex(piece) for piece in form.split("%d", 1))
+    late = pc.if_else(pc.greater(pc.day(found), 3), None, text)  # only such a day can have been another
+    joined = pa.concat_arrays(late.chunks) if late.num_chunks else pa.array([], pa.string())
+    written = pc.struct_field(pc.extract_regex(joined, f"^{before}(?P<day>\\d{{1,2}}){after}$"), "day").cast(pa.int64())
+    wrong = pc.fill_null(pc.not_equal(pa.chunked_array([written]), pc.day(found)), False)
+    return pc.if_else(wrong, pa.scalar(None, found.type), found)
 
 
 def _iso(text: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -157,10 +174,14 @@ def _one(cell: str | None, kind: pa.DataType) -> datetime.datetime | None:
 
 def pattern(form: str) -> str:
     """A regular expression for what a strptime format writes, so that nothing follows it and a year has its digits."""
+    return f"^{_regex(form)}$"
+
+
+def _regex(form: str) -> str:
     escaped = form.replace(".", r"\.")
     for piece, digits in _PIECES.items():
         escaped = escaped.replace(piece, digits)
-    return f"^{escaped}$"
+    return escaped
 
 
 def formats(text: pa.ChunkedArray, least: float) -> list[str]:

@@ -8,7 +8,6 @@ and on a key, no row is left out for what others look like, and what the checks 
 
 import hmac
 import json
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -30,14 +29,14 @@ MOST_NAMED = 8
 INFORMS = " (informs only: a private model is neither refused nor changed by what training rows look like)"
 
 
-def declared(root: Path, config: Config) -> Config:
+def declared(where: files.Place, config: Config) -> Config:
     """The configuration with the type of every column that the table names, as its declarations say.
 
     Raises:
         ConfigError: features without limits or categories, or a target without classes; with the lines to add.
     """
     options = config.data
-    names = files.names(files.place(root, options.source), options)
+    names = files.names(where, options)
     if not names:
         return config  # `source.read` says why
     options, names = derived.declared(options, names), [*names, *derived.names(options, names)]

@@ -1,7 +1,7 @@
 """The data report: what was found, as a page for people and as JSON for programs. No value of a single row is in it."""
 
 import itertools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -9,9 +9,12 @@ import numpy as np
 from casemate.controls.privacy.disclosure import FEWEST
 from casemate.core import figures as vocabulary
 from casemate.core.page import NOTHING, Bar, Chart, Section, page
-from casemate.core.types import SealedDataset
+from casemate.core.types import Finding, Schema, SealedDataset
 from casemate.stages.data.checks import drift
 from casemate.stages.data.checks.profile import Profile, bin_names
+
+if TYPE_CHECKING:
+    from casemate.stages.data.stage import Examined
 
 MOST_PLOTS = 40
 MOST_LABELS, MOST_LABEL = 4, 12
@@ -32,27 +35,21 @@ def draw(record: SealedDataset, profiles: bytes, before: bytes, least: int = FEW
     columns = msgspec.json.decode(profiles, type=list[Profile])
     older = msgspec.json.decode(before, type=list[Profile])
     told = drift.check(older, columns, record.reference)[1] if older else []
-    hidden = {column.name for column in record.schema.columns if column.column_class != "general"}
-    shown = [column for column in columns if column.name not in hidden]
+    shown = _shown(columns, record.schema)
     sections = [
-        Section("Findings", "" if record.findings else "Nothing to look at.", heads=["", "what", "where"], rows=_findings(record)),
+        _findings(record.findings),
         Section("Under suspicion", _suspicion_text(record), heads=["detector", "rows"], rows=[[n, count] for n, count in record.quarantined.items()]),
-        Section("Figures", vocabulary.DATA.lead, heads=["figure", "value", "what it means"], rows=_figures(record)),
+        _figures(record.figures),
+        *_rules(record.rules),
     ]
-    if record.rules:
-        rows = [[rule["name"], rule["check"], rule["rows"], rule["broken"], rule["unknown"]] for rule in record.rules]
-        sections.append(Section("Rules", heads=["rule", "check", "rows", "broken", "cannot be told"], rows=rows))
     if told:
         ranked = sorted((row for row in told if float(row["index"]) >= LEAST_DRIFT), key=lambda row: -float(row["index"]))
         moved = [[row["column"], row["index"], row["p"]] for row in ranked[:MOST_PLOTS]]
         text = "Stability index: 0.1 some, 0.25 much." if moved else "No column moved."
         sections.append(Section(f"Drift since {record.reference}", text, heads=["column", "index", "p"], rows=moved))
-    rest = f"Counts below {least} are not shown; columns of class sensitive or identifier are left out. "
-    rest += "Pictures: rows per unit over the column's range, or per value; a line is what it was in the reference."
-    known = {column.name: column for column in older}
-    charts = [_chart(column, known.get(column.name), least) for column in shown[:MOST_PLOTS]]
     heads = ["column", "type", "rows", "missing", "mean", "deviation"]
-    sections.append(Section("Columns", rest, heads=heads, rows=[_line(column) for column in shown], charts=charts))
+    rest = f"{_rest(least)} A line is what it was in the reference."
+    sections.append(Section("Columns", rest, heads=heads, rows=[_line(column) for column in shown], charts=_charts(shown, older, least)))
     lead = (
         f"{record.rows} rows, {len(record.schema.features)} features, target {', '.join(record.schema.targets)}; "
         f"{record.holdout} rows are held out" + (f", {record.dropped} more were taken out of the hold-out by decision." if record.dropped else ".")
@@ -76,19 +73,62 @@ def draw(record: SealedDataset, profiles: bytes, before: bytes, least: int = FEW
     }
 
 
-def _findings(record: SealedDataset) -> list[list[Any]]:
-    ranks = {"high": 0, "medium": 1, "low": 2}
-    ordered = sorted(record.findings, key=lambda finding: ranks[finding.severity])
-    return [[finding.severity, finding.message, finding.location] for finding in ordered]
+def looked_at(
+    source: str, said: list[str], found: "Examined", heads: list[str], columns: list[list[Any]], suspects: dict[str, int], least: int = FEWEST
+) -> bytes:
+    """The page of a table that was looked at, before anything is sealed: what was said of it in the terminal, and its columns' pictures.
 
-
-def _figures(record: SealedDataset) -> list[list[Any]]:
-    """In the order of the vocabulary, with what they mean."""
-    return [
-        [name, vocabulary.shown(name, record.figures[name]), vocabulary.meaning(name)]
-        for _, names in vocabulary.grouped(list(record.figures))
-        for name in names
+    Args:
+        source: what it is.
+        said: sentences.
+        found: what was seen.
+        heads: of `columns`.
+        columns: a line a column.
+        suspects: rows under suspicion, by detector.
+        least: fewest rows that a count may stand for.
+    """
+    rows = [[name, count] for name, count in suspects.items()]
+    sections = [
+        Section("Summary", points=said),
+        _findings(found.findings),
+        Section("Under suspicion", "" if rows else "No row.", heads=["detector", "rows"], rows=rows),
+        Section("Columns", _rest(least), heads=heads, rows=columns, charts=_charts(_shown(found.profiles, found.schema), [], least)),
+        _figures(found.figures),
+        *_rules(found.rules),
     ]
+    return page(f"Data check: {source}", "Nothing is sealed yet: this is what a run would begin with.", sections)
+
+
+def _shown(columns: list[Profile], schema: Schema) -> list[Profile]:
+    hidden = {column.name for column in schema.columns if column.column_class != "general"}
+    return [column for column in columns if column.name not in hidden]
+
+
+def _rest(least: int) -> str:
+    text = f"Counts below {least} are not shown; columns of class sensitive or identifier have no picture. "
+    return text + "Pictures: rows per unit over the column's range, or per value."
+
+
+def _charts(shown: list[Profile], older: list[Profile], least: int) -> list[Chart]:
+    known = {column.name: column for column in older}
+    return [_chart(column, known.get(column.name), least) for column in shown[:MOST_PLOTS]]
+
+
+def _findings(found: list[Finding]) -> Section:
+    ranks = {"high": 0, "medium": 1, "low": 2}
+    rows = [[finding.severity, finding.message, finding.location] for finding in sorted(found, key=lambda finding: ranks[finding.severity])]
+    return Section("Findings", "" if rows else "Nothing to look at.", heads=["", "what", "where"], rows=rows)
+
+
+def _figures(found: dict[str, float]) -> Section:
+    """In the order of the vocabulary, with what they mean."""
+    rows = [[name, vocabulary.shown(name, found[name]), vocabulary.meaning(name)] for _, names in vocabulary.grouped(list(found)) for name in names]
+    return Section("Figures", vocabulary.DATA.lead, heads=["figure", "value", "what it means"], rows=rows)
+
+
+def _rules(rules: list[dict[str, Any]]) -> list[Section]:
+    rows = [[rule["name"], rule["check"], rule["rows"], rule["broken"], rule["unknown"]] for rule in rules]
+    return [Section("Rules", heads=["rule", "check", "rows", "broken", "cannot be told"], rows=rows)] if rows else []
 
 
 def _suspicion_text(record: SealedDataset) -> str:

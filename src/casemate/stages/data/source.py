@@ -13,7 +13,7 @@ from casemate.core.errors import ConfigError, DataError
 from casemate.core.types import Finding, Severity
 from casemate.stages.data import cells, derived, files
 
-READING = 3
+READING = 4
 """Raised when a table is read in another way than before, so that the next run seals it anew."""
 MANY_UNLABELLED = 0.1
 """Share of rows without a target from which the others may be no fair sample of them."""
@@ -66,7 +66,8 @@ def as_called(table: pa.Table, options: DataTable) -> pa.Table:
 
 def noted(options: DataTable, names: Collection[str]) -> list[str]:
     """Those columns of which `[data.columns]` says what plain reading would not know: a notation, marks for missing, made features."""
-    return [name for name in names if _lettered(said := options.column(name)) or said.missing or said.parts]
+    until = {options.column(name).since for name in names}
+    return [name for name in names if _lettered(said := options.column(name)) or said.missing or said.parts or name in until]
 
 
 def _lettered(said: ColumnTable) -> bool:

@@ -75,6 +75,14 @@ class Tools:
     """The version whose statistics this one is compared with."""
     reviews: dict[str, Review] = dataclasses.field(default_factory=dict)
     """What people decided about rows, by row digest."""
+    held: pa.Table | None = None
+    """What a database answered, where it was asked already."""
+
+    @property
+    def place(self) -> files.Place:
+        """Where the table is; a database is asked here, if it was not before."""
+        options = self.config.data
+        return files.once(files.place(self.root, options.source), options) if self.held is None else self.held
 
 
 @dataclass(frozen=True)
@@ -106,14 +114,14 @@ def examine(tools: Tools) -> Examined:
         ConfigError: the source or a named column does not exist, or a rule cannot be read.
         DataError: the table is malformed, breaks its schema, cannot be split, or too many rows are under suspicion.
     """
-    secret = tools.config.train.mode == "private"
+    secret, where = tools.config.train.mode == "private", tools.place
     if secret:
-        tools = dataclasses.replace(tools, config=private.declared(tools.root, tools.config))
+        tools = dataclasses.replace(tools, config=private.declared(where, tools.config))
     config, options = tools.config, tools.config.data
     tools.progress("reading", 0, 6)
     pinned = schemas.load(tools.root / options.schema)
     known = [] if pinned is None else schemas.identifiers(pinned, options)
-    table, findings = source.read(files.place(tools.root, options.source), options, known)
+    table, findings = source.read(where, options, known)
     table, unlabelled = source.labelled(table, options)
     config = msgspec.structs.replace(config, data=derived.declared(options, table.column_names))
     tools = dataclasses.replace(tools, config=config)

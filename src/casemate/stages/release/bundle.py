@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import serialization
 from casemate.core.digest import sha256
 from casemate.core.errors import VerificationError
 from casemate.core.signatures import Signer, Verifier, read_envelope
-from casemate.core.types import FORMAT, Record, Schema
+from casemate.core.types import FORMAT, Reading, Record, Schema
 
 PREDICATE = "https://model_signing/signature/v1.0"
 MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
@@ -52,6 +52,8 @@ class Card(Record, frozen=True, kw_only=True):
     """How the labels were measured and are served: by the model's own answer; models that casemate 0.1 signed by the largest probability."""
     order: list[int] = []
     """Of an imported scikit-learn model: the class number in `inputs` of each of its own classes; none: they are the same."""
+    reading: Reading | None = None
+    """How features are read from, and made of, the table's own columns; None: only ready features are taken."""
     version: int = FORMAT
     """Version of this format."""
 

@@ -79,7 +79,7 @@ def _model(config: Config, lineage: Lineage, dataset: SealedDataset, model: Trai
         ["served as", assessment.serve_format],
         ["run", lineage.run],
     ]
-    return Section("Model", heads=["", ""], rows=rows)
+    return Section("Model", heads=["", ""], rows=rows, diagram=model.diagram)
 
 
 def _data(dataset: SealedDataset, model: TrainedModel) -> Section:
@@ -213,6 +213,8 @@ def write(title: str, parts: list[Section]) -> tuple[bytes, bytes]:
             lines += [f"| {' | '.join(part.heads)} |", "|" + "---|" * len(part.heads)]
             lines += [f"| {' | '.join(_cell(cell) for cell in row)} |" for row in part.rows]
             lines.append("")
+        if part.diagram is not None:
+            lines += ["What it is made of:", "", *(_escaped(line.replace(line.lstrip(), f"- {line.lstrip()}")) for line in part.diagram.lines()), ""]
     return "\n".join(lines).encode(), page(title, LEAD, parts)
 
 

@@ -13,7 +13,7 @@ from casemate.core.files import scratch_folder
 from casemate.core.sandbox.run import Progress
 from casemate.core.signatures import Signer
 from casemate.core.types import Assessment, Lineage, Release, SealedDataset, TrainedModel, Waived
-from casemate.stages.release import bundle, card, gate, mlbom, private
+from casemate.stages.release import bundle, card, gate, mlbom, private, reading
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,7 @@ def decide(
         waived={waiver.gate: waiver.until for waiver in waivers if any(result.waiver and result.gate == waiver.gate for result in verdict.gates)},
         labels="own",
         order=model.order,
+        reading=reading.of(config.data, dataset.schema),
     )
     stored = dict(model.files)
     documents = {

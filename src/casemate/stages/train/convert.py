@@ -20,7 +20,8 @@ from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.types import Record, Schema
 from casemate.ml import graph as graphs
 from casemate.ml.models import FILES, NETWORK, ONNX, PLAIN, SKOPS, WEIGHTS, dump_skops, load_skops, skops_io
-from casemate.stages.train import export, imported
+from casemate.stages.train import diagram, export, imported
+from casemate.stages.train.diagram import Found
 
 skops_io()  # same
 IMPORTED_SKOPS, IMPORTED_ONNX = "imported.skops", "imported.onnx"
@@ -35,6 +36,8 @@ class Converted(Record, frozen=True, kw_only=True):
     """SHA-256 of every file that it left."""
     estimator: str = ""
     """The estimator's repr, cut at 500 characters; empty for a network."""
+    diagram: Found | None = None
+    """What it is made of; None for a network."""
     order: list[int] = []
     """See `TrainedModel.order`."""
     export_problem: str = ""
@@ -111,8 +114,8 @@ def _estimator(estimator: Any, schema: Schema, seconds: float, order: list[int],
         except VerificationError as error:
             problem = error.message
     usual = not order or order == sorted(order)
-    said = Converted(estimator=" ".join(repr(estimator).split())[:500], order=[] if usual else order, export_problem=problem[:500])
-    return files, said
+    shown = " ".join(repr(estimator).split())[:500]
+    return files, Converted(estimator=shown, diagram=diagram.found(estimator), order=[] if usual else order, export_problem=problem[:500])
 
 
 def _network(given: dict[str, bytes], schema: Schema, seconds: float) -> tuple[dict[str, bytes], Converted]:

@@ -43,10 +43,12 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
     if options.mode != "private":
         _look(models, frame, wanted(target))
     private: dict[str, Any] = {}
+    left_out: list[str] = []
     outer: list[float] = []
     plain: Any = None
     if options.mode == "private":
         channel.progress("private training", 0, 1)
+        left_out = _left_out(models.first)
         model, private = private_fit(models.first, frame, target, groups, job, len(schema.classes))
         params: dict[str, Any] = {}
         history: list[dict[str, Any]] = []
@@ -71,7 +73,13 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
         "metric": metric,
         "nested": outer,
         "privacy": _plain(private),
+        "left_out": left_out,
     }
+
+
+def _left_out(estimator: Any) -> list[str]:
+    """Classes of a pipeline's steps that private training does not use: it scales, bins and encodes by declared limits itself."""
+    return [type(step).__name__ for _, step in getattr(estimator, "steps", [])[:-1]]
 
 
 def _look(models: Models, frame: pd.DataFrame, target: Array) -> None:

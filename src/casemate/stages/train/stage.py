@@ -23,7 +23,8 @@ from casemate.core.sandbox import run as sandbox
 from casemate.core.types import MISSING_CATEGORY, Finding, Schema, SealedDataset, TrainedModel
 from casemate.ml import models
 from casemate.ml.learn.accountant import Gaussians
-from casemate.stages.train import rehearse, study, told
+from casemate.stages.train import diagram, rehearse, study, told
+from casemate.stages.train.diagram import Found
 
 SAFE = (models.SKOPS, models.PLAIN, models.NETWORK, models.WEIGHTS)
 """What the training process may leave."""
@@ -54,6 +55,8 @@ class _Said(msgspec.Struct):
     metric: str
     nested: list[float] = []
     privacy: dict[str, Any] = {}
+    left_out: list[str] = []
+    """Classes of steps that private training does not use."""
 
 
 class _Converted(msgspec.Struct, forbid_unknown_fields=True):
@@ -61,6 +64,7 @@ class _Converted(msgspec.Struct, forbid_unknown_fields=True):
 
     files: dict[str, str]
     estimator: str
+    diagram: Found | None
     order: list[int]
     export_problem: str
     refused: str
@@ -321,13 +325,14 @@ def _accept(tools: Tools, schema: Schema, said: _Said, outcome: sandbox.Outcome,
             cv=[msgspec.to_builtins(candidate) for candidate in said.cv],
             metric=said.metric,
             code_digest=_digest_of(code),
-            findings=[*told.findings(heard), *_findings(isolation, converted.export_problem)],
+            findings=[*told.findings(heard), *_findings(isolation, converted.export_problem), *_left_out(said.left_out)],
             isolation=isolation,
             mode=tools.config.train.mode,
             nested=said.nested,
             privacy=_spent(tools, said.privacy) if tools.config.train.mode == "private" else {},
             baseline=tools.objects.put(own.files[models.PLAIN]) if models.PLAIN in own.files else "",
             order=converted.order,
+            diagram=None if converted.diagram is None else diagram.told(converted.diagram, told.known(), said.params),
             said=words,
         )
     except msgspec.ValidationError as error:
@@ -415,6 +420,15 @@ def _spent(tools: Tools, reported: dict[str, Any]) -> dict[str, Any]:
         "accountants": {"pld": found, "rdp": other},
         "not_covered": UNCOVERED,
     }
+
+
+def _left_out(steps: list[str]) -> list[Finding]:
+    """What private training made of a pipeline: of its last step the kind only."""
+    if not steps:
+        return []
+    named = ", ".join(dict.fromkeys(name if name in told.known() else diagram.UNNAMED for name in steps))
+    text = f"private training uses none of the pipeline's steps before the last ({named}): it scales, bins and encodes by the declared limits itself"
+    return [Finding(id="train.steps-unused", severity="medium", confidence="high", message=text, location="train.py")]
 
 
 def _findings(isolation: list[str], export_problem: str) -> list[Finding]:

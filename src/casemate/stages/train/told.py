@@ -24,7 +24,7 @@ LIBRARY = (
     "NotFittedError", "OutOfMemoryError", "UFuncTypeError", "_ArrayMemoryError",
 )  # fmt: skip
 """Exceptions of ours and of libraries that are named; every other name was chosen by the code."""
-OURS = {"PrivateClassifier", "NetworkClassifier"}
+OURS = frozenset({"PrivateClassifier", "NetworkClassifier"})
 GENERIC = {
     "sandbox.file": "the code tried to open a file that is not among its inputs",
     "sandbox.metadata": "the code tried to change a file or its metadata that is not among its outputs",
@@ -110,9 +110,14 @@ def outline(text: str) -> str:
     """`Pipeline(StandardScaler, LogisticRegression)` for an estimator's repr: names of scikit-learn's classes and of ours only."""
     if text == IMPORTED:
         return text
-    names = [name for name in re.findall(r"\b([A-Z]\w*)\(", text) if name in OURS or name in _sklearn()]
+    names = [name for name in re.findall(r"\b([A-Z]\w*)\(", text) if name in known()]
     first, *rest = list(dict.fromkeys(names)) or ["an estimator"]
     return f"{first}({', '.join(rest)})" if rest else first
+
+
+def known() -> frozenset[str]:
+    """Classes that may be named."""
+    return _sklearn() | OURS
 
 
 @cache

@@ -19,7 +19,7 @@ from casemate.stages.data.files.content import Content
 from casemate.stages.data.files.databases import is_url
 from casemate.stages.data.files.exact import InexactColumn
 
-__all__ = ["EVERY", "InexactColumn", "Place", "columns", "digest", "found", "is_url", "names", "place", "stamp"]
+__all__ = ["EVERY", "InexactColumn", "Place", "columns", "digest", "found", "is_url", "names", "once", "place", "stamp"]
 
 
 class _Every(frozenset[str]):
@@ -72,6 +72,15 @@ def columns(where: Place, options: DataTable, identifiers: Collection[str], find
         if not options.identifies(name) and name not in identifiers:
             exact.require(table[name], name, options, findings)
     return table
+
+
+def once(where: Path | list[Path] | str, options: DataTable) -> Place:
+    """A database's answer in the place of its address, so that it is asked once; files stay where they are.
+
+    Raises:
+        ConfigError, DataError, BackendError: as `columns` says of a database.
+    """
+    return databases.read_server(where, options) if isinstance(where, str) else where
 
 
 def names(where: Place, options: DataTable) -> list[str]:

@@ -19,7 +19,7 @@ INTEGERS = {"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uin
 
 def read_parquet(content: Content) -> pa.Table:
     """All row groups; the checksums of its pages are compared where the file has them."""
-    with _explained(content, "Parquet"), pq.ParquetFile(_source(content), page_checksum_verification=True) as file:
+    with explained(content.path, "Parquet"), pq.ParquetFile(_source(content), page_checksum_verification=True) as file:
         return file.read()
 
 
@@ -27,7 +27,7 @@ def read_arrow(content: Content) -> pa.Table:
     """An Arrow file or stream, which Feather is too."""
     import pyarrow.feather
 
-    with _explained(content, "Arrow"):
+    with explained(content.path, "Arrow"):
         head = content.head(8)
         if head.startswith(b"FEA1"):
             return pyarrow.feather.read_table(_source(content))
@@ -40,13 +40,13 @@ def read_orc(content: Content) -> pa.Table:
     """All stripes."""
     import pyarrow.orc
 
-    with _explained(content, "ORC"):
+    with explained(content.path, "ORC"):
         return pyarrow.orc.ORCFile(_source(content)).read()
 
 
 def parquet_names(content: Content) -> list[str]:
     """The columns' names, without a row; none where the file cannot be read."""
-    with contextlib.suppress(DataError), _explained(content, "Parquet"):
+    with contextlib.suppress(DataError), explained(content.path, "Parquet"):
         return naming.cleaned(pq.read_schema(_source(content)).names)
     return []
 
@@ -56,12 +56,13 @@ def _source(content: Content) -> Any:
 
 
 @contextlib.contextmanager
-def _explained(content: Content, what: str) -> Iterator[None]:
+def explained(path: Path, what: str) -> Iterator[None]:
+    """Whatever a reader raises in the block, as what is wrong with the file."""
     try:
         yield
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         said = str(error).split("\n", maxsplit=1)[0][:200]
-        raise DataError(f"{content.path} is not a readable {what} file: {said}", hint="it may be truncated: export it again") from error
+        raise DataError(f"{path} is not a readable {what} file: {said}", hint="it may be truncated: export it again") from error
 
 
 def settled(table: pa.Table, path: Path, findings: list[Finding]) -> pa.Table:

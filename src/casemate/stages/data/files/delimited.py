@@ -13,6 +13,7 @@ import pyarrow.csv
 from casemate.config import DataTable
 from casemate.core.errors import DataError
 from casemate.core.types import Finding
+from casemate.stages.data import notation
 from casemate.stages.data.files import dialect as dialects
 from casemate.stages.data.files import exact, naming
 from casemate.stages.data.files.content import Content
@@ -36,7 +37,7 @@ FOOTER = re.compile(r"\W*(grand\s+|sub-?)?(total|sum|average|mean)s?\b", re.IGNO
 def look(content: Content, options: DataTable) -> Dialect:
     """How the text is written."""
     text, encoding = dialects.decoded(content, options)
-    return dialects.found(text.skip(options.skip_lines), options, encoding)
+    return dialects.found(begun(text, options), options, encoding)
 
 
 def names(content: Content, options: DataTable) -> list[str]:
@@ -44,7 +45,7 @@ def names(content: Content, options: DataTable) -> list[str]:
     if options.header:
         return naming.cleaned(options.header)
     text, encoding = dialects.decoded(content, options)
-    text = _begun(text, options)
+    text = begun(text, options)
     return naming.cleaned(_header(text, dialects.found(text, options, encoding)))
 
 
@@ -61,7 +62,7 @@ def read(content: Content, options: DataTable, kept: Kept, findings: list[Findin
         DataError: the text is truncated, ragged, wrongly quoted or not written as it is said to be; with the line's number.
     """
     text, encoding = dialects.decoded(content, options)
-    text = _begun(text, options)
+    text = begun(text, options)
     dialect = dialects.found(text, options, encoding)
     written = options.header or _header(text, dialect)
     if not written:
@@ -94,10 +95,16 @@ def _typed(
         digits = _arrow(text, dialect, header, options, [name], quoted=bool(quoted), only=name)[name]
         if pc.any(pc.match_substring_regex(digits, LONG)).as_py():
             exact.tell(name, options, findings)
+    if options.date_format is not None and "%d" in options.date_format:
+        for place, field in enumerate(table.schema):
+            if pa.types.is_timestamp(field.type):
+                cells = _arrow(text, dialect, header, options, [field.name], quoted=bool(quoted), only=field.name)[field.name]
+                if not notation.possible(cells, options.date_format, table[place]):
+                    table = table.set_column(place, field.name, cells)
     return table
 
 
-def _begun(text: Content, options: DataTable) -> Content:
+def begun(text: Content, options: DataTable) -> Content:
     """From the first line that is not blank, after those to skip."""
     text = text.skip(options.skip_lines)
     with text.open() as file:

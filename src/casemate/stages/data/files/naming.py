@@ -40,5 +40,6 @@ def told(written: list[str], names: list[str]) -> list[Finding]:
     if not changed:
         return []
     more = f" and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
-    message = f"{len(changed)} column names are empty or have blanks at their ends: {', '.join(changed[:SHOWN])}{more}"
+    many = "1 column name is empty or has" if len(changed) == 1 else f"{len(changed)} column names are empty or have"
+    message = f"{many} blanks at the ends: {', '.join(changed[:SHOWN])}{more}"
     return [Finding(id="data.renamed", severity="low", confidence="high", message=message)]

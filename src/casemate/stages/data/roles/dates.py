@@ -69,7 +69,7 @@ def _numbered(column: Column) -> Role | None:
             return _date(column, notation.times(column.cells, form), ColumnTable(type="time", format=form), f"numbers since 1970 ({form})")
     if low >= 19000101 and high <= 21001231:
         text = column.whole.cast(pa.int64()).cast(pa.string()) if column.whole is not None else column.cells
-        times = pc.strptime(text, format="%Y%m%d", unit="us", error_is_null=True)
+        times = notation.times(text, "%Y%m%d")
         if times.null_count == column.cells.null_count:
             return _date(column, times, ColumnTable(type="time", format="%Y%m%d"), "dates written as %Y%m%d")
     return None

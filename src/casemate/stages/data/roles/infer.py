@@ -18,6 +18,7 @@ from casemate.config import ColumnTable, DataTable
 from casemate.stages.data.roles import names
 from casemate.stages.data.roles.dates import dates, settle
 from casemate.stages.data.roles.numbers import amounts, sentinels
+from casemate.stages.data.roles.spans import lengths
 from casemate.stages.data.roles.types import Column, Role
 from casemate.stages.data.schema import MAX_CATEGORIES
 
@@ -88,7 +89,7 @@ def _looked_at(name: str, cells: pa.ChunkedArray, some: pa.ChunkedArray, options
 
 
 def _decide(column: Column) -> Role:
-    rules: tuple[Rule, ...] = (_empty, _row_number, _constant, _typed, _key, _codes, dates, amounts, _key_text, _text)
+    rules: tuple[Rule, ...] = (_empty, _row_number, _constant, _typed, _key, _codes, dates, lengths, amounts, _key_text, _text)
     for rule in rules:
         role = rule(column)
         if role is not None:

@@ -24,6 +24,8 @@ CODES = _set("zip zipcode postal postcode plz icd icd9 icd10 fips naics sic cpt 
 GROUPS = _set("ward dept department site store region district branch clinic hospital type kind group status")
 """The same where few different ones are there."""
 TIMES = _set("date dt day time timestamp ts datetime created updated epoch unix admitted admission discharged discharge at on when")
+LENGTHS = _set("duration durations elapsed length took lasted dauer runtime uptime wait waiting los delay lap pace")
+"""Words for how long something took."""
 BIRTHS = _set("birth birthdate birthday dob born geburtsdatum")
 ROWS = frozenset({"", "unnamed: 0", "index", "row", "row_id", "rowid", "row_number", "rownum", "__index_level_0__", "#", "nr", "no", "lfd_nr"})
 """Whole names of what counts rows; pandas writes its index as an empty name, and reads that back as `Unnamed: 0`."""

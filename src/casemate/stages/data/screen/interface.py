@@ -58,12 +58,6 @@ class Rows:
         return drawn(len(self.codes), count, self.seed)
 
     @cached_property
-    def filled(self) -> pd.DataFrame:
-        """The frame with numbers that are missing everywhere as 0: gradient boosting cannot bin nothing."""
-        empty = [name for name in self.numbers if self.frame[name].isna().all()]
-        return self.frame.assign(**dict.fromkeys(empty, 0.0)) if empty else self.frame
-
-    @cached_property
     def coded(self) -> pd.DataFrame:
         """The frame as float64: categories by the order of their names, missing numbers as NaN."""
         return numeric(self.frame, self.schema)
