@@ -144,7 +144,9 @@ def patched(seed: int, share: float) -> float:
 def leaky(frame: pd.DataFrame, codes: Array) -> set[str]:
     """Columns that are called leaks of high severity."""
     rows = rows_of(frame, codes, int(codes.max()) + 1)
-    subject: Any = SimpleNamespace(frame=rows.frame, codes=rows.codes, schema=rows.schema, sample=lambda count: drawn(len(codes), count, 0))
+    subject: Any = SimpleNamespace(
+        frame=rows.frame, codes=rows.codes, groups=None, schema=rows.schema, sample=lambda count: drawn(len(codes), count, 0)
+    )
     return {finding.location for finding in leakage.check(subject).findings if finding.severity == "high"}
 
 

@@ -177,7 +177,8 @@ def test_what_knows_whose_row_it_is_is_no_leak_where_people_repeat():
     frame = patients(600)
     people = np.arange(600) // 60
     frame["y"] = (people % 2).astype(str)
-    frame["height"] = (people * 7 % 10) * 3.0 + 150
+    frame["height"] = np.array([150, 178, 153, 181, 156, 184, 159, 187, 162, 190.0])[people]
+    frame["height"] = frame["height"].where(people < 8, 341 - frame["height"])
     frame["note"] = np.where(people == 3, "seen", None)
     asked = subject_of(frame)
     rows = leakage.check(asked)
