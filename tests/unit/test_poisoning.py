@@ -204,7 +204,7 @@ def judged(**figures):
 
 def test_a_group_is_planted_only_if_that_is_far_likelier_than_an_honest_rate():
     assert judged().planted
-    assert not judged(honest=np.log(19)).planted and judged(honest=np.log(19), banded=True).planted
+    assert not judged(honest=np.log(9)).planted and judged(honest=np.log(9), banded=True).planted
     assert not judged(chance=5.0).planted, "the rest explains its labels"
     assert not judged(rows=45, others=24).planted, "hardly more rows than belong there"
     alone = {"natural": 0.5, "belong": 0.4, "honest": 0.0, "chance": 0.0}

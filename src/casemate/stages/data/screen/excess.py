@@ -11,9 +11,9 @@ not explain it. What it does not have is what planting leaves behind, and all of
 
 Where rows of other classes belong in the place, the last two are asked as one question, row by row, by likelihood: is this group
 the rows that belong here and others that were taken from other classes and given one label, or an honest group with a rate of
-its own? The rows' labels, other features, and places within a band tell. Planted is said where that is 20 times likelier (5 times
-of a band, of which only the dense middle is asked): were both sorts described exactly, an honest group would pass 20 in one of 20
-tables at most (Markov's inequality for likelihood ratios: Royall, Statistical Evidence, 1997, section 1.4). What no likelihood can
+its own? The rows' labels, other features, and places within a band tell. Planted is said where that is 10 times likelier (5 times
+of a band, of which only the dense middle is asked): were both sorts described exactly, an honest group would pass 10 in one of 10
+tables at most, by simulation it does in one of 20 (Markov's inequality for likelihood ratios: Royall, Statistical Evidence, 1997, section 1.4). What no likelihood can
 tell apart is an honest group whose extra rows all have one class and look like rows of the others: it has the planted group's own
 distribution.
 
@@ -69,8 +69,8 @@ ODD_SHARE = 0.1
 """Share of odd features, and one more, from which the rows are a kind of their own rather than stamped."""
 WEIGHED = 1.0
 """Rows of other classes that must belong in a place for their absence, or presence, to say something."""
-HONEST, HONEST_BAND = float(np.log(20)), float(np.log(5))
-"""Logarithms of how much likelier planting must be than an honest rate; by simulation one honest group in twenty reaches them."""
+HONEST, HONEST_BAND = float(np.log(10)), float(np.log(5))
+"""Logarithms of how much likelier planting must be than an honest rate; by simulation about one honest twin in twenty reaches them, and far fewer other groups."""
 CHANCE = float(np.log(1e4))
 """The same against a group of which nothing is remarkable: hundreds of patterns are looked at."""
 LOOSE = 0.1
