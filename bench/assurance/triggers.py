@@ -1,10 +1,15 @@
 """Honest groups, planted triggers and leaks in simulated tables, after Gu, Dolan-Gavitt, Garg (BadNets, 2017) and Kaufman et al. (Leakage, 2011).
 
-Planted and honest tables can be the same. `pair` and `cluster` are honest twins of the triggers "common pair" and "band and category": more rows than
-chance makes where two conditions meet, of a rate of their own, drawn from the whole population. A trigger's rows are drawn from the
-other classes, which is nearly the population where the class is rare and the features weak; then nothing in the table tells the two apart, and what is
-won in finding the one is lost in flagging the other. They have figures of their own, and a steward decides. A trigger of two bands where the class is
-likely anyway changes no labels, and is not found.
+`pair` and `cluster` are honest twins of the triggers "common pair" and "band and category": more rows than chance makes where two conditions meet, of
+a rate of their own, drawn from the whole population. Both sorts of table have the same counts where (rows) x (1 - rate) happens to be what belongs
+there of the other classes. Then only the rows tell: the likelihood of a planted group is, for a row with the class, (part that belongs) x P(class | row) +
+(part that was added) x P(other classes | row without the pattern) / P(other classes); for the others (part that belongs) x P(other classes | row); an
+honest group's is rate^hits x (1 - rate)^others, or the same with labels that follow the other features. Where the features say nothing, P(class | row) is a
+constant, the ratio depends on the counts alone, and with these counts it is near 1: nobody tells them apart. So is an honest group whose added rows all
+have one class and look like rows of the others: it is the planted law itself. Who knew the laws of these tables (features, numbers that belong) would find
+98 of 100 of each of the three at 5 % of the twins flagged, with 6 000 rows and a class of 15 % and more; what is lost beside
+that is lost to models that are learnt from half of the table, to bands that are sought out, to twins in tables of 1 000 rows and rare classes. A steward decides.
+A trigger of two bands where the class is likely anyway changes no labels, and is not found.
 """
 
 from types import SimpleNamespace
@@ -144,7 +149,9 @@ def patched(seed: int, share: float) -> float:
 def leaky(frame: pd.DataFrame, codes: Array) -> set[str]:
     """Columns that are called leaks of high severity."""
     rows = rows_of(frame, codes, int(codes.max()) + 1)
-    subject: Any = SimpleNamespace(frame=rows.frame, codes=rows.codes, schema=rows.schema, sample=lambda count: drawn(len(codes), count, 0))
+    subject: Any = SimpleNamespace(
+        frame=rows.frame, codes=rows.codes, groups=None, schema=rows.schema, sample=lambda count: drawn(len(codes), count, 0)
+    )
     return {finding.location for finding in leakage.check(subject).findings if finding.severity == "high"}
 
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from casemate import pipeline
 from casemate.config import ColumnTable, DataTable
 from casemate.core.errors import BackendError, ConfigError, DataError
-from casemate.operations import scaffold
+from casemate.operations import runs, scaffold
 from casemate.stages.data import files, source
 from casemate.stages.data.files import databases
 

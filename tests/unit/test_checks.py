@@ -172,6 +172,24 @@ def test_a_feature_that_is_filled_in_after_the_outcome_is_named():
     assert found.figures["leakage_auc"] > 0.99
 
 
+def test_what_knows_whose_row_it_is_is_no_leak_where_people_repeat():
+    """A height tells the person, and so the outcome of one who was learnt from; of anybody else it says nothing."""
+    frame = patients(600)
+    people = np.arange(600) // 60
+    frame["y"] = (people % 2).astype(str)
+    frame["height"] = np.array([150, 178, 153, 181, 156, 184, 159, 187, 162, 190.0])[people]
+    frame["height"] = frame["height"].where(people < 8, 341 - frame["height"])
+    frame["note"] = np.where(people == 3, "seen", None)
+    asked = subject_of(frame)
+    rows = leakage.check(asked)
+    assert {one.location for one in rows.findings} == {"note"} and rows.figures["leakage_auc"] > 0.99
+    told = leakage.check(dataclasses.replace(asked, groups=people))
+    assert told.findings == [] and told.figures["leakage_auc"] < 0.95
+    frame["copy"] = frame["y"].astype(float)
+    found = leakage.check(dataclasses.replace(subject_of(frame), groups=people))
+    assert "copy" in {one.location for one in found.findings}, "a copy tells people who were not learnt from too"
+
+
 def test_leaks_do_not_excuse_one_another():
     frame = patients()
     generator = np.random.default_rng(0)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from msgspec import structs
+from scipy import special
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine, make_classification
 from sklearn.ensemble import HistGradientBoostingClassifier
 
@@ -197,26 +198,38 @@ def test_a_trigger_among_many_honest_rows_is_found(name, seed):
 
 def judged(**figures):
     usual = {"label": 1, "rows": 100, "others": 25, "expected": 0.2, "without": 0.2, "usual": 0.2, "elsewhere": 1.0, "p": 0.0, "natural": 30.0}
-    return Excess(**usual | {"belong": 25.0, "foreign": 0.0, "telling": 1.0, "odd": 0, "most_odd": 1, "named": False} | figures)
+    usual |= {"belong": 25.0, "foreign": 0.0, "telling": 1.0, "odd": 0, "most_odd": 1, "named": False, "honest": 4.0, "chance": 50.0}
+    return Excess(**usual | {"banded": False} | figures)
 
 
-def test_a_group_is_planted_only_if_who_belongs_there_is_still_there():
+def test_a_group_is_planted_only_if_that_is_far_likelier_than_an_honest_rate():
     assert judged().planted
-    assert not judged(others=8).planted, "those of other classes are gone: the group has another rate"
-    assert not judged(others=8, telling=5.0).planted, "however foreign the rest is"
-    assert not judged(others=45).planted, "some of those that came in addition have another class"
+    assert not judged(honest=np.log(9)).planted and judged(honest=np.log(9), banded=True).planted
+    assert not judged(chance=5.0).planted, "the rest explains its labels"
     assert not judged(rows=45, others=24).planted, "hardly more rows than belong there"
+    alone = {"natural": 0.5, "belong": 0.4, "honest": 0.0, "chance": 0.0}
+    assert judged(**alone, others=0).planted and not judged(**alone, others=20).planted, "where nothing belongs purity tells"
 
 
-def test_rows_that_may_be_a_sample_of_the_population_were_not_seen_to_be_taken_from_elsewhere():
-    assert judged(telling=3.0, foreign=0.4).seen and not judged(telling=3.0, foreign=0.5).seen
-    assert judged(telling=2.0, foreign=0.1).seen and not judged(telling=2.0, foreign=0.3).seen
-    assert judged(telling=1.0, foreign=2.0).planted and not judged(telling=1.0, foreign=3.0).planted, (
-        "nor those that look least like rows of other classes"
-    )
-    assert not judged(telling=1.0, rows=90, others=38, natural=38.0, belong=32.0).planted, (
-        "too many honest rows to say that the others have one class"
-    )
+def rows_in_a_place(rate, planted, seed=0, base=0.3):
+    """(evidence against an honest rate) of 60 rows more than the 60 that belong where two values meet."""
+    generator = np.random.default_rng(seed)
+    x = generator.normal(size=(6000, 3))
+    logit = 1.5 * x.sum(axis=1) + np.log(base / (1 - base)) * 1.6
+    frame = pd.DataFrame(x, columns=list("abc"))
+    frame["p"], frame["q"] = (generator.choice(list("0123456789"), 6000).astype(object) for _ in range(2))
+    codes = (generator.random(6000) < special.expit(logit)).astype(int)
+    chosen = generator.choice(np.flatnonzero(codes == 0) if planted else 6000, 60, replace=False)
+    frame.loc[chosen, ["p", "q"]] = "3"
+    group = ((frame["p"] == "3") & (frame["q"] == "3")).to_numpy()
+    codes[chosen if planted else group] = 1 if planted else generator.random(int(group.sum())) < rate
+    return Rest(rows_of(frame, codes), ~group).excess(group, 1, [3, 4], 60.0).honest
+
+
+def test_planted_rows_and_an_honest_rate_are_told_apart_row_by_row():
+    """With as many rows of each class: labels of planted rows contradict their features, those of rows beside them do not."""
+    assert min(rows_in_a_place(0.0, planted=True, seed=seed) for seed in range(3)) > np.log(20)
+    assert max(rows_in_a_place(0.66, planted=False, seed=seed) for seed in range(3)) < 0
 
 
 def test_where_one_column_decides_the_target_its_values_are_no_triggers():

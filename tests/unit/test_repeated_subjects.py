@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from scipy import special
+from scipy import special, stats
 from tests.conftest import write_csv
 
 from casemate.config import DataTable
 from casemate.core.types import ColumnSchema, Schema
 from casemate.ml.frame import groups_of
-from casemate.stages.assess import fairness, intervals, quality, regression, shift
+from casemate.stages.assess import compare, fairness, intervals, quality, regression, shift
 from casemate.stages.assess.leakage import rates
 from casemate.stages.assess.sample import Sample
 from casemate.stages.data import further
@@ -215,3 +215,27 @@ def test_drift_is_seen_through_subjects_too():
 def test_drift_of_subjects_with_one_row_each_is_that_of_rows():
     pair = [seen_often(np.random.default_rng(seed), 500, 1) for seed in range(2)]
     assert drifted(*pair, np.arange(500)) == drifted(*pair, None)
+
+
+def test_a_subject_who_came_ten_times_is_one_coin_in_mcnemars_test():
+    right, before = np.r_[np.ones(30), np.zeros(10)].astype(bool), np.zeros(40, dtype=bool)
+    alone = compare.mcnemar(right, before)
+    assert alone["p"] == pytest.approx(stats.binomtest(30, 30).pvalue) and "subjects" not in alone
+    told = compare.mcnemar(right, before, np.r_[np.repeat(np.arange(3), 10), np.arange(3, 13)])
+    assert told == {"gained": 30.0, "lost": 0.0, "p": pytest.approx(0.25), "subjects": 3.0}, "three coins: 2 of 8 throws are as uneven"
+    mixed = compare.mcnemar(np.array([True, True, True, False]), np.array([False, False, False, True]), np.array([0, 0, 1, 2]))
+    assert mixed["p"] == pytest.approx(0.75), "2 + 1 - 1: of the eight sums of +-2 +-1 +-1 two are 0, the others at least 2 from it"
+    assert compare.mcnemar(right, right)["p"] == 1.0
+    many = compare.mcnemar(np.arange(20_000) % 2 == 0, np.arange(20_000) % 3 == 0)
+    gained, lost = int(many["gained"]), int(many["lost"])
+    assert many["p"] == pytest.approx(stats.binomtest(gained, gained + lost).pvalue, rel=1e-6)
+
+
+def test_mcnemars_test_of_subjects_is_wrong_in_one_of_twenty_tables():
+    generator, wrong = np.random.default_rng(0), {"subjects": 0, "rows": 0}
+    for _ in range(300):
+        groups = np.repeat(np.arange(40), 8)
+        better = (generator.random(40) < 0.5)[groups]  # each subject's rows speak for one of two models that are equally good
+        wrong["subjects"] += compare.mcnemar(better, ~better, groups)["p"] < 0.05
+        wrong["rows"] += compare.mcnemar(better, ~better)["p"] < 0.05
+    assert wrong["subjects"] <= 25 and wrong["rows"] > 100

@@ -73,6 +73,15 @@ def charts(values: np.ndarray) -> page.Chart:
     return report._chart(found, None, 10)
 
 
+def test_how_much_95_percent_mean_after_several_looks_is_said():
+    assert summary._looks(1) == ""
+    assert summary._looks(2).startswith(
+        "1 model was judged"
+    ) and "wrong in 2.5% of cases for one model, in up to 5.0% for the best of 2" in summary._looks(2)
+    assert "7.5% for the best of 3" in summary._looks(3) and summary._looks(3).startswith("2 models were")
+    assert "promises nothing of the best of 40" in summary._looks(40)
+
+
 def test_a_histogram_is_as_wide_as_its_ranges_and_its_areas_are_shares():
     skewed = charts(np.random.default_rng(0).lognormal(size=4000))
     widths = [bar.width for bar in skewed.bars]

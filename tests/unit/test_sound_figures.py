@@ -18,7 +18,8 @@ from casemate import pipeline
 from casemate.config import ScreenTable
 from casemate.core.types import Interval
 from casemate.operations import runs
-from casemate.stages.assess import intervals, quality
+from casemate.stages.assess import compare, intervals, quality, regression
+from casemate.stages.assess.leakage import rates
 from casemate.stages.data.checks import rules
 from casemate.stages.data.screen.label_noise import LabelNoise
 from casemate.stages.release.gate import judge
@@ -180,3 +181,45 @@ def test_what_a_holdout_can_tell_of_an_auc_is_about_as_wide_as_its_interval():
             found = intervals.area(np.r_[np.ones(positives), np.zeros(others)], scores)
             widths.append((found.high - found.low) / 2)
         assert auc_half(positives, others) == pytest.approx(np.median(widths), rel=0.15)
+
+
+def test_rows_that_are_all_alike_are_no_certainty():
+    """The spread of values that did not differ is not known to be nought; a gate would have passed on five rows."""
+    codes, sure = np.array([0, 1] * 10), np.array([[1.0, 0.0], [0.0, 1.0]] * 10)
+    found = quality.figures(codes, codes, sure)
+    assert found["brier"].low == 0.0 and found["brier"].high == pytest.approx(1 - 0.025 ** (1 / 20))
+    assert found["log_loss"].high > 5.0 and np.isfinite(found["log_loss"].high)
+    assert found["calibration_error"].high > 0.3
+    assert all(found[name].low < 1.0 for name in ("accuracy", "balanced_accuracy", "f1", "roc_auc", "average_precision"))
+    many = np.arange(60) % 3
+    three = quality.figures(many, many, np.eye(3)[many])
+    assert all(0.7 < three[name].low < 1.0 == three[name].high for name in ("f1", "roc_auc", "average_precision"))
+    heights = np.linspace(150.0, 200.0, 50)[:, None]
+    right = regression.figures(heights, heights, 200, 0)
+    assert right["mae"].low == 0.0 and right["mae"].high == pytest.approx(50 * (1 - 0.025 ** (1 / 50)))
+    assert right["r2"].low < 0.9 and right["r2"].high == 1.0 and right["rmse"].high > right["mae"].high
+    assert intervals.mean(np.full(9, 0.1)).high == np.inf, "nothing bounds what was not met: such a figure is unmeasured"
+
+
+def test_two_models_that_answered_alike_may_differ_elsewhere():
+    generator = np.random.default_rng(0)
+    codes, said = np.array([0, 1] * 50), generator.random(100)
+    side = ((said > 0.5).astype(int), np.column_stack([1 - said, said]))
+    for name, figure in compare.differences(codes, side, side).items():
+        assert figure.value == 0.0 and figure.low < 0.0 < figure.high, name
+
+
+def test_the_interval_of_rows_that_are_all_alike_holds():
+    """One row of a hundred is wrong, and twenty were asked: most hold-outs met none."""
+    generator = np.random.default_rng(0)
+    drawn = (generator.random((2000, 20)) < 0.01).astype(float)
+    none = drawn[drawn.sum(axis=1) == 0]
+    held = [intervals.mean(row, limits=(0.0, 1.0)) for row in none[:50]]
+    assert all(one.low <= 0.01 <= one.high for one in held)
+
+
+def test_an_attack_that_tells_all_or_nothing_has_an_interval():
+    member = np.r_[np.ones(30), np.zeros(30)]
+    for score in (member, np.zeros(60)):
+        found = rates.told_apart(member, score, None, 50, 0)
+        assert found.low < found.high

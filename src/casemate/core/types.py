@@ -360,7 +360,8 @@ class Assessment(Record, frozen=True, kw_only=True):
     profile: Profile | None = None
     """What training rows are like; signed with the model."""
     mcnemar: dict[str, float] = {}
-    """Rows that only this model gets right (`gained`), that only the other one does (`lost`), and the exact p-value."""
+    """Rows that only this model gets right (`gained`), that only the other one does (`lost`), and the exact p-value.
+    Where subjects have several rows, `p` counts subjects, and `subjects` is how many speak for one of the two."""
     leakage: dict[str, Any] = {}
     """Privacy attacks beyond the loss threshold: LiRA, attribute inference, inversion, memorised rows."""
     fairness: list[dict[str, Any]] = []

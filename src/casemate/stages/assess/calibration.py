@@ -15,7 +15,7 @@ from scipy import optimize, stats
 from casemate.controls.privacy.disclosure import merged
 from casemate.core.types import Interval
 from casemate.ml.frame import parts_of
-from casemate.stages.assess.intervals import LEVEL
+from casemate.stages.assess.intervals import LEVEL, alike
 from casemate.stages.assess.subjects import Groups, repeated
 
 BINS = 10
@@ -23,6 +23,8 @@ BINS = 10
 PRIOR = 2.0
 """Rows at the said probability that each part's variance counts in: a part without any event has
 variance zero by itself, and any probability above zero would look surely wrong."""
+TINY = 1e-12
+"""A variance that is none, whose square is still a number."""
 CURVE = 10
 Array = np.ndarray[Any, Any]
 
@@ -61,6 +63,9 @@ def error_interval(said: Array, happened: Array, groups: Groups = None) -> Inter
     if groups is not None:
         variance = _clustered(said, happened, groups, variance)
         wider = float(stats.t.ppf((1 + LEVEL) / 2, max(int(groups.max()), 1)) / stats.norm.ppf((1 + LEVEL) / 2)) ** 2
+    if not gap.any() and variance.max() <= TINY:  # nothing but certainties, and all came true: what was not met may be wrong altogether
+        subjects = len(said) if groups is None else int(groups.max()) + 1
+        return Interval(value=0.0, low=0.0, high=alike(0.0, subjects, (0.0, 1.0)).high ** 0.5)
     unit = float(np.sum(variance**2) / np.sum(variance)) * wider
     freedom = float(np.sum(variance) ** 2 / np.sum(variance**2))
     seen = float(np.sum(count * gap**2)) / unit
@@ -91,8 +96,7 @@ def _parts(said: Array, happened: Array) -> tuple[Array, Array, Array]:
     count = np.bincount(places).astype(np.float64)
     expected, seen = (np.bincount(places, values) / count for values in (said, happened))
     share = (seen * count + PRIOR * expected) / (count + PRIOR)
-    tiny = np.finfo(np.float64).tiny
-    return count, seen - expected, np.maximum(share * (1 - share), tiny)
+    return count, seen - expected, np.maximum(share * (1 - share), TINY)
 
 
 def _clustered(said: Array, happened: Array, groups: Array, least: Array) -> Array:

@@ -2,14 +2,14 @@
 
 Sources: DeLong, DeLong, Clarke-Pearson, Biometrics 44 (1988), for areas, and their way with influences for other figures; Agresti
 and Min, Simple improved confidence intervals for comparing matched proportions (Statistics in Medicine 24, 2005); paired bootstrap
-of quantities as in Efron and Tibshirani (1993); McNemar, Psychometrika 12 (1947), exact binomial form.
+of quantities as in Efron and Tibshirani (1993); McNemar, Psychometrika 12 (1947), exact binomial form; of subjects with several
+rows the exact law of the sum whose terms change sign together (Fisher, The Design of Experiments, 1935, section 21).
 """
 
 from typing import Any
 
 import numpy as np
-from scipy import stats
-from scipy.stats import binomtest
+from scipy import signal, stats
 
 from casemate.config import AssessTable
 from casemate.core.types import Interval, Schema
@@ -66,9 +66,40 @@ def measure(
         return _of_quantities(regression.scaled(holdout.target, probabilities, other), options.bootstrap, seed, holdout.groups), {}
     found = differences(holdout.target, (labels.ravel(), probabilities), (others.ravel(), other), holdout.groups)
     right, before = labels.ravel() == holdout.target, others.ravel() == holdout.target
-    gained, lost = int((right & ~before).sum()), int((~right & before).sum())
-    p = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
-    return found, {"gained": gained, "lost": lost, "p": p}
+    return found, mcnemar(right, before, holdout.groups)
+
+
+def mcnemar(right: Array, before: Array, groups: Groups = None) -> dict[str, float]:
+    """Rows that only one of two models gets right, and how likely so uneven a number is if neither model is better.
+
+    Were both equally good, the rows of a subject might as well speak for the one as for the other, all together: a subject who came
+    ten times is one coin and not ten.
+
+    Args:
+        right: whether this model is right, bool [n].
+        before: whether the other one is, bool [n].
+        groups: whose each row is, [n]; see `subjects`.
+
+    Returns:
+        `gained`, `lost` (rows), the two-sided exact `p`, and where subjects have several rows `subjects`: how many speak for one model.
+    """
+    moves, whose = right.astype(int) - before.astype(int), subjects.repeated(groups)
+    told = {"gained": float(np.sum(moves > 0)), "lost": float(np.sum(moves < 0))}
+    nets = moves if whose is None else np.bincount(whose, moves).astype(int)
+    nets = nets[nets != 0]
+    told["p"] = _signs(nets)
+    return told if whose is None else told | {"subjects": float(len(nets))}
+
+
+def _signs(nets: Array) -> float:
+    """Chance of a sum at least as far from 0 as that of `nets` [m], integers whose signs are coins."""
+    law: Array = np.ones(1)
+    for size, count in zip(*np.unique(np.abs(nets), return_counts=True), strict=True):
+        own = np.zeros(size * count + 1)
+        own[::size] = stats.binom.pmf(np.arange(count + 1), count, 0.5)
+        law = signal.convolve(law, own)
+    sums = 2 * np.arange(len(law)) - int(np.abs(nets).sum())
+    return float(min(law[np.abs(sums) >= abs(int(nets.sum()))].sum(), 1.0))
 
 
 def _of_quantities(arrays: list[Array], most: int, seed: int, groups: Groups) -> dict[str, Interval]:
@@ -104,8 +135,15 @@ def differences(codes: Array, ours: tuple[Array, Array], theirs: tuple[Array, Ar
             found[name] = Interval(value=statistic(codes, *ours) - statistic(codes, *theirs), low=-1.0, high=1.0)
         elif name in sides[0]:
             value = statistic(codes, *ours) - statistic(codes, *theirs)
-            found[name] = intervals.smooth(value, sides[0][name] - sides[1][name], freedom=max(rarest - 1, 1), skewed=False, groups=groups)
+            moves = sides[0][name] - sides[1][name]
+            found[name] = intervals.smooth(value, moves, freedom=max(rarest - 1, 1), skewed=False, groups=groups, limits=_limits(name, sides))
     return found
+
+
+def _limits(name: str, sides: list[dict[str, Array]]) -> tuple[float, float]:
+    """How far apart two models that answered alike may be on another row: by all of a share, by as much as losses differ of a loss."""
+    most = float(np.ptp(sides[0][name])) if name in {"brier", "log_loss"} else 1.0
+    return -most, most
 
 
 def _paired(moves: Array, groups: Groups) -> Interval:

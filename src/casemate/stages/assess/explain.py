@@ -442,9 +442,9 @@ _ALL = (
     ),
     _of(
         "leakage_auc",
-        "The largest AUC of a model of one feature, or of few.",
-        INDEPENDENT,
-        DELONG,
+        "The largest AUC of a shallow tree of one feature, cross-validated over rows, or over subjects, where [data] subject names them.",
+        "",
+        "Kaufman, Rosset, Perlich, Leakage in Data Mining (KDD 2011)",
         "Leaks that need many columns together.",
         UNTESTED,
     ),

@@ -127,11 +127,11 @@ def _shares(cells: list[tuple[Array, Groups]]) -> Family:
 def _means(figure: str, rows: list[Array], found: Array, truth: Array, subjects: Groups) -> list[Family]:
     """A family per quantity."""
     values = found if figure == "mean_prediction_difference" else np.abs(found - truth)
-    return [_averages([(quantity[at], of(subjects, at)) for at in rows]) for quantity in values.T]
+    return [_averages([(quantity[at], of(subjects, at)) for at in rows], (float(quantity.min()), float(quantity.max()))) for quantity in values.T]
 
 
-def _averages(cells: list[tuple[Array, Groups]]) -> Family:
-    return lambda level: [intervals.mean(cell, level, whose) for cell, whose in cells]
+def _averages(cells: list[tuple[Array, Groups]], limits: tuple[float, float]) -> Family:
+    return lambda level: [intervals.mean(cell, level, whose, limits) for cell, whose in cells]
 
 
 def _quantities(name: str, value: str, targets: list[str], found: Array, truth: Array) -> list[dict[str, Any]]:

@@ -91,6 +91,23 @@ def unknown(value: float) -> Interval:
     return Interval(value=float(value), low=np.nan, high=np.nan)
 
 
+def alike(value: float, count: int, limits: tuple[float, float], level: float = LEVEL) -> Interval:
+    """The mean of `count` values that were all the same.
+
+    They say nothing of how values differ, but of how seldom: were a share of 1 - tail^(1/count) others, none would have been met with
+    that chance only (Clopper and Pearson's end without a hit, about 3.7 in `count`). Those may be anything within the limits.
+
+    Args:
+        value: the figure.
+        count: rows, or subjects, or those of the rarest class.
+        limits: the least and the greatest value that a row may have; infinite where there is none, and so is then the end.
+        level: as in `smooth`.
+    """
+    missed = 1 - ((1 - level) / 2) ** (1 / max(count, 1))
+    low, high = (value + missed * (end - value) if end != value else value for end in limits)
+    return Interval(value=value, low=min(float(low), value), high=max(float(high), value))
+
+
 def smooth(
     value: float,
     influence: Array,
@@ -101,6 +118,7 @@ def smooth(
     skewed: bool = True,
     level: float = LEVEL,
     groups: Groups = None,
+    limits: tuple[float, float] = (-np.inf, np.inf),
 ) -> Interval:
     """A figure that is about a mean of influences, with a skewness-corrected Student interval.
 
@@ -116,6 +134,7 @@ def smooth(
         skewed: off where the scale takes the skewness away.
         level: share of tables whose interval is to hold the true figure.
         groups: whose each row is; see `subjects`.
+        limits: the least and the greatest value of one row, for rows that are all the same; see `alike`.
     """
     value = float(value)
     rows, influence = len(influence), subjects.summed(influence, groups)
@@ -125,11 +144,12 @@ def smooth(
     if count < 2 or not np.isfinite(value):
         return unknown(value)
     logit = scale == "logit"
+    spread = float(np.std(influence, ddof=1)) / count**0.5
+    if spread == 0.0:
+        return alike(value, count if freedom is None else round(freedom) + 1, (0.0, 1.0) if logit else limits, level)
     if logit and not 0.0 < at < 1.0:
         return Interval(value=value, low=0.0, high=1.0)
-    error = float(np.std(influence, ddof=1)) / count**0.5 / (at * (1 - at) if logit else 1.0)
-    if error == 0.0:
-        return Interval.exact(value)
+    error = spread / (at * (1 - at) if logit else 1.0)
     skewness = float(stats.skew(influence)) / count**0.5
     ends = stats.t.ppf([(1 + level) / 2, (1 - level) / 2], count - 1 if freedom is None else freedom)
     if skewed and abs(skewness) > 1e-9:
@@ -152,10 +172,11 @@ def effective_freedom(influence: Array) -> float:
     return float(count - 1) if not kurtosis > least else float(np.clip(2 * count / (kurtosis - least), 1.0, count - 1))
 
 
-def mean(values: Array, level: float = LEVEL, groups: Groups = None) -> Interval:
+def mean(values: Array, level: float = LEVEL, groups: Groups = None, limits: tuple[float, float] = (-np.inf, np.inf)) -> Interval:
     """The mean of `values` [n] with its interval; see `smooth`."""
     value = float(np.mean(values))
-    return smooth(value, values - value, level=level, groups=groups)
+    influence = values - value if np.ptp(values) > 0 else np.zeros(len(values))  # without the rounding of the mean
+    return smooth(value, influence, level=level, groups=groups, limits=limits)
 
 
 def total(parts: list[Interval], weights: list[float]) -> Interval:

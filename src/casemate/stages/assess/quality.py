@@ -85,10 +85,10 @@ def figures(codes: Array, labels: Array, probabilities: Array, groups: Groups = 
     values = {name: statistic(codes, labels, probabilities) for name, statistic in statistics(probabilities.shape[1]).items()}
     found = {
         **_ranked(codes, labels, probabilities, values, groups),
-        "brier": intervals.mean(_squares(codes, probabilities), groups=groups),
+        "brier": intervals.mean(_squares(codes, probabilities), groups=groups, limits=(0.0, 1.0 if probabilities.shape[1] == 2 else 2.0)),
         "accuracy": share_of(codes == labels, groups),
         "balanced_accuracy": _recalled(codes, labels, values["balanced_accuracy"], groups),
-        "log_loss": intervals.mean(_losses(codes, probabilities), groups=groups),
+        "log_loss": intervals.mean(_losses(codes, probabilities), groups=groups, limits=(0.0, -float(np.log(np.finfo(probabilities.dtype).eps)))),
         "calibration_error": calibration.error_interval(*calibration.confidence(codes, labels, probabilities), groups),
     }
     if groups is not None:  # the noise that is taken off is that of subjects

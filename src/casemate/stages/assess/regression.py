@@ -43,16 +43,16 @@ def measure(schema: Schema, holdout: Sample, found: Array, options: AssessTable,
     metrics = figures(target, found, options.bootstrap, seed, groups)
     slices: list[dict[str, Any]] = []
     rated: list[tuple[Array, Groups]] = []
-    errors = np.abs(target - found).mean(axis=1)
+    errors, limits = np.abs(target - found).mean(axis=1), (0.0, _range(target))
     for part in sliced(schema, holdout, options.slices, max(least, LEAST_SLICE_ROWS)):  # the error of a few rows tells their quantities
         if len(part.rows) < LEAST_SLICE_ROWS:
             continue
-        mae = intervals.mean(errors[part.rows], groups=of(groups, part.rows))
+        mae = intervals.mean(errors[part.rows], groups=of(groups, part.rows), limits=limits)
         told = {"column": part.column, "value": part.value, "rows": len(part.rows), "mae": mae.value, "low": mae.low, "high": mae.high}
         slices += [told] if part.told and np.isfinite(mae.low) else []  # of one subject nothing is known
         rated += [(errors[part.rows], of(groups, part.rows))] if part.real else []
     if rated:
-        metrics["worst_slice_mae"] = intervals.greatest(lambda level: [intervals.mean(rows, level, whose) for rows, whose in rated])
+        metrics["worst_slice_mae"] = intervals.greatest(lambda level: [intervals.mean(rows, level, whose, limits) for rows, whose in rated])
     built = {name: msgspec.to_builtins(value) for name, value in metrics.items()}
     return {"metrics": built, "calibration": _observed(target[:, 0], found[:, 0]) if target.shape[1] == 1 else {}, "roc": {}, "slices": slices}
 
@@ -76,8 +76,8 @@ def figures(target: Array, found: Array, most: int, seed: int, groups: Groups = 
         bends = ((squares - roots**2) / (2 * roots)).mean(axis=1)
         made = {
             "r2": _r2_interval(target, squares, groups),
-            "rmse": intervals.smooth(values["rmse"], bends, freedom=intervals.effective_freedom(summed(bends, groups)), groups=groups),
-            "mae": intervals.mean(errors.mean(axis=1), groups=groups),
+            "rmse": _rmse_interval(values["rmse"], bends, groups, _range(target)),
+            "mae": intervals.mean(errors.mean(axis=1), groups=groups, limits=(0.0, _range(target))),
         }
     if target.shape[1] == 1:
         made["median_absolute_error"] = _median(errors[:, 0], groups)
@@ -86,6 +86,22 @@ def figures(target: Array, found: Array, most: int, seed: int, groups: Groups = 
         for name in ("median_absolute_error", "worst_target_r2"):
             made[name] = intervals.interval(statistics()[name], [target, found], most, seed, groups)
     return {name: structs.replace(made[name], value=value) for name, value in values.items()}
+
+
+def _range(target: Array) -> float:
+    """How far apart the quantities are: an error of a model whose answers stay among them is no larger."""
+    return float(np.ptp(target, axis=0).mean())
+
+
+def _missed(rows: int, groups: Groups) -> float:
+    """Share of rows that may be wrong where none of these is; see `intervals.alike`."""
+    return intervals.alike(0.0, rows if groups is None else int(groups.max()) + 1, (0.0, 1.0)).high
+
+
+def _rmse_interval(value: float, bends: Array, groups: Groups, largest: float) -> Interval:
+    if value == 0.0:
+        return Interval(value=0.0, low=0.0, high=largest * _missed(len(bends), groups) ** 0.5)
+    return intervals.smooth(value, bends, freedom=intervals.effective_freedom(summed(bends, groups)), groups=groups)
 
 
 def _r2_interval(target: Array, squares: Array, groups: Groups) -> Interval:
@@ -99,8 +115,9 @@ def _r2_interval(target: Array, squares: Array, groups: Groups) -> Interval:
     around = apart**2
     errors, total = squares.sum(axis=0), around.sum(axis=0)
     rest = float((errors / total).mean())
-    if not rest > 0:  # nothing is left to explain, or nothing was there
-        return Interval.exact(1.0 - rest)
+    if not rest > 0:  # no error was met, or nothing was there
+        most = float((np.ptp(target, axis=0) ** 2 / around.mean(axis=0)).mean()) * _missed(len(target), groups)
+        return Interval(value=1.0 - rest, low=1.0 - most, high=1.0 - rest)
     lost = around * (len(target) / (len(target) - 1))
     if groups is not None:
         sizes = np.bincount(groups)[:, None]

@@ -115,7 +115,8 @@ def _compared(assessment: Assessment) -> list[Section]:
     counts = assessment.mcnemar
     gained, lost, p = (counts.get(name, default) for name, default in (("gained", 0), ("lost", 0), ("p", 1)))
     text = f"Against {assessment.previous} on the same {assessment.compared_rows} hold-out rows, which neither saw"
-    text += f": {gained:g} gained, {lost:g} lost, p {p:.3g}." if counts else "."
+    whose = f" over {counts['subjects']:g} subjects" if "subjects" in counts else ""
+    text += f": {gained:g} gained, {lost:g} lost, p {p:.3g}{whose}." if counts else "."
     return [Section("Compared with the model before", text, heads=["figure", "difference", "95 % interval"], rows=rows)]
 
 

@@ -6,6 +6,8 @@ from casemate.core.types import Assessment, GateResult, Interval, SealedDataset,
 from casemate.stages.release import private
 from casemate.stages.release.gate import figures
 
+LEVEL = 0.95
+"""Of every interval on the card."""
 MOST = 5
 """Things to do that are named at once."""
 UNDECIDED = "keep more rows back ([train] test_share), collect more, or set a limit that these rows can decide"
@@ -40,7 +42,7 @@ def sentences(config: Config, dataset: SealedDataset, model: TrainedModel, asses
         _leaks(found, model),
         _data(dataset, model),
         _unmeasured(assessment),
-        f"{attempt - 1} models were judged here before: the best of several attempts looks a little better than it is." if attempt > 1 else "",
+        _looks(attempt),
     ]
     return [text for text in told if text]
 
@@ -120,6 +122,18 @@ def _data(dataset: SealedDataset, model: TrainedModel) -> str:
 def _unmeasured(assessment: Assessment) -> str:
     names = {name: why.rpartition(": ")[2] for name, _, why in (text.partition(": ") for text in reversed(assessment.inconclusive))}
     return f"Not measured: {'; '.join(f'{name} ({why})' if why else name for name, why in reversed(names.items()))}." if names else ""
+
+
+def _looks(attempt: int) -> str:
+    """What a gate's 95 % mean after so many models were judged on the same kept rows (Bonferroni's bound); nothing is refused for it."""
+    if attempt < 2:
+        return ""
+    before = "1 model was" if attempt == 2 else f"{attempt - 1} models were"
+    end = (1 - LEVEL) / 2
+    text = f"{before} judged here before, and the best of several looks a little better than it is: the end of an interval that counts at a gate"
+    if attempt * end >= 1:
+        return f"{text} is wrong for one model in {end:.1%} of cases, and promises nothing of the best of {attempt}."
+    return f"{text} is wrong in {end:.1%} of cases for one model, in up to {attempt * end:.1%} for the best of {attempt}."
 
 
 def _advice(gate: GateResult) -> str:

@@ -97,9 +97,10 @@ def told_apart(member: Array, score: Array, groups: Groups, most: int, seed: int
         most: resamples at most.
         seed: of the resamples.
     """
-    if repeated(groups) is not None:
+    found = None if repeated(groups) is not None else intervals.interval(intervals.auc, [member, score], most, seed)
+    if found is None or found.low == found.high:  # resamples of a perfect order, or of equal scores, do not differ
         return intervals.area(member, score, groups)
-    return intervals.interval(intervals.auc, [member, score], most, seed)
+    return found
 
 
 def _ordered(score: Array, seed: int) -> Array:

@@ -6,6 +6,9 @@ not suspicious themselves: several leaks would otherwise excuse one another. A s
 ROC curve: a measurement errs more and more towards the border, a field that was copied from the outcome is exact where it says
 anything and chance elsewhere. Sources: Kaufman, Rosset, Perlich, Leakage in Data Mining (KDD 2011), for the idea; Fawcett, An
 introduction to ROC analysis (2006), for the shape.
+
+Where `[data] subject` names people with several rows, people are told from people who were not learnt from: a date of birth knows whose
+row it is, and so the outcome of a person who was learnt from, but nothing of anybody else.
 """
 
 from typing import Any
@@ -15,7 +18,7 @@ import pandas as pd
 from scipy.stats import binomtest, rankdata
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score, roc_curve
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict
 from sklearn.tree import DecisionTreeClassifier
 
 from casemate.core.threads import fitting
@@ -51,28 +54,31 @@ def check(subject: Subject) -> Answer:
     answer = Answer()
     at = subject.sample(ROWS)
     codes = subject.codes[at]
-    kept = np.isin(codes, np.flatnonzero(np.bincount(codes) >= FOLDS))
+    whose = at if subject.groups is None else subject.groups[at]
+    counts = np.bincount(np.unique(np.column_stack([codes, whose]), axis=0)[:, 0].astype(int))
+    kept = np.isin(codes, np.flatnonzero(counts >= FOLDS))
     _, codes = np.unique(codes[kept], return_inverse=True)
+    whose = whose[kept]
     if len(np.unique(codes)) < 2:
         return answer
     frame = numeric(subject.frame.iloc[at[kept]], subject.schema)
     missing = _missing(subject.frame.iloc[at[kept]])
     for name, absent in missing.items():
-        _presence(name, absent, codes, answer)
+        _presence(name, absent, codes, whose, answer)
     quick = {str(name): _quick(frame[name].to_numpy(), codes) for name in frame.columns}
     best = max(quick, key=lambda name: quick[name], default=None)
     asked = [name for name in quick if quick[name] >= WORTH or name == best]
-    found = {name: _asked(_tree(len(codes)), frame[[name]], codes) for name in asked}
+    found = {name: _asked(_tree(len(codes)), frame[[name]], codes, whose) for name in asked}
     alone = {name: _auc(codes, one) for name, one in found.items()}
     answer.figures["leakage_auc"] = max(alone.values(), default=0.5)
-    later = _filled_later(missing, codes, answer)
+    later = _filled_later(missing, codes, whose, answer)
     suspicious = [name for name in alone if alone[name] >= SUSPICIOUS or name in later]
     honest = frame.drop(columns=[*{*suspicious, *later}])
     if suspicious:
-        rest = _auc(codes, _asked(HistGradientBoostingClassifier(max_iter=30, random_state=0), honest, codes)) if honest.shape[1] else 0.5
+        rest = _auc(codes, _asked(HistGradientBoostingClassifier(max_iter=30, random_state=0), honest, codes, whose)) if honest.shape[1] else 0.5
         for name in sorted(suspicious, key=lambda name: -alone[name]):
             _alone(name, alone[name], found[name], rest, honest.shape[1], codes, later.get(name), answer)
-    _together(honest, codes, answer)
+    _together(honest, codes, whose, answer)
     return answer
 
 
@@ -104,25 +110,25 @@ def _without_error(mine: Array, score: Array, sign: int) -> bool:
     return bool(area >= SUSPICIOUS and np.max(true[false <= FALSE]) >= EXACT * (2 * area - 1))
 
 
-def _filled_later(missing: dict[str, Array], codes: Array, answer: Answer) -> dict[str, float]:
+def _filled_later(missing: dict[str, Array], codes: Array, whose: Array, answer: Answer) -> dict[str, float]:
     """AUC of the presence of features, where it says much; several that say it only together are told here."""
     some = {name: absent.astype(float) for name, absent in missing.items() if LEAST <= absent.sum() <= len(codes) - LEAST}
-    each = {name: _auc(codes, _asked(_tree(len(codes)), pd.DataFrame({name: absent}), codes)) for name, absent in some.items()}
+    each = {name: _auc(codes, _asked(_tree(len(codes)), pd.DataFrame({name: absent}), codes, whose)) for name, absent in some.items()}
     later = {name: value for name, value in each.items() if value >= FILLED_LATER}
     rest = pd.DataFrame({name: absent for name, absent in some.items() if name not in later})
-    if rest.shape[1] > 1 and (value := _auc(codes, _asked(_tree(len(codes)), rest, codes))) >= FILLED_LATER:
+    if rest.shape[1] > 1 and (value := _auc(codes, _asked(_tree(len(codes)), rest, codes, whose))) >= FILLED_LATER:
         names = ", ".join(repr(name) for name in rest.columns[:5])
         text = f"which of {names} are filled in predicts the target with AUC {value:.3f}: they may be known only after the outcome"
         answer.say("data.leakage", "high", text, str(rest.columns[0]), "medium")
     return later
 
 
-def _together(honest: pd.DataFrame, codes: Array, answer: Answer) -> None:
+def _together(honest: pd.DataFrame, codes: Array, whose: Array, answer: Answer) -> None:
     """Features none of which says much, and of which a few cuts say nearly everything."""
     if honest.shape[1] < 2:
         return
     model = DecisionTreeClassifier(max_leaf_nodes=CUTS + 1, min_samples_leaf=5, random_state=0)
-    found = _asked(model, honest, codes)
+    found = _asked(model, honest, codes, whose)
     right = float(np.mean(found.argmax(axis=1) == codes))
     usual = float(np.bincount(codes).max() / len(codes))
     if right >= PURE and _auc(codes, found) >= CERTAIN and (1 - right) <= COPY_FAR * (1 - usual):
@@ -136,8 +142,10 @@ def _missing(frame: pd.DataFrame) -> dict[str, Array]:
     return {str(name): np.asarray(frame[name].isna() | (frame[name] == MISSING_CATEGORY)) for name in frame.columns}
 
 
-def _presence(name: str, missing: Array, codes: Array, answer: Answer) -> None:
-    """A feature that is there, or not there, for one class only."""
+def _presence(name: str, missing: Array, codes: Array, whose: Array, answer: Answer) -> None:
+    """A feature that is there, or not there, for one class only; rows of one subject that agree in both count once."""
+    once = np.unique(np.column_stack([whose, missing, codes]), axis=0, return_index=True)[1]
+    missing, codes = missing[once], codes[once]
     for absent in (False, True):
         group = codes[missing == absent]
         if not LEAST <= len(group) <= len(codes) - LEAST:
@@ -169,11 +177,12 @@ def _quick(values: Array, codes: Array) -> float:
     return best
 
 
-def _asked(model: Any, frame: pd.DataFrame, codes: Array) -> Array:
-    """Probabilities of the classes, cross-validated, [n, classes]."""
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
+def _asked(model: Any, frame: pd.DataFrame, codes: Array, whose: Array) -> Array:
+    """Probabilities of the classes, cross-validated with each subject (`whose` [n]) on one side, [n, classes]."""
+    repeated = len(np.unique(whose)) < len(whose)
+    folds = (StratifiedGroupKFold if repeated else StratifiedKFold)(FOLDS, shuffle=True, random_state=0)
     with fitting(frame.size):
-        return np.asarray(cross_val_predict(model, frame, codes, cv=folds, method="predict_proba"))
+        return np.asarray(cross_val_predict(model, frame, codes, groups=whose if repeated else None, cv=folds, method="predict_proba"))
 
 
 def _auc(codes: Array, found: Array) -> float:

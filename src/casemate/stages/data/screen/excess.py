@@ -9,6 +9,14 @@ not explain it. What it does not have is what planting leaves behind, and all of
 - *Foreign*: in all else the rows look like rows of other classes, because that is where they were taken from. An honest
   group looks like the population; an odd kind of row (one attack, one device) is odd in many other features too.
 
+Where rows of other classes belong in the place, the last two are asked as one question, row by row, by likelihood: is this group
+the rows that belong here and others that were taken from other classes and given one label, or an honest group with a rate of
+its own? The rows' labels, other features, and places within a band tell. Planted is said where that is 10 times likelier (5 times
+of a band, of which only the dense middle is asked): were both sorts described exactly, an honest group would pass 10 in one of 10
+tables at most, by simulation it does in one of 20 (Markov's inequality for likelihood ratios: Royall, Statistical Evidence, 1997, section 1.4). What no likelihood can
+tell apart is an honest group whose extra rows all have one class and look like rows of the others: it has the planted group's own
+distribution.
+
 Sources: Gu, Dolan-Gavitt, Garg, BadNets (2017), for what is planted; Kulldorff, A spatial scan statistic (1997), for rows
 beyond what a place expects.
 """
@@ -16,8 +24,11 @@ beyond what a place expects.
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import brentq
+from scipy.special import betaln, expit, logit, logsumexp
 from scipy.stats import beta, chi2, norm, poisson
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
 
 from casemate.core.threads import fitting
 from casemate.stages.data.screen.interface import Array, Rows
@@ -39,15 +50,8 @@ EXTRA = 3.0
 """Deviations of a Poisson count that the rows must lie above their expectation."""
 NATURAL = 0.99
 """Quantile of a Poisson count up to which rows of other classes are those that belong there: one pattern in a hundred has more."""
-WORKS = 1.0
-"""Planted rows for each row of another class that belongs there: with fewer a model still goes by the latter, and nothing is won."""
 PURE = 0.8
 """Lower 95 % limit of the purity of what came in addition, where the other features cannot tell where rows were taken from."""
-MISSING, MISSED = 0.8, 0.95
-"""Times what belongs there that must be left with another class, and how sure it is that fewer are left: an honest group with another
-rate has lost them, planting takes none away."""
-ROUGHLY = 1.4
-"""Times what belongs there that may have another class where the other features tell enough: conditions are seldom independent."""
 IMPURE = 0.02
 """Share of the planted rows that may have kept another class: attackers gain nothing by leaving some, honest groups have them."""
 LEAST_PURE = 0.9
@@ -63,6 +67,18 @@ ODD, ODD_ROWS = 0.5, 2.2
 Kolmogorov-Smirnov limit at about 1e-4."""
 ODD_SHARE = 0.1
 """Share of odd features, and one more, from which the rows are a kind of their own rather than stamped."""
+WEIGHED = 1.0
+"""Rows of other classes that must belong in a place for their absence, or presence, to say something."""
+HONEST, HONEST_BAND = float(np.log(10)), float(np.log(5))
+"""Logarithms of how much likelier planting must be than an honest rate; by simulation about one honest twin in twenty reaches them, and far fewer other groups."""
+CHANCE = float(np.log(1e4))
+"""The same against a group of which nothing is remarkable: hundreds of patterns are looked at."""
+LOOSE = 0.1
+"""Relative error of the number of rows that belong in a place where it is a product of large counts."""
+DEVIATIONS = np.linspace(-2, 2, 9)
+RATES = np.linspace(0.05, 0.95, 10)
+"""Rates that an honest group may have, all as likely."""
+LEAST_P = 1e-3
 
 
 @dataclass(frozen=True)
@@ -97,6 +113,12 @@ class Excess:
     """Other features in which the group is a kind of its own."""
     most_odd: int
     """How many of them an attacker's choice of rows may make."""
+    honest: float
+    """Logarithm of how much likelier the group is if it was planted than if it has an honest rate of its own; 0 if not measured."""
+    chance: float
+    """The same against a group whose labels the other rows explain."""
+    banded: bool
+    """Whether it is a band, which was sought out."""
     named: bool
     """Whether the group is one value of a category, or what a projection shows: nothing says how many rows belong there."""
 
@@ -109,18 +131,21 @@ class Excess:
     def unexplained(self) -> bool:
         """Whether the rest of the table cannot account for the labels."""
         gained = self.observed - self.expected >= GAIN * (1 - self.expected)
-        return gained and self.without <= self.usual + MARGIN * (1 - self.usual) and self.elsewhere >= ELSEWHERE and self.p < SURE
+        sure = self.weighed or self.p < SURE
+        return gained and self.without <= self.usual + MARGIN * (1 - self.usual) and self.elsewhere >= ELSEWHERE and sure
 
     @property
     def extra(self) -> bool:
         """Whether rows came in addition to those that belong here, and whether they have one class."""
-        more = self.rows - self.natural
-        if more < EXTRA * np.sqrt(self.natural + 1) or more < WORKS * self.belong:
+        if not crowded(self.rows, self.natural):
             return False
-        least, most = poisson.ppf([1 - MISSED, NATURAL], [MISSING * self.belong, self.belong])
-        if self.seen:
-            most = ROUGHLY * self.belong + EXTRA * np.sqrt(self.belong)
-        return bool(least <= self.others <= most + IMPURE * more)
+        more = self.rows - self.natural
+        return self.weighed or self.others <= float(poisson.ppf(NATURAL, self.belong)) + IMPURE * more
+
+    @property
+    def weighed(self) -> bool:
+        """Whether enough rows of other classes belong there for likelihoods to be compared."""
+        return self.belong >= WEIGHED
 
     @property
     def seen(self) -> bool:
@@ -138,6 +163,8 @@ class Excess:
         """Whether the rows were taken from other classes, as far as the other features can tell."""
         if self.odd > self.most_odd:
             return False
+        if self.weighed:
+            return self.honest >= (HONEST_BAND if self.banded else HONEST) and self.chance >= CHANCE
         if self.seen:
             return True
         if self.telling >= TELLING:
@@ -190,7 +217,9 @@ class Rest:
                 found[:, self.models[place].classes_] += self.models[place].predict_proba(values) / len(models)
         return found
 
-    def excess(self, group: Array, label: int, features: list[int], natural: float | None, stamped: list[int] | None = None) -> Excess | None:
+    def excess(
+        self, group: Array, label: int, features: list[int], natural: float | None, stamped: list[int] | None = None, denser: Array | None = None
+    ) -> Excess | None:
         """What the rest says about a group; None when the rest lacks a second class.
 
         Args:
@@ -199,6 +228,7 @@ class Rest:
             features: places of the suspicious features.
             natural: rows that belong in this place, or None where nothing says so.
             stamped: places of features in which the rows may be odd; None: the suspicious ones.
+            denser: of a band, how much denser what was added lies at each row of the group than what belongs there; 0: not at all.
         """
         if not self.able:
             return None
@@ -213,6 +243,8 @@ class Rest:
         belong = 0.0 if natural is None else natural * (1 - float(there.mean()))
         foreign, telling = self._foreign(without[has, label], away, rest == label, belong, natural or 0.0)
         others = np.delete(without, label, axis=1)
+        compared = (away, rest == label)
+        against = self._against(label, (expected[:, label], without[:, label]), compared, has, natural or 0.0, denser)
         count, hits = len(inside), int(has.sum())
         odd, most = self._odd(inside[has], features if stamped is None else stamped, label)
         if not features:  # what is apart as a whole is odd in the features that were stamped too
@@ -233,7 +265,32 @@ class Rest:
             odd=odd,
             most_odd=most,
             named=natural is None,
+            honest=against[0],
+            chance=against[1],
+            banded=denser is not None,
         )
+
+    def _against(
+        self, label: int, asked: tuple[Array, Array], compared: tuple[Array, Array], has: Array, natural: float, denser: Array | None
+    ) -> tuple[float, float]:
+        """Logarithms of how much likelier the rows are if planted: than an honest group with its own rate, than what the rest explains.
+
+        Of every row the likelihood of its class and other features over that of the features in the population, which cancels.
+        """
+        if natural <= 0:
+            return 0.0, 0.0
+        away, of_class = compared
+        seen = np.concatenate([self._ask(self.values[at], [1 - place])[:, label] for place, at in enumerate(self.compared)])
+        shown, hidden = _calibrated(seen, of_class, asked[0]), _calibrated(away, of_class, asked[1])
+        own = np.where(has, shown, 1 - shown)
+        taken = has * (1 - hidden) / (1 - float(np.mean(of_class)))
+        error = LOOSE if denser is None else max(LOOSE, float(np.sqrt(0.5 / natural)))  # a band's flanks are two Poisson counts
+        parts = np.minimum(natural / len(has) * np.exp(error * DEVIATIONS), 1.0)[:, None]
+        belong = parts / (parts + (1 - parts) * (1.0 if denser is None else denser))
+        near = np.ones(len(has), dtype=bool) if denser is None else denser > 0
+        each = np.log(np.maximum(belong * own + (1 - belong) * taken, np.finfo(float).tiny))[:, near].sum(axis=1)
+        planted = float(logsumexp(each, b=norm.pdf(DEVIATIONS) / norm.pdf(DEVIATIONS).sum()))
+        return planted - _of_its_own(shown[near], has[near]), planted - float(np.log(own[near]).sum())
 
     def _population(self, features: list[int], inside: Array, label: int) -> tuple[Array, Array, Array]:
         """(classes of the compared rows, their probability of the class without the features, and if they stood in the group's place)."""
@@ -270,6 +327,34 @@ class Rest:
             return 0, 1
         limit = max(ODD, ODD_ROWS / np.sqrt(len(mine)))
         return sum(apart(self.values[mine, place], others[:, place]) >= limit for place in left), 1 + int(ODD_SHARE * len(left))
+
+
+def crowded(rows: int, natural: float) -> bool:
+    """Whether more rows are in a place than belong there."""
+    return bool(rows - natural >= EXTRA * np.sqrt(natural + 1))
+
+
+def _of_its_own(shown: Array, has: Array) -> float:
+    """Log-likelihood of classes with a rate of their own, any being as likely: they follow nothing, or what the other rows do, shifted."""
+    hits = int(has.sum())
+    follows = logsumexp([_following(shown, has, rate) for rate in RATES]) - np.log(len(RATES))
+    return float(logsumexp([betaln(hits + 1, len(has) - hits + 1), follows]) - np.log(2))
+
+
+def _following(shown: Array, has: Array, rate: float) -> float:
+    base = logit(shown)
+    shift = brentq(lambda by: float(np.mean(expit(base + by))) - rate, -40, 40)
+    return float(np.log(np.maximum(expit(np.where(has, 1, -1) * (base + shift)), np.finfo(float).tiny)).sum())
+
+
+def _calibrated(seen: Array, of_class: Array, asked: Array) -> Array:
+    """Probabilities as rows that a model did not see have them (Platt, 1999): boosted trees are too sure."""
+    model = LogisticRegression(C=1e6).fit(_logits(seen)[:, None], of_class)
+    return np.asarray(np.clip(model.predict_proba(_logits(asked)[:, None])[:, 1], LEAST_P, 1 - LEAST_P))
+
+
+def _logits(probabilities: Array) -> Array:
+    return np.asarray(logit(np.clip(probabilities, LEAST_P, 1 - LEAST_P)))
 
 
 def _chance(hits: int, expected: Array) -> float:

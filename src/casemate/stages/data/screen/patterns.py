@@ -107,6 +107,12 @@ class Columns:
         fewer, more = sorted((below, above))
         return more if fewer <= AT_AN_END * more else float(np.sqrt(fewer * more))
 
+    def beside(self, part: Part, within: Array) -> float:
+        """Rows of some (bool [n]) that lie on either side of a band, in a stretch as wide as it; the mean of both sides."""
+        column, width = self.values[within, part.feature], part.high - part.low
+        below = np.sum((column >= part.low - width) & (column < part.low))
+        return float(below + np.sum((column > part.high) & (column <= part.high + width))) / 2
+
     def settled(self, parts: tuple[Part, ...]) -> tuple[Part, ...]:
         """Without what is no condition: a band of which one value has most rows is that value, and one with most rows is none."""
         found = []

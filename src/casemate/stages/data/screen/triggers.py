@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from scipy.stats import binom
+from scipy.stats import binom, norm
 from sklearn.linear_model import LogisticRegression
 
 from casemate.config import ScreenTable
 from casemate.core.threads import fitting
 from casemate.core.types import Finding, Quarantined
 from casemate.stages.data.losses import losses
-from casemate.stages.data.screen.excess import Excess, Rest
+from casemate.stages.data.screen.excess import Excess, Rest, crowded
 from casemate.stages.data.screen.interface import MOST_KINDS, Array, Rows, Suspicion
 from casemate.stages.data.screen.patterns import BANDED, LEAST, LEAST_SHARE, Columns, Items, Part, focused, items
 
@@ -42,8 +42,12 @@ KEPT = 300
 FIT_ROWS = 4_000
 GROUPS_TOLD = 3
 OVERLAP = 0.5
-WIDER, DECIDED = 0.5, 0.8
-"""Parts of a group's surplus that a wider group, and two other values of its column, must have to be what is in question."""
+REACH = 2.0
+"""Deviations of what was added from its middle up to which rows are told apart: beyond are next to natural rows only, whatever it is."""
+INSIDE = 0.8
+"""Part of a pattern's rows that also have another one for it to be a piece of that."""
+DECIDED = 0.8
+"""Part of a group's surplus that two other values of its column must have for the column to be what is in question."""
 SPARED = 0.4
 """Share of the table from which suspicious groups are no longer kept from the models: too little would be left to learn from."""
 Found = tuple[float, tuple[int, ...]]
@@ -69,10 +73,8 @@ class Triggers:
                 continue
             # in pictures a patch has many pixels; in a table rows that are odd in many columns are a kind of their own
             stamped = [part.feature for part in parts] if len(columns.names) <= BANDED else None
-            told = rest.excess(members, label, features, natural(columns, parts), stamped)
-            inner = core(columns, parts) if told is not None and told.unexplained and not told.planted else None
-            if inner is not None:
-                told = rest.excess(inner[0], label, features, inner[1], stamped)
+            belong = natural(columns, parts)
+            told = rest.excess(members, label, features, belong, stamped, denser(columns, parts, members, label, belong))
             if told is None or not told.planted:
                 continue
             taken.append(members)
@@ -111,6 +113,11 @@ def natural(columns: Columns, parts: tuple[Part, ...]) -> float | None:
         return columns.natural(parts[0])
     count = len(columns.rows.codes)
     each = [columns.having(part) for part in parts]
+    beside = [
+        columns.beside(part, np.logical_and.reduce([*each[:place], *each[place + 1 :]])) for place, part in enumerate(parts) if part.low < part.high
+    ]
+    if beside:
+        return float(np.mean(beside))
     flanks = [columns.natural(part) for part in parts]
     both = float(np.logical_and.reduce(each).sum())
     most = 0.0
@@ -125,23 +132,21 @@ def natural(columns: Columns, parts: tuple[Part, ...]) -> float | None:
     return min([most, *known])
 
 
-def core(columns: Columns, parts: tuple[Part, ...]) -> tuple[Array, float] | None:
-    """(rows in the middle half of every band, how many belong there); None where no part is a band.
-
-    A trigger with noise is densest in the middle, what belongs there is even: where the whole holds too many honest rows to
-    tell what came in addition, the middle may not. It is chosen by its place and not by its labels, so that nothing is sought out.
-    """
-    middle, share = [], 1.0
-    for part in parts:
-        quarter = (part.high - part.low) / 4
-        kinds = columns.distinct(part.feature)[0]
-        if np.sum((kinds >= part.low + quarter) & (kinds <= part.high - quarter)) >= LEAST:
-            middle.append(Part(part.feature, part.low + quarter, part.high - quarter))
-            share /= 2
-        else:
-            middle.append(part)
-    belong, inside = natural(columns, parts), np.logical_and.reduce([columns.having(part) for part in middle])
-    return None if share == 1.0 or belong is None or inside.sum() < LEAST else (inside, belong * share)
+def denser(columns: Columns, parts: tuple[Part, ...], members: Array, label: int, natural: float | None) -> Array | None:
+    """How much denser what was added lies at each row than what belongs there, [members]: noise has a middle; None where no part is a band."""
+    bands = [part for part in parts if part.low < part.high]
+    if not bands or natural is None:
+        return None
+    has = columns.rows.codes[members] == label
+    even = min(natural * float(np.mean(columns.rows.codes == label)) / max(has.sum(), 1), 0.9)  # of the rows with the class
+    ratio = np.ones(int(members.sum()))
+    for part in bands:
+        width, values = part.high - part.low, columns.values[members, part.feature]
+        middle = float(np.mean(values[has]))
+        spread = np.sqrt(max((float(np.var(values[has])) - even * width**2 / 12) / (1 - even), (width / 12) ** 2))
+        ratio *= width * norm.pdf(values, middle, spread) / (norm.cdf(part.high, middle, spread) - norm.cdf(part.low, middle, spread))
+        ratio[np.abs(values - middle) > REACH * spread] = 0.0
+    return ratio
 
 
 def _outside(rows: Rows, tried: list[Candidate]) -> Array:
@@ -170,11 +175,30 @@ def _tried(columns: Columns, known: Items) -> list[Candidate]:
         if len(tried) >= TRIED * len(rows.schema.classes):
             break
         _, parts, label, members, _ = candidate
-        same = [other for _, _, named, other, _ in tried if named == label and np.sum(members & other) > OVERLAP * min(members.sum(), other.sum())]
-        if len(same) >= VARIANTS or any(np.array_equal(members, other) for other in same) or honest(columns, parts, members, label):
+        alike = [
+            other
+            for _, others, named, other, _ in tried
+            if (named, {part.feature for part in others}) == (label, {part.feature for part in parts})
+            and np.sum(members & other) > OVERLAP * min(members.sum(), other.sum())
+        ]
+        if len(alike) >= VARIANTS or any(np.array_equal(members, other) for other in alike) or honest(columns, parts, members, label):
             continue
         tried.append(candidate)
-    return tried
+    return [one for one in tried if not any(_better(columns, one, other) for other in tried)]
+
+
+def _better(columns: Columns, one: Candidate, other: Candidate) -> bool:
+    """Whether of two patterns, one inside the other, `other` is the one that was added: the wider one, if what it has beyond is crowded too."""
+    (_, parts, label, members, _), (_, others, named, apart, _) = one, other
+    features, beyond = {part.feature for part in parts}, {part.feature for part in others}
+    if one is other or label != named or features == beyond or not (features < beyond or beyond < features):
+        return False
+    wider, inner = ((parts, members), (others, apart)) if features < beyond else ((others, apart), (parts, members))
+    belong = natural(columns, wider[0])
+    if belong is None or np.sum(inner[1] & wider[1]) < INSIDE * inner[1].sum():
+        return False
+    left = belong - (natural(columns, inner[0]) or 0.0)
+    return crowded(int(np.sum(wider[1] & ~inner[1])), max(left, 0.0)) == (wider[0] is others)
 
 
 def _settled(columns: Columns, known: Items, label: int, other: "_Other", best: list[tuple[tuple[int, ...], float]]) -> list[Candidate]:
@@ -188,7 +212,7 @@ def _settled(columns: Columns, known: Items, label: int, other: "_Other", best: 
         features = known.features(places).tolist()
         if not 0 < members.mean() <= MOST_SHARE:
             continue
-        if score < SURE:
+        if score < SURE and any(part.low < part.high for part in parts):
             has, share = columns.rows.codes == label, float(np.mean(columns.rows.codes == label))
             usual = max(other.expected(np.flatnonzero(members), features), share / 2)
             if _surprise(int(has[members].sum()), int(members.sum()), usual) < SURE:
@@ -208,21 +232,16 @@ def _needed(columns: Columns, parts: tuple[Part, ...]) -> tuple[tuple[Part, ...]
 
 
 def honest(columns: Columns, parts: tuple[Part, ...], members: Array, label: int) -> bool:
-    """Whether it is a wider group, or a whole column, that goes with the class: then this pattern is only a piece of it."""
+    """Whether nothing was added: no more rows than belong here, or, of one category, a whole column that goes with the class."""
+    belong = natural(columns, parts)
+    if belong is not None:
+        return not crowded(int(members.sum()), belong)
     has = columns.rows.codes == label
     usual, here = float(has.mean()), float(has[members].mean()) if members.any() else 0.0
-    if len(parts) == 1:
-        if columns.natural(parts[0]) is not None:
-            return False  # the flanks tell how many rows belong here
-        kinds, counts, own = columns.distinct(parts[0].feature)
-        rates = np.bincount(own[has & (own >= 0)], minlength=len(kinds)) / np.maximum(counts, 1)
-        alike = (rates >= usual + DECIDED * (here - usual)) & (counts >= LEAST) & (kinds != parts[0].low)
-        return bool(alike.sum() >= 2 and counts[alike].sum() >= members.sum())
-    for place in range(len(parts)):
-        wider = np.logical_and.reduce([columns.having(part) for other, part in enumerate(parts) if other != place]) & ~members
-        if wider.sum() >= LEAST and has[wider].mean() >= usual + WIDER * (here - usual):
-            return True
-    return False
+    kinds, counts, own = columns.distinct(parts[0].feature)
+    rates = np.bincount(own[has & (own >= 0)], minlength=len(kinds)) / np.maximum(counts, 1)
+    alike = (rates >= usual + DECIDED * (here - usual)) & (counts >= LEAST) & (kinds != parts[0].low)
+    return bool(alike.sum() >= 2 and counts[alike].sum() >= members.sum())
 
 
 def _narrowed(columns: Columns, parts: tuple[Part, ...], label: int) -> tuple[Part, ...]:
@@ -306,7 +325,7 @@ def _of_class(known: Items, inside: Array, other: _Other) -> list[Found]:
         usual = other.expected(rows, known.features(parts))
         hits = int(inside[rows].sum())
         score = float(_surprise(hits, len(rows), max(usual, share / 2)))
-        exact = len(parts) == 1 or all(known.parts[part].low == known.parts[part].high for part in parts)
+        exact = len(parts) == 1 and all(known.parts[part].low == known.parts[part].high for part in parts)
         if hits >= (usual + GAIN * (1 - usual)) * len(rows) and score >= (SURE if exact else ROUGH):
             found.append((score, parts))
     return found
