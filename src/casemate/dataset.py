@@ -26,7 +26,6 @@ from casemate.controls.privacy.budget import Ledger, Limit, Spending, spend
 from casemate.controls.privacy.statistics import Noisy, noisy, require_declared
 from casemate.core.engine import Engine
 from casemate.core.errors import AccessDenied, ConfigError
-from casemate.core.frame import features_of, target_of
 from casemate.core.signatures import Signer
 from casemate.core.store import Store
 from casemate.core.types import MISSING_CATEGORY, Quarantined, SealedDataset
@@ -229,6 +228,8 @@ class Dataset:
         """
         self.project.access.permitted("dataset:read", Resource("Dataset", self.record.name), column_class="general")
         self._require_rows(rows)
+        from casemate.core.frame import target_of
+
         access, schema, config = self.access(), self.record.schema, self.project.config
         hidden = {*access.withheld, *access.masked}
         if schema.target in hidden or config.access.rows:
@@ -270,6 +271,8 @@ class Dataset:
 
     def _digests(self, rows: "np.ndarray[Any, Any]") -> list[str]:
         """Keyed digests of rows; nothing of them is shown, so no right to read is needed beyond the caller's."""
+        from casemate.core.frame import features_of, target_of
+
         schema = self.record.schema
         names = [*(column.name for column in schema.features), *schema.targets]
         table = tables.read(self.folder, self.project.provider, self.project.signer.verifier, names)

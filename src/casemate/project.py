@@ -16,7 +16,6 @@ import sqlalchemy as sa
 import tomlkit
 
 from casemate import config as configuration
-from casemate import pipeline
 from casemate.config import FILE_NAME, Config, NoticeTable, StoreTable
 from casemate.controls.access.point import Options, PolicyPoint
 from casemate.controls.access.policy import Policy, Resource
@@ -65,6 +64,7 @@ from casemate.stages.release.waiver import Waivers
 from casemate.stages.train.told import Words
 
 if TYPE_CHECKING:
+    from casemate import pipeline
     from casemate.controls.access.identity.issuers import Workloads
     from casemate.controls.access.identity.oidc import Provider
 
@@ -815,7 +815,7 @@ class Project:
         """
         return self.access.require(action, Resource(kind, name), context=context, **detail)
 
-    def run(self, *, start: str | None = None, fresh: bool = False, key: str | None = None, reporter: pipeline.Reporter | None = None) -> RunResult:
+    def run(self, *, start: str | None = None, fresh: bool = False, key: str | None = None, reporter: "pipeline.Reporter | None" = None) -> RunResult:
         """Run the pipeline, resume the run that a crash interrupted, or say that nothing has changed since the last one.
 
         Args:
@@ -828,6 +828,8 @@ class Project:
             BusyError: another living process works on the same run.
             Error: see `casemate.core.errors`; a refused model is a result, not an error.
         """
+        from casemate import pipeline  # what computes takes a second to import, and most verbs compute nothing
+
         if fresh:
             start = "data"
         if key is not None and not _KEY.fullmatch(key):
@@ -847,8 +849,10 @@ class Project:
         model = Model(self, self.registry.get(f"{release.model}@{release.model_version}"))
         return RunResult(identifier, model, release, assessment, self.state / "runs" / identifier, undelivered)
 
-    def workshop(self, reporter: pipeline.Reporter | None = None) -> pipeline.Workshop:
+    def workshop(self, reporter: "pipeline.Reporter | None" = None) -> "pipeline.Workshop":
         """Everything that the stages work with."""
+        from casemate import pipeline
+
         return pipeline.Workshop(
             root=self.root,
             state=self.state,
@@ -873,6 +877,8 @@ class Project:
         Raises:
             AccessDenied: it may quote columns or rows that the current user may not read.
         """
+        from casemate import pipeline
+
         dataset, model = self.engine.record(run, "data", SealedDataset), self.engine.record(run, "train", TrainedModel)
         digest = "" if model is None else model.said
         if model is None:
