@@ -327,8 +327,9 @@ def _late(usual: list[str], odd: str) -> list[str]:
         {"y": _late([str(n) for n in range(ROWS)], "high"), "x": [str(n % 3) for n in range(ROWS)]},
         {"y": [str(n % 2) if n % 10 == 0 else f"{n}.5" for n in range(ROWS)]},
         {"": _late([""] * ROWS, "1")},
+        {"a": [], "y": [str(n % 2) for n in range(ROWS)], "": [""] * ROWS},
     ],
-    ids=["constant", "empty", "filled", "word", "date", "line ends", "zeros", "large", "target", "classes", "quantity", "unnamed"],
+    ids=["constant", "empty", "filled", "word", "date", "line ends", "zeros", "large", "target", "classes", "quantity", "unnamed", "last"],
 )
 def test_a_long_table_is_taken_for_the_same_by_some_of_its_rows_as_by_all(tmp_path, monkeypatch, columns):
     monkeypatch.setattr(roles, "MOST_ROWS", 40)
