@@ -8,6 +8,7 @@ anything and chance elsewhere. Sources: Kaufman, Rosset, Perlich, Leakage in Dat
 introduction to ROC analysis (2006), for the shape.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -171,9 +172,15 @@ def _quick(values: Array, codes: Array) -> float:
 
 def _asked(model: Any, frame: pd.DataFrame, codes: Array) -> Array:
     """Probabilities of the classes, cross-validated, [n, classes]."""
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
     with fitting(frame.size):
-        return np.asarray(cross_val_predict(model, frame, codes, cv=folds, method="predict_proba"))
+        return np.asarray(cross_val_predict(model, frame, codes, cv=_folds(codes.tobytes()), method="predict_proba"))
+
+
+@lru_cache(maxsize=1)
+def _folds(codes: bytes) -> list[tuple[Array, Array]]:
+    """The same for every feature."""
+    classes = np.frombuffer(codes, dtype=np.int64)
+    return list(StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(classes, classes))
 
 
 def _auc(codes: Array, found: Array) -> float:
