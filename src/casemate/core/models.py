@@ -195,7 +195,7 @@ def onnx_session(content: bytes) -> Any:
 
 
 def skops_io() -> Any:
-    """The module `skops.io`. Its import walks through all of scikit-learn, where an adapter would load torch (2.6 s), and tests pytest, for nothing."""
+    """The module `skops.io`, whose import walks through all of scikit-learn: an adapter there would load torch (2.6 s), its tests pytest."""
     hidden = [] if "skops.io" in sys.modules else [name for name in (TORCH_ADAPTER, "pytest") if name not in sys.modules]
     sys.modules |= dict.fromkeys(hidden)  # type: ignore[arg-type] # an import of them fails, as where they are not installed
     try:
