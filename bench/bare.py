@@ -1,34 +1,31 @@
 """The same statistical work as `casemate run`, as a bare script: no sealing, sandbox, log, signature or registry.
 
-Usage: python bare.py PROJECT. Reads the project's table and train.py, screens, splits, searches, refits and assesses in
-one process with the same functions and settings.
+Usage: python bare.py PROJECT. Reads the project's table and train.py, screens, checks, splits, searches, refits and assesses in
+one process with the same functions and settings; nothing is written, and no ONNX export is made or compared.
 """
 
 import datetime
-import importlib.util
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import msgspec
 import numpy as np
-import pyarrow as pa
 from sklearn.base import clone
-from sklearn.model_selection import train_test_split
 
 from casemate import config
-from casemate.ml.frame import codes_of, features_of
+from casemate.controls.keys.identifiers import Root
+from casemate.ml.frame import drawn, features_of, target_of, wanted
 from casemate.ml.models import SkopsModel
-from casemate.stages.assess import importance, quality, robustness, shift
-from casemate.stages.assess.leakage import lira, membership, memorised
+from casemate.pipeline import MEMBERS
+from casemate.stages.assess import worker
 from casemate.stages.assess.sample import Sample
-from casemate.stages.data import schema as schemas
-from casemate.stages.data import source
-from casemate.stages.data.checks import balance, leakage, split
-from casemate.stages.data.checks.interface import Subject
-from casemate.stages.data.checks.profile import profile
-from casemate.stages.data.screen.influence import influence
-from casemate.stages.data.screen.interface import Rows
-from casemate.stages.data.stage import DETECTORS
+from casemate.stages.data import stage as data
+from casemate.stages.train import entry
+from casemate.stages.train.look import problem
 from casemate.stages.train.search import search
+from casemate.stages.train.stored import stored
 
 
 class Quiet:
@@ -38,43 +35,62 @@ class Quiet:
         """Nothing."""
 
 
+def examined(root: Path, options: config.Config) -> data.Examined:
+    """The table: read, checked, screened and divided as the data stage does it; only what would be kept is not."""
+    keys: Any = None
+    nowhere: Any = SimpleNamespace(candidate=Root.drawn)
+    tools = data.Tools(root, options, root, keys, keys, nowhere, keys, datetime.datetime.now(datetime.UTC), Quiet().progress, None)
+    return data.examine(tools)
+
+
+def trained(root: Path, options: config.Config, schema: Any, rows: Sample) -> tuple[SkopsModel, dict[str, Any]]:
+    """The chosen model, fitted, and what the assessment is to know of its cross-validation."""
+    job = {"train": msgspec.to_builtins(options.train)}
+    models = entry.build(root, options.train.entry, job, schema).for_mode(options.train.mode, options.train.search)
+    for estimator in models.by_name.values():
+        if problem(estimator, rows.frame, wanted(rows.target)):
+            raise SystemExit("a model that could not be stored")
+    params, history, metric = search(models, rows.frame, rows.target, None, options.train, root, Quiet())
+    fitted = clone(models.made(params)).fit(rows.frame, wanted(rows.target))
+    best = max(history, key=lambda candidate: candidate["mean"])
+    return SkopsModel(stored(fitted, rows.frame)), {"scores": best["scores"], "metric": metric}
+
+
+def assessed(options: config.Config, schema: Any, model: SkopsModel, cv: dict[str, Any], samples: list[Sample]) -> worker.Work:
+    """Every measurement of the assess stage."""
+    job = {
+        "schema": msgspec.to_builtins(schema),
+        "assess": msgspec.to_builtins(options.assess),
+        "robustness": msgspec.to_builtins(options.robustness),
+        "gate_eps": [gate.eps for gate in options.gates.values() if gate.eps],
+        "seed": options.train.seed,
+        "least": options.privacy.min_group,
+        "protected": [column.name for column in schema.columns if options.data.column(column.name).protected],
+        "cv": cv,
+        "promised": None,
+        "guard": {name: getattr(options.serve.guard, name) for name in ("outside", "unknown")},
+        "previous": None,
+        "further": [],
+        "inputs": "/nowhere",
+    }
+    work = worker.Work(job, Quiet())
+    work.__dict__ |= {"model": model, "samples": samples, "files": {}}  # nothing is read from files
+    for name, part in worker.PARTS.items():
+        worker._attempt(work, name, part)
+    return work
+
+
 def main(root: Path) -> None:
     """Do the work and print the AUC."""
     options = config.load(root / "casemate.toml")
-    table, _ = source.read(root / options.data.source, options.data)
-    schema, _ = schemas.infer(table, options.data)
-    frame, codes = features_of(table, schema), codes_of(table, schema)
-    rows = Rows(frame, codes, None, schema, options.train.seed)
-    suspects = []
-    for switch, detector in DETECTORS.items():
-        if getattr(options.screen, switch):
-            suspects += detector()(rows, options.screen).rows
-    influence(rows, suspects)
-    profile(table, schema)
-    train, test = train_test_split(np.arange(len(codes)), test_size=options.train.test_share, stratify=codes, random_state=options.train.seed)
-    holdout_rows = np.zeros(len(codes), dtype=bool)
-    holdout_rows[test] = True
-    subject = Subject(table, frame, codes, None, schema, options, datetime.datetime.now(datetime.UTC))
-    for check in (balance.check(subject), leakage.check(subject), split.check(subject, holdout_rows, np.zeros(len(codes), dtype=bool))):
-        check.findings.clear()
-    train_table, test_table = (table.take(pa.array(np.sort(part))) for part in (train, test))
-    members, holdout = (Sample(features_of(part, schema), codes_of(part, schema)) for part in (train_table, test_table))
-    spec = importlib.util.spec_from_file_location("train", root / "train.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    estimator = module.build()
-    params, _, _ = search(estimator, members.frame, members.target, None, options.train, root, Quiet())
-    model = SkopsModel(clone(estimator).set_params(**params).fit(members.frame, members.target))
-    measured = quality.measure(model, schema, holdout, options.assess, options.train.seed)
-    sample = members.take(20_000, options.train.seed)
-    seed, quiet = options.train.seed, Quiet().progress
-    robustness.measure(model, schema, holdout, sample, options.assess, options.robustness, [], seed, quiet)
-    membership.measure(model, sample, holdout, options.assess, seed)
-    lira.measure(model, model.estimator, sample, holdout, options.assess, seed, quiet)
-    shift.shift_auc(sample, holdout, schema, seed)
-    importance.measure(model, holdout, seed)
-    memorised.nearest(sample.take(5000, seed), holdout.take(5000, seed), list(frame.columns))
-    print(f"roc_auc {measured['metrics']['roc_auc']['value']:.6f}")
+    found = examined(root, options)
+    frame, target = features_of(found.table, found.schema), target_of(found.table, found.schema)
+    training, holdout = np.flatnonzero(~found.holdout & ~found.excluded), np.flatnonzero(found.holdout & ~found.excluded)
+    rows = Sample(frame, target)
+    model, cv = trained(root, options, found.schema, rows.of(training))
+    members = training[drawn(len(training), MEMBERS, options.train.seed)]
+    work = assessed(options, found.schema, model, cv, [rows.of(holdout), rows.of(members), rows.of(holdout[:0])])
+    print(f"roc_auc {work.found['metrics']['roc_auc']['value']:.6f}; not measured: {'; '.join(work.inconclusive)}")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import casemate
 from casemate.config import ColumnTable, DataTable
 from casemate.core.errors import ConfigError, DataError
 from casemate.stages.data import files, source
+from casemate.stages.data.files import content
 
 ROWS = 40
 
@@ -542,3 +543,19 @@ def test_integers_of_128_bits_in_duckdb_keep_every_digit_or_are_refused(tmp_path
         else:
             with pytest.raises(DataError, match="DECIMAL"):
                 read(tmp_path / "t", columns=kinds)
+
+
+def test_line_ends_inside_of_cells_are_kept_wherever_a_text_is_cut_into_pieces(tmp_path):
+    cells = [f"{n}\n" * (n % 301) + "end" for n in range(6000)]
+    columns = {"x": cells, "y": [str(n % 2) for n in range(len(cells))]}
+    with (tmp_path / "t.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+    assert (tmp_path / "t.csv").stat().st_size > 3 * content.BLOCK
+    table, _ = source.read(tmp_path / "t.csv", DataTable(source="t.csv", target="y"))
+    assert table["x"].to_pylist() == cells
+    long = "a" * (content.BLOCK * 2)
+    (tmp_path / "t.csv").write_text(f"x,y\n{long},1\nb,0\n")
+    table, _ = source.read(tmp_path / "t.csv", DataTable(source="t.csv", target="y"))
+    assert table["x"].to_pylist() == [long, "b"]

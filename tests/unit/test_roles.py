@@ -1,6 +1,7 @@
 """What `init` takes the columns of a stranger's table for; see `stages.data.roles`."""
 
 import datetime
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,7 @@ from casemate.config import ColumnTable, DataTable
 from casemate.core.errors import DataError
 from casemate.operations import scaffold
 from casemate.serve.called import Called
-from casemate.stages.data import notation, source
+from casemate.stages.data import files, notation, roles, source
 
 ROWS = 400
 DAYS = [datetime.date(2019, 1, 1) + datetime.timedelta(days=int(n)) for n in np.random.default_rng(5).integers(0, 1200, ROWS)]
@@ -323,3 +324,65 @@ def test_a_day_that_there_is_not_keeps_a_column_text_where_one_notation_is_said_
         (tmp_path / "t.csv").write_text(f"d,y\n01.03.2024,a\n,b\n{last},a\n")
         table, _ = source.read(tmp_path / "t.csv", options)
         assert str(table["d"].type) == kind, last
+
+
+LATE = 203
+"""A row that is not among every tenth."""
+
+
+def _late(usual: list[str], odd: str) -> list[str]:
+    return [*usual[:LATE], odd, *usual[LATE + 1 :]]
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"x": _late(["3"] * ROWS, "4")},
+        {"x": _late([""] * ROWS, "late")},
+        {"x": _late(["same"] * ROWS, "")},
+        {"x": _late([str(n % 40) for n in range(ROWS)], "many")},
+        {"x": _late([f"{n % 28 + 1:02d}.{n % 12 + 1:02d}.2019" for n in range(ROWS)], "soon")},
+        {"x": [f"a\nb, {n % 7}" for n in range(ROWS)], "z": [f'say "{n % 5}"' for n in range(ROWS)]},
+        {"x": [f"{n % 90:05d}" for n in range(ROWS)]},
+        {"x": _late([str(n) for n in range(ROWS)], str(2**60 + 1))},
+        {"y": _late([str(n % 2) for n in range(ROWS)], "")},
+        {"y": _late([str(n) for n in range(ROWS)], "high"), "x": [str(n % 3) for n in range(ROWS)]},
+        {"y": [str(n % 2) if n % 10 == 0 else f"{n}.5" for n in range(ROWS)]},
+        {"": _late([""] * ROWS, "1")},
+        {"a": [], "y": [str(n % 2) for n in range(ROWS)], "": [""] * ROWS},
+    ],
+    ids=["constant", "empty", "filled", "word", "date", "line ends", "zeros", "large", "target", "classes", "quantity", "unnamed", "last"],
+)
+def test_a_long_table_is_taken_for_the_same_by_some_of_its_rows_as_by_all(tmp_path, monkeypatch, columns):
+    monkeypatch.setattr(roles, "MOST_ROWS", 40)
+    monkeypatch.setattr(sys.modules["casemate.stages.data.roles.infer"], "MOST_ROWS", 40)
+
+    def seen():
+        try:
+            plan = plan_of(tmp_path, columns)
+        except DataError as error:
+            return str(error)
+        return plan.data, plan.train, plan.rows, plan.classes, [(one.name, one.type, one.use) for one in plan.inferred], plan.protected
+
+    some = seen()
+    monkeypatch.setattr(files, "some", lambda *_: None)
+    assert some == seen()
+
+
+def test_some_rows_of_a_text_are_its_header_and_every_nth_row_whatever_ends_its_lines(tmp_path):
+    cells = [f'{n},"a\n{n}"' if n % 3 else f"{n},b" for n in range(100)]
+    for end in ("\n", "\r\n"):
+        (tmp_path / "t.csv").write_text(end.join(["n,x", *cells]), newline="")
+        found, whole = source.some(tmp_path / "t.csv", DataTable(source="t.csv", target="x"), 20)
+        assert not whole
+        assert found["n"].to_pylist() == [str(n) for n in range(0, 100, 5)]
+
+
+def test_a_fault_in_a_row_that_nobody_looked_at_is_still_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(roles, "MOST_ROWS", 40)
+    for fault in ("1,2,3", '1"2,0', 'x,"0', "1,2\0"):
+        lines = [f"{n / 7},{n % 2}" for n in range(ROWS)]
+        lines[LATE] = fault
+        (tmp_path / "t.csv").write_text("a,y\n" + "\n".join(lines) + "\n")
+        with pytest.raises(DataError, match=str(LATE + 2)):
+            scaffold.from_table(tmp_path / "p", tmp_path / "t.csv", "y")

@@ -195,6 +195,7 @@ class Dataset:
         """
         Dataset.losses.ask(self.project, self.record.name, context=GENERAL, unrecorded=True)
         self._require_rows(rows)
+
         access, schema, config = self.access(), self.record.schema, self.project.config
         hidden = {*access.withheld, *access.masked}
         if schema.target in hidden or config.access.rows:

@@ -151,23 +151,18 @@ def from_table(
     notes: list[str] = []
     if new := {name: value for name, value in found.items() if name not in reading}:
         notes.append(f"found by content: {', '.join(f'{name} {value!r}' for name, value in new.items())}")
-    noticed: list[Finding] = []
-    written = source.written(table, options, noticed)
-    notes += [finding.message for finding in noticed]
-    if isinstance(target, str) and task is None and _is_quantity(written[target]):
+    some, all_rows = source.some(table, options, roles.MOST_ROWS)
+    if isinstance(target, str) and task is None and _is_quantity(some[target]):
         options = structs.replace(options, task="regression")
+    inferred = roles.infer(some, options, datetime.datetime.now(datetime.UTC))
+    options = structs.replace(options, columns=inferred.columns, time=inferred.time, subject=options.subject or inferred.subject)
+    noticed: list[Finding] = []
+    held, content, options = _read(table, options, some, inferred, noticed, all_rows=all_rows, settled=several or task is not None)
+    notes += [finding.message for finding in noticed]
+    if isinstance(target, str) and task is None and options.task == "regression":
         notes.append(f"{target!r} has many different numbers, so a regressor is trained (--task classification: a classifier)")
-    inferred = roles.infer(written, options, datetime.datetime.now(datetime.UTC))
-    notes += roles.targets(written, options)
-    options = structs.replace(
-        options,
-        columns=inferred.columns,
-        time=inferred.time,
-        subject=options.subject or inferred.subject,
-        missing_target="drop" if any(written[name].null_count for name in options.targets) else "refuse",
-    )
-    content, options = _read(table, options, written, inferred)
-    known, _ = schema.infer(content, derived.declared(options, written.column_names))
+    notes += roles.targets(held, options)
+    known, _ = schema.infer(content, derived.declared(options, held.column_names))
     if not known.features:
         raise DataError("no column is left to learn from: " + roles.why_none(inferred), hint="a table needs a column that says something of each row")
     stem = Path((place[0] if isinstance(place, list) else place).partition("?")[0]).stem
@@ -187,24 +182,49 @@ def from_table(
     )
 
 
-def _read(table: Any, options: DataTable, written: pa.Table, inferred: Any) -> tuple[pa.Table, DataTable]:
-    """(the table as the first run will read it, options under which it can).
+def _read(
+    table: Any, options: DataTable, some: pa.Table, inferred: Any, noticed: list[Finding], *, all_rows: bool, settled: bool
+) -> tuple[pa.Table, pa.Table, DataTable]:
+    """(every row as it is held, as the first run will read it, options under which it can).
 
-    Columns that some rows were taken for, and that all rows do not keep to, are looked at again.
+    Columns that some rows were taken for, and that all rows do not keep to, are looked at again; the task too, unless it is settled.
     """
     from casemate.stages.data import cells, files, roles, source
 
+    whole = some if all_rows else None
     while True:
         try:
-            return source.labelled(source.read(table, options)[0], options)[0], options
+            del noticed[:]
+            held = source.held(table, options, noticed)
+            if not settled and _is_quantity(held[options.targets[0]]) != (options.task == "regression"):
+                task: Literal["classification", "regression"] = "classification" if options.task == "regression" else "regression"
+                options, settled = structs.replace(options, task=task), True
+                continue
+            changed = [] if all_rows else [name for name in inferred.thin if not _alike(held[name], some[name])]
+            inferred.thin = []
+            if not changed:
+                lost = any(held[name].null_count for name in options.targets)
+                options = structs.replace(options, missing_target="drop" if lost else "refuse")
+                return held, source.labelled(source.typed(held, options, []), options)[0], options
         except cells.MixedColumn as error:
-            role = roles.again(written, error.column, options)
-            if options.columns.get(error.column) == role.entry:
+            whole = source.written(table, options, []) if whole is None else whole
+            if roles.again(whole, error.column, options).entry == options.columns.get(error.column, ColumnTable()):
                 raise
-            inferred.roles = [role if known.name == role.name else known for known in inferred.roles]
-            options = structs.replace(options, columns={**options.columns, role.name: role.entry})
+            changed = [error.column]
         except files.InexactColumn as error:
             options = structs.replace(options, columns={**options.columns, error.column: ColumnTable(type="category")})
+            continue
+        whole = source.written(table, options, []) if whole is None else whole
+        for role in [roles.again(whole, name, options) for name in changed]:
+            inferred.replace(role)
+            entries = {**options.columns, role.name: role.entry}
+            options = structs.replace(options, columns={name: entry for name, entry in entries.items() if entry != ColumnTable()})
+
+
+def _alike(held: pa.ChunkedArray, some: pa.ChunkedArray) -> bool:
+    """Whether a column that shows one value or none in some rows shows no more in all of them."""
+    ends = [(pc.count_distinct(cells.drop_null()).as_py(), cells.null_count > 0) for cells in (held, some)]
+    return ends[0] == ends[1]
 
 
 def _source(root: Path, table: Path | list[Path] | str | pa.Table) -> str | list[str]:

@@ -60,7 +60,7 @@ def draw(assessment: Assessment) -> dict[str, bytes]:
         axes.set_ylim(0, 1.02)
         axes.legend(loc="lower left", frameon=False, title=f"{assessment.robustness['rows']} rows")
         figures["robustness"] = figure
-    return {f"{name}.{kind}": _save(figure, kind) for name, figure in figures.items() for kind in FORMATS}
+    return {f"{name}.{kind}": content for name, figure in figures.items() for kind, content in _saved(figure).items()}
 
 
 def _axes(title: str, across: str, up: str) -> tuple[Figure, Any]:
@@ -74,7 +74,12 @@ def _axes(title: str, across: str, up: str) -> tuple[Figure, Any]:
     return figure, axes
 
 
-def _save(figure: Figure, kind: str) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, dpi=120, metadata={"Date": None} if kind == "svg" else None)
-    return buffer.getvalue()
+def _saved(figure: Figure) -> dict[str, bytes]:
+    """The figure in every format; where its parts lie is worked out once."""
+    found = {}
+    for kind in FORMATS:
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=kind, dpi=120, metadata={"Date": None} if kind == "svg" else None)
+        figure.set_layout_engine("none")
+        found[kind] = buffer.getvalue()
+    return found

@@ -7,16 +7,18 @@ keeps a keyed digest of the row only; nobody reads values from it.
 import hashlib
 import hmac
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 import sqlalchemy as sa
 
 from casemate.core.clock import Clock
 from casemate.core.errors import ConfigError
 from casemate.core.store import METADATA, Store, explained
 from casemate.ml.frame import row_hashes
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MAX_REASON = 500
 Decision = Literal["released", "dropped"]
@@ -65,7 +67,7 @@ class Reviews:
         tx.execute(REVIEWS.insert(), [{**told, "row": row} for row in rows])
 
 
-def row_digests(frame: pd.DataFrame, target: np.ndarray[Any, Any], key: bytes, rows: np.ndarray[Any, Any]) -> list[str]:
+def row_digests(frame: "pd.DataFrame", target: np.ndarray[Any, Any], key: bytes, rows: np.ndarray[Any, Any]) -> list[str]:
     """Keyed digests of the given rows: of all features, the target, and how many equal rows come before.
 
     Args:
@@ -74,6 +76,8 @@ def row_digests(frame: pd.DataFrame, target: np.ndarray[Any, Any], key: bytes, r
         key: secret of the project.
         rows: row numbers.
     """
+    import pandas as pd  # pandas is slow to import, and most verbs need none of it
+
     hashes = row_hashes(frame, target)
     copies = pd.Series(hashes).groupby(hashes).cumcount().to_numpy()
     return [hmac.new(key, hashes[row].tobytes() + copies[row].tobytes(), hashlib.sha256).hexdigest() for row in rows]

@@ -32,9 +32,18 @@ def read(where: files.Place, options: DataTable, identifiers: Collection[str] = 
         DataError: the file is empty, too large, truncated, ragged, not in its encoding, or a cell has the wrong type.
         BackendError: a database is away.
     """
-    lettered = {name for name in files.names(where, options) if _lettered(options.column(name))} if options.columns else set()
     findings: list[Finding] = []
-    table = _table(where, options, {*identifiers, *lettered}, findings)
+    return typed(held(where, options, findings, identifiers), options, findings, identifiers), findings
+
+
+def held(where: files.Place, options: DataTable, findings: list[Finding], identifiers: Collection[str] = ()) -> pa.Table:
+    """The columns as a file's reader gives them, before `typed`; for arguments and errors see `read`."""
+    lettered = {name for name in files.names(where, options) if _lettered(options.column(name))} if options.columns else set()
+    return _table(where, options, {*identifiers, *lettered}, findings)
+
+
+def typed(table: pa.Table, options: DataTable, findings: list[Finding], identifiers: Collection[str] = ()) -> pa.Table:
+    """What `held` gave, each column as its type says, with the features made of them; DataError when a cell is of another type."""
     columns = [
         cells.identifier(table[name], name, options)
         if options.identifies(name) or name in identifiers
@@ -42,7 +51,7 @@ def read(where: files.Place, options: DataTable, identifiers: Collection[str] = 
         for name in table.column_names
     ]
     censored = {name: table[name].cast(pa.string()) for name in table.column_names if options.column(name).censored}
-    return derived.add(pa.table(dict(zip(table.column_names, columns, strict=True))), options, censored), findings
+    return derived.add(pa.table(dict(zip(table.column_names, columns, strict=True))), options, censored)
 
 
 def as_called(table: pa.Table, options: DataTable) -> pa.Table:
@@ -78,6 +87,15 @@ def _lettered(said: ColumnTable) -> bool:
 def written(where: files.Place, options: DataTable, findings: list[Finding]) -> pa.Table:
     """Every column as it is written: text to the last digit, or the types of its own; raises what `read` raises of a file."""
     return _table(where, options, files.EVERY, findings)
+
+
+def some(where: files.Place, options: DataTable, most: int) -> tuple[pa.Table, bool]:
+    """(rows of what `written` gives, whether they are all): about `most` of a long text, evenly from all of it, and nothing is checked."""
+    table = files.some(where, options, most)
+    if table is None or table.num_rows == 0:
+        return written(where, options, []), True
+    _check_names(table, where[0] if isinstance(where, list) else Path(str(where)), options)
+    return table, False
 
 
 def labelled(table: pa.Table, options: DataTable) -> tuple[pa.Table, list[Finding]]:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
+from sklearn import config_context
 
 from casemate.config import FILE_NAME, Config, DataTable, line_of
 from casemate.controls.keys import identifiers, tables
@@ -334,7 +335,7 @@ def _apart(tools: Tools, rows: Rows, holdout: Mask) -> Suspicion:
 
 
 def _screen(tools: Tools, rows: Rows) -> Suspicion:
-    with fitting(rows.frame.size):
+    with config_context(skip_parameter_validation=True), fitting(rows.frame.size):
         return _screened(tools, rows)
 
 
@@ -382,7 +383,7 @@ def _judged(suspicion: Suspicion, decided: dict[int, str]) -> list[Finding]:
 def _checks(tools: Tools, subject: Subject, holdout: Any, excluded: Any) -> tuple[list[Profile], Any, list[dict[str, Any]]]:
     """(profiles of the columns, all answers together, what each rule found)."""
     tools.progress("checking the table", 4, 6)
-    with fitting(subject.frame.size):
+    with config_context(skip_parameter_validation=True), fitting(subject.frame.size):
         return _checked(tools, subject, holdout, excluded)
 
 

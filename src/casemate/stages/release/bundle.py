@@ -7,8 +7,11 @@ Spec: https://github.com/ossf/model-signing-spec
 
 import base64
 import hashlib
+import importlib
 import secrets
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -88,8 +91,7 @@ _PROOF = object()
 
 def sign(files: dict[str, bytes], signer: Signer, scratch: Path) -> bytes:
     """The bundle over `files` (path -> content); `scratch` is an empty private folder."""
-    from model_signing import signing
-
+    signing = _signing()
     folder, signature, key = scratch / MODEL_FOLDER, scratch / BUNDLE, scratch / "key.pem"
     for name, content in files.items():
         path = folder / name
@@ -105,6 +107,26 @@ def sign(files: dict[str, bytes], signer: Signer, scratch: Path) -> bytes:
     document = msgspec.json.decode(signature.read_bytes(), type=dict[str, Any])
     document["dsseEnvelope"] = signer.countersign(document["dsseEnvelope"])
     return msgspec.json.encode(document)
+
+
+def _signing() -> Any:
+    """The module `model_signing.signing`. It imports Sigstore's client (.4 s) for keys that are not ours: it comes when asked for."""
+    name = "model_signing._signing.sign_sigstore"
+    if "model_signing" in sys.modules:
+        return importlib.import_module("model_signing.signing")
+    later = ModuleType(name)
+
+    def asked(attribute: str) -> Any:
+        if attribute.startswith("__"):
+            raise AttributeError(attribute)
+        return getattr(importlib.import_module(name), attribute)
+
+    later.__dict__["__getattr__"] = asked  # PEP 562
+    sys.modules[name] = later
+    try:
+        return importlib.import_module("model_signing.signing")
+    finally:
+        del sys.modules[name]
 
 
 def verify(files: dict[str, bytes], bundle: bytes, verifier: Verifier) -> VerifiedModel:

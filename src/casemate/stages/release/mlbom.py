@@ -16,7 +16,8 @@ from casemate.core.types import Assessment, Lineage, SealedDataset, TrainedModel
 @cache
 def environment() -> dict[str, str]:
     """Version by name of every installed distribution."""
-    return {name: dist.version for dist in distributions() if (name := dist.metadata["Name"])}
+    told = [dist.metadata for dist in distributions()]  # each look at it reads the file again
+    return {name: one["Version"] for one in told if (name := one["Name"])}
 
 
 def environment_digest() -> str:

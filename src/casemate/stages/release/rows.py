@@ -1,18 +1,17 @@
 """Which rows a figure stands on, and what that many can decide.
 
 Sources: the width of an interval falls with the root of the number of rows; power of a non-inferiority margin as in Julious,
-Sample Sizes for Clinical Trials (2010), ch. 4, with the normal quantiles of SciPy.
+Sample Sizes for Clinical Trials (2010), ch. 4.
 """
 
 import math
-
-from scipy.stats import norm
+from statistics import NormalDist
 
 from casemate.core.types import Assessment, Interval, SealedDataset
 
 POWER = 0.8
 """Chance at which a difference counts as one that a hold-out can decide."""
-SIDED = float(norm.ppf(0.975))
+SIDED = NormalDist().inv_cdf(0.975)
 MOST = 10**9
 HOLDOUT = "hold-out rows"
 
@@ -71,7 +70,7 @@ def auc_half(positives: int, others: int, auc: float = 0.8) -> float:
 
 def decidable(half: float) -> float:
     """Difference that an interval of half-width `half` tells from none with `POWER`, two-sided at 5 %."""
-    return half * (SIDED + float(norm.ppf(POWER))) / SIDED
+    return half * (SIDED + NormalDist().inv_cdf(POWER)) / SIDED
 
 
 def needed(half: float, margin: float, rows: int) -> int | None:

@@ -11,6 +11,7 @@ Where `[data] subject` names people with several rows, people are told from peop
 row it is, and so the outcome of a person who was learnt from, but nothing of anybody else.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -179,10 +180,19 @@ def _quick(values: Array, codes: Array) -> float:
 
 def _asked(model: Any, frame: pd.DataFrame, codes: Array, whose: Array) -> Array:
     """Probabilities of the classes, cross-validated with each subject (`whose` [n]) on one side, [n, classes]."""
-    repeated = len(np.unique(whose)) < len(whose)
-    folds = (StratifiedGroupKFold if repeated else StratifiedKFold)(FOLDS, shuffle=True, random_state=0)
     with fitting(frame.size):
-        return np.asarray(cross_val_predict(model, frame, codes, groups=whose if repeated else None, cv=folds, method="predict_proba"))
+        folds = _folds(codes.tobytes(), np.ascontiguousarray(whose, dtype=np.int64).tobytes())
+        return np.asarray(cross_val_predict(model, frame, codes, cv=folds, method="predict_proba"))
+
+
+@lru_cache(maxsize=1)
+def _folds(codes: bytes, whose: bytes) -> list[tuple[Array, Array]]:
+    """The same for every feature."""
+    classes, groups = np.frombuffer(codes, dtype=np.int64), np.frombuffer(whose, dtype=np.int64)
+    repeated = len(np.unique(groups)) < len(groups)
+    kind = StratifiedGroupKFold if repeated else StratifiedKFold
+    folds = kind(FOLDS, shuffle=True, random_state=0)
+    return list(folds.split(classes, classes, groups if repeated else None))
 
 
 def _auc(codes: Array, found: Array) -> float:

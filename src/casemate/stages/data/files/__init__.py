@@ -83,6 +83,27 @@ def once(where: Path | list[Path] | str, options: DataTable) -> Place:
     return databases.read_server(where, options) if isinstance(where, str) else where
 
 
+def some(where: Place, options: DataTable, most: int) -> pa.Table | None:
+    """About `most` rows, evenly from all, every cell as it is written and none checked; None where only `columns` can say.
+
+    Args:
+        where: see `place`.
+        options: the `[data]` table.
+        most: rows wanted, at most about twice as many.
+    """
+    if isinstance(where, (str, pa.Table)):
+        return None
+    paths = several.paths(where)
+    several.require_bounded(paths, options.max_bytes)
+    if len(paths) > 1:
+        return None
+    held = content.unpacked(paths[0], options.max_bytes)
+    try:
+        return delimited.some(held, options, most) if content.kind(held) == "text" else None
+    except (DataError, pa.ArrowException, UnicodeDecodeError):
+        return None
+
+
 def names(where: Place, options: DataTable) -> list[str]:
     """The columns' names, without a look at a row where the format allows it; none where `columns` will say what is wrong."""
     try:

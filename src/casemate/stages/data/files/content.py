@@ -57,9 +57,9 @@ class Content:
     line: int = 1
     """The number of the line that begins there."""
 
-    def open(self) -> Any:
-        """The bytes from `start` on."""
-        file: Any = self.path.open("rb") if self.data is None else io.BytesIO(self.data)
+    def open(self, *, ahead: bool = True) -> Any:
+        """The bytes from `start` on; `ahead`: whether more is read at once than is asked for."""
+        file: Any = self.path.open("rb", -1 if ahead else 0) if self.data is None else io.BytesIO(self.data)
         file.seek(self.start)
         return file
 

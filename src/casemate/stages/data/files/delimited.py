@@ -15,15 +15,15 @@ from casemate.core.errors import DataError
 from casemate.core.types import Finding
 from casemate.stages.data import notation
 from casemate.stages.data.files import dialect as dialects
-from casemate.stages.data.files import exact, naming
-from casemate.stages.data.files.content import Content
+from casemate.stages.data.files import evenly, exact, naming
+from casemate.stages.data.files.content import BLOCK, Content
 from casemate.stages.data.files.dialect import Dialect
 from casemate.stages.data.files.quotes import Check
 
 LONGEST = 1000
 """Lines of one quoted cell, where the row that is wrong is looked for."""
 LONGEST_ROW = 8 << 20
-"""Bytes of a row at most, and what one thread reads at once."""
+"""Bytes of a row at most."""
 LONG = r"^\s*[+-]?\d{16,}\s*$"
 Kept = Callable[[str], bool]
 SHOWN = 5
@@ -61,6 +61,42 @@ def read(content: Content, options: DataTable, kept: Kept, findings: list[Findin
     Raises:
         DataError: the text is truncated, ragged, wrongly quoted or not written as it is said to be; with the line's number.
     """
+    text, dialect, written, header = _opened(content, options)
+    text, dialect = dialects.plain(text, dialect)
+    if options.bad_rows == "quarantine":
+        text = _sifted(text, dialect, header, options, findings)
+    lines = _require_sound(text, dialect, header, options)
+    if lines is None:  # carriage returns end lines somewhere
+        text = dialects.line_feeds(text)
+        lines = _require_sound(text, dialect, header, options)
+    try:
+        table = _typed(text, dialect, header, options, kept, findings, lines=bool(lines))
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        text = _mended(text, dialect, header, options, error)
+        table = _typed(text, dialect, header, options, kept, findings, lines=bool(lines))
+    while table.num_columns > 1 and written[table.num_columns - 1] == "" and table[table.num_columns - 1].null_count == table.num_rows:
+        table = table.remove_column(table.num_columns - 1)  # a delimiter at the end of every line
+    findings += naming.told(written[: table.num_columns], table.column_names)
+    return _tidied(table, text, options, findings)
+
+
+def some(content: Content, options: DataTable, most: int) -> pa.Table:
+    """About `most` rows, evenly from the whole text, every cell as it is written; nothing is checked, which `read` does.
+
+    Raises:
+        DataError, ArrowException: the text is not written as it seems to be.
+    """
+    text, dialect, written, header = _opened(content, options)
+    if options.bad_rows == "quarantine" or written[-1] == "":
+        raise DataError(f"{content.path} is read in full", hint="all of its rows say what its columns are")
+    text, dialect = dialects.plain(text, dialect)
+    rows = evenly.rows(text, most, quoted=dialect.quote != "", headed=not options.header)
+    table = _arrow(Content(content.path, rows), dialect, header, options, header, lines=True)
+    return _without_blank_rows(table, [])
+
+
+def _opened(content: Content, options: DataTable) -> tuple[Content, Dialect, list[str], list[str]]:
+    """(text from its header on, how it is written, the header as it is written, the columns' names)."""
     text, encoding = dialects.decoded(content, options)
     text = begun(text, options)
     dialect = dialects.found(text, options, encoding)
@@ -69,36 +105,19 @@ def read(content: Content, options: DataTable, kept: Kept, findings: list[Findin
         raise DataError(f"{content.path} holds no text", hint="export the table again")
     header = naming.cleaned(written)
     naming.require_distinct(header, content.path)
-    text, dialect = dialects.plain(text, dialect)
-    if options.bad_rows == "quarantine":
-        text = _sifted(text, dialect, header, options, findings)
-    quoted = _require_sound(text, dialect, header, options)
-    if quoted is None:  # carriage returns end lines somewhere
-        text = dialects.line_feeds(text)
-        quoted = _require_sound(text, dialect, header, options)
-    try:
-        table = _typed(text, dialect, header, options, kept, findings, quoted=quoted)
-    except (pa.ArrowException, UnicodeDecodeError) as error:
-        text = _mended(text, dialect, header, options, error)
-        table = _typed(text, dialect, header, options, kept, findings, quoted=quoted)
-    while table.num_columns > 1 and written[table.num_columns - 1] == "" and table[table.num_columns - 1].null_count == table.num_rows:
-        table = table.remove_column(table.num_columns - 1)  # a delimiter at the end of every line
-    findings += naming.told(written[: table.num_columns], table.column_names)
-    return _tidied(table, text, options, findings)
+    return text, dialect, written, header
 
 
-def _typed(
-    text: Content, dialect: Dialect, header: list[str], options: DataTable, kept: Kept, findings: list[Finding], *, quoted: bool | None
-) -> pa.Table:
-    table = _arrow(text, dialect, header, options, [name for name in header if kept(name)], quoted=bool(quoted))
+def _typed(text: Content, dialect: Dialect, header: list[str], options: DataTable, kept: Kept, findings: list[Finding], *, lines: bool) -> pa.Table:
+    table = _arrow(text, dialect, header, options, [name for name in header if kept(name)], lines=lines)
     for name in exact.suspects(table):
-        digits = _arrow(text, dialect, header, options, [name], quoted=bool(quoted), only=name)[name]
+        digits = _arrow(text, dialect, header, options, [name], lines=lines, only=name)[name]
         if pc.any(pc.match_substring_regex(digits, LONG)).as_py():
             exact.tell(name, options, findings)
     if options.date_format is not None and "%d" in options.date_format:
         for place, field in enumerate(table.schema):
             if pa.types.is_timestamp(field.type):
-                cells = _arrow(text, dialect, header, options, [field.name], quoted=bool(quoted), only=field.name)[field.name]
+                cells = _arrow(text, dialect, header, options, [field.name], lines=lines, only=field.name)[field.name]
                 if not notation.possible(cells, options.date_format, table[place]):
                     table = table.set_column(place, field.name, cells)
     return table
@@ -129,7 +148,7 @@ def _header(text: Content, dialect: Dialect) -> list[str]:
 
 
 def _require_sound(text: Content, dialect: Dialect, header: list[str], options: DataTable) -> bool | None:
-    """Whether any cell is quoted, after a look at every quote and for NUL bytes; None where a carriage return ends a line alone."""
+    """Whether a line ends inside of a cell, after a look at every quote and for NUL bytes; None where a carriage return ends a line alone."""
     check = Check(dialect.delimiter, 0 if options.quote is not None else len(header))
     quoted = False
     for block in text.blocks():
@@ -140,21 +159,34 @@ def _require_sound(text: Content, dialect: Dialect, header: list[str], options: 
             raise _explained(text, dialect, header, options, None)
     if check.inside:
         raise _explained(text, dialect, header, options, None)
-    return quoted
+    return check.lines
 
 
 def _arrow(
-    text: Content, dialect: Dialect, header: list[str], options: DataTable, kept: Collection[str], *, quoted: bool, only: str | None = None
+    text: Content, dialect: Dialect, header: list[str], options: DataTable, kept: Collection[str], *, lines: bool, only: str | None = None
+) -> pa.Table:
+    """The table; `lines` says whether cells may hold line ends, which makes for slow reading."""
+    for size in (BLOCK, LONGEST_ROW):  # small pieces stay in a processor's cache
+        try:
+            return _blocks(text, dialect, header, options, kept, size, lines=lines, only=only)
+        except pa.ArrowInvalid as error:
+            if size == LONGEST_ROW or "straddling" not in str(error):
+                raise
+    raise AssertionError("one of the sizes returns or raises")
+
+
+def _blocks(
+    text: Content, dialect: Dialect, header: list[str], options: DataTable, kept: Collection[str], size: int, *, lines: bool, only: str | None
 ) -> pa.Table:
     moments = [options.date_format, pyarrow.csv.ISO8601] if options.date_format else None
     with text.open() as file:
         return pyarrow.csv.read_csv(
             text.path if text.data is None and text.start == 0 else file,
-            read_options=pyarrow.csv.ReadOptions(column_names=header, skip_rows_after_names=0 if options.header else 1, block_size=LONGEST_ROW),
+            read_options=pyarrow.csv.ReadOptions(column_names=header, skip_rows_after_names=0 if options.header else 1, block_size=size),
             parse_options=pyarrow.csv.ParseOptions(
                 delimiter=dialect.delimiter,
                 quote_char=dialect.quote or False,
-                newlines_in_values=quoted,
+                newlines_in_values=lines,
             ),
             convert_options=pyarrow.csv.ConvertOptions(
                 null_values=options.null_values,

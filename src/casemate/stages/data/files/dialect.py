@@ -9,6 +9,7 @@ import io
 import re
 from collections import Counter
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -110,19 +111,24 @@ def found(content: Content, options: DataTable, encoding: str = "utf-8") -> Dial
     sample = content.head(SAMPLE)
     if len(sample) == SAMPLE:
         sample = sample[: sample.rfind(b"\n") + 1] or sample
+    dialect = _seen(sample, options.delimiter, options.quote, options.escape, options.decimal)
+    return msgspec.structs.replace(dialect, encoding=encoding)
+
+
+@lru_cache(maxsize=4)  # a file is opened several times: for its names, some of its rows, all of them
+def _seen(sample: bytes, delimiter: str | None, quote: str | None, escape: str | None, decimal: Literal[".", ","] | None) -> Dialect:
     text = sample.decode(errors="replace")
     best, most = None, -1.0
-    for candidate in _candidates(text, options):
-        if candidate.delimiter == " " and options.delimiter is None and most > 0:
+    for candidate in _candidates(text, delimiter, quote, escape):
+        if candidate.delimiter == " " and delimiter is None and most > 0:
             break  # words have blanks between them in any text
         score = _score(text, candidate)
         if score > most * (1 + LITTLE):
             best, most = candidate, score
-    dialect = best or Dialect(delimiter=options.delimiter or ",", quote='"' if options.quote is None else options.quote, escape=options.escape or "")
-    if options.delimiter is None and most <= 0 and _aligned(text):
+    dialect = best or Dialect(delimiter=delimiter or ",", quote='"' if quote is None else quote, escape=escape or "")
+    if delimiter is None and most <= 0 and _aligned(text):
         dialect = Dialect(delimiter=" ", blank=True)
-    decimal = options.decimal or _decimal(_rows(text, dialect)[0])
-    return msgspec.structs.replace(dialect, encoding=encoding, decimal=decimal)
+    return msgspec.structs.replace(dialect, decimal=decimal or _decimal(_rows(text, dialect)[0]))
 
 
 def plain(content: Content, dialect: Dialect) -> tuple[Content, Dialect]:
@@ -158,19 +164,19 @@ def _rfc4180(found: re.Match[bytes], dialect: Dialect) -> bytes:
     return found[1] + b'"' + text.replace(b'"', b'""') + b'"'
 
 
-def _candidates(text: str, options: DataTable) -> list[Dialect]:
-    delimiters = (options.delimiter,) if options.delimiter else tuple(sign for sign in DELIMITERS if sign in text)
+def _candidates(text: str, delimiter: str | None, quote: str | None, escape: str | None) -> list[Dialect]:
+    delimiters = (delimiter,) if delimiter else tuple(sign for sign in DELIMITERS if sign in text)
     marks = ['"', "'"] if "'" in text else ['"']
-    marks = marks if options.quote is None else [options.quote]
+    marks = marks if quote is None else [quote]
     escapes = ["", "\\"] if '\\"' in text or "\\'" in text else [""]
-    escapes = escapes if options.escape is None else [options.escape]
+    escapes = escapes if escape is None else [escape]
     found = []
     for sign in delimiters:
-        for quote in marks:
-            for escape in escapes if quote else [""]:
-                blank = bool(quote) and sign != " " and re.search(re.escape(sign) + " +" + quote, text) is not None
-                found.append(Dialect(delimiter=sign, quote=quote, escape=escape, blank=blank))
-        if sign == "\t" and options.quote is None and '"' in text:
+        for mark in marks:
+            for before in escapes if mark else [""]:
+                blank = bool(mark) and sign != " " and re.search(re.escape(sign) + " +" + mark, text) is not None
+                found.append(Dialect(delimiter=sign, quote=mark, escape=before, blank=blank))
+        if sign == "\t" and quote is None and '"' in text:
             found.append(Dialect(delimiter=sign, quote=""))  # many tools write tabs and quote nothing
     return found
 

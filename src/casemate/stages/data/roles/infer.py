@@ -52,6 +52,12 @@ class Inferred:
     """The column that says when a row arose, where one does."""
     subject: str | None = None
     """The column that says whom a row is about, where persons repeat."""
+    thin: list[str] = field(default_factory=list)
+    """Columns that showed one value or none: another row may say more."""
+
+    def replace(self, role: Role) -> None:
+        """Put `role` where the same column's was."""
+        self.roles = [role if known.name == role.name else known for known in self.roles]
 
     @property
     def columns(self) -> dict[str, ColumnTable]:
@@ -70,16 +76,14 @@ def infer(table: pa.Table, options: DataTable, now: datetime.datetime) -> Inferr
     skipped = {*options.targets, options.subject}
     step = max(1, table.num_rows // MOST_ROWS)
     some = table.take(np.arange(0, table.num_rows, step)) if step > 1 else table
-    found = [
-        _decide(_looked_at(name, table[name], some[name], options))
-        for name in table.column_names
-        if name not in skipped and name not in options.columns
+    looked_at = [
+        _looked_at(name, table[name], some[name], options) for name in table.column_names if name not in skipped and name not in options.columns
     ]
-    roles = settle(found, now)
+    roles = settle([_decide(column) for column in looked_at], now)
     person = [role for role in roles if role.role == "person" and role.repeats]
     subject = person[0].name if len(person) == 1 and options.subject is None else None
     ordering = [role for role in roles if role.role == "date" and role.orders]
-    return Inferred(roles, ordering[0].name if len(ordering) == 1 else None, subject)
+    return Inferred(roles, ordering[0].name if len(ordering) == 1 else None, subject, [column.name for column in looked_at if column.distinct <= 1])
 
 
 def _looked_at(name: str, cells: pa.ChunkedArray, some: pa.ChunkedArray, options: DataTable) -> Column:

@@ -29,6 +29,7 @@ TINY = 1e-6
 SHALLOW: dict[str, Any] = {"max_iter": 60, "max_leaf_nodes": 6, "l2_regularization": 1.0, "interaction_cst": "no_interactions"}
 SMALL: dict[str, Any] = {"max_iter": 50, "max_leaf_nodes": 8, "l2_regularization": 1.0}
 DEEP: dict[str, Any] = {"max_iter": 60}
+Splits = list[tuple[Array, Array]]
 
 
 @dataclass(frozen=True)
@@ -45,15 +46,15 @@ class Expectation:
 
 def expectation(rows: Rows, folds: int) -> Expectation:
     """What models that have not seen a row expect of its label."""
-    kinds = len(rows.schema.classes)
+    kinds, splits = len(rows.schema.classes), _splits(rows, folds)
     if rows.frame.shape[1] > WIDE:
         trees = ExtraTreesClassifier(100, min_samples_leaf=2, random_state=rows.seed, n_jobs=-1)
-        found = _predicted(rows, trees, np.nan_to_num(rows.coded.to_numpy(), nan=-1e6), folds)
+        found = _predicted(rows, trees, np.nan_to_num(rows.coded.to_numpy(), nan=-1e6), splits)
         return Expectation(found, found, found)
     if kinds > MANY:
-        found = _boosted(rows, DEEP, folds)
+        found = _boosted(rows, DEEP, splits)
         return Expectation(found, found, found)
-    single, joint = _boosted(rows, SHALLOW, folds), _boosted(rows, _size(rows, folds), folds)
+    single, joint = _boosted(rows, SHALLOW, splits), _boosted(rows, _size(rows, splits), splits)
     return Expectation(_better(rows, [joint, single, (joint + single) / 2]), joint, single)
 
 
@@ -61,11 +62,11 @@ def _better(rows: Rows, found: list[Array]) -> Array:
     return min(found, key=lambda probabilities: float(log_loss(rows.codes, probabilities, labels=range(probabilities.shape[1]))))
 
 
-def _size(rows: Rows, folds: int) -> dict[str, Any]:
+def _size(rows: Rows, splits: Splits) -> dict[str, Any]:
     """Small or larger trees: in a table that is large enough for larger ones, what is better on the first fold."""
     if len(rows.codes) < DEEP_ROWS:
         return SMALL
-    train, test = _splits(rows, folds)[0]
+    train, test = splits[0]
     losses = []
     for size in (SMALL, DEEP):
         with fitting(rows.frame.size // 4):
@@ -74,8 +75,8 @@ def _size(rows: Rows, folds: int) -> dict[str, Any]:
     return SMALL if losses[0] <= losses[1] else DEEP
 
 
-def _boosted(rows: Rows, size: dict[str, Any], folds: int) -> Array:
-    return _predicted(rows, _trees(rows, size), rows.coded, folds)
+def _boosted(rows: Rows, size: dict[str, Any], splits: Splits) -> Array:
+    return _predicted(rows, _trees(rows, size), rows.coded, splits)
 
 
 def _trees(rows: Rows, size: dict[str, Any]) -> HistGradientBoostingClassifier:
@@ -83,15 +84,14 @@ def _trees(rows: Rows, size: dict[str, Any]) -> HistGradientBoostingClassifier:
     return HistGradientBoostingClassifier(categorical_features=native or None, random_state=rows.seed, **size)
 
 
-def _splits(rows: Rows, folds: int) -> list[tuple[Array, Array]]:
+def _splits(rows: Rows, folds: int) -> Splits:
     splitter = StratifiedKFold if rows.groups is None else StratifiedGroupKFold
     splits = splitter(folds, shuffle=True, random_state=rows.seed).split(rows.coded, rows.codes, rows.groups)
     random = np.random.default_rng(rows.seed)
     return [(random.choice(train, MOST_ROWS, replace=False) if len(train) > MOST_ROWS else train, test) for train, test in splits]
 
 
-def _predicted(rows: Rows, model: Any, values: Any, folds: int) -> Array:
-    splits = _splits(rows, folds)
+def _predicted(rows: Rows, model: Any, values: Any, splits: Splits) -> Array:
     with fitting(rows.frame.size // 4):  # small trees are a quarter of the work
         found = np.asarray(cross_val_predict(model, values, rows.codes, cv=splits, method="predict_proba"), dtype=np.float64)
     return np.clip(found, TINY, 1.0)
