@@ -28,7 +28,8 @@ from casemate.stages.data.checks.profile import profile
 from casemate.stages.data.screen.influence import influence
 from casemate.stages.data.screen.interface import Rows
 from casemate.stages.data.stage import DETECTORS
-from casemate.stages.train.search import search
+from casemate.stages.train.search import Models, search
+from casemate.stages.train.search import Rows as TrainingRows
 
 
 class Quiet:
@@ -63,7 +64,7 @@ def main(root: Path) -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     estimator = module.build()
-    params, _, _ = search(estimator, members.frame, members.target, None, options.train, root, Quiet())
+    params, _, _ = search(Models({"": estimator}), TrainingRows(members.frame, members.target), options.train, root, Quiet())
     model = SkopsModel(clone(estimator).set_params(**params).fit(members.frame, members.target))
     measured = quality.measure(model, schema, holdout, options.assess, options.train.seed)
     sample = members.take(20_000, options.train.seed)

@@ -201,6 +201,13 @@ class DataTable(Table, frozen=True, kw_only=True):
     rules: Annotated[list[RuleTable], Meta(description="What must hold across the columns of a row.")] = []
     time: Annotated[str | None, Meta(description="Column that says when a row arose: drift, floods and an ordered split go by it.")] = None
     provenance: Annotated[str | None, Meta(description="Column that says where a row came from, such as a site; it is no feature.")] = None
+    weight: Annotated[
+        str | None,
+        Meta(
+            description="Column that says for how many of the population a row stands, such as a survey weight: training, search and the "
+            "figures of quality weigh rows by it; it is no feature."
+        ),
+    ] = None
     reference: Annotated[
         str | None,
         Meta(description="Version whose statistics later ones are compared with; default: the first one that was sealed under the pinned schema."),
@@ -210,6 +217,11 @@ class DataTable(Table, frozen=True, kw_only=True):
     def targets(self) -> list[str]:
         """The columns to predict."""
         return [self.target] if isinstance(self.target, str) else self.target
+
+    @property
+    def no_features(self) -> list[str]:
+        """Columns that are never a feature, whatever `[data.columns]` says of them."""
+        return [*self.targets, *(name for name in (self.provenance, self.weight) if name is not None)]
 
     def identifies(self, name: str) -> bool:
         """Whether a column is declared to say who somebody is: the subject, or of class `identifier`."""
@@ -1083,9 +1095,11 @@ def _impossible_data(data: DataTable) -> list[str]:
     problems = []
     if any(name in data.columns and data.columns[name].column_class == "identifier" for name in data.targets):
         problems.append("[data] the target cannot be an identifier")
-    for key in ("subject", "time", "provenance"):
+    for key in ("subject", "time", "provenance", "weight"):
         if getattr(data, key) in data.targets:
             problems.append(f"[data] {key} and target are the same column")
+    if data.weight is not None:
+        problems += _impossible_weight(data, data.weight)
     if len(set(data.targets)) < len(data.targets):
         problems.append("[data] target names a column twice")
     if data.task == "classification" and len(data.targets) > 1:
@@ -1101,8 +1115,20 @@ def _impossible_data(data: DataTable) -> list[str]:
     return problems
 
 
+def _impossible_weight(data: DataTable, name: str) -> list[str]:
+    problems = [f"[data] weight and {key} are the same column" for key in ("subject", "time", "provenance") if getattr(data, key) == name]
+    said = data.column(name)
+    if said.column_class == "identifier" or said.type not in (None, "number"):
+        problems.append(f"[data.columns] {name}: it is the weight, which is a number and no identifier")
+    if said.use:
+        problems.append(f"[data.columns] {name}: it is the weight, which is never a feature: use = true")
+    return problems
+
+
 def _impossible_training(config: Config) -> list[str]:
     problems = []
+    if config.data.weight is not None and config.train.mode != "plain":
+        problems.append(f'[data] weight: {config.train.mode!r} training takes every row alike; leave weight out, or set [train] mode = "plain"')
     if config.privacy.budget_delta < config.privacy.delta:
         problems.append("[privacy] budget_delta is below delta: no training could ever be paid for")
     if config.train.mode == "private" and config.train.search:

@@ -56,9 +56,9 @@ QUANTITY_GATES = "r2 = { min = 0.30 }\nmembership_auc = { max = 0.65 }\n# robust
 
 READING = (
     *("header", "delimiter", "decimal", "encoding", "quote", "escape", "skip_lines", "bad_rows"),
-    *("null_values", "date_format", "table", "query", "password"),
+    *("null_values", "date_format", "table", "query", "password", "weight"),
 )
-"""Options of `[data]` that say how its source is read."""
+"""Options of `[data]` that say how its source is read, and what its rows weigh."""
 
 
 IN_MEMORY = "data/table.parquet"

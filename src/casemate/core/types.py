@@ -327,6 +327,8 @@ class Assessment(Record, frozen=True, kw_only=True):
     """Hold-out rows that neither this model nor the one before saw: `compared` stands on these."""
     subjects: int = 0
     """Subjects that the hold-out rows are of, where some have several; 0: every row is another one's."""
+    worth: float = 0.0
+    """Where rows are weighted: so many hold-out rows of equal weight would tell a mean as well (Kish); 0: all weigh alike."""
 
 
 class GateResult(Record, frozen=True, kw_only=True):

@@ -5,6 +5,8 @@ and Min, Simple improved confidence intervals for comparing matched proportions 
 of quantities as in Efron and Tibshirani (1993); McNemar, Psychometrika 12 (1947), exact binomial form.
 """
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from scipy.stats import binomtest
 from casemate.config import AssessTable
 from casemate.core.models import Model
 from casemate.core.types import Interval, Schema
-from casemate.stages.assess import calibration, intervals, regression, subjects
+from casemate.stages.assess import calibration, intervals, regression, subjects, weighted
 from casemate.stages.assess.quality import influences, statistics
 from casemate.stages.assess.sample import Sample, checked
 from casemate.stages.assess.subjects import Groups
@@ -63,19 +65,34 @@ def measure(
     others, other = previous.predict(holdout.frame)
     checked(probabilities), checked(other)
     if shapes[0].regression:
-        return _of_quantities(regression.scaled(holdout.target, probabilities, other), options.bootstrap, seed, holdout.groups), {}
-    found = differences(holdout.target, (labels.ravel(), probabilities), (others.ravel(), other), holdout.groups)
+        arrays = regression.scaled(holdout.target, probabilities, other)
+        statistics = regression.statistics() if holdout.weights is None else weighted.of_quantities()
+        return _drawn(statistics, arrays[:1], [arrays[1:2], arrays[2:]], options.bootstrap, seed, holdout), {}
+    ours_theirs = (labels.ravel(), probabilities), (others.ravel(), other)
+    if holdout.weights is None:
+        found = differences(holdout.target, *ours_theirs, holdout.groups)
+    else:
+        of_all = weighted.of_classes(probabilities.shape[1])
+        found = _drawn(of_all, [holdout.target], ours_theirs, options.bootstrap, seed, holdout)
     right, before = labels.ravel() == holdout.target, others.ravel() == holdout.target
     gained, lost = int((right & ~before).sum()), int((~right & before).sum())
     p = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
     return found, {"gained": gained, "lost": lost, "p": p}
 
 
-def _of_quantities(arrays: list[Array], most: int, seed: int, groups: Groups) -> dict[str, Interval]:
-    return {
-        name: intervals.interval(lambda y, ours, theirs, of=statistic: of(y, ours) - of(y, theirs), arrays, most, seed, groups)
-        for name, statistic in regression.statistics().items()
-    }
+def _drawn(
+    statistics: dict[str, Callable[..., float]], truth: list[Array], sides: Sequence[Sequence[Array]], most: int, seed: int, rows: Sample
+) -> dict[str, Interval]:
+    """Per figure ours less theirs by the paired bootstrap, of rows with their weights where they have some."""
+    weights = [] if rows.weights is None else [rows.weights]
+    width = len(sides[0])
+
+    def difference(of: Callable[..., float], truth: Array, *rest: Array) -> float:
+        weigh = rest[2 * width :]
+        return of(truth, *rest[:width], *weigh) - of(truth, *rest[width : 2 * width], *weigh)
+
+    arrays = [*truth, *sides[0], *sides[1], *weights]
+    return {name: intervals.interval(partial(difference, statistic), arrays, most, seed, rows.groups) for name, statistic in statistics.items()}
 
 
 def differences(codes: Array, ours: tuple[Array, Array], theirs: tuple[Array, Array], groups: Groups = None) -> dict[str, Interval]:

@@ -17,7 +17,7 @@ from casemate.config import AssessTable, RobustnessTable
 from casemate.core import models
 from casemate.core.digest import sha256
 from casemate.core.errors import VerificationError
-from casemate.core.frame import UNSEEN, features_of, groups_of, open_table, target_of
+from casemate.core.frame import UNSEEN, features_of, groups_of, open_table, target_of, weights_of, worth
 from casemate.core.learn.binning import allow_empty_columns
 from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.threads import fitting
@@ -81,7 +81,7 @@ class Work:
     @cached_property
     def samples(self) -> list[Sample]:
         """The same as samples."""
-        return [Sample(features_of(table, self.schema), target_of(table, self.schema), groups_of(table)) for table in self.tables]
+        return [Sample(features_of(table, self.schema), target_of(table, self.schema), groups_of(table), weights_of(table)) for table in self.tables]
 
     @property
     def unseen(self) -> np.ndarray[Any, Any] | None:
@@ -380,6 +380,7 @@ def main(job: dict[str, Any], channel: Channel, _watch: Watch) -> dict[str, Any]
             Assessment(
                 rows=len(work.holdout.target),
                 subjects=work.holdout.subjects,
+                worth=worth(work.holdout.weights),
                 measured={name: sha256(content) for name, content in work.files.items()},
                 serve_format="onnx" if compared.get("equal") and (compared["faster"] or models.SKOPS not in work.files) else "skops",
                 findings=work.findings,

@@ -118,7 +118,7 @@ def contradictions(schema: Schema, options: DataTable) -> list[tuple[str, str]]:
             found.append((key, f"categories of {name!r}, which is {kind}"))
         used = column.use or bool(said.parts)
         if said.use and not used:
-            why = "a target" if target else "the provenance" if name == options.provenance else kind
+            why = "a target" if target else "the provenance" if name == options.provenance else "the weight" if name == options.weight else kind
             found.append((key, f"use = true of {name!r}, which is {why}"))
         if said.type is not None and kind != "an identifier" and said.type != column.type and not target:
             found.append((key, f'type = "{said.type}" of {name!r}, which is {kind}'))
@@ -148,8 +148,7 @@ def _applied(pinned: ColumnSchema, values: pa.ChunkedArray, options: DataTable) 
         declared=sorted({*pinned.declared, *expectations.declared(said)}),
         column_class=column_class,
         nullable=pinned.nullable if said.nullable is None else said.nullable,
-        use=(pinned.use if said.use is None else said.use and pinned.type in ("number", "category"))
-        and name not in (*options.targets, options.provenance),
+        use=(pinned.use if said.use is None else said.use and pinned.type in ("number", "category")) and name not in options.no_features,
         min=low if said.min is None or pinned.type != "number" else said.min,
         max=high if said.max is None or pinned.type != "number" else said.max,
         categories=pinned.categories if categories is None else categories,
@@ -162,7 +161,7 @@ def _infer_column(values: pa.ChunkedArray, name: str, options: DataTable, findin
     column_class = known or ("identifier" if name == options.subject else said.column_class or "general")
     # Identifiers are text whatever they look like, and nothing of their values is pinned.
     kind: ColumnType = "text" if column_class == "identifier" else said.type or _kind(values)
-    use = said.use is not False and name not in (*options.targets, options.provenance) and column_class != "identifier"
+    use = said.use is not False and name not in options.no_features and column_class != "identifier"
     categories: list[str] | None = None
     if kind == "category" and name not in options.targets:
         different = pc.unique(values.drop_null()).to_pylist()

@@ -128,7 +128,13 @@ def _holdout(dataset: SealedDataset, assessment: Assessment) -> str:
     if dataset.sides is not None and dataset.sides.draws > 1:
         how += f" (the {dataset.sides.draws}. hold-out that was drawn here)"
     taken = f"; {assessment.dropped} more were taken out by a person's decision" if assessment.dropped else "; none was taken out"
-    return f"{assessment.rows} hold-out rows, chosen {how}{taken}."
+    weighed = (
+        f" Rows are weighted, so quality, calibration, slices and fairness are those of the population; {assessment.rows} rows are worth "
+        f"{assessment.worth:.0f} of equal weight. Attacks, leaks, shift and importance count rows alike."
+        if assessment.worth
+        else ""
+    )
+    return f"{assessment.rows} hold-out rows, chosen {how}{taken}.{weighed}"
 
 
 def _standing(name: str, dataset: SealedDataset, assessment: Assessment) -> str:

@@ -11,14 +11,15 @@ import pandas as pd
 from sklearn.base import clone
 
 from casemate.config import RobustnessTable, TrainTable
-from casemate.core.frame import GROUP, features_of, open_table, target_of, wanted
+from casemate.core.frame import GROUP, features_of, open_table, target_of, wanted, weights_of
 from casemate.core.learn.binning import allow_empty_columns
+from casemate.core.learn.weights import fit_params, refusal
 from casemate.core.models import NETWORK, PLAIN, SKOPS, WEIGHTS, dump_skops, skops_io
 from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.types import Schema
 from casemate.stages.train.entry import BadEntry, build, is_linear, is_network
 from casemate.stages.train.look import problem
-from casemate.stages.train.search import Models, metric_of, nested, search
+from casemate.stages.train.search import Models, Rows, metric_of, nested, search
 from casemate.stages.train.stored import stored
 
 skops_io()  # loaded while the parent works, not when the model is written
@@ -34,14 +35,15 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
     schema = msgspec.convert(job["schema"], Schema)
     table = open_table(job["tables"][0])
     frame, target = features_of(table, schema), target_of(table, schema)
-    groups = table[GROUP].to_numpy() if job["grouped"] else None
+    groups, weights = table[GROUP].to_numpy() if job["grouped"] else None, weights_of(table)
+    rows = Rows(frame, target, groups, weights)
     random.seed(options.seed)
     np.random.seed(options.seed)  # noqa: NPY002 - user code may draw from the global generator
 
     sys.addaudithook(watch)
     models = build(Path(job["inputs"]), job["entry"], job, schema).for_mode(options.mode, options.search)
     if options.mode != "private":
-        _look(models, frame, wanted(target))
+        _look(models, rows)
     private: dict[str, Any] = {}
     outer: list[float] = []
     plain: Any = None
@@ -52,11 +54,11 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
         history: list[dict[str, Any]] = []
         metric = metric_of(options, np.arange(len(schema.classes)))  # not of the rows, which may lack a class
     else:
-        params, history, metric = search(models, frame, target, groups, options, Path(job["study"]), channel)
-        outer = nested(models, frame, target, groups, options, channel) if options.nested > 1 else []
+        params, history, metric = search(models, rows, options, Path(job["study"]), channel)
+        outer = nested(models, rows, options, channel) if options.nested > 1 else []
         channel.progress("refitting on all training rows", len(history), len(history))
         chosen = models.made(params)
-        model = _refit(chosen, frame, wanted(target), schema, options, job, channel)
+        model = _refit(chosen, rows, schema, options, job, channel)
         plain = clone(chosen).fit(frame, target) if options.mode == "adversarial" else None
 
     model = model if is_network(model) else stored(model, frame)
@@ -74,17 +76,19 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
     }
 
 
-def _look(models: Models, frame: pd.DataFrame, target: Array) -> None:
-    """Refuse before the search what could not be stored after it."""
+def _look(models: Models, rows: Rows) -> None:
+    """Refuse before the search what could not be stored after it, or cannot weigh rows."""
     for name, estimator in models.by_name.items():
-        said = problem(estimator, frame, target)
+        said = "" if rows.weights is None else refusal(estimator)
+        said = f"[data] weight: {said}" if said else problem(estimator, rows.frame, wanted(rows.target), rows.weights)
         if said:
             raise BadEntry(f"{name}: {said}" if name else said)
 
 
-def _refit(estimator: Any, frame: pd.DataFrame, target: Array, schema: Schema, options: TrainTable, job: dict[str, Any], channel: Channel) -> Any:
+def _refit(estimator: Any, rows: Rows, schema: Schema, options: TrainTable, job: dict[str, Any], channel: Channel) -> Any:
+    frame, target = rows.frame, wanted(rows.target)
     if options.mode != "adversarial":
-        return estimator.fit(frame, target)
+        return estimator.fit(frame, target, **fit_params(estimator, rows.weights))
     limits = msgspec.convert(job["robustness"], RobustnessTable)
     settings = options.adversarial
     if is_network(estimator):

@@ -4,19 +4,22 @@ Nested cross-validation judges the whole search: each outer fold is held out fro
 Bioinformatics 2006), because the best score of a search is too good.
 """
 
+import inspect
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
 from sklearn.metrics import get_scorer, get_scorer_names
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, TimeSeriesSplit, cross_val_score
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, TimeSeriesSplit
+from sklearn.utils.parallel import Parallel, delayed
 
 from casemate.config import TrainTable
 from casemate.core.frame import strata_of, wanted
+from casemate.core.learn.weights import fit_params
 from casemate.core.sandbox.child import Channel
 from casemate.core.threads import fitting
 
@@ -35,6 +38,24 @@ class BadSearch(Exception):
     """A parameter or metric of the configuration does not exist."""
 
     kind = "BadSearch"
+
+
+class Rows(NamedTuple):
+    """What is learnt from."""
+
+    frame: pd.DataFrame
+    """Features."""
+    target: Array
+    """Class numbers [n], or quantities [n, m]."""
+    groups: Array | None = None
+    """Subject per row, [n]; keeps a subject's rows in one fold."""
+    weights: Array | None = None
+    """What each row weighs, [n]; None: all weigh alike."""
+
+    def at(self, rows: Array) -> "Rows":
+        """The rows of these numbers."""
+        groups, weights = (None if one is None else one[rows] for one in (self.groups, self.weights))
+        return Rows(self.frame.iloc[rows], self.target[rows], groups, weights)
 
 
 class Models:
@@ -96,9 +117,7 @@ def final_of(model: Any) -> str:
 
 def search(
     models: Models,
-    frame: pd.DataFrame,
-    target: Array,
-    groups: Array | None,
+    rows: Rows,
     options: TrainTable,
     study: Path,
     channel: Channel,
@@ -107,16 +126,15 @@ def search(
 
     Args:
         models: unfitted classifiers or regressors.
-        frame: feature frame.
-        target: class numbers [n], or quantities [n, m].
-        groups: subject per row; keeps a subject's rows in one fold.
+        rows: training rows.
         options: the `[train]` table.
         study: folder for Optuna's journal.
         channel: gets progress.
     """
-    metric = metric_of(options, target)
+    metric = metric_of(options, rows.target)
+    _require_weighable(metric, rows)
     space = _space(models, options)
-    score = _scorer(models, frame, target, groups, options, metric)
+    score = _scorer(models, rows, options, metric)
     candidates = _study(models, space, options, study, score) if _ranges(space) else _grid(models, space, score)
     total = options.trials if _ranges(space) else len(_products(models, space))
     history: list[dict[str, Any]] = []
@@ -129,20 +147,33 @@ def search(
     return _best(history)["params"], history, metric
 
 
-def nested(models: Models, frame: pd.DataFrame, target: Array, groups: Array | None, options: TrainTable, channel: Channel) -> list[float]:
+def nested(models: Models, rows: Rows, options: TrainTable, channel: Channel) -> list[float]:
     """Score of the whole search on every outer fold."""
-    metric = metric_of(options, target)
+    metric = metric_of(options, rows.target)
     found = []
-    for number, (train, test) in enumerate(_splits(frame, target, groups, options, options.nested, options.seed + 1)):
+    for number, (train, test) in enumerate(splits(rows, options, options.nested, options.seed + 1)):
         channel.progress("nested cross-validation", number, options.nested)
-        inner = None if groups is None else groups[train]
         space = _space(models, options)
-        score = _scorer(models, frame.iloc[train], target[train], inner, options, metric)
+        score = _scorer(models, rows.at(train), options, metric)
         candidates = _study(models, space, options, None, score) if _ranges(space) else _grid(models, space, score)
         history = [{"params": params, "mean": float(np.mean(scores)), "scores": scores} for params, scores in candidates]
-        model = models.made(_best(history)["params"]).fit(frame.iloc[train], wanted(target[train]))
-        found.append(float(get_scorer(metric)(model, frame.iloc[test], wanted(target[test]))))
+        found.append(_scored(models.made(_best(history)["params"]), rows, train, test, metric))
     return found
+
+
+def _scored(model: Any, rows: Rows, train: Array, test: Array, metric: str) -> float:
+    """Trained on some rows, scored on others; where rows are weighted both go by the weights."""
+    taught, asked = rows.at(train), rows.at(test)
+    model.fit(taught.frame, wanted(taught.target), **fit_params(model, taught.weights))
+    weights = {} if asked.weights is None else {"sample_weight": asked.weights}
+    return float(get_scorer(metric)(model, asked.frame, wanted(asked.target), **weights))
+
+
+def _require_weighable(metric: str, rows: Rows) -> None:
+    """BadSearch when rows are weighted and the scorer would count them alike."""
+    score = get_scorer(metric)._score_func  # noqa: SLF001 - scikit-learn does not say it elsewhere
+    if rows.weights is not None and ("sample_weight" not in inspect.signature(score).parameters or "_ovo" in metric):
+        raise BadSearch(f"[train] metric {metric!r} cannot weigh rows, and [data] weight is set: use another one, such as neg_log_loss or r2")
 
 
 def metric_of(options: TrainTable, target: Array) -> str:
@@ -193,7 +224,9 @@ def _best(history: list[dict[str, Any]]) -> dict[str, Any]:
     return max((candidate for candidate in history if len(candidate["scores"]) == most), key=lambda candidate: candidate["mean"])
 
 
-def _splits(frame: pd.DataFrame, target: Array, groups: Array | None, options: TrainTable, folds: int, seed: int) -> list[tuple[Array, Array]]:
+def splits(rows: Rows, options: TrainTable, folds: int, seed: int) -> list[tuple[Array, Array]]:
+    """(numbers of the rows to train on, to ask about) of each fold."""
+    frame, target, groups, _ = rows
     if options.split == "ordered":
         return [_forward(train, test, target, groups) for train, test in TimeSeriesSplit(folds).split(frame)]
     splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
@@ -210,20 +243,19 @@ def _forward(train: Array, test: Array, target: Array, groups: Array | None) -> 
     return train, test
 
 
-def _scorer(models: Models, frame: pd.DataFrame, target: Array, groups: Array | None, options: TrainTable, metric: str) -> Score:
+def _scorer(models: Models, rows: Rows, options: TrainTable, metric: str) -> Score:
     repeats = 1 if options.split == "ordered" else options.repeats
-    splits = [split for repeat in range(repeats) for split in _splits(frame, target, groups, options, options.folds, options.seed + repeat)]
+    folds = [fold for repeat in range(repeats) for fold in splits(rows, options, options.folds, options.seed + repeat)]
 
     def score(params: dict[str, Any], stop: Callable[[list[float]], bool]) -> list[float]:
         model = models.made(params)
         found: list[float] = []
-        step = options.jobs if options.prune and _ranges(options.search) else len(splits)
-        for start in range(0, len(splits), step):
-            cut = splits[start : start + step]
-            with fitting(FEW * frame.size):
-                part = cross_val_score(model, frame, wanted(target), cv=cut, scoring=metric, n_jobs=options.jobs, error_score="raise")
-            found += [float(value) for value in part]
-            if len(found) < len(splits) and stop(found):
+        step = options.jobs if options.prune and _ranges(options.search) else len(folds)
+        for start in range(0, len(folds), step):
+            cut = folds[start : start + step]
+            with fitting(FEW * rows.frame.size):
+                found += Parallel(n_jobs=options.jobs)(delayed(_scored)(clone(model), rows, *fold, metric) for fold in cut)
+            if len(found) < len(folds) and stop(found):
                 break
         return found
 
