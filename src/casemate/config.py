@@ -115,6 +115,13 @@ class ColumnTable(Table, frozen=True, kw_only=True, rename={"column_class": "cla
         Meta(description="What `days` counts from the column to: another time column, or a date such as 2026-01-31."),
     ] = None
     missing: Annotated[list[str], Meta(description="Cells of this column that mean missing, beside `null_values`: `-1`, `999`, `?`.")] = []
+    monotone: Annotated[
+        Literal["increasing", "decreasing"] | None,
+        Meta(
+            description="Which way the prediction may go when this number rises and nothing else changes: the positive class's probability, or "
+            "the quantities. Boosted trees keep it; models that cannot are not trained."
+        ),
+    ] = None
     unit: Annotated[str | None, Meta(description="Unit of a number, such as `kg` or `degC`; rows that look like another unit are found.")] = None
     protected: Annotated[bool, Meta(description="A protected attribute, such as sex: fairness is measured by each of its values.")] = False
     mask: Annotated[
@@ -310,6 +317,20 @@ class TrainTable(Table, frozen=True, kw_only=True):
         Meta(description="Parameter -> list of values (grid), or `{low, high, log, int}` (Optuna); both may be mixed."),
     ] = {}
     trials: Annotated[Count, Meta(description="Optuna trials when a range is given.")] = 20
+    calibrate: Annotated[
+        bool,
+        Meta(
+            description="Calibrate probabilities by a slope and a shift of the model's scores, where that lowers log loss on rows of other folds by "
+            "more than chance; for models that end in `LogisticRegression` or histogram gradient boosting."
+        ),
+    ] = True
+    costs: Annotated[
+        dict[str, Annotated[float, Meta(gt=0)]],
+        Meta(
+            description="What a wrong answer costs, by the class that the row is of, such as `{ ill = 10, well = 1 }`: decides the threshold, "
+            "on out-of-fold predictions of training rows, and the figure `cost`. For two classes; both are named."
+        ),
+    ] = {}
     metric: Annotated[
         str | None, Meta(description="scikit-learn scorer that chooses among candidates; default: `roc_auc`; `neg_root_mean_squared_error`; `r2`.")
     ] = None
@@ -329,6 +350,19 @@ class TrainTable(Table, frozen=True, kw_only=True):
     memory_gb: Annotated[
         float, Meta(description="Memory of all processes of the training code together, and address space of each, in GiB.", gt=0)
     ] = 16.0
+
+    def costs_of(self, classes: list[str]) -> list[float]:
+        """What a wrong answer costs for a row of each class, in their order; nothing where no costs are said.
+
+        Raises:
+            ConfigError: the costs are not those of these classes.
+        """
+        if self.costs and sorted(self.costs) != sorted(classes):
+            raise ConfigError(
+                f"[train] costs names {', '.join(sorted(self.costs))}, the target's classes are {', '.join(classes[:8])}",
+                hint="name each of the two classes of the target once",
+            )
+        return [float(self.costs[name]) for name in classes] if self.costs else []
 
 
 class PrivacyTable(Table, frozen=True, kw_only=True):
@@ -820,6 +854,7 @@ CLASSIFICATION: dict[str, tuple[float, float | None]] = {
     "log_loss": (0.0, None),
     "brier": (0.0, 2.0),
     "calibration_error": _SHARE,
+    "cost": (0.0, None),
     "worst_slice_accuracy": _SHARE,
 }
 REGRESSION: dict[str, tuple[float, float | None]] = {
@@ -832,7 +867,7 @@ REGRESSION: dict[str, tuple[float, float | None]] = {
 }
 QUALITY = CLASSIFICATION | REGRESSION
 """Figures of quality with their possible range; `TABLE.FIGURE` names them on one of `[assess] tables`."""
-LESS_IS_BETTER = {"log_loss", "brier", "calibration_error", "rmse", "mae", "median_absolute_error", "worst_slice_mae"}
+LESS_IS_BETTER = {"log_loss", "brier", "cost", "calibration_error", "rmse", "mae", "median_absolute_error", "worst_slice_mae"}
 """Figures of quality that should be small."""
 AT_EPS = {"robust_accuracy", "certified_accuracy"}
 """Figures that belong to an attack size."""
@@ -1020,6 +1055,8 @@ def _bad_gate(name: str, gate: GateTable, config: Config) -> list[str]:
     if figure not in known:
         return [f"[gates] unknown figure {name!r}{_nearest(figure, known)}"]
     problems = []
+    if figure == "cost" and not config.train.costs:
+        problems.append(f"[gates] {name}: say what mistakes cost in [train] costs")
     foreign = OF_CLASSES if config.data.task == "regression" else OF_QUANTITIES
     if figure in foreign:
         ours = ", ".join(REGRESSION if config.data.task == "regression" else CLASSIFICATION)
@@ -1068,6 +1105,7 @@ def _impossible_column(column: ColumnTable) -> list[str]:
         "min": column.min is not None and not number,
         "max": column.max is not None and not number,
         "unit": column.unit is not None and not number,
+        "monotone": column.monotone is not None and not number,
         "decimal": column.decimal is not None and not number,
         "censored": column.censored and not number,
         "coerce": column.coerce and not (number or time),
@@ -1085,7 +1123,7 @@ def _impossible_column(column: ColumnTable) -> list[str]:
     if column.parts and "words" not in column.parts and column.type != "time":
         problems.append('calendar parts need type = "time"')
     if column.column_class == "identifier":
-        said = ("min", "max", "unit", "decimal", "censored", "coerce", "categories", "format", "parts")
+        said = ("min", "max", "unit", "monotone", "decimal", "censored", "coerce", "categories", "format", "parts")
         problems += [f"{key} says nothing of an identifier" for key in said if getattr(column, key) not in (None, False, [])]
         problems += ["an identifier is never a feature: use = true"] if column.use else []
     return problems
@@ -1139,6 +1177,7 @@ def _impossible_training(config: Config) -> list[str]:
         problems.append(f"[train] mode: {config.train.mode!r} is for classifiers, [data] task is regression")
     if config.train.model is not None and config.train.mode != "plain":
         problems.append(f"[train] model: an imported model is not trained here, so mode cannot be {config.train.mode!r}")
+    problems += _impossible_wishes(config)
     if config.train.classes and config.train.model is None:
         problems.append("[train] classes: is for an imported model; classes of your own training are the table's")
     for behaviour in config.assess.behaviour:
@@ -1146,6 +1185,23 @@ def _impossible_training(config: Config) -> list[str]:
             problems.append(f"[[assess.behaviour]] {behaviour.name}: give add (a number) or to (categories)")
         if behaviour.expect != "same" and behaviour.add is None:
             problems.append(f"[[assess.behaviour]] {behaviour.name}: up and down need add")
+    return problems
+
+
+def _impossible_wishes(config: Config) -> list[str]:
+    """Costs and monotone effects where nothing keeps them."""
+    data, train, problems = config.data, config.train, []
+    if train.costs and data.task == "regression":
+        problems.append("[train] costs: is for classes; of a quantity, weigh its errors by the estimator's loss")
+    elif train.costs and len(train.costs) != 2:
+        problems.append(f"[train] costs: names {len(train.costs)} classes, it decides between two: say what a row of each costs when it is missed")
+    monotone = [name for name, column in data.columns.items() if column.monotone is not None]
+    problems += [
+        f"[data.columns] {name}: monotone, and it is no feature" for name in monotone if name in data.no_features or data.column(name).use is False
+    ]
+    wishes = [("[train] costs", bool(train.costs)), *((f"[data.columns] {name}: monotone", True) for name in monotone)]
+    if train.mode != "plain":
+        problems += [f'{wish} needs [train] mode = "plain"' for wish, said in wishes if said]
     return problems
 
 

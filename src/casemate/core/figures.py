@@ -24,6 +24,7 @@ GOOD = Group(
         "average_precision": "how pure the highest scores are, over all cut-offs; chance is the share of positives",
         "accuracy": "share of rows with the right answer",
         "balanced_accuracy": "the same, every class counting alike",
+        "cost": "mean cost of an answer, by what [train] costs says of mistakes; 0 is best",
         "f1": "precision and recall of the positive class in one number",
         "r2": "part of the target's variation that is predicted; 0 is as good as always saying the mean",
         "rmse": "typical size of an error, large ones weighing most, in units of the target",

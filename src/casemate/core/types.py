@@ -240,6 +240,9 @@ class TrainedModel(Record, frozen=True, kw_only=True):
     """Of an imported scikit-learn model: the table's class number of each of its own classes; none: they are the same."""
     said: str = ""
     """Object digest of what the training code said in its own words, which may quote data; see `stages.train.told`."""
+    calibration: dict[str, float] = {}
+    """Log loss out of fold `before` and `after` calibration, the difference's standard `error`, `slope` and `shift` of the scores, and
+    whether they were `kept` (1) or the model left as it was (0); empty: not measured."""
 
 
 class Interval(Record, frozen=True, kw_only=True):

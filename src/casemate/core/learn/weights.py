@@ -17,6 +17,7 @@ SEARCHES = ("GridSearchCV", "RandomizedSearchCV", "HalvingGridSearchCV", "Halvin
 """They choose by scores of their own, in which every row counts alike."""
 
 
+FIXED = "FixedThresholdClassifier"
 PASS_ON = ("VotingClassifier", "VotingRegressor", "StackingClassifier", "StackingRegressor")
 """Their fit takes weights though its signature does not name them."""
 
@@ -28,7 +29,10 @@ def fit_params(estimator: Any, weights: Array | None) -> dict[str, Array]:
 
 def refusal(estimator: Any) -> str:
     """Why the estimator cannot learn from weighted rows, and what can; empty where it can."""
-    while hasattr(estimator, "steps"):
+    while hasattr(estimator, "steps") or type(estimator).__name__ == FIXED:
+        if not hasattr(estimator, "steps"):
+            estimator = estimator.estimator
+            continue
         sampler = next((type(step).__name__ for _, step in estimator.steps if hasattr(step, "fit_resample")), "")
         if sampler:
             return f"{sampler} makes rows that have no weight: leave it out, weights do its work"
@@ -52,6 +56,8 @@ def _takes(estimator: Any) -> bool:
 
 
 def _name(estimator: Any) -> str:
+    if type(estimator).__name__ == FIXED:  # it hands over what it gets
+        return _name(estimator.estimator)
     if not hasattr(estimator, "steps"):
         return NAME
     step, last = estimator.steps[-1]

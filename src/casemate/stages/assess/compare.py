@@ -17,7 +17,7 @@ from casemate.config import AssessTable
 from casemate.core.models import Model
 from casemate.core.types import Interval, Schema
 from casemate.stages.assess import calibration, intervals, regression, subjects, weighted
-from casemate.stages.assess.quality import influences, statistics
+from casemate.stages.assess.quality import influences, spent, statistics
 from casemate.stages.assess.sample import Sample, checked
 from casemate.stages.assess.subjects import Groups
 
@@ -55,7 +55,7 @@ def unseen(holdout: Sample, which: np.ndarray[Any, Any] | None, reference: str) 
 
 
 def measure(
-    model: Model, previous: Model, shapes: tuple[Schema, Schema], holdout: Sample, options: AssessTable, seed: int
+    model: Model, previous: Model, shapes: tuple[Schema, Schema], holdout: Sample, options: AssessTable, seed: int, costs: Sequence[float] = ()
 ) -> tuple[dict[str, Interval], dict[str, Any]]:
     """(per figure this model's less the other's with paired interval, McNemar's counts and p-value; no counts of regressors)."""
     ours, theirs = ([(column.name, column.type) for column in schema.features] for schema in shapes)
@@ -74,6 +74,9 @@ def measure(
     else:
         of_all = weighted.of_classes(probabilities.shape[1])
         found = _drawn(of_all, [holdout.target], ours_theirs, options.bootstrap, seed, holdout)
+    if len(costs):
+        mine, others_cost = (spent(holdout.target, side[0], costs) for side in ours_theirs)
+        found["cost"] = intervals.mean(mine - others_cost, groups=holdout.groups, weights=holdout.weights)
     right, before = labels.ravel() == holdout.target, others.ravel() == holdout.target
     gained, lost = int((right & ~before).sum()), int((~right & before).sum())
     p = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0

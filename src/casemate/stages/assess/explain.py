@@ -171,6 +171,14 @@ _ALL = (
         missed(3.5, "7 680", 6.8, "1 000 rows, 2 % positives, too sure"),
     ),
     _of(
+        "cost",
+        "Mean cost of an answer: nothing where it is right, else what [train] costs says of the row's class.",
+        INDEPENDENT,
+        HALL,
+        "Costs that depend on more than the class. A cost of which most rows have none moves by a few rows.",
+        UNTESTED,
+    ),
+    _of(
         "worst_slice_accuracy",
         ("Least accuracy of a slice of at least 20 rows; the low end is the least one of all slices, the high end is corrected for their number."),
         INDEPENDENT,

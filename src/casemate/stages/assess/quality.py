@@ -1,6 +1,6 @@
 """Quality on the hold-out: figures with intervals, reliability curve, ROC curve and slices."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,8 +24,10 @@ ROC_POINTS = 200
 Array = np.ndarray[Any, Any]
 
 
-def measure(model: Model, schema: Schema, holdout: Sample, options: AssessTable, seed: int, least: int = FEWEST) -> dict[str, Any]:
-    """`metrics`, `calibration`, `roc`, `slices` for the hold-out."""
+def measure(
+    model: Model, schema: Schema, holdout: Sample, options: AssessTable, seed: int, least: int = FEWEST, costs: Sequence[float] = ()
+) -> dict[str, Any]:
+    """`metrics`, `calibration`, `roc`, `slices` for the hold-out; `costs` say what a wrong answer costs for a row of each class."""
     labels, probabilities = model.predict(holdout.frame)
     checked(probabilities)
     if schema.regression:
@@ -37,6 +39,8 @@ def measure(model: Model, schema: Schema, holdout: Sample, options: AssessTable,
         metrics = figures(codes, labels, probabilities, holdout.groups)
     else:
         metrics = weighted.classes(codes, labels, probabilities, weights, holdout.groups, options.bootstrap, seed)
+    if len(costs):
+        metrics["cost"] = intervals.mean(spent(codes, labels, costs), groups=holdout.groups, weights=weights)
     parts = list(_slices(schema, holdout, labels, options.slices, least))
     slices = [told for part, told in parts if part.told]
     rated = [part.rows for part, _ in parts if part.real and len(part.rows) >= LEAST_SLICE_ROWS]
@@ -50,6 +54,11 @@ def measure(model: Model, schema: Schema, holdout: Sample, options: AssessTable,
         "roc": _roc(codes, probabilities, weights) if classes == 2 else {},
         "slices": slices,
     }
+
+
+def spent(codes: Array, labels: Array, costs: Sequence[float]) -> Array:
+    """What each row's answer cost, [n]: nothing where it is right, else what its class says."""
+    return np.asarray(np.where(codes == labels, 0.0, np.asarray(costs)[codes]))
 
 
 def statistics(classes: int) -> dict[str, Callable[..., float]]:

@@ -86,6 +86,8 @@ def measure(tools: Tools, dataset: SealedDataset, model: TrainedModel, parts: Pa
         "cv": _chosen(model),
         "promised": {"epsilon": model.privacy["epsilon"], "delta": model.privacy["delta"]} if model.privacy else None,
         "order": model.order,
+        "costs": config.train.costs_of(dataset.schema.classes),
+        "monotone": {column.name: said for column in dataset.schema.features if (said := config.data.column(column.name).monotone)},
         "guard": {name: getattr(config.serve.guard, name) for name in ("outside", "unknown")},
         "previous": _described(tools.previous),
         "further": list(further),

@@ -89,6 +89,11 @@ class Work:
         return self.tables[0][UNSEEN].to_numpy() if UNSEEN in self.tables[0].column_names else None
 
     @property
+    def costs(self) -> list[float]:
+        """What a wrong answer costs for a row of each class; nothing where no costs are said."""
+        return [float(cost) for cost in self.job["costs"]]
+
+    @property
     def known(self) -> Sample:
         """Rows that say how wide features spread: training rows, but for a private model, whose figures may not depend on them."""
         return self.holdout if self.job.get("promised") else self.members
@@ -115,7 +120,7 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 def measure_quality(work: Work) -> None:
     """Figures with intervals, calibration, ROC, slices."""
-    found = quality.measure(work.model, work.schema, work.holdout, work.options, work.seed, work.least)
+    found = quality.measure(work.model, work.schema, work.holdout, work.options, work.seed, work.least, work.costs)
     work.found |= found | {"metrics": finite(work, "quality", found["metrics"], "this hold-out")}
     if len(work.dropped.target):
         _measure_with_dropped(work)
@@ -123,7 +128,7 @@ def measure_quality(work: Work) -> None:
 
 def _measure_with_dropped(work: Work) -> None:
     """Figures of the hold-out as it was chosen, beside those without the rows that a person took out."""
-    found = quality.measure(work.model, work.schema, work.holdout.joined(work.dropped), work.options, work.seed, work.least)
+    found = quality.measure(work.model, work.schema, work.holdout.joined(work.dropped), work.options, work.seed, work.least, work.costs)
     kept = finite(work, "quality", found["metrics"], "the hold-out with the rows that were dropped")
     work.found |= {"dropped": len(work.dropped.target), "with_dropped": kept}
     without = work.found["metrics"]
@@ -150,7 +155,7 @@ def measure_tables(work: Work) -> None:
     """The same figures on every further table."""
     found = {}
     for name, sample in zip(work.job["further"], work.samples[3:], strict=True):
-        told = quality.measure(work.model, work.schema, sample, work.options, work.seed, work.least)
+        told = quality.measure(work.model, work.schema, sample, work.options, work.seed, work.least, work.costs)
         kept = finite(work, f"table {name}", told["metrics"], "this table")
         work.figures |= {f"{name}.{figure}": msgspec.convert(value, Interval) for figure, value in kept.items()}
         found[name] = {"rows": len(sample.target), "subjects": sample.subjects, "metrics": kept}
@@ -171,7 +176,7 @@ def measure_comparison(work: Work) -> None:
     work.found["previous"] = before["reference"]  # first: gates that ask for a comparison must know that there was something to compare with
     fair = compare.unseen(work.holdout, work.unseen, before["reference"])
     other = models.load_trained(files, schema, before["order"], own=before["own"])
-    found, counts = compare.measure(work.model, other, (work.schema, schema), fair, work.options, work.seed)
+    found, counts = compare.measure(work.model, other, (work.schema, schema), fair, work.options, work.seed, work.costs)
     told = {name: msgspec.to_builtins(difference) for name, difference in found.items()}
     differences = finite(work, "comparison", told, f"the {len(fair.target)} rows that both have not seen")
     work.found |= {"compared": differences, "mcnemar": counts, "compared_rows": len(fair.target)}
@@ -199,8 +204,12 @@ def measure_shift(work: Work) -> None:
 
 def measure_behaviour(work: Work) -> None:
     """The tests of `[[assess.behaviour]]`."""
-    found = behaviour.measure(work.model, work.schema, work.holdout, work.options.behaviour)
+    asked = work.options.behaviour
+    if len(work.schema.targets) == 1:  # of several quantities training looked at each
+        asked = [*asked, *behaviour.declared(work.job["monotone"], work.known)]
+    found = behaviour.measure(work.model, work.schema, work.holdout, asked)
     work.found["behaviour"] = found
+    work.findings += behaviour.findings(found)
     if found:
         work.figures["behaviour_failures"] = Interval.exact(float(sum(not test["passed"] for test in found)))
 

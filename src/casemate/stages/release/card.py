@@ -57,6 +57,7 @@ def sections(
         ]
         images = [(name, embedded(png)) for name, png in (pictures or {}).items() if PICTURES.get(name) is group]
         text = group.lead + (f" {_holdout(dataset, assessment)}" if group is figures.GOOD else "")
+        text += _calibrated(model) if group is figures.SURE else ""
         parts.append(Section(group.title, text, heads=["figure", "value", "95 % interval", "rows", "what it means"], rows=rows, images=images))
         parts += further.pop(group.title, [])
     parts += [part for left in further.values() for part in left]
@@ -135,6 +136,17 @@ def _holdout(dataset: SealedDataset, assessment: Assessment) -> str:
         else ""
     )
     return f"{assessment.rows} hold-out rows, chosen {how}{taken}.{weighed}"
+
+
+def _calibrated(model: TrainedModel) -> str:
+    """What calibration would change on rows of other folds, and whether it was kept."""
+    found = model.calibration
+    if not found:
+        return ""
+    change = f"log loss from {found['before']:.4f} to {found['after']:.4f} (standard error {found['error']:.4f}) on training rows of other folds"
+    if found["kept"]:
+        return f" The model's scores were calibrated, by the slope {found['slope']:.3g}: that took {change}."
+    return f" It was left as it is: calibration would take {change}, which is no more than chance explains."
 
 
 def _standing(name: str, dataset: SealedDataset, assessment: Assessment) -> str:

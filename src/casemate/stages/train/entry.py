@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, is_classifier, is_regressor
 
 from casemate.core.types import Schema
 from casemate.stages.train import boosters
+from casemate.stages.train.monotone import constrained
 from casemate.stages.train.search import BOUNDED, Models, final_of
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*")
@@ -31,6 +32,13 @@ class Columns(NamedTuple):
     """Text, missing is "(missing)"."""
 
 
+class Declared(Columns):
+    """The same, and what casemate.toml declares of them."""
+
+    monotone: dict[str, int]
+    """Of numbers that may move the prediction one way only: 1 where it may rise with them, -1 where it may fall."""
+
+
 def build(folder: Path, entry: str, job: dict[str, Any], schema: Schema) -> Models:
     """What the entry returns: one unfitted estimator, or several by name.
 
@@ -44,15 +52,29 @@ def build(folder: Path, entry: str, job: dict[str, Any], schema: Schema) -> Mode
     except (TypeError, ValueError):
         wants = False
     features = schema.features
-    columns = Columns(
+    columns = Declared(
         [column.name for column in features if column.type != "category"], [column.name for column in features if column.type == "category"]
     )
+    columns.monotone = dict(job.get("monotone", {}))
     returned = function(columns) if wants else function()
     if not isinstance(returned, dict):
-        return Models({"": _checked(returned, f"{name}()", job, schema)})
+        return _kept(Models({"": _checked(returned, f"{name}()", job, schema)}), columns.monotone)
     if not returned or not all(isinstance(key, str) and NAME.fullmatch(key) for key in returned):
         raise BadEntry(f'{name}() returned a dictionary, whose keys must be names such as "trees"')
-    return Models({key: _checked(value, f"{name}()[{key!r}]", job, schema) for key, value in returned.items()})
+    return _kept(Models({key: _checked(value, f"{name}()[{key!r}]", job, schema) for key, value in returned.items()}), columns.monotone)
+
+
+def _kept(models: Models, declared: dict[str, int]) -> Models:
+    """Those that were given the declared constraints, where there are some; BadEntry when none was."""
+    if not declared:
+        return models
+    kept = {name: model for name, model in models.by_name.items() if constrained(model)}
+    if not kept:
+        raise BadEntry(
+            f"[data.columns] {next(iter(declared))}: monotone, and no model was given that: use trees with monotonic_cst, as in the template, "
+            "where columns.monotone says the directions"
+        )
+    return Models(kept, {*models.by_name} - {*kept})
 
 
 def is_linear(estimator: Any) -> bool:

@@ -13,14 +13,18 @@ from sklearn.base import clone
 from casemate.config import RobustnessTable, TrainTable
 from casemate.core.frame import GROUP, features_of, open_table, target_of, wanted, weights_of
 from casemate.core.learn.binning import allow_empty_columns
+from casemate.core.learn.calibrate import adjust, adjustable, adjusted
 from casemate.core.learn.weights import fit_params, refusal
 from casemate.core.models import NETWORK, PLAIN, SKOPS, WEIGHTS, dump_skops, skops_io
 from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.types import Schema
+from casemate.stages.train.calibrate import Fold, measured
 from casemate.stages.train.entry import BadEntry, build, is_linear, is_network
 from casemate.stages.train.look import problem
-from casemate.stages.train.search import Models, Rows, metric_of, nested, search
-from casemate.stages.train.stored import stored
+from casemate.stages.train.monotone import broken
+from casemate.stages.train.search import Memory, Models, Rows, metric_of, nested, search
+from casemate.stages.train.stored import stored, thresholded
+from casemate.stages.train.threshold import by_costs, cheapest, out_of_fold
 
 skops_io()  # loaded while the parent works, not when the model is written
 allow_empty_columns()
@@ -54,7 +58,8 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
         history: list[dict[str, Any]] = []
         metric = metric_of(options, np.arange(len(schema.classes)))  # not of the rows, which may lack a class
     else:
-        params, history, metric = search(models, rows, options, Path(job["study"]), channel)
+        memory = Memory()
+        params, history, metric = search(models, rows, options, Path(job["study"]), channel, memory)
         outer = nested(models, rows, options, channel) if options.nested > 1 else []
         channel.progress("refitting on all training rows", len(history), len(history))
         chosen = models.made(params)
@@ -62,6 +67,9 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
         plain = clone(chosen).fit(frame, target) if options.mode == "adversarial" else None
 
     model = model if is_network(model) else stored(model, frame)
+    calibration: dict[str, float] = {}
+    if options.mode == "plain":
+        model, calibration = _finished(model, models.made(params), rows, options, job, memory.folds if memory.params == params else [])
     outputs = Path(job["outputs"])
     _write(model, outputs)
     if plain is not None and not is_network(plain):
@@ -73,7 +81,37 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
         "metric": metric,
         "nested": outer,
         "privacy": _plain(private),
+        "calibration": calibration,
     }
+
+
+def _finished(model: Any, estimator: Any, rows: Rows, options: TrainTable, job: dict[str, Any], folds: list[Fold]) -> tuple[Any, dict[str, float]]:
+    """(the stored model with what casemate.toml asks for besides, what out-of-fold rows said of its calibration)."""
+    calibration: dict[str, float] = {}
+    if options.calibrate and rows.target.ndim == 1 and adjustable(model) and adjustable(estimator):
+        heard = folds or out_of_fold(estimator, rows, options)  # a search that went on after a break remembers no answers
+        found = measured(rows.target, heard, rows.weights, rows.groups)
+        if found is not None:
+            calibration = {**{name: float(value) for name, value in found._asdict().items()}, "kept": float(found.helps)}
+        if found is not None and found.helps:
+            adjust(model, found.slope, found.shift)
+    wrong = broken(model, rows.frame, job.get("monotone", {}))
+    if wrong:
+        raise BadEntry(f"[data.columns] {wrong}: monotone, and the trained model's answers go both ways; give it to every estimator in train.py")
+    if job.get("costs"):
+        model = thresholded(model, _threshold(estimator, rows, options, tuple(job["costs"]), adjusted(model)), 1)
+    return model, calibration
+
+
+def _threshold(estimator: Any, rows: Rows, options: TrainTable, costs: tuple[float, float], calibrated: tuple[float, float] | None) -> float:
+    if is_network(estimator):
+        raise BadEntry("[train] costs: a network's labels are its likeliest classes; weigh its answers where they are used")
+    if calibrated is not None:
+        return by_costs(costs)
+    folds = out_of_fold(estimator, rows, options)
+    at = np.concatenate([fold.rows for fold in folds])
+    weights = None if rows.weights is None else rows.weights[at]
+    return cheapest(rows.target[at], np.concatenate([fold.scores for fold in folds]), costs, weights)
 
 
 def _look(models: Models, rows: Rows) -> None:

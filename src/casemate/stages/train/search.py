@@ -6,7 +6,7 @@ Bioinformatics 2006), because the best score of a search is too good.
 
 import inspect
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,9 +19,12 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from casemate.config import TrainTable
 from casemate.core.frame import strata_of, wanted
+from casemate.core.learn.calibrate import adjustable
+from casemate.core.learn.calibrate import scores as scores_of
 from casemate.core.learn.weights import fit_params
 from casemate.core.sandbox.child import Channel
 from casemate.core.threads import fitting
+from casemate.stages.train.calibrate import Fold
 
 Array = np.ndarray[Any, Any]
 Score = Callable[[dict[str, Any], Callable[[list[float]], bool]], list[float]]
@@ -58,12 +61,34 @@ class Rows(NamedTuple):
         return Rows(self.frame.iloc[rows], self.target[rows], groups, weights)
 
 
+class Memory:
+    """What the best candidate so far said out of fold, so that nobody has to train it again to hear that."""
+
+    def __init__(self) -> None:
+        self.params: dict[str, Any] = {}
+        self.folds: list[Fold] = []
+        self._best = -np.inf
+
+    def keep(self, params: dict[str, Any], found: list[float], rows: list[Array], heard: list[Array | None]) -> None:
+        """Take it if its mean score is better; `heard` of the first folds, whose `rows` are numbers."""
+        if np.mean(found) <= self._best:
+            return
+        self._best, self.params = float(np.mean(found)), params
+        self.folds = [Fold(at, said) for at, said in zip(rows, heard, strict=False) if said is not None]
+
+
 class Models:
     """Estimators to choose among; a search names them by `model`, and their parameters as `NAME__PARAMETER`."""
 
-    def __init__(self, by_name: dict[str, Any]) -> None:
-        """Take them, the first is the one that is trained where no search chooses; `""` names a single one."""
+    def __init__(self, by_name: dict[str, Any], left_out: Collection[str] = ()) -> None:
+        """Take them, the first is the one that is trained where no search chooses; `""` names a single one.
+
+        Args:
+            by_name: unfitted estimators.
+            left_out: names of others that cannot do what casemate.toml asks for; a search may name them in vain.
+        """
         self.by_name = by_name
+        self.left_out = frozenset(left_out)
 
     @property
     def first(self) -> Any:
@@ -85,7 +110,7 @@ class Models:
         asked = space.get(MODEL, list(self.by_name))
         named = {name: model for name, model in self.by_name.items() if name in asked}
         fitting = {name: model for name, model in named.items() if final_of(model) in BOUNDED}
-        return Models(fitting or named or self.by_name)
+        return Models(fitting or named or self.by_name, self.left_out)
 
     def unknown(self, space: dict[str, Any]) -> str:
         """A name of the search that is no parameter; empty when there is none."""
@@ -121,6 +146,7 @@ def search(
     options: TrainTable,
     study: Path,
     channel: Channel,
+    memory: "Memory | None" = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]], str]:
     """(best parameters, every candidate with its scores, metric).
 
@@ -130,11 +156,12 @@ def search(
         options: the `[train]` table.
         study: folder for Optuna's journal.
         channel: gets progress.
+        memory: gets what the best candidate said out of fold.
     """
     metric = metric_of(options, rows.target)
     _require_weighable(metric, rows)
     space = _space(models, options)
-    score = _scorer(models, rows, options, metric)
+    score = _scorer(models, rows, options, metric, memory)
     candidates = _study(models, space, options, study, score) if _ranges(space) else _grid(models, space, score)
     total = options.trials if _ranges(space) else len(_products(models, space))
     history: list[dict[str, Any]] = []
@@ -157,16 +184,17 @@ def nested(models: Models, rows: Rows, options: TrainTable, channel: Channel) ->
         score = _scorer(models, rows.at(train), options, metric)
         candidates = _study(models, space, options, None, score) if _ranges(space) else _grid(models, space, score)
         history = [{"params": params, "mean": float(np.mean(scores)), "scores": scores} for params, scores in candidates]
-        found.append(_scored(models.made(_best(history)["params"]), rows, train, test, metric))
+        found.append(_scored(models.made(_best(history)["params"]), rows, train, test, metric)[0])
     return found
 
 
-def _scored(model: Any, rows: Rows, train: Array, test: Array, metric: str) -> float:
-    """Trained on some rows, scored on others; where rows are weighted both go by the weights."""
+def _scored(model: Any, rows: Rows, train: Array, test: Array, metric: str) -> tuple[float, Array | None]:
+    """Trained on some rows: (score on others, what it says of them where that can be calibrated); weights count on both sides."""
     taught, asked = rows.at(train), rows.at(test)
     model.fit(taught.frame, wanted(taught.target), **fit_params(model, taught.weights))
     weights = {} if asked.weights is None else {"sample_weight": asked.weights}
-    return float(get_scorer(metric)(model, asked.frame, wanted(asked.target), **weights))
+    said = scores_of(model, asked.frame) if asked.target.ndim == 1 and adjustable(model) else None
+    return float(get_scorer(metric)(model, asked.frame, wanted(asked.target), **weights)), said
 
 
 def _require_weighable(metric: str, rows: Rows) -> None:
@@ -201,8 +229,9 @@ def _space(models: Models, options: TrainTable) -> dict[str, Any]:
         if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
             raise BadSearch(f"[train] search: {MODEL} must be a list of names")
         left = [name for name in named if name in models.by_name]
-        if not left or (options.mode == "plain" and left != named):
-            missing = next(name for name in named if name not in models.by_name)
+        missing = next((name for name in named if name not in models.by_name and name not in models.left_out), "")
+        if not left or (options.mode == "plain" and missing):
+            missing = missing or named[0]
             raise BadSearch(f"[train] search names the model {missing!r}, there are: {', '.join(models.by_name)}")
         gone = tuple(f"{name}__" for name in named if name not in left)
         space = {name: value for name, value in space.items() if not name.startswith(gone)} | {MODEL: left} if gone else space
@@ -243,20 +272,24 @@ def _forward(train: Array, test: Array, target: Array, groups: Array | None) -> 
     return train, test
 
 
-def _scorer(models: Models, rows: Rows, options: TrainTable, metric: str) -> Score:
+def _scorer(models: Models, rows: Rows, options: TrainTable, metric: str, memory: "Memory | None" = None) -> Score:
     repeats = 1 if options.split == "ordered" else options.repeats
     folds = [fold for repeat in range(repeats) for fold in splits(rows, options, options.folds, options.seed + repeat)]
 
     def score(params: dict[str, Any], stop: Callable[[list[float]], bool]) -> list[float]:
         model = models.made(params)
         found: list[float] = []
+        heard: list[Array | None] = []
         step = options.jobs if options.prune and _ranges(options.search) else len(folds)
         for start in range(0, len(folds), step):
             cut = folds[start : start + step]
             with fitting(FEW * rows.frame.size):
-                found += Parallel(n_jobs=options.jobs)(delayed(_scored)(clone(model), rows, *fold, metric) for fold in cut)
+                parts = Parallel(n_jobs=options.jobs)(delayed(_scored)(clone(model), rows, *fold, metric) for fold in cut)
+            found, heard = found + [value for value, _ in parts], heard + [said for _, said in parts]
             if len(found) < len(folds) and stop(found):
                 break
+        if memory is not None and len(found) == len(folds):
+            memory.keep(params, found, [fold for _, fold in folds[: options.folds]], heard)
         return found
 
     return score

@@ -20,6 +20,7 @@ from sklearn.base import clone
 
 from casemate.config import AssessTable
 from casemate.core.frame import drawn, wanted
+from casemate.core.learn.calibrate import adjust, adjusted
 from casemate.core.learn.weights import fit_params, refusal
 from casemate.core.models import Model, SkopsModel
 from casemate.core.threads import fitting
@@ -125,6 +126,9 @@ def _shadow(estimator: Any, pool: Sample, half: Array, filling: Sample) -> Array
         shadow = SkopsModel(clone(estimator).fit(taught.frame, wanted(taught.target), **weights))
         return _statistic(checked(shadow.predict(pool.frame)[1]), pool.target)
     model = clone(estimator).fit(taught.frame, taught.target, **weights)
+    calibration = adjusted(estimator)
+    if calibration is not None:  # or the shadows' scores would be of another scale
+        adjust(model, *calibration)
     probabilities = np.zeros((len(pool.target), int(pool.target.max()) + 1))
     probabilities[:, np.asarray(model.classes_, dtype=int)] = model.predict_proba(pool.frame)
     return _statistic(checked(probabilities), pool.target)
