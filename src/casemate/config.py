@@ -166,6 +166,13 @@ class DataTable(Table, frozen=True, kw_only=True):
     subject: Annotated[str | None, Meta(description="Column that identifies the person; its rows stay on one side of every split.")] = None
     name: Annotated[Name | None, Meta(description="Data set name; default: the project's name.")] = None
     positive: Annotated[str | None, Meta(description="Positive class of a binary target; default: the last one when sorted.")] = None
+    ordinal: Annotated[
+        list[str],
+        Meta(
+            description="The target's classes from the least to the greatest, where they have an order, such as grades: they are numbered so, and "
+            "`quadratic_kappa` and `rank_error` say how far off answers are."
+        ),
+    ] = []
     header: Annotated[list[str] | None, Meta(description="Column names of a CSV file that has no header line.")] = None
     delimiter: Annotated[
         Annotated[str, Meta(min_length=1, max_length=1)] | None,
@@ -324,6 +331,13 @@ class TrainTable(Table, frozen=True, kw_only=True):
             "more than chance; for models that end in `LogisticRegression` or histogram gradient boosting."
         ),
     ] = True
+    quantile: Annotated[
+        Annotated[float, Meta(gt=0, lt=1)] | None,
+        Meta(
+            description="Predict this quantile of the quantity, such as 0.9, and not its mean: the template's trees and the search go by the pinball "
+            "loss; `pinball_loss` and `quantile_coverage` are figures. A project for each quantile."
+        ),
+    ] = None
     costs: Annotated[
         dict[str, Annotated[float, Meta(gt=0)]],
         Meta(
@@ -855,6 +869,8 @@ CLASSIFICATION: dict[str, tuple[float, float | None]] = {
     "brier": (0.0, 2.0),
     "calibration_error": _SHARE,
     "cost": (0.0, None),
+    "quadratic_kappa": (-1.0, 1.0),
+    "rank_error": (0.0, None),
     "worst_slice_accuracy": _SHARE,
 }
 REGRESSION: dict[str, tuple[float, float | None]] = {
@@ -862,12 +878,25 @@ REGRESSION: dict[str, tuple[float, float | None]] = {
     "rmse": (0.0, None),
     "mae": (0.0, None),
     "median_absolute_error": (0.0, None),
+    "pinball_loss": (0.0, None),
+    "quantile_coverage": _SHARE,
     "worst_target_r2": (-math.inf, 1.0),
     "worst_slice_mae": (0.0, None),
 }
 QUALITY = CLASSIFICATION | REGRESSION
 """Figures of quality with their possible range; `TABLE.FIGURE` names them on one of `[assess] tables`."""
-LESS_IS_BETTER = {"log_loss", "brier", "cost", "calibration_error", "rmse", "mae", "median_absolute_error", "worst_slice_mae"}
+LESS_IS_BETTER = {
+    "log_loss",
+    "brier",
+    "cost",
+    "rank_error",
+    "pinball_loss",
+    "calibration_error",
+    "rmse",
+    "mae",
+    "median_absolute_error",
+    "worst_slice_mae",
+}
 """Figures of quality that should be small."""
 AT_EPS = {"robust_accuracy", "certified_accuracy"}
 """Figures that belong to an attack size."""
@@ -1055,8 +1084,11 @@ def _bad_gate(name: str, gate: GateTable, config: Config) -> list[str]:
     if figure not in known:
         return [f"[gates] unknown figure {name!r}{_nearest(figure, known)}"]
     problems = []
-    if figure == "cost" and not config.train.costs:
-        problems.append(f"[gates] {name}: say what mistakes cost in [train] costs")
+    wanting: dict[str, tuple[Any, str]] = {"cost": (config.train.costs, "what mistakes cost in [train] costs")}
+    wanting |= dict.fromkeys(("quadratic_kappa", "rank_error"), (config.data.ordinal, "the order of the classes in [data] ordinal"))
+    wanting |= dict.fromkeys(("pinball_loss", "quantile_coverage"), (config.train.quantile, "which quantile is predicted in [train] quantile"))
+    if figure in wanting and not wanting[figure][0]:
+        problems.append(f"[gates] {name}: say {wanting[figure][1]}")
     foreign = OF_CLASSES if config.data.task == "regression" else OF_QUANTITIES
     if figure in foreign:
         ours = ", ".join(REGRESSION if config.data.task == "regression" else CLASSIFICATION)
@@ -1072,7 +1104,7 @@ def _bad_gate(name: str, gate: GateTable, config: Config) -> list[str]:
         problems.append(f"[gates] {name}: eps belongs to {' and '.join(sorted(AT_EPS))} only")
     if gate.eps is None and name in AT_EPS:
         problems.append(f"[gates] {name}: give eps, the attack size in standard deviations")
-    if gate.no_worse_than and (dot or name not in QUALITY or name.startswith("worst_")):
+    if gate.no_worse_than and (dot or name not in QUALITY or name.startswith("worst_") or name == "quantile_coverage"):
         problems.append(f"[gates] {name}: no_worse_than compares figures of quality on the hold-out only")
     return problems
 
@@ -1141,7 +1173,12 @@ def _impossible_data(data: DataTable) -> list[str]:
     if len(set(data.targets)) < len(data.targets):
         problems.append("[data] target names a column twice")
     if data.task == "classification" and len(data.targets) > 1:
-        problems.append('[data] target: several targets need task = "regression"')
+        problems.append(
+            f"[data] target: {', '.join(data.targets)} would be several labels of a row, and a project predicts one: make a project for each of them "
+            '(casemate init a-folder --table FILE --target LABEL); several quantities need task = "regression"'
+        )
+    if data.ordinal:
+        problems += _impossible_order(data)
     if data.task == "regression" and data.positive is not None:
         problems.append("[data] positive: a quantity has no positive class")
     for name, column in data.columns.items():
@@ -1151,6 +1188,15 @@ def _impossible_data(data: DataTable) -> list[str]:
     names = [rule.name for rule in data.rules]
     problems += [f"[[data.rules]] two rules are called {name!r}" for name in sorted({name for name in names if names.count(name) > 1})]
     return problems
+
+
+def _impossible_order(data: DataTable) -> list[str]:
+    if data.task == "regression":
+        return ["[data] ordinal: a quantity has an order of its own"]
+    problems = ["[data] ordinal: names a class twice"] if len(set(data.ordinal)) < len(data.ordinal) else []
+    if data.positive is not None:
+        problems.append("[data] ordinal and positive: say one of them; of ordered classes none is the positive one")
+    return problems + (["[data] ordinal: two classes have no order that a figure could show; leave it out"] if len(data.ordinal) < 3 else [])
 
 
 def _impossible_weight(data: DataTable, name: str) -> list[str]:
@@ -1199,6 +1245,12 @@ def _impossible_wishes(config: Config) -> list[str]:
     problems += [
         f"[data.columns] {name}: monotone, and it is no feature" for name in monotone if name in data.no_features or data.column(name).use is False
     ]
+    if train.quantile is not None and (data.task != "regression" or len(data.targets) > 1):
+        problems.append('[train] quantile: is of one quantity ([data] task = "regression" with one target)')
+    if train.quantile is not None and train.metric not in (None, "neg_mean_pinball_loss"):
+        problems.append(f"[train] metric: {train.metric!r} does not judge a quantile; leave it out, the pinball loss chooses")
+    if data.ordinal and train.mode == "private":
+        problems.append("[data] ordinal: private training takes classes in the order of [data.columns] categories")
     wishes = [("[train] costs", bool(train.costs)), *((f"[data.columns] {name}: monotone", True) for name in monotone)]
     if train.mode != "plain":
         problems += [f'{wish} needs [train] mode = "plain"' for wish, said in wishes if said]

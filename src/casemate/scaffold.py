@@ -40,6 +40,8 @@ CLINICAL_NAME = "wdbc"
 PATIENT_VISITS = 1.15
 MANY, MANY_FRACTIONS = 100, 20
 """Different numbers, and different fractions, from which a target is taken for a quantity."""
+LABELS = 2
+"""Up to so many different values several targets are labels of a row and no quantities."""
 CLASS_GATES = "roc_auc = { min = 0.70 }\nmembership_auc = { max = 0.65 }\n# robust_accuracy = { min = 0.60, eps = 0.1 }"
 _SEARCHED = {
     "train_table.txt": ("clf__max_leaf_nodes", ((3,), (3, 5), (5, 15)), "clf__C", (0.1, 1.0), "roc_auc"),
@@ -152,6 +154,8 @@ def from_table(
         notes.append(f"found by content: {', '.join(f'{name} {value!r}' for name, value in new.items())}")
     noticed: list[Finding] = []
     written = source.written(table, options, noticed)
+    if several and task is None:
+        _require_quantities(written, options.targets)
     notes += [finding.message for finding in noticed]
     if isinstance(target, str) and task is None and _is_quantity(written[target]):
         options = structs.replace(options, task="regression")
@@ -219,6 +223,25 @@ def _relative(root: Path, table: Path | str) -> str:
         return table
     place = table.resolve()
     return str(place.relative_to(root.resolve()) if place.is_relative_to(root.resolve()) else place)
+
+
+def _require_quantities(written: pa.Table, targets: list[str]) -> None:
+    """ConfigError where several targets are labels of a row: they are no quantities, and one model of ours predicts one label."""
+    labels = [name for name in targets if pc.count_distinct(written[name], mode="only_valid").as_py() <= LABELS or not _are_numbers(written[name])]
+    if labels:
+        raise ConfigError(
+            f"the targets {', '.join(map(repr, labels[:5]))} are labels, and a project predicts one label or several quantities",
+            hint=f"make a project for each: casemate init {labels[0]} --table … --target {labels[0]}; leave the other labels out of the features "
+            "([data.columns] use = false). --task regression takes numbers as quantities all the same",
+        )
+
+
+def _are_numbers(values: pa.ChunkedArray) -> bool:
+    try:
+        values.drop_null().cast(pa.float64())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return False
+    return True
 
 
 def _is_quantity(values: pa.ChunkedArray) -> bool:

@@ -17,9 +17,10 @@ from casemate.config import AssessTable
 from casemate.core.models import Model
 from casemate.core.types import Interval, Schema
 from casemate.stages.assess import calibration, intervals, regression, subjects, weighted
-from casemate.stages.assess.quality import influences, spent, statistics
+from casemate.stages.assess.quality import USUAL, influences, statistics
 from casemate.stages.assess.sample import Sample, checked
 from casemate.stages.assess.subjects import Groups
+from casemate.stages.assess.wishes import Wishes
 
 LEAST = 50
 """Rows below which differences say nothing: their intervals are far too narrow."""
@@ -55,7 +56,7 @@ def unseen(holdout: Sample, which: np.ndarray[Any, Any] | None, reference: str) 
 
 
 def measure(
-    model: Model, previous: Model, shapes: tuple[Schema, Schema], holdout: Sample, options: AssessTable, seed: int, costs: Sequence[float] = ()
+    model: Model, previous: Model, shapes: tuple[Schema, Schema], holdout: Sample, options: AssessTable, seed: int, wishes: Wishes = USUAL
 ) -> tuple[dict[str, Interval], dict[str, Any]]:
     """(per figure this model's less the other's with paired interval, McNemar's counts and p-value; no counts of regressors)."""
     ours, theirs = ([(column.name, column.type) for column in schema.features] for schema in shapes)
@@ -67,16 +68,17 @@ def measure(
     if shapes[0].regression:
         arrays = regression.scaled(holdout.target, probabilities, other)
         statistics = regression.statistics() if holdout.weights is None else weighted.of_quantities()
-        return _drawn(statistics, arrays[:1], [arrays[1:2], arrays[2:]], options.bootstrap, seed, holdout), {}
+        compared = _drawn(statistics, arrays[:1], [arrays[1:2], arrays[2:]], options.bootstrap, seed, holdout)
+        whose = holdout.groups, holdout.weights
+        return compared | wishes.differences(arrays[0], arrays[1], arrays[2], whose, options.bootstrap, seed), {}
     ours_theirs = (labels.ravel(), probabilities), (others.ravel(), other)
     if holdout.weights is None:
         found = differences(holdout.target, *ours_theirs, holdout.groups)
     else:
         of_all = weighted.of_classes(probabilities.shape[1])
         found = _drawn(of_all, [holdout.target], ours_theirs, options.bootstrap, seed, holdout)
-    if len(costs):
-        mine, others_cost = (spent(holdout.target, side[0], costs) for side in ours_theirs)
-        found["cost"] = intervals.mean(mine - others_cost, groups=holdout.groups, weights=holdout.weights)
+    whose = holdout.groups, holdout.weights
+    found |= wishes.differences(holdout.target, ours_theirs[0][0], ours_theirs[1][0], whose, options.bootstrap, seed)
     right, before = labels.ravel() == holdout.target, others.ravel() == holdout.target
     gained, lost = int((right & ~before).sum()), int((~right & before).sum())
     p = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0

@@ -1,6 +1,6 @@
 """Quality on the hold-out: figures with intervals, reliability curve, ROC curve and slices."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -19,19 +19,21 @@ from casemate.stages.assess.intervals import auc, share_of
 from casemate.stages.assess.sample import LEAST_SLICE_ROWS, TOLD_DIGITS, Sample, Slice, checked, sliced, told_mean
 from casemate.stages.assess.subjects import Groups, count, of, repeated
 from casemate.stages.assess.weighted import losses, squares
+from casemate.stages.assess.wishes import Wishes
 
 ROC_POINTS = 200
+USUAL = Wishes()
 Array = np.ndarray[Any, Any]
 
 
 def measure(
-    model: Model, schema: Schema, holdout: Sample, options: AssessTable, seed: int, least: int = FEWEST, costs: Sequence[float] = ()
+    model: Model, schema: Schema, holdout: Sample, options: AssessTable, seed: int, least: int = FEWEST, wishes: Wishes = USUAL
 ) -> dict[str, Any]:
-    """`metrics`, `calibration`, `roc`, `slices` for the hold-out; `costs` say what a wrong answer costs for a row of each class."""
+    """`metrics`, `calibration`, `roc`, `slices` for the hold-out, with the figures of `wishes`."""
     labels, probabilities = model.predict(holdout.frame)
     checked(probabilities)
     if schema.regression:
-        return regression.measure(schema, holdout, probabilities, options, seed, least)
+        return regression.measure(schema, holdout, probabilities, options, seed, least, wishes)
     codes, classes = holdout.target, len(schema.classes)
     labels = np.ravel(labels)
     weights = holdout.weights
@@ -39,8 +41,7 @@ def measure(
         metrics = figures(codes, labels, probabilities, holdout.groups)
     else:
         metrics = weighted.classes(codes, labels, probabilities, weights, holdout.groups, options.bootstrap, seed)
-    if len(costs):
-        metrics["cost"] = intervals.mean(spent(codes, labels, costs), groups=holdout.groups, weights=weights)
+    metrics |= wishes.figures(codes, labels, (holdout.groups, weights), options.bootstrap, seed)
     parts = list(_slices(schema, holdout, labels, options.slices, least))
     slices = [told for part, told in parts if part.told]
     rated = [part.rows for part, _ in parts if part.real and len(part.rows) >= LEAST_SLICE_ROWS]
@@ -54,11 +55,6 @@ def measure(
         "roc": _roc(codes, probabilities, weights) if classes == 2 else {},
         "slices": slices,
     }
-
-
-def spent(codes: Array, labels: Array, costs: Sequence[float]) -> Array:
-    """What each row's answer cost, [n]: nothing where it is right, else what its class says."""
-    return np.asarray(np.where(codes == labels, 0.0, np.asarray(costs)[codes]))
 
 
 def statistics(classes: int) -> dict[str, Callable[..., float]]:

@@ -14,6 +14,7 @@ from casemate.core.types import Interval, Schema
 from casemate.stages.assess import intervals, weighted
 from casemate.stages.assess.sample import LEAST_SLICE_ROWS, Sample, sliced, spread_of
 from casemate.stages.assess.subjects import Groups, of, repeated, summed
+from casemate.stages.assess.wishes import Wishes
 
 BINS = 10
 Array = np.ndarray[Any, Any]
@@ -36,7 +37,9 @@ def scaled(target: Array, *found: Array) -> list[Array]:
     return [values / unit for values in (target, *found)]
 
 
-def measure(schema: Schema, holdout: Sample, found: Array, options: AssessTable, seed: int, least: int = FEWEST) -> dict[str, Any]:
+def measure(
+    schema: Schema, holdout: Sample, found: Array, options: AssessTable, seed: int, least: int = FEWEST, wishes: Wishes | None = None
+) -> dict[str, Any]:
     """`metrics`, `calibration` (of one quantity), `roc` (none) and `slices` for quantities `found` [n, m] on the hold-out."""
     target, found = scaled(holdout.target, found)
     groups, weights = holdout.groups, holdout.weights
@@ -44,6 +47,7 @@ def measure(schema: Schema, holdout: Sample, found: Array, options: AssessTable,
         metrics = figures(target, found, options.bootstrap, seed, groups)
     else:
         metrics = weighted.quantities(target, found, weights, groups, options.bootstrap, seed)
+    metrics |= {} if wishes is None else wishes.figures(target, found, (groups, weights), options.bootstrap, seed)
     slices: list[dict[str, Any]] = []
     rated: list[tuple[Array, Groups, Array | None]] = []
     errors = np.abs(target - found).mean(axis=1)

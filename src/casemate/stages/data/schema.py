@@ -58,7 +58,18 @@ def _classes(target: pa.ChunkedArray, options: DataTable) -> list[str]:
             f"the target {options.target!r} has {len(classes)} different values",
             hint='[data] task = "regression" predicts quantities',
         )
+    if options.ordinal:
+        return in_order(classes, options.ordinal)
     return classes if options.positive is None else positive_last(classes, options.positive)
+
+
+def in_order(classes: list[str], ordinal: list[str]) -> list[str]:
+    """The classes from the least to the greatest; DataError when `ordinal` does not name each once."""
+    if sorted(classes) != sorted(ordinal):
+        other = [name for name in classes if name not in ordinal] or [name for name in ordinal if name not in classes]
+        text = f"[data] ordinal names {len(ordinal)} classes, the target has {len(classes)}; they differ in {', '.join(map(repr, other[:5]))}"
+        raise DataError(text, hint="name each class of the target once, from the least to the greatest")
+    return list(ordinal)
 
 
 def positive_last(classes: list[str], positive: str) -> list[str]:
@@ -87,6 +98,9 @@ def apply(pinned: Schema, table: pa.Table, options: DataTable) -> tuple[Schema, 
     if options.positive is not None and classes and classes[-1] != options.positive:
         classes = positive_last(classes, options.positive)
         findings.append(_changed(pinned.target, "positive"))
+    if options.ordinal and classes and classes != options.ordinal:
+        classes = in_order(classes, options.ordinal)
+        findings.append(_changed(pinned.target, "ordinal"))
     return msgspec.structs.replace(pinned, columns=columns, classes=classes), findings
 
 

@@ -17,6 +17,10 @@ from casemate.stages.train.search import BOUNDED, Models, final_of
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*")
 
 
+QUANTILE_LOSSES: dict[str, set[str | None]] = {"alpha": {"quantile"}, "quantile_alpha": {"reg:quantileerror"}, "quantile": {"quantile"}}
+"""Parameters that say a quantile, and the losses beside them under which they do."""
+
+
 class BadEntry(Exception):
     """The entry does not return what it should; the message says what."""
 
@@ -37,6 +41,8 @@ class Declared(Columns):
 
     monotone: dict[str, int]
     """Of numbers that may move the prediction one way only: 1 where it may rise with them, -1 where it may fall."""
+    quantile: float | None
+    """What is predicted in place of the mean, where `[train] quantile` says so."""
 
 
 def build(folder: Path, entry: str, job: dict[str, Any], schema: Schema) -> Models:
@@ -55,26 +61,48 @@ def build(folder: Path, entry: str, job: dict[str, Any], schema: Schema) -> Mode
     columns = Declared(
         [column.name for column in features if column.type != "category"], [column.name for column in features if column.type == "category"]
     )
-    columns.monotone = dict(job.get("monotone", {}))
+    columns.monotone, columns.quantile = dict(job.get("monotone", {})), job["train"].get("quantile")
     returned = function(columns) if wants else function()
     if not isinstance(returned, dict):
-        return _kept(Models({"": _checked(returned, f"{name}()", job, schema)}), columns.monotone)
+        return _kept(Models({"": _checked(returned, f"{name}()", job, schema)}), columns)
     if not returned or not all(isinstance(key, str) and NAME.fullmatch(key) for key in returned):
         raise BadEntry(f'{name}() returned a dictionary, whose keys must be names such as "trees"')
-    return _kept(Models({key: _checked(value, f"{name}()[{key!r}]", job, schema) for key, value in returned.items()}), columns.monotone)
+    return _kept(Models({key: _checked(value, f"{name}()[{key!r}]", job, schema) for key, value in returned.items()}), columns)
 
 
-def _kept(models: Models, declared: dict[str, int]) -> Models:
-    """Those that were given the declared constraints, where there are some; BadEntry when none was."""
-    if not declared:
-        return models
-    kept = {name: model for name, model in models.by_name.items() if constrained(model)}
-    if not kept:
-        raise BadEntry(
-            f"[data.columns] {next(iter(declared))}: monotone, and no model was given that: use trees with monotonic_cst, as in the template, "
-            "where columns.monotone says the directions"
-        )
+def _kept(models: Models, columns: Declared) -> Models:
+    """Those that were given what casemate.toml asks for; BadEntry when none was."""
+    kept = models.by_name
+    if columns.monotone:
+        kept = {name: model for name, model in kept.items() if constrained(model)}
+        if not kept:
+            raise BadEntry(
+                f"[data.columns] {next(iter(columns.monotone))}: monotone, and no model was given that: use trees with monotonic_cst, as in the "
+                "template, where columns.monotone says the directions"
+            )
+    if columns.quantile is not None:
+        kept = {name: model for name, model in kept.items() if of_quantile(model, columns.quantile)}
+        if not kept:
+            raise BadEntry(
+                f"[train] quantile: no model predicts the quantile {columns.quantile:g}: use one with a quantile loss, such as "
+                'HistGradientBoostingRegressor(loss="quantile", quantile=columns.quantile)'
+            )
     return Models(kept, {*models.by_name} - {*kept})
+
+
+def of_quantile(model: Any, quantile: float) -> bool:
+    """Whether the quantile stands among the estimator's parameters, as a number or in the name of a loss."""
+    params = model.get_params()
+    for name, value in params.items():
+        before, _, last = name.rpartition("__")
+        beside = {key: params.get(f"{before}__{key}" if before else key) for key in ("loss", "objective")}
+        if last == "quantile" and value == quantile and not any(beside.values()):  # `QuantileRegressor` has no other loss
+            return True
+        if last == "loss_function" and value == f"Quantile:alpha={quantile:g}":
+            return True
+        if last in QUANTILE_LOSSES and isinstance(value, int | float) and value == quantile and {*beside.values()} & QUANTILE_LOSSES[last]:
+            return True
+    return False
 
 
 def is_linear(estimator: Any) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
-from sklearn.metrics import get_scorer, get_scorer_names
+from sklearn.metrics import get_scorer, get_scorer_names, make_scorer, mean_pinball_loss
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, TimeSeriesSplit
 from sklearn.utils.parallel import Parallel, delayed
 
@@ -31,6 +31,8 @@ Score = Callable[[dict[str, Any], Callable[[list[float]], bool]], list[float]]
 """Parameters, and whether to stop after these scores -> scores of the folds."""
 MODEL = "model"
 """The parameter that chooses among several."""
+PINBALL = "neg_mean_pinball_loss"
+"""What chooses among models of a quantile."""
 BOUNDED = ("LogisticRegression", "PrivateClassifier", "SGDClassifier", "LogisticRegressionCV", "LinearSVC", "RidgeClassifier", "NetworkClassifier")
 """Final estimators that private and adversarial training prefer."""
 FEW = 10
@@ -184,21 +186,30 @@ def nested(models: Models, rows: Rows, options: TrainTable, channel: Channel) ->
         score = _scorer(models, rows.at(train), options, metric)
         candidates = _study(models, space, options, None, score) if _ranges(space) else _grid(models, space, score)
         history = [{"params": params, "mean": float(np.mean(scores)), "scores": scores} for params, scores in candidates]
-        found.append(_scored(models.made(_best(history)["params"]), rows, train, test, metric)[0])
+        found.append(_scored(models.made(_best(history)["params"]), rows, train, test, metric, options)[0])
     return found
 
 
-def _scored(model: Any, rows: Rows, train: Array, test: Array, metric: str) -> tuple[float, Array | None]:
+def _scored(model: Any, rows: Rows, train: Array, test: Array, metric: str, options: TrainTable) -> tuple[float, Array | None]:
     """Trained on some rows: (score on others, what it says of them where that can be calibrated); weights count on both sides."""
     taught, asked = rows.at(train), rows.at(test)
     model.fit(taught.frame, wanted(taught.target), **fit_params(model, taught.weights))
     weights = {} if asked.weights is None else {"sample_weight": asked.weights}
     said = scores_of(model, asked.frame) if asked.target.ndim == 1 and adjustable(model) else None
-    return float(get_scorer(metric)(model, asked.frame, wanted(asked.target), **weights)), said
+    return float(scorer(metric, options)(model, asked.frame, wanted(asked.target), **weights)), said
+
+
+def scorer(metric: str, options: TrainTable) -> Any:
+    """scikit-learn's, or that of the declared quantile."""
+    if metric != PINBALL:
+        return get_scorer(metric)
+    return make_scorer(mean_pinball_loss, greater_is_better=False, alpha=options.quantile)
 
 
 def _require_weighable(metric: str, rows: Rows) -> None:
     """BadSearch when rows are weighted and the scorer would count them alike."""
+    if metric == PINBALL:
+        return
     score = get_scorer(metric)._score_func  # noqa: SLF001 - scikit-learn does not say it elsewhere
     if rows.weights is not None and ("sample_weight" not in inspect.signature(score).parameters or "_ovo" in metric):
         raise BadSearch(f"[train] metric {metric!r} cannot weigh rows, and [data] weight is set: use another one, such as neg_log_loss or r2")
@@ -206,6 +217,8 @@ def _require_weighable(metric: str, rows: Rows) -> None:
 
 def metric_of(options: TrainTable, target: Array) -> str:
     """The scorer's name; BadSearch when scikit-learn has none of it."""
+    if options.quantile is not None:
+        return PINBALL
     metric = options.metric or ("roc_auc" if target.ndim == 1 else "r2" if target.shape[1] > 1 else "neg_root_mean_squared_error")
     if metric == "roc_auc" and target.ndim == 1 and target.max() > 1:
         metric = "roc_auc_ovr"
@@ -284,7 +297,7 @@ def _scorer(models: Models, rows: Rows, options: TrainTable, metric: str, memory
         for start in range(0, len(folds), step):
             cut = folds[start : start + step]
             with fitting(FEW * rows.frame.size):
-                parts = Parallel(n_jobs=options.jobs)(delayed(_scored)(clone(model), rows, *fold, metric) for fold in cut)
+                parts = Parallel(n_jobs=options.jobs)(delayed(_scored)(clone(model), rows, *fold, metric, options) for fold in cut)
             found, heard = found + [value for value, _ in parts], heard + [said for _, said in parts]
             if len(found) < len(folds) and stop(found):
                 break
