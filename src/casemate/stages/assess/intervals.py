@@ -167,7 +167,10 @@ def effective_freedom(influence: Array) -> float:
 
 def mean(values: Array, level: float = LEVEL, groups: Groups = None, weights: Weights = None) -> Interval:
     """The mean of `values` [n] with its interval; see `smooth`."""
-    return smooth(*averaged(values, weights), level=level, groups=groups)
+    value, influence = averaged(values, weights)
+    # A few rows that weigh much carry the variance: it has fewer degrees of freedom than there are rows.
+    freedom = None if weights is None else effective_freedom(subjects.summed(influence, groups))
+    return smooth(value, influence, freedom=freedom, level=level, groups=groups)
 
 
 def total(parts: list[Interval], weights: list[float]) -> Interval:
@@ -250,8 +253,8 @@ def area(positive: Array, score: Array, groups: Groups = None) -> Interval:
     return logit_area(value, [influence[positive == 1], influence[positive != 1]])
 
 
-def clustered_area(value: float, influence: Array, positive: Array, groups: Array) -> Interval:
-    """`area` of subjects, whose rows may lie on both sides (Obuchowski, Biometrics 53, 1997)."""
+def clustered_area(value: float, influence: Array, positive: Array, groups: Array, most: float = np.inf) -> Interval:
+    """`area` of subjects, whose rows may lie on both sides (Obuchowski, Biometrics 53, 1997); `most` degrees of freedom."""
     sides = [np.where(side, influence, 0.0) for side in (positive, ~positive)]
     sums, counts = [], []
     for side, of_side in zip(sides, (positive, ~positive), strict=True):
@@ -265,7 +268,7 @@ def clustered_area(value: float, influence: Array, positive: Array, groups: Arra
     variances = [float(np.sum(one**2)) * more + extra for one, more, extra in zip(sums, wider, added, strict=True)]
     joint = 2 * float(np.sum(sums[0] * sums[1])) * max(wider)
     below = sum(one**2 / (m - 1) for one, m in zip(variances, counts, strict=True))
-    return _around_logit(value, at, max(sum(variances) + joint, sum(added)), sum(variances) ** 2 / below, LEVEL)
+    return _around_logit(value, at, max(sum(variances) + joint, sum(added)), min(sum(variances) ** 2 / below, most), LEVEL)
 
 
 def logit_area(value: float, parts: list[Array], level: float = LEVEL) -> Interval:

@@ -111,7 +111,8 @@ def quantities(target: Array, found: Array, weights: Array, groups: Groups, most
 def area(positive: Array, score: Array, weights: Array, groups: Groups) -> Interval:
     """`intervals.area` of weighted rows, by their influences: how large a share of the other side each row is on the right side of."""
     value, influence = area_influence(positive, score, weights)
-    return intervals.clustered_area(value, influence, positive, subjects.numbered(groups, len(score)))
+    freedom = intervals.effective_freedom(subjects.summed(influence, groups))  # a few rows that weigh much carry the variance
+    return intervals.clustered_area(value, influence, positive, subjects.numbered(groups, len(score)), freedom)
 
 
 def area_influence(positive: Array, score: Array, weights: Array) -> tuple[float, Array]:
