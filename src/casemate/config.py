@@ -883,6 +883,8 @@ REGRESSION: dict[str, tuple[float, float | None]] = {
     "worst_target_r2": (-math.inf, 1.0),
     "worst_slice_mae": (0.0, None),
 }
+WISHES = ("cost", "quadratic_kappa", "rank_error", "pinball_loss", "quantile_coverage")
+"""Figures of quality that there are only where casemate.toml says what they go by."""
 QUALITY = CLASSIFICATION | REGRESSION
 """Figures of quality with their possible range; `TABLE.FIGURE` names them on one of `[assess] tables`."""
 LESS_IS_BETTER = {
