@@ -47,7 +47,7 @@ def to_onnx(model: Any, schema: Schema) -> tuple[bytes, str]:
     last = model.steps[-1][1] if isinstance(model, Pipeline) else model
     if isinstance(last, FixedThresholdClassifier):
         probable = last.response_method == "predict_proba" or (last.response_method == "auto" and hasattr(last.estimator_, "predict_proba"))
-        if not probable or isinstance(last.threshold, str) or last.classes_.dtype.kind not in "iu":
+        if not probable or last.classes_.dtype.kind not in "iu":
             return b"", "the threshold is about scores, or about classes that are no numbers, which the graph does not give: scikit-learn serves"
         inner = Pipeline([*model.steps[:-1], ("inner", last.estimator_)]) if isinstance(model, Pipeline) else last.estimator_
         content, problem = to_onnx(inner, schema)
@@ -69,7 +69,11 @@ def _thresholded(content: bytes, model: Any) -> bytes:
     _, probabilities = graph.graph.output
     kind = np.float64 if probabilities.type.tensor_type.elem_type == onnx.TensorProto.DOUBLE else np.float32
     positive = 1 if model.pos_label is None else int(np.flatnonzero(model.classes_ == model.pos_label)[0])
-    values = {"at_": np.array(positive), "threshold_": np.array(model.threshold, kind), "classes_": model.classes_.astype(np.int64)}
+    values = {
+        "at_": np.array(positive),
+        "threshold_": np.array(0.5 if model.threshold == "auto" else model.threshold, kind),
+        "classes_": model.classes_.astype(np.int64),
+    }
     graph.graph.initializer.extend([numpy_helper.from_array(value, name) for name, value in values.items()])
     places = ["positive_place_", "negative_place_"]
     graph.graph.initializer.extend(
