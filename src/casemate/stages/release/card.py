@@ -146,7 +146,7 @@ def _calibrated(model: TrainedModel) -> str:
     change = f"log loss from {found['before']:.4f} to {found['after']:.4f} (standard error {found['error']:.4f}) on training rows of other folds"
     if found["kept"]:
         return f" The model's scores were calibrated, by the slope {found['slope']:.3g}: that took {change}."
-    return f" It was left as it is: calibration would take {change}, which is no more than chance explains."
+    return f" It was left as it is: calibration would take {change}, no gain beyond chance."
 
 
 def _standing(name: str, dataset: SealedDataset, assessment: Assessment) -> str:
