@@ -122,6 +122,13 @@ class ColumnTable(Table, frozen=True, kw_only=True, rename={"column_class": "cla
         Meta(description="What `days` counts from the column to: another time column, or a date such as 2026-01-31."),
     ] = None
     missing: Annotated[list[str], Meta(description="Cells of this column that mean missing, beside `null_values`: `-1`, `999`, `?`.")] = []
+    monotone: Annotated[
+        Literal["increasing", "decreasing"] | None,
+        Meta(
+            description="Which way the prediction may go when this number rises and nothing else changes: the positive class's probability, or "
+            "the quantities. Boosted trees keep it; models that cannot are not trained."
+        ),
+    ] = None
     unit: Annotated[str | None, Meta(description="Unit of a number, such as `kg` or `degC`; rows that look like another unit are found.")] = None
     protected: Annotated[bool, Meta(description="A protected attribute, such as sex: fairness is measured by each of its values.")] = False
     mask: Annotated[
@@ -166,6 +173,13 @@ class DataTable(Table, frozen=True, kw_only=True):
     subject: Annotated[str | None, Meta(description="Column that identifies the person; its rows stay on one side of every split.")] = None
     name: Annotated[Name | None, Meta(description="Data set name; default: the project's name.")] = None
     positive: Annotated[str | None, Meta(description="Positive class of a binary target; default: the last one when sorted.")] = None
+    ordinal: Annotated[
+        list[str],
+        Meta(
+            description="The target's classes from the least to the greatest, where they have an order, such as grades: they are numbered so, and "
+            "`quadratic_kappa` and `rank_error` say how far off answers are."
+        ),
+    ] = []
     header: Annotated[list[str] | None, Meta(description="Column names of a CSV file that has no header line.")] = None
     delimiter: Annotated[
         Annotated[str, Meta(min_length=1, max_length=1)] | None,
@@ -208,6 +222,13 @@ class DataTable(Table, frozen=True, kw_only=True):
     rules: Annotated[list[RuleTable], Meta(description="What must hold across the columns of a row.")] = []
     time: Annotated[str | None, Meta(description="Column that says when a row arose: drift, floods and an ordered split go by it.")] = None
     provenance: Annotated[str | None, Meta(description="Column that says where a row came from, such as a site; it is no feature.")] = None
+    weight: Annotated[
+        str | None,
+        Meta(
+            description="Column that says for how many of the population a row stands, such as a survey weight: training, search and the "
+            "figures of quality weigh rows by it; it is no feature."
+        ),
+    ] = None
     reference: Annotated[
         str | None,
         Meta(description="Version whose statistics later ones are compared with; default: the first one that was sealed under the pinned schema."),
@@ -217,6 +238,11 @@ class DataTable(Table, frozen=True, kw_only=True):
     def targets(self) -> list[str]:
         """The columns to predict."""
         return [self.target] if isinstance(self.target, str) else self.target
+
+    @property
+    def no_features(self) -> list[str]:
+        """Columns that are never a feature, whatever `[data.columns]` says of them."""
+        return [*self.targets, *(name for name in (self.provenance, self.weight) if name is not None)]
 
     def identifies(self, name: str) -> bool:
         """Whether a column is declared to say who somebody is: the subject, or of class `identifier`."""
@@ -305,6 +331,27 @@ class TrainTable(Table, frozen=True, kw_only=True):
         Meta(description="Parameter -> list of values (grid), or `{low, high, log, int}` (Optuna); both may be mixed."),
     ] = {}
     trials: Annotated[Count, Meta(description="Optuna trials when a range is given.")] = 20
+    calibrate: Annotated[
+        bool,
+        Meta(
+            description="Calibrate probabilities by a slope and a shift of the model's scores, where that lowers log loss on rows of other folds by "
+            "more than chance; for models that end in `LogisticRegression` or histogram gradient boosting."
+        ),
+    ] = True
+    quantile: Annotated[
+        Annotated[float, Meta(gt=0, lt=1)] | None,
+        Meta(
+            description="Predict this quantile of the quantity, such as 0.9, and not its mean: the template's trees and the search go by the pinball "
+            "loss; `pinball_loss` and `quantile_coverage` are figures. A project for each quantile."
+        ),
+    ] = None
+    costs: Annotated[
+        dict[str, Annotated[float, Meta(gt=0)]],
+        Meta(
+            description="What a wrong answer costs, by the class that the row is of, such as `{ ill = 10, well = 1 }`: decides the threshold, "
+            "on out-of-fold predictions of training rows, and the figure `cost`. For two classes; both are named."
+        ),
+    ] = {}
     metric: Annotated[
         str | None, Meta(description="scikit-learn scorer that chooses among candidates; default: `roc_auc`; `neg_root_mean_squared_error`; `r2`.")
     ] = None
@@ -324,6 +371,19 @@ class TrainTable(Table, frozen=True, kw_only=True):
     memory_gb: Annotated[
         float, Meta(description="Memory of all processes of the training code together, and address space of each, in GiB.", gt=0)
     ] = 16.0
+
+    def costs_of(self, classes: list[str]) -> list[float]:
+        """What a wrong answer costs for a row of each class, in their order; nothing where no costs are said.
+
+        Raises:
+            ConfigError: the costs are not those of these classes.
+        """
+        if self.costs and sorted(self.costs) != sorted(classes):
+            raise ConfigError(
+                f"[train] costs names {', '.join(sorted(self.costs))}, the target's classes are {', '.join(classes[:8])}",
+                hint="name each of the two classes of the target once",
+            )
+        return [float(self.costs[name]) for name in classes] if self.costs else []
 
 
 class PrivacyTable(Table, frozen=True, kw_only=True):
@@ -815,6 +875,9 @@ CLASSIFICATION: dict[str, tuple[float, float | None]] = {
     "log_loss": (0.0, None),
     "brier": (0.0, 2.0),
     "calibration_error": _SHARE,
+    "cost": (0.0, None),
+    "quadratic_kappa": (-1.0, 1.0),
+    "rank_error": (0.0, None),
     "worst_slice_accuracy": _SHARE,
 }
 REGRESSION: dict[str, tuple[float, float | None]] = {
@@ -822,12 +885,27 @@ REGRESSION: dict[str, tuple[float, float | None]] = {
     "rmse": (0.0, None),
     "mae": (0.0, None),
     "median_absolute_error": (0.0, None),
+    "pinball_loss": (0.0, None),
+    "quantile_coverage": _SHARE,
     "worst_target_r2": (-math.inf, 1.0),
     "worst_slice_mae": (0.0, None),
 }
+WISHES = ("cost", "quadratic_kappa", "rank_error", "pinball_loss", "quantile_coverage")
+"""Figures of quality that there are only where casemate.toml says what they go by."""
 QUALITY = CLASSIFICATION | REGRESSION
 """Figures of quality with their possible range; `TABLE.FIGURE` names them on one of `[assess] tables`."""
-LESS_IS_BETTER = {"log_loss", "brier", "calibration_error", "rmse", "mae", "median_absolute_error", "worst_slice_mae"}
+LESS_IS_BETTER = {
+    "log_loss",
+    "brier",
+    "cost",
+    "rank_error",
+    "pinball_loss",
+    "calibration_error",
+    "rmse",
+    "mae",
+    "median_absolute_error",
+    "worst_slice_mae",
+}
 """Figures of quality that should be small."""
 AT_EPS = {"robust_accuracy", "certified_accuracy"}
 """Figures that belong to an attack size."""
@@ -1015,6 +1093,11 @@ def _bad_gate(name: str, gate: GateTable, config: Config) -> list[str]:
     if figure not in known:
         return [f"[gates] unknown figure {name!r}{_nearest(figure, known)}"]
     problems = []
+    wanting: dict[str, tuple[Any, str]] = {"cost": (config.train.costs, "what mistakes cost in [train] costs")}
+    wanting |= dict.fromkeys(("quadratic_kappa", "rank_error"), (config.data.ordinal, "the order of the classes in [data] ordinal"))
+    wanting |= dict.fromkeys(("pinball_loss", "quantile_coverage"), (config.train.quantile, "which quantile is predicted in [train] quantile"))
+    if figure in wanting and not wanting[figure][0]:
+        problems.append(f"[gates] {name}: say {wanting[figure][1]}")
     foreign = OF_CLASSES if config.data.task == "regression" else OF_QUANTITIES
     if figure in foreign:
         ours = ", ".join(REGRESSION if config.data.task == "regression" else CLASSIFICATION)
@@ -1030,7 +1113,7 @@ def _bad_gate(name: str, gate: GateTable, config: Config) -> list[str]:
         problems.append(f"[gates] {name}: eps belongs to {' and '.join(sorted(AT_EPS))} only")
     if gate.eps is None and name in AT_EPS:
         problems.append(f"[gates] {name}: give eps, the attack size in standard deviations")
-    if gate.no_worse_than and (dot or name not in QUALITY or name.startswith("worst_")):
+    if gate.no_worse_than and (dot or name not in QUALITY or name.startswith("worst_") or name == "quantile_coverage"):
         problems.append(f"[gates] {name}: no_worse_than compares figures of quality on the hold-out only")
     return problems
 
@@ -1063,6 +1146,7 @@ def _impossible_column(column: ColumnTable) -> list[str]:
         "min": column.min is not None and not number,
         "max": column.max is not None and not number,
         "unit": column.unit is not None and not number,
+        "monotone": column.monotone is not None and not number,
         "decimal": column.decimal is not None and not number,
         "censored": column.censored and not number,
         "coerce": column.coerce and not (number or time),
@@ -1080,7 +1164,7 @@ def _impossible_column(column: ColumnTable) -> list[str]:
     if column.parts and "words" not in column.parts and column.type != "time":
         problems.append('calendar parts need type = "time"')
     if column.column_class == "identifier":
-        said = ("min", "max", "unit", "decimal", "censored", "coerce", "categories", "format", "parts")
+        said = ("min", "max", "unit", "monotone", "decimal", "censored", "coerce", "categories", "format", "parts")
         problems += [f"{key} says nothing of an identifier" for key in said if getattr(column, key) not in (None, False, [])]
         problems += ["an identifier is never a feature: use = true"] if column.use else []
     return problems
@@ -1090,13 +1174,20 @@ def _impossible_data(data: DataTable) -> list[str]:
     problems = []
     if any(name in data.columns and data.columns[name].column_class == "identifier" for name in data.targets):
         problems.append("[data] the target cannot be an identifier")
-    for key in ("subject", "time", "provenance"):
+    for key in ("subject", "time", "provenance", "weight"):
         if getattr(data, key) in data.targets:
             problems.append(f"[data] {key} and target are the same column")
+    if data.weight is not None:
+        problems += _impossible_weight(data, data.weight)
     if len(set(data.targets)) < len(data.targets):
         problems.append("[data] target names a column twice")
     if data.task == "classification" and len(data.targets) > 1:
-        problems.append('[data] target: several targets need task = "regression"')
+        problems.append(
+            f"[data] target: {', '.join(data.targets)} would be several labels of a row, and a project predicts one: make a project for each of them "
+            '(casemate init a-folder --table FILE --target LABEL); several quantities need task = "regression"'
+        )
+    if data.ordinal:
+        problems += _impossible_order(data)
     if data.task == "regression" and data.positive is not None:
         problems.append("[data] positive: a quantity has no positive class")
     for name, column in data.columns.items():
@@ -1108,8 +1199,29 @@ def _impossible_data(data: DataTable) -> list[str]:
     return problems
 
 
+def _impossible_order(data: DataTable) -> list[str]:
+    if data.task == "regression":
+        return ["[data] ordinal: a quantity has an order of its own"]
+    problems = ["[data] ordinal: names a class twice"] if len(set(data.ordinal)) < len(data.ordinal) else []
+    if data.positive is not None:
+        problems.append("[data] ordinal and positive: say one of them; of ordered classes none is the positive one")
+    return problems + (["[data] ordinal: two classes have no order that a figure could show; leave it out"] if len(data.ordinal) < 3 else [])
+
+
+def _impossible_weight(data: DataTable, name: str) -> list[str]:
+    problems = [f"[data] weight and {key} are the same column" for key in ("subject", "time", "provenance") if getattr(data, key) == name]
+    said = data.column(name)
+    if said.column_class == "identifier" or said.type not in (None, "number"):
+        problems.append(f"[data.columns] {name}: it is the weight, which is a number and no identifier")
+    if said.use:
+        problems.append(f"[data.columns] {name}: it is the weight, which is never a feature: use = true")
+    return problems
+
+
 def _impossible_training(config: Config) -> list[str]:
     problems = []
+    if config.data.weight is not None and config.train.mode != "plain":
+        problems.append(f'[data] weight: {config.train.mode!r} training takes every row alike; leave weight out, or set [train] mode = "plain"')
     if config.privacy.budget_delta < config.privacy.delta:
         problems.append("[privacy] budget_delta is below delta: no training could ever be paid for")
     if config.train.mode == "private" and config.train.search:
@@ -1122,6 +1234,7 @@ def _impossible_training(config: Config) -> list[str]:
         problems.append(f"[train] mode: {config.train.mode!r} is for classifiers, [data] task is regression")
     if config.train.model is not None and config.train.mode != "plain":
         problems.append(f"[train] model: an imported model is not trained here, so mode cannot be {config.train.mode!r}")
+    problems += _impossible_wishes(config)
     if config.train.classes and config.train.model is None:
         problems.append("[train] classes: is for an imported model; classes of your own training are the table's")
     for behaviour in config.assess.behaviour:
@@ -1129,6 +1242,29 @@ def _impossible_training(config: Config) -> list[str]:
             problems.append(f"[[assess.behaviour]] {behaviour.name}: give add (a number) or to (categories)")
         if behaviour.expect != "same" and behaviour.add is None:
             problems.append(f"[[assess.behaviour]] {behaviour.name}: up and down need add")
+    return problems
+
+
+def _impossible_wishes(config: Config) -> list[str]:
+    """Costs and monotone effects where nothing keeps them."""
+    data, train, problems = config.data, config.train, []
+    if train.costs and data.task == "regression":
+        problems.append("[train] costs: is for classes; of a quantity, weigh its errors by the estimator's loss")
+    elif train.costs and len(train.costs) != 2:
+        problems.append(f"[train] costs: names {len(train.costs)} classes, it decides between two: say what a row of each costs when it is missed")
+    monotone = [name for name, column in data.columns.items() if column.monotone is not None]
+    problems += [
+        f"[data.columns] {name}: monotone, and it is no feature" for name in monotone if name in data.no_features or data.column(name).use is False
+    ]
+    if train.quantile is not None and (data.task != "regression" or len(data.targets) > 1):
+        problems.append('[train] quantile: is of one quantity ([data] task = "regression" with one target)')
+    if train.quantile is not None and train.metric not in (None, "neg_mean_pinball_loss"):
+        problems.append(f"[train] metric: {train.metric!r} does not judge a quantile; leave it out, the pinball loss chooses")
+    if data.ordinal and train.mode == "private":
+        problems.append("[data] ordinal: private training takes classes in the order of [data.columns] categories")
+    wishes = [("[train] costs", bool(train.costs)), *((f"[data.columns] {name}: monotone", True) for name in monotone)]
+    if train.mode != "plain":
+        problems += [f'{wish} needs [train] mode = "plain"' for wish, said in wishes if said]
     return problems
 
 

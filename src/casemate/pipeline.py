@@ -28,7 +28,7 @@ from casemate.core.sandbox.run import ForkServer, Worker
 from casemate.core.signatures import Signer, Verifier, read_envelope, subjects_of
 from casemate.core.types import Assessment, Finding, Release, SealedDataset, TrainedModel
 from casemate.ml.attacks import second
-from casemate.ml.frame import GROUP, drawn, features_of
+from casemate.ml.frame import GROUP, WEIGHT, drawn, features_of
 from casemate.ml.learn.accountant import Gaussians
 from casemate.stages.assess import options
 from casemate.stages.data import expectations, files
@@ -428,11 +428,17 @@ class Rows:
     def _subject(self) -> str | None:
         return PSEUDONYM if self.dataset.subject else self.shop.config.data.subject
 
+    @property
+    def _weight(self) -> str | None:
+        """The column of weights; an older version may have been sealed without it."""
+        weight = self.shop.config.data.weight
+        return weight if any(column.name == weight for column in self.dataset.schema.columns) else None
+
     @cached_property
     def _read(self) -> pa.Table:
-        """Features, targets and subject."""
-        schema, subject = self.dataset.schema, self._subject
-        names = [*(column.name for column in schema.features), *schema.targets]
+        """Features, targets, weight and subject."""
+        schema, subject, weight = self.dataset.schema, self._subject, self._weight
+        names = [*(column.name for column in schema.features), *schema.targets, *([weight] if weight else [])]
         folder = self.shop.state / "datasets" / self.dataset.name / self.dataset.version
         wanted = names if subject is None or subject in names else [*names, subject]
         return tables.read(folder, self.shop.keys, self.shop.signer.verifier, wanted)
@@ -440,11 +446,12 @@ class Rows:
     @cached_property
     def _table(self) -> pa.Table:
         schema, subject, table = self.dataset.schema, self._subject, self._read
+        chosen = table.select([*(column.name for column in schema.features), *schema.targets])
+        if self._weight:
+            chosen = chosen.append_column(WEIGHT, table[self._weight])
         if subject is None:
-            return table
-        names = [*(column.name for column in schema.features), *schema.targets]
-        codes = table[subject].combine_chunks().dictionary_encode().indices
-        return table.select(names).append_column(GROUP, codes)
+            return chosen
+        return chosen.append_column(GROUP, table[subject].combine_chunks().dictionary_encode().indices)
 
     def _identities(self, by_subject: bool, columns: list[str]) -> np.ndarray[Any, Any]:
         from casemate.stages.data import sides

@@ -183,7 +183,7 @@ def test_a_search_over_ranges_resumes_with_the_same_trials(tmp_path):
     from sklearn.linear_model import LogisticRegression
 
     from casemate.config import TrainTable
-    from casemate.stages.train.search import Models, search
+    from casemate.stages.train.search import Models, Rows, search
 
     class Channel:
         def __init__(self, stop_after=None):
@@ -200,7 +200,7 @@ def test_a_search_over_ranges_resumes_with_the_same_trials(tmp_path):
 
     def go(folder, channel):
         folder.mkdir(exist_ok=True)
-        return search(Models({"": LogisticRegression()}), frame, codes, None, options, folder, channel)
+        return search(Models({"": LogisticRegression()}), Rows(frame, codes), options, folder, channel)
 
     whole = go(tmp_path / "whole", Channel())
     with pytest.raises(KeyboardInterrupt):

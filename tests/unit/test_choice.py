@@ -17,7 +17,7 @@ from casemate.core.types import ColumnSchema, Schema
 from casemate.ml.learn.binning import allow_empty_columns
 from casemate.operations import scaffold
 from casemate.stages.train.entry import BadEntry, build
-from casemate.stages.train.search import BadSearch, Models, search
+from casemate.stages.train.search import BadSearch, Models, Rows, search
 
 
 class Silent:
@@ -36,7 +36,7 @@ def chosen(space, tmp_path, mode="plain"):
     frame = pd.DataFrame(generator.normal(size=(300, 2)), columns=["a", "b"])
     codes = (frame["a"] + frame["b"] > 0).astype(int).to_numpy()  # a line, which a shallow tree cannot draw
     options = TrainTable(entry="t.py:b", folds=3, search=space, mode=mode, trials=6)
-    params, history, _ = search(models().for_mode(mode, space), frame, codes, None, options, tmp_path, Silent())
+    params, history, _ = search(models().for_mode(mode, space), Rows(frame, codes), options, tmp_path, Silent())
     return params, history
 
 
@@ -163,7 +163,7 @@ def test_the_template_is_no_worse_than_plain_boosted_trees(tmp_path):
     by_name = build(tmp_path, "template_of_tables.py:build", JOB, schema)
     space = {"model": ["trees", "linear"], "trees__clf__max_leaf_nodes": [3, 5], "linear__clf__C": [0.1, 1.0]}
     half = count // 2
-    params, _, _ = search(by_name, frame[:half], codes[:half], None, TrainTable(entry="t.py:b", search=space), tmp_path, Silent())
+    params, _, _ = search(by_name, Rows(frame[:half], codes[:half]), TrainTable(entry="t.py:b", search=space), tmp_path, Silent())
     ours = by_name.made(params).fit(frame[:half], codes[:half]).predict_proba(frame[half:])[:, 1]
     coded = frame.assign(k=place)
     plain = HistGradientBoostingClassifier(categorical_features=[3], random_state=0).fit(coded[:half], codes[:half]).predict_proba(coded[half:])[:, 1]

@@ -76,7 +76,7 @@ def test_no_list_of_words_is_free_where_only_fixed_ones_mean_something():
     """A list of plain texts in the file is of the user's own names: columns, files, categories, networks, claims."""
     own = {
         "target", "header", "null_values", "files", "classes", "slices", "to", "copies", "keys", "names", "scopes", "account",
-        "require", "roles", "factor", "networks", "rows", "hold", "categories", "missing", "source",
+        "require", "roles", "factor", "networks", "rows", "hold", "categories", "missing", "source", "ordinal",
     }  # fmt: skip
     free = {row[1].rpartition(".")[2] for row in config.describe(config.Config) if "list[str]" in row[2]}
     assert free - own == set()

@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", action="append", help="the column to predict; give it again for several quantities")
     parser.add_argument("--task", choices=("classification", "regression"), help="default: by what the target holds")
     parser.add_argument("--subject", help="the column that identifies a person")
+    parser.add_argument("--weight", help="the column that says for how many of the population a row stands, such as a survey weight")
     parser.add_argument("--passphrase", metavar="REF", help="put the keys under a passphrase: env:NAME, file:PATH or prompt")
     parser.add_argument("--header", help="comma-separated names for a CSV file without a header line")
     group = parser.add_argument_group("how the table is read (default: found by its content, shown, and written into casemate.toml)")
@@ -102,11 +103,11 @@ def _use(features: int, role: Any) -> str:
 
 
 def _reading(arguments: Any) -> dict[str, Any]:
-    """What was said about how the table is read, as options of `[data]`."""
+    """What was said about how the table is read and what rows weigh, as options of `[data]`."""
     from casemate.config import DataTable
 
     names = {"from_table": "table"} | {
-        name: name for name in ("decimal", "encoding", "quote", "date_format", "skip_lines", "bad_rows", "query", "password")
+        name: name for name in ("decimal", "encoding", "quote", "date_format", "skip_lines", "bad_rows", "query", "password", "weight")
     }
     said = {option: value for name, option in names.items() if (value := getattr(arguments, name)) is not None}
     if arguments.delimiter is not None:

@@ -296,6 +296,9 @@ class TrainedModel(Record, frozen=True, kw_only=True):
     """What it is made of, for people; None: a network, an ONNX graph, or trained by an older casemate."""
     said: str = ""
     """Object digest of what the training code said in its own words, which may quote data; see `stages.train.told`."""
+    calibration: dict[str, float] = {}
+    """Log loss out of fold `before` and `after` calibration, the difference's standard `error`, `slope` and `shift` of the scores, and
+    whether they were `kept` (1) or the model left as it was (0); empty: not measured."""
 
 
 class Interval(Record, frozen=True, kw_only=True):
@@ -384,6 +387,8 @@ class Assessment(Record, frozen=True, kw_only=True):
     """Hold-out rows that neither this model nor the one before saw: `compared` stands on these."""
     subjects: int = 0
     """Subjects that the hold-out rows are of, where some have several; 0: every row is another one's."""
+    worth: float = 0.0
+    """Where rows are weighted: so many hold-out rows of equal weight would tell a mean as well (Kish); 0: all weigh alike."""
 
 
 class GateResult(Record, frozen=True, kw_only=True):

@@ -23,6 +23,8 @@ Rows = np.ndarray[Any, Any] | dict[str, np.ndarray[Any, Any]]
 ROWS_A_RANGE, MOST_RANGES = 20, 10
 GROUP = "__group__"
 """The column that carries the subject's number beside features and target, where rows are grouped."""
+WEIGHT = "__weight__"
+"""The column that carries what each row weighs, where `[data] weight` says so."""
 UNSEEN = "__unseen__"
 """The column that says of hold-out rows whether the model before was not trained on them, where that is not every one."""
 
@@ -62,6 +64,19 @@ def groups_of(table: pa.Table) -> np.ndarray[Any, np.dtype[np.int64]] | None:
     nobody = np.isnan(codes)
     codes = np.where(nobody, -np.cumsum(nobody), codes)
     return np.asarray(codes, dtype=np.int64)
+
+
+def weights_of(table: pa.Table) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+    """What each row weighs, with a mean of 1, [n]; None where all weigh alike."""
+    if WEIGHT not in table.column_names or not table.num_rows:
+        return None
+    weights = np.asarray(pc.cast(table[WEIGHT], pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+    return np.asarray(weights / weights.mean())
+
+
+def worth(weights: np.ndarray[Any, Any] | None) -> float:
+    """How many rows of equal weight would tell a mean as well: Kish, Survey Sampling (1965), 11.7; 0 where all weigh alike."""
+    return 0.0 if weights is None else float(weights.sum() ** 2 / np.sum(weights**2))
 
 
 def wanted(target: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

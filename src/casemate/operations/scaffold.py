@@ -40,6 +40,8 @@ CLINICAL_NAME = "wdbc"
 PATIENT_VISITS = 1.15
 MANY, MANY_FRACTIONS = 100, 20
 """Different numbers, and different fractions, from which a target is taken for a quantity."""
+LABELS = 2
+"""Up to so many different values several targets are labels of a row and no quantities."""
 CLASS_GATES = "roc_auc = { min = 0.70 }\nmembership_auc = { max = 0.65 }\n# robust_accuracy = { min = 0.60, eps = 0.1 }"
 _SEARCHED = {
     "train_table.txt": ("clf__max_leaf_nodes", ((3,), (3, 5), (5, 15)), "clf__C", (0.1, 1.0), "roc_auc"),
@@ -56,9 +58,9 @@ QUANTITY_GATES = "r2 = { min = 0.30 }\nmembership_auc = { max = 0.65 }\n# robust
 
 READING = (
     *("header", "delimiter", "decimal", "encoding", "quote", "escape", "skip_lines", "bad_rows"),
-    *("null_values", "date_format", "table", "query", "password"),
+    *("null_values", "date_format", "table", "query", "password", "weight"),
 )
-"""Options of `[data]` that say how its source is read."""
+"""Options of `[data]` that say how its source is read, and what its rows weigh."""
 
 
 IN_MEMORY = "data/table.parquet"
@@ -152,6 +154,8 @@ def from_table(
     if new := {name: value for name, value in found.items() if name not in reading}:
         notes.append(f"found by content: {', '.join(f'{name} {value!r}' for name, value in new.items())}")
     some, all_rows = source.some(table, options, roles.MOST_ROWS)
+    if several and task is None:
+        _require_quantities(some, options.targets)
     if isinstance(target, str) and task is None and _is_quantity(some[target]):
         options = structs.replace(options, task="regression")
     inferred = roles.infer(some, options, datetime.datetime.now(datetime.UTC))
@@ -240,6 +244,25 @@ def _relative(root: Path, table: Path | str) -> str:
         return table
     place = table.resolve()
     return str(place.relative_to(root.resolve()) if place.is_relative_to(root.resolve()) else place)
+
+
+def _require_quantities(written: pa.Table, targets: list[str]) -> None:
+    """ConfigError where several targets are labels of a row: they are no quantities, and one model of ours predicts one label."""
+    labels = [name for name in targets if pc.count_distinct(written[name], mode="only_valid").as_py() <= LABELS or not _are_numbers(written[name])]
+    if labels:
+        raise ConfigError(
+            f"the targets {', '.join(map(repr, labels[:5]))} are labels, and a project predicts one label or several quantities",
+            hint=f"make a project for each: casemate init {labels[0]} --table … --target {labels[0]}; leave the other labels out of the features "
+            "([data.columns] use = false). --task regression takes numbers as quantities all the same",
+        )
+
+
+def _are_numbers(values: pa.ChunkedArray) -> bool:
+    try:
+        values.drop_null().cast(pa.float64())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return False
+    return True
 
 
 def _is_quantity(values: pa.ChunkedArray) -> bool:

@@ -3,16 +3,20 @@
 Source: Ribeiro, Wu, Guestrin, Singh, Beyond Accuracy: Behavioral Testing with CheckList (ACL 2020): invariance and direction.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from casemate.config import BehaviourTable
-from casemate.core.types import Schema
+from casemate.core.types import Finding, Schema
 from casemate.ml.models import Model
 from casemate.stages.assess.sample import Sample, spread_of
 
 SLACK = 1e-9
+
+
+DECLARED = "monotone: "
+"""How tests are called that `[data.columns]` declares."""
 
 
 class BadTest(ValueError):
@@ -22,6 +26,32 @@ class BadTest(ValueError):
 def measure(model: Model, schema: Schema, holdout: Sample, tests: list[BehaviourTable]) -> list[dict[str, Any]]:
     """Per test `name`, `rows` tried, `broken` rows and whether it `passed`."""
     return [_one(model, schema, holdout, test) for test in tests]
+
+
+def declared(monotone: dict[str, str], known: Sample) -> list[BehaviourTable]:
+    """A test a column that is declared monotone: half a deviation more of it."""
+    found = []
+    for name, said in monotone.items():
+        spread = float(np.nanstd(known.frame[name].to_numpy(dtype=np.float64)))
+        expect: Literal["up", "down"] = "up" if said == "increasing" else "down"
+        if spread > 0:
+            found.append(BehaviourTable(name=f"{DECLARED}{name}"[:200], feature=name, add=spread / 2, expect=expect))
+    return found
+
+
+def findings(tests: list[dict[str, Any]]) -> list[Finding]:
+    """One of high severity a declared effect that the model does not keep."""
+    return [
+        Finding(
+            id="assess.not-monotone",
+            severity="high",
+            confidence="high",
+            message=f"{test['feature']!r} is declared monotone, and {test['broken']} of {test['rows']} answers go the other way",
+            location=test["feature"],
+        )
+        for test in tests
+        if test["name"].startswith(DECLARED) and test["broken"]
+    ]
 
 
 def _one(model: Model, schema: Schema, holdout: Sample, test: BehaviourTable) -> dict[str, Any]:

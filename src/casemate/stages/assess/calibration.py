@@ -39,9 +39,9 @@ def confidence(codes: Array, labels: Array, probabilities: Array) -> tuple[Array
     return probabilities.max(axis=1), (codes == labels).astype(float)
 
 
-def error(said: Array, happened: Array) -> float:
+def error(said: Array, happened: Array, weights: Array | None = None) -> float:
     """The calibration error without its noise; 0 where the noise explains all."""
-    return _without_noise(*_parts(said, happened))
+    return _without_noise(*_parts(said, happened, weights))
 
 
 def _without_noise(count: Array, gap: Array, variance: Array) -> float:
@@ -49,7 +49,7 @@ def _without_noise(count: Array, gap: Array, variance: Array) -> float:
     return float((max(excess, 0.0) / count.sum()) ** 0.5)
 
 
-def error_interval(said: Array, happened: Array, groups: Groups = None) -> Interval:
+def error_interval(said: Array, happened: Array, groups: Groups = None, weights: Array | None = None) -> Interval:
     """`error` with its 95 % interval, which starts at 0 where the model may be calibrated.
 
     The sum of squared gaps is about a noncentral chi-squared variable, whose noncentrality is the
@@ -58,10 +58,10 @@ def error_interval(said: Array, happened: Array, groups: Groups = None) -> Inter
     subjects, which vary together, by their covariance (Rao and Scott, JASA 76, 1981), which is
     known as well as so many subjects tell it.
     """
-    count, gap, variance = _parts(said, happened)
+    count, gap, variance = _parts(said, happened, weights)
     groups, wider = repeated(groups), 1.0
     if groups is not None:
-        variance = _clustered(said, happened, groups, variance)
+        variance = _clustered(said, happened, groups, variance, weights)
         wider = float(stats.t.ppf((1 + LEVEL) / 2, max(int(groups.max()), 1)) / stats.norm.ppf((1 + LEVEL) / 2)) ** 2
     if not gap.any() and variance.max() <= TINY:  # nothing but certainties, and all came true: what was not met may be wrong altogether
         subjects = len(said) if groups is None else int(groups.max()) + 1
@@ -90,38 +90,42 @@ def _noncentrality(seen: float, freedom: float, tail: float) -> float:
     return float(optimize.brentq(over, 1e-9, most))
 
 
-def _parts(said: Array, happened: Array) -> tuple[Array, Array, Array]:
-    """(rows, happened less said, variance of one row) of each part."""
+def _parts(said: Array, happened: Array, weights: Array | None) -> tuple[Array, Array, Array]:
+    """(rows or what they weigh, happened less said, variance of one row or of one of average weight) of each part."""
     places = np.unique(parts_of(said, BINS), return_inverse=True)[1]
-    count = np.bincount(places).astype(np.float64)
-    expected, seen = (np.bincount(places, values) / count for values in (said, happened))
-    share = (seen * count + PRIOR * expected) / (count + PRIOR)
-    return count, seen - expected, np.maximum(share * (1 - share), TINY)
+    each = np.ones(len(said)) if weights is None else weights / weights.mean()
+    count = np.bincount(places, each)
+    expected, seen = (np.bincount(places, values * each) / count for values in (said, happened))
+    uneven = np.bincount(places, each**2) / count  # so much more varies the mean of rows that weigh unlike
+    share = (seen * count / uneven + PRIOR * expected) / (count / uneven + PRIOR)
+    return count, seen - expected, np.maximum(share * (1 - share) * uneven, TINY)
 
 
-def _clustered(said: Array, happened: Array, groups: Array, least: Array) -> Array:
+def _clustered(said: Array, happened: Array, groups: Array, least: Array, weights: Array | None) -> Array:
     """Eigenvalues of the covariance of the gaps (each times the root of its rows) between subjects, [parts]; at least `least` together."""
     places = np.unique(parts_of(said, BINS), return_inverse=True)[1]
     subjects, parts = int(groups.max()) + 1, len(least)
-    count = np.bincount(places)
+    each = np.ones(len(said)) if weights is None else weights / weights.mean()
+    count = np.bincount(places, each)
     rest = happened - said
-    rest -= (np.bincount(places, rest) / count)[places]
-    sums = np.bincount(groups * parts + places, rest / count[places] ** 0.5, subjects * parts).reshape(subjects, parts)
+    rest -= (np.bincount(places, rest * each) / count)[places]
+    sums = np.bincount(groups * parts + places, each * rest / count[places] ** 0.5, subjects * parts).reshape(subjects, parts)
     if subjects < 2:
         return least
     values = np.maximum(np.linalg.eigvalsh(sums.T @ sums) * (subjects / (subjects - 1)), np.finfo(np.float64).tiny)
     return np.asarray(values * max(1.0, float(np.sum(least) / np.sum(values))))
 
 
-def reliability(said: Array, happened: Array, least: int) -> dict[str, list[float]]:
+def reliability(said: Array, happened: Array, least: int, weights: Array | None = None) -> dict[str, list[float]]:
     """The curve: mean said, share happened and rows in ten bins of equal width, told of at least `least` rows each."""
     place = np.minimum((said * CURVE).astype(int), CURVE - 1)
+    each = np.ones(len(said)) if weights is None else weights
     count = np.bincount(place, minlength=CURVE)
-    expected, observed = (np.bincount(place, values, CURVE) for values in (said, happened))
+    weight, expected, observed = (np.bincount(place, values * each, CURVE) for values in (np.ones(len(said)), said, happened))
     told: dict[str, list[float]] = {"predicted": [], "observed": [], "rows": []}
     for part in merged(count, least):
         rows = count[part].sum()
-        told["predicted"].append(float(expected[part].sum() / rows))
-        told["observed"].append(float(observed[part].sum() / rows))
+        told["predicted"].append(float(expected[part].sum() / weight[part].sum()))
+        told["observed"].append(float(observed[part].sum() / weight[part].sum()))
         told["rows"].append(float(rows))
     return told

@@ -6,6 +6,8 @@ of quantities as in Efron and Tibshirani (1993); McNemar, Psychometrika 12 (1947
 rows the exact law of the sum whose terms change sign together (Fisher, The Design of Experiments, 1935, section 21).
 """
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,10 +16,11 @@ from scipy import signal, stats
 from casemate.config import AssessTable
 from casemate.core.types import Interval, Schema
 from casemate.ml.models import Model
-from casemate.stages.assess import calibration, intervals, regression, subjects
-from casemate.stages.assess.quality import influences, statistics
+from casemate.stages.assess import calibration, intervals, regression, subjects, weighted
+from casemate.stages.assess.quality import USUAL, influences, statistics
 from casemate.stages.assess.sample import Sample, checked
 from casemate.stages.assess.subjects import Groups
+from casemate.stages.assess.wishes import Wishes
 
 LEAST = 50
 """Rows below which differences say nothing: their intervals are far too narrow."""
@@ -53,7 +56,7 @@ def unseen(holdout: Sample, which: np.ndarray[Any, Any] | None, reference: str) 
 
 
 def measure(
-    model: Model, previous: Model, shapes: tuple[Schema, Schema], holdout: Sample, options: AssessTable, seed: int
+    model: Model, previous: Model, shapes: tuple[Schema, Schema], holdout: Sample, options: AssessTable, seed: int, wishes: Wishes = USUAL
 ) -> tuple[dict[str, Interval], dict[str, Any]]:
     """(per figure this model's less the other's with paired interval, McNemar's counts and p-value; no counts of regressors)."""
     ours, theirs = ([(column.name, column.type) for column in schema.features] for schema in shapes)
@@ -63,8 +66,19 @@ def measure(
     others, other = previous.predict(holdout.frame)
     checked(probabilities), checked(other)
     if shapes[0].regression:
-        return _of_quantities(regression.scaled(holdout.target, probabilities, other), options.bootstrap, seed, holdout.groups), {}
-    found = differences(holdout.target, (labels.ravel(), probabilities), (others.ravel(), other), holdout.groups)
+        arrays = regression.scaled(holdout.target, probabilities, other)
+        statistics = regression.statistics() if holdout.weights is None else weighted.of_quantities()
+        compared = _drawn(statistics, arrays[:1], [arrays[1:2], arrays[2:]], options.bootstrap, seed, holdout)
+        whose = holdout.groups, holdout.weights
+        return compared | wishes.differences(arrays[0], arrays[1], arrays[2], whose, options.bootstrap, seed), {}
+    ours_theirs = (labels.ravel(), probabilities), (others.ravel(), other)
+    if holdout.weights is None:
+        found = differences(holdout.target, *ours_theirs, holdout.groups)
+    else:
+        of_all = weighted.of_classes(probabilities.shape[1])
+        found = _drawn(of_all, [holdout.target], ours_theirs, options.bootstrap, seed, holdout)
+    whose = holdout.groups, holdout.weights
+    found |= wishes.differences(holdout.target, ours_theirs[0][0], ours_theirs[1][0], whose, options.bootstrap, seed)
     right, before = labels.ravel() == holdout.target, others.ravel() == holdout.target
     return found, mcnemar(right, before, holdout.groups)
 
@@ -102,11 +116,19 @@ def _signs(nets: Array) -> float:
     return float(min(law[np.abs(sums) >= abs(int(nets.sum()))].sum(), 1.0))
 
 
-def _of_quantities(arrays: list[Array], most: int, seed: int, groups: Groups) -> dict[str, Interval]:
-    return {
-        name: intervals.interval(lambda y, ours, theirs, of=statistic: of(y, ours) - of(y, theirs), arrays, most, seed, groups)
-        for name, statistic in regression.statistics().items()
-    }
+def _drawn(
+    statistics: dict[str, Callable[..., float]], truth: list[Array], sides: Sequence[Sequence[Array]], most: int, seed: int, rows: Sample
+) -> dict[str, Interval]:
+    """Per figure ours less theirs by the paired bootstrap, of rows with their weights where they have some."""
+    weights = [] if rows.weights is None else [rows.weights]
+    width = len(sides[0])
+
+    def difference(of: Callable[..., float], truth: Array, *rest: Array) -> float:
+        weigh = rest[2 * width :]
+        return of(truth, *rest[:width], *weigh) - of(truth, *rest[width : 2 * width], *weigh)
+
+    arrays = [*truth, *sides[0], *sides[1], *weights]
+    return {name: intervals.interval(partial(difference, statistic), arrays, most, seed, rows.groups) for name, statistic in statistics.items()}
 
 
 def differences(codes: Array, ours: tuple[Array, Array], theirs: tuple[Array, Array], groups: Groups = None) -> dict[str, Interval]:

@@ -20,12 +20,14 @@ import numpy as np
 from casemate.controls.privacy.disclosure import FEWEST, enough, grouped
 from casemate.core.types import Interval, Schema
 from casemate.stages.assess import intervals
-from casemate.stages.assess.sample import Sample, pooled, spread_of, values_of
+from casemate.stages.assess.sample import Sample, pooled, spread_of, told_mean, values_of
 from casemate.stages.assess.subjects import Groups, of
 
 LEAST_ROWS = 20
 """A rate of fewer rows is known to within .2 at best, as much as any difference that matters."""
 Array = np.ndarray[Any, Any]
+Cell = tuple[Array, Groups, Array | None]
+"""Values of a group's rows, whose each row is, and what it weighs."""
 Family = Callable[[float], list[Interval]]
 """The same rate or mean of every group, with intervals of the level that is asked for."""
 
@@ -64,10 +66,10 @@ def measure(
         values = values_of(holdout.frame[name], schema.column(name).type)
         told = grouped(values, max(least, LEAST_ROWS) if schema.regression else least)  # means of few rows tell their quantities
         for kind in np.unique(told):
-            here = labels[told == kind], truth[told == kind]
+            here = labels[told == kind], truth[told == kind], of(holdout.weights, told == kind)
             if len(here[0]) < least:
                 continue
-            groups += _quantities(name, str(kind), schema.targets, *here) if schema.regression else [_group(name, str(kind), *here, least)]
+            groups += _quantities(name, str(kind), schema.targets, *here) if schema.regression else [_group(name, str(kind), *here, least=least)]
         judged = pooled(values, LEAST_ROWS)
         kinds, counts = np.unique(judged, return_counts=True)
         if len(kinds) < 2 or counts.min() < LEAST_ROWS:
@@ -77,9 +79,9 @@ def measure(
         rows = [np.flatnonzero(judged == kind) for kind in kinds]
         for figure in families:
             if schema.regression:
-                families[figure] += _means(figure, rows, labels, truth, holdout.groups)
+                families[figure] += _means(figure, rows, labels, truth, (holdout.groups, holdout.weights))
                 continue
-            made, why_not = _rates(figure, name, kinds, rows, (labels, truth, holdout.groups))
+            made, why_not = _rates(figure, name, kinds, rows, (labels, truth, holdout.groups, holdout.weights))
             families[figure] += made
             missing[figure] += [f"{why} of class {schema.classes[code]!r}" for code, why in why_not]
     if not protected:
@@ -103,12 +105,12 @@ OF_QUANTITIES = ("mean_prediction_difference", "absolute_error_difference")
 
 
 def _rates(
-    figure: str, column: str, kinds: Array, rows: list[Array], found: tuple[Array, Array, Groups]
+    figure: str, column: str, kinds: Array, rows: list[Array], found: tuple[Array, Array, Groups, Array | None]
 ) -> tuple[list[Family], list[tuple[int, str]]]:
     """(a family for all rows or one a class, class numbers that a group has too few rows of with which group)."""
-    labels, codes, subjects = found
+    labels, codes, *whose = found
     if figure == "demographic_parity_difference":
-        return [_shares([(labels[at] == 1, of(subjects, at)) for at in rows])], []
+        return [_shares([(labels[at] == 1, *(of(one, at) for one in whose)) for at in rows])], []
     made, missing = [], []
     for code in (0, 1):
         cells = [at[codes[at] == code] for at in rows]
@@ -116,48 +118,52 @@ def _rates(
             if len(at) < LEAST_ROWS:
                 missing.append((code, f"group {str(kind)!r} of {column!r} has fewer than {LEAST_ROWS} rows"))
         if not missing:
-            made.append(_shares([(labels[at] == 1, of(subjects, at)) for at in cells]))
+            made.append(_shares([(labels[at] == 1, *(of(one, at) for one in whose)) for at in cells]))
     return made, missing
 
 
-def _shares(cells: list[tuple[Array, Groups]]) -> Family:
-    return lambda level: [intervals.score_of(*cell, level) for cell in cells]
+def _shares(cells: list[Cell]) -> Family:
+    return lambda level: [intervals.score_of(hit, groups, level, weights) for hit, groups, weights in cells]
 
 
-def _means(figure: str, rows: list[Array], found: Array, truth: Array, subjects: Groups) -> list[Family]:
+def _means(figure: str, rows: list[Array], found: Array, truth: Array, whose: tuple[Groups, Array | None]) -> list[Family]:
     """A family per quantity."""
     values = found if figure == "mean_prediction_difference" else np.abs(found - truth)
-    return [_averages([(quantity[at], of(subjects, at)) for at in rows], (float(quantity.min()), float(quantity.max()))) for quantity in values.T]
+    groups, weights = whose
+    return [
+        _averages([(quantity[at], of(groups, at), of(weights, at)) for at in rows], (float(quantity.min()), float(quantity.max())))
+        for quantity in values.T
+    ]
 
 
-def _averages(cells: list[tuple[Array, Groups]], limits: tuple[float, float]) -> Family:
-    return lambda level: [intervals.mean(cell, level, whose, limits) for cell, whose in cells]
+def _averages(cells: list[Cell], limits: tuple[float, float]) -> Family:
+    return lambda level: [intervals.mean(cell, level, groups, weights, limits) for cell, groups, weights in cells]
 
 
-def _quantities(name: str, value: str, targets: list[str], found: Array, truth: Array) -> list[dict[str, Any]]:
+def _quantities(name: str, value: str, targets: list[str], found: Array, truth: Array, weights: Array | None) -> list[dict[str, Any]]:
     """Per target, in its deviations; of few rows nothing, because their mean tells their quantities."""
     told = []
     for place, target in enumerate(targets):
         ours, theirs = found[:, place], truth[:, place]
         figures = {"mean_prediction": ours, "mean_observed": theirs, "mean_absolute_error": np.abs(ours - theirs)}
-        shown = {key: float(values.mean()) if len(values) >= LEAST_ROWS else None for key, values in figures.items()}
+        shown = {key: told_mean(values, weights) if len(values) >= LEAST_ROWS else None for key, values in figures.items()}
         told.append({"column": name, "value": value, "rows": len(theirs), "target": target, **shown})
     return told
 
 
-def _group(name: str, value: str, labels: Array, codes: Array, least: int) -> dict[str, Any]:
+def _group(name: str, value: str, labels: Array, codes: Array, weights: Array | None = None, *, least: int) -> dict[str, Any]:
     # One of the two rates beside accuracy and selection rate would give the other one away.
     both = enough(least, int(np.sum(codes == 0)), int(np.sum(codes == 1)))
 
     def rate(code: int) -> float | None:
-        return float(np.mean(labels[codes == code] == 1)) if both else None
+        return told_mean(labels[codes == code] == 1, of(weights, codes == code)) if both else None
 
     return {
         "column": name,
         "value": value,
         "rows": len(codes),
-        "selection_rate": float(np.mean(labels == 1)),
-        "accuracy": float(np.mean(labels == codes)),
+        "selection_rate": told_mean(labels == 1, weights),
+        "accuracy": told_mean(labels == codes, weights),
         "true_positive_rate": rate(1),
         "false_positive_rate": rate(0),
     }

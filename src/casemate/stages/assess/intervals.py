@@ -16,6 +16,8 @@ from casemate.stages.assess import subjects
 from casemate.stages.assess.subjects import Groups
 
 Array = np.ndarray[Any, Any]
+Weights = Array | None
+"""What each row weighs, [n]; None: all weigh alike."""
 LEVEL = 0.95
 WORK = 1_000_000
 """Rows that a bootstrap resamples at most: about as dear as the blocks that come after it."""
@@ -33,32 +35,43 @@ def share(hits: int, count: int, level: float = LEVEL) -> Interval:
     return Interval(value=hits / count, low=float(limits.low), high=float(limits.high))
 
 
-def share_of(hit: Array, groups: Groups = None, level: float = LEVEL) -> Interval:
-    """`share` of the rows that hit, bool [n]; of subjects with several rows with as many rows as theirs are worth."""
+def averaged(values: Array, weights: Weights) -> tuple[float, Array]:
+    """(the mean of `values` [n], each row's influence on it [n]); of weighted rows Hájek's mean and its linearisation.
+
+    Source: Särndal, Swensson, Wretman, Model Assisted Survey Sampling (1992), 5.7.
+    """
+    if weights is None:
+        value = float(np.mean(values))
+        return value, values - value if np.ptp(values) > 0 else np.zeros(len(values))  # without the rounding of the mean
+    value = float(np.average(values, weights=weights))
+    return value, weights / weights.mean() * (values - value)
+
+
+def share_of(hit: Array, groups: Groups = None, level: float = LEVEL, weights: Weights = None) -> Interval:
+    """`share` of the rows that hit, bool [n]; of weighted rows, or subjects with several, with as many rows as theirs are worth."""
     groups = subjects.repeated(groups)
-    if groups is None:
+    if groups is None and weights is None:
         return share(int(np.sum(hit)), len(hit), level)
-    value = float(np.mean(hit))
-    return bounded(value, hit - value, groups, level)
+    return bounded(*averaged(hit, weights), groups, level, weights)
 
 
-def score_of(hit: Array, groups: Groups = None, level: float = LEVEL) -> Interval:
+def score_of(hit: Array, groups: Groups = None, level: float = LEVEL, weights: Weights = None) -> Interval:
     """`score` of the rows that hit, as in `share_of`."""
     groups = subjects.repeated(groups)
-    if groups is None:
+    if groups is None and weights is None:
         return score(int(np.sum(hit)), len(hit), level)
-    value = float(np.mean(hit))
-    low, high = subjects.wilson(value, subjects.effective(value, hit - value, groups, level), level)
+    value, influence = averaged(hit, weights)
+    low, high = subjects.wilson(value, subjects.effective(value, influence, subjects.numbered(groups, len(hit)), level, weights), level)
     return Interval(value=value, low=min(low, value), high=max(high, value))
 
 
-def bounded(value: float, influence: Array, groups: Array, level: float = LEVEL) -> Interval:
+def bounded(value: float, influence: Array, groups: Groups, level: float = LEVEL, weights: Weights = None) -> Interval:
     """A figure in 0 to 1 that is about a mean: Clopper and Pearson's ends for as many rows as would tell a share as well.
 
     Source: Korn and Graubard, Confidence intervals for proportions with small expected number of positive counts estimated
     from survey data (Survey Methodology 24, 1998).
     """
-    low, high = subjects.exact(value, subjects.effective(value, influence, groups, level), level)
+    low, high = subjects.exact(value, subjects.effective(value, influence, subjects.numbered(groups, len(influence)), level, weights), level)
     return Interval(value=value, low=min(low, value), high=max(high, value))
 
 
@@ -172,11 +185,14 @@ def effective_freedom(influence: Array) -> float:
     return float(count - 1) if not kurtosis > least else float(np.clip(2 * count / (kurtosis - least), 1.0, count - 1))
 
 
-def mean(values: Array, level: float = LEVEL, groups: Groups = None, limits: tuple[float, float] = (-np.inf, np.inf)) -> Interval:
+def mean(
+    values: Array, level: float = LEVEL, groups: Groups = None, weights: Weights = None, limits: tuple[float, float] = (-np.inf, np.inf)
+) -> Interval:
     """The mean of `values` [n] with its interval; see `smooth`."""
-    value = float(np.mean(values))
-    influence = values - value if np.ptp(values) > 0 else np.zeros(len(values))  # without the rounding of the mean
-    return smooth(value, influence, level=level, groups=groups, limits=limits)
+    value, influence = averaged(values, weights)
+    # A few rows that weigh much carry the variance: it has fewer degrees of freedom than there are rows.
+    freedom = None if weights is None else effective_freedom(subjects.summed(influence, groups))
+    return smooth(value, influence, freedom=freedom, level=level, groups=groups, limits=limits)
 
 
 def total(parts: list[Interval], weights: list[float]) -> Interval:
@@ -255,12 +271,12 @@ def area(positive: Array, score: Array, groups: Groups = None) -> Interval:
     value, influence = area_influence(positive == 1, score)
     groups = subjects.repeated(groups)
     if groups is not None:
-        return _clustered_area(value, influence, positive == 1, groups)
+        return clustered_area(value, influence, positive == 1, groups)
     return logit_area(value, [influence[positive == 1], influence[positive != 1]])
 
 
-def _clustered_area(value: float, influence: Array, positive: Array, groups: Array) -> Interval:
-    """`area` of subjects, whose rows may lie on both sides (Obuchowski, Biometrics 53, 1997)."""
+def clustered_area(value: float, influence: Array, positive: Array, groups: Array, most: float = np.inf) -> Interval:
+    """`area` of subjects, whose rows may lie on both sides (Obuchowski, Biometrics 53, 1997); `most` degrees of freedom."""
     sides = [np.where(side, influence, 0.0) for side in (positive, ~positive)]
     sums, counts = [], []
     for side, of_side in zip(sides, (positive, ~positive), strict=True):
@@ -274,7 +290,7 @@ def _clustered_area(value: float, influence: Array, positive: Array, groups: Arr
     variances = [float(np.sum(one**2)) * more + extra for one, more, extra in zip(sums, wider, added, strict=True)]
     joint = 2 * float(np.sum(sums[0] * sums[1])) * max(wider)
     below = sum(one**2 / (m - 1) for one, m in zip(variances, counts, strict=True))
-    return _around_logit(value, at, max(sum(variances) + joint, sum(added)), sum(variances) ** 2 / below, LEVEL)
+    return _around_logit(value, at, max(sum(variances) + joint, sum(added)), min(sum(variances) ** 2 / below, most), LEVEL)
 
 
 def logit_area(value: float, parts: list[Array], level: float = LEVEL) -> Interval:

@@ -14,35 +14,45 @@ from casemate.config import AssessTable
 from casemate.controls.privacy.disclosure import FEWEST
 from casemate.core.types import Interval, Schema
 from casemate.ml.models import Model
-from casemate.stages.assess import calibration, intervals, regression
+from casemate.stages.assess import calibration, intervals, regression, weighted
 from casemate.stages.assess.intervals import auc, share_of
-from casemate.stages.assess.sample import LEAST_SLICE_ROWS, Sample, Slice, checked, sliced
+from casemate.stages.assess.sample import LEAST_SLICE_ROWS, TOLD_DIGITS, Sample, Slice, checked, sliced, told_mean
 from casemate.stages.assess.subjects import Groups, count, of, repeated
+from casemate.stages.assess.weighted import losses, squares
+from casemate.stages.assess.wishes import Wishes
 
 ROC_POINTS = 200
+USUAL = Wishes()
 Array = np.ndarray[Any, Any]
 
 
-def measure(model: Model, schema: Schema, holdout: Sample, options: AssessTable, seed: int, least: int = FEWEST) -> dict[str, Any]:
-    """`metrics`, `calibration`, `roc`, `slices` for the hold-out."""
+def measure(
+    model: Model, schema: Schema, holdout: Sample, options: AssessTable, seed: int, least: int = FEWEST, wishes: Wishes = USUAL
+) -> dict[str, Any]:
+    """`metrics`, `calibration`, `roc`, `slices` for the hold-out, with the figures of `wishes`."""
     labels, probabilities = model.predict(holdout.frame)
     checked(probabilities)
     if schema.regression:
-        return regression.measure(schema, holdout, probabilities, options, seed, least)
+        return regression.measure(schema, holdout, probabilities, options, seed, least, wishes)
     codes, classes = holdout.target, len(schema.classes)
     labels = np.ravel(labels)
-    metrics = figures(codes, labels, probabilities, holdout.groups)
+    weights = holdout.weights
+    if weights is None:
+        metrics = figures(codes, labels, probabilities, holdout.groups)
+    else:
+        metrics = weighted.classes(codes, labels, probabilities, weights, holdout.groups, options.bootstrap, seed)
+    metrics |= wishes.figures(codes, labels, (holdout.groups, weights), options.bootstrap, seed)
     parts = list(_slices(schema, holdout, labels, options.slices, least))
     slices = [told for part, told in parts if part.told]
     rated = [part.rows for part, _ in parts if part.real and len(part.rows) >= LEAST_SLICE_ROWS]
     if rated:
-        right = [(labels[rows] == codes[rows], of(holdout.groups, rows)) for rows in rated]
-        metrics["worst_slice_accuracy"] = intervals.least(lambda level: [share_of(*one, level) for one in right])
+        right = [(labels[rows] == codes[rows], of(holdout.groups, rows), of(weights, rows)) for rows in rated]
+        metrics["worst_slice_accuracy"] = intervals.least(lambda level: [share_of(hit, whose, level, weigh) for hit, whose, weigh in right])
     built = {name: msgspec.to_builtins(value) for name, value in metrics.items()}
     return {
         "metrics": built,
-        "calibration": calibration.reliability(*calibration.confidence(codes, labels, probabilities), least),
-        "roc": _roc(codes, probabilities) if classes == 2 else {},
+        "calibration": calibration.reliability(*calibration.confidence(codes, labels, probabilities), least, weights),
+        "roc": _roc(codes, probabilities, weights) if classes == 2 else {},
         "slices": slices,
     }
 
@@ -64,10 +74,10 @@ def statistics(classes: int) -> dict[str, Callable[..., float]]:
         }
     return {
         **ranked,
-        "brier": lambda y, _, p: float(np.mean(_squares(y, p))),
+        "brier": lambda y, _, p: float(np.mean(squares(y, p))),
         "accuracy": lambda y, c, _: float(np.mean(y == c)),
         "balanced_accuracy": _balanced_accuracy,
-        "log_loss": lambda y, _, p: float(np.mean(_losses(y, p))),
+        "log_loss": lambda y, _, p: float(np.mean(losses(y, p))),
         "calibration_error": lambda y, c, p: calibration.error(*calibration.confidence(y, c, p)),
     }
 
@@ -85,10 +95,10 @@ def figures(codes: Array, labels: Array, probabilities: Array, groups: Groups = 
     values = {name: statistic(codes, labels, probabilities) for name, statistic in statistics(probabilities.shape[1]).items()}
     found = {
         **_ranked(codes, labels, probabilities, values, groups),
-        "brier": intervals.mean(_squares(codes, probabilities), groups=groups, limits=(0.0, 1.0 if probabilities.shape[1] == 2 else 2.0)),
+        "brier": intervals.mean(squares(codes, probabilities), groups=groups, limits=(0.0, 1.0 if probabilities.shape[1] == 2 else 2.0)),
         "accuracy": share_of(codes == labels, groups),
         "balanced_accuracy": _recalled(codes, labels, values["balanced_accuracy"], groups),
-        "log_loss": intervals.mean(_losses(codes, probabilities), groups=groups, limits=(0.0, -float(np.log(np.finfo(probabilities.dtype).eps)))),
+        "log_loss": intervals.mean(losses(codes, probabilities), groups=groups, limits=(0.0, -float(np.log(np.finfo(probabilities.dtype).eps)))),
         "calibration_error": calibration.error_interval(*calibration.confidence(codes, labels, probabilities), groups),
     }
     if groups is not None:  # the noise that is taken off is that of subjects
@@ -137,10 +147,10 @@ def influences(codes: Array, labels: Array, probabilities: Array) -> dict[str, A
     """How much each row moves each figure that is about a mean, [n] each; without those that a missing class leaves undefined."""
     classes = probabilities.shape[1]
     each = [1] if classes == 2 else list(range(classes))
-    squares, losses = _squares(codes, probabilities), _losses(codes, probabilities)
+    squared, lost = squares(codes, probabilities), losses(codes, probabilities)
     found = {
-        "brier": squares - squares.mean(),
-        "log_loss": losses - losses.mean(),
+        "brier": squared - squared.mean(),
+        "log_loss": lost - lost.mean(),
         "balanced_accuracy": recall_influence(codes, labels),
     }
     if all(0 < np.sum(codes == code) < len(codes) for code in each):
@@ -209,22 +219,8 @@ def _balanced_accuracy(codes: Array, labels: Array, _: Array) -> float:
     return float(np.mean(hits[counts > 0] / counts[counts > 0]))
 
 
-def _squares(codes: Array, probabilities: Array) -> Array:
-    """Each row's Brier score, [n]: of two classes the squared error of one, of more the sum."""
-    if probabilities.shape[1] == 2:
-        return np.asarray((probabilities[:, 1] - codes) ** 2)
-    return np.asarray(np.sum((probabilities - np.eye(probabilities.shape[1])[codes]) ** 2, axis=1))
-
-
-def _losses(codes: Array, probabilities: Array) -> Array:
-    """Each row's logarithmic loss, [n]."""
-    tiny = np.finfo(probabilities.dtype).eps
-    true = probabilities[np.arange(len(codes)), codes] / probabilities.sum(axis=1)
-    return np.asarray(-np.log(np.clip(true, tiny, 1 - tiny)))
-
-
-def _roc(codes: Array, probabilities: Array) -> dict[str, list[float]]:
-    false, true, _ = roc_curve(codes, probabilities[:, 1])
+def _roc(codes: Array, probabilities: Array, weights: Array | None) -> dict[str, list[float]]:
+    false, true, _ = roc_curve(codes, probabilities[:, 1], sample_weight=weights)
     keep = np.unique(np.linspace(0, len(false) - 1, min(ROC_POINTS, len(false))).astype(int))
     return {"false_positive_rate": false[keep].tolist(), "true_positive_rate": true[keep].tolist()}
 
@@ -232,16 +228,17 @@ def _roc(codes: Array, probabilities: Array) -> dict[str, list[float]]:
 def _slices(schema: Schema, holdout: Sample, labels: Array, wanted: list[str], least: int) -> Iterator[tuple[Slice, dict[str, Any]]]:
     for part in sliced(schema, holdout, wanted, least):
         at = part.rows
-        right = share_of(labels[at] == holdout.target[at], of(holdout.groups, at))
+        weights = of(holdout.weights, at)
+        right = share_of(labels[at] == holdout.target[at], of(holdout.groups, at), weights=weights)
         yield (
             part,
             {
                 "column": part.column,
                 "value": part.value,
                 "rows": len(at),
-                "accuracy": right.value,
-                "low": right.low,
-                "high": right.high,
-                "positive_rate": float(np.mean(labels[at] == 1)) if len(schema.classes) == 2 else None,
+                "accuracy": right.value if weights is None else round(right.value, TOLD_DIGITS),
+                "low": right.low if weights is None else round(right.low, TOLD_DIGITS),
+                "high": right.high if weights is None else round(right.high, TOLD_DIGITS),
+                "positive_rate": told_mean(labels[at] == 1, weights) if len(schema.classes) == 2 else None,
             },
         )

@@ -11,9 +11,10 @@ from scipy import stats
 from casemate.config import AssessTable
 from casemate.controls.privacy.disclosure import FEWEST
 from casemate.core.types import Interval, Schema
-from casemate.stages.assess import intervals
+from casemate.stages.assess import intervals, weighted
 from casemate.stages.assess.sample import LEAST_SLICE_ROWS, Sample, sliced, spread_of
 from casemate.stages.assess.subjects import Groups, of, repeated, summed
+from casemate.stages.assess.wishes import Wishes
 
 BINS = 10
 Array = np.ndarray[Any, Any]
@@ -36,25 +37,38 @@ def scaled(target: Array, *found: Array) -> list[Array]:
     return [values / unit for values in (target, *found)]
 
 
-def measure(schema: Schema, holdout: Sample, found: Array, options: AssessTable, seed: int, least: int = FEWEST) -> dict[str, Any]:
+def measure(
+    schema: Schema, holdout: Sample, found: Array, options: AssessTable, seed: int, least: int = FEWEST, wishes: Wishes | None = None
+) -> dict[str, Any]:
     """`metrics`, `calibration` (of one quantity), `roc` (none) and `slices` for quantities `found` [n, m] on the hold-out."""
     target, found = scaled(holdout.target, found)
-    groups = holdout.groups
-    metrics = figures(target, found, options.bootstrap, seed, groups)
+    groups, weights = holdout.groups, holdout.weights
+    if weights is None:
+        metrics = figures(target, found, options.bootstrap, seed, groups)
+    else:
+        metrics = weighted.quantities(target, found, weights, groups, options.bootstrap, seed)
+    metrics |= {} if wishes is None else wishes.figures(target, found, (groups, weights), options.bootstrap, seed)
     slices: list[dict[str, Any]] = []
-    rated: list[tuple[Array, Groups]] = []
+    rated: list[tuple[Array, Groups, Array | None]] = []
     errors, limits = np.abs(target - found).mean(axis=1), (0.0, _range(target))
     for part in sliced(schema, holdout, options.slices, max(least, LEAST_SLICE_ROWS)):  # the error of a few rows tells their quantities
         if len(part.rows) < LEAST_SLICE_ROWS:
             continue
-        mae = intervals.mean(errors[part.rows], groups=of(groups, part.rows), limits=limits)
+        mae = intervals.mean(errors[part.rows], groups=of(groups, part.rows), weights=of(weights, part.rows), limits=limits)
         told = {"column": part.column, "value": part.value, "rows": len(part.rows), "mae": mae.value, "low": mae.low, "high": mae.high}
         slices += [told] if part.told and np.isfinite(mae.low) else []  # of one subject nothing is known
-        rated += [(errors[part.rows], of(groups, part.rows))] if part.real else []
+        rated += [(errors[part.rows], of(groups, part.rows), of(weights, part.rows))] if part.real else []
     if rated:
-        metrics["worst_slice_mae"] = intervals.greatest(lambda level: [intervals.mean(rows, level, whose, limits) for rows, whose in rated])
+        metrics["worst_slice_mae"] = intervals.greatest(
+            lambda level: [intervals.mean(rows, level, whose, heavy, limits) for rows, whose, heavy in rated]
+        )
     built = {name: msgspec.to_builtins(value) for name, value in metrics.items()}
-    return {"metrics": built, "calibration": _observed(target[:, 0], found[:, 0]) if target.shape[1] == 1 else {}, "roc": {}, "slices": slices}
+    return {
+        "metrics": built,
+        "calibration": _observed(target[:, 0], found[:, 0], weights) if target.shape[1] == 1 else {},
+        "roc": {},
+        "slices": slices,
+    }
 
 
 def figures(target: Array, found: Array, most: int, seed: int, groups: Groups = None) -> dict[str, Interval]:
@@ -158,14 +172,14 @@ def _mae(target: Array, found: Array) -> float:
     return float(np.mean(np.abs(target - found)))
 
 
-def _observed(target: Array, found: Array) -> dict[str, list[float]]:
+def _observed(target: Array, found: Array, weights: Array | None = None) -> dict[str, list[float]]:
     """Mean predicted and mean observed quantity in up to ten parts of the rows by what was predicted; nothing where a part would be few rows."""
     bins = min(BINS, len(found) // LEAST_SLICE_ROWS)
     if bins < 2:
         return {}
     parts = np.array_split(np.argsort(found, kind="stable"), bins)
     return {
-        "predicted": [float(found[part].mean()) for part in parts],
-        "observed": [float(target[part].mean()) for part in parts],
+        "predicted": [float(np.average(found[part], weights=of(weights, part))) for part in parts],
+        "observed": [float(np.average(target[part], weights=of(weights, part))) for part in parts],
         "rows": [float(len(part)) for part in parts],
     }

@@ -86,6 +86,12 @@ def measure(tools: Tools, dataset: SealedDataset, model: TrainedModel, parts: Pa
         "cv": _chosen(model),
         "promised": {"epsilon": model.privacy["epsilon"], "delta": model.privacy["delta"]} if model.privacy else None,
         "order": model.order,
+        "wishes": {
+            "costs": config.train.costs_of(dataset.schema.classes),
+            "ordinal": bool(config.data.ordinal),
+            "quantile": config.train.quantile,
+        },
+        "monotone": {column.name: said for column in dataset.schema.features if (said := config.data.column(column.name).monotone)},
         "guard": {name: getattr(config.serve.guard, name) for name in ("outside", "unknown")},
         "previous": _described(tools.previous),
         "further": list(further),

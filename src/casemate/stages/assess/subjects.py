@@ -42,23 +42,31 @@ def count(groups: Groups, rows: Array) -> int:
     return int(np.sum(rows)) if groups is None else len(np.unique(groups[rows]))
 
 
-def effective(value: float, influence: Array, groups: Array, level: float) -> float:
+def numbered(groups: Groups, rows: int) -> Array:
+    """The groups as 0..m-1, [n], every row a subject of its own where none has two."""
+    found = repeated(groups)
+    return np.arange(rows) if found is None else found
+
+
+def effective(value: float, influence: Array, groups: Array, level: float, weights: Array | None = None) -> float:
     """How many independent rows would tell a share `value` as well, less what Student's t takes for estimating that from m subjects.
 
-    Where all rows agree nothing tells how much subjects repeat themselves: then every subject counts once.
+    Where all rows agree nothing tells how much subjects repeat themselves: then every subject counts once, or by its weight (Kish,
+    Survey Sampling, 1965, 11.7).
 
     Args:
         value: the share.
         influence: of the rows on it, [n], mean 0.
         groups: subjects as 0..m-1, [n]; a row that the share is not about has influence 0.
         level: of the interval.
+        weights: of the rows, [n]; None: all weigh alike.
     """
     sums = summed(influence, groups)
     subjects, rows = len(sums), len(influence)
     variance = float(np.var(sums, ddof=1)) / subjects if subjects > 1 else 0.0
     if not variance > 0:
-        sizes = np.bincount(groups)
-        return float(rows**2 / np.sum(sizes**2))
+        sizes = np.bincount(groups, weights)
+        return float(sizes.sum() ** 2 / np.sum(sizes**2))
     tail = (1 + level) / 2
     lost = (stats.t.ppf(tail, max(rows - 1, 1)) / stats.t.ppf(tail, subjects - 1)) ** 2
     return float(min(value * (1 - value) / variance * lost, rows))

@@ -20,11 +20,12 @@ from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.threads import fitting
 from casemate.core.types import Assessment, Finding, Interval, Schema
 from casemate.ml import models
-from casemate.ml.frame import UNSEEN, features_of, groups_of, open_table, target_of
+from casemate.ml.frame import UNSEEN, features_of, groups_of, open_table, target_of, weights_of, worth
 from casemate.ml.learn.binning import allow_empty_columns
 from casemate.stages.assess import behaviour, compare, fairness, faults, importance, parity, probes, quality, robustness, shift, usual
 from casemate.stages.assess.leakage import attribute, inversion, labels, lira, membership, memorised
 from casemate.stages.assess.sample import OfClasses, Sample
+from casemate.stages.assess.wishes import Wishes
 
 models.skops_io()  # same
 allow_empty_columns()
@@ -81,12 +82,17 @@ class Work:
     @cached_property
     def samples(self) -> list[Sample]:
         """The same as samples."""
-        return [Sample(features_of(table, self.schema), target_of(table, self.schema), groups_of(table)) for table in self.tables]
+        return [Sample(features_of(table, self.schema), target_of(table, self.schema), groups_of(table), weights_of(table)) for table in self.tables]
 
     @property
     def unseen(self) -> np.ndarray[Any, Any] | None:
         """Hold-out rows that the model before was not trained on, bool [h]; None: every one."""
         return self.tables[0][UNSEEN].to_numpy() if UNSEEN in self.tables[0].column_names else None
+
+    @cached_property
+    def wishes(self) -> Wishes:
+        """What besides the usual figures says how good an answer is."""
+        return msgspec.convert(self.job["wishes"], Wishes)
 
     @property
     def known(self) -> Sample:
@@ -115,7 +121,7 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 def measure_quality(work: Work) -> None:
     """Figures with intervals, calibration, ROC, slices."""
-    found = quality.measure(work.model, work.schema, work.holdout, work.options, work.seed, work.least)
+    found = quality.measure(work.model, work.schema, work.holdout, work.options, work.seed, work.least, work.wishes)
     work.found |= found | {"metrics": finite(work, "quality", found["metrics"], "this hold-out")}
     if len(work.dropped.target):
         _measure_with_dropped(work)
@@ -123,7 +129,7 @@ def measure_quality(work: Work) -> None:
 
 def _measure_with_dropped(work: Work) -> None:
     """Figures of the hold-out as it was chosen, beside those without the rows that a person took out."""
-    found = quality.measure(work.model, work.schema, work.holdout.joined(work.dropped), work.options, work.seed, work.least)
+    found = quality.measure(work.model, work.schema, work.holdout.joined(work.dropped), work.options, work.seed, work.least, work.wishes)
     kept = finite(work, "quality", found["metrics"], "the hold-out with the rows that were dropped")
     work.found |= {"dropped": len(work.dropped.target), "with_dropped": kept}
     without = work.found["metrics"]
@@ -150,7 +156,7 @@ def measure_tables(work: Work) -> None:
     """The same figures on every further table."""
     found = {}
     for name, sample in zip(work.job["further"], work.samples[3:], strict=True):
-        told = quality.measure(work.model, work.schema, sample, work.options, work.seed, work.least)
+        told = quality.measure(work.model, work.schema, sample, work.options, work.seed, work.least, work.wishes)
         kept = finite(work, f"table {name}", told["metrics"], "this table")
         work.figures |= {f"{name}.{figure}": msgspec.convert(value, Interval) for figure, value in kept.items()}
         found[name] = {"rows": len(sample.target), "subjects": sample.subjects, "metrics": kept}
@@ -171,7 +177,7 @@ def measure_comparison(work: Work) -> None:
     work.found["previous"] = before["reference"]  # first: gates that ask for a comparison must know that there was something to compare with
     fair = compare.unseen(work.holdout, work.unseen, before["reference"])
     other = models.load_trained(files, schema, before["order"], own=before["own"])
-    found, counts = compare.measure(work.model, other, (work.schema, schema), fair, work.options, work.seed)
+    found, counts = compare.measure(work.model, other, (work.schema, schema), fair, work.options, work.seed, work.wishes)
     told = {name: msgspec.to_builtins(difference) for name, difference in found.items()}
     differences = finite(work, "comparison", told, f"the {len(fair.target)} rows that both have not seen")
     work.found |= {"compared": differences, "mcnemar": counts, "compared_rows": len(fair.target)}
@@ -199,8 +205,12 @@ def measure_shift(work: Work) -> None:
 
 def measure_behaviour(work: Work) -> None:
     """The tests of `[[assess.behaviour]]`."""
-    found = behaviour.measure(work.model, work.schema, work.holdout, work.options.behaviour)
+    asked = work.options.behaviour
+    if len(work.schema.targets) == 1:  # of several quantities training looked at each
+        asked = [*asked, *behaviour.declared(work.job["monotone"], work.known)]
+    found = behaviour.measure(work.model, work.schema, work.holdout, asked)
     work.found["behaviour"] = found
+    work.findings += behaviour.findings(found)
     if found:
         work.figures["behaviour_failures"] = Interval.exact(float(sum(not test["passed"] for test in found)))
 
@@ -380,6 +390,7 @@ def main(job: dict[str, Any], channel: Channel, _watch: Watch) -> dict[str, Any]
             Assessment(
                 rows=len(work.holdout.target),
                 subjects=work.holdout.subjects,
+                worth=worth(work.holdout.weights),
                 measured={name: sha256(content) for name, content in work.files.items()},
                 serve_format="onnx" if compared.get("equal") and (compared["faster"] or models.SKOPS not in work.files) else "skops",
                 findings=work.findings,

@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 from casemate.config import DataTable
 from casemate.core.errors import DataError
 from casemate.core.types import Schema
-from casemate.ml.frame import GROUP
-from casemate.stages.data import source
+from casemate.ml.frame import GROUP, WEIGHT
+from casemate.stages.data import source, weights
 from casemate.stages.data.cells import rows_text
 
 
@@ -23,8 +23,9 @@ def read(path: Path, options: DataTable, schema: Schema) -> pa.Table:
     table, _ = source.labelled(source.read(path, options)[0], options)
     wanted = [*(column.name for column in schema.features), *schema.targets]
     missing = [name for name in wanted if name not in table.column_names]
+    missing += [] if options.weight is None or options.weight in table.column_names else [options.weight]
     if missing:
-        raise DataError(f"{path.name} has no column {missing[0]!r}", hint="[assess] tables need every feature and the target")
+        raise DataError(f"{path.name} has no column {missing[0]!r}", hint="[assess] tables need every feature, the target and the weight")
     for column in schema.features:
         number = pa.types.is_floating(table[column.name].type)
         if number != (column.type == "number"):
@@ -32,6 +33,7 @@ def read(path: Path, options: DataTable, schema: Schema) -> pa.Table:
     for name in schema.targets:
         if table[name].null_count:
             raise DataError(f"{path.name}: the target {name!r} is missing in {table[name].null_count} rows", hint="label them or leave them out")
+    weights.require(table, options, path.name)
     if schema.regression:
         return _chosen(table, wanted, options)
     unknown = np.flatnonzero(pc.invert(pc.is_in(table[schema.target], pa.array(schema.classes, pa.string()))).to_numpy())
@@ -42,8 +44,10 @@ def read(path: Path, options: DataTable, schema: Schema) -> pa.Table:
 
 
 def _chosen(table: pa.Table, wanted: list[str], options: DataTable) -> pa.Table:
-    """The wanted columns, and whose each row is, as numbers, where `[data] subject` names them."""
+    """The wanted columns, what each row weighs and whose it is, as numbers, where `[data]` names columns that say so."""
     rows = table.select(wanted)
+    if options.weight is not None:
+        rows = rows.append_column(WEIGHT, table[options.weight])
     if options.subject is None:
         return rows
     return rows.append_column(GROUP, table[options.subject].combine_chunks().dictionary_encode().indices)

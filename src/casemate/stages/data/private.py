@@ -76,7 +76,7 @@ def _missing(name: str, options: DataTable) -> str:
 def _feature(name: str, options: DataTable) -> bool:
     """Whether a column is declared to be learnt from."""
     said = options.column(name)
-    if said.use is False or name in (*options.targets, options.provenance) or options.identifies(name):
+    if said.use is False or name in options.no_features or options.identifies(name):
         return False
     return bool(said.categories) or _bounded(said)
 

@@ -58,7 +58,18 @@ def _classes(target: pa.ChunkedArray, options: DataTable) -> list[str]:
             f"the target {options.target!r} has {len(classes)} different values",
             hint='[data] task = "regression" predicts quantities',
         )
+    if options.ordinal:
+        return in_order(classes, options.ordinal)
     return classes if options.positive is None else positive_last(classes, options.positive)
+
+
+def in_order(classes: list[str], ordinal: list[str]) -> list[str]:
+    """The classes from the least to the greatest; DataError when `ordinal` does not name each once."""
+    if sorted(classes) != sorted(ordinal):
+        other = [name for name in classes if name not in ordinal] or [name for name in ordinal if name not in classes]
+        text = f"[data] ordinal names {len(ordinal)} classes, the target has {len(classes)}; they differ in {', '.join(map(repr, other[:5]))}"
+        raise DataError(text, hint="name each class of the target once, from the least to the greatest")
+    return list(ordinal)
 
 
 def positive_last(classes: list[str], positive: str) -> list[str]:
@@ -87,6 +98,9 @@ def apply(pinned: Schema, table: pa.Table, options: DataTable) -> tuple[Schema, 
     if options.positive is not None and classes and classes[-1] != options.positive:
         classes = positive_last(classes, options.positive)
         findings.append(_changed(pinned.target, "positive"))
+    if options.ordinal and classes and classes != options.ordinal:
+        classes = in_order(classes, options.ordinal)
+        findings.append(_changed(pinned.target, "ordinal"))
     return msgspec.structs.replace(pinned, columns=columns, classes=classes), findings
 
 
@@ -118,7 +132,7 @@ def contradictions(schema: Schema, options: DataTable) -> list[tuple[str, str]]:
             found.append((key, f"categories of {name!r}, which is {kind}"))
         used = column.use or bool(said.parts)
         if said.use and not used:
-            why = "a target" if target else "the provenance" if name == options.provenance else kind
+            why = "a target" if target else "the provenance" if name == options.provenance else "the weight" if name == options.weight else kind
             found.append((key, f"use = true of {name!r}, which is {why}"))
         if said.type is not None and kind != "an identifier" and said.type != column.type and not target:
             found.append((key, f'type = "{said.type}" of {name!r}, which is {kind}'))
@@ -148,8 +162,7 @@ def _applied(pinned: ColumnSchema, values: pa.ChunkedArray, options: DataTable) 
         declared=sorted({*pinned.declared, *expectations.declared(said)}),
         column_class=column_class,
         nullable=pinned.nullable if said.nullable is None else said.nullable,
-        use=(pinned.use if said.use is None else said.use and pinned.type in ("number", "category"))
-        and name not in (*options.targets, options.provenance),
+        use=(pinned.use if said.use is None else said.use and pinned.type in ("number", "category")) and name not in options.no_features,
         min=low if said.min is None or pinned.type != "number" else said.min,
         max=high if said.max is None or pinned.type != "number" else said.max,
         categories=pinned.categories if categories is None else categories,
@@ -162,7 +175,7 @@ def _infer_column(values: pa.ChunkedArray, name: str, options: DataTable, findin
     column_class = known or ("identifier" if name == options.subject else said.column_class or "general")
     # Identifiers are text whatever they look like, and nothing of their values is pinned.
     kind: ColumnType = "text" if column_class == "identifier" else said.type or _kind(values)
-    use = said.use is not False and name not in (*options.targets, options.provenance) and column_class != "identifier"
+    use = said.use is not False and name not in options.no_features and column_class != "identifier"
     categories: list[str] | None = None
     if kind == "category" and name not in options.targets:
         different = pc.unique(values.drop_null()).to_pylist()

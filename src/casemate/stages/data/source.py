@@ -127,7 +127,7 @@ def _table(where: files.Place, options: DataTable, identifiers: Collection[str],
 
 def _check_names(table: pa.Table, path: Path, options: DataTable) -> None:
     names = table.column_names
-    wanted = [("target", name) for name in options.targets] + [(key, getattr(options, key)) for key in ("subject", "time", "provenance")]
+    wanted = [("target", name) for name in options.targets] + [(key, getattr(options, key)) for key in ("subject", "time", "provenance", "weight")]
     wanted += [("columns", name) for name in options.columns if not is_pattern(name)]
     made = derived.names(options, names)
     for key, name in wanted:

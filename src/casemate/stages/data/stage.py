@@ -25,7 +25,7 @@ from casemate.core.signatures import Signer
 from casemate.core.threads import fitting
 from casemate.core.types import FORMAT, Finding, Quarantined, Schema, SealedDataset, Sides
 from casemate.ml.frame import edges_of, features_of, range_names, range_of, target_of
-from casemate.stages.data import derived, expectations, files, private, sides, source
+from casemate.stages.data import derived, expectations, files, private, sides, source, weights
 from casemate.stages.data import schema as schemas
 from casemate.stages.data.checks import balance, drift, leakage, rules, split, units
 from casemate.stages.data.checks.interface import Subject
@@ -127,7 +127,7 @@ def examine(tools: Tools) -> Examined:
     config = msgspec.structs.replace(config, data=derived.declared(options, table.column_names))
     tools = dataclasses.replace(tools, config=config)
     schema, inferred = _schema(tools, table, pinned)
-    findings += unlabelled + inferred
+    findings += unlabelled + inferred + weights.require(table, options)
     if secret:
         return _private(tools, table, schema, findings)
     if not schema.features:

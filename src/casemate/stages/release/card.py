@@ -57,6 +57,7 @@ def sections(
         ]
         images = [(name, embedded(png)) for name, png in (pictures or {}).items() if PICTURES.get(name) is group]
         text = group.lead + (f" {_holdout(dataset, assessment)}" if group is figures.GOOD else "")
+        text += _calibrated(model) if group is figures.SURE else ""
         parts.append(Section(group.title, text, heads=["figure", "value", "95 % interval", "rows", "what it means"], rows=rows, images=images))
         parts += further.pop(group.title, [])
     parts += [part for left in further.values() for part in left]
@@ -129,7 +130,24 @@ def _holdout(dataset: SealedDataset, assessment: Assessment) -> str:
     if dataset.sides is not None and dataset.sides.draws > 1:
         how += f" (the {dataset.sides.draws}. hold-out that was drawn here)"
     taken = f"; {assessment.dropped} more were taken out by a person's decision" if assessment.dropped else "; none was taken out"
-    return f"{assessment.rows} hold-out rows, chosen {how}{taken}."
+    weighed = (
+        f" Rows are weighted, so quality, calibration, slices and fairness are those of the population; {assessment.rows} rows are worth "
+        f"{assessment.worth:.0f} of equal weight. Attacks, leaks, shift and importance count rows alike."
+        if assessment.worth
+        else ""
+    )
+    return f"{assessment.rows} hold-out rows, chosen {how}{taken}.{weighed}"
+
+
+def _calibrated(model: TrainedModel) -> str:
+    """What calibration would change on rows of other folds, and whether it was kept."""
+    found = model.calibration
+    if not found:
+        return ""
+    change = f"log loss from {found['before']:.4f} to {found['after']:.4f} (standard error {found['error']:.4f}) on training rows of other folds"
+    if found["kept"]:
+        return f" The model's scores were calibrated, by the slope {found['slope']:.3g}: that took {change}."
+    return f" It was left as it is: calibration would take {change}, no gain beyond chance."
 
 
 def _standing(name: str, dataset: SealedDataset, assessment: Assessment) -> str:

@@ -73,7 +73,7 @@ def _quality(found: dict[str, Interval], assessment: Assessment) -> str:
     text = f"It ranks a positive row above a negative one in {_percent(found['roc_auc'])} of cases"
     if "accuracy" in found:
         text += f" and gives the right answer in {found['accuracy'].value:.1%}"
-    return f"{text} of {assessment.rows} rows that were kept back."
+    return f"{text} of {assessment.rows} rows that were kept back{', each with its weight' if assessment.worth else ''}."
 
 
 def _calibration(found: dict[str, Interval]) -> str:

@@ -26,6 +26,7 @@ USUAL = frozenset(
 _ONNX = """
 ARDRegression AdaBoostClassifier AdaBoostRegressor BaggingClassifier BaggingRegressor BayesianRidge BernoulliNB Binarizer
 CalibratedClassifierCV CategoricalNB ColumnTransformer ComplementNB DecisionTreeClassifier DecisionTreeRegressor ElasticNet
+FixedThresholdClassifier TunedThresholdClassifierCV
 ElasticNetCV ExtraTreeClassifier ExtraTreeRegressor ExtraTreesClassifier ExtraTreesRegressor FeatureUnion FrozenEstimator
 FunctionTransformer GammaRegressor GaussianNB GaussianProcessRegressor GaussianRandomProjection GenericUnivariateSelect
 GradientBoostingClassifier GradientBoostingRegressor GridSearchCV HalvingGridSearchCV HalvingRandomSearchCV
@@ -42,12 +43,12 @@ TargetEncoder TfidfTransformer TheilSenRegressor TruncatedSVD TweedieRegressor V
 """
 _OWN = """
 AdditiveChi2Sampler BernoulliRBM BisectingKMeans CCA CountVectorizer DictionaryLearning DummyClassifier DummyRegressor
-FactorAnalysis FastICA FeatureAgglomeration FixedThresholdClassifier GaussianProcessClassifier HashingVectorizer Isomap
+FactorAnalysis FastICA FeatureAgglomeration GaussianProcessClassifier HashingVectorizer Isomap
 IsotonicRegression KBinsDiscretizer KMeans KNeighborsTransformer KernelRidge LabelPropagation LabelSpreading
 LatentDirichletAllocation LinearDiscriminantAnalysis LocallyLinearEmbedding MiniBatchDictionaryLearning MiniBatchKMeans
 MiniBatchNMF MiniBatchSparsePCA MissingIndicator NMF NearestCentroid Nystroem PLSCanonical PolynomialCountSketch RBFSampler RFE
 RFECV RadiusNeighborsRegressor RadiusNeighborsTransformer RandomTreesEmbedding SelfTrainingClassifier SkewedChi2Sampler SparsePCA
-SparseRandomProjection SplineTransformer TfidfVectorizer TransformedTargetRegressor TunedThresholdClassifierCV
+SparseRandomProjection SplineTransformer TfidfVectorizer TransformedTargetRegressor
 """
 FORMS = {**dict.fromkeys(_ONNX.split(), "onnx"), **dict.fromkeys(_OWN.split(), "scikit-learn")}
 """What serves the plainest model with such a part: an ONNX graph that answers alike, or scikit-learn itself."""

@@ -11,9 +11,14 @@ from sklearn.base import BaseEstimator, is_classifier, is_regressor
 
 from casemate.core.types import Schema
 from casemate.stages.train import boosters
+from casemate.stages.train.monotone import constrained
 from casemate.stages.train.search import BOUNDED, Models, final_of
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*")
+
+
+QUANTILE_LOSSES: dict[str, set[str | None]] = {"alpha": {"quantile"}, "quantile_alpha": {"reg:quantileerror"}, "quantile": {"quantile"}}
+"""Parameters that say a quantile, and the losses beside them under which they do."""
 
 
 class BadEntry(Exception):
@@ -31,6 +36,15 @@ class Columns(NamedTuple):
     """Text, missing is "(missing)"."""
 
 
+class Declared(Columns):
+    """The same, and what casemate.toml declares of them."""
+
+    monotone: dict[str, int]
+    """Of numbers that may move the prediction one way only: 1 where it may rise with them, -1 where it may fall."""
+    quantile: float | None
+    """What is predicted in place of the mean, where `[train] quantile` says so."""
+
+
 def build(folder: Path, entry: str, job: dict[str, Any], schema: Schema) -> Models:
     """What the entry returns: one unfitted estimator, or several by name.
 
@@ -44,15 +58,51 @@ def build(folder: Path, entry: str, job: dict[str, Any], schema: Schema) -> Mode
     except (TypeError, ValueError):
         wants = False
     features = schema.features
-    columns = Columns(
+    columns = Declared(
         [column.name for column in features if column.type != "category"], [column.name for column in features if column.type == "category"]
     )
+    columns.monotone, columns.quantile = dict(job.get("monotone", {})), job["train"].get("quantile")
     returned = function(columns) if wants else function()
     if not isinstance(returned, dict):
-        return Models({"": _checked(returned, f"{name}()", job, schema)})
+        return _kept(Models({"": _checked(returned, f"{name}()", job, schema)}), columns)
     if not returned or not all(isinstance(key, str) and NAME.fullmatch(key) for key in returned):
         raise BadEntry(f'{name}() returned a dictionary, whose keys must be names such as "trees"')
-    return Models({key: _checked(value, f"{name}()[{key!r}]", job, schema) for key, value in returned.items()})
+    return _kept(Models({key: _checked(value, f"{name}()[{key!r}]", job, schema) for key, value in returned.items()}), columns)
+
+
+def _kept(models: Models, columns: Declared) -> Models:
+    """Those that were given what casemate.toml asks for; BadEntry when none was."""
+    kept = models.by_name
+    if columns.monotone:
+        kept = {name: model for name, model in kept.items() if constrained(model)}
+        if not kept:
+            raise BadEntry(
+                f"[data.columns] {next(iter(columns.monotone))}: monotone, and no model was given that: use trees with monotonic_cst, as in the "
+                "template, where columns.monotone says the directions"
+            )
+    if columns.quantile is not None:
+        kept = {name: model for name, model in kept.items() if of_quantile(model, columns.quantile)}
+        if not kept:
+            raise BadEntry(
+                f"[train] quantile: no model predicts the quantile {columns.quantile:g}: use one with a quantile loss, such as "
+                'HistGradientBoostingRegressor(loss="quantile", quantile=columns.quantile)'
+            )
+    return Models(kept, {*models.by_name} - {*kept})
+
+
+def of_quantile(model: Any, quantile: float) -> bool:
+    """Whether the quantile stands among the estimator's parameters, as a number or in the name of a loss."""
+    params = model.get_params()
+    for name, value in params.items():
+        before, _, last = name.rpartition("__")
+        beside = {key: params.get(f"{before}__{key}" if before else key) for key in ("loss", "objective")}
+        if last == "quantile" and value == quantile and not any(beside.values()):  # `QuantileRegressor` has no other loss
+            return True
+        if last == "loss_function" and value == f"Quantile:alpha={quantile:g}":
+            return True
+        if last in QUANTILE_LOSSES and isinstance(value, int | float) and value == quantile and {*beside.values()} & QUANTILE_LOSSES[last]:
+            return True
+    return False
 
 
 def is_linear(estimator: Any) -> bool:

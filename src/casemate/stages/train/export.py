@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import onnx
+from onnx import helper, numpy_helper
 from skl2onnx import convert_sklearn as convert
 from skl2onnx._parse import sklearn_parsers_map
 from skl2onnx._supported_operators import sklearn_operator_name_map
 from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType
 from sklearn.base import BaseEstimator
+from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import Pipeline
 
 from casemate.core.types import Schema
@@ -42,6 +44,14 @@ def network_to_onnx(model: Any, schema: Schema) -> tuple[bytes, str]:
 def to_onnx(model: Any, schema: Schema) -> tuple[bytes, str]:
     """(ONNX bytes, "") or (b"", why not). All-numeric models get one input `x` [n, d] where that converts."""
     model = _without_pauses(model)
+    last = model.steps[-1][1] if isinstance(model, Pipeline) else model
+    if isinstance(last, FixedThresholdClassifier):
+        probable = last.response_method == "predict_proba" or (last.response_method == "auto" and hasattr(last.estimator_, "predict_proba"))
+        if not probable or last.classes_.dtype.kind not in "iu":
+            return b"", "the threshold is about scores, or about classes that are no numbers, which the graph does not give: scikit-learn serves"
+        inner = Pipeline([*model.steps[:-1], ("inner", last.estimator_)]) if isinstance(model, Pipeline) else last.estimator_
+        content, problem = to_onnx(inner, schema)
+        return (_thresholded(content, last), "") if content else (b"", problem)
     final = model.steps[-1][1] if hasattr(model, "steps") else model
     options = None if schema.regression else {id(final): {"zipmap": False}}
     problem = ""
@@ -51,6 +61,40 @@ def to_onnx(model: Any, schema: Schema) -> tuple[bytes, str]:
         except Exception as error:  # noqa: BLE001 - converters raise anything; the estimator itself then serves
             problem = problem or f"{type(error).__name__}: {' '.join(str(error).split())}"
     return b"", _blamed(model, problem)[:500]
+
+
+def _thresholded(content: bytes, model: Any) -> bytes:
+    """The graph of a classifier of two classes with labels by the threshold on the probability of one of them."""
+    graph = onnx.load_from_string(content)
+    _, probabilities = graph.graph.output
+    kind = np.float64 if probabilities.type.tensor_type.elem_type == onnx.TensorProto.DOUBLE else np.float32
+    positive = 1 if model.pos_label is None else int(np.flatnonzero(model.classes_ == model.pos_label)[0])
+    values = {
+        "at_": np.array(positive),
+        "threshold_": np.array(0.5 if model.threshold == "auto" else model.threshold, kind),
+        "classes_": model.classes_.astype(np.int64),
+    }
+    graph.graph.initializer.extend([numpy_helper.from_array(value, name) for name, value in values.items()])
+    places = ["positive_place_", "negative_place_"]
+    graph.graph.initializer.extend(
+        [numpy_helper.from_array(np.array(place), name) for place, name in zip((positive, 1 - positive), places, strict=True)]
+    )
+    graph.graph.node.extend(
+        [
+            helper.make_node("Gather", [probabilities.name, "at_"], ["score_"], axis=1),
+            helper.make_node("GreaterOrEqual", ["score_", "threshold_"], ["said_"]),
+            helper.make_node("Where", ["said_", *places], ["place_"]),
+            helper.make_node("Gather", ["classes_", "place_"], ["thresholded_"]),
+        ]
+    )
+    outputs = [
+        helper.make_tensor_value_info("thresholded_", onnx.TensorProto.INT64, [None]),
+        type(probabilities).FromString(probabilities.SerializeToString()),
+    ]
+    del graph.graph.output[:]
+    graph.graph.output.extend(outputs)
+    onnx_session(graph.SerializeToString())
+    return bytes(graph.SerializeToString())
 
 
 def _blamed(model: Any, problem: str) -> str:

@@ -13,13 +13,18 @@ from sklearn.base import clone
 from casemate.config import RobustnessTable, TrainTable
 from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.types import Schema
-from casemate.ml.frame import GROUP, features_of, open_table, target_of, wanted
+from casemate.ml.frame import GROUP, features_of, open_table, target_of, wanted, weights_of
 from casemate.ml.learn.binning import allow_empty_columns
+from casemate.ml.learn.calibrate import adjust, adjustable, adjusted
+from casemate.ml.learn.weights import fit_params, refusal
 from casemate.ml.models import NETWORK, PLAIN, SKOPS, WEIGHTS, dump_skops, skops_io
+from casemate.stages.train.calibrate import Fold, measured
 from casemate.stages.train.entry import BadEntry, build, is_linear, is_network
 from casemate.stages.train.look import problem
-from casemate.stages.train.search import Models, metric_of, nested, search
-from casemate.stages.train.stored import stored
+from casemate.stages.train.monotone import broken
+from casemate.stages.train.search import Memory, Models, Rows, metric_of, nested, search
+from casemate.stages.train.stored import stored, thresholded
+from casemate.stages.train.threshold import by_costs, cheapest, out_of_fold
 
 skops_io()  # loaded while the parent works, not when the model is written
 allow_empty_columns()
@@ -34,14 +39,15 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
     schema = msgspec.convert(job["schema"], Schema)
     table = open_table(job["tables"][0])
     frame, target = features_of(table, schema), target_of(table, schema)
-    groups = table[GROUP].to_numpy() if job["grouped"] else None
+    groups, weights = table[GROUP].to_numpy() if job["grouped"] else None, weights_of(table)
+    rows = Rows(frame, target, groups, weights)
     random.seed(options.seed)
     np.random.seed(options.seed)  # noqa: NPY002 - user code may draw from the global generator
 
     sys.addaudithook(watch)
     models = build(Path(job["inputs"]), job["entry"], job, schema).for_mode(options.mode, options.search)
     if options.mode != "private":
-        _look(models, frame, wanted(target))
+        _look(models, rows)
     private: dict[str, Any] = {}
     left_out: list[str] = []
     outer: list[float] = []
@@ -54,14 +60,18 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
         history: list[dict[str, Any]] = []
         metric = metric_of(options, np.arange(len(schema.classes)))  # not of the rows, which may lack a class
     else:
-        params, history, metric = search(models, frame, target, groups, options, Path(job["study"]), channel)
-        outer = nested(models, frame, target, groups, options, channel) if options.nested > 1 else []
+        memory = Memory()
+        params, history, metric = search(models, rows, options, Path(job["study"]), channel, memory)
+        outer = nested(models, rows, options, channel) if options.nested > 1 else []
         channel.progress("refitting on all training rows", len(history), len(history))
         chosen = models.made(params)
-        model = _refit(chosen, frame, wanted(target), schema, options, job, channel)
+        model = _refit(chosen, rows, schema, options, job, channel)
         plain = clone(chosen).fit(frame, target) if options.mode == "adversarial" else None
 
     model = model if is_network(model) else stored(model, frame)
+    calibration: dict[str, float] = {}
+    if options.mode == "plain":
+        model, calibration = _finished(model, models.made(params), rows, options, job, memory.folds if memory.params == params else [])
     outputs = Path(job["outputs"])
     _write(model, outputs)
     if plain is not None and not is_network(plain):
@@ -74,7 +84,37 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
         "nested": outer,
         "privacy": _plain(private),
         "left_out": left_out,
+        "calibration": calibration,
     }
+
+
+def _finished(model: Any, estimator: Any, rows: Rows, options: TrainTable, job: dict[str, Any], folds: list[Fold]) -> tuple[Any, dict[str, float]]:
+    """(the stored model with what casemate.toml asks for besides, what out-of-fold rows said of its calibration)."""
+    calibration: dict[str, float] = {}
+    if options.calibrate and rows.target.ndim == 1 and adjustable(model) and adjustable(estimator):
+        heard = folds or out_of_fold(estimator, rows, options)  # a search that went on after a break remembers no answers
+        found = measured(rows.target, heard, rows.weights, rows.groups)
+        if found is not None:
+            calibration = {**{name: float(value) for name, value in found._asdict().items()}, "kept": float(found.helps)}
+        if found is not None and found.helps:
+            adjust(model, found.slope, found.shift)
+    wrong = broken(model, rows.frame, job.get("monotone", {}))
+    if wrong:
+        raise BadEntry(f"[data.columns] {wrong}: monotone, and the trained model's answers go both ways; give it to every estimator in train.py")
+    if job.get("costs"):
+        model = thresholded(model, _threshold(estimator, rows, options, tuple(job["costs"]), adjusted(model)), 1)
+    return model, calibration
+
+
+def _threshold(estimator: Any, rows: Rows, options: TrainTable, costs: tuple[float, float], calibrated: tuple[float, float] | None) -> float:
+    if is_network(estimator):
+        raise BadEntry("[train] costs: a network's labels are its likeliest classes; weigh its answers where they are used")
+    if calibrated is not None:
+        return by_costs(costs)
+    folds = out_of_fold(estimator, rows, options)
+    at = np.concatenate([fold.rows for fold in folds])
+    weights = None if rows.weights is None else rows.weights[at]
+    return cheapest(rows.target[at], np.concatenate([fold.scores for fold in folds]), costs, weights)
 
 
 def _left_out(estimator: Any) -> list[str]:
@@ -82,17 +122,19 @@ def _left_out(estimator: Any) -> list[str]:
     return [type(step).__name__ for _, step in getattr(estimator, "steps", [])[:-1]]
 
 
-def _look(models: Models, frame: pd.DataFrame, target: Array) -> None:
-    """Refuse before the search what could not be stored after it."""
+def _look(models: Models, rows: Rows) -> None:
+    """Refuse before the search what could not be stored after it, or cannot weigh rows."""
     for name, estimator in models.by_name.items():
-        said = problem(estimator, frame, target)
+        said = "" if rows.weights is None else refusal(estimator)
+        said = f"[data] weight: {said}" if said else problem(estimator, rows.frame, wanted(rows.target), rows.weights)
         if said:
             raise BadEntry(f"{name}: {said}" if name else said)
 
 
-def _refit(estimator: Any, frame: pd.DataFrame, target: Array, schema: Schema, options: TrainTable, job: dict[str, Any], channel: Channel) -> Any:
+def _refit(estimator: Any, rows: Rows, schema: Schema, options: TrainTable, job: dict[str, Any], channel: Channel) -> Any:
+    frame, target = rows.frame, wanted(rows.target)
     if options.mode != "adversarial":
-        return estimator.fit(frame, target)
+        return estimator.fit(frame, target, **fit_params(estimator, rows.weights))
     limits = msgspec.convert(job["robustness"], RobustnessTable)
     settings = options.adversarial
     if is_network(estimator):

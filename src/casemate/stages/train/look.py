@@ -13,26 +13,26 @@ import pandas as pd
 from sklearn.base import BaseEstimator, clone
 
 from casemate.core.errors import VerificationError
+from casemate.ml.learn.weights import SEARCHES, fit_params
 from casemate.ml.models import dump_skops, untrusted_types
 from casemate.stages.train import boosters
 from casemate.stages.train.catalogue import INSTEAD, USUAL
 from casemate.stages.train.stored import stored
 
-SEARCHES = ("GridSearchCV", "RandomizedSearchCV", "HalvingGridSearchCV", "HalvingRandomSearchCV", "TunedThresholdClassifierCV")
-"""Of them what they found is stored."""
 A_CLASS = 25
 """Rows of each class, or four times as many where there is none, to fit a trial on."""
 MOST_DEPTH = 8
 Array = np.ndarray[Any, Any]
 
 
-def problem(estimator: Any, frame: pd.DataFrame, target: Array) -> str:
+def problem(estimator: Any, frame: pd.DataFrame, target: Array, weights: Array | None = None) -> str:
     """Why no model file could hold the estimator, and what could be used instead; empty where one can.
 
     Args:
         estimator: unfitted.
         frame: training rows.
         target: theirs; class numbers [n], or quantities [n] or [n, m].
+        weights: theirs, [n]; None: all weigh alike.
     """
     parts = list(_parts(estimator, 0))
     for part in parts:
@@ -43,7 +43,7 @@ def problem(estimator: Any, frame: pd.DataFrame, target: Array) -> str:
         return ""
     translated = any(hasattr(part, "fit_resample") or boosters.library(part) for part in parts)  # what is stored is something else
     searched = any(type(part).__name__ in SEARCHES for part in parts)
-    return ("" if translated or searched else _of_types(estimator)) or _tried(estimator, frame, target)
+    return ("" if translated or searched else _of_types(estimator)) or _tried(estimator, frame, target, weights)
 
 
 def _refused(part: Any, *, final: bool) -> str:
@@ -81,7 +81,7 @@ def _of_types(estimator: Any) -> str:
     return f"it holds what no model file may hold: {', '.join(unknown[:3])}; {hint}"
 
 
-def _tried(estimator: Any, frame: pd.DataFrame, target: Array) -> str:
+def _tried(estimator: Any, frame: pd.DataFrame, target: Array, weights: Array | None) -> str:
     """The same of one that was fitted on a few rows; empty where so few rows do not fit it."""
     if target.ndim == 1 and target.dtype.kind in "iu":
         at = np.sort(np.concatenate([np.flatnonzero(target == kind)[:A_CLASS] for kind in np.unique(target)]))
@@ -91,7 +91,7 @@ def _tried(estimator: Any, frame: pd.DataFrame, target: Array) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            fitted = stored(clone(estimator).fit(few, target[at]), few)
+            fitted = stored(clone(estimator).fit(few, target[at], **fit_params(estimator, None if weights is None else weights[at])), few)
         except boosters.Foreign as error:
             return str(error)
         except Exception:  # noqa: BLE001 - a few rows are not the table: the search will say what is wrong

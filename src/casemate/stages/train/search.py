@@ -4,27 +4,35 @@ Nested cross-validation judges the whole search: each outer fold is held out fro
 Bioinformatics 2006), because the best score of a search is too good.
 """
 
+import inspect
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
-from sklearn.metrics import get_scorer, get_scorer_names
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, TimeSeriesSplit, cross_val_score
+from sklearn.metrics import get_scorer, get_scorer_names, make_scorer, mean_pinball_loss
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, TimeSeriesSplit
+from sklearn.utils.parallel import Parallel, delayed
 
 from casemate.config import TrainTable
 from casemate.core.sandbox.child import Channel
 from casemate.core.threads import fitting
 from casemate.ml.frame import strata_of, wanted
+from casemate.ml.learn.calibrate import adjustable
+from casemate.ml.learn.calibrate import scores as scores_of
+from casemate.ml.learn.weights import fit_params
+from casemate.stages.train.calibrate import Fold
 
 Array = np.ndarray[Any, Any]
 Score = Callable[[dict[str, Any], Callable[[list[float]], bool]], list[float]]
 """Parameters, and whether to stop after these scores -> scores of the folds."""
 MODEL = "model"
 """The parameter that chooses among several."""
+PINBALL = "neg_mean_pinball_loss"
+"""What chooses among models of a quantile."""
 BOUNDED = ("LogisticRegression", "PrivateClassifier", "SGDClassifier", "LogisticRegressionCV", "LinearSVC", "RidgeClassifier", "NetworkClassifier")
 """Final estimators that private and adversarial training prefer."""
 FEW = 10
@@ -37,12 +45,52 @@ class BadSearch(Exception):
     kind = "BadSearch"
 
 
+class Rows(NamedTuple):
+    """What is learnt from."""
+
+    frame: pd.DataFrame
+    """Features."""
+    target: Array
+    """Class numbers [n], or quantities [n, m]."""
+    groups: Array | None = None
+    """Subject per row, [n]; keeps a subject's rows in one fold."""
+    weights: Array | None = None
+    """What each row weighs, [n]; None: all weigh alike."""
+
+    def at(self, rows: Array) -> "Rows":
+        """The rows of these numbers."""
+        groups, weights = (None if one is None else one[rows] for one in (self.groups, self.weights))
+        return Rows(self.frame.iloc[rows], self.target[rows], groups, weights)
+
+
+class Memory:
+    """What the best candidate so far said out of fold, so that nobody has to train it again to hear that."""
+
+    def __init__(self) -> None:
+        self.params: dict[str, Any] = {}
+        self.folds: list[Fold] = []
+        self._best = -np.inf
+
+    def keep(self, params: dict[str, Any], found: list[float], rows: list[Array], heard: list[Array | None]) -> None:
+        """Take it if its mean score is better; `heard` of the first folds, whose `rows` are numbers."""
+        if np.mean(found) <= self._best:
+            return
+        self._best, self.params = float(np.mean(found)), params
+        self.folds = [Fold(at, said) for at, said in zip(rows, heard, strict=False) if said is not None]
+
+
 class Models:
     """Estimators to choose among; a search names them by `model`, and their parameters as `NAME__PARAMETER`."""
 
-    def __init__(self, by_name: dict[str, Any]) -> None:
-        """Take them, the first is the one that is trained where no search chooses; `""` names a single one."""
+    def __init__(self, by_name: dict[str, Any], left_out: Collection[str] = ()) -> None:
+        """Take them, the first is the one that is trained where no search chooses; `""` names a single one.
+
+        Args:
+            by_name: unfitted estimators.
+            left_out: names of others that cannot do what casemate.toml asks for; a search may name them in vain.
+        """
         self.by_name = by_name
+        self.left_out = frozenset(left_out)
 
     @property
     def first(self) -> Any:
@@ -64,7 +112,7 @@ class Models:
         asked = space.get(MODEL, list(self.by_name))
         named = {name: model for name, model in self.by_name.items() if name in asked}
         fitting = {name: model for name, model in named.items() if final_of(model) in BOUNDED}
-        return Models(fitting or named or self.by_name)
+        return Models(fitting or named or self.by_name, self.left_out)
 
     def unknown(self, space: dict[str, Any]) -> str:
         """A name of the search that is no parameter; empty when there is none."""
@@ -96,27 +144,26 @@ def final_of(model: Any) -> str:
 
 def search(
     models: Models,
-    frame: pd.DataFrame,
-    target: Array,
-    groups: Array | None,
+    rows: Rows,
     options: TrainTable,
     study: Path,
     channel: Channel,
+    memory: "Memory | None" = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]], str]:
     """(best parameters, every candidate with its scores, metric).
 
     Args:
         models: unfitted classifiers or regressors.
-        frame: feature frame.
-        target: class numbers [n], or quantities [n, m].
-        groups: subject per row; keeps a subject's rows in one fold.
+        rows: training rows.
         options: the `[train]` table.
         study: folder for Optuna's journal.
         channel: gets progress.
+        memory: gets what the best candidate said out of fold.
     """
-    metric = metric_of(options, target)
+    metric = metric_of(options, rows.target)
+    _require_weighable(metric, rows)
     space = _space(models, options)
-    score = _scorer(models, frame, target, groups, options, metric)
+    score = _scorer(models, rows, options, metric, memory)
     candidates = _study(models, space, options, study, score) if _ranges(space) else _grid(models, space, score)
     total = options.trials if _ranges(space) else len(_products(models, space))
     history: list[dict[str, Any]] = []
@@ -129,24 +176,49 @@ def search(
     return _best(history)["params"], history, metric
 
 
-def nested(models: Models, frame: pd.DataFrame, target: Array, groups: Array | None, options: TrainTable, channel: Channel) -> list[float]:
+def nested(models: Models, rows: Rows, options: TrainTable, channel: Channel) -> list[float]:
     """Score of the whole search on every outer fold."""
-    metric = metric_of(options, target)
+    metric = metric_of(options, rows.target)
     found = []
-    for number, (train, test) in enumerate(_splits(frame, target, groups, options, options.nested, options.seed + 1)):
+    for number, (train, test) in enumerate(splits(rows, options, options.nested, options.seed + 1)):
         channel.progress("nested cross-validation", number, options.nested)
-        inner = None if groups is None else groups[train]
         space = _space(models, options)
-        score = _scorer(models, frame.iloc[train], target[train], inner, options, metric)
+        score = _scorer(models, rows.at(train), options, metric)
         candidates = _study(models, space, options, None, score) if _ranges(space) else _grid(models, space, score)
         history = [{"params": params, "mean": float(np.mean(scores)), "scores": scores} for params, scores in candidates]
-        model = models.made(_best(history)["params"]).fit(frame.iloc[train], wanted(target[train]))
-        found.append(float(get_scorer(metric)(model, frame.iloc[test], wanted(target[test]))))
+        found.append(_scored(models.made(_best(history)["params"]), rows, train, test, metric, options)[0])
     return found
+
+
+def _scored(model: Any, rows: Rows, train: Array, test: Array, metric: str, options: TrainTable) -> tuple[float, Array | None]:
+    """Trained on some rows: (score on others, what it says of them where that can be calibrated); weights count on both sides."""
+    taught, asked = rows.at(train), rows.at(test)
+    model.fit(taught.frame, wanted(taught.target), **fit_params(model, taught.weights))
+    weights = {} if asked.weights is None else {"sample_weight": asked.weights}
+    said = scores_of(model, asked.frame) if asked.target.ndim == 1 and adjustable(model) else None
+    return float(scorer(metric, options)(model, asked.frame, wanted(asked.target), **weights)), said
+
+
+def scorer(metric: str, options: TrainTable) -> Any:
+    """scikit-learn's, or that of the declared quantile."""
+    if metric != PINBALL:
+        return get_scorer(metric)
+    return make_scorer(mean_pinball_loss, greater_is_better=False, alpha=options.quantile)
+
+
+def _require_weighable(metric: str, rows: Rows) -> None:
+    """BadSearch when rows are weighted and the scorer would count them alike."""
+    if metric == PINBALL:
+        return
+    score = get_scorer(metric)._score_func  # noqa: SLF001 - scikit-learn does not say it elsewhere
+    if rows.weights is not None and ("sample_weight" not in inspect.signature(score).parameters or "_ovo" in metric):
+        raise BadSearch(f"[train] metric {metric!r} cannot weigh rows, and [data] weight is set: use another one, such as neg_log_loss or r2")
 
 
 def metric_of(options: TrainTable, target: Array) -> str:
     """The scorer's name; BadSearch when scikit-learn has none of it."""
+    if options.quantile is not None:
+        return PINBALL
     metric = options.metric or ("roc_auc" if target.ndim == 1 else "r2" if target.shape[1] > 1 else "neg_root_mean_squared_error")
     if metric == "roc_auc" and target.ndim == 1 and target.max() > 1:
         metric = "roc_auc_ovr"
@@ -170,8 +242,9 @@ def _space(models: Models, options: TrainTable) -> dict[str, Any]:
         if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
             raise BadSearch(f"[train] search: {MODEL} must be a list of names")
         left = [name for name in named if name in models.by_name]
-        if not left or (options.mode == "plain" and left != named):
-            missing = next(name for name in named if name not in models.by_name)
+        missing = next((name for name in named if name not in models.by_name and name not in models.left_out), "")
+        if not left or (options.mode == "plain" and missing):
+            missing = missing or named[0]
             raise BadSearch(f"[train] search names the model {missing!r}, there are: {', '.join(models.by_name)}")
         gone = tuple(f"{name}__" for name in named if name not in left)
         space = {name: value for name, value in space.items() if not name.startswith(gone)} | {MODEL: left} if gone else space
@@ -193,7 +266,9 @@ def _best(history: list[dict[str, Any]]) -> dict[str, Any]:
     return max((candidate for candidate in history if len(candidate["scores"]) == most), key=lambda candidate: candidate["mean"])
 
 
-def _splits(frame: pd.DataFrame, target: Array, groups: Array | None, options: TrainTable, folds: int, seed: int) -> list[tuple[Array, Array]]:
+def splits(rows: Rows, options: TrainTable, folds: int, seed: int) -> list[tuple[Array, Array]]:
+    """(numbers of the rows to train on, to ask about) of each fold."""
+    frame, target, groups, _ = rows
     if options.split == "ordered":
         return [_forward(train, test, target, groups) for train, test in TimeSeriesSplit(folds).split(frame)]
     splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
@@ -210,21 +285,24 @@ def _forward(train: Array, test: Array, target: Array, groups: Array | None) -> 
     return train, test
 
 
-def _scorer(models: Models, frame: pd.DataFrame, target: Array, groups: Array | None, options: TrainTable, metric: str) -> Score:
+def _scorer(models: Models, rows: Rows, options: TrainTable, metric: str, memory: "Memory | None" = None) -> Score:
     repeats = 1 if options.split == "ordered" else options.repeats
-    splits = [split for repeat in range(repeats) for split in _splits(frame, target, groups, options, options.folds, options.seed + repeat)]
+    folds = [fold for repeat in range(repeats) for fold in splits(rows, options, options.folds, options.seed + repeat)]
 
     def score(params: dict[str, Any], stop: Callable[[list[float]], bool]) -> list[float]:
         model = models.made(params)
         found: list[float] = []
-        step = options.jobs if options.prune and _ranges(options.search) else len(splits)
-        for start in range(0, len(splits), step):
-            cut = splits[start : start + step]
-            with fitting(FEW * frame.size):
-                part = cross_val_score(model, frame, wanted(target), cv=cut, scoring=metric, n_jobs=options.jobs, error_score="raise")
-            found += [float(value) for value in part]
-            if len(found) < len(splits) and stop(found):
+        heard: list[Array | None] = []
+        step = options.jobs if options.prune and _ranges(options.search) else len(folds)
+        for start in range(0, len(folds), step):
+            cut = folds[start : start + step]
+            with fitting(FEW * rows.frame.size):
+                parts = Parallel(n_jobs=options.jobs)(delayed(_scored)(clone(model), rows, *fold, metric, options) for fold in cut)
+            found, heard = found + [value for value, _ in parts], heard + [said for _, said in parts]
+            if len(found) < len(folds) and stop(found):
                 break
+        if memory is not None and len(found) == len(folds):
+            memory.keep(params, found, [fold for _, fold in folds[: options.folds]], heard)
         return found
 
     return score

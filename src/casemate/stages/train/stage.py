@@ -8,12 +8,12 @@ import math
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 import pyarrow as pa
 
-from casemate.config import Config, TrainTable
+from casemate.config import Config, TrainTable, is_pattern
 from casemate.controls.keys.objects import ObjectStore
 from casemate.core.digest import sha256, sha256_record
 from casemate.core.errors import ConfigError, Error, ImportRefused, TrainingError
@@ -57,6 +57,7 @@ class _Said(msgspec.Struct):
     privacy: dict[str, Any] = {}
     left_out: list[str] = []
     """Classes of steps that private training does not use."""
+    calibration: dict[Literal["slope", "shift", "before", "after", "error", "kept"], float] = {}
 
 
 class _Converted(msgspec.Struct, forbid_unknown_fields=True):
@@ -199,7 +200,35 @@ def _job(tools: Tools, dataset: SealedDataset) -> dict[str, Any]:
         "limits": _limits(dataset.schema, config),
         "privacy": promised(dataset.schema, config) if config.train.mode == "private" else {},
         "rehearsal": False,
+        "monotone": monotone(dataset.schema, config),
+        "costs": config.train.costs_of(dataset.schema.classes),
     }
+
+
+def monotone(schema: Schema, config: Config) -> dict[str, int]:
+    """Feature -> 1 or -1, as `[data.columns]` declares it.
+
+    Raises:
+        ConfigError: it is declared of what is no number among the features, or the target has several classes.
+    """
+    found = {}
+    for column in schema.features:
+        said = config.data.column(column.name).monotone
+        if said is None:
+            continue
+        if column.type != "number":
+            raise ConfigError(f"[data.columns] {column.name}: monotone, and it is {column.type}", hint="only a number rises and falls")
+        found[column.name] = 1 if said == "increasing" else -1
+    named = [name for name, column in config.data.columns.items() if column.monotone is not None and not is_pattern(name)]
+    lost = next((name for name in named if name not in found), None)
+    if lost is not None:
+        raise ConfigError(f"[data.columns] {lost}: monotone, and it is no feature of the model", hint="declare it of a feature, see schema.toml")
+    if found and not schema.regression and len(schema.classes) != 2:
+        raise ConfigError(
+            f"[data.columns] {next(iter(found))}: monotone, and the target has {len(schema.classes)} classes",
+            hint="of several classes no probability can rise alone: predict one class against the others",
+        )
+    return found
 
 
 def _trained(tools: Tools, dataset: SealedDataset, rows: pa.Table, code: dict[str, bytes]) -> sandbox.Outcome:
@@ -334,6 +363,7 @@ def _accept(tools: Tools, schema: Schema, said: _Said, outcome: sandbox.Outcome,
             order=converted.order,
             diagram=None if converted.diagram is None else diagram.told(converted.diagram, told.known(), said.params),
             said=words,
+            calibration={str(name): told.figure(value) for name, value in said.calibration.items() if math.isfinite(value)},
         )
     except msgspec.ValidationError as error:
         raise _nonsense(error) from error

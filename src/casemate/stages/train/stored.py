@@ -40,11 +40,16 @@ def stored(model: Any, frame: Any) -> Any:
 def _fixed(model: Any, frame: Any) -> Any:
     inner = stored(model.estimator_, frame)
     label = model._curve_scorer._get_pos_label()  # noqa: SLF001 - the class that the threshold is about is shown nowhere else
-    made = FixedThresholdClassifier(inner, threshold=float(model.best_threshold_), pos_label=label, response_method=model.response_method)
+    return thresholded(inner, float(model.best_threshold_), label, model.response_method)
+
+
+def thresholded(inner: Any, threshold: float, label: Any, method: str = "predict_proba") -> Any:
+    """A fitted classifier that says `label` where its score is at or above the threshold."""
+    made = FixedThresholdClassifier(inner, threshold=threshold, pos_label=label, response_method=method)
     made.estimator_ = inner
     for name in ("n_features_in_", "feature_names_in_"):
-        if hasattr(model, name):
-            setattr(made, name, getattr(model, name))
+        if hasattr(inner, name):
+            setattr(made, name, getattr(inner, name))
     return made
 
 

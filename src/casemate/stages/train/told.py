@@ -31,7 +31,7 @@ GENERIC = {
     "sandbox.network": "the code tried to use the network",
     "sandbox.attempts": "the code tried very many things outside its inputs",
 }
-METRICS = {"roc_auc", "roc_auc_ovr", "r2", "neg_root_mean_squared_error"}
+METRICS = {"roc_auc", "roc_auc_ovr", "r2", "neg_root_mean_squared_error", "neg_mean_pinball_loss"}
 """What is chosen where casemate.toml names no scorer."""
 FRAME, IMPORTED = re.compile(r'File "[^"]*/in/([^"]+)", line (\d+)'), "an imported ONNX graph"
 DIGITS = 6

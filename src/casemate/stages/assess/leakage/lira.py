@@ -21,6 +21,8 @@ from sklearn.base import clone
 from casemate.config import AssessTable
 from casemate.core.threads import fitting
 from casemate.ml.frame import drawn, wanted
+from casemate.ml.learn.calibrate import adjust, adjusted
+from casemate.ml.learn.weights import fit_params, refusal
 from casemate.ml.models import Model, SkopsModel
 from casemate.stages.assess.intervals import share_of
 from casemate.stages.assess.leakage.membership import LEAST_ROWS, TooFewRows
@@ -113,15 +115,20 @@ def _filling(members: Sample, count: int, options: AssessTable, seed: int) -> Sa
     """
     others = np.setdiff1d(np.arange(len(members.target)), drawn(len(members.target), count, seed))
     rows = others if len(members.target) <= options.shadow_size else others[:0]
-    return Sample(members.frame.iloc[rows], members.target[rows])
+    return Sample(members.frame.iloc[rows], members.target[rows], weights=of(members.weights, rows))
 
 
 def _shadow(estimator: Any, pool: Sample, half: Array, filling: Sample) -> Array:
-    taught = Sample(pool.frame[half], pool.target[half]).joined(filling)
+    taught = Sample(pool.frame[half], pool.target[half], weights=of(pool.weights, half)).joined(filling)
+    # The target learnt from weighted rows, so its shadows do; an imported one may have been of a kind that cannot.
+    weights = fit_params(estimator, None if refusal(estimator) else taught.weights)
     if pool.target.ndim == 2:
-        shadow = SkopsModel(clone(estimator).fit(taught.frame, wanted(taught.target)))
+        shadow = SkopsModel(clone(estimator).fit(taught.frame, wanted(taught.target), **weights))
         return _statistic(checked(shadow.predict(pool.frame)[1]), pool.target)
-    model = clone(estimator).fit(taught.frame, taught.target)
+    model = clone(estimator).fit(taught.frame, taught.target, **weights)
+    calibration = adjusted(estimator)
+    if calibration is not None:  # or the shadows' scores would be of another scale
+        adjust(model, *calibration)
     probabilities = np.zeros((len(pool.target), int(pool.target.max()) + 1))
     probabilities[:, np.asarray(model.classes_, dtype=int)] = model.predict_proba(pool.frame)
     return _statistic(checked(probabilities), pool.target)

@@ -73,13 +73,15 @@ def infer(table: pa.Table, options: DataTable, now: datetime.datetime) -> Inferr
         options: says targets and subject, and which columns are decided already.
         now: birth dates are told from, where no other date is in the row.
     """
-    skipped = {*options.targets, options.subject}
+    skipped = {*options.targets, options.subject, options.weight}
     step = max(1, table.num_rows // MOST_ROWS)
     some = table.take(np.arange(0, table.num_rows, step)) if step > 1 else table
     looked_at = [
         _looked_at(name, table[name], some[name], options) for name in table.column_names if name not in skipped and name not in options.columns
     ]
     roles = settle([_decide(column) for column in looked_at], now)
+    if options.weight in table.column_names:
+        roles.append(Role(str(options.weight), "weight", ColumnTable(), "said so: no feature, it says what a row counts"))
     person = [role for role in roles if role.role == "person" and role.repeats]
     subject = person[0].name if len(person) == 1 and options.subject is None else None
     ordering = [role for role in roles if role.role == "date" and role.orders]

@@ -21,7 +21,7 @@ class Role:
     name: str
     """The column."""
     role: str
-    """`number`, `category`, `code`, `date`, `text`, `key`, `person`, `row number`, `constant`, `empty` or `unsure`."""
+    """`number`, `category`, `code`, `date`, `text`, `key`, `person`, `weight`, `row number`, `constant`, `empty` or `unsure`."""
     entry: ColumnTable
     """What casemate.toml is to say of it."""
     reason: str
