@@ -1,0 +1,42 @@
+"""Which tests are slow, so that `make check` leaves them out: told by what a test takes, not by its name.
+
+A test is slow if it takes a project that ran or will run, a real server, a real case, a file system of its own or as many trials as `--full` asks
+for; if it lies in a folder whose tests start other programs; or if it says so itself (`pytest.mark.slow`), because it trains or simulates in its
+own body. One that runs the pipeline without being slow fails in every tier: see `no_run`.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from casemate import pipeline
+
+COSTLY = {"finished", "fresh", "tiny_project", "aged", "gateway", "case", "small_disk", "scale"}
+PROGRAMS = {"cases", "contract", "faults", "interop", "silence"}
+"""Folders of tests that start servers, other tools, traced processes."""
+
+
+def is_slow(item: pytest.Function) -> bool:
+    """Whether a test belongs to `make test` only."""
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    return folder in PROGRAMS or item.get_closest_marker("slow") is not None or bool(COSTLY & set(item.fixturenames)) or _builds_a_project(item)
+
+
+def _builds_a_project(item: pytest.Function) -> bool:
+    # A fixture that is shared and names `home` has a key store made there: it builds a project.
+    known = [definition for definitions in item._fixtureinfo.name2fixturedefs.values() for definition in definitions]
+    return any("home" in definition.argnames and definition.scope != "function" for definition in known)
+
+
+@contextlib.contextmanager
+def no_run() -> Iterator[None]:
+    """Refuse to run the pipeline in this process."""
+
+    def refuse(*_: object, **__: object) -> None:
+        pytest.fail("this test runs the pipeline: take `finished` or another such fixture, or mark it slow")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "run", refuse)
+        yield
