@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEV := $(VENV)/.dev
 INSTALLED := $(VENV)/.user
 
-.PHONY: help demo torch check test faults coverage lint bench assurance docs changelog wheel dev lock clean
+.PHONY: help demo torch check fast test faults coverage lint bench assurance docs changelog wheel dev lock clean
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
 
@@ -32,7 +32,9 @@ demo: $(INSTALLED) ## from a fresh clone to a signed, verified, served model on 
 
 dev: $(DEV) ## editable install with all development tools
 
-check: lint ## before each commit: lint, and the tests that take no finished project, server or simulation (a minute on two idle cores)
+check: lint fast ## before each commit: lint, and the tests that take no finished project, server or simulation (a minute on two idle cores)
+
+fast: $(DEV)
 	$(BIN)/pytest -n 2 --dist worksteal -m "not slow" --durations=10
 
 test: $(DEV) ## every test that this machine can run; what it skips is listed with the reason
