@@ -11,6 +11,8 @@ from casemate.core.types import Schema
 from casemate.pipeline import data_tools
 from casemate.stages.data.stage import examine
 
+pytestmark = pytest.mark.slow
+
 
 def base(count, seed=0):
     generator = np.random.default_rng(seed)

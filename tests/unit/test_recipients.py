@@ -20,6 +20,8 @@ from casemate.core.digest import sha256
 from casemate.core.errors import AccessDenied, ConfigError, VerificationError
 from casemate.core.files import DRAFT
 
+pytestmark = pytest.mark.slow
+
 SECRET, PASSWORD = "correct horse battery", "four or five words"
 
 
