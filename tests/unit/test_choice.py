@@ -19,6 +19,8 @@ from casemate.core.types import ColumnSchema, Schema
 from casemate.stages.train.entry import BadEntry, build
 from casemate.stages.train.search import BadSearch, Models, search
 
+pytestmark = pytest.mark.slow
+
 
 class Silent:
     """Hears progress."""

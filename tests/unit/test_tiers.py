@@ -11,6 +11,7 @@ from casemate import pipeline
 
 ROOT = Path(__file__).parents[2]
 LISTED = """
+import casemate
 import pytest
 
 @pytest.fixture(scope="module")
@@ -21,12 +22,19 @@ def built(home):
 def plain():
     return 1
 
+@pytest.fixture
+def ran(tmp_path):
+    return casemate.open(tmp_path).run()
+
 def test_takes_a_finished_project(finished): pass
+def test_takes_what_ran(ran): pass
+def test_runs(tmp_path): casemate.open(tmp_path).run(fresh=True)
+def test_runs_by_command(cli): cli("run", "--fresh")
 def test_takes_what_stands_on_one(clinic): pass
 def test_takes_a_project_of_its_module(built): pass
 @pytest.mark.slow
 def test_says_so(): pass
-def test_takes_nothing(tmp_path, plain): pass
+def test_takes_nothing(tmp_path, plain): print(plain)
 """
 
 
@@ -42,7 +50,7 @@ def test_what_a_test_takes_decides_whether_it_is_fast(tmp_path):
     path.write_text(LISTED)
     words = ["-c", str(ROOT / "pyproject.toml"), "-p", "tests.conftest", str(path)]
     assert collected("-m", "not slow", *words) == {"test_takes_nothing"}
-    assert len(collected(*words)) == 5
+    assert len(collected(*words)) == 8
 
 
 def test_no_fast_test_lies_where_programs_are_started(request):
@@ -51,5 +59,5 @@ def test_no_fast_test_lies_where_programs_are_started(request):
 
 
 def test_a_fast_test_that_runs_the_pipeline_fails():
-    with pytest.raises(pytest.fail.Exception, match="mark it slow"):
+    with tiers.no_run(), pytest.raises(pytest.fail.Exception, match="mark it slow"):
         pipeline.run(None, "nobody")
