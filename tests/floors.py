@@ -26,6 +26,9 @@ PARTS = {
     "verify": ("casemate/verify",),
 }
 """Parts, by the beginning of their modules' paths below `src/`."""
+SLACK = 0.5
+"""Points that a figure may lie below its floor: random orders and generated examples cover a few lines more or less. The floor stays, so it adds up to
+no more."""
 
 
 def measured(report: dict) -> dict[str, float]:
@@ -47,7 +50,9 @@ def _share(part: str, summaries: Iterable[dict]) -> float:
 def below(figures: dict[str, float], floors: dict[str, float]) -> list[str]:
     """A line for each part below its floor, or without one."""
     missing = [f"{part}: has no floor; run it once with --raise" for part in figures if part not in floors]
-    return missing + [f"{part}: {figures[part]} % is below its floor, {floor} %" for part, floor in floors.items() if figures.get(part, 0.0) < floor]
+    return missing + [
+        f"{part}: {figures[part]} % is below its floor, {floor} %" for part, floor in floors.items() if figures.get(part, 0.0) < floor - SLACK
+    ]
 
 
 def raised(figures: dict[str, float], floors: dict[str, float]) -> dict[str, float]:

@@ -15,6 +15,8 @@ from casemate.core.types import ColumnSchema, Schema
 from casemate.stages.train import boosters, export, look
 from casemate.stages.train.stored import stored
 
+pytestmark = pytest.mark.slow
+
 COLUMNS = [ColumnSchema(name=name, type="number", nullable=True) for name in "abc"]
 
 

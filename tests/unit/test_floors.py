@@ -29,8 +29,9 @@ def file(tmp_path, monkeypatch):
 def test_a_part_below_its_floor_fails(file, capsys):
     assert file("fast", 800, "--raise")[0] == 0
     assert file("fast", 800)[0] == 0
-    assert file("fast", 799)[0] == 1
-    assert "verify: 79.9 % is below its floor, 80.0 %" in capsys.readouterr().err
+    assert file("fast", 795)[0] == 0
+    assert file("fast", 794)[0] == 1
+    assert "verify: 79.4 % is below its floor, 80.0 %" in capsys.readouterr().err
 
 
 def test_floors_only_rise(file):
