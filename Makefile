@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEV := $(VENV)/.dev
 INSTALLED := $(VENV)/.user
 
-.PHONY: help demo torch test faults lint bench assurance docs dev lock clean
+.PHONY: help demo torch check fast test faults coverage lint bench assurance docs changelog wheel dev lock clean
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
 
@@ -32,11 +32,27 @@ demo: $(INSTALLED) ## from a fresh clone to a signed, verified, served model on 
 
 dev: $(DEV) ## editable install with all development tools
 
+check: lint fast ## before each commit: lint, and the tests that take no finished project, server or simulation (a minute on two idle cores)
+
+fast: $(DEV)
+	$(BIN)/pytest -n 2 --dist worksteal -m "not slow" --durations=10
+
 test: $(DEV) ## every test that this machine can run; what it skips is listed with the reason
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n 2 --dist worksteal
 
 faults: $(DEV) ## every fault test at full length: each point, each trial (hours)
 	$(BIN)/python -m pytest -n 2 --dist worksteal --full tests/faults tests/contract tests/unit/test_log.py tests/unit/test_backup_fsck.py tests/unit/test_policy.py
+
+TIER ?= security
+TESTS_fast := -m "not slow"
+TESTS_security := -m "not slow" $(addprefix tests/unit/test_,access.py anomalies.py column_access.py controls.py core.py disclosure.py issuers.py key_store.py log.py passkeys.py pinned.py policy.py seccomp.py signers.py subjects.py supervise.py text.py witness.py)
+TESTS_all :=
+coverage: $(DEV) ## branch coverage against floors that only rise: TIER=security (the fast tests of controls, signatures and sandbox), fast or all (an hour)
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n 2 --dist worksteal $(TESTS_$(TIER))
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage json --quiet -o .coverage.json
+	$(BIN)/python tests/floors.py $(TIER) $(RAISE) < .coverage.json
 
 lint: $(DEV) ## format, rules, types, layers, docstrings
 	$(BIN)/ruff format --check .
@@ -51,8 +67,15 @@ bench: $(DEV) ## measured ratios against bare scripts, one line each
 assurance: $(DEV) ## how often detectors and figures are wrong, by simulation; writes its page in the docs
 	@$(BIN)/python bench/assurance
 
-docs: $(DEV) ## regenerate docs/reference
+docs: $(DEV) ## regenerate docs/reference, then the site in site/, where every link must lead somewhere
 	$(BIN)/python docs/generate.py
+	$(BIN)/mkdocs build --strict
+
+changelog: $(DEV) ## what the next release will say, from changes/
+	@$(BIN)/towncrier build --draft 2>/dev/null
+
+wheel: $(DEV) ## the wheel of this commit, built twice and compared, and its bill of materials, in dist/
+	$(BIN)/python release/wheel.py build
 
 lock: $(DEV) ## resolve requirements again, with hashes; the core is a part of the development set
 	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --extra dev pyproject.toml -o requirements/dev.txt

@@ -149,6 +149,68 @@ def _hints(kind: type) -> dict[str, str]:
     }
 
 
+PYTHON = {
+    "casemate.project.open_project": "casemate.open",
+    "casemate.scaffold.start": "casemate.create",
+    "casemate.project.Project": "Project",
+    "casemate.project.RunResult": "RunResult",
+    "casemate.project.Models": "Models",
+    "casemate.project.Model": "Model",
+    "casemate.dataset.Datasets": "Datasets",
+    "casemate.dataset.Dataset": "Dataset",
+    "casemate.controls.access.admin.Administration": "Administration",
+    "casemate.core.errors.Error": "Error",
+}
+"""Where the Python interface is -> what it is called there."""
+
+
+def python() -> str:
+    """Functions and classes of the Python interface, from their signatures and docstrings."""
+    import griffe
+
+    package = griffe.load("casemate", search_paths=[str(FOLDER.parents[1] / "src")], docstring_parser="google")
+    parts = ["# Python", "", "```python", "import casemate", "```", "",
+             "The same operations as the command line, under the same policy and in the same log. Command line: [commands](commands.md).", ""]
+    for path, name in PYTHON.items():
+        thing = package[path.removeprefix("casemate.")]
+        parts += [f"## {name}", "", *_described(thing, name)]
+        members = thing.members.values() if thing.is_class else []
+        for member in [member for member in members if member.is_public and not member.is_alias and member.docstring]:
+            parts += [f"### {name}.{member.name}", "", *_described(member, member.name)]
+    return "\n".join(parts)
+
+
+def _described(thing: "griffe.Object", name: str) -> list[str]:
+    parts = ["```text", _signature(thing, name), "```", ""]
+    for section in thing.docstring.parsed if thing.docstring else []:
+        if section.kind.value == "text":
+            parts += [section.value, ""]
+        elif section.kind.value in ("parameters", "raises", "attributes"):
+            named = [(getattr(item, "name", "") or item.annotation, " ".join(item.description.split())) for item in section.value]
+            parts += [f"*{section.kind.value.capitalize()}*", "", *(f"- `{item}`: {said}" for item, said in named), ""]
+        elif section.kind.value in ("returns", "yields"):
+            parts += [f"*{section.kind.value.capitalize()}*: {' '.join(item.description.split())}" for item in section.value] + [""]
+    return parts
+
+
+def _signature(thing: "griffe.Object", name: str) -> str:
+    if thing.is_class or thing.is_attribute:
+        return name + (f": {thing.annotation}" if thing.is_attribute and thing.annotation else "")
+    taken, starred = [], False
+    for parameter in thing.parameters:
+        if parameter.name in ("self", "cls"):
+            continue
+        kind = parameter.kind.value
+        if kind == "keyword-only" and not starred:
+            taken.append("*")
+            starred = True
+        stars = {"variadic positional": "*", "variadic keyword": "**"}.get(kind, "")
+        starred = starred or stars == "*"
+        default = "" if parameter.default is None or stars else f" = {parameter.default}"
+        taken.append(f"{stars}{parameter.name}" + (f": {parameter.annotation}" if parameter.annotation else "") + default)
+    return f"{name}({', '.join(taken)})" + (f" -> {thing.returns}" if thing.returns else "")
+
+
 def main() -> int:
     """Write or check the pages."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -162,6 +224,7 @@ def main() -> int:
         ("estimators", estimators()),
         ("errors", faults()),
         ("evidence", records()),
+        ("python", python()),
     ):
         path, text = FOLDER / f"{name}.md", NOTE + page
         if check and (not path.exists() or path.read_text() != text):

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from tests import tiers
 
 import casemate
 from casemate import config as configuration
@@ -30,6 +31,21 @@ from casemate.project import Project
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--full`: every point and every trial of the fault tests instead of a sample."""
     parser.addoption("--full", action="store_true", help="fault tests: every point, every trial")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is slow, before `-m` chooses."""
+    for item in items:
+        if isinstance(item, pytest.Function) and tiers.is_slow(item):
+            item.add_marker("slow")
+
+
+@pytest.fixture(autouse=True)
+def tier(request: pytest.FixtureRequest) -> Iterator[None]:
+    """In the fast tier no test runs the pipeline."""
+    with tiers.no_run() if request.config.option.markexpr == "not slow" else contextlib.nullcontext():
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

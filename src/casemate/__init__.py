@@ -1,10 +1,7 @@
 """casemate: a secure-by-default, reliable machine-learning pipeline.
 
->>> import casemate
->>> casemate.__version__
-'0.1.0'
+    import casemate
 
-    project = casemate.create(table, target="outcome", folder="study")     # a path, or a pandas, polars or Arrow table
     project = casemate.create("patients.csv", target="outcome", folder="study")   # or a pandas, polars or Arrow table
     project = casemate.open("study")      # a folder with a casemate.toml
     run = project.run()                   # data -> train -> assess -> release

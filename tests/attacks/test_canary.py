@@ -11,6 +11,8 @@ import pytest
 import tomlkit
 from tests.conftest import command, wait_for
 
+pytestmark = pytest.mark.slow
+
 CANARIES = {
     "CANARY_PASSPHRASE": "canary-passphrase-7d1e0c6a",
     "CANARY_NEXT": "canary-next-passphrase-e6b1",

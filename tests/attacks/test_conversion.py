@@ -26,7 +26,7 @@ from casemate.operations import runs
 from casemate.stages.train import convert as converting
 from casemate.stages.train.stage import convert
 
-pytestmark = pytest.mark.skipif(not available()["landlock"], reason="this kernel has no Landlock")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not available()["landlock"], reason="this kernel has no Landlock")]
 MOST_MEMORY = 1 << 30
 
 

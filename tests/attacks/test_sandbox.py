@@ -25,7 +25,7 @@ from casemate.operations.runs import Silent
 from casemate.stages.data import schema as schemas
 from casemate.stages.train.stage import SAFE
 
-pytestmark = pytest.mark.skipif(not available()["landlock"], reason="this kernel has no Landlock")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not available()["landlock"], reason="this kernel has no Landlock")]
 
 BUILD = """
 from sklearn.linear_model import LogisticRegression

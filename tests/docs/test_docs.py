@@ -21,6 +21,7 @@ def blocks(page: Path) -> list[tuple[str, str]]:
     return [(token.info.strip(), token.content) for token in tokens if token.type == "fence"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_block_of_a_page_runs_as_printed(page, tmp_path):
     environment = {**os.environ, "HOME": str(tmp_path / "home"), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}

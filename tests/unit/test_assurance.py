@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ASSURANCE = Path(__file__).parents[2] / "bench" / "assurance"
 HARNESS = runpy.run_path(str(ASSURANCE / "__main__.py"), run_name="harness")
 

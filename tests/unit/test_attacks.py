@@ -24,6 +24,8 @@ from casemate.ml.models import SkopsModel
 from casemate.stages.assess import robustness
 from casemate.stages.assess.sample import Sample
 
+pytestmark = pytest.mark.slow
+
 WARDS = ["A", "B", "C"]
 
 

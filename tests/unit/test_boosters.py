@@ -15,6 +15,8 @@ from casemate.ml.models import OnnxModel, dump_skops, load_skops, untrusted_type
 from casemate.stages.train import boosters, export, look
 from casemate.stages.train.stored import stored
 
+pytestmark = pytest.mark.slow
+
 COLUMNS = [ColumnSchema(name=name, type="number", nullable=True) for name in "abc"]
 
 

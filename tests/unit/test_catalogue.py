@@ -17,6 +17,8 @@ from casemate.ml.models import OnnxModel, dump_skops, load_skops
 from casemate.stages.train import catalogue, export, look
 from casemate.stages.train.stored import stored
 
+pytestmark = pytest.mark.slow
+
 ROWS = 120
 WORDS = np.array(["fever", "cough", "pain", "rash", "cold"], dtype=object)
 OPTIONS = {

@@ -19,6 +19,8 @@ from casemate.operations import scaffold
 from casemate.stages.train.entry import BadEntry, build
 from casemate.stages.train.search import BadSearch, Models, Rows, search
 
+pytestmark = pytest.mark.slow
+
 
 class Silent:
     """Hears progress."""

@@ -21,6 +21,8 @@ from casemate.stages.data.screen.label_noise import UNPROVEN, LabelNoise
 from casemate.stages.data.screen.out_of_fold import expectation
 from casemate.stages.data.screen.plateau import plateau, turned_over
 
+pytestmark = pytest.mark.slow
+
 SIMULATED = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[2] / "bench" / "assurance" / "labels.py")))
 RANKS = {"low": 0, "medium": 1, "high": 2}
 OPTIONS = ScreenTable()

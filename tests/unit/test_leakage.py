@@ -20,6 +20,8 @@ from casemate.ml.models import SkopsModel
 from casemate.stages.assess.leakage import attribute, inversion, labels, lira, membership, memorised, rates
 from casemate.stages.assess.sample import Sample
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def noisy_rows():

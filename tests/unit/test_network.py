@@ -22,6 +22,8 @@ from casemate.ml.networks import NetworkModel, dump_network, load_network, to_on
 from casemate.stages.assess import robustness  # noqa: E402
 from casemate.stages.assess.sample import Sample  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 CONTENT = load_digits(as_frame=True)
 FRAME, CODES = CONTENT.data, CONTENT.target.to_numpy().astype(np.int64)
 NUMBERS = dict.fromkeys(FRAME, (0.0, 16.0))

@@ -24,6 +24,8 @@ from casemate.stages.assess.sample import Sample
 from casemate.stages.train import export
 from casemate.stages.train.convert import converted
 
+pytestmark = pytest.mark.slow
+
 GUARD = {"outside": "flag", "unknown": "refuse"}
 COLORS = ["blue", "green", "red"]
 COLUMNS = [

@@ -26,6 +26,8 @@ from casemate.stages.data.screen.outliers import Outliers
 from casemate.stages.data.screen.spectral import Spectral
 from casemate.stages.data.screen.triggers import Triggers
 
+pytestmark = pytest.mark.slow
+
 SIMULATED = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[2] / "bench" / "assurance" / "triggers.py")))
 
 

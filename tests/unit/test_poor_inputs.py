@@ -12,6 +12,8 @@ from casemate.operations import runs
 from casemate.pipeline import data_tools
 from casemate.stages.data.stage import examine
 
+pytestmark = pytest.mark.slow
+
 
 def base(count, seed=0):
     generator = np.random.default_rng(seed)

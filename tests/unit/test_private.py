@@ -31,6 +31,8 @@ from casemate.ml.learn.noise import Noise
 from casemate.ml.models import dump_skops, load_skops
 from casemate.stages.train.stage import _spent
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("rate", "sigma", "steps", "pld", "rdp"), [(0.01, 1, 1000, 1.828, 2.101), (0.05, 1.5, 400, 3.360, 3.689), (0.1, 2, 1000, 8.279, 8.947)]

@@ -21,6 +21,8 @@ from casemate.core.files import DRAFT
 from casemate.operations import backup, scaffold
 from casemate.operations.keys import custody
 
+pytestmark = pytest.mark.slow
+
 SECRET, PASSWORD = "correct horse battery", "four or five words"
 
 

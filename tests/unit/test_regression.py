@@ -27,6 +27,8 @@ from casemate.stages.data.screen.label_noise import LabelNoise
 from casemate.stages.train import export
 from casemate.stages.train.search import BadSearch, metric_of
 
+pytestmark = pytest.mark.slow
+
 NAMES = ["a", "b", "c"]
 ONE = Schema(target="y", classes=[], columns=[ColumnSchema(name=name, type="number", min=0.0, max=1.0) for name in NAMES])
 TWO = Schema(target="y", further=["z"], classes=[], columns=ONE.columns)

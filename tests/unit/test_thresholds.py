@@ -34,6 +34,8 @@ from casemate.ml.models import SkopsModel
 from casemate.stages.assess import robustness
 from casemate.stages.assess.sample import Sample
 
+pytestmark = pytest.mark.slow
+
 NAMES = ["a", "b", "c"]
 SCHEMA = Schema(
     target="y",

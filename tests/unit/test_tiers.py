@@ -1,0 +1,63 @@
+"""The fast tier takes nothing costly, runs no pipeline, and plain `pytest` finds every test."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests import tiers
+
+from casemate import pipeline
+
+ROOT = Path(__file__).parents[2]
+LISTED = """
+import casemate
+import pytest
+
+@pytest.fixture(scope="module")
+def built(home):
+    return home
+
+@pytest.fixture(scope="module")
+def plain():
+    return 1
+
+@pytest.fixture
+def ran(tmp_path):
+    return casemate.open(tmp_path).run()
+
+def test_takes_a_finished_project(finished): pass
+def test_takes_what_ran(ran): pass
+def test_runs(tmp_path): casemate.open(tmp_path).run(fresh=True)
+def test_runs_by_command(cli): cli("run", "--fresh")
+def test_takes_what_stands_on_one(clinic): pass
+def test_takes_a_project_of_its_module(built): pass
+@pytest.mark.slow
+def test_says_so(): pass
+def test_takes_nothing(tmp_path, plain): print(plain)
+"""
+
+
+def collected(*words):
+    command = [str(Path(sys.executable).parent / "pytest"), "-q", "--collect-only", "-p", "no:randomly", "-p", "no:cacheprovider", *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return {line.rpartition("::")[2] for line in done.stdout.splitlines() if "::" in line}
+
+
+def test_what_a_test_takes_decides_whether_it_is_fast(tmp_path):
+    path = tmp_path / "test_listed.py"
+    path.write_text(LISTED)
+    words = ["-c", str(ROOT / "pyproject.toml"), "-p", "tests.conftest", str(path)]
+    assert collected("-m", "not slow", *words) == {"test_takes_nothing"}
+    assert len(collected(*words)) == 8
+
+
+def test_no_fast_test_lies_where_programs_are_started(request):
+    fast = [item for item in request.session.items if item.get_closest_marker("slow") is None]
+    assert not [item.nodeid for item in fast if item.path.relative_to(ROOT / "tests").parts[0] in tiers.PROGRAMS]
+
+
+def test_a_fast_test_that_runs_the_pipeline_fails():
+    with tiers.no_run(), pytest.raises(pytest.fail.Exception, match="mark it slow"):
+        pipeline.run(None, "nobody")
