@@ -151,13 +151,13 @@ def _hints(kind: type) -> dict[str, str]:
 
 PYTHON = {
     "casemate.project.open_project": "casemate.open",
-    "casemate.scaffold.start": "casemate.create",
+    "casemate.operations.scaffold.start": "casemate.create",
     "casemate.project.Project": "Project",
     "casemate.project.RunResult": "RunResult",
     "casemate.project.Models": "Models",
     "casemate.project.Model": "Model",
-    "casemate.dataset.Datasets": "Datasets",
-    "casemate.dataset.Dataset": "Dataset",
+    "casemate.operations.dataset.Datasets": "Datasets",
+    "casemate.operations.dataset.Dataset": "Dataset",
     "casemate.controls.access.admin.Administration": "Administration",
     "casemate.core.errors.Error": "Error",
 }
