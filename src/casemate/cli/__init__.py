@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from casemate import __version__
 from casemate.cli.options import common
 from casemate.core.errors import Error, from_os_error
+from casemate.core.extras import needed
 
 VERBS = {
     "init": "make a new project",
@@ -62,6 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(importlib.import_module(f"casemate.cli.{arguments.verb}").run(arguments))
     except Error as error:
         return _fail(error)
+    except ModuleNotFoundError as error:
+        return _fail(needed(f"casemate {arguments.verb}", error))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
