@@ -60,9 +60,12 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'casemate' has no attribute {name!r}")
     import importlib
 
+    from casemate.core.imports import uncollected
+
     module, attribute = _HOME[name]
     try:
-        return getattr(importlib.import_module(module), attribute)
+        with uncollected():
+            return getattr(importlib.import_module(module), attribute)
     except ModuleNotFoundError as error:
         from casemate.core.extras import needed
 

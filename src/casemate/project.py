@@ -1,4 +1,10 @@
-"""The composition root: from a folder to a wired `Project`. The only place where a back end is chosen."""
+"""The composition root: from a folder to a wired `Project`. The only place where a back end is chosen.
+
+What reads or draws tables is imported where it is used: whoever lists runs or keys waits for none of it
+(`tests/unit/test_imports.py` says what that is).
+"""
+
+from __future__ import annotations
 
 import contextlib
 import re
@@ -13,10 +19,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 import sqlalchemy as sa
-import tomlkit
 
 from casemate import config as configuration
-from casemate import pipeline
 from casemate.config import FILE_NAME, Config, NoticeTable, StoreTable
 from casemate.controls.access.point import Options, PolicyPoint
 from casemate.controls.access.policy import Policy, Resource
@@ -33,7 +37,6 @@ from casemate.controls.audit.signing import SignatureLog
 from casemate.controls.keys import signers
 from casemate.controls.keys.certificates import Certificates
 from casemate.controls.keys.compromises import Compromises
-from casemate.controls.keys.identifiers import Identifiers
 from casemate.controls.keys.objects import ObjectStore
 from casemate.controls.keys.recipients import Recipients
 from casemate.controls.keys.secrets import secret_servers
@@ -54,19 +57,20 @@ from casemate.core.signatures import Signer
 from casemate.core.store import decode, open_store
 from casemate.core.store.interface import MOVED, REVISION
 from casemate.core.types import Assessment, Release, SealedDataset, TrainedModel, Verdict
-from casemate.dataset import Dataset, Datasets
-from casemate.stages.data.review import Reviews
-from casemate.stages.release import summary
 from casemate.stages.release.approval import Approval, Approvals
 from casemate.stages.release.bundle import VerifiedModel
 from casemate.stages.release.registry import Registered, Registry
 from casemate.stages.release.rollout import Part, Rollouts
 from casemate.stages.release.waiver import Waivers
-from casemate.stages.train.told import Words
 
 if TYPE_CHECKING:
+    from casemate import pipeline
     from casemate.controls.access.identity.issuers import Workloads
     from casemate.controls.access.identity.oidc import Provider
+    from casemate.controls.keys.identifiers import Identifiers
+    from casemate.dataset import Datasets
+    from casemate.stages.data.review import Reviews
+    from casemate.stages.train.told import Words
 
 STATE = ".casemate"
 CATALOG = "catalog.db"
@@ -96,7 +100,7 @@ class Silent:
 class Model:
     """A registered model."""
 
-    project: "Project"
+    project: Project
     registered: Registered
 
     @property
@@ -181,7 +185,7 @@ class Model:
 class Models(Mapping[str, Model]):
     """Models by `NAME` (newest that passed) or `NAME@VERSION`, for whoever may list models."""
 
-    def __init__(self, project: "Project") -> None:
+    def __init__(self, project: Project) -> None:
         self._project = project
 
     def __getitem__(self, reference: str) -> Model:
@@ -219,6 +223,8 @@ class RunResult:
     @property
     def summary(self) -> list[str]:
         """What the run came to, in sentences."""
+        from casemate.stages.release import summary
+
         project = self.model.project
         dataset = project.engine.record(self.id, "data", SealedDataset)
         model = project.engine.record(self.id, "train", TrainedModel)
@@ -231,6 +237,8 @@ class RunResult:
     @property
     def advice(self) -> list[str]:
         """What to do about gates that do not hold; empty for a signed model."""
+        from casemate.stages.release import summary
+
         return summary.advice(self.verdict)
 
     def __repr__(self) -> str:
@@ -362,6 +370,8 @@ class Project:
     @cached_property
     def identifiers(self) -> Identifiers:
         """Seals and opens direct identifiers under their subjects' keys."""
+        from casemate.controls.keys.identifiers import Identifiers
+
         return Identifiers(self.store, self.audit.subjects, self.provider)
 
     @cached_property
@@ -386,7 +396,7 @@ class Project:
         )
         return PolicyPoint(self.store, self.clock, options, lambda: self.audit, lambda: self.provider, self._alert)
 
-    def _provider(self, name: str) -> "Provider":
+    def _provider(self, name: str) -> Provider:
         from casemate.controls.access.identity.oidc import Provider  # not at start-up: 0.1 s
 
         known = self.config.access.providers
@@ -394,7 +404,7 @@ class Project:
             raise ConfigError(f"there is no provider {name!r}", hint="[access.providers]: " + (", ".join(sorted(known)) or "none"))
         return Provider(name, known[name], self.root, self.clock, self.read_secret)
 
-    def _workloads(self) -> "Workloads | None":
+    def _workloads(self) -> Workloads | None:
         from casemate.controls.access.identity.issuers import Workloads
 
         tables = self.config.access.workloads
@@ -454,6 +464,8 @@ class Project:
             for digest in old.digests():
                 for _ in new.pieces(digest):
                     pass
+            import tomlkit
+
             document = tomlkit.parse((self.root / FILE_NAME).read_text(encoding="utf-8"))
             section = document.setdefault("store", tomlkit.table())
             for name in PLACE:
@@ -559,6 +571,8 @@ class Project:
     @property
     def reviews(self) -> Reviews:
         """What people decided about rows under suspicion."""
+        from casemate.stages.data.review import Reviews
+
         return Reviews(self.store, self.clock)
 
     @property
@@ -662,6 +676,8 @@ class Project:
     @property
     def datasets(self) -> Datasets:
         """Sealed data sets."""
+        from casemate.dataset import Datasets
+
         return Datasets(self)
 
     def upgrade_store(self) -> tuple[str | None, str | None]:
@@ -712,6 +728,8 @@ class Project:
 
     def remember_passphrase(self, reference: str) -> None:
         """Let casemate.toml say where the key store's passphrase comes from."""
+        import tomlkit
+
         document = tomlkit.parse((self.root / FILE_NAME).read_text(encoding="utf-8"))
         document.setdefault("keys", tomlkit.table())["passphrase"] = reference
         write_atomic(self.root / FILE_NAME, tomlkit.dumps(document).encode(), mode=0o644)
@@ -766,13 +784,15 @@ class Project:
             self.set_aside()
         return counts
 
-    def _opened_at(self, url: str, password: str | None) -> "Project":
+    def _opened_at(self, url: str, password: str | None) -> Project:
         """This project with its catalogue at `url`: an earlier move ended behind the fence, and whoever finishes it is known there."""
         store = msgspec.structs.replace(self.config.store, url=url, password=password)
         return Project(self.root, msgspec.structs.replace(self.config, store=store), self.clock)
 
     def _point_to(self, url: str, password: str | None) -> None:
         """Let casemate.toml name another catalogue."""
+        import tomlkit
+
         document = tomlkit.parse((self.root / FILE_NAME).read_text(encoding="utf-8"))
         table = document.setdefault("store", tomlkit.table())
         for name, value in (("url", url), ("password", password)):
@@ -828,6 +848,8 @@ class Project:
             BusyError: another living process works on the same run.
             Error: see `casemate.core.errors`; a refused model is a result, not an error.
         """
+        from casemate import pipeline
+
         if fresh:
             start = "data"
         if key is not None and not _KEY.fullmatch(key):
@@ -849,6 +871,9 @@ class Project:
 
     def workshop(self, reporter: pipeline.Reporter | None = None) -> pipeline.Workshop:
         """Everything that the stages work with."""
+        from casemate import pipeline
+        from casemate.dataset import Dataset
+
         return pipeline.Workshop(
             root=self.root,
             state=self.state,
@@ -876,11 +901,16 @@ class Project:
         dataset, model = self.engine.record(run, "data", SealedDataset), self.engine.record(run, "train", TrainedModel)
         digest = "" if model is None else model.said
         if model is None:
+            from casemate import pipeline
+
             error = next((row["error"] for row in self.engine.runs() if row["id"] == run), None) or ""
             named = re.search(re.escape(pipeline.WORDS) + "([0-9a-f]{64})", error)
             digest = named[1] if named else ""
         if dataset is None or not digest:
             return None
+        from casemate.dataset import Dataset
+        from casemate.stages.train.told import Words
+
         principal, resource = self.access.identify().principal, f'Dataset::"{dataset.name}"'
         allowed = Dataset(self, dataset).hears_code()
         self.audit.record(principal.uid, "dataset:read", resource, "allowed" if allowed else "denied", version=dataset.version, words_of=run)

@@ -7,6 +7,8 @@ the others are decided here. A door without an action touches no project.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from casemate.core.imports import uncollected
+
 if TYPE_CHECKING:
     from casemate.project import Project
 
@@ -166,8 +168,9 @@ def enter(arguments: Any, *, check: bool = True, overrides: list[str] | None = N
     Raises:
         AccessDenied: policy does not permit it; the denial is recorded.
     """
-    from casemate.controls.access.policy import Resource
-    from casemate.project import open_project
+    with uncollected():
+        from casemate.controls.access.policy import Resource
+        from casemate.project import open_project
 
     door = DOORS[name_of(arguments)]
     project = open_project(arguments.config, arguments.overrides if overrides is None else overrides, check=check)
