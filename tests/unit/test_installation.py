@@ -88,6 +88,7 @@ def test_every_other_verb_names_the_extra_that_it_needs(light, clinic):
         "data": ["list"],
         "model": ["list"],
         "privacy": ["budget"],
+        "completion": ["bash"],
         "access": ["list"],
         "audit": ["show"],
         "outbox": ["list"],

@@ -30,6 +30,7 @@ DOORS = {
     "init": _NONE,
     "verify": _NONE,
     "doctor": _NONE,
+    "completion": _NONE,
     "config check": _NONE,
     "config show": _NONE,
     "config schema": _NONE,

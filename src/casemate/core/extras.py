@@ -25,6 +25,7 @@ EXTRAS = {
         "pysqlite3",
         "rich",
         "scipy",
+        "shtab",
         "skl2onnx",
         "sklearn",
         "skops",
