@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
 import numpy as np
 
 from casemate.core.frame import Rows
@@ -17,6 +18,15 @@ JSON: Headers = [(b"content-type", b"application/json"), (b"cache-control", b"no
 CSV: Headers = [(b"content-type", b"text/csv; charset=utf-8"), (b"cache-control", b"no-store")]
 JSON_LINES: Headers = [(b"content-type", b"application/jsonlines"), (b"cache-control", b"no-store")]
 BINARY: Headers = [(b"content-type", b"application/octet-stream"), (b"cache-control", b"no-store")]
+
+
+class FeedbackBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a caller says of an earlier request."""
+
+    id: str
+    """Of the request."""
+    outcome: str | float | list[str | float | list[float]]
+    """What really was: of the one row, or a list; of several targets a list a row."""
 
 
 class Reply(NamedTuple):
