@@ -61,7 +61,7 @@ def estimators() -> str:
 def commands() -> str:
     """Every command with its arguments, and the action that policy decides on before it does anything."""
     parts = [
-        "# Commands", "", "Every command takes `--config PATH`, `-s TABLE.KEY=VALUE` and `--format text|json`; `[x]` may be left out. "
+        "# Commands", "", "Every command takes `--config PATH`, `-s TABLE.KEY=VALUE` and `--format text|json`, anywhere on the line; `[x]` may be left out. "
         "*decides* names the action of `casemate access policy schema` that must be permitted.", "",
     ]  # fmt: skip
     parser = build_parser()
@@ -116,7 +116,12 @@ def faults() -> str:
         "| 2 | usage or configuration |", "| 3 | denied |", "| 4 | verification failed |", "| 5 | a back end is not available |",
         "| 130 | interrupted; the same command resumes |", "",
     ]  # fmt: skip
-    return "\n".join(head + sorted(rows) + codes)
+    form = [
+        "## As JSON", "", "With `--format json` a fault is one line on standard error, and standard output stays empty; a verdict or a finding is no fault, "
+        "and stands on standard output.", "", "```json",
+        '{"error":{"code":"CM-CONFIG","message":"...","hint":"...","who":"...","exit_code":2}}', "```", "",
+    ]  # fmt: skip
+    return "\n".join(head + sorted(rows) + codes + form)
 
 
 def _every(kind: type[errors.Error]) -> list[type[errors.Error]]:

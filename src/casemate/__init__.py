@@ -36,21 +36,32 @@ __all__ = ["Error", "Project", "__version__", "create", "open"]
 __version__ = "0.1.0"
 
 
+_HOME = {
+    "open": ("casemate.project", "open_project"),
+    "create": ("casemate.project", "create_project"),
+    "Project": ("casemate.project", "Project"),
+    "Error": ("casemate.core.errors", "Error"),
+}
+"""Public name -> where it is defined, and as what."""
+
+
 def __getattr__(name: str) -> Any:
-    if name == "open":
-        from casemate.project import open_project
+    """A public name, imported when it is first asked for.
 
-        return open_project
-    if name == "create":
-        from casemate.project import create_project
+    Raises:
+        ImportError: the extra that it needs is not installed.
+    """
+    if name not in _HOME:
+        raise AttributeError(f"module 'casemate' has no attribute {name!r}")
+    import importlib
 
-        return create_project
-    if name == "Project":
-        from casemate.project import Project
+    from casemate.core.imports import uncollected
 
-        return Project
-    if name == "Error":
-        from casemate.core.errors import Error
+    module, attribute = _HOME[name]
+    try:
+        with uncollected():
+            return getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        from casemate.core.extras import needed
 
-        return Error
-    raise AttributeError(f"module 'casemate' has no attribute {name!r}")
+        raise ImportError(needed(f"casemate.{name}", error).message, name=error.name) from error

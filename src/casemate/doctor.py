@@ -23,6 +23,7 @@ from casemate.serve.server import tls_context
 from casemate.wiring import Wiring, locate
 
 EXTRAS = {
+    "matplotlib": "pictures in the model card: pip install 'casemate[plots]'",
     "torch": "networks, hardened and private training of them: make torch, or pip install 'casemate[torch]' after torch",
     "grpc": "the Open Inference Protocol over gRPC: pip install 'casemate[grpc]'",
     "art": "attacks of another library as a second opinion: pip install 'casemate[art]'",

@@ -4,6 +4,7 @@ Each stage gets its tools and the records of the stages before it, and gives one
 durable together with its audit entry; what is finished is never done again.
 """
 
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +26,7 @@ from casemate.core.engine import Engine, Run
 from casemate.core.errors import CompromisedSigner, ConfigError, Error, ImportRefused, StageTimeout, TrainingError, VerificationError
 from casemate.core.files import write_atomic
 from casemate.core.sandbox.run import ForkServer, Worker
-from casemate.core.signatures import Signer, Verifier, read_envelope, subjects_of
+from casemate.core.signatures import Signer
 from casemate.core.types import Assessment, Finding, Release, SealedDataset, TrainedModel
 from casemate.ml.attacks import second
 from casemate.ml.frame import GROUP, WEIGHT, drawn, features_of
@@ -35,14 +36,13 @@ from casemate.stages.data import expectations, files
 from casemate.stages.data import schema as schemas
 from casemate.stages.data.review import Reviews
 from casemate.stages.data.source import READING
+from casemate.stages.release import evidence
 from casemate.stages.release.registry import Registry
 from casemate.stages.release.waiver import Waivers
 from casemate.stages.train.stage import code_digest
 
 WORDS = "its words: object "
 """How a failed run's error names the object that holds what its code said: whole, so that it is kept as long as the run."""
-EVIDENCE = "evidence.dsse.json"
-EVIDENCE_PREDICATE = "https://casemate.dev/run-evidence/v1"
 MEMBERS = 20_000
 COMPUTING = ("casemate", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "optuna", "cleanlab", "skops", "onnx", "skl2onnx", "onnxruntime")
 
@@ -249,7 +249,7 @@ def _release(
         from casemate.stages.release import stage as release
 
         shown = {name.removesuffix(".png"): content for name, content in pictures(assessment).items() if name.endswith(".png")}
-        tools = release.Tools(shop.config, shop.objects, shop.signer, shop.state / "tmp", shop.reporter.progress, shown)
+        tools = release.Tools(shop.config, shop.objects, shop.signer, shop.reporter.progress, shown)
         version = shop.registry.next_version(shop.config.project.name)
         waivers = shop.waivers.in_force(shop.config.project.name, without=principal)
         return release.decide(tools, work.id, version, dataset, model, assessment, waivers)
@@ -329,9 +329,12 @@ class Pictures:
 
     def __call__(self, record: Assessment) -> dict[str, bytes]:
         """File name -> image."""
-        from casemate.stages.assess.plots import draw
+        if self._files is None and importlib.util.find_spec("matplotlib") is None:
+            self._files = {}  # without casemate[plots] the card has its tables alone
+        if self._files is None:
+            from casemate.stages.assess.plots import draw
 
-        self._files = draw(record) if self._files is None else self._files
+            self._files = draw(record)
         return self._files
 
 
@@ -600,7 +603,7 @@ def _sign_evidence(shop: Workshop, work: Run, release: Release) -> None:
     subjects = {
         path.relative_to(work.folder).as_posix(): sha256_file(path)
         for path in sorted(work.folder.rglob("*"))
-        if path.is_file() and path.name != EVIDENCE
+        if path.is_file() and path.name != evidence.EVIDENCE
     }
     predicate = {
         "run": work.id,
@@ -608,21 +611,4 @@ def _sign_evidence(shop: Workshop, work: Run, release: Release) -> None:
         "model": f"{release.model}@{release.model_version}",
         "outcome": release.verdict.outcome,
     }
-    write_atomic(work.folder / EVIDENCE, shop.signer.sign_statement(subjects, EVIDENCE_PREDICATE, predicate))
-
-
-def verify_evidence(folder: Path, verifier: Verifier) -> dict[str, Any]:
-    """What a run's signed evidence says, after checking every file; VerificationError when anything was changed."""
-    try:
-        envelope = read_envelope((folder / EVIDENCE).read_bytes())
-    except FileNotFoundError as error:
-        raise VerificationError(f"{folder} holds no signed evidence", hint="the run is not finished, or the file was removed") from error
-    statement = verifier.verify_statement(envelope, EVIDENCE_PREDICATE)
-    listed = subjects_of(statement)
-    found = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()} - {EVIDENCE}
-    if found != set(listed):
-        raise VerificationError(f"the evidence has missing or extra files: {', '.join(sorted(found ^ set(listed)))}")
-    for name, digest in listed.items():
-        if sha256_file(folder / name) != digest:
-            raise VerificationError(f"the evidence file {name} was changed after signing", hint="restore it from a backup")
-    return dict(statement["predicate"])
+    write_atomic(work.folder / evidence.EVIDENCE, shop.signer.sign_statement(subjects, evidence.PREDICATE, predicate))

@@ -11,14 +11,14 @@ from functools import partial
 from pathlib import Path
 
 from casemate.controls.audit.checkpoint import verify_checkpoint
+from casemate.controls.audit.entry import signed_by
 from casemate.controls.audit.note import COSIGNATURE, Key, parse_keys
 from casemate.controls.audit.proof import MAGIC, MAX_PROOF, verify_proof
-from casemate.controls.audit.signing import signed_by
 from casemate.controls.audit.verify import WITNESSED, VerifiedLog, verify_log
-from casemate.controls.keys import signers
-from casemate.controls.keys.store import CONFIG_HOME
+from casemate.controls.keys import CONFIG_HOME, manifests, signers
 from casemate.core.errors import ConfigError, VerificationError, WrongSigner
 from casemate.core.signatures import Verifier
+from casemate.stages.release import bundle, evidence
 
 SIGNER_FILES = ("signer.pub", "signer-mldsa65.pub")
 PROOF = "signature.proof"
@@ -105,7 +105,7 @@ def _from_folder(folder: Path) -> Trusted:
     return Trusted(
         folder.parent.name,
         verifier,
-        log.read_text() if log.is_file() else None,
+        log.read_text(encoding="utf-8") if log.is_file() else None,
         history=history.read_bytes() if verifier is not None and history.is_file() else None,
     )
 
@@ -164,26 +164,20 @@ def _first_trusted(check: Callable[[Path, Trusted], Verified], path: Path, candi
 
 
 def _model(proof: Path | None, path: Path, trusted: Trusted) -> Verified:
-    from casemate.stages.release.bundle import verify_folder
-
-    model = verify_folder(path, trusted.signers(proof))
+    model = bundle.verify_folder(path, trusted.signers(proof))
     told = f"{model.card.name}@{model.card.model_version} for {model.card.stage}, {len(model.files)} files"
     return Verified("model", told, _who(trusted, model.signer))
 
 
 def _evidence(proof: Path | None, path: Path, trusted: Trusted) -> Verified:
-    from casemate.pipeline import verify_evidence
-
     verifier = trusted.signers(proof)
-    said = verify_evidence(path, verifier)
+    said = evidence.verify(path, verifier)
     return Verified("evidence", f"run {said.get('run')} of {said.get('project')}: {said.get('model')} {said.get('outcome')}", _who(trusted, verifier))
 
 
 def _table(proof: Path | None, path: Path, trusted: Trusted) -> Verified:
-    from casemate.controls.keys.tables import check
-
     verifier = trusted.signers(proof)
-    said = check(path, verifier)
+    said = manifests.check(path, verifier)
     return Verified("data set", f"{said.get('name')}@{said.get('version')}, {said.get('rows')} rows", _who(trusted, verifier))
 
 

@@ -236,7 +236,7 @@ def test_a_graph_that_was_put_in_place_after_the_measurement_is_not_signed(clini
     dataset, trained, assessed = (
         project.engine.record(run, name, kind) for name, kind in (("data", SealedDataset), ("train", TrainedModel), ("assess", Assessment))
     )
-    tools = release.Tools(project.config, project.objects, project.keystore.signer, tmp_path, lambda *_: None)
+    tools = release.Tools(project.config, project.objects, project.keystore.signer, lambda *_: None)
     swapped = structs.replace(trained, files=trained.files | {ONNX: project.objects.put(b"another graph")})
     with pytest.raises(VerificationError, match=r"other model files were measured than are to be signed: model\.onnx"):
         release.decide(tools, run, 9, dataset, swapped, assessed, [])

@@ -66,9 +66,7 @@ def test_a_model_signed_by_a_stranger_is_refused_and_its_own_keys_are_not_truste
     from casemate.stages.release import bundle
 
     stranger = Signer.generate()
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    (exported / "model.sig").write_bytes(bundle.sign(bundle.read_folder(exported / "model"), stranger, scratch))
+    (exported / "model.sig").write_bytes(bundle.sign(bundle.read_folder(exported / "model"), stranger))
     for name, pem in zip(bundle.PUBLIC_KEYS, stranger.verifier.pems, strict=True):
         (exported / name).write_bytes(pem)
     with pytest.raises(VerificationError):

@@ -38,6 +38,102 @@ def test_the_stock_model_signing_tool_accepts_our_bundle_and_refuses_a_change(ex
     assert stock(*words).returncode != 0
 
 
+FILES = {"model.json": b"{}", "a/b c.txt": b"1", "a.txt": b"2", "A/z": b"3", "\u00e4.bin": b"4", "a/c/d": b"5", "empty": b""}
+"""Names that different orders would put in different places."""
+
+
+@pytest.fixture
+def signed(tmp_path):
+    """(signer, folder of the model, a bundle of ours over it)."""
+    signer = Signer.generate()
+    for name, content in FILES.items():
+        (tmp_path / "model" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "model" / name).write_bytes(content)
+    (tmp_path / "signer.pub").write_bytes(signer.verifier.pems[0])
+    return signer, tmp_path / "model", bundle.sign(FILES, signer)
+
+
+def stock_verify(folder, content: bytes) -> None:
+    """What the stock tool does, in this process; ValueError and others when it refuses."""
+    from model_signing import verifying
+
+    (folder.parent / "sig").write_bytes(content)
+    key = folder.parent / "signer.pub"
+    verifying.Config().use_elliptic_key_verifier(public_key=key).verify(folder, folder.parent / "sig")
+
+
+def stock_sign(signer, folder) -> dict:
+    """The stock library's bundle over a folder."""
+    from cryptography.hazmat.primitives import serialization as s
+    from model_signing import signing
+
+    key, out = folder.parent / "key.pem", folder.parent / "stock.sig"
+    key.write_bytes(signer.classical.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption()))
+    signing.Config().use_elliptic_key_signer(private_key=key).sign(folder, out)
+    return json.loads(out.read_bytes())
+
+
+def test_what_we_sign_says_the_same_as_what_the_stock_tool_signs(signed):
+    signer, folder, ours = signed
+    ours, theirs = json.loads(ours), stock_sign(signer, folder)
+    said, expected = (json.loads(base64.b64decode(document["dsseEnvelope"].pop("payload"))) for document in (ours, theirs))
+    for statement in (said, expected):
+        statement["predicate"]["serialization"]["ignore_paths"].sort()  # a set there: in any order
+    assert said == expected
+    first, second = ours["dsseEnvelope"].pop("signatures"), theirs["dsseEnvelope"].pop("signatures")
+    assert (len(first), len(second), first[0].get("keyid"), second[0].get("keyid")) == (2, 1, "", "")
+    assert ours == theirs
+
+
+def test_a_bundle_of_the_stock_library_with_our_second_signature_verifies_as_models_of_casemate_0_1_have_it(signed):
+    signer, folder, _ = signed
+    document = stock_sign(signer, folder)
+    document["dsseEnvelope"] = signer.countersign(document["dsseEnvelope"])
+    envelope, _ = bundle.envelope_of(json.dumps(document).encode(), signer.verifier)
+    statement = signer.verifier.verify_statement(envelope, bundle.PREDICATE)
+    assert bundle.resources_of(statement).keys() == FILES.keys()
+
+
+def repacked(content: bytes, change) -> bytes:
+    """The bundle with a changed payload under the same signatures."""
+    document = json.loads(content)
+    statement = json.loads(base64.b64decode(document["dsseEnvelope"]["payload"]))
+    change(statement)
+    document["dsseEnvelope"]["payload"] = base64.b64encode(json.dumps(statement).encode()).decode()
+    return json.dumps(document).encode()
+
+
+def test_the_stock_library_accepts_our_bundle_and_refuses_every_change_of_files_or_statement(signed):
+    from cryptography.exceptions import InvalidSignature
+
+    signer, folder, content = signed
+    stock_verify(folder, content)
+    changes = {
+        "changed": lambda: (folder / "a.txt").write_bytes(b"3"),
+        "missing": (folder / "a.txt").unlink,
+        "extra": lambda: (folder / "a" / "more").write_bytes(b""),
+        "renamed": lambda: (folder / "a.txt").rename(folder / "b.txt"),
+        "swapped": lambda: ((folder / "a.txt").write_bytes(FILES["A/z"]), (folder / "A/z").write_bytes(FILES["a.txt"])),
+    }
+    for change in changes.values():
+        change()
+        with pytest.raises(ValueError, match="mismatch"):
+            stock_verify(folder, content)
+        for added in ("a/more", "b.txt"):
+            (folder / added).unlink(missing_ok=True)
+        for path, original in FILES.items():
+            (folder / path).write_bytes(original)
+        stock_verify(folder, content)
+    for forged in (
+        repacked(content, lambda statement: statement["predicate"]["resources"].pop()),
+        repacked(content, lambda statement: statement["predicate"]["serialization"]["ignore_paths"].append("a.txt")),
+        content.replace(signer.verifier.hint.encode(), Signer.generate().verifier.hint.encode()),
+        bundle.sign(FILES, Signer.generate()),
+    ):
+        with pytest.raises((ValueError, InvalidSignature)):
+            stock_verify(folder, forged)
+
+
 def test_a_bundle_that_the_stock_tool_signed_without_our_second_signature_is_refused(exported, tmp_path):
     from cryptography.hazmat.primitives import serialization as s
 

@@ -35,6 +35,7 @@ CALLS: dict[str, list[str]] = {
     "config show": [],
     "config schema": [],
     "doctor": [],
+    "completion": ["bash"],
     "run": [],
     "runs": [],
     "runs list": [],

@@ -20,7 +20,7 @@ from casemate.controls.audit.log import AuditLog
 from casemate.controls.audit.merkle import Frontier, leaf_hash
 from casemate.controls.audit.tiles import bundle, tile_path, unbundle
 from casemate.controls.audit.verify import verify_log
-from casemate.controls.keys import tables
+from casemate.controls.keys import manifests, tables
 from casemate.controls.keys.objects import ObjectStore, name_of
 from casemate.controls.keys.store import KeyStore
 from casemate.controls.keys.subjects import SubjectKeys
@@ -446,7 +446,7 @@ def test_a_part_that_is_missing_extra_reordered_or_another_versions_is_refused(k
     for name in (names[0], f"_KEY_MATERIAL_FOR_{names[0]}.json"):
         (folder / name).write_bytes((other / name).read_bytes())
     refused()
-    (folder / tables.MANIFEST).write_bytes((other / tables.MANIFEST).read_bytes())
+    (folder / manifests.MANIFEST).write_bytes((other / manifests.MANIFEST).read_bytes())
     refused()
     assert tables.read(folder, keys.provider, keys.signer.verifier).num_rows == 3000
 

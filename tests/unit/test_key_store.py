@@ -10,7 +10,7 @@ import pytest
 from tests.contract.conftest import aws, openbao  # noqa: F401 - fixtures
 
 import casemate
-from casemate.controls.keys import keyfile, slots, tables
+from casemate.controls.keys import keyfile, manifests, slots
 from casemate.controls.keys.interface import PURPOSES
 from casemate.controls.keys.objects import MAGIC_V1, ObjectStore, name_of
 from casemate.controls.keys.store import KeyStore, keystore_folder, recover
@@ -392,7 +392,7 @@ def test_what_the_keys_verb_shows_and_refuses(own, cli):
 
 def test_a_swapped_wrapped_key_of_a_column_is_refused(own):
     project = casemate.open(own)
-    (folder,) = (path.parent for path in (own / ".casemate/datasets").glob(f"*/*/{tables.MANIFEST}"))
+    (folder,) = (path.parent for path in (own / ".casemate/datasets").glob(f"*/*/{manifests.MANIFEST}"))
     (path,) = folder.glob("_KEY_MATERIAL*")
     material = {name: json.loads(text) for name, text in json.loads(path.read_text()).items()}
     first, last = (next(name for name, item in material.items() if item["masterKeyID"] == purpose) for purpose in ("general", "identifier"))

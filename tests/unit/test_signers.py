@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 import casemate
-from casemate.controls.keys import signers, tables
+from casemate.controls.keys import manifests, signers
 from casemate.core.errors import AccessDenied, BusyError, CompromisedSigner, ConfigError, RefusedError, VerificationError, WrongSigner
 from casemate.core.files import shared_lock
 from casemate.core.signatures import Signer, Verifier
@@ -90,7 +90,7 @@ def test_the_proof_of_a_signature_can_be_asked_for_and_counts_for_that_signature
     later = moment_of(project, "signature:make") + datetime.timedelta(microseconds=1)
     rotation.new_signer(project, compromised=later)
     public, (evidence, table) = [project.root / ".casemate" / "public"], signed_things(project.root)
-    envelope = json.loads((table / tables.MANIFEST).read_bytes())
+    envelope = json.loads((table / manifests.MANIFEST).read_bytes())
     digest = bundle.payload_digest(json.dumps({"dsseEnvelope": envelope}).encode())
     proof = tmp_path / "table.proof"
     proof.write_bytes(project.signatures.prove(digest))
@@ -113,11 +113,10 @@ def test_a_thief_of_former_keys_cannot_sign_a_model_that_anybody_accepts(project
     stolen = datetime.datetime.now(datetime.UTC)
     project.models["wdbc"].export(tmp_path / "model")
     rotation.new_signer(project, compromised=stolen)
-    folder, scratch = tmp_path / "model", tmp_path / "scratch"
-    scratch.mkdir()
+    folder = tmp_path / "model"
     files = bundle.read_folder(folder / "model")
     files["model.json"] = files["model.json"].replace(b'"wdbc"', b'"evil"')
-    (folder / "model.sig").write_bytes(bundle.sign(files, thief, scratch))
+    (folder / "model.sig").write_bytes(bundle.sign(files, thief))
     (folder / "model" / "model.json").write_bytes(files["model.json"])
     with pytest.raises(CompromisedSigner, match="shows no earlier"):
         verify_path(folder, [project.root / ".casemate" / "public"])

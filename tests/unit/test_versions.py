@@ -9,7 +9,7 @@ from tests.conftest import lighten, write_csv
 import casemate
 from casemate import pipeline
 from casemate.config import TrainTable
-from casemate.controls.keys import tables
+from casemate.controls.keys import manifests
 from casemate.operations import runs, scaffold
 from casemate.operations.fsck import examine
 from casemate.operations.keys import rotation
@@ -90,7 +90,7 @@ def test_a_table_in_many_files_is_written_anew(own, lines, monkeypatch):
         file.write("".join(f"{line}\n" for line in new_rows(lines, 5)))
     _, grown = seal(own)
     assert len(list(grown.folder.glob("*.parquet"))) == 1
-    assert tables.check(grown.folder, casemate.open(own).signer.verifier)["rows"] == grown.record.rows
+    assert manifests.check(grown.folder, casemate.open(own).signer.verifier)["rows"] == grown.record.rows
 
 
 def test_an_ordered_split_trains_in_order_of_time_on_what_is_older_than_the_hold_out(home, tmp_path):

@@ -10,8 +10,9 @@ import sys
 from collections.abc import Sequence
 
 from casemate import __version__
-from casemate.cli.options import common
-from casemate.core.errors import Error, from_os_error
+from casemate.cli.options import JsonParser, anywhere, as_json, common
+from casemate.core.errors import Error, Interrupted, from_os_error
+from casemate.core.extras import needed
 
 VERBS = {
     "init": "make a new project",
@@ -37,18 +38,26 @@ VERBS = {
     "keys": "what the key store holds",
     "config": "check, show or explain casemate.toml",
     "doctor": "what this machine can enforce",
+    "completion": "what makes the shell complete commands",
 }
 """Every verb with its line in `casemate --help`."""
 
 
-def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
-    """The parser; with `verb` only that verb's options are built, none for a word that is no verb."""
-    parser = argparse.ArgumentParser(prog="casemate", description="A secure-by-default, reliable machine-learning pipeline.")
+def build_parser(verb: str | None = None, kind: type[argparse.ArgumentParser] = argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """The parser; with `verb` only that verb's options are built, none for a word that is no verb.
+
+    Args:
+        verb: the only one that is asked for; default: all.
+        kind: class of the parser and of those below it.
+    """
+    parser = kind(prog="casemate", description="A secure-by-default, reliable machine-learning pipeline.", parents=[common()])
     parser.add_argument("--version", action="version", version=f"casemate {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name, help_ in VERBS.items():
-        sub = verbs.add_parser(name, help=help_, description=help_[0].upper() + help_[1:] + ".", parents=[common()])
-        if verb in (name, None):
+        if verb not in (name, None):
+            verbs.add_parser(name, help=help_, add_help=False)
+        else:
+            sub = verbs.add_parser(name, help=help_, description=help_[0].upper() + help_[1:] + ".", parents=[common(nested=True)])
             importlib.import_module(f"casemate.cli.{name}").add_arguments(sub)
     return parser
 
@@ -56,22 +65,25 @@ def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code says how it went (see docs/reference/errors.md)."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    verb = next((word for word in argv if not word.startswith("-")), "")
-    arguments = build_parser(verb).parse_args(argv)
+    shared, rest = anywhere(argv)
+    kind = JsonParser if shared.format == "json" else argparse.ArgumentParser
+    verb = next((word for word in rest if not word.startswith("-")), "")
+    arguments = build_parser(verb, kind).parse_args(rest, shared)
     try:
         return int(importlib.import_module(f"casemate.cli.{arguments.verb}").run(arguments))
     except Error as error:
-        return _fail(error)
+        return _fail(arguments, error)
+    except ModuleNotFoundError as error:
+        return _fail(arguments, needed(f"casemate {arguments.verb}", error))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        return _fail(from_os_error(error))
+        return _fail(arguments, from_os_error(error))
     except KeyboardInterrupt:
-        print("interrupted; the same command resumes where it stopped", file=sys.stderr)
-        return 130
+        return _fail(arguments, Interrupted("interrupted", hint="the same command resumes where it stopped"))
 
 
-def _fail(error: Error) -> int:
-    print(error.diagnostics(), file=sys.stderr)
+def _fail(arguments: argparse.Namespace, error: Error) -> int:
+    print(as_json(error) if arguments.format == "json" else error.diagnostics(), file=sys.stderr)
     return error.exit_code

@@ -4,6 +4,8 @@ import importlib
 import pkgutil
 from typing import TYPE_CHECKING, Any
 
+from casemate.core.imports import uncollected
+
 if TYPE_CHECKING:
     from casemate.operations.acting import Operation
     from casemate.project import Project
@@ -12,6 +14,7 @@ COMMANDS: dict[str, str | None] = {
     "init": None,
     "verify": None,
     "doctor": None,
+    "completion": None,
     "config check": None,
     "config show": None,
     "config schema": None,
@@ -158,6 +161,7 @@ def enter(arguments: Any, *, check: bool = True, overrides: list[str] | None = N
         check: off only for what repairs or upgrades a catalogue.
         overrides: instead of the command line's.
     """
-    from casemate.project import open_project
+    with uncollected():
+        from casemate.project import open_project
 
     return open_project(arguments.config, arguments.overrides if overrides is None else overrides, check=check)

@@ -178,6 +178,14 @@ class RunCancelled(Error):
     who = "whoever cancelled it; the log says who"
 
 
+class Interrupted(Error):
+    """Somebody stopped the command from the keyboard."""
+
+    code = "CM-INTERRUPTED"
+    exit_code = 130
+    who = "nobody: the same command resumes where it stopped"
+
+
 class StageTimeout(Error):
     """A stage took longer than `[run] timeouts` allows."""
 

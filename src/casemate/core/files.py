@@ -5,15 +5,18 @@ An fsync that fails is never retried: after EIO the kernel may have dropped the 
 
 import contextlib
 import ctypes
-import fcntl
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
 from casemate.core.errors import BusyError
+
+if sys.platform != "win32":  # there only the verifier runs, which locks nothing
+    import fcntl
 
 MAX_PATH = 2000
 AT_FDCWD, RENAME_EXCHANGE = -100, 2

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from casemate.controls.keys import compromises, signers, tables
+from casemate.controls.keys import compromises, manifests, signers
 from casemate.core.digest import sha256
 from casemate.core.engine import ENDED, STAGES, STEPS
 from casemate.core.errors import BackendError, CompromisedSigner, Error, HistoryError, UnexplainedRow, VerificationError
@@ -27,7 +27,7 @@ from casemate.core.store.rowdigests import CHECKED
 from casemate.core.types import Assessment, Record, Release, SealedDataset, TrainedModel
 from casemate.operations.acting import operation
 from casemate.operations.store import left_behind, set_aside
-from casemate.pipeline import EVIDENCE, verify_evidence
+from casemate.stages.release import evidence
 from casemate.stages.release.registry import MODELS
 from casemate.wiring import Wiring
 
@@ -232,8 +232,8 @@ class _Examination:
                 self._rebuild(str(path), "missing or changed", partial(_redo, path, digest, record))
         for run in {run for run, name in self.records if name == "release"}:
             folder = self.project.state / "runs" / run
-            if (folder / EVIDENCE).exists() or self.states[run] in ENDED:
-                self._guarded(f"signed evidence of run {run}", partial(verify_evidence, folder, self.project.signer.verifier))
+            if (folder / evidence.EVIDENCE).exists() or self.states[run] in ENDED:
+                self._guarded(f"signed evidence of run {run}", partial(evidence.verify, folder, self.project.signer.verifier))
         return count
 
     def _objects(self) -> int:
@@ -254,7 +254,7 @@ class _Examination:
         versions = {(r.name, r.version) for r in self.records.values() if isinstance(r, SealedDataset)}
         for name, version in sorted(versions):
             folder = self.project.state / "datasets" / name / version
-            self._guarded(f"table {name}@{version}", partial(tables.check, folder, self.project.signer.verifier))
+            self._guarded(f"table {name}@{version}", partial(manifests.check, folder, self.project.signer.verifier))
         return len(versions)
 
     def _models(self) -> int:

@@ -39,7 +39,7 @@ from casemate.serve.routes import Found, Router
 from casemate.serve.screen import MOST_TOLD, Unfit
 from casemate.serve.shelf import Shelf, Statistics, Version
 from casemate.serve.telemetry import Seen, Tell
-from casemate.serve.types import JSON, Answer, Array, Reply
+from casemate.serve.types import JSON, Answer, Array, FeedbackBody, Reply
 
 EXTENSIONS = ["binary_tensor_data"]
 MOST_TRACE = 64
@@ -543,7 +543,7 @@ class Gateway:
         try:
             headers = dict(scope["headers"])
             body = await bodies.read(scope, headers, receive, self.max_body)
-            said = msgspec.json.decode(bodies.inflated(headers, body, self.max_body), type=_Feedback)
+            said = msgspec.json.decode(bodies.inflated(headers, body, self.max_body), type=FeedbackBody)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise RequestError(f"the body is not as expected: {error}") from error
         uid = caller.principal.uid
@@ -565,11 +565,6 @@ class Gateway:
         body = await bodies.read(scope, headers, receive, MAX_BODY) if method == "POST" else b""
         bearer = headers.get(b"authorization", b"")[7:].decode("ascii", "replace")
         return _json(await asyncio.to_thread(self.login.answer, route, bearer, scope.get("certificate"), body))
-
-
-class _Feedback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    id: str
-    outcome: str | float | list[str | float | list[float]]
 
 
 _ENCODER = msgspec.json.Encoder()

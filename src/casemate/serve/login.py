@@ -15,7 +15,9 @@ from casemate.core.errors import RequestError
 MAX_BODY = 16 * 1024
 
 
-class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class LoginBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a person says of their own login."""
+
     passkey: dict[str, Any] | None = None
     code: str | None = None
     refresh: str | None = None
@@ -65,7 +67,7 @@ class Login:
         who = {"principal": session.principal.uid, "roles": list(session.principal.roles), "until": session.until.isoformat()}
         return who | {"second_factor": session.principal.mfa, "second_factor_age": age}
 
-    def _register(self, session: Session, said: _Body) -> dict[str, Any]:
+    def _register(self, session: Session, said: LoginBody) -> dict[str, Any]:
         principal = self.point.own_factor(Identity(session.principal, session))
         if said.passkey is None:
             raise RequestError("give the passkey that the browser made")
@@ -73,7 +75,7 @@ class Login:
         self.point.audit.record(principal.uid, "factor:add", principal.uid, "done", factor=identifier, kind="passkey")
         return {"passkey": identifier, "recovery_codes": codes}
 
-    def _step_up(self, session: Session, said: _Body, bearer: str, certificate: str | None) -> dict[str, Any]:
+    def _step_up(self, session: Session, said: LoginBody, bearer: str, certificate: str | None) -> dict[str, Any]:
         name, passkey, code = session.principal.name, said.passkey, said.code
         if (passkey is None) == (code is None):
             raise RequestError("give either a passkey's answer or a code")
@@ -85,9 +87,9 @@ class Login:
         return _pair(self.point.sessions.step_up(bearer, certificate))
 
 
-def _read(body: bytes) -> _Body:
+def _read(body: bytes) -> LoginBody:
     try:
-        return msgspec.json.decode(body or b"{}", type=_Body)
+        return msgspec.json.decode(body or b"{}", type=LoginBody)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise RequestError(f"the body is not as expected: {error}") from error
 

@@ -1,4 +1,7 @@
-"""The gateway's OpenAPI 3.1 document, built from the list of its doors."""
+"""The gateway's OpenAPI 3.1 document, built from the list of its doors and from the types that bodies are read as.
+
+Replies are written by hand where they are made, for speed; their types stand here, and a test sends requests and compares.
+"""
 
 from functools import cache
 from typing import Any
@@ -6,43 +9,44 @@ from typing import Any
 import msgspec
 
 from casemate import __version__
-from casemate.serve.protocols.oip import DTYPES
+from casemate.core.errors import Wrong
+from casemate.serve.login import LoginBody
+from casemate.serve.protocols.invocations import FORMS, InvocationBody, Split
+from casemate.serve.protocols.oip import InferBody, TensorJson
 from casemate.serve.routes import ROUTES, Route
+from casemate.serve.types import FeedbackBody
+
+
+class InferReply(msgspec.Struct):
+    """Answer to a call by the Open Inference Protocol V2."""
+
+    model_name: str
+    outputs: list[TensorJson]
+    model_version: str | msgspec.UnsetType = msgspec.UNSET
+    id: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class InvocationReply(msgspec.Struct):
+    """Answer to a call as MLflow and SageMaker make it."""
+
+    predictions: list[str | float | list[Any]]
+    probabilities: list[Any] | msgspec.UnsetType = msgspec.UNSET
+    counts: list[int] | msgspec.UnsetType = msgspec.UNSET
+
+
+class Refusal(msgspec.Struct):
+    """Why a request was not answered."""
+
+    error: str
+    code: str | msgspec.UnsetType = msgspec.UNSET
+    rows: list[Wrong] | msgspec.UnsetType = msgspec.UNSET
+    """Which rows of the request are meant, where it is not all of them."""
+
 
 TEXT: dict[str, Any] = {"type": "string"}
-NUMBER: dict[str, Any] = {"type": "integer"}
-ANY_OBJECT: dict[str, Any] = {"type": "object"}
-
-
-def _list(of: dict[str, Any] | None = None, least: int = 0) -> dict[str, Any]:
-    return {"type": "array", **({} if of is None else {"items": of}), **({"minItems": least} if least else {})}
-
-
-def _object(required: list[str], *, closed: bool = False, **properties: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "required": required, "properties": properties, **({"additionalProperties": False} if closed else {})}
-
-
-_WRONG = _object(["row", "input", "why"], row=NUMBER, input=TEXT, why=TEXT)
-_ERROR = _object(["error"], error=TEXT, code=TEXT, rows=_list(_WRONG))
-_TENSOR = _object(
-    ["name", "shape", "datatype"], name=TEXT, shape=_list(NUMBER), datatype={"enum": [*DTYPES, "BYTES"]}, data=_list(), parameters=ANY_OBJECT
-)
-_WANTED = _object(["name"], name=TEXT, parameters=ANY_OBJECT)
-_INFER = _object(["inputs"], id=TEXT, parameters=ANY_OBJECT, inputs=_list(_TENSOR, 1), outputs=_list(_WANTED))
-_INFERRED = _object(["model_name", "outputs"], model_name=TEXT, model_version=TEXT, id=TEXT, outputs=_list(_TENSOR))
-_FORMS = {
-    "dataframe_split": _object(["data"], columns=_list(TEXT), data=_list(least=1)),
-    "dataframe_records": _list(ANY_OBJECT, 1),
-    "inputs": {"type": ["array", "object"]},
-    "instances": _list(least=1),
-}
-_INVOKE = {"oneOf": [_object([name], closed=True, **{name: form}, params={}) for name, form in _FORMS.items()]}
-_INVOKED = _object(["predictions"], predictions=_list({"type": ["string", "number", "array"]}), probabilities=_list(), counts=_list(NUMBER))
-_TRUTH = {"oneOf": [TEXT, {"type": "number"}, _list({"type": "number"})]}
-_FEEDBACK = _object(["id", "outcome"], closed=True, id=TEXT, outcome={"oneOf": [TEXT, {"type": "number"}, _list(_TRUTH)]})
-_SAID = _object([], closed=True, passkey=ANY_OBJECT, code=TEXT, refresh=TEXT)
-BODIES = {"infer": _INFER, "invocations": _INVOKE, "feedback": _FEEDBACK}
-ANSWERS = {"infer": _INFERRED, "invocations": _INVOKED}
+BODIES: dict[str, Any] = {"infer": InferBody, "invocations": InvocationBody, "feedback": FeedbackBody}
+ANSWERS: dict[str, Any] = {"infer": InferReply, "invocations": InvocationReply}
+_PLACE = "#/components/schemas/{name}"
 ABOUT = {
     "metrics": "Counts in OpenMetrics",
     "openapi": "This document",
@@ -82,14 +86,26 @@ def document() -> bytes:
         path = "/" + "/".join(route.path)
         paths.setdefault(path, {})[route.method.lower()] = _operation(route)
     about = {"title": "casemate gateway", "version": __version__}
-    schemes = {"securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}}}
-    return msgspec.json.encode({"openapi": "3.1.0", "info": about, "security": [{"bearer": []}], "components": schemes, "paths": paths})
+    components = {"securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}}, "schemas": _schemas()}
+    return msgspec.json.encode({"openapi": "3.1.0", "info": about, "security": [{"bearer": []}], "components": components, "paths": paths})
+
+
+def _schemas() -> dict[str, Any]:
+    """JSON Schema of every type that goes over the wire, by name."""
+    types = [*BODIES.values(), *ANSWERS.values(), LoginBody, Split, Refusal]
+    _, schemas = msgspec.json.schema_components(types, ref_template=_PLACE)
+    schemas[InvocationBody.__name__]["oneOf"] = [{"required": [form]} for form in FORMS]  # a struct cannot say that
+    return schemas
+
+
+def _of(kind: Any) -> dict[str, Any]:
+    return {} if kind is None else {"$ref": _PLACE.format(name=kind.__name__)}
 
 
 def _operation(route: Route) -> dict[str, Any]:
     kind = {"metrics": "application/openmetrics-text", "mlflow-version": "text/plain"}.get(route.name, "application/json")
-    answer = {"description": "Done", "content": {kind: {"schema": ANSWERS.get(route.name, {})}}}
-    refusals = {status: {"description": why, "content": {"application/json": {"schema": _ERROR}}} for status, why in _REFUSALS.items()}
+    answer = {"description": "Done", "content": {kind: {"schema": _of(ANSWERS.get(route.name))}}}
+    refusals = {status: {"description": why, "content": {"application/json": {"schema": _of(Refusal)}}} for status, why in _REFUSALS.items()}
     names = [part[1:-1] for part in route.path if part.startswith("{")]
     operation: dict[str, Any] = {
         "operationId": "-".join([route.name, *names]),
@@ -101,7 +117,7 @@ def _operation(route: Route) -> dict[str, Any]:
         operation["security"] = []
         operation["responses"]["503"] = {"description": "Not ready", "content": {kind: {"schema": {}}}}
     if route.method == "POST":
-        content = {"application/json": {"schema": BODIES.get(route.name, _SAID)}}
+        content = {"application/json": {"schema": _of(BODIES.get(route.name, LoginBody))}}
         if route.name == "invocations":
             content["text/csv"] = content["application/jsonlines"] = {"schema": TEXT}
         operation["requestBody"] = {"required": route.name in BODIES, "content": content}

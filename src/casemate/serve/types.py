@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 
 Array = np.ndarray[Any, Any]
@@ -10,6 +11,15 @@ JSON: Headers = [(b"content-type", b"application/json"), (b"cache-control", b"no
 CSV: Headers = [(b"content-type", b"text/csv; charset=utf-8"), (b"cache-control", b"no-store")]
 JSON_LINES: Headers = [(b"content-type", b"application/jsonlines"), (b"cache-control", b"no-store")]
 BINARY: Headers = [(b"content-type", b"application/octet-stream"), (b"cache-control", b"no-store")]
+
+
+class FeedbackBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a caller says of an earlier request."""
+
+    id: str
+    """Of the request."""
+    outcome: str | float | list[str | float | list[float]]
+    """What really was: of the one row, or a list; of several targets a list a row."""
 
 
 class Reply(NamedTuple):

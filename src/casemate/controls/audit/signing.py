@@ -4,20 +4,8 @@ import datetime
 from collections.abc import Callable
 from functools import cached_property
 
-from casemate.controls.audit.entry import Entry
+from casemate.controls.audit.entry import SIGNED, Entry, signature, signed_by
 from casemate.controls.audit.log import AuditLog
-
-ACTION = "signature:make"
-
-
-def signed_by(entry: Entry) -> str | None:
-    """The SHA-256 of the payload whose signature this entry records; None when it records something else."""
-    digest = entry.resource.removeprefix('Signature::"').removesuffix('"')
-    return digest if (entry.action, entry.outcome, entry.resource) == (ACTION, "done", _resource(digest)) else None
-
-
-def _resource(digest: str) -> str:
-    return f'Signature::"{digest}"'
 
 
 class SignatureLog:
@@ -30,7 +18,7 @@ class SignatureLog:
     def record(self, digest: str) -> None:
         """A signature over the payload with this SHA-256 is about to be given away."""
         with self.log.store.transaction() as tx:
-            self.log.append(tx, self.principal(), ACTION, _resource(digest), "done", {})
+            self.log.append(tx, self.principal(), SIGNED, signature(digest), "done", {})
 
     def signed_at(self, digest: str) -> datetime.datetime | None:
         """When this payload was first signed; VerificationError when the log does not hold."""

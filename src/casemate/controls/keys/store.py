@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from casemate.config import KeysTable
-from casemate.controls.keys import keyfile, pki, slots
+from casemate.controls.keys import CONFIG_HOME, keyfile, pki, slots
 from casemate.controls.keys.file import FileKeys
 from casemate.controls.keys.interface import PURPOSES, KeyKeeper
 from casemate.controls.keys.keyfile import Document, DocumentV1, Kek, Sealed
@@ -26,7 +26,6 @@ from casemate.core.secrets import read_secret
 from casemate.core.signatures import Signer
 from casemate.core.types import Finding
 
-CONFIG_HOME = Path("~/.config/casemate")
 IDENTITY = "identity"
 BACKUP = b"casemate-keys/v1\n"
 V1_CREATED = "1970-01-01T00:00:00+00:00"

@@ -27,14 +27,14 @@ import pyarrow.parquet as pq
 import pyarrow.parquet.encryption as pe
 from pyarrow import fs
 
+from casemate.controls.keys import manifests
 from casemate.controls.keys.interface import KeyProvider
+from casemate.controls.keys.manifests import MANIFEST, PREDICATE
 from casemate.core.digest import sha256_file
 from casemate.core.errors import DataError, Error, VerificationError
 from casemate.core.files import DRAFT, exchange, fsync_folder, fsync_tree, make_folder, scratch_folder, write_atomic
-from casemate.core.signatures import Signer, Verifier, read_envelope, subjects_of
+from casemate.core.signatures import Signer, Verifier
 
-MANIFEST = "manifest.dsse.json"
-PREDICATE = "https://casemate.dev/dataset/v1"
 PART = "part-00000.parquet"
 PART_ROWS = 8 * 1024 * 1024
 ROW_GROUP = 256 * 1024
@@ -153,7 +153,7 @@ def seal_stream(
     """
     if folder.exists():
         with contextlib.suppress(VerificationError):
-            if check(folder, signer.verifier).get("version") == about["version"]:
+            if manifests.check(folder, signer.verifier).get("version") == about["version"]:
                 return
         shutil.rmtree(folder)
     make_folder(folder.parent)
@@ -172,7 +172,7 @@ def seal_stream(
 
 def _share(older: Path, draft: Path, keys: KeyProvider, verifier: Verifier, schema: pa.Schema) -> dict[str, str]:
     """Take the files of an older version over; key material is replaced by rotation, never changed, so it may be shared too."""
-    _, subjects = _verified(older, verifier)
+    _, subjects = manifests.verified(older, verifier)
     first = next(iter(sorted(subjects)))
     with pq.ParquetFile(older / first, decryption_properties=_decryption(older, first, keys)) as file:
         if not _outward(file.schema_arrow).equals(schema):
@@ -277,7 +277,7 @@ def seal_anew(
         classes: column class per column name.
         change: what becomes of the rows of a group; their number and schema must stay.
     """
-    about = check(folder, signer.verifier)
+    about = manifests.check(folder, signer.verifier)
     with scratch_folder(folder.parent) as scratch:
         draft = make_folder(scratch / folder.parent.name / folder.name)
         for name in sorted(path.name for path in folder.glob("*.parquet")):
@@ -291,44 +291,6 @@ def seal_anew(
         write_atomic(draft / MANIFEST, signer.sign_statement(subjects, PREDICATE, about))
         fsync_tree(draft)
         exchange(draft, folder)
-
-
-def check(folder: Path, verifier: Verifier) -> dict[str, Any]:
-    """Verify the manifest's signatures and every file's digest; return what the manifest says.
-
-    Raises:
-        VerificationError: a file is missing, extra, changed or swapped, or the manifest is not this signer's.
-    """
-    return _verified(folder, verifier)[0]
-
-
-def _verified(folder: Path, verifier: Verifier) -> tuple[dict[str, Any], dict[str, str]]:
-    """(what the manifest says, digest of every data file), after checking both."""
-    said, expected = _manifest(folder, verifier)
-    _compare(folder, expected)
-    return said, expected
-
-
-def _manifest(folder: Path, verifier: Verifier) -> tuple[dict[str, Any], dict[str, str]]:
-    """(what the manifest says, digest that every data file must have), after checking the signatures and the list of files."""
-    try:
-        envelope = read_envelope((folder / MANIFEST).read_bytes())
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise VerificationError(f"the sealed table {folder} has no manifest", hint="restore it from a backup") from error
-    statement = verifier.verify_statement(envelope, PREDICATE)
-    expected = subjects_of(statement)
-    allowed = set(expected) | {MANIFEST} | {f"_KEY_MATERIAL_FOR_{name}.json" for name in expected}
-    found = {entry.name for entry in folder.iterdir()}
-    if found != allowed:
-        odd = ", ".join(sorted(found ^ allowed))
-        raise VerificationError(f"the sealed table {folder} has missing or extra files: {odd}", hint="restore it from a backup")
-    return dict(statement["predicate"]), expected
-
-
-def _compare(folder: Path, expected: dict[str, str]) -> None:
-    for name, digest in expected.items():
-        if sha256_file(folder / name) != digest:
-            raise VerificationError(f"the data file {folder / name} was changed or swapped", hint="restore it from a backup")
 
 
 def read(folder: Path, keys: KeyProvider, verifier: Verifier, columns: list[str] | None = None, denied: frozenset[str] = frozenset()) -> pa.Table:
@@ -348,7 +310,7 @@ def read(folder: Path, keys: KeyProvider, verifier: Verifier, columns: list[str]
     stored = None if columns is None else [_stored(name) for name in columns]
     # Hashing lets go of the interpreter's lock and runs beside the decryption; nothing is given away before both are done.
     with ThreadPoolExecutor(1) as pool:
-        compared = pool.submit(_compare, folder, expected)
+        compared = pool.submit(manifests.compare, folder, expected)
         try:
             with _explained(folder):
                 tables = [
@@ -367,7 +329,7 @@ def scan(
 ) -> Iterator[pa.RecordBatch]:
     """The verified rows in pieces of at most 65 536, in constant memory; arguments and faults as in `read`."""
     expected = _own(folder, verifier)
-    _compare(folder, expected)
+    manifests.compare(folder, expected)
     for name in sorted(expected):
         with (
             _explained(folder),
@@ -377,7 +339,7 @@ def scan(
 
 
 def _own(folder: Path, verifier: Verifier) -> dict[str, str]:
-    said, subjects = _manifest(folder, verifier)
+    said, subjects = manifests.manifest(folder, verifier)
     if (said.get("name"), said.get("version")) != (folder.parent.name, folder.name):
         raise VerificationError(
             f"the sealed table {folder} is {said.get('name')}@{said.get('version')}: versions were swapped", hint="restore it from a backup"

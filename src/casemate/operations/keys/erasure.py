@@ -23,6 +23,7 @@ import sqlalchemy as sa
 
 from casemate.controls.keys import tables
 from casemate.controls.keys.identifiers import PSEUDONYM, TYPE, classes_of
+from casemate.controls.keys.manifests import MANIFEST
 from casemate.core.errors import ConfigError, RefusedError
 from casemate.core.files import alone
 from casemate.core.store import METADATA
@@ -217,7 +218,7 @@ class _Search:
 
     def versions(self) -> list[_Version]:
         """Every sealed version, looked through; also such as no run knows."""
-        folders = sorted(path.parent for path in (self.project.state / _TABLES).glob(f"*/*/{tables.MANIFEST}"))
+        folders = sorted(path.parent for path in (self.project.state / _TABLES).glob(f"*/*/{MANIFEST}"))
         self.looked["versions"] = len(folders)
         return [self._version(folder) for folder in folders]
 

@@ -19,6 +19,7 @@ from casemate.controls.audit.bodies import KEK as AUDIT
 from casemate.controls.keys import identifiers, keyfile, objects, tables
 from casemate.controls.keys.interface import PURPOSES, KeyKeeper
 from casemate.controls.keys.keyfile import Document
+from casemate.controls.keys.manifests import MANIFEST
 from casemate.controls.keys.signers import SignerRecord
 from casemate.controls.keys.store import IDENTITY, keystore_folder
 from casemate.controls.keys.subjects import KEK as SUBJECTS
@@ -301,7 +302,7 @@ class _Rotation:
         self.progress = progress
 
     def _versions(self) -> list[Path]:
-        return sorted(path.parent for path in (self.project.state / "datasets").glob(f"*/*/{tables.MANIFEST}"))
+        return sorted(path.parent for path in (self.project.state / "datasets").glob(f"*/*/{MANIFEST}"))
 
     def everything(self) -> Iterator[tuple[str, bytes]]:
         """Every (purpose, wrapped key) of the project."""

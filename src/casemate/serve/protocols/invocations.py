@@ -11,10 +11,11 @@ import csv
 import io
 import json
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 
 from casemate.core.errors import RequestError
 from casemate.ml.frame import Rows
@@ -28,24 +29,31 @@ MOST_FIELD = 64 * 1024
 LINES = (b"application/jsonlines", b"application/jsonl", b"application/x-ndjson", b"application/x-jsonlines")
 """JSON lines have no registered name; SageMaker says the first."""
 FORMS = ("dataframe_split", "dataframe_records", "inputs", "instances")
+_Later = msgspec.Raw | msgspec.UnsetType
+"""Read once it is known what it is."""
+_SOME: dict[str, Any] = {"type": "array", "minItems": 1}
 
 
-class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    dataframe_split: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    dataframe_records: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    inputs: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    instances: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+class InvocationBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A call in JSON: exactly one of the forms of a table, and `params`."""
+
+    dataframe_split: Annotated[_Later, Meta(extra_json_schema={"$ref": "#/components/schemas/Split"})] = msgspec.UNSET
+    dataframe_records: Annotated[_Later, Meta(extra_json_schema=_SOME | {"items": {"type": "object"}})] = msgspec.UNSET
+    inputs: Annotated[_Later, Meta(extra_json_schema={"type": ["array", "object"]})] = msgspec.UNSET
+    instances: Annotated[_Later, Meta(extra_json_schema=_SOME)] = msgspec.UNSET
     params: Any = None
     """Of the caller's making; there are none."""
 
 
-class _Split(msgspec.Struct, frozen=True):
-    data: msgspec.Raw
+class Split(msgspec.Struct, frozen=True):
+    """A table as pandas writes it with `orient="split"`."""
+
+    data: Annotated[msgspec.Raw, Meta(extra_json_schema=_SOME)]
     columns: list[str] | None = None
 
 
-_BODY = msgspec.json.Decoder(_Body)
-_SPLIT = msgspec.json.Decoder(_Split)
+_BODY = msgspec.json.Decoder(InvocationBody)
+_SPLIT = msgspec.json.Decoder(Split)
 _NUMBERS = msgspec.json.Decoder(list[list[float | None]])
 _ROWS = msgspec.json.Decoder(list[Any])
 _ANY = msgspec.json.Decoder()

@@ -11,10 +11,11 @@ The reply holds `label` (BYTES, class names) and `probabilities` (FP32
 import math
 import struct
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 
 from casemate.core.errors import RequestError
 from casemate.ml.frame import Rows
@@ -36,38 +37,48 @@ OUTPUTS = ("label", "probabilities", "prediction", "count")
 """What is sent to a caller who names no outputs; what is hidden from them is left out."""
 
 
-class _Size(msgspec.Struct, frozen=True):
+class TensorParameters(msgspec.Struct, frozen=True):
+    """Of a tensor."""
+
     binary_data_size: int | None = None
 
 
-class _Binary(msgspec.Struct, frozen=True):
+class OutputParameters(msgspec.Struct, frozen=True):
+    """Of an output that is asked for."""
+
     binary_data: bool | None = None
 
 
-class _Outputs(msgspec.Struct, frozen=True):
+class InferParameters(msgspec.Struct, frozen=True):
+    """Of a call."""
+
     binary_data_output: bool = False
 
 
-class _Tensor(msgspec.Struct, frozen=True):
+class TensorJson(msgspec.Struct, frozen=True):
+    """One tensor on the wire; without `data` its bytes follow the JSON."""
+
     name: str
     shape: list[int]
-    datatype: str
-    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    parameters: _Size | None = None
+    datatype: Annotated[str, Meta(extra_json_schema={"enum": [*DTYPES, "BYTES"]})]
+    data: Annotated[msgspec.Raw | msgspec.UnsetType, Meta(extra_json_schema={"type": "array"})] = msgspec.UNSET
+    parameters: TensorParameters | None = None
 
 
-class _Wanted(msgspec.Struct, frozen=True):
+class WantedOutput(msgspec.Struct, frozen=True):
+    """An output that is asked for."""
+
     name: str
-    parameters: _Binary | None = None
+    parameters: OutputParameters | None = None
 
 
-class _Request(msgspec.Struct, frozen=True):
+class InferBody(msgspec.Struct, frozen=True):
     """The JSON part of a call to `infer`; unknown fields (parameters) are allowed by the protocol."""
 
-    inputs: list[_Tensor]
+    inputs: Annotated[list[TensorJson], Meta(extra_json_schema={"minItems": 1})]
     id: str | None = None
-    outputs: list[_Wanted] | None = None
-    parameters: _Outputs | None = None
+    outputs: list[WantedOutput] | None = None
+    parameters: InferParameters | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +103,7 @@ class InferRequest:
     """Name of each output that the caller asks for, and whether it is to be bytes."""
 
 
-_REQUEST = msgspec.json.Decoder(_Request)
+_REQUEST = msgspec.json.Decoder(InferBody)
 _FLAT = msgspec.json.Decoder(list[float | None])
 _COLUMN = msgspec.json.Decoder(list[tuple[float | None]])
 _NESTED = msgspec.json.Decoder(list[list[float | None]])
@@ -129,7 +140,7 @@ def decode(body: bytes, header: int | None = None) -> InferRequest:
         raise
 
 
-def _parsed(body: bytes) -> _Request:
+def _parsed(body: bytes) -> InferBody:
     try:
         return _REQUEST.decode(body)
     except (msgspec.MsgspecError, ValueError) as error:
@@ -138,7 +149,7 @@ def _parsed(body: bytes) -> _Request:
         raise RequestError("the body is nested too deep") from error
 
 
-def _filled(request: _Request, rest: memoryview) -> InferRequest:
+def _filled(request: InferBody, rest: memoryview) -> InferRequest:
     """The request with the bytes of its tensors, which follow in the order of the inputs."""
     inputs = []
     for tensor in request.inputs:

@@ -1,21 +1,18 @@
 """The signed model: OpenSSF model-signing v1.0 (a Sigstore bundle v0.3 around a DSSE envelope), verified before use.
 
-Signing goes through the `model-signing` library, so that its stock tool verifies the result; an ML-DSA-65 signature is
-then appended. Verifying is our own short path: both signatures, every digest, no missing and no extra file.
+Both directions are our own short path, with nothing but signatures and digests in it; the stock tool verifies the ECDSA
+signature of what is written here, as a test in `tests/interop` sees. An ML-DSA-65 signature stands behind it. Verifying
+wants both signatures, every digest, no missing and no extra file.
 Spec: https://github.com/ossf/model-signing-spec
 """
 
 import base64
 import hashlib
-import importlib
-import secrets
-import sys
-from pathlib import Path
-from types import ModuleType
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 import msgspec
-from cryptography.hazmat.primitives import serialization
 
 from casemate.core.digest import sha256
 from casemate.core.errors import VerificationError
@@ -24,6 +21,13 @@ from casemate.core.types import FORMAT, Reading, Record, Schema
 
 PREDICATE = "https://model_signing/signature/v1.0"
 MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+SERIALIZATION = {
+    "method": "files",
+    "hash_type": "sha256",
+    "allow_symlinks": False,
+    "ignore_paths": [".git", ".gitattributes", ".github", ".gitignore"],
+}
+"""How the stock tool is to read the folder: as it does by itself, so that a model may be kept in a git repository."""
 CARD, PROFILE = "model.json", "profile.json"
 MODEL_FOLDER, BUNDLE = "model", "model.sig"
 PUBLIC_KEYS = ("signer.pub", "signer-mldsa65.pub")
@@ -89,44 +93,30 @@ class VerifiedModel:
 _PROOF = object()
 
 
-def sign(files: dict[str, bytes], signer: Signer, scratch: Path) -> bytes:
-    """The bundle over `files` (path -> content); `scratch` is an empty private folder."""
-    signing = _signing()
-    folder, signature, key = scratch / MODEL_FOLDER, scratch / BUNDLE, scratch / "key.pem"
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    # The library wants a key file: it gets one encrypted under a password that lives in memory only.
-    password = secrets.token_urlsafe(32)
-    pem = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-    key.write_bytes(signer.classical.private_bytes(*pem, serialization.BestAvailableEncryption(password.encode())))
-    key.chmod(0o600)
-    configuration: Any = signing.Config  # the library's annotation says str, its code needs bytes
-    configuration().use_elliptic_key_signer(private_key=key, password=password.encode()).sign(folder, signature)
-    document = msgspec.json.decode(signature.read_bytes(), type=dict[str, Any])
-    document["dsseEnvelope"] = signer.countersign(document["dsseEnvelope"])
+def sign(files: dict[str, bytes], signer: Signer) -> bytes:
+    """The bundle over `files` (path -> content)."""
+    # In the order in which the stock tool lists them: folder by folder.
+    digests = {name: sha256(files[name]) for name in sorted(files, key=PurePosixPath)}
+    statement = {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{"name": MODEL_FOLDER, "digest": {"sha256": _root(digests.values())}}],
+        "predicateType": PREDICATE,
+        "predicate": {
+            "serialization": SERIALIZATION,
+            "resources": [{"name": name, "algorithm": "sha256", "digest": digest} for name, digest in digests.items()],
+        },
+    }
+    document = {
+        "mediaType": MEDIA_TYPE,
+        "verificationMaterial": {"publicKey": {"hint": signer.verifier.hint}, "tlogEntries": []},
+        "dsseEnvelope": signer.sign(msgspec.json.encode(statement)),
+    }
     return msgspec.json.encode(document)
 
 
-def _signing() -> Any:
-    """The module `model_signing.signing`. It imports Sigstore's client (.4 s) for keys that are not ours: it comes when asked for."""
-    name = "model_signing._signing.sign_sigstore"
-    if "model_signing" in sys.modules:
-        return importlib.import_module("model_signing.signing")
-    later = ModuleType(name)
-
-    def asked(attribute: str) -> Any:
-        if attribute.startswith("__"):
-            raise AttributeError(attribute)
-        return getattr(importlib.import_module(name), attribute)
-
-    later.__dict__["__getattr__"] = asked  # PEP 562
-    sys.modules[name] = later
-    try:
-        return importlib.import_module("model_signing.signing")
-    finally:
-        del sys.modules[name]
+def _root(digests: Iterable[str]) -> str:
+    """SHA-256 over the digests, one behind the other: what names the whole model."""
+    return hashlib.sha256(b"".join(bytes.fromhex(digest) for digest in digests)).hexdigest()
 
 
 def verify(files: dict[str, bytes], bundle: bytes, verifier: Verifier) -> VerifiedModel:
@@ -176,13 +166,12 @@ def resources_of(statement: dict[str, Any]) -> dict[str, str]:
     try:
         resources = [(str(item["name"]), str(item["algorithm"]), str(item["digest"])) for item in statement["predicate"]["resources"]]
         subject = statement["subject"]
-        root = subject[0]["digest"]["sha256"]
-        raw = b"".join(bytes.fromhex(digest) for _, _, digest in resources)
+        found, root = _root(digest for _, _, digest in resources), subject[0]["digest"]["sha256"]
     except (KeyError, TypeError, IndexError, ValueError) as error:
         raise VerificationError("the signed manifest is malformed") from error
     if len(subject) != 1 or any(algorithm != "sha256" for _, algorithm, _ in resources):
         raise VerificationError("the signed manifest must hold one model with SHA-256 digests")
-    if hashlib.sha256(raw).hexdigest() != root or len({name for name, _, _ in resources}) != len(resources):
+    if found != root or len({name for name, _, _ in resources}) != len(resources):
         raise VerificationError("the signed manifest contradicts itself")
     return {name: digest for name, _, digest in resources}
 

@@ -1,7 +1,6 @@
 """The release stage: judge, and sign only what passed."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import msgspec
 
@@ -9,7 +8,6 @@ from casemate.config import Config
 from casemate.controls.keys.objects import ObjectStore
 from casemate.core.digest import sha256_record
 from casemate.core.errors import VerificationError
-from casemate.core.files import scratch_folder
 from casemate.core.sandbox.run import Progress
 from casemate.core.signatures import Signer
 from casemate.core.types import Assessment, Lineage, Release, SealedDataset, TrainedModel, Waived
@@ -23,7 +21,6 @@ class Tools:
     config: Config
     objects: ObjectStore
     signer: Signer
-    scratch: Path
     progress: Progress
     pictures: dict[str, bytes] = field(default_factory=dict)
     """What the assessment drew, by name, as PNG; the card shows it."""
@@ -92,8 +89,7 @@ def decide(
     if verdict.outcome == "passed":
         tools.progress("signing", 1, 2)
         files = {file: tools.objects.get(digest) for file, digest in stored.items()} | documents
-        with scratch_folder(tools.scratch) as scratch:
-            signature = tools.objects.put(bundle.sign(files, tools.signer, scratch))
+        signature = tools.objects.put(bundle.sign(files, tools.signer))
     stored |= {file: tools.objects.put(content) for file, content in documents.items()}
     return Release(model=name, model_version=version, verdict=verdict, lineage=lineage, files=stored, bundle=signature)
 
