@@ -22,6 +22,7 @@ beyond what a place expects.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.optimize import brentq
@@ -209,6 +210,11 @@ class Rest:
         with fitting(len(at) * self.values.shape[1]):
             return model.fit(self.values[at], self.rows.codes[at])
 
+    @cached_property
+    def seen(self) -> Array:
+        """Probabilities [n, classes] of the compared rows by the model that did not see them."""
+        return np.concatenate([self._ask(self.values[at], [1 - place]) for place, at in enumerate(self.compared)])
+
     def _ask(self, values: Array, models: list[int]) -> Array:
         """Mean probabilities of the classes by the models with these numbers, [n, classes]."""
         found = np.zeros((len(values), len(self.rows.schema.classes)))
@@ -244,7 +250,9 @@ class Rest:
         foreign, telling = self._foreign(without[has, label], away, rest == label, belong, natural or 0.0)
         others = np.delete(without, label, axis=1)
         compared = (away, rest == label)
-        against = self._against(label, (expected[:, label], without[:, label]), compared, has, natural or 0.0, denser)
+        against = 0.0, 0.0
+        if natural is not None and belong >= WEIGHED and crowded(len(inside), natural):
+            against = self._against(label, (expected[:, label], without[:, label]), compared, has, natural, denser)
         count, hits = len(inside), int(has.sum())
         odd, most = self._odd(inside[has], features if stamped is None else stamped, label)
         if not features:  # what is apart as a whole is odd in the features that were stamped too
@@ -277,11 +285,8 @@ class Rest:
 
         Of every row the likelihood of its class and other features over that of the features in the population, which cancels.
         """
-        if natural <= 0:
-            return 0.0, 0.0
         away, of_class = compared
-        seen = np.concatenate([self._ask(self.values[at], [1 - place])[:, label] for place, at in enumerate(self.compared)])
-        shown, hidden = _calibrated(seen, of_class, asked[0]), _calibrated(away, of_class, asked[1])
+        shown, hidden = _calibrated(self.seen[:, label], of_class, asked[0]), _calibrated(away, of_class, asked[1])
         own = np.where(has, shown, 1 - shown)
         taken = has * (1 - hidden) / (1 - float(np.mean(of_class)))
         error = LOOSE if denser is None else max(LOOSE, float(np.sqrt(0.5 / natural)))  # a band's flanks are two Poisson counts
