@@ -13,9 +13,9 @@ Where rows of other classes belong in the place, the last two are asked as one q
 the rows that belong here and others that were taken from other classes and given one label, or an honest group with a rate of
 its own? The rows' labels, other features, and places within a band tell. Planted is said where that is 10 times likelier (5 times
 of a band, of which only the dense middle is asked): were both sorts described exactly, an honest group would pass 10 in one of 10
-tables at most, by simulation it does in one of 20 (Markov's inequality for likelihood ratios: Royall, Statistical Evidence, 1997, section 1.4). What no likelihood can
-tell apart is an honest group whose extra rows all have one class and look like rows of the others: it has the planted group's own
-distribution.
+tables at most, by simulation about one of 20 does (Markov's inequality for likelihood ratios: Royall, Statistical Evidence, 1997,
+section 1.4). What no likelihood can tell apart is an honest group whose extra rows all have one class and look like rows of the
+others: it has the planted group's own distribution.
 
 Sources: Gu, Dolan-Gavitt, Garg, BadNets (2017), for what is planted; Kulldorff, A spatial scan statistic (1997), for rows
 beyond what a place expects.
@@ -71,7 +71,8 @@ ODD_SHARE = 0.1
 WEIGHED = 1.0
 """Rows of other classes that must belong in a place for their absence, or presence, to say something."""
 HONEST, HONEST_BAND = float(np.log(10)), float(np.log(5))
-"""Logarithms of how much likelier planting must be than an honest rate; by simulation about one honest twin in twenty reaches them, and far fewer other groups."""
+"""Logarithms of how much likelier planting must be than an honest rate; by simulation about one honest twin in twenty
+reaches them, and far fewer other groups."""
 CHANCE = float(np.log(1e4))
 """The same against a group of which nothing is remarkable: hundreds of patterns are looked at."""
 LOOSE = 0.1
