@@ -177,14 +177,17 @@ def test_what_knows_whose_row_it_is_is_no_leak_where_people_repeat():
     frame = patients(600)
     people = np.arange(600) // 60
     frame["y"] = (people % 2).astype(str)
-    frame["height"] = np.array([150, 178, 153, 181, 156, 184, 159, 187, 162, 190.0])[people]
-    frame["height"] = frame["height"].where(people < 8, 341 - frame["height"])
+    frame["height"] = np.random.default_rng(1).permutation(np.arange(150.0, 180.0, 3.0))[people]
     frame["note"] = np.where(people == 3, "seen", None)
     asked = subject_of(frame)
     rows = leakage.check(asked)
+<<<<<<< HEAD
     assert {one.location for one in rows.findings} == {"note"} and rows.figures["leakage_auc"] > 0.99
+=======
+    assert {one.location for one in rows.findings} == {"height", "note"} and rows.figures["leakage_auc"] > 0.99
+>>>>>>> trig
     told = leakage.check(dataclasses.replace(asked, groups=people))
-    assert told.findings == [] and told.figures["leakage_auc"] < 0.95
+    assert told.findings == [] and told.figures["leakage_auc"] < 0.8
     frame["copy"] = frame["y"].astype(float)
     found = leakage.check(dataclasses.replace(subject_of(frame), groups=people))
     assert "copy" in {one.location for one in found.findings}, "a copy tells people who were not learnt from too"

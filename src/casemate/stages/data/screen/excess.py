@@ -13,15 +13,16 @@ Where rows of other classes belong in the place, the last two are asked as one q
 the rows that belong here and others that were taken from other classes and given one label, or an honest group with a rate of
 its own? The rows' labels, other features, and places within a band tell. Planted is said where that is 10 times likelier (5 times
 of a band, of which only the dense middle is asked): were both sorts described exactly, an honest group would pass 10 in one of 10
-tables at most, by simulation it does in one of 20 (Markov's inequality for likelihood ratios: Royall, Statistical Evidence, 1997, section 1.4). What no likelihood can
-tell apart is an honest group whose extra rows all have one class and look like rows of the others: it has the planted group's own
-distribution.
+tables at most, by simulation about one of 20 does (Markov's inequality for likelihood ratios: Royall, Statistical Evidence, 1997,
+section 1.4). What no likelihood can tell apart is an honest group whose extra rows all have one class and look like rows of the
+others: it has the planted group's own distribution.
 
 Sources: Gu, Dolan-Gavitt, Garg, BadNets (2017), for what is planted; Kulldorff, A spatial scan statistic (1997), for rows
 beyond what a place expects.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.optimize import brentq
@@ -70,7 +71,8 @@ ODD_SHARE = 0.1
 WEIGHED = 1.0
 """Rows of other classes that must belong in a place for their absence, or presence, to say something."""
 HONEST, HONEST_BAND = float(np.log(10)), float(np.log(5))
-"""Logarithms of how much likelier planting must be than an honest rate; by simulation about one honest twin in twenty reaches them, and far fewer other groups."""
+"""Logarithms of how much likelier planting must be than an honest rate; by simulation about one honest twin in twenty
+reaches them, and far fewer other groups."""
 CHANCE = float(np.log(1e4))
 """The same against a group of which nothing is remarkable: hundreds of patterns are looked at."""
 LOOSE = 0.1
@@ -209,6 +211,11 @@ class Rest:
         with fitting(len(at) * self.values.shape[1]):
             return model.fit(self.values[at], self.rows.codes[at])
 
+    @cached_property
+    def seen(self) -> Array:
+        """Probabilities [n, classes] of the compared rows by the model that did not see them."""
+        return np.concatenate([self._ask(self.values[at], [1 - place]) for place, at in enumerate(self.compared)])
+
     def _ask(self, values: Array, models: list[int]) -> Array:
         """Mean probabilities of the classes by the models with these numbers, [n, classes]."""
         found = np.zeros((len(values), len(self.rows.schema.classes)))
@@ -244,7 +251,9 @@ class Rest:
         foreign, telling = self._foreign(without[has, label], away, rest == label, belong, natural or 0.0)
         others = np.delete(without, label, axis=1)
         compared = (away, rest == label)
-        against = self._against(label, (expected[:, label], without[:, label]), compared, has, natural or 0.0, denser)
+        against = 0.0, 0.0
+        if natural is not None and belong >= WEIGHED and crowded(len(inside), natural):
+            against = self._against(label, (expected[:, label], without[:, label]), compared, has, natural, denser)
         count, hits = len(inside), int(has.sum())
         odd, most = self._odd(inside[has], features if stamped is None else stamped, label)
         if not features:  # what is apart as a whole is odd in the features that were stamped too
@@ -277,11 +286,8 @@ class Rest:
 
         Of every row the likelihood of its class and other features over that of the features in the population, which cancels.
         """
-        if natural <= 0:
-            return 0.0, 0.0
         away, of_class = compared
-        seen = np.concatenate([self._ask(self.values[at], [1 - place])[:, label] for place, at in enumerate(self.compared)])
-        shown, hidden = _calibrated(seen, of_class, asked[0]), _calibrated(away, of_class, asked[1])
+        shown, hidden = _calibrated(self.seen[:, label], of_class, asked[0]), _calibrated(away, of_class, asked[1])
         own = np.where(has, shown, 1 - shown)
         taken = has * (1 - hidden) / (1 - float(np.mean(of_class)))
         error = LOOSE if denser is None else max(LOOSE, float(np.sqrt(0.5 / natural)))  # a band's flanks are two Poisson counts
