@@ -1,6 +1,7 @@
 """What a project is built from: the only place where a back end is chosen, and where parts meet.
 
 `Wiring` builds each part when it is first asked for and does nothing with it: what can be done stands in `operations/`.
+What reads tables is imported where it is used: whoever lists runs or keys waits for none of it (`tests/unit/test_imports.py`).
 """
 
 import functools
@@ -30,7 +31,6 @@ from casemate.controls.audit.signing import SignatureLog
 from casemate.controls.keys import signers
 from casemate.controls.keys.certificates import Certificates
 from casemate.controls.keys.compromises import Compromises
-from casemate.controls.keys.identifiers import Identifiers
 from casemate.controls.keys.objects import ObjectStore
 from casemate.controls.keys.recipients import Recipients
 from casemate.controls.keys.secrets import secret_servers
@@ -48,7 +48,6 @@ from casemate.core.outbox.ways import way
 from casemate.core.secrets import read_secret
 from casemate.core.signatures import Signer
 from casemate.core.store import Store, open_store
-from casemate.stages.data.review import Reviews
 from casemate.stages.release.approval import Approvals
 from casemate.stages.release.registry import Registry
 from casemate.stages.release.rollout import Rollouts
@@ -57,6 +56,8 @@ from casemate.stages.release.waiver import Waivers
 if TYPE_CHECKING:
     from casemate.controls.access.identity.issuers import Workloads
     from casemate.controls.access.identity.oidc import Provider
+    from casemate.controls.keys.identifiers import Identifiers
+    from casemate.stages.data.review import Reviews
 
 STATE = ".casemate"
 CATALOG = "catalog.db"
@@ -196,8 +197,10 @@ class Wiring:
         return Outside(self.log, self.config.audit, self.root, self.config.outbox.timeout, Heads(self.keystore.folder, self.root, self.clock))
 
     @cached_property
-    def identifiers(self) -> Identifiers:
+    def identifiers(self) -> "Identifiers":
         """Seals and opens direct identifiers under their subjects' keys."""
+        from casemate.controls.keys.identifiers import Identifiers
+
         return Identifiers(self.database, self.log.subjects, self.provider)
 
     @cached_property
@@ -296,8 +299,10 @@ class Wiring:
         return Recipients(self.database, self.clock)
 
     @property
-    def reviews(self) -> Reviews:
+    def reviews(self) -> "Reviews":
         """What people decided about rows under suspicion."""
+        from casemate.stages.data.review import Reviews
+
         return Reviews(self.database, self.clock)
 
     @property

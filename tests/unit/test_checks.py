@@ -181,11 +181,7 @@ def test_what_knows_whose_row_it_is_is_no_leak_where_people_repeat():
     frame["note"] = np.where(people == 3, "seen", None)
     asked = subject_of(frame)
     rows = leakage.check(asked)
-<<<<<<< HEAD
-    assert {one.location for one in rows.findings} == {"note"} and rows.figures["leakage_auc"] > 0.99
-=======
     assert {one.location for one in rows.findings} == {"height", "note"} and rows.figures["leakage_auc"] > 0.99
->>>>>>> trig
     told = leakage.check(dataclasses.replace(asked, groups=people))
     assert told.findings == [] and told.figures["leakage_auc"] < 0.8
     frame["copy"] = frame["y"].astype(float)
