@@ -19,6 +19,8 @@ from sklearn.utils import all_estimators
 from casemate.core import answers
 from casemate.core.models import SkopsModel, dump_skops, load_skops
 
+pytestmark = pytest.mark.slow
+
 NAMES = list("abcd")
 
 
