@@ -32,7 +32,7 @@ demo: $(INSTALLED) ## from a fresh clone to a signed, verified, served model on 
 
 dev: $(DEV) ## editable install with all development tools
 
-check: lint fast ## before each commit: lint, and the tests that take no finished project, server or simulation (a minute on two idle cores)
+check: lint fast ## before each commit: lint, and the tests that take no finished project, server or simulation (a minute or two)
 
 fast: $(DEV)
 	$(BIN)/pytest -n 2 --dist worksteal -m "not slow" --durations=10

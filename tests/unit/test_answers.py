@@ -19,6 +19,8 @@ from sklearn.utils import all_estimators
 from casemate.ml import answers
 from casemate.ml.models import SkopsModel, dump_skops, load_skops
 
+pytestmark = pytest.mark.slow
+
 NAMES = list("abcd")
 
 

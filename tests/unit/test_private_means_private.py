@@ -22,6 +22,8 @@ from casemate.stages.data import private, sides
 from casemate.stages.data.review import row_digests
 from casemate.stages.train import rehearse
 
+pytestmark = pytest.mark.slow
+
 CONFIG = parse(audit.TOML)
 KEYS = audit.Keys("a test")
 PERSON = {"age": 33, "cost": 777.77, "ward": "west", "ill": 1}
