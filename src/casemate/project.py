@@ -1,23 +1,33 @@
-"""What Python users hold: a project, by its nouns. Each of them asks policy and records, whoever acts."""
+"""What Python users hold: a project, by its nouns. Each of them asks policy and records, whoever acts.
 
-import functools
+What reads tables, trains or draws is imported where it is used (`tests/unit/test_imports.py`).
+"""
+
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from casemate.operations import checkup, fsck, gateways, retention, scaffold
-from casemate.operations import runs as running
-from casemate.operations import status as standing
+from casemate.operations import runs
 from casemate.operations.access import Access
 from casemate.operations.audit import Audit
-from casemate.operations.backup import Backups
-from casemate.operations.dataset import Datasets
 from casemate.operations.keys import Keys
 from casemate.operations.models import Models
 from casemate.operations.outbox import Outgoing
 from casemate.operations.privacy import Privacy
-from casemate.operations.runs import Runs
 from casemate.operations.store import Storage
 from casemate.wiring import Wiring, locate
+
+if TYPE_CHECKING:
+    from casemate import pipeline
+    from casemate.core.types import Assessment
+    from casemate.operations.acting import Acting
+    from casemate.operations.backup import Backups
+    from casemate.operations.checkup import Imported
+    from casemate.operations.dataset import Datasets
+    from casemate.operations.fsck import Report
+    from casemate.operations.retention import Plan
+    from casemate.operations.status import Status
+    from casemate.stages.data.stage import Examined
 
 
 class Project(Wiring):
@@ -37,28 +47,23 @@ class Project(Wiring):
         """Itself: what its own operations work on."""
         return self
 
-    run = running.run
-    status = standing.status
-    assess = checkup.assess
-    check = checkup.assess_data
-    import_model = checkup.import_model
-    examine = fsck.examine
-    collect = retention.collect
-    begin = gateways.begin
+    run = runs.run
 
     @property
-    def runs(self) -> Runs:
+    def runs(self) -> runs.Runs:
         """Runs: list, show, start, cancel, what the training code said."""
-        return Runs(self)
+        return runs.Runs(self)
 
     @property
-    def datasets(self) -> Datasets:
+    def datasets(self) -> "Datasets":
         """Sealed data sets by `NAME` (newest) or `NAME@VERSION`."""
+        from casemate.operations.dataset import Datasets
+
         return Datasets(self)
 
     @property
     def models(self) -> Models:
-        """Registered models by `NAME` (newest that passed) or `NAME@VERSION`; approve, promote, waive, import."""
+        """Registered models by `NAME` (newest that passed) or `NAME@VERSION`; approve, promote, waive."""
         return Models(self)
 
     @property
@@ -87,14 +92,58 @@ class Project(Wiring):
         return Storage(self)
 
     @property
-    def backups(self) -> Backups:
+    def backups(self) -> "Backups":
         """Backups and who can open them."""
+        from casemate.operations.backup import Backups
+
         return Backups(self)
 
     @property
     def messages(self) -> Outgoing:
         """What is to leave: list, show, deliver."""
         return Outgoing(self)
+
+    def status(self) -> "Status":
+        """See `operations.status.status`."""
+        from casemate.operations.status import status
+
+        return status(self)
+
+    def check(self, only: list[str] | None = None, reporter: "pipeline.Reporter | None" = None) -> "Examined":
+        """See `operations.checkup.assess_data`."""
+        from casemate.operations.checkup import assess_data
+
+        return assess_data(self, only, reporter)
+
+    def assess(self, reference: str, only: list[str] | None = None, reporter: "pipeline.Reporter | None" = None) -> "Assessment":
+        """See `operations.checkup.assess`."""
+        from casemate.operations.checkup import assess
+
+        return assess(self, reference, only, reporter)
+
+    def import_model(self, file: Path, name: str | None = None, *, convert: bool = True) -> "Imported":
+        """See `operations.checkup.import_model`."""
+        from casemate.operations.checkup import import_model
+
+        return import_model(self, file, name, convert=convert)
+
+    def examine(self, *, repair: bool = False, progress: Callable[[str], None] = lambda _: None) -> "Report":
+        """See `operations.fsck.examine`."""
+        from casemate.operations.fsck import examine
+
+        return examine(self, repair=repair, progress=progress)
+
+    def collect(self, *, apply: bool = False, progress: Callable[[str], None] = lambda _: None) -> "Plan":
+        """See `operations.retention.collect`."""
+        from casemate.operations.retention import collect
+
+        return collect(self, apply=apply, progress=progress)
+
+    def begin(self, workers: int) -> "Acting":
+        """See `operations.gateways.begin`."""
+        from casemate.operations.gateways import begin
+
+        return begin(self, workers)
 
 
 def open_project(path: str | Path = ".", overrides: list[str] | None = None, *, check: bool = True) -> Project:
@@ -111,9 +160,10 @@ def open_project(path: str | Path = ".", overrides: list[str] | None = None, *, 
     return Project(*locate(path, overrides), check=check)
 
 
-@functools.wraps(scaffold.start)
 def create_project(*args: Any, **kwargs: Any) -> Project:
     """See `operations.scaffold.start`; `casemate.create`."""
+    from casemate.operations import scaffold
+
     made = scaffold.start(*args, **kwargs)
     made.close()
     project = open_project(made.root)

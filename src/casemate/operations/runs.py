@@ -4,9 +4,8 @@ import contextlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from casemate import pipeline
 from casemate.core import progress
 from casemate.core.engine import STAGES, Run
 from casemate.core.errors import AccessDenied, BackendError, ConfigError
@@ -15,11 +14,13 @@ from casemate.core.page import Section, fragment
 from casemate.core.store import decode
 from casemate.core.types import Assessment, Release, SealedDataset, TrainedModel, Verdict
 from casemate.operations.acting import operation, reading
-from casemate.operations.dataset import Dataset
 from casemate.operations.models import Model
 from casemate.stages.release import summary
-from casemate.stages.train.told import Words
 from casemate.wiring import Wiring
+
+if TYPE_CHECKING:
+    from casemate import pipeline
+    from casemate.stages.train.told import Words
 
 _KEY = re.compile(r"[A-Za-z0-9._:/-]{1,200}")
 
@@ -88,7 +89,7 @@ def run(
     start: str | None = None,
     fresh: bool = False,
     key: str | None = None,
-    reporter: pipeline.Reporter | None = None,
+    reporter: "pipeline.Reporter | None" = None,
 ) -> RunResult:
     """Run the pipeline, resume the run that a crash interrupted, or say that nothing has changed since the last one.
 
@@ -103,6 +104,8 @@ def run(
         BusyError: another living process works on the same run.
         Error: see `casemate.core.errors`; a refused model is a result, not an error.
     """
+    from casemate import pipeline  # what computes takes a second to import, and most verbs compute nothing
+
     first = "data" if fresh else start
     if key is not None and not _KEY.fullmatch(key):
         raise ConfigError("an idempotency key is 1 to 200 letters, digits, '.', '_', ':', '/' or '-'")
@@ -124,8 +127,11 @@ def run(
     return RunResult(identifier, model, release, assessment, project.state / "runs" / identifier, undelivered)
 
 
-def workshop(project: Wiring, reporter: pipeline.Reporter | None = None) -> pipeline.Workshop:
+def workshop(project: Wiring, reporter: "pipeline.Reporter | None" = None) -> "pipeline.Workshop":
     """Everything that the stages work with."""
+    from casemate import pipeline
+    from casemate.operations.dataset import Dataset
+
     return pipeline.Workshop(
         root=project.root,
         state=project.state,
@@ -168,12 +174,16 @@ def cancel(project: Wiring, run: str) -> None:
 
 
 @operation("dataset:read", "Dataset")
-def words(project: Wiring, run: str) -> Words | None:
+def words(project: Wiring, run: str) -> "Words | None":
     """What the training code of a run said, or of one that failed; None when it said nothing, or no version was sealed.
 
     Raises:
         AccessDenied: it may quote columns or rows that whoever acts may not read.
     """
+    from casemate import pipeline
+    from casemate.operations.dataset import Dataset
+    from casemate.stages.train.told import Words
+
     dataset, model = project.engine.record(run, "data", SealedDataset), project.engine.record(run, "train", TrainedModel)
     digest = "" if model is None else model.said
     if model is None:

@@ -4,7 +4,6 @@ from typing import Any
 
 from casemate.core.types import Record
 from casemate.operations.acting import reading
-from casemate.operations.dataset import Datasets
 from casemate.wiring import Wiring
 
 
@@ -27,6 +26,8 @@ class Status(Record, frozen=True, kw_only=True):
 @reading("run:read")
 def status(project: Wiring) -> Status:
     """What the project holds now; AccessDenied: policy."""
+    from casemate.operations.dataset import Datasets  # not at start-up: it reads tables
+
     runs: list[dict[str, Any]] = project.engine.runs()
     models = project.registry.list()
     return Status(

@@ -6,19 +6,18 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import msgspec
-import tomlkit
 
-from casemate.config import FILE_NAME
 from casemate.controls.audit.bodies import Bodies
 from casemate.controls.keys.objects import ObjectStore
 from casemate.controls.keys.store import KeyStore, keystore_folder
 from casemate.core.blobs import require_conditions
 from casemate.core.errors import BackendError, ConfigError
-from casemate.core.files import alone, write_atomic
+from casemate.core.files import alone
 from casemate.core.store import open_store
 from casemate.core.store.interface import MOVED, REVISION
 from casemate.core.types import Record
 from casemate.operations.acting import operation, reading
+from casemate.operations.toml import edited
 from casemate.wiring import CATALOG, Wiring
 
 PLACE = ("objects", "endpoint", "region", "access_key", "secret_key")
@@ -131,16 +130,15 @@ def _opened_at(project: Wiring, url: str, password: str | None) -> Wiring:
 
 def _point_to(project: Wiring, url: str, password: str | None) -> None:
     """Let casemate.toml name another catalogue."""
-    document = tomlkit.parse((project.root / FILE_NAME).read_text(encoding="utf-8"))
-    table = document.setdefault("store", tomlkit.table())
-    for name, value in (("url", url), ("password", password)):
-        if value:
-            table[name] = value
-        else:
-            table.pop(name, None)
-    if not table:
-        document.remove("store")
-    write_atomic(project.root / FILE_NAME, tomlkit.dumps(document).encode(), mode=0o644)
+    with edited(project.root) as document:
+        table = document.setdefault("store", {})
+        for name, value in (("url", url), ("password", password)):
+            if value:
+                table[name] = value
+            else:
+                table.pop(name, None)
+        if not table:
+            document.remove("store")
 
 
 def left_behind(project: Wiring) -> bool:
@@ -206,12 +204,11 @@ def _move_objects(project: Wiring, settings: dict[str, str], progress: Callable[
         for digest in old.digests():
             for _ in new.pieces(digest):
                 pass
-        document = tomlkit.parse((project.root / FILE_NAME).read_text(encoding="utf-8"))
-        section = document.setdefault("store", tomlkit.table())
-        for name in PLACE:
-            section.pop(name, None)
-        section.update({name: value for name, value in settings.items() if value})
-        write_atomic(project.root / FILE_NAME, tomlkit.dumps(document).encode(), mode=0o644)
+        with edited(project.root) as document:
+            section = document.setdefault("store", {})
+            for name in PLACE:
+                section.pop(name, None)
+            section.update({name: value for name, value in settings.items() if value})
         for name in names:
             old.blobs.remove(name)
     return len(new.digests())

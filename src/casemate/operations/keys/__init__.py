@@ -1,9 +1,13 @@
 """Keys and certificates: looked at, rotated, protected, saved, destroyed."""
 
-from typing import Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
 
-from casemate.operations.keys import custody, erasure, looking, rotation
+from casemate.operations.keys import custody, looking, rotation
 from casemate.wiring import Wiring
+
+if TYPE_CHECKING:
+    from casemate.operations.keys.erasure import Erased
 
 
 class Keys:
@@ -21,7 +25,6 @@ class Keys:
     migrate = rotation.migrate
     protect = custody.protect
     save = custody.save
-    erase = erasure.erase
     signers = looking.signers
     new_signer = rotation.new_signer
     distrust = rotation.distrust
@@ -30,6 +33,12 @@ class Keys:
     renew = custody.renew
     revoke = custody.revoke
     revocations = looking.revocations
+
+    def erase(self, subject: str | Callable[[], str], *, look: bool = False, blank: bool = False) -> "Erased":
+        """See `operations.keys.erasure.erase`."""
+        from casemate.operations.keys import erasure  # not at start-up: it reads tables
+
+        return erasure.erase(self.project, subject, look=look, blank=blank)
 
     def remember_passphrase(self, reference: str) -> None:
         """Let casemate.toml say where the key store's passphrase comes from."""

@@ -3,15 +3,13 @@
 from pathlib import Path
 from typing import Any, Literal
 
-import tomlkit
-
-from casemate.config import FILE_NAME
 from casemate.controls.keys import certificates
 from casemate.controls.keys.pki import Algorithm, Kind
 from casemate.core.errors import ConfigError, RefusedError
 from casemate.core.files import write_atomic
 from casemate.core.secrets import read_secret
 from casemate.operations.acting import Acting, operation
+from casemate.operations.toml import edited
 from casemate.wiring import Wiring
 
 ALL = 'Key::"all"'
@@ -37,9 +35,8 @@ def protect(project: Wiring, reference: str, *, new_recovery: bool = False) -> s
 
 def remember_passphrase(project: Wiring, reference: str) -> None:
     """Let casemate.toml say where the key store's passphrase comes from."""
-    document = tomlkit.parse((project.root / FILE_NAME).read_text(encoding="utf-8"))
-    document.setdefault("keys", tomlkit.table())["passphrase"] = reference
-    write_atomic(project.root / FILE_NAME, tomlkit.dumps(document).encode(), mode=0o644)
+    with edited(project.root) as document:
+        document.setdefault("keys", {})["passphrase"] = reference
 
 
 def brought_back(project: Wiring, how: Literal["recover", "restore"]) -> None:

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import tomlkit
 
-from casemate.config import FILE_NAME, KeysTable
+from casemate.config import KeysTable
 from casemate.controls.audit.bodies import KEK as AUDIT
-from casemate.controls.keys import identifiers, keyfile, objects, tables
+from casemate.controls.keys import keyfile, objects
 from casemate.controls.keys.interface import PURPOSES, KeyKeeper
 from casemate.controls.keys.keyfile import Document
 from casemate.controls.keys.manifests import MANIFEST
@@ -24,9 +23,10 @@ from casemate.controls.keys.signers import SignerRecord
 from casemate.controls.keys.store import IDENTITY, keystore_folder
 from casemate.controls.keys.subjects import KEK as SUBJECTS
 from casemate.core.errors import BackendError, BusyError, ConfigError, RefusedError, VerificationError
-from casemate.core.files import alone, write_atomic
+from casemate.core.files import alone
 from casemate.core.types import Record, SealedDataset
 from casemate.operations.acting import Operation, operation
+from casemate.operations.toml import edited
 from casemate.wiring import Wiring
 
 BATCH = 400
@@ -253,11 +253,10 @@ def _migrate(project: Wiring, table: KeysTable, progress: Progress) -> dict[str,
 
 
 def _point_there(project: Wiring, table: KeysTable) -> None:
-    document = tomlkit.parse((project.root / FILE_NAME).read_text(encoding="utf-8"))
     defaults = KeysTable()
     table = msgspec.structs.replace(table, timeout=project.config.keys.timeout, max_age_days=project.config.keys.max_age_days)
-    document["keys"] = {name: value for name in KeysTable.__struct_fields__ if (value := getattr(table, name)) != getattr(defaults, name)}
-    write_atomic(project.root / FILE_NAME, tomlkit.dumps(document).encode(), mode=0o644)
+    with edited(project.root) as document:
+        document["keys"] = {name: value for name in KeysTable.__struct_fields__ if (value := getattr(table, name)) != getattr(defaults, name)}
     project.config = msgspec.structs.replace(project.config, keys=table)
 
 
@@ -306,6 +305,8 @@ class _Rotation:
 
     def everything(self) -> Iterator[tuple[str, bytes]]:
         """Every (purpose, wrapped key) of the project."""
+        from casemate.controls.keys import tables  # not at start-up: they read tables
+
         for folder in self._versions():
             yield from tables.wrapped_keys(folder)
         for _, wrapped in (*self.project.objects.wrapped(), *self.project.objects.inline()):
@@ -339,6 +340,8 @@ class _Rotation:
         return {place: count for place, work in places.items() if (count := work())}
 
     def _rewrap_tables(self) -> int:
+        from casemate.controls.keys import tables  # not at start-up: they read tables
+
         folders = [folder for folder in self._versions() if any(self._old(key, wrapped) for key, wrapped in tables.wrapped_keys(folder))]
         for done, folder in enumerate(folders, 1):
             tables.rewrap(folder, self.project.provider)
@@ -383,6 +386,8 @@ class _Rotation:
 
     def seal_anew(self) -> dict[str, int]:
         """Encrypt the data itself again; how much, by place."""
+        from casemate.controls.keys import identifiers, tables  # not at start-up: they read tables
+
         done = {}
         if set(self.newest) & set(TABLE_KEYS):
             classes = {(r.name, r.version): identifiers.classes_of(r) for r in self._records()}

@@ -42,7 +42,7 @@ def averaged(values: Array, weights: Weights) -> tuple[float, Array]:
     """
     if weights is None:
         value = float(np.mean(values))
-        return value, values - value if np.ptp(values) > 0 else np.zeros(len(values))  # without the rounding of the mean
+        return value, values - value if values.max() > values.min() else np.zeros(len(values))  # without rounding
     value = float(np.average(values, weights=weights))
     return value, weights / weights.mean() * (values - value)
 
