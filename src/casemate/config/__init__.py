@@ -1,0 +1,123 @@
+"""`casemate.toml` as a frozen `Config`: every option with its type, limits, default and meaning.
+
+The file is strict: an unknown table or key is an error that names the nearest known one. `-s table.key=value`
+overrides one value. Secrets are never values here, only references (`env:NAME`, `file:PATH`).
+
+>>> from casemate.config import parse
+>>> config = parse('[project]\nname = "demo"\nid = "demo-1"\n[data]\nsource = "t.csv"\ntarget = "y"\n'
+...                '[train]\nentry = "train.py:build"\n')
+>>> config.train.metric is None
+True
+"""
+
+from casemate.config.access import AccessTable, PlaceTable, ProviderTable, WorkloadTable
+from casemate.config.assess import AssessTable, BehaviourTable, FeatureTable, RobustnessTable
+from casemate.config.column import ColumnTable, line_of
+from casemate.config.data import DataTable, ProjectTable, RuleTable, require_possible
+from casemate.config.describe import describe
+from casemate.config.figures import (
+    AT_EPS,
+    CLASSIFICATION,
+    FIGURES,
+    LESS_IS_BETTER,
+    OF_CLASSES,
+    OF_QUANTITIES,
+    ON_TRAINING_ROWS,
+    QUALITY,
+    REGRESSION,
+    WISHES,
+)
+from casemate.config.file import FIXED, load, parse, schema
+from casemate.config.release import GateTable, ReleaseTable, RetentionTable, RunTable
+from casemate.config.serve import AggregateTable, CanaryTable, GuardTable, LimitsTable, OutputsTable, ServeTable
+from casemate.config.table import (
+    FILE_NAME,
+    SPANS,
+    Count,
+    DetectorId,
+    Digits,
+    Event,
+    Mask,
+    Name,
+    Origin,
+    Part,
+    Reaction,
+    Share,
+    Table,
+    Url,
+    is_pattern,
+)
+from casemate.config.train import AdversarialTable, NetworkTable, PrivacyTable, SandboxTable, ScreenTable, TrainTable
+from casemate.config.trust import AuditTable, KeysTable, NoticeTable, OutboxTable, StoreTable, WitnessTable, keys_table
+from casemate.config.whole import Config
+
+__all__ = [
+    "AT_EPS",
+    "CLASSIFICATION",
+    "FIGURES",
+    "FILE_NAME",
+    "FIXED",
+    "LESS_IS_BETTER",
+    "OF_CLASSES",
+    "OF_QUANTITIES",
+    "ON_TRAINING_ROWS",
+    "QUALITY",
+    "REGRESSION",
+    "SPANS",
+    "WISHES",
+    "AccessTable",
+    "AdversarialTable",
+    "AggregateTable",
+    "AssessTable",
+    "AuditTable",
+    "BehaviourTable",
+    "CanaryTable",
+    "ColumnTable",
+    "Config",
+    "Count",
+    "DataTable",
+    "DetectorId",
+    "Digits",
+    "Event",
+    "FeatureTable",
+    "GateTable",
+    "GuardTable",
+    "KeysTable",
+    "LimitsTable",
+    "Mask",
+    "Name",
+    "NetworkTable",
+    "NoticeTable",
+    "Origin",
+    "OutboxTable",
+    "OutputsTable",
+    "Part",
+    "PlaceTable",
+    "PrivacyTable",
+    "ProjectTable",
+    "ProviderTable",
+    "Reaction",
+    "ReleaseTable",
+    "RetentionTable",
+    "RobustnessTable",
+    "RuleTable",
+    "RunTable",
+    "SandboxTable",
+    "ScreenTable",
+    "ServeTable",
+    "Share",
+    "StoreTable",
+    "Table",
+    "TrainTable",
+    "Url",
+    "WitnessTable",
+    "WorkloadTable",
+    "describe",
+    "is_pattern",
+    "keys_table",
+    "line_of",
+    "load",
+    "parse",
+    "require_possible",
+    "schema",
+]

@@ -1,0 +1,35 @@
+"""The words and limits that tables share."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+FILE_NAME = "casemate.toml"
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+Count = Annotated[int, Meta(ge=1)]
+Url = Annotated[str, Meta(pattern=r"^https?://[^\s?#]+$")]
+Origin = Annotated[str, Meta(pattern=r"^https://[^\s/?#]+$")]
+Part = Literal["year", "month", "weekday", "hour", "days", "words"]
+Mask = Annotated[str, Meta(pattern=r"^(redact|year|first-[1-9][0-9]?|round-[1-9][0-9]{0,8})$")]
+DetectorId = Literal["duplicate", "flood", "outlier", "neighbours", "label-noise", "trigger", "spectral"]
+"""What a row of the quarantine is there for."""
+Event = Literal["run:passed", "run:refused", "run:failed", "access:break-glass", "access:anomaly", "model:rolled-back", "model:canary-failed",
+                "model:withdrawn", "model:not-loaded", "*"]  # fmt: skip
+"""What the outbox can tell; `*` is all of it."""
+
+
+def is_pattern(name: str) -> bool:
+    """Whether a name in `[data.columns]` stands for all columns that match it."""
+    return any(sign in name for sign in "*?[")
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One table of the file."""
+
+
+SPANS = ("clock", "duration")
+"""Formats of a column that make numbers of it."""
+Digits = Annotated[int, Meta(ge=1, le=7)]
+Reaction = Literal["flag", "refuse"]

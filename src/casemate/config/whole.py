@@ -1,0 +1,39 @@
+"""The whole file as one value."""
+
+from casemate.config.access import AccessTable
+from casemate.config.assess import AssessTable, RobustnessTable
+from casemate.config.data import DataTable, ProjectTable
+from casemate.config.release import GateTable, ReleaseTable, RetentionTable, RunTable
+from casemate.config.serve import ServeTable
+from casemate.config.table import Name, Table
+from casemate.config.train import PrivacyTable, SandboxTable, ScreenTable, TrainTable
+from casemate.config.trust import AuditTable, KeysTable, NoticeTable, OutboxTable, StoreTable
+
+
+class Config(Table, frozen=True, kw_only=True):
+    """The whole file."""
+
+    project: ProjectTable
+    data: DataTable
+    train: TrainTable
+    screen: ScreenTable = ScreenTable()
+    privacy: PrivacyTable = PrivacyTable()
+    sandbox: SandboxTable = SandboxTable()
+    robustness: RobustnessTable = RobustnessTable()
+    assess: AssessTable = AssessTable()
+    gates: dict[str, GateTable] = {}
+    release: ReleaseTable = ReleaseTable()
+    run: RunTable = RunTable()
+    keys: KeysTable = KeysTable()
+    store: StoreTable = StoreTable()
+    audit: AuditTable = AuditTable()
+    outbox: OutboxTable = OutboxTable()
+    retention: RetentionTable = RetentionTable()
+    notices: dict[Name, NoticeTable] = {}
+    serve: ServeTable = ServeTable()
+    access: AccessTable = AccessTable()
+
+    @property
+    def dataset_name(self) -> str:
+        """Name of the data set."""
+        return self.data.name or self.project.name
