@@ -1,6 +1,7 @@
 """`make docs`: write docs/reference from the code. `--check` changes nothing and fails when a page is out of date."""
 
 import argparse
+import importlib
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from casemate.config import FIGURES, Config, describe
 from casemate.core import errors
 from casemate.core.figures import grouped, meaning
 from casemate.core.types import Record
+from casemate.operations.acting import Operation
 from casemate.stages.assess.explain import EXPLANATIONS, TITLES
 from casemate.stages.train import catalogue
 
@@ -158,12 +160,19 @@ PYTHON = {
     "casemate.project.open_project": "casemate.open",
     "casemate.operations.scaffold.start": "casemate.create",
     "casemate.project.Project": "Project",
-    "casemate.project.RunResult": "RunResult",
-    "casemate.project.Models": "Models",
-    "casemate.project.Model": "Model",
-    "casemate.operations.dataset.Datasets": "Datasets",
+    "casemate.operations.runs.Runs": "project.runs",
+    "casemate.operations.runs.RunResult": "RunResult",
+    "casemate.operations.dataset.Datasets": "project.datasets",
     "casemate.operations.dataset.Dataset": "Dataset",
-    "casemate.controls.access.admin.Administration": "Administration",
+    "casemate.operations.models.Models": "project.models",
+    "casemate.operations.models.Model": "Model",
+    "casemate.operations.keys.Keys": "project.keys",
+    "casemate.operations.access.Access": "project.access",
+    "casemate.operations.audit.Audit": "project.audit",
+    "casemate.operations.privacy.Privacy": "project.privacy",
+    "casemate.operations.store.Storage": "project.store",
+    "casemate.operations.backup.Backups": "project.backups",
+    "casemate.operations.outbox.Outgoing": "project.messages",
     "casemate.core.errors.Error": "Error",
 }
 """Where the Python interface is -> what it is called there."""
@@ -175,14 +184,30 @@ def python() -> str:
 
     package = griffe.load("casemate", search_paths=[str(FOLDER.parents[1] / "src")], docstring_parser="google")
     parts = ["# Python", "", "```python", "import casemate", "```", "",
-             "The same operations as the command line, under the same policy and in the same log. Command line: [commands](commands.md).", ""]
+             "The same operations as the command line, under the same policy and in the same log, as whoever acts: the user of this machine, or "
+             "`project.acting(session)`. Command line: [commands](commands.md).", ""]
     for path, name in PYTHON.items():
         thing = package[path.removeprefix("casemate.")]
         parts += [f"## {name}", "", *_described(thing, name)]
-        members = thing.members.values() if thing.is_class else []
-        for member in [member for member in members if member.is_public and not member.is_alias and member.docstring]:
-            parts += [f"### {name}.{member.name}", "", *_described(member, member.name)]
+        for verb, member in _members(package, path, thing):
+            parts += [f"### {name}.{verb}", "", *_described(member, verb)]
     return "\n".join(parts)
+
+
+def _members(package: "griffe.Module", path: str, thing: "griffe.Object") -> list[tuple[str, "griffe.Object"]]:
+    """What a class offers: its own methods and properties, and the operations that are its verbs."""
+    if not thing.is_class:
+        return []
+    module, _, kind = path.rpartition(".")
+    verbs = {name: one for name, one in vars(getattr(importlib.import_module(module), kind)).items() if isinstance(one, Operation)}
+    found = []
+    for name, member in thing.members.items():
+        if name in verbs and not verbs[name].method:
+            body = verbs[name].body
+            found.append((name, package[f"{body.__module__.removeprefix('casemate.')}.{body.__name__}"]))
+        elif member.is_public and not member.is_alias and member.docstring:
+            found.append((name, member))
+    return found
 
 
 def _described(thing: "griffe.Object", name: str) -> list[str]:
@@ -192,10 +217,16 @@ def _described(thing: "griffe.Object", name: str) -> list[str]:
             parts += [section.value, ""]
         elif section.kind.value in ("parameters", "raises", "attributes"):
             named = [(getattr(item, "name", "") or item.annotation, " ".join(item.description.split())) for item in section.value]
-            parts += [f"*{section.kind.value.capitalize()}*", "", *(f"- `{item}`: {said}" for item, said in named), ""]
+            named = [(item, said) for item, said in named if item != "project" or not _of_project(thing)]
+            parts += [f"*{section.kind.value.capitalize()}*", "", *(f"- `{item}`: {said}" for item, said in named), ""] if named else []
         elif section.kind.value in ("returns", "yields"):
             parts += [f"*{section.kind.value.capitalize()}*: {' '.join(item.description.split())}" for item in section.value] + [""]
     return parts
+
+
+def _of_project(thing: "griffe.Object") -> bool:
+    """Whether it is an operation, whose first argument is the project that it is asked of."""
+    return thing.is_function and any(str(parameter.annotation) == "Wiring" for parameter in thing.parameters)
 
 
 def _signature(thing: "griffe.Object", name: str) -> str:
@@ -203,7 +234,7 @@ def _signature(thing: "griffe.Object", name: str) -> str:
         return name + (f": {thing.annotation}" if thing.is_attribute and thing.annotation else "")
     taken, starred = [], False
     for parameter in thing.parameters:
-        if parameter.name in ("self", "cls"):
+        if parameter.name in ("self", "cls") or parameter.annotation is not None and str(parameter.annotation) == "Wiring":
             continue
         kind = parameter.kind.value
         if kind == "keyword-only" and not starred:
