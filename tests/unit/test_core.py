@@ -39,7 +39,7 @@ def test_every_error_has_its_own_code_and_a_documented_exit_code():
 
     named = [kind for kind in every_error() if "code" in vars(kind)]
     assert len({kind.code for kind in named}) == len(named)
-    assert {kind.exit_code for kind in every_error()} <= {1, 2, 3, 4, 5}
+    assert {kind.exit_code for kind in every_error()} <= {1, 2, 3, 4, 5, 130}  # 130: interrupted, as shells say
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_looking_into_a_model_file_loads_no_torch_and_torch_still_works(tmp_path
     path = tmp_path / "m.skops"
     path.write_bytes(models.dump_skops(LogisticRegression().fit(np.arange(8.0).reshape(4, 2), [0, 1, 0, 1])))
     script = (
-        "import sys; from casemate.core import models; "
+        "import sys; from casemate.ml import models; "
         f"print(models.untrusted_types(open({str(path)!r}, 'rb').read()), 'torch' in sys.modules); "
         "import torch, scipy.stats, sklearn.externals.array_api_compat as a; print(a.array_namespace(torch.zeros(1)).__name__)"
     )
