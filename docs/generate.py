@@ -24,6 +24,11 @@ def cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
+def first(kind: type) -> str:
+    """The first paragraph of a class's docstring, in one line."""
+    return " ".join((kind.__doc__ or "").split("\n\n")[0].split())
+
+
 def options() -> str:
     """Every option of casemate.toml."""
     rows = [f"| `{cell(t)}.{cell(o)}` | {cell(k)} | `{cell(d)}` | {cell(m)} |" for t, o, k, d, m in describe(Config)]
@@ -110,7 +115,7 @@ def faults() -> str:
     for kind in _every(errors.Error):
         if "code" in vars(kind):
             rows.append(
-                f"| `{kind.code}` | {kind.exit_code} | {kind.http_status} | {cell((kind.__doc__ or '').splitlines()[0])} | {cell(kind.who)} |"
+                f"| `{kind.code}` | {kind.exit_code} | {kind.http_status} | {cell(first(kind))} | {cell(kind.who)} |"
             )
     head = ["# Errors and exit codes", "", "| code | exit | HTTP | what happened | who must act |", "|---|---|---|---|---|"]
     codes = [
@@ -140,7 +145,7 @@ def records() -> str:
     parts = ["# Evidence", "", "Files under `.casemate/runs/ID` and in an exported model are these records as JSON, format version 1.", ""]
     named = [kind for _, kind in inspect.getmembers(types, inspect.isclass) if issubclass(kind, Record) and kind is not Record]
     for kind in [*sorted(named, key=lambda k: k.__name__), Card]:
-        parts += [f"## {kind.__name__}", "", (kind.__doc__ or "").strip(), ""]
+        parts += [f"## {kind.__name__}", "", first(kind), ""]
         fields = "\n".join(f"| `{name}` | {cell(str(hint))} |" for name, hint in _hints(kind).items())
         parts += ["| field | type |", "|---|---|", fields, ""]
     return "\n".join(parts)

@@ -108,17 +108,25 @@ def materials(built: Path, lock: str, moment: int) -> bytes:
     name, version, *_ = built.name.split("-")
     digest = sha256(built.read_bytes())
     whole = Component(
-        name=name, version=version, type=ComponentType.APPLICATION, bom_ref=name, purl=PackageURL("pypi", None, name, version),
+        name=name,
+        version=version,
+        type=ComponentType.APPLICATION,
+        bom_ref=name,
+        purl=PackageURL("pypi", None, name, version),
         hashes=[HashType(alg=HashAlgorithm.SHA_256, content=digest)],
-    )  # fmt: skip
+    )
     pins = locked(lock)
     parts = {
         part: Component(
-            name=part, version=pin, type=ComponentType.LIBRARY, bom_ref=part, purl=PackageURL("pypi", None, part, pin),
+            name=part,
+            version=pin,
+            type=ComponentType.LIBRARY,
+            bom_ref=part,
+            purl=PackageURL("pypi", None, part, pin),
             properties=[Property(name=f"casemate:sha256:{place}", value=value) for place, value in enumerate(sorted(digests))],
         )
         for part, (pin, digests, _) in pins.items()
-    }  # fmt: skip
+    }
     bom = Bom(components=parts.values(), serial_number=uuid.uuid5(uuid.NAMESPACE_URL, f"sha256:{digest}"))
     bom.metadata.component = whole
     bom.metadata.timestamp = datetime.datetime.fromtimestamp(moment, datetime.UTC)

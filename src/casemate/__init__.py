@@ -2,21 +2,26 @@
 
     import casemate
 
-    project = casemate.create("patients.csv", target="outcome", folder="study")   # or a pandas, polars or Arrow table
+    # from a file, or a pandas, polars or Arrow table
+    project = casemate.create("patients.csv", target="outcome", folder="study")
     project = casemate.open("study")      # a folder with a casemate.toml
     run = project.run()                   # data -> train -> assess -> release
     run.verdict.outcome                   # 'passed', 'refused' or 'inconclusive'
     run.model.verify()                    # both signatures and every digest, or VerificationError
 
 Architecture, from top to bottom; a module imports only from below:
-  cli/        faces: parse, ask an operation, print    serve/      the prediction gateway
-  project     what Python users hold: nouns             verify      what outsiders check, without a project
-  operations/ what can be asked for: one file per noun, one function per verb; each asks policy and records
+  cli/        faces: parse, ask an operation, print
+  serve/      the prediction gateway
+  verify      what outsiders check, without a project
+  project     what Python users hold: nouns
+  operations/ what can be asked for, a function per verb; each asks policy and records
   wiring      what a project is built from: the only place where a back end is chosen
   pipeline    THE SPINE: the list of stages
   stages/     what happens to the data, in order: data, train, assess, release
   controls/   what must hold at every step: keys < audit < access < privacy
-  config      casemate.toml                             core/       errors, vocabulary, files, store, outbox, lease, engine, sandbox
+  ml/         models, learners, attacks
+  config/     casemate.toml
+  core/       errors, vocabulary, files, store, outbox, lease, engine, sandbox
 
 Everything heavy is imported where it is used, so that `import casemate` costs nothing. What it does at once is to switch off
 what dependencies would send or write by themselves: before any of them is imported.

@@ -15,8 +15,18 @@ Part = Literal["year", "month", "weekday", "hour", "days", "words"]
 Mask = Annotated[str, Meta(pattern=r"^(redact|year|first-[1-9][0-9]?|round-[1-9][0-9]{0,8})$")]
 DetectorId = Literal["duplicate", "flood", "outlier", "neighbours", "label-noise", "trigger", "spectral"]
 """What a row of the quarantine is there for."""
-Event = Literal["run:passed", "run:refused", "run:failed", "access:break-glass", "access:anomaly", "model:rolled-back", "model:canary-failed",
-                "model:withdrawn", "model:not-loaded", "*"]  # fmt: skip
+Event = Literal[
+    "run:passed",
+    "run:refused",
+    "run:failed",
+    "access:break-glass",
+    "access:anomaly",
+    "model:rolled-back",
+    "model:canary-failed",
+    "model:withdrawn",
+    "model:not-loaded",
+    "*",
+]
 """What the outbox can tell; `*` is all of it."""
 
 

@@ -22,17 +22,20 @@ MAX_NAME = 300
 OPSETS = {"": (9, 24), "ai.onnx.ml": (1, 5), "com.microsoft": (1, 1)}
 """Oldest and newest version of each set of operators that may be named."""
 _GENERAL = """
-Abs Add And ArgMax ArgMin AveragePool BatchNormalization Cast Ceil Celu Clip Compress Concat Constant ConstantOfShape Conv Cos CumSum Div
-Dropout Elu Equal Erf Exp Expand Flatten Floor Gather GatherElements GatherND Gelu Gemm GlobalAveragePool GlobalMaxPool Greater
-GreaterOrEqual GroupNormalization HardSigmoid HardSwish Hardmax Identity InstanceNormalization IsInf IsNaN LayerNormalization LeakyRelu
-Less LessOrEqual Log LogSoftmax LpNormalization MatMul Max MaxPool Mean Min Mish Mod Mul Neg NonZero Not OneHot Or PRelu Pad Pow
-Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu
-Reshape Round Scan Selu Shape Sigmoid Sign Sin Slice Softmax Softplus Softsign Split Sqrt Squeeze Sub Sum Tan Tanh ThresholdedRelu Tile
-TopK Transpose Unsqueeze Where Xor
+Abs Add And ArgMax ArgMin AveragePool BatchNormalization Cast Ceil Celu Clip Compress Concat
+Constant ConstantOfShape Conv Cos CumSum Div Dropout Elu Equal Erf Exp Expand Flatten Floor Gather
+GatherElements GatherND Gelu Gemm GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual
+GroupNormalization HardSigmoid HardSwish Hardmax Identity InstanceNormalization IsInf IsNaN
+LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax LpNormalization MatMul Max MaxPool Mean
+Min Mish Mod Mul Neg NonZero Not OneHot Or PRelu Pad Pow Reciprocal ReduceL1 ReduceL2 ReduceLogSum
+ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape
+Round Scan Selu Shape Sigmoid Sign Sin Slice Softmax Softplus Softsign Split Sqrt Squeeze Sub Sum
+Tan Tanh ThresholdedRelu Tile TopK Transpose Unsqueeze Where Xor
 """
 _LEARNT = """
-ArrayFeatureExtractor Binarizer CategoryMapper FeatureVectorizer Imputer LabelEncoder LinearClassifier LinearRegressor Normalizer
-OneHotEncoder SVMClassifier SVMRegressor Scaler TreeEnsemble TreeEnsembleClassifier TreeEnsembleRegressor
+ArrayFeatureExtractor Binarizer CategoryMapper FeatureVectorizer Imputer LabelEncoder
+LinearClassifier LinearRegressor Normalizer OneHotEncoder SVMClassifier SVMRegressor Scaler
+TreeEnsemble TreeEnsembleClassifier TreeEnsembleRegressor
 """
 OPERATORS = {"": frozenset(_GENERAL.split()), "ai.onnx.ml": frozenset(_LEARNT.split()), "com.microsoft": frozenset({"CDist"})}
 """What a model of a table needs. No chance (`Random*`, `Bernoulli`), no `If` and no `Loop`, which need not end; `Scan` ends with its rows."""

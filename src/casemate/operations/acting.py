@@ -2,11 +2,12 @@
 
     @operation("keys:destroy", "Key")
     def destroy(project: Wiring, key: str, version: int) -> None:
-        acting = destroy.ask(project, key, version=version)    # AccessDenied, or somebody who may
+        # AccessDenied, or somebody who may
+        acting = destroy.ask(project, key, version=version)
         ...
         acting.record("keys:destroy", f'Key::"{key}"', version=version)
 
-    @reading("keys:read", "Key")                               # asked before the body; a denial is recorded
+    @reading("keys:read", "Key")          # asked before the body; a denial is recorded
     def listing(project: Wiring) -> KeyList: ...
 
 An operation that is put into a class with a `project` is its method: `project.keystore.destroy("objects", 1)`.

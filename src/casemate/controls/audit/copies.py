@@ -103,8 +103,13 @@ class GitCopies(FileCopies):
         try:
             done = subprocess.run(
                 ["git", *identity, "-C", str(self.folder), *words],  # noqa: S607 - the user's own git
-                capture_output=True, text=True, timeout=GIT_SECONDS, env=environment, stdin=subprocess.DEVNULL, check=False,
-            )  # fmt: skip
+                capture_output=True,
+                text=True,
+                timeout=GIT_SECONDS,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                check=False,
+            )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise TransientError(f"git did not run: {error}", hint="install git") from error
         if done.returncode:

@@ -36,7 +36,8 @@ class Key:
 
     def __str__(self) -> str:
         """The key as text: `name+id+base64(algorithm || key)`."""
-        return f"{self.name}+{self.id.hex()}+{base64.b64encode(bytes([self.algorithm]) + self.public).decode()}"
+        key = base64.b64encode(bytes([self.algorithm]) + self.public).decode()
+        return f"{self.name}+{self.id.hex()}+{key}"
 
     def line(self, signature: bytes) -> str:
         """A signature line of a note."""

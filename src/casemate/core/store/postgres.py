@@ -16,16 +16,25 @@ from casemate.core.store.rowdigests import CHECKED
 LOCK = 0x6361_7365_6D61_7465  # "casemate"
 WAIT = "30s"
 STRANGE = """
-WITH ours AS (SELECT oid, relname, relkind, relrowsecurity FROM pg_class WHERE relname = ANY(%s) AND pg_table_is_visible(oid))
+WITH ours AS (
+    SELECT oid, relname, relkind, relrowsecurity FROM pg_class
+    WHERE relname = ANY(%s) AND pg_table_is_visible(oid)
+)
 SELECT 'trigger ' || tgname FROM pg_trigger JOIN ours ON ours.oid = tgrelid WHERE NOT tgisinternal
-UNION ALL SELECT 'rule ' || rulename || ' of ' || relname FROM pg_rewrite JOIN ours ON ours.oid = ev_class
+UNION ALL SELECT 'rule ' || rulename || ' of ' || relname FROM pg_rewrite
+    JOIN ours ON ours.oid = ev_class
 UNION ALL SELECT 'row security of ' || relname FROM ours WHERE relrowsecurity
-UNION ALL SELECT 'check ' || conname FROM pg_constraint JOIN ours ON ours.oid = conrelid WHERE contype = 'c'
-UNION ALL SELECT 'index ' || indexrelid::regclass::text FROM pg_index JOIN ours ON ours.oid = indrelid
+UNION ALL SELECT 'check ' || conname FROM pg_constraint
+    JOIN ours ON ours.oid = conrelid WHERE contype = 'c'
+UNION ALL SELECT 'index ' || indexrelid::regclass::text FROM pg_index
+    JOIN ours ON ours.oid = indrelid
     WHERE indexprs IS NOT NULL OR indpred IS NOT NULL
-UNION ALL SELECT 'default of ' || relname || '.' || attname FROM pg_attrdef JOIN ours ON ours.oid = adrelid
+UNION ALL SELECT 'default of ' || relname || '.' || attname FROM pg_attrdef
+    JOIN ours ON ours.oid = adrelid
     JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum
-    WHERE attgenerated <> '' OR (pg_get_expr(adbin, adrelid) LIKE '%%(%%' AND pg_get_expr(adbin, adrelid) NOT LIKE 'nextval(%%')
+    WHERE attgenerated <> ''
+        OR (pg_get_expr(adbin, adrelid) LIKE '%%(%%'
+            AND pg_get_expr(adbin, adrelid) NOT LIKE 'nextval(%%')
 UNION ALL SELECT 'table ' || relname || ', which is none' FROM ours WHERE relkind <> 'r'
 LIMIT 20
 """

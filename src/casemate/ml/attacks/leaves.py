@@ -212,6 +212,15 @@ def _joined(parts: list[dict[str, Array]], base: Array, *, single: bool) -> Tree
     names = ("feature", "threshold", "missing_left", "value")
     feature, threshold, missing_left, value = (np.concatenate([part[name] for part in parts]) for name in names)
     return Trees(
-        roots=roots, left=left, right=right, parent=parent, tree=np.repeat(np.arange(len(parts)), sizes), feature=feature,
-        threshold=threshold, missing_left=missing_left, value=value, base=base, single=single,
-    )  # fmt: skip
+        roots=roots,
+        left=left,
+        right=right,
+        parent=parent,
+        tree=np.repeat(np.arange(len(parts)), sizes),
+        feature=feature,
+        threshold=threshold,
+        missing_left=missing_left,
+        value=value,
+        base=base,
+        single=single,
+    )

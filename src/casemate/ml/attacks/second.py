@@ -200,9 +200,14 @@ def _networks(target: Target, box: Inside, steps: int) -> Iterator[tuple[str, Ca
 
     shape = (1, box.side, box.side)
     model = PyTorchClassifier(
-        _boxed(target, box), loss=torch.nn.CrossEntropyLoss(), input_shape=shape, nb_classes=box.classes,
-        clip_values=box.limits(shape), device_type="cpu", channels_first=True,
-    )  # fmt: skip
+        _boxed(target, box),
+        loss=torch.nn.CrossEntropyLoss(),
+        input_shape=shape,
+        nb_classes=box.classes,
+        clip_values=box.limits(shape),
+        device_type="cpu",
+        channels_first=True,
+    )
     common = {"eps": box.eps, "verbose": False}
     descent = {**common, "eps_step": box.eps / 2, "max_iter": max(steps, 50), "nb_random_init": RESTARTS, "batch_size": 500}
 

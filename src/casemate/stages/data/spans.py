@@ -11,7 +11,10 @@ import pyarrow.compute as pc
 UNITS = {"clock": "hours", "duration": "seconds"}
 """Format -> what its numbers count: hours since midnight, seconds."""
 _NUMBER = r"\d+(?:[.,]\d+)?"
-_CLOCK = r"^(?P<h>[01]?\d|2[0-4]):(?P<m>[0-5]\d)(?::(?P<s>[0-5]\d(?:\.\d{1,9})?))?\s?(?P<half>[AaPp]\.?[Mm]\.?)?$"
+_CLOCK = (
+    r"^(?P<h>[01]?\d|2[0-4]):(?P<m>[0-5]\d)(?::(?P<s>[0-5]\d(?:\.\d{1,9})?))?"
+    r"\s?(?P<half>[AaPp]\.?[Mm]\.?)?$"
+)
 _BETWEEN = r"(?:[\s,]|and)*"
 _WORDED = r"(?i)^(?P<sign>-)?" + "".join(
     rf"(?:(?P<{name}>{_NUMBER})\s*(?:{words}){_BETWEEN})?"

@@ -24,31 +24,38 @@ USUAL = frozenset(
 )
 """Parts whose fitted form is known: they need no trial."""
 _ONNX = """
-ARDRegression AdaBoostClassifier AdaBoostRegressor BaggingClassifier BaggingRegressor BayesianRidge BernoulliNB Binarizer
-CalibratedClassifierCV CategoricalNB ColumnTransformer ComplementNB DecisionTreeClassifier DecisionTreeRegressor ElasticNet
-FixedThresholdClassifier TunedThresholdClassifierCV
-ElasticNetCV ExtraTreeClassifier ExtraTreeRegressor ExtraTreesClassifier ExtraTreesRegressor FeatureUnion FrozenEstimator
-FunctionTransformer GammaRegressor GaussianNB GaussianProcessRegressor GaussianRandomProjection GenericUnivariateSelect
-GradientBoostingClassifier GradientBoostingRegressor GridSearchCV HalvingGridSearchCV HalvingRandomSearchCV
-HistGradientBoostingClassifier HistGradientBoostingRegressor HuberRegressor IncrementalPCA KNNImputer KNeighborsClassifier
-KNeighborsRegressor KernelPCA Lars LarsCV Lasso LassoCV LassoLars LassoLarsCV LassoLarsIC LinearRegression LinearSVR
-LogisticRegression LogisticRegressionCV MLPClassifier MLPRegressor MaxAbsScaler MinMaxScaler MultiOutputRegressor
-MultiTaskElasticNet MultiTaskElasticNetCV MultiTaskLasso MultiTaskLassoCV MultinomialNB NeighborhoodComponentsAnalysis Normalizer
-NuSVR OneHotEncoder OneVsRestClassifier OrdinalEncoder OrthogonalMatchingPursuit OrthogonalMatchingPursuitCV PCA PLSRegression
-PassiveAggressiveRegressor Pipeline PoissonRegressor PolynomialFeatures PowerTransformer QuadraticDiscriminantAnalysis
-QuantileRegressor QuantileTransformer RANSACRegressor RadiusNeighborsClassifier RandomForestClassifier RandomForestRegressor
-RandomizedSearchCV Ridge RidgeCV RobustScaler SGDClassifier SGDRegressor SVC SVR SelectFdr SelectFpr SelectFromModel SelectFwe
-SelectKBest SelectPercentile SequentialFeatureSelector SimpleImputer StackingClassifier StackingRegressor StandardScaler
-TargetEncoder TfidfTransformer TheilSenRegressor TruncatedSVD TweedieRegressor VarianceThreshold VotingClassifier VotingRegressor
+ARDRegression AdaBoostClassifier AdaBoostRegressor BaggingClassifier BaggingRegressor BayesianRidge
+BernoulliNB Binarizer CalibratedClassifierCV CategoricalNB ColumnTransformer ComplementNB
+DecisionTreeClassifier DecisionTreeRegressor ElasticNet FixedThresholdClassifier
+TunedThresholdClassifierCV ElasticNetCV ExtraTreeClassifier ExtraTreeRegressor ExtraTreesClassifier
+ExtraTreesRegressor FeatureUnion FrozenEstimator FunctionTransformer GammaRegressor GaussianNB
+GaussianProcessRegressor GaussianRandomProjection GenericUnivariateSelect GradientBoostingClassifier
+GradientBoostingRegressor GridSearchCV HalvingGridSearchCV HalvingRandomSearchCV
+HistGradientBoostingClassifier HistGradientBoostingRegressor HuberRegressor IncrementalPCA
+KNNImputer KNeighborsClassifier KNeighborsRegressor KernelPCA Lars LarsCV Lasso LassoCV LassoLars
+LassoLarsCV LassoLarsIC LinearRegression LinearSVR LogisticRegression LogisticRegressionCV
+MLPClassifier MLPRegressor MaxAbsScaler MinMaxScaler MultiOutputRegressor MultiTaskElasticNet
+MultiTaskElasticNetCV MultiTaskLasso MultiTaskLassoCV MultinomialNB NeighborhoodComponentsAnalysis
+Normalizer NuSVR OneHotEncoder OneVsRestClassifier OrdinalEncoder OrthogonalMatchingPursuit
+OrthogonalMatchingPursuitCV PCA PLSRegression PassiveAggressiveRegressor Pipeline PoissonRegressor
+PolynomialFeatures PowerTransformer QuadraticDiscriminantAnalysis QuantileRegressor
+QuantileTransformer RANSACRegressor RadiusNeighborsClassifier RandomForestClassifier
+RandomForestRegressor RandomizedSearchCV Ridge RidgeCV RobustScaler SGDClassifier SGDRegressor SVC
+SVR SelectFdr SelectFpr SelectFromModel SelectFwe SelectKBest SelectPercentile
+SequentialFeatureSelector SimpleImputer StackingClassifier StackingRegressor StandardScaler
+TargetEncoder TfidfTransformer TheilSenRegressor TruncatedSVD TweedieRegressor VarianceThreshold
+VotingClassifier VotingRegressor
 """
 _OWN = """
-AdditiveChi2Sampler BernoulliRBM BisectingKMeans CCA CountVectorizer DictionaryLearning DummyClassifier DummyRegressor
-FactorAnalysis FastICA FeatureAgglomeration GaussianProcessClassifier HashingVectorizer Isomap
-IsotonicRegression KBinsDiscretizer KMeans KNeighborsTransformer KernelRidge LabelPropagation LabelSpreading
-LatentDirichletAllocation LinearDiscriminantAnalysis LocallyLinearEmbedding MiniBatchDictionaryLearning MiniBatchKMeans
-MiniBatchNMF MiniBatchSparsePCA MissingIndicator NMF NearestCentroid Nystroem PLSCanonical PolynomialCountSketch RBFSampler RFE
-RFECV RadiusNeighborsRegressor RadiusNeighborsTransformer RandomTreesEmbedding SelfTrainingClassifier SkewedChi2Sampler SparsePCA
-SparseRandomProjection SplineTransformer TfidfVectorizer TransformedTargetRegressor
+AdditiveChi2Sampler BernoulliRBM BisectingKMeans CCA CountVectorizer DictionaryLearning
+DummyClassifier DummyRegressor FactorAnalysis FastICA FeatureAgglomeration GaussianProcessClassifier
+HashingVectorizer Isomap IsotonicRegression KBinsDiscretizer KMeans KNeighborsTransformer
+KernelRidge LabelPropagation LabelSpreading LatentDirichletAllocation LinearDiscriminantAnalysis
+LocallyLinearEmbedding MiniBatchDictionaryLearning MiniBatchKMeans MiniBatchNMF MiniBatchSparsePCA
+MissingIndicator NMF NearestCentroid Nystroem PLSCanonical PolynomialCountSketch RBFSampler RFE
+RFECV RadiusNeighborsRegressor RadiusNeighborsTransformer RandomTreesEmbedding
+SelfTrainingClassifier SkewedChi2Sampler SparsePCA SparseRandomProjection SplineTransformer
+TfidfVectorizer TransformedTargetRegressor
 """
 FORMS = {**dict.fromkeys(_ONNX.split(), "onnx"), **dict.fromkeys(_OWN.split(), "scikit-learn")}
 """What serves the plainest model with such a part: an ONNX graph that answers alike, or scikit-learn itself."""
@@ -66,7 +73,8 @@ INSTEAD = {
 }
 """Refused wherever they stand, and what to use instead."""
 _WITHOUT = """
-LinearSVC NuSVC OneVsOneClassifier OutputCodeClassifier PassiveAggressiveClassifier Perceptron RidgeClassifier RidgeClassifierCV
+LinearSVC NuSVC OneVsOneClassifier OutputCodeClassifier PassiveAggressiveClassifier Perceptron
+RidgeClassifier RidgeClassifierCV
 """
 ALONE = dict.fromkeys(_WITHOUT.split(), "it has no probabilities: wrap it in CalibratedClassifierCV")
 """Refused as what `build` returns; inside another estimator they are parts like every other."""
@@ -74,9 +82,10 @@ _TARGETS = """
 LabelBinarizer LabelEncoder MultiLabelBinarizer
 """
 _OTHERS = """
-AffinityPropagation AgglomerativeClustering BayesianGaussianMixture ClassicalMDS DBSCAN EllipticEnvelope EmpiricalCovariance
-GaussianMixture GraphicalLasso GraphicalLassoCV HDBSCAN IsolationForest KernelDensity LedoitWolf LocalOutlierFactor MDS MeanShift
-MinCovDet NearestNeighbors OAS OPTICS OneClassSVM SGDOneClassSVM ShrunkCovariance SpectralBiclustering SpectralClustering
+AffinityPropagation AgglomerativeClustering BayesianGaussianMixture ClassicalMDS DBSCAN
+EllipticEnvelope EmpiricalCovariance GaussianMixture GraphicalLasso GraphicalLassoCV HDBSCAN
+IsolationForest KernelDensity LedoitWolf LocalOutlierFactor MDS MeanShift MinCovDet NearestNeighbors
+OAS OPTICS OneClassSVM SGDOneClassSVM ShrunkCovariance SpectralBiclustering SpectralClustering
 SpectralCoclustering SpectralEmbedding TSNE
 """
 NO_PART = {
