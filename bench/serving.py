@@ -578,7 +578,7 @@ def layers(calls: int = 20_000) -> None:
         }
         parts.gateway.guard.lifetime = 3600.0
         caller = gateway.guard.authenticate(scope)
-        version = parts.shelf.served["wdbc"].live
+        version = parts.model_set.served["wdbc"].live
         endpoint = version.endpoint
         asked = oip.read(endpoint, "wdbc", body, None, 100)
         many = np.repeat(asked.rows, 32, axis=0)

@@ -40,10 +40,10 @@ from casemate.controls.privacy.budget import Ledger
 from casemate.core.blobs import Blobs, S3Place, open_blobs
 from casemate.core.blobs.s3 import split_url
 from casemate.core.clock import Clock, SystemClock
-from casemate.core.engine import Effort, Engine
+from casemate.core.engine import Engine, RetryPolicy
 from casemate.core.errors import ConfigError
 from casemate.core.files import write_atomic
-from casemate.core.outbox import Message, Outbox, Patience, Route
+from casemate.core.outbox import DeliveryPolicy, Message, Outbox, Route
 from casemate.core.outbox.ways import way
 from casemate.core.secrets import read_secret
 from casemate.core.signatures import Signer
@@ -319,7 +319,7 @@ class Wiring:
             routes.append(Route("checkpoint-copies", ENDS, self._copy_checkpoint))
         if self.config.audit.witnesses:
             routes.append(Route("witnesses", ENDS, self._cosign_checkpoint))
-        return Outbox(self.database, self.clock, routes, Patience(limits.attempts, limits.backoff, limits.timeout))
+        return Outbox(self.database, self.clock, routes, DeliveryPolicy(limits.attempts, limits.backoff, limits.timeout))
 
     def _copy_checkpoint(self, _: Message) -> None:
         self.outside.copy()
@@ -335,8 +335,8 @@ class Wiring:
     def engine(self) -> Engine:
         """The step engine."""
         run = self.config.run
-        effort = Effort(run.retries, run.backoff, {str(stage): seconds for stage, seconds in run.timeouts.items()})
-        return Engine(self.database, self.log, self.clock, self.state / "runs", self.outbox, effort)
+        retry_policy = RetryPolicy(run.retries, run.backoff, {str(stage): seconds for stage, seconds in run.timeouts.items()})
+        return Engine(self.database, self.log, self.clock, self.state / "runs", self.outbox, retry_policy)
 
     @property
     def public_folders(self) -> tuple[Path, Path]:

@@ -272,7 +272,7 @@ def test_a_threshold_is_measured_signed_and_served(tiny_project):
     assert (verified.card.serve_format, verified.card.labels) == ("skops", "own")
     estimator = models.load_skops(verified.files[SKOPS]).estimator
     dataset = project.engine.record(result.id, "data", SealedDataset)
-    holdout = Rows(runs.workshop(project), dataset).holdout
+    holdout = Rows(runs.run_context(project), dataset).holdout
     frame, codes = features_of(holdout, dataset.schema), target_of(holdout, dataset.schema)
     own = estimator.predict(frame)
     assert (own != estimator.predict_proba(frame).argmax(axis=1)).any()

@@ -273,7 +273,7 @@ class Summing:
         return (total > 1).astype(np.int64), np.column_stack([1 - total, total])
 
 
-class Ears:
+class BatchListener:
     def answered(self, _endpoint, job, codes, probabilities, noticed):
         job.done.set_result((codes, probabilities, noticed))
 
@@ -283,7 +283,7 @@ class Ears:
 
 def ask(endpoint, parts, deadline=10.0, before=0.0):
     async def work():
-        batcher, loop = Batcher(endpoint, deadline, Ears()), asyncio.get_running_loop()
+        batcher, loop = Batcher(endpoint, deadline, BatchListener()), asyncio.get_running_loop()
         jobs = [Job(Asked(np.array(rows, dtype=float), len(rows), None), time.perf_counter() - before, None, loop.create_future()) for rows in parts]
         for job in jobs:
             batcher.submit(job)
@@ -312,8 +312,8 @@ def test_whoever_cannot_be_told_gets_the_fault_and_the_queue_goes_on(slow, monke
     def broken(*_):
         raise OSError("no record can be made")
 
-    monkeypatch.setattr(Ears, "failed", broken)
-    monkeypatch.setattr(Ears, "answered", broken)
+    monkeypatch.setattr(BatchListener, "failed", broken)
+    monkeypatch.setattr(BatchListener, "answered", broken)
     endpoint = Summing()
     endpoint.slow = slow
     with pytest.raises(OSError, match="no record"):

@@ -32,12 +32,12 @@ from casemate.serve.guard import Caller, Guard, Unauthenticated
 from casemate.serve.health import Health
 from casemate.serve.login import MAX_BODY, Login
 from casemate.serve.metrics import CONTENT_TYPE, Metrics
+from casemate.serve.model_set import ModelSet, Statistics, Version
 from casemate.serve.protocols import invocations, oip, oip_grpc
 from casemate.serve.protocols.interface import Asked
 from casemate.serve.quota import Quota, TooMany
 from casemate.serve.routes import Found, Router
 from casemate.serve.screen import MOST_TOLD, Unfit
-from casemate.serve.shelf import Shelf, Statistics, Version
 from casemate.serve.telemetry import Seen, Tell
 from casemate.serve.types import JSON, Answer, Array, FeedbackBody, Reply
 
@@ -123,7 +123,7 @@ class Gateway:
         guard: Guard,
         quota: Quota,
         metrics: Metrics,
-        shelf: Shelf,
+        model_set: ModelSet,
         audit: GroupCommit,
         decisions: Decisions,
         aggregates: Aggregates,
@@ -137,7 +137,7 @@ class Gateway:
             guard: who calls, and what they may.
             quota: what callers may use.
             metrics: what is counted.
-            shelf: what is served.
+            model_set: what is served.
             audit: where predictions and refusals are recorded.
             decisions: finds earlier predictions.
             aggregates: counts with noise for who may see no more.
@@ -145,7 +145,7 @@ class Gateway:
             observers: told of every request.
         """
         self.table = table
-        self.guard, self.quota, self.metrics, self.shelf, self.audit = guard, quota, metrics, shelf, audit
+        self.guard, self.quota, self.metrics, self.model_set, self.audit = guard, quota, metrics, model_set, audit
         self.decisions, self.aggregates, self.health = decisions, aggregates, health
         self._observers = observers
         self.login = Login(guard.point)
@@ -280,13 +280,13 @@ class Gateway:
     def _alias(self, found: Found) -> str:
         if found.model:
             return found.model
-        if len(self.shelf.served) != 1:
+        if len(self.model_set.served) != 1:
             raise NotFound("several models are served here: ask /v2/models/NAME/invocations")
-        return next(iter(self.shelf.served))
+        return next(iter(self.model_set.served))
 
     def _permitted(self, caller: Caller, alias: str) -> OutputsTable:
         """How much of an answer policy lets the caller see; AccessDenied when it is nothing."""
-        served = self.shelf.served.get(alias)
+        served = self.model_set.served.get(alias)
         resource = Resource("Model", served.model if served is not None else alias)
         for action, shown in self._shown.items():
             if self.guard.allows(caller, action, resource):
@@ -299,7 +299,7 @@ class Gateway:
             raise WrongMethod(f"{found.route.method} is offered here")
 
     def _chosen(self, alias: str, number: str | None, caller: Caller) -> Version:
-        served = self.shelf.served.get(alias)
+        served = self.model_set.served.get(alias)
         version = None
         if served is not None:
             version = served.choose(caller.principal.uid) if number is None else served.version(number)
@@ -336,7 +336,7 @@ class Gateway:
         future: asyncio.Future[Reply] = loop.create_future()
         asking.future = future
         asking.version.batcher.submit(Job(asked, now, asking, future))
-        shadow = self.shelf.served[alias].shadow
+        shadow = self.model_set.served[alias].shadow
         if shadow is not None and not shadow.endpoint.withdrawn and shadow.batcher.waiting < self.table.max_waiting:
             unheard = _Asking(asking.caller, asking.number, asking.began, asking.trace, asking.shown, shadow, shadow.seen)
             shadow.batcher.submit(Job(asked, now, unheard, loop.create_future()))
@@ -469,7 +469,7 @@ class Gateway:
 
     async def _other(self, scope: Scope, receive: Receive, caller: Caller, found: Found) -> Reply:
         route, name = found.route, found.model
-        served = self.shelf.served.get(name)
+        served = self.model_set.served.get(name)
         try:
             self.guard.require(caller, route.action, Resource("Model", served.model if served is not None else name) if name else Resource())
         except Error as error:
@@ -534,7 +534,7 @@ class Gateway:
             self.health.failed("log", fault)
         else:
             check("log", f"a commit takes more than {SLOW_COMMIT_SECONDS:g} s" if slow else "")
-        check("models", "" if self.shelf.answering else "no model can be asked")
+        check("models", "" if self.model_set.answering else "no model can be asked")
         check("queue", f"{self.table.max_waiting} requests wait" if self._full else "")
         check("ending", "it was told to end" if self.draining else "")
 

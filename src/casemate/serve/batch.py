@@ -54,7 +54,7 @@ class StandsStill(RequestError):
     who = "the model's owner"
 
 
-class Ears(Protocol):
+class BatchListener(Protocol):
     """Hears how jobs ended."""
 
     def answered(self, endpoint: Endpoint, job: Job, codes: list[int], probabilities: Array, noticed: dict[str, int]) -> None:
@@ -67,13 +67,13 @@ class Ears(Protocol):
 class Batcher:
     """The queue before one model version."""
 
-    def __init__(self, endpoint: Endpoint, deadline: float, ears: Ears, lane: Lane | None = None) -> None:
+    def __init__(self, endpoint: Endpoint, deadline: float, listener: BatchListener, lane: Lane | None = None) -> None:
         """Wait for work.
 
         Args:
             endpoint: the model.
             deadline: seconds after a request is there from which on it is not worth an answer.
-            ears: hears how each job ended.
+            listener: hears how each job ended.
             lane: where the supervisor sees whether the model stands still.
         """
         self.endpoint = endpoint
@@ -81,7 +81,7 @@ class Batcher:
         self._computing: list[Job] = []
         """What a thread computes."""
         self._deadline = deadline
-        self._answered, self._failed = ears.answered, ears.failed
+        self._answered, self._failed = listener.answered, listener.failed
         self._queue: deque[Job] = deque()
         self._busy = False
 
@@ -91,7 +91,7 @@ class Batcher:
         return len(self._queue)
 
     def submit(self, job: Job) -> None:
-        """Take a job; `ears` will hear of it."""
+        """Take a job; `listener` will hear of it."""
         if not self._queue and not self._busy:
             # Two hops: one more look at the sockets gets the requests in that have arrived by now.
             loop = asyncio.get_running_loop()

@@ -72,7 +72,7 @@ class _Converted(msgspec.Struct, forbid_unknown_fields=True):
     hint: str
 
 
-class Purse(Protocol):
+class BudgetPayment(Protocol):
     """Pays for private training."""
 
     def pay(self, epsilon: float, delta: float) -> None:
@@ -97,7 +97,7 @@ class Tools:
     converter: sandbox.Worker
     """Reads what it left; see `convert`."""
     progress: sandbox.Progress
-    purse: Purse
+    payment: BudgetPayment
     rehearsal: tuple[sandbox.Worker, sandbox.Worker] | None = None
     """Of private training: a process that trains on made-up rows, and one that reads what that left, before anything is paid."""
 
@@ -236,7 +236,7 @@ def _trained(tools: Tools, dataset: SealedDataset, rows: pa.Table, code: dict[st
     config, job = tools.config, _job(tools, dataset)
     if config.train.mode == "private":
         _rehearse(tools, dataset.schema, job, code)
-        tools.purse.pay(config.privacy.epsilon, config.privacy.delta)
+        tools.payment.pay(config.privacy.epsilon, config.privacy.delta)
     assert tools.worker is not None  # noqa: S101 - there is one unless the model is imported
     return _ran(tools, tools.worker, job, rows, code)
 
@@ -438,7 +438,7 @@ def _spent(tools: Tools, reported: dict[str, Any]) -> dict[str, Any]:
     if found > table.epsilon * 1.001:
         text = f"the training spent epsilon {found:.4f}, {table.epsilon:g} was paid"
         raise TrainingError(text, hint="do not change casemate's code in train.py", plain=text)
-    tools.purse.settle(found, events)
+    tools.payment.settle(found, events)
     unit = "row" if tools.config.data.subject is None else "subject"
     return {
         "epsilon": found,
