@@ -23,7 +23,7 @@ from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wi
 
 from casemate.config import ScreenTable
 from casemate.core.types import ColumnSchema, Schema
-from casemate.ml.frame import drawn
+from casemate.ml.frame import sample_rows
 from casemate.stages.data.checks import leakage
 from casemate.stages.data.screen.interface import Rows
 from casemate.stages.data.screen.spectral import Spectral
@@ -150,7 +150,7 @@ def leaky(frame: pd.DataFrame, codes: Array) -> set[str]:
     """Columns that are called leaks of high severity."""
     rows = rows_of(frame, codes, int(codes.max()) + 1)
     subject: Any = SimpleNamespace(
-        frame=rows.frame, codes=rows.codes, groups=None, schema=rows.schema, sample=lambda count: drawn(len(codes), count, 0)
+        frame=rows.frame, codes=rows.codes, groups=None, schema=rows.schema, sample=lambda count: sample_rows(len(codes), count, 0)
     )
     return {finding.location for finding in leakage.check(subject).findings if finding.severity == "high"}
 

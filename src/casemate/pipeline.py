@@ -29,7 +29,7 @@ from casemate.core.sandbox.run import ForkServer, Worker
 from casemate.core.signatures import Signer
 from casemate.core.types import Assessment, Finding, Release, SealedDataset, TrainedModel
 from casemate.ml.attacks import second
-from casemate.ml.frame import GROUP, WEIGHT, drawn, features_of
+from casemate.ml.frame import GROUP, WEIGHT, features_of, sample_rows
 from casemate.ml.learn.accountant import Gaussians
 from casemate.stages.assess import options
 from casemate.stages.data import expectations, files
@@ -494,7 +494,7 @@ class Rows:
     def members(self) -> pa.Table:
         """A sample of the training rows, for the membership test and feature spreads."""
         rows = self._members
-        return self._table.take(pa.array(rows[drawn(len(rows), MEMBERS, self.context.config.train.seed)]))
+        return self._table.take(pa.array(rows[sample_rows(len(rows), MEMBERS, self.context.config.train.seed)]))
 
     @property
     def parts(self) -> Any:

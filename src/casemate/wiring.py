@@ -26,7 +26,7 @@ from casemate.controls.audit.decisions import Decisions
 from casemate.controls.audit.heads import Heads
 from casemate.controls.audit.keyuse import AuditedKeys
 from casemate.controls.audit.log import AuditLog
-from casemate.controls.audit.outside import Outside
+from casemate.controls.audit.publication import Publication
 from casemate.controls.audit.signing import SignatureLog
 from casemate.controls.keys import signers
 from casemate.controls.keys.certificates import Certificates
@@ -192,9 +192,9 @@ class Wiring:
         )
 
     @cached_property
-    def outside(self) -> Outside:
+    def publication(self) -> Publication:
         """The log's witnesses and copies."""
-        return Outside(self.log, self.config.audit, self.root, self.config.outbox.timeout, Heads(self.keystore.folder, self.root, self.clock))
+        return Publication(self.log, self.config.audit, self.root, self.config.outbox.timeout, Heads(self.keystore.folder, self.root, self.clock))
 
     @cached_property
     def identifiers(self) -> "Identifiers":
@@ -322,10 +322,10 @@ class Wiring:
         return Outbox(self.database, self.clock, routes, DeliveryPolicy(limits.attempts, limits.backoff, limits.timeout))
 
     def _copy_checkpoint(self, _: Message) -> None:
-        self.outside.copy()
+        self.publication.copy()
 
     def _cosign_checkpoint(self, _: Message) -> None:
-        self.outside.judge(self.outside.cosign())
+        self.publication.judge(self.publication.cosign())
 
     def _way(self, notice: NoticeTable) -> Callable[[Message], None]:
         secret = None if notice.secret is None else functools.partial(self.read_secret, notice.secret)

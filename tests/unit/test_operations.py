@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import casemate
-from casemate.cli.doors import COMMANDS, registry
+from casemate.cli.commands import COMMANDS, registry
 from casemate.config import KeysTable
 from casemate.controls.access.explain import Expectation
 from casemate.controls.access.policy import actions

@@ -143,16 +143,16 @@ class Endpoint:
         return pd.DataFrame(rows, columns=[column.name for column in self.features])
 
 
-def example(schema: Schema, count: int, drawn: np.random.Generator | None = None) -> Rows:
+def example(schema: Schema, count: int, generator: np.random.Generator | None = None) -> Rows:
     """Rows that the schema allows: the middle of everything, or drawn evenly."""
     values: dict[str, Any] = {}
     for column in schema.features:
         if column.type == "category":
             known = column.categories or [""]
             values[column.name] = np.array(
-                [known[0]] * count if drawn is None else [known[i] for i in drawn.integers(len(known), size=count)], dtype=object
+                [known[0]] * count if generator is None else [known[i] for i in generator.integers(len(known), size=count)], dtype=object
             )
         else:
             low, high = column.min or 0.0, column.max or 0.0
-            values[column.name] = np.full(count, (low + high) / 2) if drawn is None else drawn.uniform(low, max(low, high), count)
+            values[column.name] = np.full(count, (low + high) / 2) if generator is None else generator.uniform(low, max(low, high), count)
     return values if schema.categories else np.column_stack(list(values.values()))

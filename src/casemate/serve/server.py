@@ -296,7 +296,7 @@ async def _vouch(project: Wiring) -> None:
     while True:
         await asyncio.sleep(min(every, VOUCH_SECONDS))
         try:
-            await asyncio.to_thread(project.outside.keep, every)
+            await asyncio.to_thread(project.publication.keep, every)
             told = ""
         except HistoryError as error:
             if error.message != told:

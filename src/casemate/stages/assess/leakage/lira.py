@@ -20,7 +20,7 @@ from sklearn.base import clone
 
 from casemate.config import AssessTable
 from casemate.core.threads import fitting
-from casemate.ml.frame import drawn, wanted
+from casemate.ml.frame import sample_rows, wanted
 from casemate.ml.learn.calibrate import adjust, adjusted
 from casemate.ml.learn.weights import fit_params, refusal
 from casemate.ml.models import Model, SkopsModel
@@ -113,7 +113,7 @@ def _filling(members: Sample, count: int, options: AssessTable, seed: int) -> Sa
     A smaller shadow is another kind of model: it knows less and memorises more, and the attack is weaker for it. Above `shadow_size` rows
     that would cost too much, and shadows have no more than their half.
     """
-    others = np.setdiff1d(np.arange(len(members.target)), drawn(len(members.target), count, seed))
+    others = np.setdiff1d(np.arange(len(members.target)), sample_rows(len(members.target), count, seed))
     rows = others if len(members.target) <= options.shadow_size else others[:0]
     return Sample(members.frame.iloc[rows], members.target[rows], weights=of(members.weights, rows))
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from casemate.config import Config
 from casemate.core.types import Finding, Schema
-from casemate.ml.frame import drawn
+from casemate.ml.frame import sample_rows
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Subject:
 
     def sample(self, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
         """At most `count` row numbers, the same for the same seed."""
-        return drawn(len(self.codes), count, self.config.train.seed)
+        return sample_rows(len(self.codes), count, self.config.train.seed)
 
 
 @dataclass

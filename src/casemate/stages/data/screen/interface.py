@@ -11,7 +11,7 @@ import pandas as pd
 
 from casemate.config import ScreenTable
 from casemate.core.types import Finding, Quarantined, Schema
-from casemate.ml.frame import drawn, numeric
+from casemate.ml.frame import numeric, sample_rows
 
 Array = np.ndarray[Any, Any]
 
@@ -55,7 +55,7 @@ class Rows:
 
     def sample(self, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
         """At most `count` row numbers, ascending, the same for the same seed."""
-        return drawn(len(self.codes), count, self.seed)
+        return sample_rows(len(self.codes), count, self.seed)
 
     @cached_property
     def coded(self) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from sklearn.neighbors import NearestNeighbors
 from casemate.config import ScreenTable
 from casemate.core.threads import fitting
 from casemate.core.types import Finding, Quarantined
-from casemate.ml.frame import drawn
+from casemate.ml.frame import sample_rows
 from casemate.stages.data.screen.interface import Rows, Suspicion
 
 NEIGHBOURS = 10
@@ -35,7 +35,7 @@ class Neighbours:
         if len(at) <= NEIGHBOURS * 2 or rows.frame.shape[1] > MOST_FEATURES:
             return Suspicion()
         points = np.ascontiguousarray(rows.scaled(at), dtype=np.float32)
-        others_at = drawn(len(at), REFERENCE, rows.seed)
+        others_at = sample_rows(len(at), REFERENCE, rows.seed)
         search = NearestNeighbors(n_neighbors=NEIGHBOURS + 1).fit(points[others_at])
         with fitting(points.size // 4):  # a thread more waits longer than it works
             near = others_at[search.kneighbors(points, return_distance=False)]

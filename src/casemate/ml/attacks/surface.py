@@ -8,7 +8,7 @@ from casemate.ml.attacks.interface import Array, Quantity, Target
 from casemate.ml.models import Scored
 
 
-def aim(
+def attack_surface(
     model: Scored, schema: Schema, rows: tuple[pd.DataFrame, Array], members: pd.DataFrame, limits: Limits, tolerance: Array | None = None
 ) -> Target:
     """The attack surface of some rows.
