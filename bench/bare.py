@@ -39,7 +39,7 @@ def examined(root: Path, options: config.Config) -> data.Examined:
     """The table: read, checked, screened and divided as the data stage does it; only what would be kept is not."""
     keys: Any = None
     nowhere: Any = SimpleNamespace(candidate=Root.drawn)
-    tools = data.Tools(root, options, root, keys, keys, nowhere, keys, datetime.datetime.now(datetime.UTC), Quiet().progress, None)
+    tools = data.DataTools(root, options, root, keys, keys, nowhere, keys, datetime.datetime.now(datetime.UTC), Quiet().progress, None)
     return data.examine(tools)
 
 

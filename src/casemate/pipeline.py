@@ -122,7 +122,7 @@ def _run(context: RunContext, principal: str, start: str | None, key: str | None
             dataset = _data(context, work, held)
             del answer, held
             options.check(context.config, dataset.schema)
-            rows = Rows(context, dataset)
+            rows = SealedRows(context, dataset)
             model = _train(context, work, principal, dataset, rows, pool)
             pictures = Pictures()
             assessment = _assess(context, work, dataset, rows, model, pool, pictures)
@@ -156,7 +156,7 @@ def data_tools(context: RunContext, held: Any = None) -> Any:
     """What the data stage works with; `held` is a database's answer, where it was asked already."""
     from casemate.stages.data import stage as data
 
-    return data.Tools(
+    return data.DataTools(
         context.root,
         context.config,
         context.state / "datasets",
@@ -173,7 +173,7 @@ def data_tools(context: RunContext, held: Any = None) -> Any:
     )
 
 
-def _train(context: RunContext, work: Run, principal: str, dataset: SealedDataset, rows: "Rows", pool: "SandboxPool") -> TrainedModel:
+def _train(context: RunContext, work: Run, principal: str, dataset: SealedDataset, rows: "SealedRows", pool: "SandboxPool") -> TrainedModel:
     """Search and refit in the sandbox, on training rows only; a second sandbox makes of its model file what is measured and served."""
     study, heard = _study(context, work), context.hears(dataset)
 
@@ -183,7 +183,7 @@ def _train(context: RunContext, work: Run, principal: str, dataset: SealedDatase
     def fit() -> TrainedModel:
         from casemate.stages.train import stage as train
 
-        tools = train.Tools(
+        tools = train.TrainTools(
             context.root,
             context.config,
             context.objects,
@@ -226,7 +226,7 @@ def _plain(context: RunContext, work: Run, error: TrainingError, heard: bool) ->
 
 
 def _assess(
-    context: RunContext, work: Run, dataset: SealedDataset, rows: "Rows", model: TrainedModel, pool: "SandboxPool", pictures: "Pictures"
+    context: RunContext, work: Run, dataset: SealedDataset, rows: "SealedRows", model: TrainedModel, pool: "SandboxPool", pictures: "Pictures"
 ) -> Assessment:
     """Measure on rows that training never saw, in a third sandbox without user code."""
 
@@ -234,7 +234,7 @@ def _assess(
         from casemate.stages.assess import stage as assess
 
         before = _previous(context, assess, rows)
-        tools = assess.Tools(
+        tools = assess.AssessTools(
             context.config, context.objects, context.state / "tmp", context.hidden, pool["assess"], context.reporter.progress, before
         )
         return assess.measure(tools, dataset, model, rows.parts, further_tables(context.root, context.config, dataset))
@@ -253,7 +253,7 @@ def _release(
         from casemate.stages.release import stage as release
 
         shown = {name.removesuffix(".png"): content for name, content in pictures(assessment).items() if name.endswith(".png")}
-        tools = release.Tools(context.config, context.objects, context.signer, context.reporter.progress, shown)
+        tools = release.ReleaseTools(context.config, context.objects, context.signer, context.reporter.progress, shown)
         version = context.registry.next_version(context.config.project.name)
         waivers = context.waivers.in_force(context.config.project.name, without=principal)
         return release.decide(tools, work.id, version, dataset, model, assessment, waivers)
@@ -291,7 +291,7 @@ def further_tables(root: Path, config: Config, dataset: SealedDataset) -> dict[s
     return {name: read(root / path, config.data, dataset.schema) for name, path in config.assess.tables.items()}
 
 
-def _previous(context: RunContext, assess: Any, rows: "Rows") -> Any:
+def _previous(context: RunContext, assess: Any, rows: "SealedRows") -> Any:
     """The newest model that passed and is still trusted, verified, to compare with."""
     for model in context.registry.list():
         if model.release.model == context.config.project.name and model.release.bundle:
@@ -424,7 +424,7 @@ class SandboxPool:
             server.close()
 
 
-class Rows:
+class SealedRows:
     """The sealed table, read back and verified once, cut into what each stage may see."""
 
     def __init__(self, context: RunContext, dataset: SealedDataset) -> None:
@@ -517,7 +517,7 @@ class Rows:
         kept = self._split["holdout"] & ~self._split["excluded"]
         if before is None:
             return np.zeros(int(kept.sum()), dtype=bool)
-        older = Rows(self.context, before)
+        older = SealedRows(self.context, before)
         both = self._subject is not None and older._subject is not None
         same = self.dataset.sides is not None and sides.nested(self.dataset.sides, before.sides)
         if same and (both or before.version == self.dataset.version):

@@ -241,7 +241,7 @@ def test_workers_share_limits_revocation_and_counts_and_are_replaced(many):
     running, project = many
     import datetime
 
-    from casemate.controls.access.identity.tokens import Limits
+    from casemate.controls.access.identity.tokens import TokenLimits
 
     assert len(children(running.process.pid)) == 3
     token, identifier = new_token(project, "ward")
@@ -253,7 +253,7 @@ def test_workers_share_limits_revocation_and_counts_and_are_replaced(many):
         writers.add(headers["x-request-id"][:12])
         ids.add(headers["x-request-id"])
     assert len(writers) == 3, "the kernel spreads connections over the workers"
-    slow, _ = project.access.create_token("slow", ["client"], ["*"], datetime.timedelta(hours=1), Limits(rate=30))
+    slow, _ = project.access.create_token("slow", ["client"], ["*"], datetime.timedelta(hours=1), TokenLimits(rate=30))
     statuses = []
     for _ in range(50):
         statuses.append(Caller(running, slow)("POST", INFER, BODY)[0])

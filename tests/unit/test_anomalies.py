@@ -14,7 +14,7 @@ from casemate.controls.access.point import Identity
 from casemate.controls.access.policy import Resource
 from casemate.controls.audit.commit import GroupCommit
 from casemate.core.errors import AccessDenied, BackendError, ConfigError, RefusedError
-from casemate.serve.guard import Guard
+from casemate.serve.admission import Admission
 from casemate.serve.health import Health
 from casemate.serve.metrics import Metrics
 from casemate.serve.model_set import ModelSet
@@ -240,8 +240,8 @@ def test_risk_asks_for_a_second_factor_and_is_told_in_the_denial(here):
 def test_a_gateway_that_cannot_record_a_storm_counts_itself_blind_and_loses_no_denial(fresh, monkeypatch):
     project = casemate.open(fresh)
     audit = GroupCommit(project.log)
-    guard = Guard(project.point, audit, None, Health(Metrics()))
-    guard._denials[ANA] = STORM["denied"]
+    admission = Admission(project.point, audit, None, Health(Metrics()))
+    admission._denials[ANA] = STORM["denied"]
     project.point.anomalies.probing('User::"ben"', "not what this is about")
 
     def full(*_):
@@ -251,12 +251,12 @@ def test_a_gateway_that_cannot_record_a_storm_counts_itself_blind_and_loses_no_d
         patch.setattr(project.outbox, "enqueue", full)
         for _ in range(2):
             with pytest.raises(sa.exc.IntegrityError):
-                asyncio.run(guard._look())
-            guard._denials[ANA] += 1
-    asyncio.run(guard._look())
+                asyncio.run(admission._look())
+            admission._denials[ANA] += 1
+    asyncio.run(admission._look())
     (found,) = [found for found in project.point.anomalies.list() if found.principal == ANA]
     assert found.message.startswith(f"{STORM['denied'] + 2} times")
-    assert not guard._denials
+    assert not admission._denials
     audit.close()
     project.database.close()
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
-from casemate.core.types import Limits, Schema
+from casemate.core.types import FeatureLimits, Schema
 from casemate.ml.attacks.certify import certified
 from casemate.ml.attacks.choose import fitting_attacks
 from casemate.ml.attacks.interface import Target
@@ -28,7 +28,7 @@ def harden(
     estimator: Any,
     rows: tuple[pd.DataFrame, Array],
     schema: Schema,
-    limits: Limits,
+    limits: FeatureLimits,
     settings: tuple[float, int, int],
     seed: int,
     progress: Callable[[str, int, int], None],

@@ -11,7 +11,7 @@ from msgspec import structs
 from casemate import pipeline
 from casemate.core.errors import ConfigError, RefusedError, TrainingError
 from casemate.core.files import make_folder, scratch_folder, shared_lock, write_atomic
-from casemate.core.sandbox.run import JobFailed, Limits, Worker
+from casemate.core.sandbox.run import JobFailed, JobLimits, Worker
 from casemate.core.types import Assessment, SealedDataset, TrainedModel
 from casemate.ml import models
 from casemate.operations.acting import operation
@@ -52,8 +52,8 @@ def assess(project: Wiring, reference: str, only: list[str] | None = None, repor
         raise ConfigError(f"the run of {reference} is not in the catalogue", hint="casemate fsck")
     with shared_lock(project.state / "lock", lambda: None), Worker(pipeline.SandboxPool.JOBS["assess"], project.config.train.threads) as worker:
         context = run_context(project, reporter)
-        rows = pipeline.Rows(context, dataset)
-        tools = stage.Tools(
+        rows = pipeline.SealedRows(context, dataset)
+        tools = stage.AssessTools(
             context.config, context.objects, context.state / "tmp", context.hidden, worker, context.reporter.progress, None, tuple(only or ())
         )
         found = stage.measure(tools, dataset, model, rows.parts, pipeline.further_tables(context.root, context.config, dataset))
@@ -135,7 +135,7 @@ def import_model(project: Wiring, file: Path, name: str | None = None, *, conver
                 tables=[],
                 inputs={"source": file.read_bytes()},
                 scratch=scratch,
-                limits=Limits(project.config.assess.timeout, int(project.config.train.memory_gb * 2**30)),
+                limits=JobLimits(project.config.assess.timeout, int(project.config.train.memory_gb * 2**30)),
                 required=project.config.sandbox.mode == "require",
                 outputs=(models.SKOPS, models.ONNX),
                 hidden=[project.keystore.folder, project.root],

@@ -24,11 +24,12 @@ from casemate.core.digest import sha256
 from casemate.core.errors import AccessDenied, BackendError, ConfigError, Error, RequestError, Wrong
 from casemate.ml.frame import rows_bytes
 from casemate.serve import bodies, openapi, outputs
+from casemate.serve.admission import Admission, Caller, Unauthenticated
 from casemate.serve.aggregates import Aggregates
 from casemate.serve.batch import Job
 from casemate.serve.bodies import Receive, Scope
 from casemate.serve.endpoint import Endpoint
-from casemate.serve.guard import Caller, Guard, Unauthenticated
+from casemate.serve.guard import MOST_TOLD, Unfit
 from casemate.serve.health import Health
 from casemate.serve.login import MAX_BODY, Login
 from casemate.serve.metrics import CONTENT_TYPE, Metrics
@@ -37,7 +38,6 @@ from casemate.serve.protocols import invocations, oip, oip_grpc
 from casemate.serve.protocols.interface import Asked
 from casemate.serve.quota import Quota, TooMany
 from casemate.serve.routes import Found, Router
-from casemate.serve.screen import MOST_TOLD, Unfit
 from casemate.serve.telemetry import Seen, Tell
 from casemate.serve.types import JSON, Answer, Array, FeedbackBody, Reply
 
@@ -120,7 +120,7 @@ class Gateway:
     def __init__(
         self,
         table: ServeTable,
-        guard: Guard,
+        admission: Admission,
         quota: Quota,
         metrics: Metrics,
         model_set: ModelSet,
@@ -134,7 +134,7 @@ class Gateway:
 
         Args:
             table: the `[serve]` table.
-            guard: who calls, and what they may.
+            admission: who calls, and what they may.
             quota: what callers may use.
             metrics: what is counted.
             model_set: what is served.
@@ -145,10 +145,10 @@ class Gateway:
             observers: told of every request.
         """
         self.table = table
-        self.guard, self.quota, self.metrics, self.model_set, self.audit = guard, quota, metrics, model_set, audit
+        self.admission, self.quota, self.metrics, self.model_set, self.audit = admission, quota, metrics, model_set, audit
         self.decisions, self.aggregates, self.health = decisions, aggregates, health
         self._observers = observers
-        self.login = Login(guard.point)
+        self.login = Login(admission.point)
         self.max_body = int(self.table.max_body_mb * 2**20)
         self.draining = False
         # What policy is asked, best first, and what each of them shows.
@@ -206,9 +206,9 @@ class Gateway:
     def _caller(self, scope: Scope) -> Caller:
         """Who calls. The metrics are there for whoever was allowed to read them lately, also while the catalogue is away."""
         try:
-            caller = self.guard.authenticate(scope)
+            caller = self.admission.authenticate(scope)
         except Error as error:
-            known = None if isinstance(error, AccessDenied | RequestError) or scope.get("path") != "/metrics" else self.guard.remembered(scope)
+            known = None if isinstance(error, AccessDenied | RequestError) or scope.get("path") != "/metrics" else self.admission.remembered(scope)
             if known is None:
                 raise
             return known
@@ -248,7 +248,7 @@ class Gateway:
             whole = scope.get("whole")
             body = await bodies.read(scope, headers, receive, self.max_body)
             if not whole:  # a body takes its time, and much may have changed meanwhile
-                caller = self.guard.authenticate(scope, counted=False)
+                caller = self.admission.authenticate(scope, counted=False)
                 shown = self._permitted(caller, alias)
             version = self._chosen(alias, found.version, caller)
             asked = await self._understood(version.endpoint, alias, found, scope, headers, body)
@@ -289,9 +289,9 @@ class Gateway:
         served = self.model_set.served.get(alias)
         resource = Resource("Model", served.model if served is not None else alias)
         for action, shown in self._shown.items():
-            if self.guard.allows(caller, action, resource):
+            if self.admission.allows(caller, action, resource):
                 return shown
-        raise self.guard.denied(caller, "model:infer", resource)
+        raise self.admission.denied(caller, "model:infer", resource)
 
     def _require_method(self, scope: Scope, found: Found) -> None:
         method = scope["method"]
@@ -471,13 +471,13 @@ class Gateway:
         route, name = found.route, found.model
         served = self.model_set.served.get(name)
         try:
-            self.guard.require(caller, route.action, Resource("Model", served.model if served is not None else name) if name else Resource())
+            self.admission.require(caller, route.action, Resource("Model", served.model if served is not None else name) if name else Resource())
         except Error as error:
-            if isinstance(error, AccessDenied | RequestError) or route.name != "metrics" or self.guard.remembered(scope) is None:
+            if isinstance(error, AccessDenied | RequestError) or route.name != "metrics" or self.admission.remembered(scope) is None:
                 raise
         else:
             if route.name == "metrics":
-                self.guard.remember(scope, caller)
+                self.admission.remember(scope, caller)
         self._require_method(scope, found)
         if route.name.startswith("login"):
             return Reply(200, JSON, await self._own_login(route.name, route.method, scope, receive))

@@ -15,9 +15,9 @@ import numpy as np
 from casemate.core.errors import RequestError, Wrong
 from casemate.ml.frame import joined
 from casemate.serve.endpoint import Endpoint
+from casemate.serve.guard import Unfit
 from casemate.serve.heartbeat import Heartbeat, Lane
 from casemate.serve.protocols.interface import Asked
-from casemate.serve.screen import Unfit
 from casemate.serve.types import Array
 
 MOST_ROWS = 1024
@@ -180,7 +180,7 @@ class Batcher:
     def _computed(self, jobs: list[Job]) -> tuple[dict[int, tuple[list[Wrong], dict[str, int]]], dict[int, dict[str, int]], list[int], Array]:
         """(per refused job why and what was noticed, per other job what was noticed, class numbers, probabilities)."""
         rows = joined([job.asked.rows for job in jobs])
-        marks, words = self.endpoint.screen(rows)
+        marks, words = self.endpoint.guard(rows)
         if not marks:
             codes, probabilities = self.endpoint.predict(rows)
             return {}, {}, codes.tolist(), probabilities
@@ -189,7 +189,7 @@ class Batcher:
             end = start + job.asked.count
             counts = {name: int(mark[start:end].sum()) for name, mark in marks.items()}
             counts = {name: count for name, count in counts.items() if count}
-            if self.endpoint.screen.refuses(counts) is None:
+            if self.endpoint.guard.refuses(counts) is None:
                 noticed[place] = counts
             else:
                 refused[place] = (words(start, end), counts)

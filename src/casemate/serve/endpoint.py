@@ -17,7 +17,7 @@ from casemate.ml.frame import Rows, part_of, range_names, range_of
 from casemate.ml.models import Model, OnnxModel
 from casemate.serve.called import Raw
 from casemate.serve.cells import Cells
-from casemate.serve.screen import Screen
+from casemate.serve.guard import Guard
 from casemate.serve.types import Array
 from casemate.stages.release.bundle import PROFILE, Card, VerifiedModel
 
@@ -57,7 +57,7 @@ class Endpoint:
         self.raw = None if card.reading is None else Raw(card.reading, self.cells)
         """How features are read from the table's own columns; None: they come ready."""
         self.extra = table.extra
-        self.screen = Screen(self.schema, profile, table.guard)
+        self.guard = Guard(self.schema, profile, table.guard)
         ends = [datetime.datetime.fromisoformat(until).timestamp() for until in card.waived.values()]
         self.ends = min(ends, default=math.inf)
         """When the first waiver ends that the model passed by, in seconds since 1970."""

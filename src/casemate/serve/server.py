@@ -25,12 +25,12 @@ from casemate.controls.keys.pki import SERVER_DAYS, Authority
 from casemate.core.errors import ConfigError, Error, HistoryError
 from casemate.core.files import make_folder
 from casemate.operations.gateways import incident
+from casemate.serve.admission import Admission
 from casemate.serve.aggregates import Aggregates
 from casemate.serve.app import Gateway
 from casemate.serve.batch import Job
 from casemate.serve.connections import Acceptor, Connections
 from casemate.serve.endpoint import Endpoint
-from casemate.serve.guard import Guard
 from casemate.serve.health import Health
 from casemate.serve.heartbeat import Heartbeat
 from casemate.serve.http import App, Bounded, Revocations, SageMakerApp, settings, sweep
@@ -130,8 +130,8 @@ def assemble(project: Wiring, place: Place | None = None) -> Parts:
     audit = GroupCommit(project.log, new_writer(), lazy=table.audit == "batched", release=proxy.release)
     aggregates = Aggregates(project.engine, project.ledger, table.aggregates)
     try:
-        guard = Guard(project.point, audit, quota, health)
-        proxy.gateway = Gateway(table, guard, quota, metrics, model_set, audit, project.decisions, aggregates, health, told)
+        admission = Admission(project.point, audit, quota, health)
+        proxy.gateway = Gateway(table, admission, quota, metrics, model_set, audit, project.decisions, aggregates, health, told)
     except BaseException:
         audit.close()
         raise
@@ -163,7 +163,7 @@ def _run(project: Wiring, parts: Parts, place: Place, announce: Announce) -> Non
     )
     server.watches = lambda: [
         _beat(parts.heartbeat),
-        parts.gateway.guard.watch(),
+        parts.gateway.admission.watch(),
         parts.quota.watch(parts.health),
         parts.model_set.watch(),
         *[observer.watch() for observer in parts.observers],

@@ -205,7 +205,7 @@ def _descend(job: dict[str, Any]) -> tuple[Place, dict[str, bool]]:
     isolation = {**place._asdict(), "capabilities": confine.drop_capabilities()}
     folders = [path for path in job["write"] if not path.startswith("/dev/")]
     bounds = job["bounds"]
-    _supervise(supervise.Limits(bounds["memory_bytes"], bounds["tasks"], folders, place.root))
+    _supervise(supervise.ProcessLimits(bounds["memory_bytes"], bounds["tasks"], folders, place.root))
     os.chdir(job["job"]["outputs"])
     return place, isolation
 
@@ -222,7 +222,7 @@ def _begin(_place: Place) -> bool:
     return False
 
 
-def _supervise(limits: supervise.Limits) -> None:
+def _supervise(limits: supervise.ProcessLimits) -> None:
     """Go on in a child; this process watches it and all that it starts."""
     os.setsid()
     confine.adopt_orphans()

@@ -14,7 +14,7 @@ from casemate.ml.frame import sample_rows
 
 
 @dataclass(frozen=True)
-class Subject:
+class CheckedTable:
     """The table as checks see it."""
 
     table: pa.Table

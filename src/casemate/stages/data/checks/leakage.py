@@ -25,7 +25,7 @@ from sklearn.tree import DecisionTreeClassifier
 from casemate.core.threads import fitting
 from casemate.core.types import MISSING_CATEGORY
 from casemate.ml.frame import numeric
-from casemate.stages.data.checks.interface import Answer, Subject
+from casemate.stages.data.checks.interface import Answer, CheckedTable
 
 ROWS = 4_000
 BINS = 32
@@ -50,20 +50,20 @@ PURE, LEAST, SURE = 0.99, 20, 1e-6
 Array = np.ndarray[Any, Any]
 
 
-def check(subject: Subject) -> Answer:
+def check(checked: CheckedTable) -> Answer:
     """Findings, and `leakage_auc`: the largest AUC of a single feature. Nothing where a class is smaller than the folds."""
     answer = Answer()
-    at = subject.sample(ROWS)
-    codes = subject.codes[at]
-    whose = at if subject.groups is None else subject.groups[at]
+    at = checked.sample(ROWS)
+    codes = checked.codes[at]
+    whose = at if checked.groups is None else checked.groups[at]
     counts = np.bincount(np.unique(np.column_stack([codes, whose]), axis=0)[:, 0].astype(int))
     kept = np.isin(codes, np.flatnonzero(counts >= FOLDS))
     _, codes = np.unique(codes[kept], return_inverse=True)
     whose = whose[kept]
     if len(np.unique(codes)) < 2:
         return answer
-    frame = numeric(subject.frame.iloc[at[kept]], subject.schema)
-    missing = _missing(subject.frame.iloc[at[kept]])
+    frame = numeric(checked.frame.iloc[at[kept]], checked.schema)
+    missing = _missing(checked.frame.iloc[at[kept]])
     for name, absent in missing.items():
         _presence(name, absent, codes, whose, answer)
     quick = {str(name): _quick(frame[name].to_numpy(), codes) for name in frame.columns}

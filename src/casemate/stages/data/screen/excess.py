@@ -32,7 +32,7 @@ from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifie
 from sklearn.linear_model import LogisticRegression
 
 from casemate.core.threads import fitting
-from casemate.stages.data.screen.interface import Array, Rows
+from casemate.stages.data.screen.interface import Array, ScreenedRows
 
 ROWS = 8_000
 """Rows of the rest that the models learn from; half of them each."""
@@ -189,7 +189,7 @@ class Rest:
         outside: bool, one a row: rows that are in no suspicious group.
     """
 
-    def __init__(self, rows: Rows, outside: Array) -> None:
+    def __init__(self, rows: ScreenedRows, outside: Array) -> None:
         self.rows = rows
         self.values = np.nan_to_num(rows.coded.to_numpy(), nan=-1e6) if rows.coded.shape[1] > WIDE else rows.coded.to_numpy()
         self._random = np.random.default_rng(rows.seed)

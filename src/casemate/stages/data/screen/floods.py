@@ -16,7 +16,7 @@ import numpy as np
 from casemate.config import ScreenTable
 from casemate.core.types import Finding, Quarantined, Severity
 from casemate.stages.data.screen.coincidence import coincidences
-from casemate.stages.data.screen.interface import Array, Rows, Suspicion
+from casemate.stages.data.screen.interface import Array, ScreenedRows, Suspicion
 
 GRAIN = 50.0
 LEAST, LEAST_SHARE, TIMES = 10, 0.002, 5.0
@@ -32,7 +32,7 @@ class Floods:
 
     id = "flood"
 
-    def __call__(self, rows: Rows, options: ScreenTable) -> Suspicion:
+    def __call__(self, rows: ScreenedRows, options: ScreenTable) -> Suspicion:
         """See `Detector`."""
         found = coincidences(list(self._grid(rows).T))
         counts, places = found.counts, found.places
@@ -56,7 +56,7 @@ class Floods:
         return Suspicion(rows=suspects, findings=findings[:20], figures={"largest_group": float(counts.max())})
 
     @staticmethod
-    def _grid(rows: Rows) -> Array:
+    def _grid(rows: ScreenedRows) -> Array:
         values = rows.coded.to_numpy()
         places = np.flatnonzero(rows.frame.columns.isin(rows.numbers))
         with warnings.catch_warnings():

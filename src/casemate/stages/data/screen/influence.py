@@ -7,14 +7,14 @@ from sklearn.model_selection import StratifiedKFold
 
 from casemate.core.threads import fitting
 from casemate.core.types import Quarantined
-from casemate.stages.data.screen.interface import Rows
+from casemate.stages.data.screen.interface import ScreenedRows
 
 ROWS = 20_000
 FOLDS = 3
 LEAST = 5
 
 
-def influence(rows: Rows, suspects: list[Quarantined]) -> float | None:
+def influence(rows: ScreenedRows, suspects: list[Quarantined]) -> float | None:
     """AUC gained by leaving them out, on unsuspicious rows of held-out folds; None where that cannot be measured."""
     at = rows.sample(ROWS)
     flagged = np.zeros(len(rows.codes), dtype=bool)

@@ -17,7 +17,7 @@ Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
-class Rows:
+class ScreenedRows:
     """The table as detectors see it."""
 
     frame: pd.DataFrame
@@ -47,7 +47,7 @@ class Rows:
         """Names of the numeric features."""
         return [column.name for column in self.schema.features if column.type == "number"]
 
-    def only(self, at: Array) -> "Rows":
+    def only(self, at: Array) -> "ScreenedRows":
         """The table of the rows `at` alone."""
         frame = self.frame.iloc[at].reset_index(drop=True)
         parts: Any = {name: None if (value := getattr(self, name)) is None else value[at] for name in ("groups", "origin", "time", "quantities")}
@@ -96,5 +96,5 @@ class Detector(Protocol):
 
     id: str
 
-    def __call__(self, rows: Rows, options: ScreenTable) -> Suspicion:
+    def __call__(self, rows: ScreenedRows, options: ScreenTable) -> Suspicion:
         """Look at all rows."""

@@ -22,7 +22,7 @@ from sklearn.metrics import roc_auc_score
 
 from casemate.config import ScreenTable
 from casemate.core.types import Finding, Quarantined, Schema, Severity
-from casemate.stages.data.screen.interface import Array, Rows, Suspicion
+from casemate.stages.data.screen.interface import Array, ScreenedRows, Suspicion
 from casemate.stages.data.screen.out_of_fold import expectation
 from casemate.stages.data.screen.plateau import Plateau, plateau
 from casemate.stages.data.screen.quantity_noise import FAR, WEAK_R2, distances
@@ -54,7 +54,7 @@ class LabelNoise:
 
     id = "label-noise"
 
-    def __call__(self, rows: Rows, options: ScreenTable) -> Suspicion:
+    def __call__(self, rows: ScreenedRows, options: ScreenTable) -> Suspicion:
         """See `Detector`."""
         members = [rows.codes == code for code in range(len(rows.schema.classes))]
         rarest = min(int(member.sum()) if rows.groups is None else len(np.unique(rows.groups[member])) for member in members)
@@ -98,13 +98,13 @@ class LabelNoise:
         }
         return Suspicion(rows=found, findings=findings, figures=figures)
 
-    def scores(self, rows: Rows, options: ScreenTable) -> Array:
+    def scores(self, rows: ScreenedRows, options: ScreenTable) -> Array:
         """How suspicious each row's label is: 1 - its out-of-fold probability, or deviations from what is expected, float64 [n]."""
         if rows.quantities is not None:
             return distances(rows, rows.quantities, options.folds)[0]
         return np.asarray(1.0 - expectation(rows, options.folds).best[np.arange(len(rows.codes)), rows.codes])
 
-    def _far(self, rows: Rows, quantities: Array, options: ScreenTable) -> Suspicion:
+    def _far(self, rows: ScreenedRows, quantities: Array, options: ScreenTable) -> Suspicion:
         """Rows whose quantity lies far from what the features let expect."""
         away, r2 = distances(rows, quantities, options.folds)
         figures = {"label_screen_r2": r2}

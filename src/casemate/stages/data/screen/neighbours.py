@@ -13,7 +13,7 @@ from casemate.config import ScreenTable
 from casemate.core.threads import fitting
 from casemate.core.types import Finding, Quarantined
 from casemate.ml.frame import sample_rows
-from casemate.stages.data.screen.interface import Rows, Suspicion
+from casemate.stages.data.screen.interface import ScreenedRows, Suspicion
 
 NEIGHBOURS = 10
 CAP = 0.01
@@ -27,7 +27,7 @@ class Neighbours:
 
     id = "neighbours"
 
-    def __call__(self, rows: Rows, options: ScreenTable) -> Suspicion:
+    def __call__(self, rows: ScreenedRows, options: ScreenTable) -> Suspicion:
         """See `Detector`."""
         if rows.quantities is not None:  # neighbours on both sides of a range's end contradict each other by nature
             return Suspicion()

@@ -10,7 +10,7 @@ from scipy.stats import median_abs_deviation
 
 from casemate.config import ScreenTable
 from casemate.core.types import Finding, Quarantined
-from casemate.stages.data.screen.interface import Rows, Suspicion
+from casemate.stages.data.screen.interface import ScreenedRows, Suspicion
 
 MOST_SHARE, LEAST = 0.02, 20
 
@@ -20,7 +20,7 @@ class Outliers:
 
     id = "outlier"
 
-    def __call__(self, rows: Rows, options: ScreenTable) -> Suspicion:
+    def __call__(self, rows: ScreenedRows, options: ScreenTable) -> Suspicion:
         """See `Detector`."""
         worst = np.zeros(len(rows.frame))
         column = np.full(len(rows.frame), -1)

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy import sparse
 from scipy.stats import poisson
 
-from casemate.stages.data.screen.interface import Array, Rows
+from casemate.stages.data.screen.interface import Array, ScreenedRows
 
 LEAST, LEAST_SHARE = 10, 0.0008
 """Fewest rows of a class that a pattern is looked at with: fewer teach a model hardly anything."""
@@ -58,7 +58,7 @@ class Part:
 class Columns:
     """The features as sorted values, for counting."""
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: ScreenedRows) -> None:
         self.rows = rows
         self.values = rows.coded.to_numpy()
         self.numbers = set(rows.numbers)

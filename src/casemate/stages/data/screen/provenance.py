@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 
 from casemate.config import ScreenTable
 from casemate.core.types import Finding, Quarantined
-from casemate.stages.data.screen.interface import Array, Rows
+from casemate.stages.data.screen.interface import Array, ScreenedRows
 
 STRETCHES = 20
 SURE = 1e-4
@@ -20,7 +20,7 @@ TIMES = 3.0
 FAR = 0.2
 
 
-def findings(rows: Rows, suspects: list[Quarantined], options: ScreenTable) -> list[Finding]:
+def findings(rows: ScreenedRows, suspects: list[Quarantined], options: ScreenTable) -> list[Finding]:
     """What is concentrated where."""
     if not options.provenance:
         return []
@@ -55,7 +55,7 @@ def _suspicious(word: str, kinds: Array, flagged: Array) -> list[Finding]:
     return found
 
 
-def _labels(word: str, kinds: Array, rows: Rows) -> list[Finding]:
+def _labels(word: str, kinds: Array, rows: ScreenedRows) -> list[Finding]:
     found = []
     names = np.unique(kinds)
     for name in names:

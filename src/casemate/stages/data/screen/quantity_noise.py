@@ -15,7 +15,7 @@ from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict
 
 from casemate.core.threads import fitting
-from casemate.stages.data.screen.interface import Array, Rows
+from casemate.stages.data.screen.interface import Array, ScreenedRows
 from casemate.stages.data.screen.out_of_fold import MAX_BINS, WIDE
 
 WEAK_R2 = 0.1
@@ -26,7 +26,7 @@ MAD = 1.4826
 """Median absolute deviation -> standard deviation of a normal distribution."""
 
 
-def distances(rows: Rows, quantities: Array, folds: int) -> tuple[Array, float]:
+def distances(rows: ScreenedRows, quantities: Array, folds: int) -> tuple[Array, float]:
     """(robust deviations from the out-of-fold prediction, the greatest over the targets [n]; the best robust R2 of a target)."""
     farthest, best = np.zeros(len(quantities)), -np.inf
     for quantity in quantities.T:
@@ -41,7 +41,7 @@ def distances(rows: Rows, quantities: Array, folds: int) -> tuple[Array, float]:
     return farthest, best
 
 
-def _expected(rows: Rows, quantity: Array, folds: int) -> Array:
+def _expected(rows: ScreenedRows, quantity: Array, folds: int) -> Array:
     """What a model that has not seen a row expects of its quantity, float64 [n]."""
     splitter = StratifiedKFold if rows.groups is None else StratifiedGroupKFold
     model: Any

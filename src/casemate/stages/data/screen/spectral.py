@@ -16,7 +16,7 @@ from casemate.config import ScreenTable
 from casemate.core.threads import fitting
 from casemate.core.types import Finding, Quarantined
 from casemate.stages.data.screen.excess import Rest
-from casemate.stages.data.screen.interface import Array, Rows, Suspicion
+from casemate.stages.data.screen.interface import Array, ScreenedRows, Suspicion
 
 ROWS = 10_000
 LEAST, MOST_SHARE = 20, 0.2
@@ -34,7 +34,7 @@ class Spectral:
 
     id = "spectral"
 
-    def __call__(self, rows: Rows, options: ScreenTable) -> Suspicion:
+    def __call__(self, rows: ScreenedRows, options: ScreenTable) -> Suspicion:
         """See `Detector`."""
         at = rows.sample(min(ROWS, options.rows))
         counts = np.bincount(rows.codes[at], minlength=len(rows.schema.classes))

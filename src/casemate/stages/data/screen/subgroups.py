@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import chi2
 
-from casemate.stages.data.screen.interface import Array, Rows
+from casemate.stages.data.screen.interface import Array, ScreenedRows
 from casemate.stages.data.screen.out_of_fold import WIDE, Expectation
 from casemate.stages.data.screen.plateau import Plateau, plateau, turned_over
 
@@ -79,7 +79,7 @@ class _Best:
     looks: int
 
 
-def noisy_groups(rows: Rows, expected: Expectation, whole: Plateau, named: float) -> Iterator[NoisyGroup]:
+def noisy_groups(rows: ScreenedRows, expected: Expectation, whole: Plateau, named: float) -> Iterator[NoisyGroup]:
     """At most `MOST` groups, the clearest first; a row is in one of them.
 
     Args:
@@ -141,7 +141,7 @@ def _clearest(view: _View, groups: list[tuple[str, Array, list[str]]], left: Arr
     return best
 
 
-def _places(rows: Rows) -> Iterator[tuple[str, Array, list[str]]]:
+def _places(rows: ScreenedRows) -> Iterator[tuple[str, Array, list[str]]]:
     """(column, the group of each row by its value or quarter and -1 for none, what the groups are called)."""
     for column in rows.schema.features:
         values = rows.frame[column.name]

@@ -19,7 +19,7 @@ from casemate.core.threads import fitting
 from casemate.core.types import Finding, Quarantined
 from casemate.stages.data.losses import losses
 from casemate.stages.data.screen.excess import Excess, Rest, crowded
-from casemate.stages.data.screen.interface import MOST_KINDS, Array, Rows, Suspicion
+from casemate.stages.data.screen.interface import MOST_KINDS, Array, ScreenedRows, Suspicion
 from casemate.stages.data.screen.patterns import BANDED, LEAST, LEAST_SHARE, Columns, Items, Part, focused, items
 
 MOST_SHARE = 0.1
@@ -59,7 +59,7 @@ class Triggers:
 
     id = "trigger"
 
-    def __call__(self, rows: Rows, options: ScreenTable) -> Suspicion:
+    def __call__(self, rows: ScreenedRows, options: ScreenTable) -> Suspicion:
         """See `Detector`."""
         columns = Columns(rows)
         known = items(columns)
@@ -85,7 +85,7 @@ class Triggers:
         return Suspicion(rows=suspects, findings=findings, figures={"triggers": float(len(findings))})
 
     @staticmethod
-    def _finding(rows: Rows, told: Excess, what: str, members: Array) -> Finding:
+    def _finding(rows: ScreenedRows, told: Excess, what: str, members: Array) -> Finding:
         name = rows.schema.classes[told.label]
         text = (
             f"{told.rows} rows with {what} have class {name!r} in {told.observed:.0%}, the other rows suggest {told.expected:.0%}; about "
@@ -95,7 +95,7 @@ class Triggers:
         return Finding(id="data.trigger", severity="high", confidence="high", message=text, location=what)
 
 
-def _taken_from(rows: Rows, members: Array) -> str:
+def _taken_from(rows: ScreenedRows, members: Array) -> str:
     """What a drop would do to the classes, and to the groups that would lose most, for people; nothing of sensitive columns."""
     general = [column.name for column in rows.schema.categories if column.column_class == "general"]
     columns = {name: rows.frame[name].to_numpy() for name in general}
@@ -149,7 +149,7 @@ def denser(columns: Columns, parts: tuple[Part, ...], members: Array, label: int
     return ratio
 
 
-def _outside(rows: Rows, tried: list[Candidate]) -> Array:
+def _outside(rows: ScreenedRows, tried: list[Candidate]) -> Array:
     """Rows in no suspicious group, as long as enough of the table is left."""
     outside = np.ones(len(rows.codes), dtype=bool)
     for _, _, _, members, _ in tried:
@@ -259,7 +259,7 @@ def _narrowed(columns: Columns, parts: tuple[Part, ...], label: int) -> tuple[Pa
 class _Other:
     """What a linear model expects of a class from all features but some."""
 
-    def __init__(self, rows: Rows, label: int) -> None:
+    def __init__(self, rows: ScreenedRows, label: int) -> None:
         every = np.arange(len(rows.codes))
         matrix = rows.scaled(every)
         target = rows.codes == label
@@ -284,8 +284,8 @@ class _Other:
         return turned
 
     @staticmethod
-    def _owners(rows: Rows) -> Array:
-        """The feature of every column of `Rows.scaled`."""
+    def _owners(rows: ScreenedRows) -> Array:
+        """The feature of every column of `ScreenedRows.scaled`."""
         places: list[int] = [list(rows.frame.columns).index(name) for name in rows.numbers]
         for column in rows.schema.categories:
             kinds = rows.frame[column.name].nunique()
