@@ -10,7 +10,7 @@ import pytest
 from tests.contract.conftest import aws, openbao  # noqa: F401 - fixtures
 
 import casemate
-from casemate.controls.keys import keyfile, manifests, slots
+from casemate.controls.keys import keyfile, manifests, slots, tables
 from casemate.controls.keys.interface import PURPOSES
 from casemate.controls.keys.objects import MAGIC_V1, ObjectStore, name_of
 from casemate.controls.keys.store import KeyStore, keystore_folder, recover
@@ -329,7 +329,7 @@ def test_a_token_without_rights_is_exit_code_5_with_the_reason(own, cli, request
     works(own)
 
 
-@pytest.mark.parametrize("at", [(KeyStore, "switch"), (rotation, "_point_there"), (rotation.tables, "rewrap")])
+@pytest.mark.parametrize("at", [(KeyStore, "switch"), (rotation, "_point_there"), (tables, "rewrap")])
 def test_an_interrupted_migration_is_finished_by_the_same_command(own, cli, request, monkeypatch, at):
     server = request.getfixturevalue("openbao")
     monkeypatch.setenv("TEST_VAULT_TOKEN", server.token)

@@ -24,8 +24,9 @@ from casemate.serve.batch import Batcher, Job, TooLate
 from casemate.serve.cells import Cells
 from casemate.serve.guard import Guard, Unfit
 from casemate.serve.protocols import invocations, oip, oip_grpc
+from casemate.serve.protocols.interface import Asked
 from casemate.serve.quota import Quota, TooMany
-from casemate.serve.types import Answer, Asked
+from casemate.serve.types import Answer
 from casemate.stages.release.rollout import Rollouts
 
 NUMBERS = Schema(
