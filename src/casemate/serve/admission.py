@@ -24,15 +24,20 @@ from casemate.serve.health import Health
 from casemate.serve.quota import Quota
 
 CACHE_SECONDS = 0.5
+"""How long what was verified or decided is kept at most; with `WATCH_SECONDS` a revocation holds within half a second. Chosen."""
 WATCH_SECONDS = 0.25
+"""Between two looks at the catalogue's epoch of access; half of `CACHE_SECONDS`."""
 CACHE_SIZE = 10_000
+"""Callers, and decisions, that are remembered; a flood of tokens empties the memory and cannot fill it. Chosen."""
 MAX_BEARER = 7 + MAX_TOKEN
+"""Bytes of an `Authorization` header: `Bearer ` and the longest token."""
 PERSON, SERVICE = "cs_", "cm_"
 REMEMBERED_SECONDS = 3600.0
 """How long whoever read the metrics may go on while the catalogue is away."""
 BLIND_SECONDS = 10.0
 """After so long without a look at the catalogue nobody is let in."""
 TELL_SECONDS = 1.0
+"""Between two records of the same refusal, so that nobody fills the log; those in between are counted."""
 TRUST_SECONDS = 5.0
 """How often keys of issuers are looked after."""
 

@@ -24,6 +24,7 @@ from casemate.serve.endpoint import Endpoint
 from casemate.serve.types import Array
 
 NEAR = 0.01
+"""Deviations within which two rows are the same for `_alike`: who asks for counts over copies of one row asks about that row. Chosen."""
 MOVED = 2
 """How much the counts change together when the model says something else of one row."""
 

@@ -43,6 +43,7 @@ from casemate.serve.types import JSON, Answer, Array, FeedbackBody, Reply
 
 EXTENSIONS = ["binary_tensor_data"]
 MOST_TRACE = 64
+"""Characters of a caller's trace, or request id, that are kept: a W3C `traceparent` has 55."""
 LARGE_BODY = 128 * 1024
 """Bytes from which a body is read in a thread."""
 PROBES = {"/v2/health/live": "live", "/v2/health/ready": "ready", "/ping": "ping"}

@@ -17,7 +17,9 @@ from casemate.serve.connections import Connections, Entry
 from casemate.serve.health import Health
 
 MAX_HEAD = 64 * 1024
+"""Bytes of a request's line and headers. Chosen: several times what tokens and traces take."""
 HEAD_SECONDS = 10.0
+"""How long a request's head may take to arrive. Chosen."""
 IDLE_SECONDS = 5.0
 """How long a connection may be idle on which nobody has shown who it is."""
 SWEEP_SECONDS = 1.0

@@ -28,7 +28,9 @@ from casemate.stages.release.rollout import Part, Released
 from casemate.wiring import Wiring
 
 LOOK_SECONDS = 0.25
+"""Between two looks at what is released: how long a rollback takes to be seen. Chosen."""
 JUDGE_SECONDS = 1.0
+"""Between two judgements of what a canary did. Chosen."""
 AGAIN_SECONDS = 30.0
 """After which a version that could not be loaded is tried again."""
 

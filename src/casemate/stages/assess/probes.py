@@ -20,6 +20,7 @@ ROWS = 4000
 BASE = 200
 """Real rows that are changed."""
 LEAST_A_COLUMN = 4
+"""Made-up rows for each column at least; of a table with more columns than that leaves room for, columns are sampled."""
 MEMBERS = "training rows"
 UNKNOWN = "casemate-has-never-seen-this"
 BEYOND = (0.5, 10.0)

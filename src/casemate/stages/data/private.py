@@ -26,6 +26,7 @@ from casemate.stages.data.screen.interface import ScreenedRows
 
 Array = np.ndarray[Any, Any]
 MOST_NAMED = 8
+"""Columns that one message names, and lines to add that its hint shows."""
 INFORMS = " (informs only: a private model is neither refused nor changed by what training rows look like)"
 
 

@@ -13,6 +13,7 @@ from casemate.stages.release import gate, summary
 from casemate.stages.release.rows import standing
 
 MOST_ROWS = 40
+"""Of a table on the card; the evidence has all of them."""
 NAME, PAGE = "model-card.md", "model-card.html"
 LEAD = (
     "Figures are measured on rows that the training code never saw, with 95 % intervals; the table says how many. "

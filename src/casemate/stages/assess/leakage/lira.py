@@ -31,8 +31,12 @@ from casemate.stages.assess.sample import Sample, checked, sureness
 from casemate.stages.assess.subjects import of
 
 MEMORISED = 0.5
+"""Gain in probability of its own label from which a row counts as memorised: it is likelier right for having been there. Chosen;
+Feldman and Zhang (2020) look at rows from .25 on."""
 FLOOR = 1e-6
+"""Least distance of probabilities from 0 and 1, and least deviation: logits and likelihoods must be finite."""
 LEAST_SHADOWS = 4
+"""Shadow models below which a row's means with and without it stand on one model, or none. Chosen; the default of `[assess] shadows` is 16."""
 Array = np.ndarray[Any, Any]
 
 

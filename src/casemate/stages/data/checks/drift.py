@@ -14,6 +14,7 @@ from casemate.stages.data.checks.interface import Answer
 from casemate.stages.data.checks.profile import TableProfile, counted
 
 SOME, MUCH = 0.1, 0.25
+"""Stability index from which a column moved somewhat, and much: the customary limits of credit scoring (Siddiqi, 2006)."""
 SURE = 0.001
 """One false alarm in a thousand tables that only differ by chance."""
 FLOOR = 1e-4

@@ -27,12 +27,20 @@ from casemate.core.types import MISSING_CATEGORY
 from casemate.ml.frame import numeric
 from casemate.stages.data.checks.interface import Answer, CheckedTable
 
+# Where a limit names no source it was chosen. What all of them do together is simulated by bench/assurance/triggers.py, with leaks and honest
+# tables (docs/explanation/assurance.md, Triggers).
 ROWS = 4_000
+"""Rows that are looked at, a sample. Chosen for time: every feature is cross-validated."""
 BINS = 32
+"""Bins of the quick look, by quantiles. Chosen: fine enough for a cut to show, few enough to hold rows."""
 FOLDS = 3
+"""Of the cross-validation; a class with fewer rows, or subjects, is not looked at. Chosen: the least number that leaves most rows to learn from."""
 WORTH = 0.8
 """AUC by a quick look, which is a little too good, from which a feature is looked at closely: a leak lies far above."""
 SUSPICIOUS, CERTAIN = 0.9, 0.995
+"""AUC of a feature alone from which it is suspicious, and from which it is told whatever the others reach. Chosen; how grave it is
+goes by `FAR`, `COPY` and the curve. With these limits all simulated leaks were found and no honest table was called leaky
+(docs/explanation/assurance.md)."""
 FILLED_LATER = 0.85
 """AUC of a feature's mere presence from which it is taken for filled in after the outcome."""
 FAR = 0.25
@@ -47,6 +55,8 @@ gaps and AUC .97, .55 for two overlapping normal distributions."""
 CUTS = 4
 """Cuts with which a few features together must not be nearly perfect."""
 PURE, LEAST, SURE = 0.99, 20, 1e-6
+"""Share of a group of (un)filled rows, or of rows told by `CUTS` cuts, that must have one class or be told right; least rows of the
+group, and of the rest; and the chance of so pure a group (binomial, one of a million: every feature is asked). Chosen."""
 Array = np.ndarray[Any, Any]
 
 

@@ -21,6 +21,7 @@ from casemate.ml.frame import borders_of, parts_of
 BINS = 20
 """Of numbers, and the most distinct values that have a bin each. Siddiqi (2006) takes 10 to 20."""
 MOST_CATEGORIES = 50
+"""Categories that are counted by themselves, the most frequent; the others are one bin. Chosen for size: a profile is kept with each version."""
 OTHER = "(other)"
 Array = np.ndarray[Any, Any]
 

@@ -16,6 +16,8 @@ from casemate.stages.data.checks.interface import Answer, CheckedTable
 ALTERNATIVES = ("g", "mg", "kg", "lb", "oz", "m", "cm", "mm", "inch", "foot", "km", "mile", "degC", "degF", "kelvin", "kPa", "mmHg", "bar",
                 "l", "ml", "dl", "s", "min", "h", "day", "year", "g/l", "mg/dl", "ug/l", "kcal", "kJ", "m/s", "km/h", "mile/h")  # fmt: skip
 FAR, NEAR, LEAST = 6.0, 3.0, 3
+"""Robust deviations from the median beyond which a cell is far, and within which it is usual once converted; and cells of one unit that
+make a finding. Chosen: the gap between the two keeps honest extremes apart from other units."""
 
 
 def check(checked: CheckedTable) -> Answer:

@@ -10,8 +10,11 @@ from casemate.core.types import Quarantined
 from casemate.stages.data.screen.interface import ScreenedRows
 
 ROWS = 20_000
+"""Rows that are looked at, a sample; chosen for time. The figure advises, and blocks only where `[gates]` names it."""
 FOLDS = 3
+"""Of the cross-validation: each model is trained twice a fold. Chosen for time."""
 LEAST = 5
+"""Suspects in the sample below which their influence is noise. Chosen."""
 
 
 def influence(rows: ScreenedRows, suspects: list[Quarantined]) -> float | None:

@@ -80,6 +80,7 @@ class ScreenedRows:
 
 
 MOST_KINDS = 100
+"""Categories up to which a column is one-hot in `ScreenedRows.scaled`: with more it is nearly a name of the row. Chosen."""
 
 
 @dataclass

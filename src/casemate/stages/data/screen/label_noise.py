@@ -28,14 +28,19 @@ from casemate.stages.data.screen.plateau import Plateau, plateau
 from casemate.stages.data.screen.quantity_noise import FAR, WEAK_R2, distances
 from casemate.stages.data.screen.subgroups import NoisyGroup, noisy_groups
 
+# Where a limit names no source it was chosen. What all of them do together is simulated by bench/assurance/labels.py: tables of right labels are
+# not to be refused, flips are to be named better than cleanlab names them (docs/explanation/assurance.md, Labels; ADR 0035).
 UNINFORMATIVE = 1e-3
 """Features tell nothing of a class where random labels rank as well in one of a thousand tables."""
 DECISIVE = 0.1
 """The share of the rows that the model is surest of."""
 NAMED = 0.3
+"""Probability of being wrong from which a row is named: near half of the best F1 that real tables allow (.42 to .67, ADR 0035),
+which is where Lipton et al. put the threshold."""
 ALLOWED = 0.84
 """The share of wrong labels that the surest rows allow: the upper end of Clopper and Pearson, one standard error up."""
 UNPROVEN = 0.1
+"""Share of the rows that are named at most where nothing proves that labels are wrong. Chosen: people look at them, and most may be right."""
 MOST = 0.45
 """Of the labels; from a half on nothing tells right from wrong."""
 NOTABLE, GRAVE = 0.02, 0.05

@@ -16,8 +16,12 @@ from casemate.ml.frame import sample_rows
 from casemate.stages.data.screen.interface import ScreenedRows, Suspicion
 
 NEIGHBOURS = 10
+"""Rows that must all contradict a label. Chosen: where nearness says nothing and two classes are as frequent, ten do so by chance at one row
+of 1 024."""
 CAP = 0.01
+"""Share of the rows above which none is flagged, because nearness then says little. Chosen: it is also the most that chance can name."""
 MOST_FEATURES = 1_000
+"""Above so many, distances are alike and dear; the detector is silent. Chosen."""
 REFERENCE = 5_000
 """All pairs of 45 000 rows took longer than all other detectors, and found the same; twice as many took twice as long."""
 

@@ -16,6 +16,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross
 from casemate.core.threads import fitting
 from casemate.stages.data.screen.interface import Array, ScreenedRows
 
+# Sizes of models; where one names no source it was chosen. None of them refuses anything by itself: `label_noise` judges what the models expect.
 MAX_BINS = 255
 """HistGradientBoosting takes fewer categories than this natively; wider ones are ordered codes."""
 WIDE = 200
@@ -23,9 +24,11 @@ WIDE = 200
 MANY = 5
 """With more classes than this only the larger trees are grown: they grow one for every class."""
 DEEP_ROWS = 2000
+"""Rows below which only small trees are grown: larger ones follow noise there. Chosen."""
 MOST_ROWS = 100_000
 """Rows that a model learns from at most; small trees learn no more from a million."""
 TINY = 1e-6
+"""Least probability: a label that no tree saw in a leaf is not impossible, and its logarithm must be finite."""
 SHALLOW: dict[str, Any] = {"max_iter": 60, "max_leaf_nodes": 6, "l2_regularization": 1.0, "interaction_cst": "no_interactions"}
 SMALL: dict[str, Any] = {"max_iter": 50, "max_leaf_nodes": 8, "l2_regularization": 1.0}
 DEEP: dict[str, Any] = {"max_iter": 60}

@@ -13,6 +13,8 @@ from casemate.core.types import Finding, Quarantined
 from casemate.stages.data.screen.interface import ScreenedRows, Suspicion
 
 MOST_SHARE, LEAST = 0.02, 20
+"""Share, and number, of rows above which a long tail explains the cells and none is flagged. Chosen;
+how far a cell must lie is `[screen] outlier_deviations`."""
 
 
 class Outliers:

@@ -14,10 +14,16 @@ from casemate.core.types import Finding, Quarantined
 from casemate.stages.data.screen.interface import Array, ScreenedRows
 
 STRETCHES = 20
+"""Of time, with as many rows each. Chosen: each still has enough rows to be compared."""
 SURE = 1e-4
+"""Chance, corrected for all places that are looked at (Bonferroni), below which a concentration is told: by chance in one of 10 000 tables.
+Chosen."""
 LEAST = 5
+"""Suspicious rows, or rows of a source, below which nothing is said of it. Chosen."""
 TIMES = 3.0
+"""As many suspicious rows as elsewhere, times this, from which a source is told. Chosen: sites differ honestly."""
 FAR = 0.2
+"""Difference of a label's shares, here and elsewhere, from which it is told (severity `low`, nothing is flagged). Chosen."""
 
 
 def findings(rows: ScreenedRows, suspects: list[Quarantined], options: ScreenTable) -> list[Finding]:

@@ -19,9 +19,15 @@ from casemate.stages.data.screen.interface import Array, ScreenedRows
 from casemate.stages.data.screen.out_of_fold import MAX_BINS, WIDE
 
 WEAK_R2 = 0.1
+"""Robust R2 below which features barely tell a quantity, and distances from what they expect say nothing of errors. Chosen."""
 FAR = 8.0
+"""Robust deviations beyond which a quantity is named. Chosen, far above the 3.5 that Iglewicz and Hoaglin take of normal data: a model's
+errors have longer tails."""
 FLOOR = 0.02
+"""Least spread of the distances, as a part of the quantity's own: a model that is nearly exact must not make every rounding an outlier. Chosen."""
 SKEWED = 1.0
+"""Skewness of a positive quantity from which its logarithm is compared: a customary limit (Bulmer, Principles of Statistics, 1979: beyond 1
+it is highly skewed)."""
 MAD = 1.4826
 """Median absolute deviation -> standard deviation of a normal distribution."""
 

@@ -21,6 +21,8 @@ from casemate.stages.data.screen.interface import Array, ScreenedRows
 from casemate.stages.data.screen.out_of_fold import WIDE, Expectation
 from casemate.stages.data.screen.plateau import Plateau, plateau, turned_over
 
+# Where a limit names no source it was chosen. What all of them do together is simulated by bench/assurance/labels.py: tables of right labels are
+# not to be refused, flips are to be named better than cleanlab names them (docs/explanation/assurance.md, Labels; ADR 0035).
 LEAST_ROWS, LARGEST_SHARE = 20, 0.75
 """A group of fewer rows says nothing of its own; a larger one is the table."""
 FEW_VALUES = 20

@@ -22,9 +22,12 @@ from casemate.stages.data.screen.excess import Excess, Rest, crowded
 from casemate.stages.data.screen.interface import MOST_KINDS, Array, ScreenedRows, Suspicion
 from casemate.stages.data.screen.patterns import BANDED, LEAST, LEAST_SHARE, Columns, Items, Part, focused, items
 
+# Where a limit names no source it was chosen on the generator of bench/assurance/triggers.py. What all of them together find, and how often
+# they are wrong on seeds that they were not chosen with, is on the page of simulations (docs/explanation/assurance.md, Triggers; ADR 0036).
 MOST_SHARE = 0.1
 """Share of the table up to which a pattern is rare: planted rows and those that carry it anyway."""
 GAIN = 0.15
+"""Part of what is missing to certainty that a label's share must lie above what a linear model expects: as `excess.GAIN`, which asks again."""
 LIFT, LIFT_DEVIATIONS = 1.3, 3.0
 """How far a pair's count within a class must lie above independence: times, and deviations of a Poisson count."""
 SURE = 8.0
@@ -34,14 +37,19 @@ ROUGH = 4.0
 MOST_SURPRISE = 300.0
 """Beyond it the chance is zero in float64."""
 PAIRS = 400
+"""Pairs a class that are looked at, the most surprising ones. Chosen for time and memory."""
 TRIED = 6
 """Candidates a class that are looked at closely."""
 VARIANTS = 3
 """Of those that mostly share their rows: the pattern itself, and what is a little wider or narrower."""
 KEPT = 300
+"""Patterns of each size that are ranked further. Chosen for time."""
 FIT_ROWS = 4_000
+"""Rows that the linear model learns from, a sample; chosen for time."""
 GROUPS_TOLD = 3
+"""Groups of people that a finding names, those who would lose most."""
 OVERLAP = 0.5
+"""Share of the smaller pattern's rows in another one from which the two are the same. Chosen: most of it."""
 REACH = 2.0
 """Deviations of what was added from its middle up to which rows are told apart: beyond are next to natural rows only, whatever it is."""
 INSIDE = 0.8
