@@ -184,7 +184,7 @@ class Wiring:
 
     @cached_property
     def log(self) -> AuditLog:
-        """The audit log."""
+        """The audit log of this project, with its keys."""
         classical, quantum = self.keystore.log_keys
         signer = CheckpointSigner(log_origin(self.config.project.id), classical, quantum)
         return AuditLog(
@@ -254,7 +254,7 @@ class Wiring:
 
     @cached_property
     def objects(self) -> ObjectStore:
-        """The object store."""
+        """The store of sealed objects: model files and evidence, by digest."""
         return ObjectStore(self.blobs(self.config.store), self.provider)
 
     def blobs(self, store: StoreTable) -> Blobs:
@@ -265,7 +265,7 @@ class Wiring:
 
     @cached_property
     def registry(self) -> Registry:
-        """The model registry."""
+        """The registry of models that were released."""
         return Registry(self.database, self.objects, self.signer.verifier, self.signatures.prove)
 
     @property
@@ -333,7 +333,7 @@ class Wiring:
 
     @cached_property
     def engine(self) -> Engine:
-        """The step engine."""
+        """The engine that runs steps, resumes them and commits what they did."""
         run = self.config.run
         retry_policy = RetryPolicy(run.retries, run.backoff, {str(stage): seconds for stage, seconds in run.timeouts.items()})
         return Engine(self.database, self.log, self.clock, self.state / "runs", self.outbox, retry_policy)

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: Any) -> int:
-    """Show the ledger."""
+    """Show what each data set's privacy budget is, and what was paid from it."""
     from casemate.cli.output import emit, table
     from casemate.controls.privacy.budget import ANSWERS
 

@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: Any) -> int:
-    """Serve until stopped."""
+    """Serve released models until a signal stops it."""
     from casemate.serve.server import serve
 
     overrides = list(arguments.overrides)

@@ -392,7 +392,7 @@ class Assessment(Record, frozen=True, kw_only=True):
 
 
 class GateResult(Record, frozen=True, kw_only=True):
-    """One gate's answer."""
+    """What one gate said of a model: what was measured, what was asked for, and what came of it."""
 
     gate: str
     """Name in `[gates]`."""

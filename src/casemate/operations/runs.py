@@ -52,7 +52,7 @@ class RunResult:
 
     @property
     def verdict(self) -> Verdict:
-        """The gates' answer."""
+        """What the gates said of the model, each by itself and together."""
         return self.release.verdict
 
     @property

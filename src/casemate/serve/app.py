@@ -116,7 +116,7 @@ class _Asking:
 
 
 class Gateway:
-    """The application."""
+    """The gateway's application, without its protocol: a request's way through all layers."""
 
     def __init__(
         self,

@@ -235,7 +235,7 @@ class Bounded(HttpToolsProtocol):
         self.late = time.monotonic() + (self.keep_alive if self.entry is not None and self.entry.known else IDLE_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Make room."""
+        """The connection has ended: make room for another one."""
         if self.entry is not None and self.connections_of is not None:
             self.connections_of.gone(self.entry)
         super().connection_lost(exc)

@@ -124,7 +124,7 @@ class Served:
         return None
 
     def versions(self) -> list[Version]:
-        """All of them."""
+        """All versions that are loaded under this name: live, canary and shadow."""
         return [version for version in (self.live, self.canary, self.shadow) if version is not None]
 
 

@@ -55,7 +55,7 @@ class Channel:
         self._file = os.fdopen(descriptor, "w", encoding="utf-8")
 
     def send(self, **message: Any) -> None:
-        """Write one message."""
+        """Write one message to the parent, as a line of JSON."""
         self._file.write(json.dumps(message, allow_nan=False) + "\n")
         self._file.flush()
 

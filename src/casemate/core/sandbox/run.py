@@ -74,7 +74,7 @@ class JobLimits:
 
 @dataclass
 class Outcome:
-    """What came back."""
+    """What came back from a job: its answer and the files that it left."""
 
     result: dict[str, Any]
     files: dict[str, bytes]

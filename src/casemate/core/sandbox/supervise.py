@@ -58,7 +58,7 @@ class _Use:
 
 
 class Supervisor:
-    """Watches one job."""
+    """Watches the processes of one job, and ends all of them when they take too much."""
 
     def __init__(self, limits: ProcessLimits) -> None:
         self.limits = limits

@@ -221,7 +221,7 @@ def _promise(told: dict[str, Any]) -> str:
 
 
 def write(title: str, parts: list[Section]) -> tuple[bytes, bytes]:
-    """(Markdown, HTML)."""
+    """The card as (Markdown, HTML), both from the same sections."""
     lines = [f"# {title}", "", LEAD, ""]
     for part in parts:
         lines += [f"## {part.title}", ""]

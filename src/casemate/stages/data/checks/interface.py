@@ -45,5 +45,5 @@ class Answer:
     figures: dict[str, float] = field(default_factory=dict)
 
     def say(self, id_: str, severity: Any, message: str, location: str = "", confidence: Any = "high") -> None:
-        """Add a finding."""
+        """Add a finding to this check's answer."""
         self.findings.append(Finding(id=id_, severity=severity, confidence=confidence, message=message, location=location))

@@ -85,7 +85,7 @@ MOST_KINDS = 100
 
 @dataclass
 class Suspicion:
-    """A detector's answer."""
+    """What a detector answers: the rows that it suspects, what it says of the table, and figures for gates."""
 
     rows: list[Quarantined] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
