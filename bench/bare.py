@@ -16,7 +16,7 @@ from sklearn.base import clone
 
 from casemate import config
 from casemate.controls.keys.identifiers import Root
-from casemate.ml.frame import drawn, features_of, target_of, wanted
+from casemate.ml.frame import features_of, sample_rows, target_of, wanted
 from casemate.ml.models import SkopsModel
 from casemate.pipeline import MEMBERS
 from casemate.stages.assess import worker
@@ -39,7 +39,7 @@ def examined(root: Path, options: config.Config) -> data.Examined:
     """The table: read, checked, screened and divided as the data stage does it; only what would be kept is not."""
     keys: Any = None
     nowhere: Any = SimpleNamespace(candidate=Root.drawn)
-    tools = data.Tools(root, options, root, keys, keys, nowhere, keys, datetime.datetime.now(datetime.UTC), Quiet().progress, None)
+    tools = data.DataTools(root, options, root, keys, keys, nowhere, keys, datetime.datetime.now(datetime.UTC), Quiet().progress, None)
     return data.examine(tools)
 
 
@@ -88,7 +88,7 @@ def main(root: Path) -> None:
     training, holdout = np.flatnonzero(~found.holdout & ~found.excluded), np.flatnonzero(found.holdout & ~found.excluded)
     rows = Sample(frame, target)
     model, cv = trained(root, options, found.schema, rows.of(training))
-    members = training[drawn(len(training), MEMBERS, options.train.seed)]
+    members = training[sample_rows(len(training), MEMBERS, options.train.seed)]
     work = assessed(options, found.schema, model, cv, [rows.of(holdout), rows.of(members), rows.of(holdout[:0])])
     print(f"roc_auc {work.found['metrics']['roc_auc']['value']:.6f}; not measured: {'; '.join(work.inconclusive)}")
 

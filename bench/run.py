@@ -283,21 +283,21 @@ def _policies(count: int) -> tuple[Any, Any]:
     return own(("client", "auditor", "operator", "monitor"), some), own(("client",), some[:1])
 
 
-def _revoked(guard: Any, scope: dict[str, Any], revoke: Callable[[], None]) -> float:
+def _revoked(admission: Any, scope: dict[str, Any], revoke: Callable[[], None]) -> float:
     """Seconds from a revocation to the first refusal, asked a thousand times a second."""
     import asyncio
 
     from casemate.core.errors import AccessDenied
 
     async def measure() -> float:
-        watch = asyncio.create_task(guard.watch())
+        watch = asyncio.create_task(admission.watch())
         await asyncio.sleep(0.3)
-        guard.authenticate(scope)
+        admission.authenticate(scope)
         revoke()
         began = time.perf_counter()
         while True:
             try:
-                guard.authenticate(scope)
+                admission.authenticate(scope)
             except AccessDenied:
                 watch.cancel()
                 return time.perf_counter() - began
@@ -312,7 +312,7 @@ def access(policies: int = 100, calls: int = 20_000) -> None:
     from casemate.controls.access.policy import Resource
     from casemate.controls.audit.commit import GroupCommit
     from casemate.operations import scaffold
-    from casemate.serve.guard import Guard
+    from casemate.serve.admission import Admission
     from casemate.serve.quota import Quota
 
     def each(work: Callable[[], object], count: int) -> float:
@@ -332,16 +332,16 @@ def access(policies: int = 100, calls: int = 20_000) -> None:
             took = each(lambda p=policy: p.decide(service, "model:infer", resource, point.situation()), calls // 20)
             line(f"decision with {policies} policies of the project, {name}, not cached, us", took, limit)
         group = GroupCommit(project.log)
-        guard = Guard(point, group, Quota(project.usage, project.clock, project.config.serve.limits, lambda *_: None))
-        guard.lifetime = 3600.0
+        admission = Admission(point, group, Quota(project.usage, project.clock, project.config.serve.limits, lambda *_: None))
+        admission.lifetime = 3600.0
         scope = {"headers": [(b"host", b"x"), (b"authorization", b"Bearer " + token.encode())], "client": ("127.0.0.1", 1)}
-        line("session check, us", each(lambda: guard.authenticate(scope), calls), "<=2")
-        caller = guard.authenticate(scope)
-        line("decision, cached, us", each(lambda: guard.require(caller, "model:infer", resource), calls), "<=1")
+        line("session check, us", each(lambda: admission.authenticate(scope), calls), "<=2")
+        caller = admission.authenticate(scope)
+        line("decision, cached, us", each(lambda: admission.require(caller, "model:infer", resource), calls), "<=1")
 
         line(
             "revocation seen by a gateway whose cache would last an hour, s",
-            _revoked(guard, scope, lambda: point.admin.revoke_token(identifier)),
+            _revoked(admission, scope, lambda: point.admin.revoke_token(identifier)),
             "<=1",
         )
         group.close()

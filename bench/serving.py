@@ -576,16 +576,16 @@ def layers(calls: int = 20_000) -> None:
             "headers": [(b"host", b"x"), (b"authorization", b"Bearer " + token)],
             "client": ("127.0.0.1", 1),
         }
-        parts.gateway.guard.lifetime = 3600.0
-        caller = gateway.guard.authenticate(scope)
-        version = parts.shelf.served["wdbc"].live
+        parts.gateway.admission.lifetime = 3600.0
+        caller = gateway.admission.authenticate(scope)
+        version = parts.model_set.served["wdbc"].live
         endpoint = version.endpoint
         asked = oip.read(endpoint, "wdbc", body, None, 100)
         many = np.repeat(asked.rows, 32, axis=0)
         codes, probabilities = endpoint.predict(asked.rows)
         told = outputs.shown(endpoint, codes.tolist(), probabilities, gateway.table.outputs)
         alone = {
-            "identity: token to caller, remembered, us": (lambda: gateway.guard.authenticate(scope), 1),
+            "identity: token to caller, remembered, us": (lambda: gateway.admission.authenticate(scope), 1),
             "route: path to door, remembered, us": (lambda: gateway._find(scope["path"]), 1),
             "decision: Cedar, remembered, us": (lambda: gateway._permitted(caller, "wdbc"), 1),
             "choice of version, canary and waiver, us": (lambda: gateway._chosen("wdbc", None, caller), 1),
@@ -598,8 +598,8 @@ def layers(calls: int = 20_000) -> None:
                 ),
                 1,
             ),
-            "guards, one row alone, us": (lambda: endpoint.screen(asked.rows), 1),
-            "guards, a row of 32, us": (lambda: endpoint.screen(many), 32),
+            "guards, one row alone, us": (lambda: endpoint.guard(asked.rows), 1),
+            "guards, a row of 32, us": (lambda: endpoint.guard(many), 32),
             "model, one row alone, us": (lambda: endpoint.predict(asked.rows), 1),
             "model, a row of 32, us": (lambda: endpoint.predict(many), 32),
             "outputs that may be seen, us": (lambda: outputs.shown(endpoint, codes.tolist(), probabilities, gateway.table.outputs), 1),

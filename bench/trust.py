@@ -14,7 +14,7 @@ from sklearn.model_selection import train_test_split
 
 from casemate.config import AssessTable, RobustnessTable, ScreenTable
 from casemate.core.types import ColumnSchema, Schema
-from casemate.stages.data.screen.interface import Rows
+from casemate.stages.data.screen.interface import ScreenedRows
 from casemate.stages.data.stage import DETECTORS
 
 CASES = Path(__file__).parents[2] / "shared" / "cases" / "datasets"
@@ -41,7 +41,7 @@ BOUNDS = {
 Line = Callable[[str, float, str], None]
 
 
-def rows_of(frame: pd.DataFrame, target: Any) -> Rows:
+def rows_of(frame: pd.DataFrame, target: Any) -> ScreenedRows:
     """A table as detectors see it."""
     classes, codes = np.unique(np.asarray(target).astype(str), return_inverse=True)
     frame, columns = frame.reset_index(drop=True).copy(), []
@@ -54,7 +54,7 @@ def rows_of(frame: pd.DataFrame, target: Any) -> Rows:
             columns.append(ColumnSchema(name=str(name), type="category"))
     frame.columns = [str(name) for name in frame.columns]
     schema = Schema(target="_y", classes=list(map(str, classes)), columns=[*columns, ColumnSchema(name="_y", type="category", use=False)])
-    return Rows(frame, codes.astype(np.int64), None, schema, 0)
+    return ScreenedRows(frame, codes.astype(np.int64), None, schema, 0)
 
 
 def adult(part: str = "train") -> tuple[pd.DataFrame, np.ndarray]:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from casemate.cli import VERBS, build_parser
-from casemate.cli.doors import COMMANDS, registry
+from casemate.cli.commands import COMMANDS, registry
 from casemate.config import FIGURES, Config, describe
 from casemate.core import errors
 from casemate.core.figures import grouped, meaning

@@ -17,8 +17,8 @@ from sklearn.tree import DecisionTreeClassifier
 
 from casemate.config import AssessTable, RobustnessTable
 from casemate.core.types import ColumnSchema, Schema
-from casemate.ml.attacks.aim import aim
 from casemate.ml.attacks.interface import Target
+from casemate.ml.attacks.surface import attack_surface
 from casemate.ml.attacks.thresholds import Thresholds
 from casemate.ml.models import SkopsModel
 from casemate.stages.assess.leakage import labels, lira, rates
@@ -81,7 +81,7 @@ def _trees(found: dict[str, list[dict[str, Any]]], seed: int, rows: int) -> None
     }
     for figure, estimator in models.items():
         estimator.fit(frame[:rows], codes[:rows])
-        target = aim(SkopsModel(estimator), schema, (frame[rows:].reset_index(drop=True), codes[rows:]), frame[:rows], RobustnessTable())
+        target = attack_surface(SkopsModel(estimator), schema, (frame[rows:].reset_index(drop=True), codes[rows:]), frame[:rows], RobustnessTable())
         for eps in EPS:
             attack, best = Thresholds(), target.start.copy()
             margins = target.margin(best, np.arange(ROWS))

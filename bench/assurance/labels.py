@@ -16,7 +16,7 @@ from casemate.config import ScreenTable
 from casemate.core.types import ColumnSchema, Schema
 from casemate.stages.data.screen.duplicates import Duplicates
 from casemate.stages.data.screen.floods import Floods
-from casemate.stages.data.screen.interface import Rows, Suspicion
+from casemate.stages.data.screen.interface import ScreenedRows, Suspicion
 from casemate.stages.data.screen.label_noise import LabelNoise
 from casemate.stages.data.screen.neighbours import Neighbours
 from casemate.stages.data.screen.outliers import Outliers
@@ -85,11 +85,11 @@ def _auc(true: Array) -> float:
     return float(np.sum(ordered * below) / (ordered.sum() * (1 - ordered).sum()))
 
 
-def rows_of(frame: pd.DataFrame, codes: Array) -> Rows:
+def rows_of(frame: pd.DataFrame, codes: Array) -> ScreenedRows:
     """What a detector gets."""
     columns = [ColumnSchema(name=name, type="number" if is_numeric_dtype(frame[name]) else "category") for name in frame]
     frame = frame.astype({column.name: object for column in columns if column.type == "category"})
-    return Rows(frame, codes, None, Schema(target="y", classes=["0", "1"], columns=[*columns, ColumnSchema(name="y", type="category", use=False)]), 0)
+    return ScreenedRows(frame, codes, None, Schema(target="y", classes=["0", "1"], columns=[*columns, ColumnSchema(name="y", type="category", use=False)]), 0)
 
 
 def flipped(codes: Array, share: float, random: np.random.Generator, where: Array | None = None) -> tuple[Array, Array]:
@@ -107,7 +107,7 @@ def marked(found: Suspicion, count: int) -> Array:
     return mask
 
 
-def refused(rows: Rows) -> tuple[bool, float]:
+def refused(rows: ScreenedRows) -> tuple[bool, float]:
     """(whether the detectors of this part would refuse the table, the share of its rows that they name)."""
     options = ScreenTable()
     found = [detector()(rows, options) for detector in (Duplicates, Floods, Outliers, Neighbours, LabelNoise)]
@@ -144,7 +144,7 @@ def clean(scale: float) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def usual(rows: Rows) -> Array:
+def usual(rows: ScreenedRows) -> Array:
     """Out-of-fold probabilities of boosted trees as scikit-learn sets them: what people give to cleanlab."""
     model = HistGradientBoostingClassifier(categorical_features=[column.name for column in rows.schema.categories] or None, random_state=0)
     return np.asarray(cross_val_predict(model, rows.coded, rows.codes, cv=StratifiedKFold(5, shuffle=True, random_state=0), method="predict_proba"))

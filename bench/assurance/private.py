@@ -86,7 +86,7 @@ def examined(frame: pd.DataFrame, keys: Keys, config: Config, reviews: Any = Non
         frame.to_csv(Path(folder) / config.data.source, index=False)
         now = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
         nothing: Any = None
-        tools = data.Tools(
+        tools = data.DataTools(
             Path(folder), config, Path(folder), nothing, nothing, keys, nothing, now, lambda *_: None, None, None, reviews or {}  # type: ignore[arg-type]
         )  # fmt: skip
         return data.examine(tools)

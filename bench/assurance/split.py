@@ -19,7 +19,7 @@ from casemate.stages.assess.intervals import auc
 from casemate.stages.assess.sample import Sample
 from casemate.stages.data import sides
 from casemate.stages.data import stage as data
-from casemate.stages.data.screen.interface import Rows, Suspicion
+from casemate.stages.data.screen.interface import ScreenedRows, Suspicion
 from casemate.stages.release import rows as standing
 
 FIGURES = {
@@ -75,7 +75,7 @@ def suspicion(frame: pd.DataFrame, codes: Array, options: ScreenTable) -> Suspic
     """What the screen dislikes."""
     total = Suspicion()
     for switch in SCREENS:
-        total.rows += data.DETECTORS[switch]()(Rows(frame, codes, None, SCHEMA, 0), options).rows
+        total.rows += data.DETECTORS[switch]()(ScreenedRows(frame, codes, None, SCHEMA, 0), options).rows
     return total
 
 

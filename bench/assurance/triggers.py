@@ -23,9 +23,9 @@ from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wi
 
 from casemate.config import ScreenTable
 from casemate.core.types import ColumnSchema, Schema
-from casemate.ml.frame import drawn
+from casemate.ml.frame import sample_rows
 from casemate.stages.data.checks import leakage
-from casemate.stages.data.screen.interface import Rows
+from casemate.stages.data.screen.interface import ScreenedRows
 from casemate.stages.data.screen.spectral import Spectral
 from casemate.stages.data.screen.triggers import Triggers
 
@@ -72,7 +72,7 @@ def table(count: int, random: np.random.Generator, share: float, slope: str) -> 
     return frame, (random.random(count) < expit(logit)).astype(int), logit
 
 
-def rows_of(frame: pd.DataFrame, codes: Array, classes: int = 2) -> Rows:
+def rows_of(frame: pd.DataFrame, codes: Array, classes: int = 2) -> ScreenedRows:
     """What a detector gets."""
     frame = frame.copy()
     frame.columns = [str(name) for name in frame.columns]
@@ -80,7 +80,7 @@ def rows_of(frame: pd.DataFrame, codes: Array, classes: int = 2) -> Rows:
     frame = frame.astype({name: float if name in numbers else object for name in frame})
     columns = [ColumnSchema(name=name, type="number" if name in numbers else "category") for name in frame]
     target = ColumnSchema(name="_y", type="category", use=False)
-    return Rows(
+    return ScreenedRows(
         frame, np.asarray(codes, dtype=np.int64), None, Schema(target="_y", classes=list("0123456789")[:classes], columns=[*columns, target]), 0
     )
 
@@ -150,7 +150,7 @@ def leaky(frame: pd.DataFrame, codes: Array) -> set[str]:
     """Columns that are called leaks of high severity."""
     rows = rows_of(frame, codes, int(codes.max()) + 1)
     subject: Any = SimpleNamespace(
-        frame=rows.frame, codes=rows.codes, groups=None, schema=rows.schema, sample=lambda count: drawn(len(codes), count, 0)
+        frame=rows.frame, codes=rows.codes, groups=None, schema=rows.schema, sample=lambda count: sample_rows(len(codes), count, 0)
     )
     return {finding.location for finding in leakage.check(subject).findings if finding.severity == "high"}
 

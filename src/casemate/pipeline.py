@@ -29,7 +29,7 @@ from casemate.core.sandbox.run import ForkServer, Worker
 from casemate.core.signatures import Signer
 from casemate.core.types import Assessment, Finding, Release, SealedDataset, TrainedModel
 from casemate.ml.attacks import second
-from casemate.ml.frame import GROUP, WEIGHT, drawn, features_of
+from casemate.ml.frame import GROUP, WEIGHT, features_of, sample_rows
 from casemate.ml.learn.accountant import Gaussians
 from casemate.stages.assess import options
 from casemate.stages.data import expectations, files
@@ -65,8 +65,8 @@ FOUND_AGAIN = 0.95
 
 
 @dataclass(frozen=True)
-class Workshop:
-    """Everything a run works with; `project.py` builds it."""
+class RunContext:
+    """Everything a run works with; `operations.runs.run_context` builds it."""
 
     root: Path
     state: Path
@@ -92,131 +92,131 @@ class Workshop:
         return [self.secret, self.root, *([] if isinstance(where, str) else where if isinstance(where, list) else [where])]
 
 
-def run(shop: Workshop, principal: str, start: str | None = None, key: str | None = None) -> tuple[str, Release, Assessment]:
+def run(context: RunContext, principal: str, start: str | None = None, key: str | None = None) -> tuple[str, Release, Assessment]:
     """From the table to a signed or refused model: (run id, release, assessment).
 
     Args:
-        shop: what to work with.
+        context: what to work with.
         principal: who acts.
         start: first stage to do again even if nothing changed.
         key: idempotency key of the run.
     """
     try:
-        return _run(shop, principal, start, key)
+        return _run(context, principal, start, key)
     except TrainingError as error:  # the catalogue and the log have the plain words
         error.opened()
         raise
 
 
-def _run(shop: Workshop, principal: str, start: str | None, key: str | None) -> tuple[str, Release, Assessment]:
-    if shop.config.robustness.second_opinion == "art":
+def _run(context: RunContext, principal: str, start: str | None, key: str | None) -> tuple[str, Release, Assessment]:
+    if context.config.robustness.second_opinion == "art":
         second.installed()  # before anything is searched for
-    where = files.place(shop.root, shop.config.data.source)
-    answer = files.once(where, shop.config.data)  # whether a database changed is known by asking it only
+    where = files.place(context.root, context.config.data.source)
+    answer = files.once(where, context.config.data)  # whether a database changed is known by asking it only
     held = answer if answer is not where else None
-    with shop.engine.begin(_inputs(shop, where, answer), principal, start, key) as work:
-        shop.reporter.begin(work)
+    with context.engine.begin(_inputs(context, where, answer), principal, start, key) as work:
+        context.reporter.begin(work)
         if work.ended:
-            return _earlier(shop, work)
-        with Crew(shop, work) as crew:
-            dataset = _data(shop, work, held)
+            return _earlier(context, work)
+        with SandboxPool(context, work) as pool:
+            dataset = _data(context, work, held)
             del answer, held
-            options.check(shop.config, dataset.schema)
-            rows = Rows(shop, dataset)
-            model = _train(shop, work, principal, dataset, rows, crew)
+            options.check(context.config, dataset.schema)
+            rows = SealedRows(context, dataset)
+            model = _train(context, work, principal, dataset, rows, pool)
             pictures = Pictures()
-            assessment = _assess(shop, work, dataset, rows, model, crew, pictures)
-        release = _release(shop, work, principal, dataset, model, assessment, pictures)
-        _sign_evidence(shop, work, release)
+            assessment = _assess(context, work, dataset, rows, model, pool, pictures)
+        release = _release(context, work, principal, dataset, model, assessment, pictures)
+        _sign_evidence(context, work, release)
         work.finish("passed" if release.bundle else "refused")
     return work.id, release, assessment
 
 
-def _data(shop: Workshop, work: Run, held: Any) -> SealedDataset:
+def _data(context: RunContext, work: Run, held: Any) -> SealedDataset:
     """Read, check, screen, split, seal."""
 
     def seal() -> SealedDataset:
         from casemate.stages.data import stage as data
 
-        return data.seal(data_tools(shop, held))
+        return data.seal(data_tools(context, held))
 
     def report(record: SealedDataset) -> dict[str, bytes]:
         from casemate.stages.data.report import draw
 
-        before = shop.engine.find("data", SealedDataset, lambda older: older.version == record.reference) if record.reference else None
-        profiles, older = (shop.objects.get(one.profile) if one else b"[]" for one in (record, before))
-        return draw(record, profiles, older, shop.config.privacy.min_group)
+        before = context.engine.find("data", SealedDataset, lambda older: older.version == record.reference) if record.reference else None
+        profiles, older = (context.objects.get(one.profile) if one else b"[]" for one in (record, before))
+        return draw(record, profiles, older, context.config.privacy.min_group)
 
     record = work.step("data", SealedDataset, seal, pictures=report)
-    shop.reporter.stage("data", record)
+    context.reporter.stage("data", record)
     return record
 
 
-def data_tools(shop: Workshop, held: Any = None) -> Any:
+def data_tools(context: RunContext, held: Any = None) -> Any:
     """What the data stage works with; `held` is a database's answer, where it was asked already."""
     from casemate.stages.data import stage as data
 
-    return data.Tools(
-        shop.root,
-        shop.config,
-        shop.state / "datasets",
-        shop.objects,
-        shop.keys,
-        shop.identifiers,
-        shop.signer,
-        shop.engine.clock.now(),
-        shop.reporter.progress,
-        shop.engine.newest_step("data", SealedDataset),
-        _reference(shop),
-        shop.reviews.of(shop.config.dataset_name),
+    return data.DataTools(
+        context.root,
+        context.config,
+        context.state / "datasets",
+        context.objects,
+        context.keys,
+        context.identifiers,
+        context.signer,
+        context.engine.clock.now(),
+        context.reporter.progress,
+        context.engine.newest_step("data", SealedDataset),
+        _reference(context),
+        context.reviews.of(context.config.dataset_name),
         held,
     )
 
 
-def _train(shop: Workshop, work: Run, principal: str, dataset: SealedDataset, rows: "Rows", crew: "Crew") -> TrainedModel:
+def _train(context: RunContext, work: Run, principal: str, dataset: SealedDataset, rows: "SealedRows", pool: "SandboxPool") -> TrainedModel:
     """Search and refit in the sandbox, on training rows only; a second sandbox makes of its model file what is measured and served."""
-    study, heard = _study(shop, work), shop.hears(dataset)
+    study, heard = _study(context, work), context.hears(dataset)
 
     def progress(text: str, done: int, total: int) -> None:
-        shop.reporter.progress(*(text, done, total) if heard else ("training", 0, 0))
+        context.reporter.progress(*(text, done, total) if heard else ("training", 0, 0))
 
     def fit() -> TrainedModel:
         from casemate.stages.train import stage as train
 
-        tools = train.Tools(
-            shop.root,
-            shop.config,
-            shop.objects,
-            shop.state / "tmp",
+        tools = train.TrainTools(
+            context.root,
+            context.config,
+            context.objects,
+            context.state / "tmp",
             study,
-            shop.hidden,
-            crew["train"] if shop.config.train.model is None else None,
-            crew["convert"],
+            context.hidden,
+            pool["train"] if context.config.train.model is None else None,
+            pool["convert"],
             progress,
-            Purse(shop, work, dataset, principal),
-            (crew["rehearse"], crew["reread"]) if shop.config.train.mode == "private" else None,
+            BudgetPayment(context, work, dataset, principal),
+            (pool["rehearse"], pool["reread"]) if context.config.train.mode == "private" else None,
         )
         return train.fit(tools, dataset, rows.training)
 
     try:
         record = work.step("train", TrainedModel, fit)
     except TrainingError as error:
-        raise _plain(shop, work, error, heard) from None
+        raise _plain(context, work, error, heard) from None
     except (KeyboardInterrupt, StageTimeout):
         if work.lease.lost is not None:
-            work.lease.lost.findings += crew.tried("train")
+            work.lease.lost.findings += pool.tried("train")
         raise
-    shop.reporter.stage("train", record)
+    context.reporter.stage("train", record)
     return record
 
 
-def _plain(shop: Workshop, work: Run, error: TrainingError, heard: bool) -> TrainingError:
+def _plain(context: RunContext, work: Run, error: TrainingError, heard: bool) -> TrainingError:
     """The same fault in words that everybody may read; what the code said is sealed as an object that the message names."""
     from casemate.stages.train import told
     from casemate.stages.train.stage import keep
 
     found = [finding.message for finding in error.findings]
-    said = keep(shop.objects, error=f"{error.message}\n{error.hint}".strip(), findings=found)
+    said = keep(context.objects, error=f"{error.message}\n{error.hint}".strip(), findings=found)
     text = f"{error.plain} ({WORDS}{said})"
     hint = f"`casemate runs show {work.id}` says more to whoever may read the columns that the code saw"
     kind = ImportRefused if isinstance(error, ImportRefused) else TrainingError
@@ -225,23 +225,27 @@ def _plain(shop: Workshop, work: Run, error: TrainingError, heard: bool) -> Trai
     return plain
 
 
-def _assess(shop: Workshop, work: Run, dataset: SealedDataset, rows: "Rows", model: TrainedModel, crew: "Crew", pictures: "Pictures") -> Assessment:
+def _assess(
+    context: RunContext, work: Run, dataset: SealedDataset, rows: "SealedRows", model: TrainedModel, pool: "SandboxPool", pictures: "Pictures"
+) -> Assessment:
     """Measure on rows that training never saw, in a third sandbox without user code."""
 
     def measure() -> Assessment:
         from casemate.stages.assess import stage as assess
 
-        before = _previous(shop, assess, rows)
-        tools = assess.Tools(shop.config, shop.objects, shop.state / "tmp", shop.hidden, crew["assess"], shop.reporter.progress, before)
-        return assess.measure(tools, dataset, model, rows.parts, further_tables(shop.root, shop.config, dataset))
+        before = _previous(context, assess, rows)
+        tools = assess.AssessTools(
+            context.config, context.objects, context.state / "tmp", context.hidden, pool["assess"], context.reporter.progress, before
+        )
+        return assess.measure(tools, dataset, model, rows.parts, further_tables(context.root, context.config, dataset))
 
     record = work.step("assess", Assessment, measure, pictures=pictures)
-    shop.reporter.stage("assess", record)
+    context.reporter.stage("assess", record)
     return record
 
 
 def _release(
-    shop: Workshop, work: Run, principal: str, dataset: SealedDataset, model: TrainedModel, assessment: Assessment, pictures: "Pictures"
+    context: RunContext, work: Run, principal: str, dataset: SealedDataset, model: TrainedModel, assessment: Assessment, pictures: "Pictures"
 ) -> Release:
     """Judge, sign what passed, register."""
 
@@ -249,35 +253,35 @@ def _release(
         from casemate.stages.release import stage as release
 
         shown = {name.removesuffix(".png"): content for name, content in pictures(assessment).items() if name.endswith(".png")}
-        tools = release.Tools(shop.config, shop.objects, shop.signer, shop.reporter.progress, shown)
-        version = shop.registry.next_version(shop.config.project.name)
-        waivers = shop.waivers.in_force(shop.config.project.name, without=principal)
+        tools = release.ReleaseTools(context.config, context.objects, context.signer, context.reporter.progress, shown)
+        version = context.registry.next_version(context.config.project.name)
+        waivers = context.waivers.in_force(context.config.project.name, without=principal)
         return release.decide(tools, work.id, version, dataset, model, assessment, waivers)
 
     def register(tx: Any, record: Release) -> None:
-        shop.registry.register(tx, record, shop.engine.clock.now().isoformat())
+        context.registry.register(tx, record, context.engine.clock.now().isoformat())
 
     def cards(record: Release) -> dict[str, bytes]:
-        return {name: shop.objects.get(record.files[name]) for name in ("model-card.md", "model-card.html")}
+        return {name: context.objects.get(record.files[name]) for name in ("model-card.md", "model-card.html")}
 
     record = work.step("release", Release, decide, pictures=cards, commit=register)
-    shop.reporter.stage("release", record)
+    context.reporter.stage("release", record)
     return record
 
 
-def _reference(shop: Workshop) -> SealedDataset | None:
+def _reference(context: RunContext) -> SealedDataset | None:
     """The version that statistics are compared with: `[data] reference`, else the first one under the pinned schema."""
-    wanted, name = shop.config.data.reference, shop.config.dataset_name
+    wanted, name = context.config.data.reference, context.config.dataset_name
     if wanted is not None:
-        found = shop.engine.find("data", SealedDataset, lambda one: one.name == name and one.version == wanted)
+        found = context.engine.find("data", SealedDataset, lambda one: one.name == name and one.version == wanted)
         if found is None:
             raise ConfigError(f"[data] reference: there is no version {wanted!r} of {name}", hint="`casemate data list`")
         return found
-    pinned = schemas.load(shop.root / shop.config.data.schema)
+    pinned = schemas.load(context.root / context.config.data.schema)
     if pinned is None:
         return None
     law = expectations.law(pinned)
-    return shop.engine.find("data", SealedDataset, lambda one: one.name == name and expectations.law(one.schema) == law and bool(one.profile))
+    return context.engine.find("data", SealedDataset, lambda one: one.name == name and expectations.law(one.schema) == law and bool(one.profile))
 
 
 def further_tables(root: Path, config: Config, dataset: SealedDataset) -> dict[str, pa.Table]:
@@ -287,34 +291,34 @@ def further_tables(root: Path, config: Config, dataset: SealedDataset) -> dict[s
     return {name: read(root / path, config.data, dataset.schema) for name, path in config.assess.tables.items()}
 
 
-def _previous(shop: Workshop, assess: Any, rows: "Rows") -> Any:
+def _previous(context: RunContext, assess: Any, rows: "SealedRows") -> Any:
     """The newest model that passed and is still trusted, verified, to compare with."""
-    for model in shop.registry.list():
-        if model.release.model == shop.config.project.name and model.release.bundle:
+    for model in context.registry.list():
+        if model.release.model == context.config.project.name and model.release.bundle:
             try:
-                verified = shop.registry.verify(model.reference)
+                verified = context.registry.verify(model.reference)
             except CompromisedSigner:  # a run is how the project gets trusted models again
                 continue
             card = verified.card
-            unseen = rows.unseen_by(shop.engine.record(model.release.lineage.run, "data", SealedDataset))
+            unseen = rows.unseen_by(context.engine.record(model.release.lineage.run, "data", SealedDataset))
             return assess.Previous(model.reference, card.inputs, verified.files, card.order, card.labels == "own", unseen)
     return None
 
 
-def _earlier(shop: Workshop, work: Run) -> tuple[str, Release, Assessment]:
+def _earlier(context: RunContext, work: Run) -> tuple[str, Release, Assessment]:
     """What the run that is done already ended with."""
-    release = shop.engine.record(work.id, "release", Release)
-    assessment = shop.engine.record(work.id, "assess", Assessment)
+    release = context.engine.record(work.id, "release", Release)
+    assessment = context.engine.record(work.id, "assess", Assessment)
     if release is None or assessment is None:
         raise VerificationError(f"run {work.id} has ended, but its records are gone", hint="`casemate fsck` says what is damaged")
     if release.bundle:
-        shop.registry.verify(f"{release.model}@{release.model_version}")
+        context.registry.verify(f"{release.model}@{release.model_version}")
     return work.id, release, assessment
 
 
-def _study(shop: Workshop, work: Run) -> Path:
+def _study(context: RunContext, work: Run) -> Path:
     """The search's journal; whoever takes a run over takes it along, so that a process which lost its lease cannot write to it."""
-    study = shop.state / "studies" / f"{work.id}.{work.lease.token}"
+    study = context.state / "studies" / f"{work.id}.{work.lease.token}"
     for older in sorted(study.parent.glob(f"{work.id}.*")):
         if older != study and not study.exists():
             older.rename(study)
@@ -338,20 +342,20 @@ class Pictures:
         return self._files
 
 
-class Purse:
+class BudgetPayment:
     """Pays for a run's private training from its data set's budget, once however often the run is resumed."""
 
-    def __init__(self, shop: Workshop, work: Run, dataset: SealedDataset, principal: str) -> None:
-        self.shop, self.work, self.dataset, self.principal = shop, work, dataset, principal
+    def __init__(self, context: RunContext, work: Run, dataset: SealedDataset, principal: str) -> None:
+        self.context, self.work, self.dataset, self.principal = context, work, dataset, principal
 
     def pay(self, epsilon: float, delta: float) -> None:
-        """See `train.stage.Purse`."""
-        shop, table = self.shop, self.shop.config.privacy
+        """See `train.stage.BudgetPayment`."""
+        context, table = self.context, self.context.config.privacy
         wanted = Spending(
             id=f"{self.work.id}/train",
             dataset=self.dataset.name,
             version=self.dataset.version,
-            purpose=shop.config.project.purpose,
+            purpose=context.config.project.purpose,
             epsilon=epsilon,
             delta=delta,
             events=[],
@@ -360,15 +364,15 @@ class Purse:
             what="private training",
             time="",
         )
-        spend(shop.engine, shop.ledger, wanted, Limit(table.budget, table.budget_delta))
+        spend(context.engine, context.ledger, wanted, Limit(table.budget, table.budget_delta))
 
     def settle(self, epsilon: float, events: list[Gaussians]) -> None:
-        """See `train.stage.Purse`."""
-        with self.shop.engine.store.transaction() as tx:
-            self.shop.ledger.settle(tx, f"{self.work.id}/train", epsilon, events)
+        """See `train.stage.BudgetPayment`."""
+        with self.context.engine.store.transaction() as tx:
+            self.context.ledger.settle(tx, f"{self.work.id}/train", epsilon, events)
 
 
-class Crew:
+class SandboxPool:
     """The processes that will be confined, warmed up while others work.
 
     What runs user code comes from a server of its own. Converting and assessing share one: they import the same packages,
@@ -383,13 +387,13 @@ class Crew:
         "assess": "casemate.stages.assess.worker:main",
     }
 
-    def __init__(self, shop: Workshop, work: Run) -> None:
+    def __init__(self, context: RunContext, work: Run) -> None:
         trains = not work.has("train")
-        fits, rehearses = trains and shop.config.train.model is None, trains and shop.config.train.mode == "private"
+        fits, rehearses = trains and context.config.train.model is None, trains and context.config.train.mode == "private"
         todo = {"rehearse": rehearses, "reread": rehearses, "train": fits, "convert": trains, "assess": not work.has("assess")}
         teams = [[job for job in team if todo[job]] for team in (("rehearse", "train"), ("reread", "convert", "assess"))]
         self._teams = [team for team in teams if team]
-        self._threads = shop.config.train.threads
+        self._threads = context.config.train.threads
         self._servers: dict[str, ForkServer] = {}
         self._workers: dict[str, Worker] = {}
 
@@ -420,21 +424,21 @@ class Crew:
             server.close()
 
 
-class Rows:
+class SealedRows:
     """The sealed table, read back and verified once, cut into what each stage may see."""
 
-    def __init__(self, shop: Workshop, dataset: SealedDataset) -> None:
-        self.shop = shop
+    def __init__(self, context: RunContext, dataset: SealedDataset) -> None:
+        self.context = context
         self.dataset = dataset
 
     @property
     def _subject(self) -> str | None:
-        return PSEUDONYM if self.dataset.subject else self.shop.config.data.subject
+        return PSEUDONYM if self.dataset.subject else self.context.config.data.subject
 
     @property
     def _weight(self) -> str | None:
         """The column of weights; an older version may have been sealed without it."""
-        weight = self.shop.config.data.weight
+        weight = self.context.config.data.weight
         return weight if any(column.name == weight for column in self.dataset.schema.columns) else None
 
     @cached_property
@@ -442,9 +446,9 @@ class Rows:
         """Features, targets, weight and subject."""
         schema, subject, weight = self.dataset.schema, self._subject, self._weight
         names = [*(column.name for column in schema.features), *schema.targets, *([weight] if weight else [])]
-        folder = self.shop.state / "datasets" / self.dataset.name / self.dataset.version
+        folder = self.context.state / "datasets" / self.dataset.name / self.dataset.version
         wanted = names if subject is None or subject in names else [*names, subject]
-        return tables.read(folder, self.shop.keys, self.shop.signer.verifier, wanted)
+        return tables.read(folder, self.context.keys, self.context.signer.verifier, wanted)
 
     @cached_property
     def _table(self) -> pa.Table:
@@ -465,7 +469,7 @@ class Rows:
 
     @cached_property
     def _split(self) -> dict[str, np.ndarray[Any, Any]]:
-        split = pa.ipc.open_stream(self.shop.objects.get(self.dataset.split)).read_all()
+        split = pa.ipc.open_stream(self.context.objects.get(self.dataset.split)).read_all()
         return {name: split[name].to_numpy() for name in split.column_names}
 
     @property
@@ -477,7 +481,7 @@ class Rows:
     def training(self) -> pa.Table:
         """What the training code sees; in order of time where the split is."""
         rows = self._members
-        if self.shop.config.train.split == "ordered":
+        if self.context.config.train.split == "ordered":
             rows = rows[np.argsort(self._split["order"][rows])]
         return self._table.take(pa.array(rows))
 
@@ -490,7 +494,7 @@ class Rows:
     def members(self) -> pa.Table:
         """A sample of the training rows, for the membership test and feature spreads."""
         rows = self._members
-        return self._table.take(pa.array(rows[drawn(len(rows), MEMBERS, self.shop.config.train.seed)]))
+        return self._table.take(pa.array(rows[sample_rows(len(rows), MEMBERS, self.context.config.train.seed)]))
 
     @property
     def parts(self) -> Any:
@@ -513,7 +517,7 @@ class Rows:
         kept = self._split["holdout"] & ~self._split["excluded"]
         if before is None:
             return np.zeros(int(kept.sum()), dtype=bool)
-        older = Rows(self.shop, before)
+        older = SealedRows(self.context, before)
         both = self._subject is not None and older._subject is not None
         same = self.dataset.sides is not None and sides.nested(self.dataset.sides, before.sides)
         if same and (both or before.version == self.dataset.version):
@@ -531,15 +535,15 @@ class Rows:
         return unseen & np.isin(now[kept], known[~trained])
 
 
-def _inputs(shop: Workshop, where: Any, answer: Any) -> dict[str, str]:
+def _inputs(context: RunContext, where: Any, answer: Any) -> dict[str, str]:
     """Per stage, the digest of what decides its result: with the same ones a run is resumed and finished stages are reused.
 
     Args:
-        shop: the project's.
+        context: the project's.
         where: the table's place.
         answer: what a database there said.
     """
-    config = shop.config
+    config = context.config
     stamp = [row[2:] for row in files.stamp(where)]
     if isinstance(where, str):
         stamp = [files.digest(where, files.columns(answer, config.data, (), []))]
@@ -553,15 +557,15 @@ def _inputs(shop: Workshop, where: Any, answer: Any) -> dict[str, str]:
             config.screen,
             split,
             stamp,
-            _edited_schema(shop),
-            shop.signer.verifier.compromises,
-            {row: review.decision for row, review in shop.reviews.of(config.dataset_name).items()},
+            _edited_schema(context),
+            context.signer.verifier.compromises,
+            {row: review.decision for row, review in context.reviews.of(config.dataset_name).items()},
             *(["private"] if config.train.mode == "private" else []),  # another schema, other sides
         ],
         "train": [
             config.train,
             config.sandbox,
-            code_digest(shop.root, config),
+            code_digest(context.root, config),
             config.robustness if config.train.mode == "adversarial" else None,
             config.privacy if config.train.mode == "private" else None,
             "converted in a sandbox of its own",  # models from before are made again
@@ -573,9 +577,9 @@ def _inputs(shop: Workshop, where: Any, answer: Any) -> dict[str, str]:
             config.privacy.min_group,
             config.train.seed,
             sorted(gate.eps for gate in config.gates.values() if gate.eps),
-            [_stamp(shop.root / path) for path in config.assess.tables.values()],
+            [_stamp(context.root / path) for path in config.assess.tables.values()],
         ],
-        "release": [config.gates, config.release.stage, shop.signer.verifier.fingerprint, shop.waivers.in_force(config.project.name)],
+        "release": [config.gates, config.release.stage, context.signer.verifier.fingerprint, context.waivers.in_force(config.project.name)],
     }
     return {stage: sha256_record(values) for stage, values in deciding.items()}
 
@@ -589,16 +593,16 @@ def _software() -> list[str]:
     return [f"{name} {metadata.version(name)}" for name in COMPUTING]
 
 
-def _edited_schema(shop: Workshop) -> Any:
+def _edited_schema(context: RunContext) -> Any:
     """The pinned schema, if it is no longer the one that the newest sealed data set was checked against."""
-    record = shop.engine.newest_step("data", SealedDataset)
-    pinned = schemas.load(shop.root / shop.config.data.schema)
+    record = context.engine.newest_step("data", SealedDataset)
+    pinned = schemas.load(context.root / context.config.data.schema)
     if record is None or pinned == record.schema:
         return None
     return pinned or "removed"
 
 
-def _sign_evidence(shop: Workshop, work: Run, release: Release) -> None:
+def _sign_evidence(context: RunContext, work: Run, release: Release) -> None:
     """Sign the digests of every evidence file of the run."""
     subjects = {
         path.relative_to(work.folder).as_posix(): sha256_file(path)
@@ -607,8 +611,8 @@ def _sign_evidence(shop: Workshop, work: Run, release: Release) -> None:
     }
     predicate = {
         "run": work.id,
-        "project": shop.config.project.id,
+        "project": context.config.project.id,
         "model": f"{release.model}@{release.model_version}",
         "outcome": release.verdict.outcome,
     }
-    write_atomic(work.folder / evidence.EVIDENCE, shop.signer.sign_statement(subjects, evidence.PREDICATE, predicate))
+    write_atomic(work.folder / evidence.EVIDENCE, context.signer.sign_statement(subjects, evidence.PREDICATE, predicate))

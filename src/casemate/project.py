@@ -83,7 +83,7 @@ class Project(Wiring):
 
     @property
     def privacy(self) -> Privacy:
-        """Privacy budgets."""
+        """The privacy budgets of the data sets, and what was paid from them."""
         return Privacy(self)
 
     @property

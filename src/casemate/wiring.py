@@ -26,7 +26,7 @@ from casemate.controls.audit.decisions import Decisions
 from casemate.controls.audit.heads import Heads
 from casemate.controls.audit.keyuse import AuditedKeys
 from casemate.controls.audit.log import AuditLog
-from casemate.controls.audit.outside import Outside
+from casemate.controls.audit.publication import Publication
 from casemate.controls.audit.signing import SignatureLog
 from casemate.controls.keys import signers
 from casemate.controls.keys.certificates import Certificates
@@ -40,10 +40,10 @@ from casemate.controls.privacy.budget import Ledger
 from casemate.core.blobs import Blobs, S3Place, open_blobs
 from casemate.core.blobs.s3 import split_url
 from casemate.core.clock import Clock, SystemClock
-from casemate.core.engine import Effort, Engine
+from casemate.core.engine import Engine, RetryPolicy
 from casemate.core.errors import ConfigError
 from casemate.core.files import write_atomic
-from casemate.core.outbox import Message, Outbox, Patience, Route
+from casemate.core.outbox import DeliveryPolicy, Message, Outbox, Route
 from casemate.core.outbox.ways import way
 from casemate.core.secrets import read_secret
 from casemate.core.signatures import Signer
@@ -184,7 +184,7 @@ class Wiring:
 
     @cached_property
     def log(self) -> AuditLog:
-        """The audit log."""
+        """The audit log of this project, with its keys."""
         classical, quantum = self.keystore.log_keys
         signer = CheckpointSigner(log_origin(self.config.project.id), classical, quantum)
         return AuditLog(
@@ -192,9 +192,9 @@ class Wiring:
         )
 
     @cached_property
-    def outside(self) -> Outside:
+    def publication(self) -> Publication:
         """The log's witnesses and copies."""
-        return Outside(self.log, self.config.audit, self.root, self.config.outbox.timeout, Heads(self.keystore.folder, self.root, self.clock))
+        return Publication(self.log, self.config.audit, self.root, self.config.outbox.timeout, Heads(self.keystore.folder, self.root, self.clock))
 
     @cached_property
     def identifiers(self) -> "Identifiers":
@@ -254,7 +254,7 @@ class Wiring:
 
     @cached_property
     def objects(self) -> ObjectStore:
-        """The object store."""
+        """The store of sealed objects: model files and evidence, by digest."""
         return ObjectStore(self.blobs(self.config.store), self.provider)
 
     def blobs(self, store: StoreTable) -> Blobs:
@@ -265,7 +265,7 @@ class Wiring:
 
     @cached_property
     def registry(self) -> Registry:
-        """The model registry."""
+        """The registry of models that were released."""
         return Registry(self.database, self.objects, self.signer.verifier, self.signatures.prove)
 
     @property
@@ -319,13 +319,13 @@ class Wiring:
             routes.append(Route("checkpoint-copies", ENDS, self._copy_checkpoint))
         if self.config.audit.witnesses:
             routes.append(Route("witnesses", ENDS, self._cosign_checkpoint))
-        return Outbox(self.database, self.clock, routes, Patience(limits.attempts, limits.backoff, limits.timeout))
+        return Outbox(self.database, self.clock, routes, DeliveryPolicy(limits.attempts, limits.backoff, limits.timeout))
 
     def _copy_checkpoint(self, _: Message) -> None:
-        self.outside.copy()
+        self.publication.copy()
 
     def _cosign_checkpoint(self, _: Message) -> None:
-        self.outside.judge(self.outside.cosign())
+        self.publication.judge(self.publication.cosign())
 
     def _way(self, notice: NoticeTable) -> Callable[[Message], None]:
         secret = None if notice.secret is None else functools.partial(self.read_secret, notice.secret)
@@ -333,10 +333,10 @@ class Wiring:
 
     @cached_property
     def engine(self) -> Engine:
-        """The step engine."""
+        """The engine that runs steps, resumes them and commits what they did."""
         run = self.config.run
-        effort = Effort(run.retries, run.backoff, {str(stage): seconds for stage, seconds in run.timeouts.items()})
-        return Engine(self.database, self.log, self.clock, self.state / "runs", self.outbox, effort)
+        retry_policy = RetryPolicy(run.retries, run.backoff, {str(stage): seconds for stage, seconds in run.timeouts.items()})
+        return Engine(self.database, self.log, self.clock, self.state / "runs", self.outbox, retry_policy)
 
     @property
     def public_folders(self) -> tuple[Path, Path]:

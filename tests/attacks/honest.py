@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from casemate.config import DataTable, TrainTable
-from casemate.core.sandbox.run import JobFailed, Limits, Worker
+from casemate.core.sandbox.run import JobFailed, JobLimits, Worker
 from casemate.stages.data import schema as schemas
 
 CODE = """
@@ -112,7 +112,7 @@ def main() -> None:
         "grouped": False,
         "study": str(folder / "study"),
     }
-    limits, hidden = Limits(300, 8 * 2**30), [folder / "keys"]
+    limits, hidden = JobLimits(300, 8 * 2**30), [folder / "keys"]
     convert = {"schema": job["schema"], "classes": TrainTable(entry="train.py:build").classes, "seconds": 300}
     with Worker("casemate.stages.train.fit:main", 1) as worker, Worker("casemate.stages.train.convert:main", 1) as converter:
         try:

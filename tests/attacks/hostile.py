@@ -16,7 +16,7 @@ import msgspec
 import pyarrow as pa
 
 from casemate.config import DataTable, TrainTable
-from casemate.core.sandbox.run import JobFailed, Limits, Worker
+from casemate.core.sandbox.run import JobFailed, JobLimits, Worker
 from casemate.stages.data import schema as schemas
 
 ACTIONS = r'''
@@ -299,7 +299,7 @@ class Ground:
                     tables=[table],
                     inputs={"train.py": ACTIONS.replace("@CASE@", repr(json.dumps(case))).encode()},
                     scratch=scratch,
-                    limits=Limits(seconds, 3 * 2**30),
+                    limits=JobLimits(seconds, 3 * 2**30),
                     required=True,
                     hidden=[self.keys],
                     writable=[self.study],

@@ -13,7 +13,7 @@ from tests.conftest import serving
 
 import casemate
 from casemate.config import AggregateTable
-from casemate.controls.access.identity.tokens import Limits
+from casemate.controls.access.identity.tokens import TokenLimits
 from casemate.core.errors import ConfigError
 from casemate.serve import aggregates
 from casemate.serve.explain import explain
@@ -64,7 +64,7 @@ def test_metrics_tell_no_more_than_the_counts_and_a_client_is_not_an_analyst(cou
     assert b"casemate_labels_total{" in monitor("GET", "/metrics")[1]
     assert caller("POST", "/v2/models/wdbc/feedback", {"id": "0-1", "outcome": "1"})[0] == 403
     only = project.point.tokens
-    limited = Limits(actions=("model:infer-aggregate",))
+    limited = TokenLimits(actions=("model:infer-aggregate",))
     with project.database.transaction() as tx:
         token = only.create(tx, "narrow", ["client"], ["*"], datetime.timedelta(hours=1), limited)[0]
     assert Caller(caller.running, token)("POST", INFER, body(rows))[0] == 403

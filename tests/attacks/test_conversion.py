@@ -236,7 +236,7 @@ def test_a_graph_that_was_put_in_place_after_the_measurement_is_not_signed(clini
     dataset, trained, assessed = (
         project.engine.record(run, name, kind) for name, kind in (("data", SealedDataset), ("train", TrainedModel), ("assess", Assessment))
     )
-    tools = release.Tools(project.config, project.objects, project.keystore.signer, lambda *_: None)
+    tools = release.ReleaseTools(project.config, project.objects, project.keystore.signer, lambda *_: None)
     swapped = structs.replace(trained, files=trained.files | {ONNX: project.objects.put(b"another graph")})
     with pytest.raises(VerificationError, match=r"other model files were measured than are to be signed: model\.onnx"):
         release.decide(tools, run, 9, dataset, swapped, assessed, [])
@@ -261,7 +261,7 @@ def build():
 def test_a_threshold_is_measured_signed_and_served(tiny_project):
     from casemate.core.types import Assessment, SealedDataset
     from casemate.ml.frame import features_of, target_of
-    from casemate.pipeline import Rows
+    from casemate.pipeline import SealedRows
     from casemate.serve.endpoint import Endpoint
 
     (tiny_project / "train.py").write_text(THRESHOLD)
@@ -272,7 +272,7 @@ def test_a_threshold_is_measured_signed_and_served(tiny_project):
     assert (verified.card.serve_format, verified.card.labels) == ("skops", "own")
     estimator = models.load_skops(verified.files[SKOPS]).estimator
     dataset = project.engine.record(result.id, "data", SealedDataset)
-    holdout = Rows(runs.workshop(project), dataset).holdout
+    holdout = SealedRows(runs.run_context(project), dataset).holdout
     frame, codes = features_of(holdout, dataset.schema), target_of(holdout, dataset.schema)
     own = estimator.predict(frame)
     assert (own != estimator.predict_proba(frame).argmax(axis=1)).any()

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from tests.conftest import serving, wait_for
 
-from casemate.controls.access.identity.tokens import Limits
+from casemate.controls.access.identity.tokens import TokenLimits
 from casemate.controls.access.policy import actions
 from casemate.core.errors import RequestError
 from casemate.serve.app import PROBES
@@ -372,12 +372,12 @@ def test_a_person_calls_with_a_session_until_it_ends(gateway):
 @pytest.mark.parametrize(
     ("limits", "path", "status"),
     [
-        (Limits(networks=("127.0.0.0/8",)), "/v2/models/wdbc", 200),
-        (Limits(networks=("10.0.0.0/8",)), "/v2/models/wdbc", 401),
-        (Limits(certificate="ab" * 32), "/v2/models/wdbc", 401),
-        (Limits(actions=("model:infer",)), "/v2/models/wdbc", 403),
-        (Limits(actions=("model:infer",)), "/v2", 403),
-        (Limits(actions=("gateway:read",)), "/v2", 200),
+        (TokenLimits(networks=("127.0.0.0/8",)), "/v2/models/wdbc", 200),
+        (TokenLimits(networks=("10.0.0.0/8",)), "/v2/models/wdbc", 401),
+        (TokenLimits(certificate="ab" * 32), "/v2/models/wdbc", 401),
+        (TokenLimits(actions=("model:infer",)), "/v2/models/wdbc", 403),
+        (TokenLimits(actions=("model:infer",)), "/v2", 403),
+        (TokenLimits(actions=("gateway:read",)), "/v2", 200),
     ],
 )
 def test_a_token_opens_no_more_than_it_was_narrowed_to(gateway, limits, path, status):
@@ -389,7 +389,7 @@ def test_a_token_opens_no_more_than_it_was_narrowed_to(gateway, limits, path, st
 def test_a_rate_holds_for_its_token_and_for_no_other(gateway):
     running, project = gateway
     hour = datetime.timedelta(hours=1)
-    slow = Caller(running, project.access.create_token("slow", ["client"], ["*"], hour, Limits(rate=5))[0])
+    slow = Caller(running, project.access.create_token("slow", ["client"], ["*"], hour, TokenLimits(rate=5))[0])
     other = Caller(running, new_token(project, "quick")[0])
     answers = [slow("GET", "/v2/models/wdbc") for _ in range(8)]
     assert [status for status, *_ in answers] == [200] * 5 + [429] * 3

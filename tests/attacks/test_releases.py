@@ -241,7 +241,7 @@ def test_workers_share_limits_revocation_and_counts_and_are_replaced(many):
     running, project = many
     import datetime
 
-    from casemate.controls.access.identity.tokens import Limits
+    from casemate.controls.access.identity.tokens import TokenLimits
 
     assert len(children(running.process.pid)) == 3
     token, identifier = new_token(project, "ward")
@@ -253,7 +253,7 @@ def test_workers_share_limits_revocation_and_counts_and_are_replaced(many):
         writers.add(headers["x-request-id"][:12])
         ids.add(headers["x-request-id"])
     assert len(writers) == 3, "the kernel spreads connections over the workers"
-    slow, _ = project.access.create_token("slow", ["client"], ["*"], datetime.timedelta(hours=1), Limits(rate=30))
+    slow, _ = project.access.create_token("slow", ["client"], ["*"], datetime.timedelta(hours=1), TokenLimits(rate=30))
     statuses = []
     for _ in range(50):
         statuses.append(Caller(running, slow)("POST", INFER, BODY)[0])
@@ -301,14 +301,14 @@ def test_a_version_that_could_not_be_loaded_is_told_once_and_tried_again(two, mo
         project.models["wdbc@2"].promote()
         releases = project.rollouts.all()
         with monkeypatch.context() as patch:
-            patch.setattr(parts.shelf, "_endpoint", away)
+            patch.setattr(parts.model_set, "_endpoint", away)
             for _ in range(2):
-                asyncio.run(parts.shelf._follow(releases))
-        assert parts.shelf.references == ["wdbc@1"]
+                asyncio.run(parts.model_set._follow(releases))
+        assert parts.model_set.references == ["wdbc@1"]
         assert [entry.action for entry in project.log.entries()].count("model:not-loaded") == 1
-        assert parts.shelf._releases != releases, "it is tried again"
-        asyncio.run(parts.shelf._follow(releases))
-        assert (parts.shelf.references, parts.shelf._releases) == (["wdbc@2"], releases)
+        assert parts.model_set._releases != releases, "it is tried again"
+        asyncio.run(parts.model_set._follow(releases))
+        assert (parts.model_set.references, parts.model_set._releases) == (["wdbc@2"], releases)
     finally:
         parts.close()
 

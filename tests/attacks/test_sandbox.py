@@ -20,7 +20,7 @@ from casemate.config import DataTable
 from casemate.controls.keys.store import keystore_folder
 from casemate.core import quiet
 from casemate.core.errors import SandboxError, StageTimeout, TrainingError
-from casemate.core.sandbox.run import ForkServer, JobFailed, Limits, Worker, _Conversation, _converse, _hear, available
+from casemate.core.sandbox.run import ForkServer, JobFailed, JobLimits, Worker, _Conversation, _converse, _hear, available
 from casemate.operations.runs import Silent
 from casemate.stages.data import schema as schemas
 from casemate.stages.train.stage import SAFE
@@ -60,7 +60,7 @@ def fit(tmp_path, tiny, config):
                 tables=[table],
                 inputs={"train.py": textwrap.dedent(code).encode()},
                 scratch=scratch,
-                limits=Limits(options.train.timeout, int(options.train.memory_gb * 2**30)),
+                limits=JobLimits(options.train.timeout, int(options.train.memory_gb * 2**30)),
                 required=options.sandbox.mode == "require",
                 outputs=SAFE,
                 hidden=[secret or tmp_path / "keys"],

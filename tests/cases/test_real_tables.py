@@ -76,7 +76,7 @@ def test_the_label_screen_finds_planted_noise_in_adult(case):
     from casemate.config import DataTable, ScreenTable
     from casemate.ml.frame import codes_of, features_of
     from casemate.stages.data import schema, source
-    from casemate.stages.data.screen.interface import Rows
+    from casemate.stages.data.screen.interface import ScreenedRows
     from casemate.stages.data.screen.label_noise import LabelNoise
 
     options = DataTable(source="x", target="income", header=ADULT.split(","), null_values=["", "?"])
@@ -85,7 +85,7 @@ def test_the_label_screen_finds_planted_noise_in_adult(case):
     codes = codes_of(table, pinned)
     flipped = np.random.default_rng(0).choice(len(codes), len(codes) // 20, replace=False)
     codes[flipped] ^= 1
-    found = LabelNoise()(Rows(features_of(table, pinned), codes, None, pinned, 0), ScreenTable())
+    found = LabelNoise()(ScreenedRows(features_of(table, pinned), codes, None, pinned, 0), ScreenTable())
     recall = len(set(flipped) & {suspect.row for suspect in found.rows}) / len(flipped)
     precision = len(set(flipped) & {suspect.row for suspect in found.rows}) / len(found.rows)
     assert recall > 0.5

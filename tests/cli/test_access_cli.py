@@ -9,8 +9,8 @@ import pytest
 
 import casemate
 from casemate.cli import build_parser
-from casemate.cli.doors import COMMANDS as FACES
-from casemate.cli.doors import registry
+from casemate.cli.commands import COMMANDS as FACES
+from casemate.cli.commands import registry
 from casemate.controls.access.identity.factors import STEP, codes_at
 from casemate.controls.access.identity.principals import PRINCIPALS
 from casemate.controls.access.identity.sessionfile import SessionFile

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from casemate.cli import VERBS, main
-from casemate.cli.doors import DOORS
+from casemate.cli.commands import COMMANDS
 from casemate.core.errors import Error
 
 
@@ -29,7 +29,7 @@ def test_the_value_of_a_shared_option_is_no_verb(tmp_path, cli, monkeypatch):
     assert (done.code, "no casemate.toml in" in done.err) == (2, True)
 
 
-@pytest.mark.parametrize("name", [name for name in DOORS if name not in ("doctor", "audit witness serve")])
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("doctor", "audit witness serve")])
 def test_every_command_says_its_fault_as_one_line_of_json(name, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     try:

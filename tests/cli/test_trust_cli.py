@@ -145,7 +145,7 @@ def test_a_model_that_is_worse_than_the_one_before_is_refused_and_the_same_one_i
 def asked(project, token, ends=None):
     """What a gateway answers to the question whether its one model is ready."""
     parts = assemble(project)
-    endpoint = parts.shelf.served["wdbc"].live.endpoint
+    endpoint = parts.model_set.served["wdbc"].live.endpoint
     endpoint.ends = endpoint.ends if ends is None else ends
     scope = {"type": "http", "method": "GET", "path": "/v2/models/wdbc/ready", "headers": [(b"authorization", f"Bearer {token}".encode())]}
     try:

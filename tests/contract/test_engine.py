@@ -11,7 +11,7 @@ from tests.conftest import wait_for
 
 from casemate.core import lease as leases
 from casemate.core.clock import SystemClock
-from casemate.core.engine import STAGES, Effort, Engine
+from casemate.core.engine import STAGES, Engine, RetryPolicy
 from casemate.core.errors import BackendError, BusyError, ConfigError, Error, LeaseLost, RunCancelled, StageTimeout, TransientError, VerificationError
 from casemate.core.store import open_store
 from casemate.core.types import Finding
@@ -34,7 +34,7 @@ class Journal:
 
 @pytest.fixture
 def engine(store, tmp_path):
-    return Engine(store, Journal(), SystemClock(), tmp_path / "runs", effort=Effort(retries=2, backoff=0.01))
+    return Engine(store, Journal(), SystemClock(), tmp_path / "runs", retry_policy=RetryPolicy(retries=2, backoff=0.01))
 
 
 def finding(text: str = "x") -> Finding:
@@ -142,7 +142,7 @@ def test_a_stage_past_its_timeout_ends_the_run(store, tmp_path, before, request)
     request.addfinalizer(partial(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT)))
     signal.signal(signal.SIGINT, before)
     slept = []
-    engine = Engine(store, Journal(), SystemClock(), tmp_path / "runs", effort=Effort(timeouts={"train": 0.2}))
+    engine = Engine(store, Journal(), SystemClock(), tmp_path / "runs", retry_policy=RetryPolicy(timeouts={"train": 0.2}))
     with pytest.raises(StageTimeout), engine.begin(SAME, "me") as run:
         run.step("data", Finding, finding)
         if before is signal.SIG_IGN:

@@ -108,12 +108,12 @@ def test_init_and_a_run_ask_once_each_and_what_changed_there_is_seen(visits, mon
 
     def version():
         times.clear()
-        shop = runs.workshop(project)
-        where = files.place(shop.root, shop.config.data.source)
-        answer = files.once(where, shop.config.data)
-        inputs = pipeline._inputs(shop, where, answer)
-        with shop.engine.begin(inputs, project.point.identify().principal.uid) as work:
-            sealed = pipeline._data(shop, work, answer)
+        context = runs.run_context(project)
+        where = files.place(context.root, context.config.data.source)
+        answer = files.once(where, context.config.data)
+        inputs = pipeline._inputs(context, where, answer)
+        with context.engine.begin(inputs, project.point.identify().principal.uid) as work:
+            sealed = pipeline._data(context, work, answer)
             work.finish("failed")
         assert len(times) == 1
         return inputs["data"], sealed.version

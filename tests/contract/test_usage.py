@@ -8,7 +8,7 @@ from tests.attacks.test_releases import BODY, INFER
 from tests.conftest import serving
 
 import casemate
-from casemate.controls.access.identity.tokens import Limits
+from casemate.controls.access.identity.tokens import TokenLimits
 from casemate.controls.access.usage import Usage, Used
 
 MINUTE = ("svc", "", 60, 100)
@@ -33,7 +33,7 @@ def test_two_gateways_on_one_postgresql_share_limits_releases_revocations_and_th
     assert project.run(start="release").model.reference == "wdbc@2"
     project.models["wdbc@1"].promote()
     token, identifier = new_token(project, "ward")
-    slow, _ = project.access.create_token("slow", ["client"], ["*"], datetime.timedelta(hours=1), Limits(rate=20))
+    slow, _ = project.access.create_token("slow", ["client"], ["*"], datetime.timedelta(hours=1), TokenLimits(rate=20))
     with serving(own) as one, serving(own) as other:
         both = [Caller(running, token) for running in (one, other)]
         assert [caller("POST", INFER, BODY)[0] for caller in both] == [200, 200]

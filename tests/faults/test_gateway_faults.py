@@ -421,7 +421,7 @@ def test_while_the_catalogue_is_away_probes_and_metrics_answer_and_operators_are
     project = casemate.open(clinic)
     monitor, other = (new_token(project, name, "monitor")[0] for name in ("prometheus", "newcomer"))
     parts = assemble(project)
-    parts.gateway.guard.lifetime = 0.0  # nothing is remembered but what is meant for this
+    parts.gateway.admission.lifetime = 0.0  # nothing is remembered but what is meant for this
 
     async def ask(path, token=None):
         headers = [] if token is None else [(b"authorization", f"Bearer {token}".encode())]
@@ -437,7 +437,7 @@ def test_while_the_catalogue_is_away_probes_and_metrics_answer_and_operators_are
 
     async def through_it():
         looking = server._look(project, parts, Connections(project.config.serve, parts.metrics))
-        watches = [asyncio.create_task(watch) for watch in (parts.gateway.guard.watch(), looking)]
+        watches = [asyncio.create_task(watch) for watch in (parts.gateway.admission.watch(), looking)]
         assert (await ask("/metrics", monitor))[0] == 200
         (clinic / ".casemate").rename(clinic / "away")
         project.database.close()

@@ -22,7 +22,7 @@ from casemate.config import ServeTable
 from casemate.core.errors import ConfigError, DataError, TrainingError
 from casemate.operations import scaffold
 from casemate.serve.explain import explain
-from casemate.serve.shelf import Shelf, Statistics
+from casemate.serve.model_set import ModelSet, Statistics
 
 ROWS = 400
 TRAIN = """from sklearn.compose import make_column_selector, make_column_transformer
@@ -207,12 +207,12 @@ def test_a_canary_whose_quantities_moved_is_noticed_and_an_equal_one_is_not(size
     live = counted(*np.array_split(rows, 7))
     assert live.mean == pytest.approx(rows.mean(axis=0))
     assert live.deviation == pytest.approx(rows.std(axis=0), rel=1e-3)
-    shelf = SimpleNamespace(table=ServeTable())
+    model_set = SimpleNamespace(table=ServeTable())
     alone = np.full((1, 2), 0.1 + 0.2)
-    assert Shelf._drifted(shelf, counted(*[alone] * 300), counted(*[alone] * 900)) == ""
-    assert Shelf._drifted(shelf, counted(rows[:500]), live) == ""
+    assert ModelSet._drifted(model_set, counted(*[alone] * 300), counted(*[alone] * 900)) == ""
+    assert ModelSet._drifted(model_set, counted(rows[:500]), live) == ""
     second = rows + np.array([0.0, 0.005 * size + 2])
-    assert "mean prediction" in Shelf._drifted(shelf, counted(second), live), "the second target counts too"
+    assert "mean prediction" in ModelSet._drifted(model_set, counted(second), live), "the second target counts too"
 
 
 def test_a_graph_that_gives_something_else_is_not_taken_over(copy):

@@ -11,7 +11,7 @@ from casemate.controls.access.identity.accounts import Accounts, check
 from casemate.controls.access.identity.factors import STEP, Factors, codes_at
 from casemate.controls.access.identity.principals import Directory
 from casemate.controls.access.identity.sessions import CAP, LIFE, Sessions
-from casemate.controls.access.identity.tokens import Limits, Tokens
+from casemate.controls.access.identity.tokens import TokenLimits, Tokens
 from casemate.controls.access.policy import Policy, Resource
 from casemate.controls.access.situation import Situation, zone
 from casemate.controls.access.types import Principal
@@ -100,10 +100,10 @@ def test_a_token_that_is_not_good_is_refused_with_one_text(directory, tmp_path, 
         {"service": ""},
         {"roles": ["king"]},
         {"lifetime": datetime.timedelta(0)},
-        {"limits": Limits(actions=("model:inferr",))},
-        {"limits": Limits(networks=("10.0.0.0/33",))},
-        {"limits": Limits(networks=("10.1.2.3/8",))},
-        {"limits": Limits(rate=0)},
+        {"limits": TokenLimits(actions=("model:inferr",))},
+        {"limits": TokenLimits(networks=("10.0.0.0/33",))},
+        {"limits": TokenLimits(networks=("10.1.2.3/8",))},
+        {"limits": TokenLimits(rate=0)},
     ],
 )
 def test_a_malformed_token_order_is_refused(directory, changed):
@@ -114,15 +114,15 @@ def test_a_malformed_token_order_is_refused(directory, changed):
 @pytest.mark.parametrize(
     ("limits", "address", "certificate", "admitted"),
     [
-        (Limits(), None, None, True),
-        (Limits(networks=("10.1.0.0/16", "::1/128")), "10.1.255.3", None, True),
-        (Limits(networks=("10.1.0.0/16", "::1/128")), "::1", None, True),
-        (Limits(networks=("10.1.0.0/16",)), "10.2.0.1", None, False),
-        (Limits(networks=("10.1.0.0/16",)), None, None, False),
-        (Limits(networks=("10.1.0.0/16",)), "10.1", None, False),
-        (Limits(certificate="ab"), "10.2.0.1", "ab", True),
-        (Limits(certificate="ab"), "10.2.0.1", "ac", False),
-        (Limits(certificate="ab"), "10.2.0.1", None, False),
+        (TokenLimits(), None, None, True),
+        (TokenLimits(networks=("10.1.0.0/16", "::1/128")), "10.1.255.3", None, True),
+        (TokenLimits(networks=("10.1.0.0/16", "::1/128")), "::1", None, True),
+        (TokenLimits(networks=("10.1.0.0/16",)), "10.2.0.1", None, False),
+        (TokenLimits(networks=("10.1.0.0/16",)), None, None, False),
+        (TokenLimits(networks=("10.1.0.0/16",)), "10.1", None, False),
+        (TokenLimits(certificate="ab"), "10.2.0.1", "ab", True),
+        (TokenLimits(certificate="ab"), "10.2.0.1", "ac", False),
+        (TokenLimits(certificate="ab"), "10.2.0.1", None, False),
     ],
 )
 def test_a_token_works_from_its_networks_and_with_its_certificate_only(directory, limits, address, certificate, admitted):

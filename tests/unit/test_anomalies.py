@@ -14,11 +14,11 @@ from casemate.controls.access.point import Identity
 from casemate.controls.access.policy import Resource
 from casemate.controls.audit.commit import GroupCommit
 from casemate.core.errors import AccessDenied, BackendError, ConfigError, RefusedError
-from casemate.serve.guard import Guard
+from casemate.serve.admission import Admission
 from casemate.serve.health import Health
 from casemate.serve.metrics import Metrics
-from casemate.serve.server import Ends
-from casemate.serve.shelf import Shelf
+from casemate.serve.model_set import ModelSet
+from casemate.serve.server import GatewayProxy
 
 PLACES = {
     "berlin": PlaceTable(networks=["10.1.0.0/16", "2001:db8:1::/48"], latitude=52.52, longitude=13.4),
@@ -240,8 +240,8 @@ def test_risk_asks_for_a_second_factor_and_is_told_in_the_denial(here):
 def test_a_gateway_that_cannot_record_a_storm_counts_itself_blind_and_loses_no_denial(fresh, monkeypatch):
     project = casemate.open(fresh)
     audit = GroupCommit(project.log)
-    guard = Guard(project.point, audit, None, Health(Metrics()))
-    guard._denials[ANA] = STORM["denied"]
+    admission = Admission(project.point, audit, None, Health(Metrics()))
+    admission._denials[ANA] = STORM["denied"]
     project.point.anomalies.probing('User::"ben"', "not what this is about")
 
     def full(*_):
@@ -251,12 +251,12 @@ def test_a_gateway_that_cannot_record_a_storm_counts_itself_blind_and_loses_no_d
         patch.setattr(project.outbox, "enqueue", full)
         for _ in range(2):
             with pytest.raises(sa.exc.IntegrityError):
-                asyncio.run(guard._look())
-            guard._denials[ANA] += 1
-    asyncio.run(guard._look())
+                asyncio.run(admission._look())
+            admission._denials[ANA] += 1
+    asyncio.run(admission._look())
     (found,) = [found for found in project.point.anomalies.list() if found.principal == ANA]
     assert found.message.startswith(f"{STORM['denied'] + 2} times")
-    assert not guard._denials
+    assert not admission._denials
     audit.close()
     project.database.close()
 
@@ -270,19 +270,19 @@ def test_a_model_that_does_not_hold_is_withdrawn_also_when_that_cannot_be_record
             raise faults.pop()
         incidents.append(told)
 
-    shelf = Shelf(project, Metrics(), Ends(), incident, Health(Metrics()))
-    shelf.load()
-    (served,) = shelf.served.values()
+    model_set = ModelSet(project, Metrics(), GatewayProxy(), incident, Health(Metrics()))
+    model_set.load()
+    (served,) = model_set.served.values()
     bundle = project.registry.get(served.live.endpoint.reference).release.bundle
     (path,) = [path for path in (project.state / "objects" / bundle[:2]).iterdir() if path.name == bundle[2:]]
     path.chmod(0o600)
     content = path.read_bytes()
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    asyncio.run(shelf.verify())
+    asyncio.run(model_set.verify())
     assert served.live.endpoint.withdrawn
     with pytest.raises(BackendError):
-        asyncio.run(shelf._tell())
-    asyncio.run(shelf._tell())
+        asyncio.run(model_set._tell())
+    asyncio.run(model_set._tell())
     assert [told[1] for told in incidents] == ["model:withdrawn"]
     project.database.close()
 
@@ -295,12 +295,12 @@ def test_where_somebody_wrote_among_the_compromises_no_model_answers_until_that_
         with driver.connect(clinic / ".casemate" / "catalog.db") as connection:
             connection.execute(statement)
         connection.close()
-        asyncio.run(shelf._distrust())
+        asyncio.run(model_set._distrust())
 
     project = casemate.open(clinic)
-    shelf = Shelf(project, Metrics(), Ends(), lambda *_: None, Health(Metrics()))
-    shelf.load()
-    (served,) = shelf.served.values()
+    model_set = ModelSet(project, Metrics(), GatewayProxy(), lambda *_: None, Health(Metrics()))
+    model_set.load()
+    (served,) = model_set.served.values()
     written("INSERT INTO signer_compromise VALUES ('x', '2020-01-01T00:00:00+00:00', 0)")
     assert "table signer_compromise" in served.live.endpoint.withdrawn
     written("DELETE FROM signer_compromise")

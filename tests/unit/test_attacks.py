@@ -14,11 +14,11 @@ from sklearn.tree import DecisionTreeClassifier
 
 from casemate.config import AssessTable, FeatureTable, RobustnessTable
 from casemate.core.types import ColumnSchema, Schema
-from casemate.ml.attacks.aim import aim
 from casemate.ml.attacks.certify import certified, smoothed
 from casemate.ml.attacks.decision import Decision
 from casemate.ml.attacks.gradient import Gradient
 from casemate.ml.attacks.search import Search
+from casemate.ml.attacks.surface import attack_surface
 from casemate.ml.harden import harden
 from casemate.ml.models import SkopsModel
 from casemate.stages.assess import robustness
@@ -87,7 +87,7 @@ def test_no_attack_does_what_the_attacker_cannot_do(clinic_rows, estimator):
             "ward": FeatureTable(to=["B", "C"]),
         }
     )
-    target = aim(model_of(estimator, frame, codes), schema, (frame[:80].reset_index(drop=True), codes[:80]), frame, limits)
+    target = attack_surface(model_of(estimator, frame, codes), schema, (frame[:80].reset_index(drop=True), codes[:80]), frame, limits)
     best, _ = attacked(target, 1.0)
     changed = target.rows(best, np.arange(80))
     before = frame[:80].reset_index(drop=True)
@@ -104,7 +104,7 @@ def test_no_attack_does_what_the_attacker_cannot_do(clinic_rows, estimator):
 @pytest.mark.parametrize("eps", [0.02, 0.1, 0.4])
 def test_what_is_certified_withstands_every_attack(clinic_rows, estimator, eps):
     schema, frame, codes = clinic_rows
-    target = aim(model_of(estimator, frame, codes), schema, (frame[:60].reset_index(drop=True), codes[:60]), frame, RobustnessTable())
+    target = attack_surface(model_of(estimator, frame, codes), schema, (frame[:60].reset_index(drop=True), codes[:60]), frame, RobustnessTable())
     keeps, method = certified(target, eps)
     _, margins = attacked(target, eps)
     assert method
@@ -117,7 +117,7 @@ def test_one_tree_and_a_linear_model_are_certified_exactly(clinic_rows):
     """For these the bound is the truth, so a strong attack and the bound meet."""
     schema, frame, codes = clinic_rows
     for estimator in ESTIMATORS[:2]:
-        target = aim(model_of(estimator, frame, codes), schema, (frame[:60].reset_index(drop=True), codes[:60]), frame, RobustnessTable())
+        target = attack_surface(model_of(estimator, frame, codes), schema, (frame[:60].reset_index(drop=True), codes[:60]), frame, RobustnessTable())
         keeps, _ = certified(target, 0.2)
         _, margins = attacked(target, 0.2)
         assert np.mean(keeps) == pytest.approx(np.mean(margins > 0), abs=0.05)
@@ -127,7 +127,7 @@ def test_a_model_that_nothing_is_known_of_gets_no_certificate(clinic_rows):
     schema, frame, codes = clinic_rows
     from sklearn.svm import SVC
 
-    target = aim(model_of(SVC(probability=False), frame, codes), schema, (frame[:5], codes[:5]), frame, RobustnessTable())
+    target = attack_surface(model_of(SVC(probability=False), frame, codes), schema, (frame[:5], codes[:5]), frame, RobustnessTable())
     assert certified(target, 0.1) is None
 
 
@@ -190,7 +190,7 @@ def test_attacks_are_stronger_than_noise_of_the_same_size(tumours):
 def test_smoothing_certifies_less_at_larger_radii_and_nothing_beyond_what_the_noise_can_show(tumours):
     schema, members, holdout = tumours
     model = SkopsModel(make_pipeline(StandardScaler(), LogisticRegression()).fit(members.frame, members.target))
-    target = aim(model, schema, (holdout.frame[:20], holdout.target[:20]), members.frame, RobustnessTable())
+    target = attack_surface(model, schema, (holdout.frame[:20], holdout.target[:20]), members.frame, RobustnessTable())
     near, far, beyond = smoothed(target, 0.25, [0.05, 0.3, 5.0], 20, 300, 0)
     assert 1 >= near >= far >= beyond == 0.0
     assert near > 0.5
@@ -211,9 +211,9 @@ def test_a_number_that_is_encoded_as_a_category_is_not_certified(clinic_rows):
     columns = make_column_transformer((OneHotEncoder(handle_unknown="ignore", sparse_output=False), ["ward", "visits"]), (StandardScaler(), numbers))
     model = SkopsModel(make_pipeline(columns, LogisticRegression()).fit(frame, codes))
     rows = (frame[:10].reset_index(drop=True), codes[:10])
-    assert certified(aim(model, schema, rows, frame, RobustnessTable()), 0.1) is None
+    assert certified(attack_surface(model, schema, rows, frame, RobustnessTable()), 0.1) is None
     still = RobustnessTable(features={"visits": FeatureTable(change="none")})
-    assert certified(aim(model, schema, rows, frame, still), 0.1) is not None
+    assert certified(attack_surface(model, schema, rows, frame, still), 0.1) is not None
 
 
 def test_one_against_one_coefficients_are_not_taken_for_scores(clinic_rows):
@@ -222,7 +222,7 @@ def test_one_against_one_coefficients_are_not_taken_for_scores(clinic_rows):
     schema, frame, codes = clinic_rows
     three = codes + (frame["ward"] == "A").to_numpy().astype(int)
     model = model_of(NuSVC(kernel="linear", nu=0.1), frame, three)
-    assert certified(aim(model, schema, (frame[:5], three[:5]), frame, RobustnessTable()), 0.1) is None
+    assert certified(attack_surface(model, schema, (frame[:5], three[:5]), frame, RobustnessTable()), 0.1) is None
 
 
 def test_certified_accuracy_is_never_above_what_the_attacks_leave(clinic_rows):
@@ -247,7 +247,7 @@ def test_hardening_stops_where_it_would_cost_robustness():
     known, later = (frame[:1000], codes[:1000]), (frame[1000:].reset_index(drop=True), codes[1000:])
 
     def withstood(model):
-        keeps, _ = certified(aim(SkopsModel(model), schema, later, known[0], RobustnessTable()), 0.2)
+        keeps, _ = certified(attack_surface(SkopsModel(model), schema, later, known[0], RobustnessTable()), 0.2)
         return keeps.mean()
 
     plain = withstood(clone(forest).fit(*known))

@@ -20,8 +20,8 @@ from casemate.ml.frame import codes_of, features_of
 from casemate.stages.data import cells
 from casemate.stages.data import schema as schemas
 from casemate.stages.data.checks import balance, drift, leakage, rules, split, units
-from casemate.stages.data.checks.interface import Subject
-from casemate.stages.data.checks.profile import Profile, bin_names, profile
+from casemate.stages.data.checks.interface import CheckedTable
+from casemate.stages.data.checks.profile import TableProfile, bin_names, profile
 
 LEAST = '[project]\nname = "p"\nid = "p-1"\n[train]\nentry = "train.py:build"\n[data]\nsource = "t.csv"\ntarget = "y"\n'
 STAY = pa.table(
@@ -113,14 +113,14 @@ def test_comparisons_agree_with_plain_python(values, limit, sign):
     assert found == [None if value is None else compare(value, limit) for value in values]
 
 
-def subject_of(frame: pd.DataFrame, extra: str = "", target="y") -> Subject:
+def checked_table(frame: pd.DataFrame, extra: str = "", target="y") -> CheckedTable:
     config = configuration.parse(LEAST + extra)
     table = pa.Table.from_pandas(frame, preserve_index=False)
     options = config.data
     findings: list = []
     table = pa.table({name: cells.typed(table[name], name, options, findings) for name in table.column_names})
     pinned, _ = schemas.infer(table, options)
-    return Subject(table, features_of(table, pinned), codes_of(table, pinned), None, pinned, config, NOW)
+    return CheckedTable(table, features_of(table, pinned), codes_of(table, pinned), None, pinned, config, NOW)
 
 
 def patients(count=600, seed=0):
@@ -136,38 +136,38 @@ def test_rows_in_another_unit_are_named_with_that_unit():
     frame = patients()
     frame.loc[:6, "weight"] *= 1000
     frame.loc[10:14, "temp"] = frame.loc[10:14, "temp"] * 9 / 5 + 32
-    found = units.check(subject_of(frame, '[data.columns]\nweight = { unit = "kg" }\ntemp = { unit = "degC" }\n')).findings
+    found = units.check(checked_table(frame, '[data.columns]\nweight = { unit = "kg" }\ntemp = { unit = "degC" }\n')).findings
     assert [finding.message for finding in found] == ["7 cells of 'weight' look like g, not kg", "5 cells of 'temp' look like degF, not degC"]
     assert all(finding.severity == "high" for finding in found)
-    assert units.check(subject_of(patients(), '[data.columns]\nweight = { unit = "kg" }\n')).findings == []
+    assert units.check(checked_table(patients(), '[data.columns]\nweight = { unit = "kg" }\n')).findings == []
     with pytest.raises(ConfigError, match="unit 'stoned' is unknown"):
-        units.check(subject_of(frame, '[data.columns]\nweight = { unit = "stoned" }\n'))
+        units.check(checked_table(frame, '[data.columns]\nweight = { unit = "stoned" }\n'))
 
 
 def test_drift_names_the_columns_that_moved_and_no_other():
-    first, second = subject_of(patients(3000, 0)), patients(3000, 1)
+    first, second = checked_table(patients(3000, 0)), patients(3000, 1)
     pinned = profile(first.table, first.schema)
-    same = profile(subject_of(second).table, first.schema, pinned)
+    same = profile(checked_table(second).table, first.schema, pinned)
     assert drift.check(pinned, same, "v1")[0].findings == []
     second["weight"] += 8
     second["ward"] = np.where(np.random.default_rng(2).random(3000) < 0.5, "A", second["ward"])
-    moved, told = drift.check(pinned, profile(subject_of(second).table, first.schema, pinned), "v1")
+    moved, told = drift.check(pinned, profile(checked_table(second).table, first.schema, pinned), "v1")
     assert {finding.location for finding in moved.findings} == {"weight", "ward"}
     assert moved.figures["drift"] > drift.MUCH
     assert {row["column"] for row in told} == {"weight", "temp", "ward", "y"}
 
 
 def test_a_small_table_does_not_cry_drift():
-    first = subject_of(patients(40, 0))
+    first = checked_table(patients(40, 0))
     pinned = profile(first.table, first.schema)
-    assert drift.check(pinned, profile(subject_of(patients(40, 5)).table, first.schema, pinned), "v1")[0].findings == []
+    assert drift.check(pinned, profile(checked_table(patients(40, 5)).table, first.schema, pinned), "v1")[0].findings == []
 
 
 def test_a_feature_that_is_filled_in_after_the_outcome_is_named():
     frame = patients()
-    assert [finding.severity for finding in leakage.check(subject_of(frame)).findings] in ([], ["low"])
+    assert [finding.severity for finding in leakage.check(checked_table(frame)).findings] in ([], ["low"])
     frame["discharge_code"] = np.where(frame["y"] == "1", np.random.default_rng(3).choice(["D1", "D2"], len(frame)), None)
-    found = leakage.check(subject_of(frame))
+    found = leakage.check(checked_table(frame))
     assert ("data.leakage", "high", "discharge_code") in [(finding.id, finding.severity, finding.location) for finding in found.findings]
     assert found.figures["leakage_auc"] > 0.99
 
@@ -179,13 +179,13 @@ def test_what_knows_whose_row_it_is_is_no_leak_where_people_repeat():
     frame["y"] = (people % 2).astype(str)
     frame["height"] = np.random.default_rng(1).permutation(np.arange(150.0, 180.0, 3.0))[people]
     frame["note"] = np.where(people == 3, "seen", None)
-    asked = subject_of(frame)
+    asked = checked_table(frame)
     rows = leakage.check(asked)
     assert {one.location for one in rows.findings} == {"height", "note"} and rows.figures["leakage_auc"] > 0.99
     told = leakage.check(dataclasses.replace(asked, groups=people))
     assert told.findings == [] and told.figures["leakage_auc"] < 0.8
     frame["copy"] = frame["y"].astype(float)
-    found = leakage.check(dataclasses.replace(subject_of(frame), groups=people))
+    found = leakage.check(dataclasses.replace(checked_table(frame), groups=people))
     assert "copy" in {one.location for one in found.findings}, "a copy tells people who were not learnt from too"
 
 
@@ -197,7 +197,7 @@ def test_leaks_do_not_excuse_one_another():
     frame["gaps"] = np.where(positive & (generator.random(len(frame)) < 0.94), 1.0, 0.0) + generator.normal(0, 1e-3, len(frame))
     frame["third"] = positive + generator.normal(0, 1e-3, len(frame))
     frame["fourth"] = positive * 2.0
-    found = {finding.location for finding in leakage.check(subject_of(frame)).findings if finding.severity == "high"}
+    found = {finding.location for finding in leakage.check(checked_table(frame)).findings if finding.severity == "high"}
     assert found == {"outcome", "gaps", "third", "fourth"}
 
 
@@ -205,7 +205,7 @@ def test_a_strong_honest_feature_is_no_leak():
     """AUC .97 beside features of .8: it errs more and more towards the border, as a measurement does."""
     frame = patients()
     frame["marker"] = 2.7 * (frame["y"] == "1") + np.random.default_rng(99).normal(size=len(frame))
-    assert [one for one in leakage.check(subject_of(frame)).findings if one.severity == "high"] == []
+    assert [one for one in leakage.check(checked_table(frame)).findings if one.severity == "high"] == []
 
 
 def test_features_that_are_filled_in_after_the_outcome_are_found_together():
@@ -214,7 +214,7 @@ def test_features_that_are_filled_in_after_the_outcome_are_found_together():
     positive, some = (frame["y"] == "1").to_numpy(), generator.random(len(frame))
     frame["discharge"] = np.where(positive & (some < 0.5), 1.0, np.nan)
     frame["burial"] = np.where(~positive & (some < 0.6), 1.0, np.nan)
-    found = [one.message for one in leakage.check(subject_of(frame)).findings if one.severity == "high"]
+    found = [one.message for one in leakage.check(checked_table(frame)).findings if one.severity == "high"]
     assert any("which of 'discharge', 'burial' are filled in" in text for text in found)
 
 
@@ -222,7 +222,7 @@ def test_the_irises_are_not_called_leaky():
     from sklearn.datasets import load_iris
 
     frame = load_iris(as_frame=True).frame.rename(columns={"target": "y"}).astype({"y": str})
-    assert [one for one in leakage.check(subject_of(frame)).findings if one.severity == "high"] == []
+    assert [one for one in leakage.check(checked_table(frame)).findings if one.severity == "high"] == []
 
 
 def test_an_easy_problem_is_not_called_leaky():
@@ -230,17 +230,17 @@ def test_an_easy_problem_is_not_called_leaky():
     from sklearn.datasets import load_breast_cancer
 
     frame = load_breast_cancer(as_frame=True).frame.rename(columns={"target": "y"}).astype({"y": str})
-    assert leakage.check(subject_of(frame)).findings == []
+    assert leakage.check(checked_table(frame)).findings == []
 
 
 def test_rows_on_both_sides_of_the_split_are_counted():
     frame = pd.concat([patients(200)] * 2, ignore_index=True)
-    subject = subject_of(frame)
+    checked = checked_table(frame)
     holdout = np.arange(400) >= 300
-    found = split.check(subject, holdout, np.zeros(400, dtype=bool))
+    found = split.check(checked, holdout, np.zeros(400, dtype=bool))
     assert found.figures["contamination"] == 1.0
     assert "data.contamination" in [finding.id for finding in found.findings]
-    unique = split.check(subject_of(patients(400)), holdout, np.zeros(400, dtype=bool))
+    unique = split.check(checked_table(patients(400)), holdout, np.zeros(400, dtype=bool))
     assert unique.figures["contamination"] == 0.0
 
 
@@ -248,7 +248,7 @@ def test_people_who_answer_alike_on_both_sides_are_no_contamination():
     random = np.random.default_rng(0)
     frame = pd.DataFrame({f"q{place}": random.integers(0, 2, 2000).astype(str) for place in range(7)})
     frame["y"] = random.integers(0, 2, 2000).astype(str)
-    found = split.check(subject_of(frame), np.arange(2000) >= 1500, np.zeros(2000, dtype=bool))
+    found = split.check(checked_table(frame), np.arange(2000) >= 1500, np.zeros(2000, dtype=bool))
     assert found.figures["repeated_rows"] > 0.9
     assert found.figures["contamination"] == 0.0
     assert "data.contamination" not in [finding.id for finding in found.findings]
@@ -256,42 +256,42 @@ def test_people_who_answer_alike_on_both_sides_are_no_contamination():
 
 def test_a_table_in_which_rows_follow_their_neighbours_must_not_be_cut_at_random():
     frame = patients(1000)
-    assert split.check(subject_of(frame), np.zeros(1000, bool), np.zeros(1000, bool)).findings == []
+    assert split.check(checked_table(frame), np.zeros(1000, bool), np.zeros(1000, bool)).findings == []
     frame["y"] = (np.sin(np.arange(1000) / 30) > 0).astype(int).astype(str)
-    found = split.check(subject_of(frame), np.zeros(1000, bool), np.zeros(1000, bool)).findings
+    found = split.check(checked_table(frame), np.zeros(1000, bool), np.zeros(1000, bool)).findings
     assert [(finding.id, finding.severity) for finding in found] == [("data.order", "high")]
-    assert split.check(subject_of(frame, "[train.network]\n".replace("[train.network]\n", "")), np.zeros(1000, bool), np.zeros(1000, bool)).findings
+    assert split.check(checked_table(frame, "[train.network]\n".replace("[train.network]\n", "")), np.zeros(1000, bool), np.zeros(1000, bool)).findings
     ordered = configuration.parse(LEAST, ['train.split="ordered"'])
-    calm = Subject(*(getattr(subject_of(frame), name) for name in ("table", "frame", "codes", "groups", "schema")), ordered, NOW)
+    calm = CheckedTable(*(getattr(checked_table(frame), name) for name in ("table", "frame", "codes", "groups", "schema")), ordered, NOW)
     assert split.check(calm, np.zeros(1000, bool), np.zeros(1000, bool)).findings == []
     sorted_rows = frame.sort_values("y", ignore_index=True)
-    assert split.check(subject_of(sorted_rows), np.zeros(1000, bool), np.zeros(1000, bool)).findings == []
+    assert split.check(checked_table(sorted_rows), np.zeros(1000, bool), np.zeros(1000, bool)).findings == []
 
 
 def test_rows_that_stand_beside_others_of_their_person_are_no_order():
     frame = patients(300).loc[np.repeat(np.arange(300), 3)].reset_index(drop=True)
     labels = np.random.default_rng(0).integers(0, 2, 300)
     frame["y"] = np.repeat(labels, 3).astype(str)
-    subject = subject_of(frame)
+    checked = checked_table(frame)
     nobody = np.zeros(900, bool)
-    assert "data.order" in [finding.id for finding in split.check(subject, nobody, nobody).findings]
-    grouped = dataclasses.replace(subject, groups=np.repeat(np.arange(300), 3))
+    assert "data.order" in [finding.id for finding in split.check(checked, nobody, nobody).findings]
+    grouped = dataclasses.replace(checked, groups=np.repeat(np.arange(300), 3))
     assert split.check(grouped, nobody, nobody).findings == []
 
 
 def test_what_lies_ahead_of_the_clock_is_told():
     frame = patients(200)
     frame["seen"] = np.datetime64("2026-01-01") + np.arange(200) * np.timedelta64(1, "h")
-    subject = subject_of(frame, 'time = "seen"\n')
-    assert [f.message[:8] for f in balance.check(subject).findings if f.id == "data.time-future"] == ["151 rows"]
-    later = dataclasses.replace(subject, now=NOW + datetime.timedelta(days=30))
+    checked = checked_table(frame, 'time = "seen"\n')
+    assert [f.message[:8] for f in balance.check(checked).findings if f.id == "data.time-future"] == ["151 rows"]
+    later = dataclasses.replace(checked, now=NOW + datetime.timedelta(days=30))
     assert not [f for f in balance.check(later).findings if f.id == "data.time-future"]
 
 
 def test_shared_identifiers_without_a_subject_are_told():
     frame = patients(100)
     frame["patient"] = [f"P{i // 2}" for i in range(100)]
-    found = split.check(subject_of(frame, '[data.columns]\npatient = { class = "identifier" }\n'), np.zeros(100, bool), np.zeros(100, bool))
+    found = split.check(checked_table(frame, '[data.columns]\npatient = { class = "identifier" }\n'), np.zeros(100, bool), np.zeros(100, bool))
     assert "data.group-leakage" in [finding.id for finding in found.findings]
 
 
@@ -299,10 +299,10 @@ def test_imbalance_empty_constant_and_protected_columns_are_told():
     frame = patients(400)
     frame["y"] = np.where(np.arange(400) < 390, "0", "1")
     frame["site"], frame["gender"] = 1.0, np.where(np.arange(400) % 2, "f", "m")
-    found = {finding.id: finding for finding in balance.check(subject_of(frame)).findings}
+    found = {finding.id: finding for finding in balance.check(checked_table(frame)).findings}
     assert {"data.imbalance", "data.constant-column", "data.protected"} <= set(found)
     assert "'gender'" in found["data.protected"].message
-    declared = subject_of(frame, "[data.columns]\ngender = { protected = true }\n")
+    declared = checked_table(frame, "[data.columns]\ngender = { protected = true }\n")
     assert "data.protected" not in {finding.id for finding in balance.check(declared).findings}
 
 
@@ -386,7 +386,7 @@ def test_nothing_moved_between_tables_of_one_kind():
 def test_profiles_of_before_there_were_ends_are_still_compared_and_see_every_direction():
     """As they lie in sealed objects: edges at quantiles, open at both ends, no values of their own."""
     stored = {"name": "v", "kind": "number", "rows": 3000, "missing": 0, "edges": [2.0, 3.0], "counts": [1000, 1000, 1000], "mean": 2.0, "std": 0.8}
-    older = [msgspec.json.decode(msgspec.json.encode(stored), type=Profile)]
+    older = [msgspec.json.decode(msgspec.json.encode(stored), type=TableProfile)]
     schema = Schema(target="y", classes=["0", "1"], columns=[ColumnSchema(name="v", type="number", min=1.0, max=3.0)])
     indexes = []
     for last in (3.0, 9.0, -9.0):

@@ -96,7 +96,7 @@ def sealed(root, text):
     (root / "casemate.toml").write_text(text)
     project = casemate.open(root, QUICK)
     try:
-        found = examine(data_tools(runs.workshop(project)))
+        found = examine(data_tools(runs.run_context(project)))
     finally:
         project.database.close()
     if not (root / "schema.toml").exists():

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import casemate
-from casemate.cli.doors import COMMANDS, registry
+from casemate.cli.commands import COMMANDS, registry
 from casemate.config import KeysTable
 from casemate.controls.access.explain import Expectation
 from casemate.controls.access.policy import actions
@@ -352,7 +352,7 @@ def deciding(folder: Path) -> list[str]:
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
                 continue
             owner, verb = ast.unparse(node.func.value), node.func.attr
-            asks = verb in DECIDES and owner.rpartition(".")[2] in {"point", "access", "policy", "guard", "explain"}
+            asks = verb in DECIDES and owner.rpartition(".")[2] in {"point", "access", "policy", "admission", "explain"}
             writes = verb in RECORDS and owner.rpartition(".")[2].lstrip("_") in LOGS
             if asks or writes:
                 calls.append(f"{path.relative_to(folder)}: {owner}.{verb}")
@@ -366,7 +366,7 @@ def test_the_command_line_decides_and_records_nothing():
 def test_the_gateway_decides_about_requests_in_its_guard_and_records_them_and_nothing_else():
     """A prediction is no operation of a person: the guard asks about each call, and its group commit records it."""
     found = {call.partition(":")[0] for call in deciding(Path(casemate.__file__).parent / "serve")}
-    assert found == {"app.py", "explain.py", "guard.py", "http.py", "login.py", "server.py"}
+    assert found == {"admission.py", "app.py", "explain.py", "http.py", "login.py", "server.py"}
 
 
 def test_operations_say_what_they_ask_for():

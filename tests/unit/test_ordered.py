@@ -17,6 +17,7 @@ from casemate.config import TrainTable
 from casemate.core.errors import ConfigError, DataError, TrainingError
 from casemate.core.types import TrainedModel
 from casemate.ml.models import OnnxModel
+from casemate.operations import runs
 from casemate.stages.assess.wishes import Wishes, kappa
 from casemate.stages.data import schema
 from casemate.stages.train.entry import of_quantile
@@ -117,13 +118,13 @@ def test_a_quantile_is_trained_chosen_and_measured_as_one(tmp_path, measurements
     gates = ["gates.quantile_coverage.min=0.5", "gates.quantile_coverage.max=0.97", "gates.pinball_loss.max=2.0"]
     opened = casemate.open(tmp_path, [*LIGHT, *gates])
     run = opened.run()
-    model = opened.workshop().engine.record(run.id, "train", TrainedModel)
+    model = runs.run_context(opened).engine.record(run.id, "train", TrainedModel)
     assert model.metric == PINBALL
     assert all(candidate["params"]["model"] == "trees" for candidate in model.cv)  # a mean is no quantile
     found = run.assessment.metrics["quantile_coverage"]
     assert found.low < 0.8 < found.high
     schema_ = opened.datasets["t"].record.schema
-    graph = OnnxModel(opened.workshop().objects.get(model.files["model.onnx"]), schema_)
+    graph = OnnxModel(runs.run_context(opened).objects.get(model.files["model.onnx"]), schema_)
     frame = pd.DataFrame({"size": np.linspace(0, 10, 50), "age": 50.0, "ward": pd.Series(["A"] * 50, dtype=object)})
     assert (graph.predict(frame[[one.name for one in schema_.features]])[1][:, 0] > np.linspace(0, 10, 50) - 0.5).mean() > 0.8
     assert {gate.gate: gate.outcome for gate in run.verdict.gates}["pinball_loss"] == "passed"

@@ -13,7 +13,7 @@ import pytest
 
 import casemate
 from casemate.core.errors import ConfigError, TransientError
-from casemate.core.outbox import Message, Outbox, Patience, Route, folder, mail, webhook
+from casemate.core.outbox import DeliveryPolicy, Message, Outbox, Route, folder, mail, webhook
 from casemate.core.store.sqlite import SqliteStore
 
 MESSAGE = Message(key="run-1/end/x", event="run:passed", created="2026-01-01T00:00:00+00:00", content={"run": "1"})
@@ -45,7 +45,7 @@ def box(tmp_path):
     store = SqliteStore(tmp_path / "catalog.db")
     store.upgrade()
     receiver = Receiver()
-    box = Outbox(store, Fixed(), [Route("x", ("run:passed",), receiver)], Patience(attempts=3, backoff=10.0, timeout=1.0))
+    box = Outbox(store, Fixed(), [Route("x", ("run:passed",), receiver)], DeliveryPolicy(attempts=3, backoff=10.0, timeout=1.0))
     box.receiver = receiver
     return box
 
@@ -94,7 +94,7 @@ def test_tries_back_off_and_end_dead_until_a_person_retries(box):
 
 
 def test_a_failed_delivery_is_due_after_its_pause_however_long_a_delivery_may_take(box):
-    box.patience = Patience(attempts=3, backoff=0.0, timeout=30.0)
+    box.delivery = DeliveryPolicy(attempts=3, backoff=0.0, timeout=30.0)
     box.receiver.broken = True
     enqueue(box)
     assert [len(box.send()) for _ in range(4)] == [1, 1, 1, 0]

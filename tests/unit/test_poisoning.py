@@ -19,7 +19,7 @@ from casemate.stages.data.screen import provenance
 from casemate.stages.data.screen.excess import Excess, Rest
 from casemate.stages.data.screen.floods import Floods
 from casemate.stages.data.screen.influence import influence
-from casemate.stages.data.screen.interface import Rows
+from casemate.stages.data.screen.interface import ScreenedRows
 from casemate.stages.data.screen.label_noise import LabelNoise
 from casemate.stages.data.screen.neighbours import Neighbours
 from casemate.stages.data.screen.outliers import Outliers
@@ -43,7 +43,7 @@ def rows_of(frame, codes, classes=2, **more):
             columns.append(ColumnSchema(name=str(name), type="category"))
     frame.columns = [str(name) for name in frame.columns]
     schema = Schema(target="_y", classes=[str(i) for i in range(classes)], columns=[*columns, ColumnSchema(name="_y", type="category", use=False)])
-    return Rows(frame, np.asarray(codes, dtype=np.int64), None, schema, 0, **more)
+    return ScreenedRows(frame, np.asarray(codes, dtype=np.int64), None, schema, 0, **more)
 
 
 def mixed(count=6000, seed=0):

@@ -25,7 +25,7 @@ def base(count, seed=0):
 def looked_at(tmp_path, frame, *overrides):
     project = project_of(tmp_path / "study", frame)
     project.config = configuration.load(project.root / "casemate.toml", list(overrides))
-    return examine(data_tools(runs.workshop(project)))
+    return examine(data_tools(runs.run_context(project)))
 
 
 def messages(found):

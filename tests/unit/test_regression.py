@@ -22,7 +22,7 @@ from casemate.ml.models import OnnxModel, SkopsModel, dump_skops, load_skops
 from casemate.stages.assess import behaviour, compare, fairness, parity, probes, quality, robustness, shift
 from casemate.stages.assess.leakage import lira, membership
 from casemate.stages.assess.sample import Sample
-from casemate.stages.data.screen.interface import Rows
+from casemate.stages.data.screen.interface import ScreenedRows
 from casemate.stages.data.screen.label_noise import LabelNoise
 from casemate.stages.train import export
 from casemate.stages.train.search import BadSearch, metric_of
@@ -187,7 +187,7 @@ def test_a_target_that_the_features_do_not_tell_is_inconclusive_to_the_label_scr
 
 def screened(frame, target):
     schema = Schema(target="y", classes=range_names(edges_of(target[:, 0])), columns=ONE.columns)
-    return Rows(frame, strata_of(target), None, schema, 0, quantities=target)
+    return ScreenedRows(frame, strata_of(target), None, schema, 0, quantities=target)
 
 
 @pytest.mark.parametrize(

@@ -5,15 +5,15 @@ import pytest
 from casemate.config import ScreenTable
 from casemate.core.types import ColumnSchema, Schema
 from casemate.stages.data.screen.duplicates import Duplicates
-from casemate.stages.data.screen.interface import Rows
+from casemate.stages.data.screen.interface import ScreenedRows
 from casemate.stages.data.screen.label_noise import LabelNoise
 from casemate.stages.data.screen.outliers import Outliers
 
 
-def rows_of(frame: pd.DataFrame, codes, groups=None) -> Rows:
+def rows_of(frame: pd.DataFrame, codes, groups=None) -> ScreenedRows:
     columns = [ColumnSchema(name=name, type="number" if frame[name].dtype == float else "category") for name in frame]
     schema = Schema(target="y", classes=["0", "1"], columns=[*columns, ColumnSchema(name="y", type="category", use=False)])
-    return Rows(frame, np.asarray(codes), groups, schema, 0)
+    return ScreenedRows(frame, np.asarray(codes), groups, schema, 0)
 
 
 @pytest.fixture

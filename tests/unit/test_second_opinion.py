@@ -17,7 +17,7 @@ from casemate.config import AssessTable, FeatureTable, RobustnessTable
 from casemate.core.errors import BackendError
 from casemate.core.types import ColumnSchema, Schema
 from casemate.ml.attacks import second
-from casemate.ml.attacks.aim import aim
+from casemate.ml.attacks.surface import attack_surface
 from casemate.ml.attacks.thresholds import Thresholds
 from casemate.ml.models import SkopsModel
 from casemate.stages.assess import robustness
@@ -61,7 +61,7 @@ def test_its_attacks_stay_inside_what_the_attacker_can_do():
     model = SkopsModel(scaled().fit(frame, codes))
     rules = {"a": FeatureTable(change="none"), "b": FeatureTable(integer=True), "c": FeatureTable(change="down", budget=0.1)}
     rows = frame[:40].reset_index(drop=True)
-    target = aim(model, SCHEMA, (rows, codes[:40]), frame, RobustnessTable(features=rules))
+    target = attack_surface(model, SCHEMA, (rows, codes[:40]), frame, RobustnessTable(features=rules))
     best, margins = target.start.copy(), target.margin(target.start, np.arange(40))
     before = margins.copy()
     opinion = second.Toolbox(2)
@@ -97,7 +97,7 @@ def test_whatever_labels_alone_break_in_trees_the_search_along_their_thresholds_
     model = SkopsModel(estimator.fit(frame[:400], codes[:400]))
     every = np.flatnonzero(model.predict(frame)[0] == codes)
     rows = every[every >= 400][:15]
-    target = aim(model, SCHEMA, (frame.iloc[rows].reset_index(drop=True), codes[rows]), frame, RobustnessTable())
+    target = attack_surface(model, SCHEMA, (frame.iloc[rows].reset_index(drop=True), codes[rows]), frame, RobustnessTable())
     left = []
     for attack in (Thresholds(parts=0), second.Toolbox(len(rows))):
         assert attack.applies(target)
@@ -172,7 +172,7 @@ def test_networks_meet_every_member_of_autoattack():
     model = NetworkModel(
         NetworkClassifier(layers=[list(layer) for layer in layers.describe(net)], numbers=numbers, epochs=15, rate=0.005).fit(frame, codes)
     )
-    target = aim(model, schema, (frame[:20], codes[:20]), frame, RobustnessTable(unit="range"))
+    target = attack_surface(model, schema, (frame[:20], codes[:20]), frame, RobustnessTable(unit="range"))
     best, margins = target.start.copy(), target.margin(target.start, np.arange(20))
     opinion = second.Toolbox(0)
     opinion.improve(target, best, margins, 0.05, 10, 0)

@@ -22,10 +22,11 @@ from casemate.ml.frame import joined, rows_bytes, rows_from
 from casemate.serve import outputs
 from casemate.serve.batch import Batcher, Job, TooLate
 from casemate.serve.cells import Cells
+from casemate.serve.guard import Guard, Unfit
 from casemate.serve.protocols import invocations, oip, oip_grpc
+from casemate.serve.protocols.interface import Asked
 from casemate.serve.quota import Quota, TooMany
-from casemate.serve.screen import Screen, Unfit
-from casemate.serve.types import Answer, Asked
+from casemate.serve.types import Answer
 from casemate.stages.release.rollout import Rollouts
 
 NUMBERS = Schema(
@@ -59,13 +60,13 @@ def store(tmp_path):
     found.close()
 
 
-def noticed(screen, rows):
-    marks, _ = screen(rows)
+def noticed(guard, rows):
+    marks, _ = guard(rows)
     return {name: mark.tolist() for name, mark in marks.items()}
 
 
 def test_rows_within_the_schema_and_like_the_training_data_are_not_noticed():
-    assert noticed(Screen(NUMBERS, PROFILE, GuardTable()), np.array([[0.5, 0.0], [1.0, 1.0]])) == {}
+    assert noticed(Guard(NUMBERS, PROFILE, GuardTable()), np.array([[0.5, 0.0], [1.0, 1.0]])) == {}
 
 
 @pytest.mark.parametrize(
@@ -80,7 +81,7 @@ def test_rows_within_the_schema_and_like_the_training_data_are_not_noticed():
     ],
 )
 def test_a_guard_notices_the_row_that_is_wrong_and_no_other(row, expected):
-    found = noticed(Screen(NUMBERS, PROFILE, GuardTable()), np.array([[0.5, 0.0], row, [0.4, 0.1]]))
+    found = noticed(Guard(NUMBERS, PROFILE, GuardTable()), np.array([[0.5, 0.0], row, [0.4, 0.1]]))
     assert set(found) == expected
     assert all(mark == [False, True, False] for mark in found.values())
 
@@ -88,7 +89,7 @@ def test_a_guard_notices_the_row_that_is_wrong_and_no_other(row, expected):
 @pytest.mark.parametrize("neighbour", [[np.inf, 0.0], [1e308, 1e308], [np.nan, np.nan], [-np.inf, np.inf]])
 def test_no_neighbour_hides_what_a_guard_notices_in_a_row(neighbour):
     profile = Profile(mean=[0.5, 0.0], scale=[2.0, 1.0], whiten=[[1.0, -0.5], [-0.5, 1.0]], limit=9.0)
-    marks = noticed(Screen(NUMBERS, profile, GuardTable()), np.array([neighbour, [0.5, 9.0], [0.5, 0.0]]))
+    marks = noticed(Guard(NUMBERS, profile, GuardTable()), np.array([neighbour, [0.5, 9.0], [0.5, 0.0]]))
     assert marks["unusual"][1:] == [True, False]
     if not np.isnan(neighbour).any():
         assert marks["unusual"][0], "what has no distance is not usual"
@@ -96,15 +97,15 @@ def test_no_neighbour_hides_what_a_guard_notices_in_a_row(neighbour):
 
 def test_a_missing_category_is_missing_whatever_its_neighbour_lacks():
     rows = {"a": np.array([0.5, 0.5]), "b": np.array([0.0, 0.0]), "c": np.array(["(missing)", "mauve"], dtype=object)}
-    assert noticed(Screen(MIXED, None, GuardTable(unknown="flag")), rows) == {"missing": [True, False], "unknown": [False, True]}
+    assert noticed(Guard(MIXED, None, GuardTable(unknown="flag")), rows) == {"missing": [True, False], "unknown": [False, True]}
 
 
 def test_categories_that_the_schema_does_not_list_are_refused_and_no_value_is_quoted():
-    screen = Screen(MIXED, None, GuardTable())
+    guard = Guard(MIXED, None, GuardTable())
     rows = {"a": np.array([0.5, 0.5]), "b": np.array([0.0, 0.0]), "c": np.array(["red", "secret"], dtype=object)}
-    marks, words = screen(rows)
+    marks, words = guard(rows)
     assert marks["unknown"].tolist() == [False, True]
-    assert screen.refuses({"unknown": 1}) == "unknown"
+    assert guard.refuses({"unknown": 1}) == "unknown"
     assert words(0, 2) == [Wrong(1, "c", "has an unknown category")]
     assert words(0, 1) == []
     assert "secret" not in str(Unfit.rows_of(words(0, 2)))
@@ -112,9 +113,9 @@ def test_categories_that_the_schema_does_not_list_are_refused_and_no_value_is_qu
 
 @pytest.mark.parametrize("reaction", ["flag", "refuse"])
 def test_what_is_noticed_is_refused_only_where_the_project_says_so(reaction):
-    screen = Screen(NUMBERS, PROFILE, GuardTable(outside=reaction, unusual=reaction))
-    assert (screen.refuses({"outside": 1}) is not None) is (reaction == "refuse")
-    assert screen.refuses({"missing": 1}) == "missing"
+    guard = Guard(NUMBERS, PROFILE, GuardTable(outside=reaction, unusual=reaction))
+    assert (guard.refuses({"outside": 1}) is not None) is (reaction == "refuse")
+    assert guard.refuses({"missing": 1}) == "missing"
 
 
 def test_outputs_show_no_more_than_they_may():
@@ -253,8 +254,8 @@ class Summing:
 
     slow, steady = False, True
 
-    def __init__(self, screen=None):
-        self.screen = screen or Screen(NUMBERS, None, GuardTable(outside="refuse"))
+    def __init__(self, guard=None):
+        self.guard = guard or Guard(NUMBERS, None, GuardTable(outside="refuse"))
         self.runs = []
 
     def in_thread(self, _):
@@ -273,7 +274,7 @@ class Summing:
         return (total > 1).astype(np.int64), np.column_stack([1 - total, total])
 
 
-class Ears:
+class BatchListener:
     def answered(self, _endpoint, job, codes, probabilities, noticed):
         job.done.set_result((codes, probabilities, noticed))
 
@@ -283,7 +284,7 @@ class Ears:
 
 def ask(endpoint, parts, deadline=10.0, before=0.0):
     async def work():
-        batcher, loop = Batcher(endpoint, deadline, Ears()), asyncio.get_running_loop()
+        batcher, loop = Batcher(endpoint, deadline, BatchListener()), asyncio.get_running_loop()
         jobs = [Job(Asked(np.array(rows, dtype=float), len(rows), None), time.perf_counter() - before, None, loop.create_future()) for rows in parts]
         for job in jobs:
             batcher.submit(job)
@@ -312,8 +313,8 @@ def test_whoever_cannot_be_told_gets_the_fault_and_the_queue_goes_on(slow, monke
     def broken(*_):
         raise OSError("no record can be made")
 
-    monkeypatch.setattr(Ears, "failed", broken)
-    monkeypatch.setattr(Ears, "answered", broken)
+    monkeypatch.setattr(BatchListener, "failed", broken)
+    monkeypatch.setattr(BatchListener, "answered", broken)
     endpoint = Summing()
     endpoint.slow = slow
     with pytest.raises(OSError, match="no record"):
@@ -594,11 +595,11 @@ def test_json_lines_are_answered_in_json_lines():
 
 def test_every_row_that_is_refused_is_named():
     rows = {"a": np.array([0.5, np.inf, np.nan, 0.5, 9.0]), "b": np.zeros(5), "c": np.array(["red", "red", "x", "(missing)", "red"], dtype=object)}
-    _, wrong = Screen(MIXED, None, GuardTable(outside="refuse"))(rows)
+    _, wrong = Guard(MIXED, None, GuardTable(outside="refuse"))(rows)
     assert sorted((one.row, one.input) for one in wrong(0, 5)) == [(1, "a"), (2, "a"), (2, "c"), (3, "c"), (4, "a")]
     assert [one.row for one in wrong(3, 5)] == [1, 0], "counted within the request"
-    assert {one.row for one in Screen(MIXED, None, GuardTable(unknown="flag"))(rows)[1](0, 5)} == {1, 2, 3}, "what is flagged is answered"
-    usual = Screen(NUMBERS, PROFILE, GuardTable(unusual="refuse"))(np.array([[0.5, 0.0], [0.5, 9.0]]))[1]
+    assert {one.row for one in Guard(MIXED, None, GuardTable(unknown="flag"))(rows)[1](0, 5)} == {1, 2, 3}, "what is flagged is answered"
+    usual = Guard(NUMBERS, PROFILE, GuardTable(unusual="refuse"))(np.array([[0.5, 0.0], [0.5, 9.0]]))[1]
     assert [(one.row, one.input) for one in usual(0, 2)] == [(1, "")]
 
 

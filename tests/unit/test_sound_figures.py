@@ -63,7 +63,7 @@ def sealed_anew(root, frame):
 )
 def test_a_further_column_or_another_order_draws_no_other_holdout(sealed, change):
     before = casemate.open(sealed).datasets["study"].record
-    split = pipeline.Rows(runs.workshop(casemate.open(sealed)), before)._split["holdout"]
+    split = pipeline.SealedRows(runs.run_context(casemate.open(sealed)), before)._split["holdout"]
     found = sealed_anew(sealed, change(noisy()))
     assert np.array_equal(found.holdout, split)
     assert found.sides.draws == 1
@@ -79,12 +79,12 @@ def test_rows_that_were_rounded_do_not_count_as_new_to_the_model_before(home, tm
     project = project_of(tmp_path / "study", noisy())
     project.run()
     before = project.datasets["study"].record
-    split = pipeline.Rows(runs.workshop(project), before)._split
+    split = pipeline.SealedRows(runs.run_context(project), before)._split
     rounded = noisy().assign(a=noisy()["a"].round(3))
     rounded.to_csv(tmp_path / "study.csv", index=False)
     project = casemate.open(project.root)
     project.run()
-    rows = pipeline.Rows(runs.workshop(project), project.datasets["study"].record)
+    rows = pipeline.SealedRows(runs.run_context(project), project.datasets["study"].record)
     unseen = rows.unseen_by(before)
     trained = ~split["holdout"][rows._split["holdout"]]
     assert trained.sum() > 50, "most of today's hold-out was trained on"
@@ -98,7 +98,7 @@ def test_rows_that_were_added_count_as_new(home, tmp_path):
     pd.concat([noisy(), noisy(300, 9)]).to_csv(tmp_path / "study.csv", index=False)
     project = casemate.open(project.root)
     project.run()
-    assert pipeline.Rows(runs.workshop(project), project.datasets["study"].record).unseen_by(before).all()
+    assert pipeline.SealedRows(runs.run_context(project), project.datasets["study"].record).unseen_by(before).all()
 
 
 def judged(config, gate, **changed):

@@ -319,10 +319,10 @@ class Ward:
     def seal(self, subject="person", columns=""):
         """A run that ends behind its data stage."""
         project = self.say(subject, columns)
-        shop = runs.workshop(project)
-        inputs = pipeline._inputs(shop, self.root / shop.config.data.source, None)
-        with shop.engine.begin(inputs, project.point.identify().principal.uid) as work:
-            pipeline._data(shop, work, None)
+        context = runs.run_context(project)
+        inputs = pipeline._inputs(context, self.root / context.config.data.source, None)
+        with context.engine.begin(inputs, project.point.identify().principal.uid) as work:
+            pipeline._data(context, work, None)
             work.finish("failed")
         return casemate.open(self.root)
 

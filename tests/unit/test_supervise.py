@@ -59,7 +59,7 @@ def test_deleted_files_that_are_in_use_count_as_written(hide, expected, tmp_path
 def look(hide, folder):
     """What a supervisor says while a program hides files, or another one writes."""
     supervise.MAX_WRITTEN = SIZE // 2
-    watched = supervise.Limits(memory_bytes=2**40, tasks=1000, folders=[str(folder / "out")], own_shared_memory=True)
+    watched = supervise.ProcessLimits(memory_bytes=2**40, tasks=1000, folders=[str(folder / "out")], own_shared_memory=True)
     supervisor = supervise.Supervisor(watched)
     theirs = folder / "mine" if hide is nothing else folder / "out" / "mine"
     child = subprocess.Popen([sys.executable, __file__, hide.__name__, str(theirs), "hide"], stdout=subprocess.PIPE)

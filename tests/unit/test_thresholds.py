@@ -25,10 +25,10 @@ from sklearn.tree import DecisionTreeClassifier
 
 from casemate.config import AssessTable, FeatureTable, RobustnessTable
 from casemate.core.types import ColumnSchema, Schema
-from casemate.ml.attacks.aim import aim
 from casemate.ml.attacks.certify import certified
 from casemate.ml.attacks.choose import fitting_attacks
 from casemate.ml.attacks.search import Search
+from casemate.ml.attacks.surface import attack_surface
 from casemate.ml.attacks.thresholds import Thresholds
 from casemate.ml.models import SkopsModel
 from casemate.stages.assess import robustness
@@ -98,7 +98,7 @@ def test_robust_accuracy_of_small_models_is_what_trying_out_every_cell_leaves(es
     frame, codes = table(classes=classes)
     model = estimator.fit(frame, codes)
     rows, known = frame[:25].reset_index(drop=True), codes[:25]
-    target = aim(SkopsModel(model), SCHEMA, (rows, known), frame, RobustnessTable())
+    target = attack_surface(SkopsModel(model), SCHEMA, (rows, known), frame, RobustnessTable())
     for eps in (0.1, 0.8):
         lower, upper = target.ball(eps)
         cuts = thresholds_of(model)
@@ -115,7 +115,7 @@ def test_robust_accuracy_of_small_models_is_what_trying_out_every_cell_leaves(es
 def test_descent_alone_finds_nearly_all_that_proofs_find(estimator):
     frame, codes = table(800, classes=3)
     model = SkopsModel(estimator.fit(frame, codes))
-    target = aim(model, SCHEMA, (frame[:100], codes[:100]), frame, RobustnessTable())
+    target = attack_surface(model, SCHEMA, (frame[:100], codes[:100]), frame, RobustnessTable())
     alone, whole, clean = (attacked(target, 0.3, parts=parts)[2] > 0 if parts is not None else target.margin(target.start, np.arange(100)) > 0
                            for parts in (0, 3000, None))  # fmt: skip
     assert whole.mean() <= alone.mean() <= whole.mean() + 0.03
@@ -139,7 +139,7 @@ def test_proofs_that_need_many_cuts_are_true(estimator):
     for seed in range(3):
         frame, codes = table(500, seed=seed)
         model = clone(estimator).set_params(random_state=seed).fit(frame, codes)
-        target = aim(SkopsModel(model), SCHEMA, (frame, codes), frame, RobustnessTable())
+        target = attack_surface(SkopsModel(model), SCHEMA, (frame, codes), frame, RobustnessTable())
         for eps in (0.3, 0.8):
             attack, _, margins = attacked(target, eps, restarts=-1, parts=100_000)
             truth = standing(model, thresholds_of(model), *target.ball(eps), codes)
@@ -157,7 +157,7 @@ def test_a_box_that_ends_on_a_threshold_reaches_both_sides_of_it():
     for estimator in (DecisionTreeClassifier(max_depth=6, random_state=0), RandomForestClassifier(4, max_depth=4, random_state=0)):
         model = estimator.fit(frame, codes)
         rules = {name: FeatureTable(change="down", budget=1.0) for name in NAMES}
-        target = aim(SkopsModel(model), wide, (frame, codes), frame, RobustnessTable(features=rules))
+        target = attack_surface(SkopsModel(model), wide, (frame, codes), frame, RobustnessTable(features=rules))
         lower, upper = target.ball(5.0)
         assert any(np.isin(lower[:, place], cuts).any() for place, cuts in enumerate(thresholds_of(model)))
         truth = standing(model, thresholds_of(model), lower, upper, codes)
@@ -176,7 +176,7 @@ def test_units_the_order_of_rows_and_a_larger_box_change_what_stands_as_they_mus
         schema = Schema(target="y", classes=["0", "1"], columns=[*columns, SCHEMA.columns[-1]])
         scaled = frame * factor  # by a power of two: the same trees
         rows = scaled.iloc[order].reset_index(drop=True), codes[order]
-        return attacked(aim(SkopsModel(clone(estimator).fit(scaled, codes)), schema, rows, scaled, RobustnessTable()), eps)[2] > 0
+        return attacked(attack_surface(SkopsModel(clone(estimator).fit(scaled, codes)), schema, rows, scaled, RobustnessTable()), eps)[2] > 0
 
     order = np.arange(60)
     small, large = left(0.1, order), left(0.4, order)
@@ -197,7 +197,7 @@ def test_preprocessing_does_not_hide_thresholds(before):
     frame, codes = table()
     frame.loc[::7, "b"] = np.nan if before == "imputed" else 0.0
     model = SkopsModel(make_pipeline(*BEHIND[before], DecisionTreeClassifier(max_depth=7, random_state=0)).fit(frame, codes))
-    target = aim(model, SCHEMA, (frame[:100], codes[:100]), frame, RobustnessTable())
+    target = attack_surface(model, SCHEMA, (frame[:100], codes[:100]), frame, RobustnessTable())
     for eps in (0.05, 0.3):
         attack, best, margins = attacked(target, eps)
         keeps, _ = certified(target, eps)
@@ -212,7 +212,7 @@ def test_missing_values_that_the_trees_know_how_to_send_stay_missing():
     frame, codes = table(800)
     frame.loc[::5, "b"] = np.nan
     model = SkopsModel(HistGradientBoostingClassifier(max_iter=15, random_state=0).fit(frame, codes))
-    target = aim(model, SCHEMA, (frame[:100], codes[:100]), frame, RobustnessTable())
+    target = attack_surface(model, SCHEMA, (frame[:100], codes[:100]), frame, RobustnessTable())
     attack, best, margins = attacked(target, 0.3)
     assert np.array_equal(np.isnan(best), np.isnan(target.start))
     assert attack.proved.mean() == pytest.approx((margins > 0).mean(), abs=0.03)
@@ -227,7 +227,7 @@ def test_whole_numbers_one_way_limits_and_budgets_hold():
         "a": FeatureTable(integer=True), "b": FeatureTable(integer=True, change="down", budget=1.0), "c": FeatureTable(change="none"),
     }  # fmt: skip
     rows = frame[:60].reset_index(drop=True)
-    target = aim(model, SCHEMA, (rows, codes[:60]), frame, RobustnessTable(features=rules))
+    target = attack_surface(model, SCHEMA, (rows, codes[:60]), frame, RobustnessTable(features=rules))
     _, best, margins = attacked(target, 1.0)
     changed = target.rows(best, np.arange(60))
     assert (changed["a"] == changed["a"].round()).all() and (changed["b"] <= rows["b"]).all() and (changed["b"] >= rows["b"] - 1).all()
@@ -251,14 +251,14 @@ def test_categories_that_can_be_chosen_are_chosen_together_with_numbers():
         columns=[*SCHEMA.columns[:3], ColumnSchema(name="ward", type="category", categories=["x", "y"]), SCHEMA.columns[3]],
     )  # fmt: skip
     fixed, free = ({}, {"ward": FeatureTable(to=["x", "y"])})
-    targets = [aim(model, schema, (frame[:80], codes[:80]), frame, RobustnessTable(features=rules)) for rules in (fixed, free)]
+    targets = [attack_surface(model, schema, (frame[:80], codes[:80]), frame, RobustnessTable(features=rules)) for rules in (fixed, free)]
     left = [(attacked(target, 0.2)[2] > 0).mean() for target in targets]
     truth = []
     for row in range(80):  # exact: one tree, so a row stands if it stands in both wards
         stands = True
         for ward in ("x", "y"):
             one = frame.iloc[[row]].assign(ward=ward).reset_index(drop=True)
-            target = aim(model, schema, (one, codes[[row]]), frame, RobustnessTable())
+            target = attack_surface(model, schema, (one, codes[[row]]), frame, RobustnessTable())
             stands &= bool(certified(target, 0.2)[0][0])
         truth.append(stands)
     assert left[1] == pytest.approx(np.mean(truth))
@@ -283,7 +283,7 @@ def test_no_search_in_the_same_box_is_stronger(estimator):
     columns = [ColumnSchema(name=name, type="number", min=-4.0, max=4.0) for name in wide]
     schema = Schema(target="y", classes=["0", "1"], columns=[*columns, ColumnSchema(name="y", type="category", use=False)])
     rows = wide[1000:1050].reset_index(drop=True)
-    target = aim(model, schema, (rows, codes[1000:1050]), wide, RobustnessTable())
+    target = attack_surface(model, schema, (rows, codes[1000:1050]), wide, RobustnessTable())
     attack, _, margins = attacked(target, 0.2)
     best, other = target.start.copy(), target.margin(target.start, np.arange(50))
     Search().improve(target, best, other, 0.2, 60, 0)
@@ -304,7 +304,7 @@ def test_quantities_of_trees_are_moved_along_thresholds_too(estimator):
     frame, _ = table(800)
     values = (frame["a"] + np.sin(2 * frame["b"]) * frame["c"]).to_numpy()
     model = SkopsModel(estimator.fit(frame, values))
-    target = aim(model, SCHEMA, (frame[:60], values[:60, None]), frame, RobustnessTable(), np.array([0.3]))
+    target = attack_surface(model, SCHEMA, (frame[:60], values[:60, None]), frame, RobustnessTable(), np.array([0.3]))
     attack, _, margins = attacked(target, 0.2)
     best, other = target.start.copy(), target.margin(target.start, np.arange(60))
     Search().improve(target, best, other, 0.2, 40, 0)
@@ -316,10 +316,10 @@ def test_bounds_and_attacks_follow_the_order_of_the_tables_classes():
     """A model from outside whose first class is the table's second."""
     frame, codes = table()
     linear = SkopsModel(LogisticRegression().fit(frame, 1 - codes), [1, 0])
-    assert certified(aim(linear, SCHEMA, (frame[:60], codes[:60]), frame, RobustnessTable()), 0.05)[0].mean() > 0.5
+    assert certified(attack_surface(linear, SCHEMA, (frame[:60], codes[:60]), frame, RobustnessTable()), 0.05)[0].mean() > 0.5
     estimator = RandomForestClassifier(8, max_depth=5, random_state=0).fit(frame, 1 - codes)
     model = SkopsModel(estimator, [1, 0])
-    target = aim(model, SCHEMA, (frame[:60], codes[:60]), frame, RobustnessTable())
+    target = attack_surface(model, SCHEMA, (frame[:60], codes[:60]), frame, RobustnessTable())
     keeps, _ = certified(target, 0.05)
     attack, _, margins = attacked(target, 0.05)
     assert keeps.mean() > 0.5
@@ -381,5 +381,5 @@ def test_a_model_of_trees_that_cannot_be_read_meets_the_other_attacks():
     frame["d"] = frame["a"] * 2  # one feature that moves two inputs, after the pipeline below
     both = make_column_transformer((StandardScaler(), ["a", "b"]), (StandardScaler(), ["a", "c"]))
     model = SkopsModel(make_pipeline(both, RandomForestClassifier(5, max_depth=4, random_state=0)).fit(frame, codes))
-    target = aim(model, SCHEMA, (frame[:40], codes[:40]), frame, RobustnessTable())
+    target = attack_surface(model, SCHEMA, (frame[:40], codes[:40]), frame, RobustnessTable())
     assert "search" in [attack.name for attack in fitting_attacks(target)]

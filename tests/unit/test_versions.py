@@ -101,7 +101,7 @@ def test_an_ordered_split_trains_in_order_of_time_on_what_is_older_than_the_hold
     lighten(tmp_path)
     project = casemate.open(tmp_path, ['train.split="ordered"', 'data.time="when"'])
     project.run()
-    rows = pipeline.Rows(runs.workshop(project), project.datasets["t"].record)
+    rows = pipeline.SealedRows(runs.run_context(project), project.datasets["t"].record)
     trained, held = rows.training["when"].to_pylist(), rows.holdout["when"].to_pylist()
     assert trained == sorted(trained)
     assert max(trained) < min(held)

@@ -122,8 +122,8 @@ def test_what_is_declared_holds_from_training_to_the_served_graph(tmp_path):
     (tmp_path / "casemate.toml").write_text(text.replace("[train]\n", "[train]\ncosts = { ill = 8, well = 1 }\n"))
     project = casemate.open(tmp_path, [*LIGHT, "gates.cost.max=1.0"])
     run = project.run()
-    objects = runs.workshop(project).objects
-    model = runs.workshop(project).engine.record(run.id, "train", TrainedModel)
+    objects = runs.run_context(project).objects
+    model = runs.run_context(project).engine.record(run.id, "train", TrainedModel)
     schema = project.datasets["t"].record.schema
     graph = OnnxModel(objects.get(model.files["model.onnx"]), schema)
     grid = pd.DataFrame({"dose": np.linspace(-1, 11, 400), "age": 50.0, "ward": pd.Series(["A"] * 400, dtype=object)})

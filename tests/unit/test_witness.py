@@ -22,7 +22,7 @@ from casemate.controls.audit.cosign import WitnessPeer, collect
 from casemate.controls.audit.heads import Heads
 from casemate.controls.audit.merkle import consistency_proof
 from casemate.controls.audit.note import parse_keys
-from casemate.controls.audit.outside import Outside
+from casemate.controls.audit.publication import Publication
 from casemate.controls.audit.verify import WITNESSED
 from casemate.controls.audit.witness import Witness
 from casemate.controls.keys.store import keystore_folder
@@ -380,11 +380,11 @@ def test_a_place_that_is_away_does_not_keep_the_others_from_their_copies(kept, t
 
 def test_checkpoints_are_copied_once_an_interval_by_whichever_process_comes_first(kept, tmp_path):
     one, other = casemate.open(kept), casemate.open(kept)
-    assert one.outside.keep(60.0) is True
+    assert one.publication.keep(60.0) is True
     act(kept)
-    assert other.outside.keep(60.0) is False
+    assert other.publication.keep(60.0) is False
     assert len(list((tmp_path / "kept").iterdir())) == 1
-    assert other.outside.keep(0.0) is True
+    assert other.publication.keep(0.0) is True
     assert len(list((tmp_path / "kept").iterdir())) == 2
 
 
@@ -406,9 +406,9 @@ def test_an_older_copy_of_another_history_counts_beside_a_newer_one_of_this(log,
     for one in (first, log):
         open_copies(f"file:{tmp_path / 'place'}", 1).put((one.folder / "checkpoint").read_bytes())
     heads = Heads(tmp_path / "keys", tmp_path, SystemClock())
-    outside = Outside(log, AuditTable(copies=[f"file:{tmp_path / 'place'}"]), tmp_path, 5.0, heads)
+    publication = Publication(log, AuditTable(copies=[f"file:{tmp_path / 'place'}"]), tmp_path, 5.0, heads)
     with pytest.raises(HistoryError, match="the copy 00000000000000000003"):
-        outside.check()
+        publication.check()
     assert len(heads.read().forks) == 1
 
 

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from casemate.cli.doors import enter
+from casemate.cli.commands import open_for
 from casemate.stages.assess.names import PARTS, SCREENS
 
 HELP = f"may be given several times; of a model: {', '.join(PARTS)}; of the table: {', '.join(SCREENS)}"
@@ -25,7 +25,7 @@ def run(arguments: Any) -> int:
 
     if arguments.explain is not None:
         return _explained(arguments)
-    project = enter(arguments)
+    project = open_for(arguments)
     if arguments.reference == "data":
         from casemate.cli.check import look
 

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from casemate.cli.doors import enter
+from casemate.cli.commands import open_for
 from casemate.cli.options import common
 
 FOLLOW_SECONDS = 0.5
@@ -58,7 +58,7 @@ def run(arguments: Any) -> int:
         return _be_witness(arguments)
     from casemate.cli.output import emit
 
-    project = enter(arguments)
+    project = open_for(arguments)
     if arguments.action == "show":
         return _show(arguments, project)
     if arguments.action == "verify":
@@ -95,7 +95,7 @@ def _cosign(arguments: Any, project: Any) -> int:
     answers = project.audit.cosign()
     value = {name: "cosigned" if fault is None else fault.message for name, fault in answers.items()}
     emit(arguments, value, "\n".join(f"{name}: {said}" for name, said in value.items()) or "no witness is configured: [audit.witnesses]")
-    project.outside.judge(answers)
+    project.publication.judge(answers)
     return 0
 
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from casemate.cli.doors import enter
+from casemate.cli.commands import open_for
 from casemate.cli.options import common
 
 REF = "env:NAME, file:PATH or prompt"
@@ -85,7 +85,7 @@ def _emit(arguments: Any, contents: Any, text: str) -> int:
 def _create(arguments: Any) -> int:
     from casemate.operations import backup
 
-    project = enter(arguments)
+    project = open_for(arguments)
     contents = project.backups.create(arguments.file, with_keys=arguments.with_keys)
     text = f"{arguments.file}: {len(contents.files)} files, {contents.size} bytes, audit log up to entry {contents.entries - 1}; no keys are inside"
     if (people := backup.subjects_of(arguments.file)).is_file():
@@ -118,7 +118,7 @@ def _restore(arguments: Any) -> int:
 def _subjects(arguments: Any) -> int:
     from casemate.cli.output import emit
 
-    count = enter(arguments).backups.restore_subjects(arguments.file, _opener(arguments))
+    count = open_for(arguments).backups.restore_subjects(arguments.file, _opener(arguments))
     emit(arguments, {"keys": count}, f"{count} keys are back")
     return 0
 
@@ -146,7 +146,7 @@ def _recipient(arguments: Any) -> int:
     from casemate.cli.output import emit, table
     from casemate.core.secrets import read_secret
 
-    project = enter(arguments)
+    project = open_for(arguments)
     if arguments.what == "add":
         public = None if arguments.public is None else arguments.public.read_text(encoding="utf-8")
         passphrase = None if arguments.passphrase is None else read_secret(arguments.passphrase)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from casemate.cli.doors import enter
+from casemate.cli.commands import open_for
 from casemate.core.page import NOTHING
 from casemate.stages.assess.names import SCREENS
 
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: Any) -> int:
     """Say what casemate thinks of the table; nothing is sealed."""
-    return look(arguments, enter(arguments))
+    return look(arguments, open_for(arguments))
 
 
 def look(arguments: Any, project: Any) -> int:

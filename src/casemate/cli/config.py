@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from casemate.cli.doors import enter
+from casemate.cli.commands import open_for
 from casemate.cli.options import common
 
 
@@ -26,7 +26,7 @@ def run(arguments: Any) -> int:
         emit(arguments, config.schema(), _options())
         return 0
 
-    project = enter(arguments)
+    project = open_for(arguments)
     if arguments.action == "check":
         from casemate.stages.data.files import place
         from casemate.stages.data.files.several import paths

@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from casemate.cli import check
-from casemate.cli.doors import enter
+from casemate.cli.commands import open_for
 from casemate.cli.options import common
 
 
@@ -44,7 +44,7 @@ def run(arguments: Any) -> int:
     """Show and compare sealed data sets; rows' values are never printed."""
     from casemate.cli.output import emit, table
 
-    project = enter(arguments)
+    project = open_for(arguments)
     if arguments.action == "list":
         found = project.datasets.records()
         rows = [

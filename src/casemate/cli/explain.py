@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from casemate.cli.doors import enter
+from casemate.cli.commands import open_for
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +24,7 @@ def run(arguments: Any) -> int:
     from casemate.core.errors import ConfigError
     from casemate.serve.explain import explain
 
-    project = enter(arguments)
+    project = open_for(arguments)
     if arguments.request is None:
         return _newest(arguments, project)
     try:

@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import Any
 
-from casemate.cli.doors import enter
+from casemate.cli.commands import open_for
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +17,7 @@ def run(arguments: Any) -> int:
     from casemate.cli.output import emit, table
     from casemate.operations.fsck import examine
 
-    project = enter(arguments, check=False)
+    project = open_for(arguments, check=False)
     live = sys.stderr.isatty()
     report = examine(project, repair=arguments.repair, progress=lambda name: print(f"checking {name}", file=sys.stderr) if live else None)
     text = ["checked " + ", ".join(f"{name} {count}" for name, count in report.checked.items())]

@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import Any
 
-from casemate.cli.doors import enter
+from casemate.cli.commands import open_for
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +17,7 @@ def run(arguments: Any) -> int:
     from casemate.cli.output import emit
     from casemate.operations.retention import collect
 
-    project = enter(arguments)
+    project = open_for(arguments)
     live = sys.stderr.isatty()
     plan = collect(project, apply=arguments.apply, progress=lambda name: print(f"looking at {name}", file=sys.stderr) if live else None)
     verb = "removed" if plan.applied else "would go"

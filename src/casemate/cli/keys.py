@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from casemate.cli.doors import enter
+from casemate.cli.commands import open_for
 from casemate.cli.options import common
 
 SETTINGS = ("address", "ca", "namespace", "mount", "auth", "role", "secret", "region", "endpoint", "passphrase")
@@ -87,7 +87,7 @@ def run(arguments: Any) -> int:
     """List, rotate, disable, destroy, protect, move, save and restore keys."""
     if arguments.action in {"recover", "restore"}:
         return _bring_back(arguments)
-    project = enter(arguments)
+    project = open_for(arguments)
     return {
         "list": _list,
         "show": _show,
@@ -234,7 +234,7 @@ def _bring_back(arguments: Any) -> int:
         KeyStore.restore(folder, arguments.file.read_bytes(), read_secret(arguments.passphrase))
         text = f"{folder}: the key store is back"
     overrides = [*arguments.overrides, f"keys.passphrase={arguments.passphrase}"] if arguments.action == "recover" else arguments.overrides
-    project = enter(arguments, overrides=overrides)
+    project = open_for(arguments, overrides=overrides)
     if arguments.action == "recover":
         project.keys.remember_passphrase(arguments.passphrase)
     else:

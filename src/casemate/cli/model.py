@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from casemate.cli.doors import enter
+from casemate.cli.commands import open_for
 from casemate.cli.options import common
 
 
@@ -49,7 +49,7 @@ def run(arguments: Any) -> int:
     from casemate.core.errors import ConfigError
     from casemate.stages.release.rollout import Part
 
-    project = enter(arguments)
+    project = open_for(arguments)
     if arguments.action == "list":
         found: list[dict[str, Any]] = [
             {

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from casemate.cli.doors import enter
+from casemate.cli.commands import open_for
 from casemate.cli.options import common
 
 
@@ -22,7 +22,7 @@ def run(arguments: Any) -> int:
     """List, show, send or retry; exit code 5 when something could not be delivered."""
     from casemate.cli.output import emit, table
 
-    project = enter(arguments)
+    project = open_for(arguments)
     if arguments.action == "list":
         found = project.messages.list(arguments.state)
         rows = [[m["id"], m["state"], m["target"], m["event"], m["attempts"], m["created"], m["error"]] for m in found]

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from casemate.cli.doors import enter
+from casemate.cli.commands import open_for
 
 KEPT = "every column that the model neither takes nor predicts"
 
@@ -30,7 +30,7 @@ def run(arguments: Any) -> int:
     from casemate.serve.rows import require_file
     from casemate.serve.written import CsvSink, written
 
-    project = enter(arguments)
+    project = open_for(arguments)
     require_file(arguments.file)  # before anybody is asked for anything
     out: Path | None = arguments.out
     beside = Path(f"{arguments.file.stem}.rejected.csv") if out is None else out.with_name(f"{out.stem}.rejected.csv")

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from casemate.cli.doors import enter
+from casemate.cli.commands import open_for
 from casemate.cli.options import common
 
 
@@ -15,11 +15,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: Any) -> int:
-    """Show the ledger."""
+    """Show what each data set's privacy budget is, and what was paid from it."""
     from casemate.cli.output import emit, table
     from casemate.controls.privacy.budget import ANSWERS
 
-    project = enter(arguments)
+    project = open_for(arguments)
     limit = project.config.privacy
     spendings, sums = project.privacy.budget(arguments.dataset)
     rows = [[one.time[:19], one.dataset, one.purpose, f"{one.epsilon:g}", f"{one.delta:.1g}", one.what, one.run, one.principal] for one in spendings]

@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import Any
 
-from casemate.cli.doors import enter
+from casemate.cli.commands import open_for
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +24,7 @@ def run(arguments: Any) -> int:
 
     if arguments.fresh and arguments.start:
         raise ConfigError("--fresh does everything again, --from only a part", hint="give one of them")
-    project = enter(arguments)
+    project = open_for(arguments)
     lines = Lines(quiet=arguments.format == "json")
     try:
         result = project.run(start=arguments.start, fresh=arguments.fresh, key=arguments.key, reporter=lines)

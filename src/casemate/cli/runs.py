@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from casemate.cli.doors import enter
+from casemate.cli.commands import open_for
 from casemate.cli.options import common
 
 
@@ -22,7 +22,7 @@ def run(arguments: Any) -> int:
     from casemate.cli.output import emit, table
     from casemate.core.errors import AccessDenied
 
-    project = enter(arguments)
+    project = open_for(arguments)
     if arguments.action == "cancel":
         project.runs.cancel(arguments.id)
         emit(arguments, {"cancelled": arguments.id}, f"cancelled {arguments.id}; a process that works on it stops within seconds")

@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import Any
 
-from casemate.cli.doors import enter
+from casemate.cli.commands import open_for
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: Any) -> int:
-    """Serve until stopped."""
+    """Serve released models until a signal stops it."""
     from casemate.serve.server import serve
 
     overrides = list(arguments.overrides)
@@ -22,7 +22,7 @@ def run(arguments: Any) -> int:
         overrides += ['serve.platform="sagemaker"', 'serve.tls="proxy"', 'serve.host="0.0.0.0"', "serve.port=8080"]
     if arguments.port is not None:
         overrides.append(f"serve.port={arguments.port}")
-    project = enter(arguments, overrides=overrides)
+    project = open_for(arguments, overrides=overrides)
 
     def announce(url: str, models: list[str]) -> None:
         least = "TLS 1.3 (gRPC: 1.2)" if "grpcs:" in url else "TLS 1.3"

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from casemate.cli.doors import enter
+from casemate.cli.commands import open_for
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,7 +14,7 @@ def run(arguments: Any) -> int:
     """Say where the project stands."""
     from casemate.cli.output import emit
 
-    now = enter(arguments).status()
+    now = open_for(arguments).status()
     last = now.last_run
     lines = [
         f"project   {now.project} ({now.purpose})",

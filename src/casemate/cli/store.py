@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from casemate.cli.doors import enter
+from casemate.cli.commands import open_for
 from casemate.cli.options import common
 
 
@@ -27,7 +27,7 @@ def run(arguments: Any) -> int:
     """Show, upgrade or move the catalogue; move the objects."""
     from casemate.cli.output import emit, table
 
-    project = enter(arguments, check=arguments.action not in {"upgrade", "migrate"})
+    project = open_for(arguments, check=arguments.action not in {"upgrade", "migrate"})
     if arguments.action == "show":
         shown = project.store.show()
         rows = [[name, count] for name, count in shown.rows.items()]

@@ -5,14 +5,14 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Tells the time."""
+    """Tells the time; tests have one of their own."""
 
     def now(self) -> datetime.datetime:
         """The current time, aware, in UTC."""
 
 
 class SystemClock:
-    """The machine's clock."""
+    """The clock of this machine."""
 
     def now(self) -> datetime.datetime:
         """See `Clock.now`."""

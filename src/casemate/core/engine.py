@@ -68,7 +68,7 @@ class Notices(Protocol):
 
 
 @dataclass(frozen=True)
-class Effort:
+class RetryPolicy:
     """How hard a step is tried."""
 
     retries: int = 2
@@ -83,14 +83,14 @@ class Engine:
     """Begins, resumes, takes over and cancels runs. Several may go on at once, in several processes."""
 
     def __init__(
-        self, store: Store, journal: Journal, clock: Clock, folder: Path, notices: Notices | None = None, effort: Effort | None = None
+        self, store: Store, journal: Journal, clock: Clock, folder: Path, notices: Notices | None = None, retry_policy: RetryPolicy | None = None
     ) -> None:
         self.store = store
         self.journal = journal
         self.clock = clock
         self.folder = folder
         self.notices = notices
-        self.effort = effort or Effort()
+        self.retry_policy = retry_policy or RetryPolicy()
 
     def begin(self, inputs: dict[str, str], principal: str, start: str | None = None, key: str | None = None) -> "Run":
         """The run to work on: the unfinished one with these inputs, one whose work is all done already, or a new one.
@@ -350,22 +350,22 @@ class Run:
             commit: rows that belong into the step's transaction.
 
         Raises:
-            StageTimeout: it took longer than `Effort.timeouts` allows.
+            StageTimeout: it took longer than `RetryPolicy.timeouts` allows.
             LeaseLost: this process stood still for so long that another one took the run over.
         """
         done = self.engine.record(self.id, name, kind)
         if done is not None:
             self._check_evidence(name, done)
             return done
-        effort = self.engine.effort
-        self.lease.limit(name, effort.timeouts.get(name))
+        retry_policy = self.engine.retry_policy
+        self.lease.limit(name, retry_policy.timeouts.get(name))
         try:
-            for attempt in range(1, effort.retries + 1):
+            for attempt in range(1, retry_policy.retries + 1):
                 try:
                     return self._attempt(name, kind, work, pictures, commit, attempt)
                 except TransientError:
-                    time.sleep(effort.backoff * 2 ** (attempt - 1) * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-            return self._attempt(name, kind, work, pictures, commit, effort.retries + 1)
+                    time.sleep(retry_policy.backoff * 2 ** (attempt - 1) * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            return self._attempt(name, kind, work, pictures, commit, retry_policy.retries + 1)
         finally:
             self.lease.limit("", None)
 

@@ -77,7 +77,7 @@ def writing(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
 
 
 class Draft:
-    """An unfinished file."""
+    """A file that is not finished: it has its name only once all of it is on disk."""
 
     def __init__(self, file: IO[bytes], path: Path) -> None:
         self.file = file

@@ -69,7 +69,7 @@ class Place(Record, frozen=True, kw_only=True):
 
     @classmethod
     def here(cls) -> "Place":
-        """This process."""
+        """The place of this process: its machine, its number and when it started."""
         try:
             boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
             namespace = os.readlink("/proc/self/ns/pid")
@@ -158,7 +158,7 @@ class Lease:
         self._thread = threading.Thread(target=self._beat, name="casemate-lease", daemon=True)
 
     def start(self) -> None:
-        """Begin to beat."""
+        """Begin to beat, in a thread of its own, so that others see that this process lives."""
         _held.add(self.owner)
         if self._ignored:  # as in the background of a script: still nobody's Ctrl-C, but the end of the lease
             signal.signal(signal.SIGINT, self._interrupted)

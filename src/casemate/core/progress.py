@@ -50,7 +50,7 @@ class Lines:
         self.say(f"{STAGES.index(name) + 1} {name:<8} {_summary(name, record)}  [{elapsed:.1f} s]")
 
     def say(self, text: str) -> None:
-        """Write one line."""
+        """Write one line, at once."""
         if self.quiet:
             return
         if self.live:

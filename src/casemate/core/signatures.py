@@ -232,7 +232,7 @@ class Signer:
 
     @classmethod
     def generate(cls) -> "Signer":
-        """New random keys."""
+        """A signer with new random keys of both kinds."""
         return cls(ec.generate_private_key(ec.SECP256R1()), mldsa.MLDSA65PrivateKey.generate())
 
     def countersign(self, envelope: dict[str, Any]) -> dict[str, Any]:

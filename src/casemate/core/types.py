@@ -30,7 +30,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return msgspec.json.format(msgspec.json.encode(self, order="deterministic"), indent=2) + b"\n"
 
 
-class Limits(Protocol):
+class FeatureLimits(Protocol):
     """What an evasion attacker can do; see `[robustness]`."""
 
     @property
@@ -230,7 +230,7 @@ class SealedDataset(Record, frozen=True, kw_only=True):
     subject: str | None = None
     """The column that names the person, where identifiers are encrypted per subject."""
     profile: str = ""
-    """Object digest of the `Profile`s of its columns, which later versions are compared with."""
+    """Object digest of the `TableProfile`s of its columns, which later versions are compared with."""
     reference: str = ""
     """The version whose statistics this one was compared with; empty for the first under its schema."""
     rules: list[dict[str, Any]] = []
@@ -392,7 +392,7 @@ class Assessment(Record, frozen=True, kw_only=True):
 
 
 class GateResult(Record, frozen=True, kw_only=True):
-    """One gate's answer."""
+    """What one gate said of a model: what was measured, what was asked for, and what came of it."""
 
     gate: str
     """Name in `[gates]`."""

@@ -140,7 +140,7 @@ def range_names(edges: np.ndarray[Any, Any]) -> list[str]:
     return [f"up to {ends[0]}", *(f"{low} to {high}" for low, high in itertools.pairwise(ends)), f"above {ends[-1]}"]
 
 
-def drawn(total: int, count: int, seed: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+def sample_rows(total: int, count: int, seed: int) -> np.ndarray[Any, np.dtype[np.int64]]:
     """At most `count` of `total` row numbers, ascending, drawn without replacement; the same for the same seed."""
     if total <= count:
         return np.arange(total)
@@ -193,16 +193,16 @@ def rows_from(content: bytes, schema: Schema) -> Rows:
         raise VerificationError(f"the rows are damaged: {error}") from error
 
 
-def made_up(schema: Schema, count: int, drawn: np.random.Generator | None = None) -> pd.DataFrame:
+def made_up(schema: Schema, count: int, generator: np.random.Generator | None = None) -> pd.DataFrame:
     """A feature frame of rows that the schema allows and nobody owns: the middle of everything, or drawn evenly."""
     values: dict[str, np.ndarray[Any, Any]] = {}
     for column in schema.features:
         if column.type == "category":
             known = np.array(column.categories or [""], dtype=object)
-            values[column.name] = np.full(count, known[0], dtype=object) if drawn is None else known[drawn.integers(len(known), size=count)]
+            values[column.name] = np.full(count, known[0], dtype=object) if generator is None else known[generator.integers(len(known), size=count)]
         else:
             low, high = column.min or 0.0, column.max or 0.0
-            values[column.name] = np.full(count, (low + high) / 2) if drawn is None else drawn.uniform(low, max(low, high), count)
+            values[column.name] = np.full(count, (low + high) / 2) if generator is None else generator.uniform(low, max(low, high), count)
     return pd.DataFrame({name: pd.Series(found, dtype=found.dtype) for name, found in values.items()}, copy=False)
 
 

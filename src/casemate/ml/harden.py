@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
-from casemate.core.types import Limits, Schema
-from casemate.ml.attacks.aim import aim
+from casemate.core.types import FeatureLimits, Schema
 from casemate.ml.attacks.certify import certified
 from casemate.ml.attacks.choose import fitting_attacks
 from casemate.ml.attacks.interface import Target
+from casemate.ml.attacks.surface import attack_surface
 from casemate.ml.models import SkopsModel
 
 ROWS = 2_000
@@ -28,7 +28,7 @@ def harden(
     estimator: Any,
     rows: tuple[pd.DataFrame, Array],
     schema: Schema,
-    limits: Limits,
+    limits: FeatureLimits,
     settings: tuple[float, int, int],
     seed: int,
     progress: Callable[[str, int, int], None],
@@ -54,7 +54,7 @@ def harden(
 
     def attacked(model: Any, at: Array, number: int) -> tuple[Target, Array, Array] | None:
         """(what was attacked, its rows at their worst, their margins); None when nothing can be changed."""
-        target = aim(SkopsModel(model), schema, (frame.iloc[at].reset_index(drop=True), codes[at]), frame, limits)
+        target = attack_surface(SkopsModel(model), schema, (frame.iloc[at].reset_index(drop=True), codes[at]), frame, limits)
         if not target.width and not target.choices:
             return None
         best, every = target.start.copy(), np.arange(len(at))

@@ -52,7 +52,7 @@ MALFORMED = (
 
 
 class Model(Protocol):
-    """Predicts."""
+    """Predicts rows: what is measured, attacked and served, whatever its file is."""
 
     def predict(self, frame: pd.DataFrame) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """(labels int64 [n], probabilities [n, k]) for a feature frame, or (empty, quantities [n, m])."""
@@ -66,7 +66,7 @@ class Scored(Model, Protocol):
 
 
 class SkopsModel:
-    """A scikit-learn estimator."""
+    """A scikit-learn estimator, as it was read from its safe file."""
 
     def __init__(self, estimator: Any, order: list[int] | None = None, *, own: bool = True) -> None:
         """Wrap it.
@@ -143,7 +143,7 @@ class OnnxModel:
 
     @property
     def dtype(self) -> Any:
-        """What `predict_array` takes."""
+        """The type of numbers that `predict_array` takes."""
         return self.kinds[0]
 
     def predict(self, frame: pd.DataFrame) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

@@ -19,7 +19,7 @@ OPSET = 18
 
 
 class NetworkFile(Record, frozen=True, kw_only=True):
-    """`network.json`."""
+    """What `network.json` says of a network: its layers and how rows are encoded."""
 
     layers: list[tuple[str, dict[str, Any]]]
     """Layers and their arguments, in order."""
@@ -49,7 +49,7 @@ class NetworkModel:
         return probabilities.argmax(axis=1), probabilities
 
     def scores(self, frame: pd.DataFrame) -> Array:
-        """Logits [n, k]."""
+        """The logit of each class for each row, [n, k]."""
         return np.asarray(self.estimator.logits(frame), dtype=np.float64)
 
     def margin_gradient(self, frame: pd.DataFrame, codes: Array, names: list[str]) -> Array:

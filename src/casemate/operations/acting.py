@@ -47,7 +47,7 @@ class Acting:
 
     @property
     def uid(self) -> str:
-        """Such as `User::"ana"`."""
+        """Who acts as policies and the log write it, such as `User::"ana"`."""
         return self.principal.uid
 
     def append(self, tx: sa.Connection, action: str, about: str, outcome: str = "done", /, **detail: Any) -> None:

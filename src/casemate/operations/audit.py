@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from casemate.controls.audit.entry import Entry
-from casemate.controls.audit.outside import AuditReport
+from casemate.controls.audit.publication import AuditReport
 from casemate.controls.audit.query import Query
 from casemate.core.errors import ConfigError, Error
 from casemate.core.files import write_atomic
@@ -41,7 +41,7 @@ def verify(project: Wiring, checkpoints: list[Path] | None = None) -> AuditRepor
     Raises:
         AccessDenied: policy. VerificationError, HistoryError: something does not hold.
     """
-    return project.outside.check(checkpoints or [])
+    return project.publication.check(checkpoints or [])
 
 
 @reading("audit:read")
@@ -59,13 +59,13 @@ def prove(project: Wiring, index: int, out: Path) -> int:
 @reading("audit:publish")
 def cosign(project: Wiring) -> dict[str, Error | None]:
     """Ask every witness to cosign; what kept each from it, if anything. AccessDenied: policy."""
-    return project.outside.cosign()
+    return project.publication.cosign()
 
 
 @reading("audit:publish")
 def copy(project: Wiring) -> list[str]:
     """Write the checkpoint to every place of `[audit] copies`; the places. AccessDenied: policy."""
-    return project.outside.copy()
+    return project.publication.copy()
 
 
 @operation("audit:resolve")
@@ -82,12 +82,12 @@ def resolve(project: Wiring, reason: str) -> int:
     if not reason.strip():
         raise ConfigError("a fork is explained by words", hint="--reason TEXT")
     acting = resolve.ask(project)
-    forks = project.outside.heads.read().forks
+    forks = project.publication.heads.read().forks
     if not forks:
         raise ConfigError("no other history of this log was met", hint="`casemate audit verify` says how it is")
     met = [{"time": fork.time, "message": fork.message} for fork in forks[-20:]]
     acting.record("audit:resolved", 'Project::"log"', reason=reason.strip(), met=met, count=len(forks))
-    return len(project.outside.resolve())
+    return len(project.publication.resolve())
 
 
 class Audit:

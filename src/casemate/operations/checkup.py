@@ -11,11 +11,11 @@ from msgspec import structs
 from casemate import pipeline
 from casemate.core.errors import ConfigError, RefusedError, TrainingError
 from casemate.core.files import make_folder, scratch_folder, shared_lock, write_atomic
-from casemate.core.sandbox.run import JobFailed, Limits, Worker
+from casemate.core.sandbox.run import JobFailed, JobLimits, Worker
 from casemate.core.types import Assessment, SealedDataset, TrainedModel
 from casemate.ml import models
 from casemate.operations.acting import operation
-from casemate.operations.runs import workshop
+from casemate.operations.runs import run_context
 from casemate.stages.assess.artifact.scan import Scan
 from casemate.stages.data.stage import Examined, examine
 from casemate.wiring import Wiring
@@ -50,11 +50,13 @@ def assess(project: Wiring, reference: str, only: list[str] | None = None, repor
     model = project.engine.record(release.lineage.run, "train", TrainedModel)
     if dataset is None or model is None:
         raise ConfigError(f"the run of {reference} is not in the catalogue", hint="casemate fsck")
-    with shared_lock(project.state / "lock", lambda: None), Worker(pipeline.Crew.JOBS["assess"], project.config.train.threads) as worker:
-        shop = workshop(project, reporter)
-        rows = pipeline.Rows(shop, dataset)
-        tools = stage.Tools(shop.config, shop.objects, shop.state / "tmp", shop.hidden, worker, shop.reporter.progress, None, tuple(only or ()))
-        found = stage.measure(tools, dataset, model, rows.parts, pipeline.further_tables(shop.root, shop.config, dataset))
+    with shared_lock(project.state / "lock", lambda: None), Worker(pipeline.SandboxPool.JOBS["assess"], project.config.train.threads) as worker:
+        context = run_context(project, reporter)
+        rows = pipeline.SealedRows(context, dataset)
+        tools = stage.AssessTools(
+            context.config, context.objects, context.state / "tmp", context.hidden, worker, context.reporter.progress, None, tuple(only or ())
+        )
+        found = stage.measure(tools, dataset, model, rows.parts, pipeline.further_tables(context.root, context.config, dataset))
     acting.record("model:assess", f'Model::"{release.model}"', version=release.model_version, only=list(only or []))
     return found
 
@@ -75,7 +77,7 @@ def assess_data(project: Wiring, only: list[str] | None = None, reporter: pipeli
 
     _known(only, SCREENS)
     assess_data.ask(project, unrecorded=True)
-    tools = pipeline.data_tools(workshop(project, reporter))
+    tools = pipeline.data_tools(run_context(project, reporter))
     if only:
         screen = structs.replace(tools.config.screen, **{name: name in only for name in SCREENS})
         tools = dataclasses.replace(tools, config=structs.replace(tools.config, screen=screen))
@@ -133,7 +135,7 @@ def import_model(project: Wiring, file: Path, name: str | None = None, *, conver
                 tables=[],
                 inputs={"source": file.read_bytes()},
                 scratch=scratch,
-                limits=Limits(project.config.assess.timeout, int(project.config.train.memory_gb * 2**30)),
+                limits=JobLimits(project.config.assess.timeout, int(project.config.train.memory_gb * 2**30)),
                 required=project.config.sandbox.mode == "require",
                 outputs=(models.SKOPS, models.ONNX),
                 hidden=[project.keystore.folder, project.root],
@@ -172,7 +174,7 @@ def _fit(project: Wiring, file: Path) -> tuple[str, str]:
         return "", ""
     given = {stage.IMPORTED[file.suffix]: file.read_bytes()}
     hidden = [project.keystore.folder, project.root]
-    with Worker(pipeline.Crew.JOBS["convert"], 1) as worker:
+    with Worker(pipeline.SandboxPool.JOBS["convert"], 1) as worker:
         try:
             stage.convert(worker, given, schema, project.config, project.state / "tmp", hidden)
         except TrainingError as error:

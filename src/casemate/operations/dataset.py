@@ -344,7 +344,7 @@ class Dataset:
 
     @property
     def reference(self) -> str:
-        """`NAME@VERSION`."""
+        """How this version is asked for, `NAME@VERSION`."""
         return f"{self.record.name}@{self.record.version}"
 
     @staticmethod

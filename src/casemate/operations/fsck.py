@@ -180,7 +180,7 @@ class _Examination:
         except VerificationError as error:
             self._rebuild("audit log's tiles or checkpoint", error.message, partial(audit.publish, anew=True))
         self._guarded("predictions", self.project.decisions.check)
-        self._guarded("audit log seen from outside", self.project.outside.check, "see `casemate audit verify`; never sign anew over it")
+        self._guarded("audit log seen from outside", self.project.publication.check, "see `casemate audit verify`; never sign anew over it")
         return size
 
     def _rows(self) -> int:

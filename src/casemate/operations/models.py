@@ -19,14 +19,14 @@ from casemate.wiring import Wiring
 
 @dataclass(frozen=True)
 class Model:
-    """A registered model."""
+    """A model of the registry, with what can be asked and done about it."""
 
     project: Wiring
     registered: Registered
 
     @property
     def reference(self) -> str:
-        """`NAME@VERSION`."""
+        """How this version is asked for, `NAME@VERSION`."""
         return self.registered.reference
 
     def __repr__(self) -> str:
@@ -34,7 +34,7 @@ class Model:
 
     @property
     def verdict(self) -> Verdict:
-        """The gates' answer."""
+        """What the gates said of it, each by itself and together."""
         return self.registered.release.verdict
 
     def approve(self, reason: str, stage: str | None = None) -> None:

@@ -52,7 +52,7 @@ class RunResult:
 
     @property
     def verdict(self) -> Verdict:
-        """The gates' answer."""
+        """What the gates said of the model, each by itself and together."""
         return self.release.verdict
 
     @property
@@ -112,12 +112,12 @@ def run(
     if first is not None and first not in STAGES:
         raise ConfigError(f"no stage called {first!r}", hint="stages: " + ", ".join(STAGES))
     acting = run.ask(project, unrecorded=True)
-    context = {"stage": project.config.release.stage}
-    run.ask(project, project.config.project.name, also="model:sign", kind="Model", context=context, unrecorded=True)
+    signing = {"stage": project.config.release.stage}
+    run.ask(project, project.config.project.name, also="model:sign", kind="Model", context=signing, unrecorded=True)
     with shared_lock(project.state / "lock", lambda: _tidy(project)):
-        shop = workshop(project, reporter)
+        context = run_context(project, reporter)
         try:
-            identifier, release, assessment = pipeline.run(shop, acting.uid, first, key)
+            identifier, release, assessment = pipeline.run(context, acting.uid, first, key)
         finally:
             with contextlib.suppress(BackendError):  # what ended the run counts; the next one tries again
                 _forget_studies(project)
@@ -127,12 +127,12 @@ def run(
     return RunResult(identifier, model, release, assessment, project.state / "runs" / identifier, undelivered)
 
 
-def workshop(project: Wiring, reporter: "pipeline.Reporter | None" = None) -> "pipeline.Workshop":
+def run_context(project: Wiring, reporter: "pipeline.Reporter | None" = None) -> "pipeline.RunContext":
     """Everything that the stages work with."""
     from casemate import pipeline
     from casemate.operations.dataset import Dataset
 
-    return pipeline.Workshop(
+    return pipeline.RunContext(
         root=project.root,
         state=project.state,
         config=project.config,

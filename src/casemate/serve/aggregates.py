@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from casemate.config import AggregateTable
-from casemate.controls.privacy.budget import ANSWERS, BudgetSpent, Engine, Ledger, Limit, Spending, spend
+from casemate.controls.privacy.budget import ANSWERS, BudgetSpent, Ledger, Limit, RunRecords, Spending, spend
 from casemate.controls.privacy.statistics import noisy_counts, require_opendp
 from casemate.core.errors import RequestError
 from casemate.core.types import Profile
@@ -24,6 +24,7 @@ from casemate.serve.endpoint import Endpoint
 from casemate.serve.types import Array
 
 NEAR = 0.01
+"""Deviations within which two rows are the same for `_alike`: who asks for counts over copies of one row asks about that row. Chosen."""
 MOVED = 2
 """How much the counts change together when the model says something else of one row."""
 
@@ -46,7 +47,7 @@ class Spent(RequestError):
 class Aggregates:
     """Takes payment, and adds the noise."""
 
-    def __init__(self, engine: Engine, ledger: Ledger, table: AggregateTable) -> None:
+    def __init__(self, engine: RunRecords, ledger: Ledger, table: AggregateTable) -> None:
         """Wire it.
 
         Args:
@@ -67,8 +68,8 @@ class Aggregates:
             raise Unaggregated(f"noisy counts need {self._table.rows} rows in a request, this one has {count}")
         if _alike(rows, endpoint.profile):
             raise Unaggregated("two rows of the request are alike; noisy counts need rows of different people")
-        marks, _ = endpoint.screen(rows)
-        if endpoint.screen.refuses({name: int(mark.sum()) for name, mark in marks.items() if mark.any()}) is not None:
+        marks, _ = endpoint.guard(rows)
+        if endpoint.guard.refuses({name: int(mark.sum()) for name, mark in marks.items() if mark.any()}) is not None:
             return  # the guard refuses these rows, and says so when their turn comes
         wanted = Spending(
             id=secrets.token_hex(16),

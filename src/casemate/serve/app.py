@@ -24,25 +24,26 @@ from casemate.core.digest import sha256
 from casemate.core.errors import AccessDenied, BackendError, ConfigError, Error, RequestError, Wrong
 from casemate.ml.frame import rows_bytes
 from casemate.serve import bodies, openapi, outputs
+from casemate.serve.admission import Admission, Caller, Unauthenticated
 from casemate.serve.aggregates import Aggregates
 from casemate.serve.batch import Job
 from casemate.serve.bodies import Receive, Scope
 from casemate.serve.endpoint import Endpoint
-from casemate.serve.guard import Caller, Guard, Unauthenticated
+from casemate.serve.guard import MOST_TOLD, Unfit
 from casemate.serve.health import Health
 from casemate.serve.login import MAX_BODY, Login
 from casemate.serve.metrics import CONTENT_TYPE, Metrics
+from casemate.serve.model_set import ModelSet, Statistics, Version
 from casemate.serve.protocols import invocations, oip, oip_grpc
 from casemate.serve.protocols.interface import Asked
 from casemate.serve.quota import Quota, TooMany
 from casemate.serve.routes import Found, Router
-from casemate.serve.screen import MOST_TOLD, Unfit
-from casemate.serve.shelf import Shelf, Statistics, Version
 from casemate.serve.telemetry import Seen, Tell
 from casemate.serve.types import JSON, Answer, Array, FeedbackBody, Reply
 
 EXTENSIONS = ["binary_tensor_data"]
 MOST_TRACE = 64
+"""Characters of a caller's trace, or request id, that are kept: a W3C `traceparent` has 55."""
 LARGE_BODY = 128 * 1024
 """Bytes from which a body is read in a thread."""
 PROBES = {"/v2/health/live": "live", "/v2/health/ready": "ready", "/ping": "ping"}
@@ -115,15 +116,15 @@ class _Asking:
 
 
 class Gateway:
-    """The application."""
+    """The gateway's application, without its protocol: a request's way through all layers."""
 
     def __init__(
         self,
         table: ServeTable,
-        guard: Guard,
+        admission: Admission,
         quota: Quota,
         metrics: Metrics,
-        shelf: Shelf,
+        model_set: ModelSet,
         audit: GroupCommit,
         decisions: Decisions,
         aggregates: Aggregates,
@@ -134,10 +135,10 @@ class Gateway:
 
         Args:
             table: the `[serve]` table.
-            guard: who calls, and what they may.
+            admission: who calls, and what they may.
             quota: what callers may use.
             metrics: what is counted.
-            shelf: what is served.
+            model_set: what is served.
             audit: where predictions and refusals are recorded.
             decisions: finds earlier predictions.
             aggregates: counts with noise for who may see no more.
@@ -145,10 +146,10 @@ class Gateway:
             observers: told of every request.
         """
         self.table = table
-        self.guard, self.quota, self.metrics, self.shelf, self.audit = guard, quota, metrics, shelf, audit
+        self.admission, self.quota, self.metrics, self.model_set, self.audit = admission, quota, metrics, model_set, audit
         self.decisions, self.aggregates, self.health = decisions, aggregates, health
         self._observers = observers
-        self.login = Login(guard.point)
+        self.login = Login(admission.point)
         self.max_body = int(self.table.max_body_mb * 2**20)
         self.draining = False
         # What policy is asked, best first, and what each of them shows.
@@ -206,9 +207,9 @@ class Gateway:
     def _caller(self, scope: Scope) -> Caller:
         """Who calls. The metrics are there for whoever was allowed to read them lately, also while the catalogue is away."""
         try:
-            caller = self.guard.authenticate(scope)
+            caller = self.admission.authenticate(scope)
         except Error as error:
-            known = None if isinstance(error, AccessDenied | RequestError) or scope.get("path") != "/metrics" else self.guard.remembered(scope)
+            known = None if isinstance(error, AccessDenied | RequestError) or scope.get("path") != "/metrics" else self.admission.remembered(scope)
             if known is None:
                 raise
             return known
@@ -248,7 +249,7 @@ class Gateway:
             whole = scope.get("whole")
             body = await bodies.read(scope, headers, receive, self.max_body)
             if not whole:  # a body takes its time, and much may have changed meanwhile
-                caller = self.guard.authenticate(scope, counted=False)
+                caller = self.admission.authenticate(scope, counted=False)
                 shown = self._permitted(caller, alias)
             version = self._chosen(alias, found.version, caller)
             asked = await self._understood(version.endpoint, alias, found, scope, headers, body)
@@ -280,18 +281,18 @@ class Gateway:
     def _alias(self, found: Found) -> str:
         if found.model:
             return found.model
-        if len(self.shelf.served) != 1:
+        if len(self.model_set.served) != 1:
             raise NotFound("several models are served here: ask /v2/models/NAME/invocations")
-        return next(iter(self.shelf.served))
+        return next(iter(self.model_set.served))
 
     def _permitted(self, caller: Caller, alias: str) -> OutputsTable:
         """How much of an answer policy lets the caller see; AccessDenied when it is nothing."""
-        served = self.shelf.served.get(alias)
+        served = self.model_set.served.get(alias)
         resource = Resource("Model", served.model if served is not None else alias)
         for action, shown in self._shown.items():
-            if self.guard.allows(caller, action, resource):
+            if self.admission.allows(caller, action, resource):
                 return shown
-        raise self.guard.denied(caller, "model:infer", resource)
+        raise self.admission.denied(caller, "model:infer", resource)
 
     def _require_method(self, scope: Scope, found: Found) -> None:
         method = scope["method"]
@@ -299,7 +300,7 @@ class Gateway:
             raise WrongMethod(f"{found.route.method} is offered here")
 
     def _chosen(self, alias: str, number: str | None, caller: Caller) -> Version:
-        served = self.shelf.served.get(alias)
+        served = self.model_set.served.get(alias)
         version = None
         if served is not None:
             version = served.choose(caller.principal.uid) if number is None else served.version(number)
@@ -336,7 +337,7 @@ class Gateway:
         future: asyncio.Future[Reply] = loop.create_future()
         asking.future = future
         asking.version.batcher.submit(Job(asked, now, asking, future))
-        shadow = self.shelf.served[alias].shadow
+        shadow = self.model_set.served[alias].shadow
         if shadow is not None and not shadow.endpoint.withdrawn and shadow.batcher.waiting < self.table.max_waiting:
             unheard = _Asking(asking.caller, asking.number, asking.began, asking.trace, asking.shown, shadow, shadow.seen)
             shadow.batcher.submit(Job(asked, now, unheard, loop.create_future()))
@@ -469,15 +470,15 @@ class Gateway:
 
     async def _other(self, scope: Scope, receive: Receive, caller: Caller, found: Found) -> Reply:
         route, name = found.route, found.model
-        served = self.shelf.served.get(name)
+        served = self.model_set.served.get(name)
         try:
-            self.guard.require(caller, route.action, Resource("Model", served.model if served is not None else name) if name else Resource())
+            self.admission.require(caller, route.action, Resource("Model", served.model if served is not None else name) if name else Resource())
         except Error as error:
-            if isinstance(error, AccessDenied | RequestError) or route.name != "metrics" or self.guard.remembered(scope) is None:
+            if isinstance(error, AccessDenied | RequestError) or route.name != "metrics" or self.admission.remembered(scope) is None:
                 raise
         else:
             if route.name == "metrics":
-                self.guard.remember(scope, caller)
+                self.admission.remember(scope, caller)
         self._require_method(scope, found)
         if route.name.startswith("login"):
             return Reply(200, JSON, await self._own_login(route.name, route.method, scope, receive))
@@ -534,7 +535,7 @@ class Gateway:
             self.health.failed("log", fault)
         else:
             check("log", f"a commit takes more than {SLOW_COMMIT_SECONDS:g} s" if slow else "")
-        check("models", "" if self.shelf.answering else "no model can be asked")
+        check("models", "" if self.model_set.answering else "no model can be asked")
         check("queue", f"{self.table.max_waiting} requests wait" if self._full else "")
         check("ending", "it was told to end" if self.draining else "")
 

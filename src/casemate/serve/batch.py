@@ -15,9 +15,9 @@ import numpy as np
 from casemate.core.errors import RequestError, Wrong
 from casemate.ml.frame import joined
 from casemate.serve.endpoint import Endpoint
+from casemate.serve.guard import Unfit
 from casemate.serve.heartbeat import Heartbeat, Lane
 from casemate.serve.protocols.interface import Asked
-from casemate.serve.screen import Unfit
 from casemate.serve.types import Array
 
 MOST_ROWS = 1024
@@ -54,7 +54,7 @@ class StandsStill(RequestError):
     who = "the model's owner"
 
 
-class Ears(Protocol):
+class BatchListener(Protocol):
     """Hears how jobs ended."""
 
     def answered(self, endpoint: Endpoint, job: Job, codes: list[int], probabilities: Array, noticed: dict[str, int]) -> None:
@@ -67,13 +67,13 @@ class Ears(Protocol):
 class Batcher:
     """The queue before one model version."""
 
-    def __init__(self, endpoint: Endpoint, deadline: float, ears: Ears, lane: Lane | None = None) -> None:
+    def __init__(self, endpoint: Endpoint, deadline: float, listener: BatchListener, lane: Lane | None = None) -> None:
         """Wait for work.
 
         Args:
             endpoint: the model.
             deadline: seconds after a request is there from which on it is not worth an answer.
-            ears: hears how each job ended.
+            listener: hears how each job ended.
             lane: where the supervisor sees whether the model stands still.
         """
         self.endpoint = endpoint
@@ -81,7 +81,7 @@ class Batcher:
         self._computing: list[Job] = []
         """What a thread computes."""
         self._deadline = deadline
-        self._answered, self._failed = ears.answered, ears.failed
+        self._answered, self._failed = listener.answered, listener.failed
         self._queue: deque[Job] = deque()
         self._busy = False
 
@@ -91,7 +91,7 @@ class Batcher:
         return len(self._queue)
 
     def submit(self, job: Job) -> None:
-        """Take a job; `ears` will hear of it."""
+        """Take a job; `listener` will hear of it."""
         if not self._queue and not self._busy:
             # Two hops: one more look at the sockets gets the requests in that have arrived by now.
             loop = asyncio.get_running_loop()
@@ -180,7 +180,7 @@ class Batcher:
     def _computed(self, jobs: list[Job]) -> tuple[dict[int, tuple[list[Wrong], dict[str, int]]], dict[int, dict[str, int]], list[int], Array]:
         """(per refused job why and what was noticed, per other job what was noticed, class numbers, probabilities)."""
         rows = joined([job.asked.rows for job in jobs])
-        marks, words = self.endpoint.screen(rows)
+        marks, words = self.endpoint.guard(rows)
         if not marks:
             codes, probabilities = self.endpoint.predict(rows)
             return {}, {}, codes.tolist(), probabilities
@@ -189,7 +189,7 @@ class Batcher:
             end = start + job.asked.count
             counts = {name: int(mark[start:end].sum()) for name, mark in marks.items()}
             counts = {name: count for name, count in counts.items() if count}
-            if self.endpoint.screen.refuses(counts) is None:
+            if self.endpoint.guard.refuses(counts) is None:
                 noticed[place] = counts
             else:
                 refused[place] = (words(start, end), counts)

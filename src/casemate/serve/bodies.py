@@ -9,6 +9,7 @@ from casemate.core.errors import RequestError
 from casemate.serve.types import Reply
 
 BODY_SECONDS = 30.0
+"""How long a body may take to arrive: slow senders do not hold places. Chosen."""
 LEAST_DEFLATED = 1024
 """Bytes from which a reply is compressed for a caller who takes it."""
 CODINGS = {b"gzip": 31, b"deflate": 15}

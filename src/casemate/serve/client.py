@@ -308,7 +308,7 @@ class Client:
             raise BackendError(f"no gateway answers at {self._url}: {error}", hint="start it with `casemate serve`") from error
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection to the gateway."""
         self._connection.close()
 
 

@@ -28,7 +28,7 @@ OWN_FILES = 256
 
 
 class Entry:
-    """One connection."""
+    """One connection, and what is known of it."""
 
     __slots__ = ("address", "end", "known")
 
@@ -175,7 +175,7 @@ class Acceptor:
             self._connections.gone(entry)
 
     def close(self) -> None:
-        """Take no more."""
+        """Take no more connections; those that there are go on."""
         if self._open:
             self._open = False
             self._loop.remove_reader(self._listener)

@@ -17,7 +17,7 @@ from casemate.ml.frame import Rows, part_of, range_names, range_of
 from casemate.ml.models import Model, OnnxModel
 from casemate.serve.called import Raw
 from casemate.serve.cells import Cells
-from casemate.serve.screen import Screen
+from casemate.serve.guard import Guard
 from casemate.serve.types import Array
 from casemate.stages.release.bundle import PROFILE, Card, VerifiedModel
 
@@ -57,7 +57,7 @@ class Endpoint:
         self.raw = None if card.reading is None else Raw(card.reading, self.cells)
         """How features are read from the table's own columns; None: they come ready."""
         self.extra = table.extra
-        self.screen = Screen(self.schema, profile, table.guard)
+        self.guard = Guard(self.schema, profile, table.guard)
         ends = [datetime.datetime.fromisoformat(until).timestamp() for until in card.waived.values()]
         self.ends = min(ends, default=math.inf)
         """When the first waiver ends that the model passed by, in seconds since 1970."""
@@ -143,16 +143,16 @@ class Endpoint:
         return pd.DataFrame(rows, columns=[column.name for column in self.features])
 
 
-def example(schema: Schema, count: int, drawn: np.random.Generator | None = None) -> Rows:
+def example(schema: Schema, count: int, generator: np.random.Generator | None = None) -> Rows:
     """Rows that the schema allows: the middle of everything, or drawn evenly."""
     values: dict[str, Any] = {}
     for column in schema.features:
         if column.type == "category":
             known = column.categories or [""]
             values[column.name] = np.array(
-                [known[0]] * count if drawn is None else [known[i] for i in drawn.integers(len(known), size=count)], dtype=object
+                [known[0]] * count if generator is None else [known[i] for i in generator.integers(len(known), size=count)], dtype=object
             )
         else:
             low, high = column.min or 0.0, column.max or 0.0
-            values[column.name] = np.full(count, (low + high) / 2) if drawn is None else drawn.uniform(low, max(low, high), count)
+            values[column.name] = np.full(count, (low + high) / 2) if generator is None else generator.uniform(low, max(low, high), count)
     return values if schema.categories else np.column_stack(list(values.values()))

@@ -28,6 +28,7 @@ from casemate.stages.release.bundle import PROFILE
 from casemate.wiring import Wiring
 
 MOST_FEATURES = 2000
+"""Above so many, changing each one asks the model too often for one answer. Chosen."""
 
 
 @dataclass(frozen=True)

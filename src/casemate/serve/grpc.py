@@ -128,7 +128,7 @@ class Calls:
 
 
 class GrpcServer:
-    """The service."""
+    """The Open Inference Protocol over gRPC, before the same layers as HTTP."""
 
     def __init__(self, gateway: Gateway, table: ServeTable, port: int, certificates: Certificates | None, revocations: Revocations | None) -> None:
         """Wire it; `start` listens.

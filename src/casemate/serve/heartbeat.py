@@ -52,7 +52,7 @@ class Lane:
         self._due[self._place] = time.monotonic_ns() + int(seconds * SECOND)
 
     def end(self) -> None:
-        """It is there."""
+        """The model has answered: nothing is computed here until the next beginning."""
         self._due[self._place] = 0
 
     @property
@@ -62,7 +62,7 @@ class Lane:
 
 
 class Heartbeat:
-    """One worker's page."""
+    """One worker's page of shared memory: what its loop and its models last did, for the supervisor to read."""
 
     def __init__(self, page: memoryview) -> None:
         self._beat: Any = page[:16].cast("Q")

@@ -17,7 +17,9 @@ from casemate.serve.connections import Connections, Entry
 from casemate.serve.health import Health
 
 MAX_HEAD = 64 * 1024
+"""Bytes of a request's line and headers. Chosen: several times what tokens and traces take."""
 HEAD_SECONDS = 10.0
+"""How long a request's head may take to arrive. Chosen."""
 IDLE_SECONDS = 5.0
 """How long a connection may be idle on which nobody has shown who it is."""
 SWEEP_SECONDS = 1.0
@@ -233,7 +235,7 @@ class Bounded(HttpToolsProtocol):
         self.late = time.monotonic() + (self.keep_alive if self.entry is not None and self.entry.known else IDLE_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Make room."""
+        """The connection has ended: make room for another one."""
         if self.entry is not None and self.connections_of is not None:
             self.connections_of.gone(self.entry)
         super().connection_lost(exc)

@@ -13,6 +13,7 @@ from casemate.controls.access.point import Identity, PolicyPoint
 from casemate.core.errors import RequestError
 
 MAX_BODY = 16 * 1024
+"""Bytes of a login's body. Chosen: several times what a passkey answers."""
 
 
 class LoginBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

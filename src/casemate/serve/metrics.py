@@ -97,7 +97,7 @@ class Metrics:
         return found
 
     def collect(self) -> Iterator[Metric]:
-        """For prometheus-client."""
+        """Every metric with its samples, as prometheus-client asks for them."""
         counts, gauges, times = dict(self.counts), dict(self.gauges), {route: list(row) for route, row in self.times.items()}
         for other in self._others():
             for told, mine in ((other["counts"], counts), (other["gauges"], gauges)):
@@ -121,7 +121,7 @@ class Metrics:
         yield build
 
     def render(self) -> bytes:
-        """The page."""
+        """The page that Prometheus reads."""
         render: Any = generate_latest
         return bytes(render(self._registry))
 

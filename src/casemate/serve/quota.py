@@ -24,7 +24,9 @@ from casemate.serve.health import Health
 from casemate.serve.types import Array
 
 MINUTE, DAY = 60, 86400
+"""Seconds."""
 FLUSH_SECONDS = 0.5
+"""Between two writes of what was counted: a worker that is killed forgets as much. Chosen."""
 LEAST_ROWS = 200
 """Rows in a day before anything is called probing."""
 Key = tuple[str, str, int]

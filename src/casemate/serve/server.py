@@ -25,19 +25,19 @@ from casemate.controls.keys.pki import SERVER_DAYS, Authority
 from casemate.core.errors import ConfigError, Error, HistoryError
 from casemate.core.files import make_folder
 from casemate.operations.gateways import incident
+from casemate.serve.admission import Admission
 from casemate.serve.aggregates import Aggregates
 from casemate.serve.app import Gateway
 from casemate.serve.batch import Job
 from casemate.serve.connections import Acceptor, Connections
 from casemate.serve.endpoint import Endpoint
-from casemate.serve.guard import Guard
 from casemate.serve.health import Health
 from casemate.serve.heartbeat import Heartbeat
 from casemate.serve.http import App, Bounded, Revocations, SageMakerApp, settings, sweep
 from casemate.serve.metrics import Metrics
+from casemate.serve.model_set import ModelSet
 from casemate.serve.ports import begin
 from casemate.serve.quota import Quota
-from casemate.serve.shelf import Shelf
 from casemate.serve.standby import stand_by
 from casemate.serve.telemetry import RequestLog, Traces, observers
 from casemate.serve.types import Array
@@ -97,12 +97,12 @@ class Parts:
     """A gateway and what it is made of."""
 
     gateway: Gateway
-    shelf: Shelf
+    model_set: ModelSet
     quota: Quota
     metrics: Metrics
     audit: GroupCommit
     observers: list[RequestLog | Traces]
-    ends: "Ends"
+    proxy: "GatewayProxy"
     health: Health
     heartbeat: Heartbeat
 
@@ -120,22 +120,22 @@ def assemble(project: Wiring, place: Place | None = None) -> Parts:
         project: whose models.
         place: among the other workers; None for a gateway that nobody watches over.
     """
-    table, ends = project.config.serve, Ends()
+    table, proxy = project.config.serve, GatewayProxy()
     metrics = Metrics(project.state / FOLDER if table.workers > 1 and place is not None else None)
     health, heartbeat = Health(metrics), place.heartbeat if place is not None else Heartbeat.alone()
-    shelf = Shelf(project, metrics, ends, lambda *told: incident(project, *told), health, None if place is None else place.board, heartbeat)
-    shelf.load()
+    model_set = ModelSet(project, metrics, proxy, lambda *told: incident(project, *told), health, None if place is None else place.board, heartbeat)
+    model_set.load()
     quota = Quota(project.usage, project.clock, table.limits, project.point.anomalies.probing)
     told = observers(table, project.root, metrics)
-    audit = GroupCommit(project.log, new_writer(), lazy=table.audit == "batched", release=ends.release)
+    audit = GroupCommit(project.log, new_writer(), lazy=table.audit == "batched", release=proxy.release)
     aggregates = Aggregates(project.engine, project.ledger, table.aggregates)
     try:
-        guard = Guard(project.point, audit, quota, health)
-        ends.gateway = Gateway(table, guard, quota, metrics, shelf, audit, project.decisions, aggregates, health, told)
+        admission = Admission(project.point, audit, quota, health)
+        proxy.gateway = Gateway(table, admission, quota, metrics, model_set, audit, project.decisions, aggregates, health, told)
     except BaseException:
         audit.close()
         raise
-    return Parts(ends.gateway, shelf, quota, metrics, audit, told, ends, health, heartbeat)
+    return Parts(proxy.gateway, model_set, quota, metrics, audit, told, proxy, health, heartbeat)
 
 
 def _run(project: Wiring, parts: Parts, place: Place, announce: Announce) -> None:
@@ -155,13 +155,17 @@ def _run(project: Wiring, parts: Parts, place: Place, announce: Announce) -> Non
     url = f"{'http' if context is None else 'https'}://{table.host}:{place.listener.getsockname()[1]}"
     beside = None if place.grpc_port is None else _grpc(project, parts, revocations, place.grpc_port)
     server = _Server(
-        config, lambda more: announce(url + more, parts.shelf.references), parts, beside, lambda make: _accepting(place, connections, make, context)
+        config,
+        lambda more: announce(url + more, parts.model_set.references),
+        parts,
+        beside,
+        lambda make: _accepting(place, connections, make, context),
     )
     server.watches = lambda: [
         _beat(parts.heartbeat),
-        parts.gateway.guard.watch(),
+        parts.gateway.admission.watch(),
         parts.quota.watch(parts.health),
-        parts.shelf.watch(),
+        parts.model_set.watch(),
         *[observer.watch() for observer in parts.observers],
         sweep(server.server_state.connections),
         _look(project, parts, connections),
@@ -198,7 +202,7 @@ def _grpc(project: Wiring, parts: Parts, revocations: Revocations | None, port: 
     return GrpcServer(parts.gateway, table, port, certificates, revocations)
 
 
-class Ends:
+class GatewayProxy:
     """Stands for the gateway where something is wired before it: the queues of models, and the log's thread."""
 
     gateway: Gateway
@@ -292,7 +296,7 @@ async def _vouch(project: Wiring) -> None:
     while True:
         await asyncio.sleep(min(every, VOUCH_SECONDS))
         try:
-            await asyncio.to_thread(project.outside.keep, every)
+            await asyncio.to_thread(project.publication.keep, every)
             told = ""
         except HistoryError as error:
             if error.message != told:
@@ -372,7 +376,7 @@ class _Server(uvicorn.Server):
         self._tasks: list[asyncio.Task[None]] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        self._parts.ends.loop = asyncio.get_running_loop()
+        self._parts.proxy.loop = asyncio.get_running_loop()
         protocol: Any = self.config.http_protocol_class
         make = functools.partial(protocol, config=self.config, server_state=self.server_state, app_state={})
         self.servers = [self._accepting(make)]  # type: ignore[list-item] # all that uvicorn asks of a server is to close

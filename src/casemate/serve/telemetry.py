@@ -90,7 +90,7 @@ class RequestLog:
         self._lines.append(self._encoder.encode(told))
 
     def write(self) -> None:
-        """Append what waits."""
+        """Append the lines that wait to the file."""
         lines, self._lines = self._lines, []
         if not lines:
             return
@@ -108,7 +108,7 @@ class RequestLog:
             file.write(content)
 
     async def watch(self) -> None:
-        """Write for ever."""
+        """Write what waits, again and again, until it is cancelled."""
         while True:
             await asyncio.sleep(WRITE_SECONDS)
             await asyncio.to_thread(self.write)

@@ -27,7 +27,7 @@ class Sink(Protocol):
         """Say which columns will come, and which of them are probabilities, once."""
 
     def write(self, columns: dict[str, list[Any]]) -> None:
-        """Take some rows."""
+        """Take some rows of the answer, a list a column."""
 
 
 class CsvSink:

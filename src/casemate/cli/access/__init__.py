@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from casemate.cli.doors import enter, name_of
+from casemate.cli.commands import name_of, open_for
 from casemate.cli.options import common
 
 HOUR = "1h"
@@ -150,4 +150,4 @@ def run(arguments: Any) -> int:
     if arguments.action in ("actions", "policy") and getattr(arguments, "what", "schema") == "schema":
         return policies.words(arguments)
     verbs = login.VERBS | people.VERBS | services.VERBS | policies.VERBS | review.VERBS
-    return verbs[name_of(arguments).removeprefix("access ")](arguments, enter(arguments))
+    return verbs[name_of(arguments).removeprefix("access ")](arguments, open_for(arguments))

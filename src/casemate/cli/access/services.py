@@ -8,7 +8,7 @@ MAX_DAYS = 3650
 
 def _token_create(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
-    from casemate.controls.access.identity.tokens import Limits
+    from casemate.controls.access.identity.tokens import TokenLimits
     from casemate.core.errors import ConfigError
     from casemate.core.files import write_atomic
 
@@ -18,7 +18,7 @@ def _token_create(arguments: Any, project: Any) -> int:
         raise ConfigError(f"--days {arguments.days:g}: a token lives more than 0 and at most {MAX_DAYS} days")
     roles, models = arguments.role or ["client"], arguments.model or ["*"]
     certificate = None if arguments.certificate is None else _thumbprint(arguments.certificate)
-    limits = Limits(tuple(arguments.only), tuple(arguments.network), arguments.rate, certificate)
+    limits = TokenLimits(tuple(arguments.only), tuple(arguments.network), arguments.rate, certificate)
     token, identifier = project.access.create_token(arguments.service, roles, models, datetime.timedelta(days=arguments.days), limits)
     if arguments.out:
         write_atomic(arguments.out, token.encode() + b"\n")

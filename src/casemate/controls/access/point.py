@@ -84,7 +84,7 @@ class Identity:
 
 
 class PolicyPoint:
-    """Identifies, decides, records."""
+    """Says who acts, decides by policy what they may, and records what was decided."""
 
     def __init__(
         self,
@@ -128,7 +128,7 @@ class PolicyPoint:
 
     @cached_property
     def factors(self) -> Factors:
-        """Second factors."""
+        """The second factors of the people of this project."""
         return Factors(self.directory, self._keys())
 
     @cached_property

@@ -50,7 +50,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class Resource:
-    """About what."""
+    """What a decision is about: a kind of thing, and its name."""
 
     kind: str = "Project"
     name: str = ""

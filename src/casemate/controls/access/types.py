@@ -9,7 +9,7 @@ from casemate.core.errors import VerificationError
 
 @dataclass(frozen=True)
 class Principal:
-    """Somebody who acts."""
+    """A user or a service: somebody who acts and has roles."""
 
     kind: str
     """`User` or `Service`."""

@@ -24,7 +24,7 @@ KEPT = 367
 
 @dataclass(frozen=True)
 class Used:
-    """In one window."""
+    """How much of a limit was used in one window of time."""
 
     requests: int = 0
     rows: int = 0

@@ -36,7 +36,7 @@ class Head:
 
     @property
     def text(self) -> str:
-        """The signed text."""
+        """The text that is signed: origin, number of entries and the tree's root."""
         return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
 
 
@@ -53,7 +53,7 @@ class NoteSigner:
 
     @property
     def keys(self) -> tuple[Key, Key]:
-        """Both public halves."""
+        """The public halves of both keys, of Ed25519 and of ML-DSA-44."""
         classical = self.classical.public_key().public_bytes_raw()
         quantum = self.quantum.public_key().public_bytes_raw()
         return Key(self.name, self.FIRST, classical), Key(self.name, MLDSA44, quantum)

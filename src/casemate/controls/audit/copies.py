@@ -36,11 +36,11 @@ class Copies(ABC):
 
     @abstractmethod
     def read(self, name: str) -> bytes:
-        """One copy."""
+        """The bytes of one copy, by its name."""
 
     @abstractmethod
     def write(self, name: str, content: bytes) -> None:
-        """Add a copy."""
+        """Add a copy under a name that is not there yet."""
 
     def put(self, checkpoint: bytes) -> None:
         """Keep `checkpoint`, unless this very head is kept already.
@@ -72,7 +72,7 @@ class Copies(ABC):
 
 
 class FileCopies(Copies):
-    """A folder."""
+    """Copies in a folder, such as one on another machine's disk."""
 
     def __init__(self, where: str, folder: Path) -> None:
         super().__init__(where)

@@ -35,7 +35,7 @@ class Log(Protocol):
 
 
 class Compromises:
-    """What was declared."""
+    """The signers that were declared compromised, and since when."""
 
     def __init__(self, store: Store) -> None:
         self.store = store

@@ -39,7 +39,7 @@ class Sealed(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Document(msgspec.Struct, forbid_unknown_fields=True):
-    """The file."""
+    """What `keystore.json` holds."""
 
     version: int
     project: str
@@ -96,5 +96,5 @@ def same_master(one: Document, other: Document) -> bool:
 
 
 def write(folder: Path, document: Document) -> None:
-    """Replace the file."""
+    """Replace the file by this document, at once or not at all."""
     write_atomic(folder / FILE, msgspec.json.encode(document))

@@ -85,7 +85,7 @@ def _general_name(name: str) -> x509.GeneralName:
 
 @dataclass(frozen=True)
 class Authority:
-    """Issues certificates."""
+    """Issues certificates for the gateway and for services."""
 
     key: ec.EllipticCurvePrivateKey
     certificate: x509.Certificate

@@ -106,7 +106,7 @@ class Sealing:
         self.file, self.stream = file, stream
 
     def write(self, content: bytes) -> int:
-        """Seal and write."""
+        """Seal these bytes and write them; how many, as files say it."""
         self.file.write(self.stream.update(content))
         return len(content)
 

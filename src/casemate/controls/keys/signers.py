@@ -18,7 +18,7 @@ VERSION = 1
 
 
 class SignerRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One signer."""
+    """One signer of the project: its public keys, and from when until when it signed."""
 
     number: int
     """Counted from 1."""

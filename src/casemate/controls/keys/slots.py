@@ -28,7 +28,7 @@ _PREFIX = "casemate-recovery-1"
 
 
 class Kdf(msgspec.Struct, forbid_unknown_fields=True):
-    """Argon2id parameters."""
+    """The parameters of Argon2id (RFC 9106) that a slot was made with."""
 
     salt: bytes
     iterations: int = 3

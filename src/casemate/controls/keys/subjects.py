@@ -66,7 +66,7 @@ class Root:
         return AESGCM(self.raw[32:])
 
     def pseudonym(self, subject: str) -> str:
-        """64 hexadecimal digits."""
+        """The pseudonym of a person, 64 hexadecimal digits: the same for the same root, and nothing without it."""
         mac = HMAC(self.pseudonyms, hashes.SHA256())
         mac.update(subject.encode())
         return mac.finalize().hex()

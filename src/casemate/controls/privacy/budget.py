@@ -119,14 +119,14 @@ class Ledger:
         return [Spending(**{**dict(row), "events": msgspec.convert(row["events"], list[Gaussians])}) for row in rows]
 
 
-class Engine(Protocol):
+class RunRecords(Protocol):
     """What of the step engine a spending needs."""
 
     store: Store
     journal: Any
 
 
-def spend(engine: Engine, ledger: Ledger, wanted: Spending, limit: Limit, resource: str = "") -> None:
+def spend(engine: RunRecords, ledger: Ledger, wanted: Spending, limit: Limit, resource: str = "") -> None:
     """Pay and record it in one transaction, as done to `resource` (default: the data set); a refusal is recorded too."""
     resource = resource or f'Dataset::"{wanted.dataset}"'
     detail = {"epsilon": wanted.epsilon, "delta": wanted.delta, "for": wanted.what, "run": wanted.run}

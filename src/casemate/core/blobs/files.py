@@ -37,7 +37,7 @@ class FileBlobs:
         self.where = str(folder)
 
     def path(self, name: str) -> Path:
-        """Where it lies."""
+        """Where the file of this name lies."""
         return self.folder / name
 
     def names(self) -> list[str]:

@@ -9,7 +9,7 @@ class Draft(Protocol):
 
     @property
     def file(self) -> IO[bytes]:
-        """To write to."""
+        """The file to write to; what is written counts once it is committed."""
 
     def commit(self, name: str, *, replace: bool) -> bool:
         """Make it durable under `name`; False when that was there already and `replace` is off."""
@@ -25,7 +25,7 @@ class Blobs(Protocol):
     """The place, in words."""
 
     def names(self) -> list[str]:
-        """Every name, sorted."""
+        """The name of every blob that there is, sorted."""
 
     def has(self, name: str) -> bool:
         """Whether it is there."""

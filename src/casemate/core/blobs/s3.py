@@ -47,7 +47,7 @@ class S3Place:
 
     @property
     def url(self) -> str:
-        """`s3://BUCKET/PREFIX`."""
+        """The place as it is configured, `s3://BUCKET/PREFIX`."""
         return f"s3://{self.bucket}/{self.prefix}"
 
 
@@ -85,7 +85,7 @@ def client(place: S3Place | None = None) -> Any:
 
 
 class S3Blobs:
-    """See `Blobs`."""
+    """Blobs as objects of a bucket, by S3's protocol; see `Blobs`."""
 
     def __init__(self, place: S3Place, scratch: Path) -> None:
         self.place = place

@@ -1,6 +1,6 @@
 """Everything that leaves: queued with the work that caused it, delivered at least once, seen when it cannot be."""
 
 from casemate.core.outbox.interface import Message, Route
-from casemate.core.outbox.queue import OUTBOX, Outbox, Patience
+from casemate.core.outbox.queue import OUTBOX, DeliveryPolicy, Outbox
 
-__all__ = ["OUTBOX", "Message", "Outbox", "Patience", "Route"]
+__all__ = ["OUTBOX", "DeliveryPolicy", "Message", "Outbox", "Route"]

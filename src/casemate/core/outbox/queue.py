@@ -36,7 +36,7 @@ MAX_BACKOFF = 86_400.0
 
 
 @dataclass(frozen=True)
-class Patience:
+class DeliveryPolicy:
     """How hard a message is tried."""
 
     attempts: int = 8
@@ -54,11 +54,11 @@ class Patience:
 class Outbox:
     """Queues and sends. `routes` are the receivers of today's configuration."""
 
-    def __init__(self, store: Store, clock: Clock, routes: list[Route], patience: Patience | None = None) -> None:
+    def __init__(self, store: Store, clock: Clock, routes: list[Route], delivery: DeliveryPolicy | None = None) -> None:
         self.store = store
         self.clock = clock
         self.routes = {route.name: route for route in routes}
-        self.patience = patience or Patience()
+        self.delivery = delivery or DeliveryPolicy()
 
     def enqueue(self, tx: sa.Connection, event: str, key: str, content: dict[str, Any]) -> None:
         """Queue for every receiver of `event`, within the caller's transaction; a key that is queued already stays as it is."""
@@ -91,7 +91,7 @@ class Outbox:
             for row in tx.execute(pending):
                 if row.id in tried or (target is not None and row.target != target) or not self._is_due(row, now):
                     continue
-                away = max(2 * self.patience.timeout, self.patience.pause(row.attempts + 1))
+                away = max(2 * self.delivery.timeout, self.delivery.pause(row.attempts + 1))
                 due = (now + datetime.timedelta(seconds=away)).isoformat()
                 tx.execute(OUTBOX.update().where(OUTBOX.c.id == row.id).values(attempts=row.attempts + 1, due=due))
                 return row, decode(row.payload, Message)
@@ -100,16 +100,16 @@ class Outbox:
     def _is_due(self, row: sa.Row[tuple[Any, ...]], now: datetime.datetime) -> bool:
         due = datetime.datetime.fromisoformat(row.due)
         # A clock that was set back must not hold a message for longer than its pause.
-        return due <= now or (due - now).total_seconds() > max(2 * self.patience.timeout, self.patience.pause(max(row.attempts, 1)))
+        return due <= now or (due - now).total_seconds() > max(2 * self.delivery.timeout, self.delivery.pause(max(row.attempts, 1)))
 
     def _deliver(self, row: sa.Row[tuple[Any, ...]], message: Message) -> Error | None:
         try:
             self.routes[row.target].deliver(message)
         except Error as error:
-            dead = row.attempts + 1 >= self.patience.attempts
+            dead = row.attempts + 1 >= self.delivery.attempts
             text = f"{error.code}: {error.message}"[:2000]
             # The claim kept other senders away for the whole delivery; a failed one is due after its pause and no later.
-            due = self.clock.now() + datetime.timedelta(seconds=self.patience.pause(row.attempts + 1))
+            due = self.clock.now() + datetime.timedelta(seconds=self.delivery.pause(row.attempts + 1))
             with self.store.transaction() as tx:
                 values = {"error": text, "state": "dead" if dead else "pending", "due": due.isoformat()}
                 tx.execute(OUTBOX.update().where(OUTBOX.c.id == row.id, OUTBOX.c.state == "pending").values(**values))

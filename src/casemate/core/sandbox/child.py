@@ -55,7 +55,7 @@ class Channel:
         self._file = os.fdopen(descriptor, "w", encoding="utf-8")
 
     def send(self, **message: Any) -> None:
-        """Write one message."""
+        """Write one message to the parent, as a line of JSON."""
         self._file.write(json.dumps(message, allow_nan=False) + "\n")
         self._file.flush()
 
@@ -205,7 +205,7 @@ def _descend(job: dict[str, Any]) -> tuple[Place, dict[str, bool]]:
     isolation = {**place._asdict(), "capabilities": confine.drop_capabilities()}
     folders = [path for path in job["write"] if not path.startswith("/dev/")]
     bounds = job["bounds"]
-    _supervise(supervise.Limits(bounds["memory_bytes"], bounds["tasks"], folders, place.root))
+    _supervise(supervise.ProcessLimits(bounds["memory_bytes"], bounds["tasks"], folders, place.root))
     os.chdir(job["job"]["outputs"])
     return place, isolation
 
@@ -222,7 +222,7 @@ def _begin(_place: Place) -> bool:
     return False
 
 
-def _supervise(limits: supervise.Limits) -> None:
+def _supervise(limits: supervise.ProcessLimits) -> None:
     """Go on in a child; this process watches it and all that it starts."""
     os.setsid()
     confine.adopt_orphans()

@@ -59,7 +59,7 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Limits:
+class JobLimits:
     """What a job may use."""
 
     seconds: float
@@ -74,7 +74,7 @@ class Limits:
 
 @dataclass
 class Outcome:
-    """What came back."""
+    """What came back from a job: its answer and the files that it left."""
 
     result: dict[str, Any]
     files: dict[str, bytes]
@@ -261,7 +261,7 @@ class Worker:
         inputs: dict[str, bytes],
         outputs: tuple[str, ...] = (),
         scratch: Path,
-        limits: Limits,
+        limits: JobLimits,
         required: bool,
         hidden: list[Path],
         writable: list[Path] | None = None,
@@ -479,7 +479,7 @@ def _tail(log: bytes) -> str:
     return "\n".join(text.strip().splitlines()[-5:])
 
 
-def _failure(heard: _Conversation, code: int | None, limits: Limits) -> Error:
+def _failure(heard: _Conversation, code: int | None, limits: JobLimits) -> Error:
     """What to say of a job without a result."""
     failed = partial(JobFailed, findings=heard.findings)
     error = heard.error
@@ -513,7 +513,7 @@ def _failure(heard: _Conversation, code: int | None, limits: Limits) -> Error:
     return failed(kind, text, hint=hint)
 
 
-def _exceeded(code: int, limits: Limits) -> tuple[str, str]:
+def _exceeded(code: int, limits: JobLimits) -> tuple[str, str]:
     """What to say, and advise, of a limit of the whole job."""
     return {
         supervise.MEMORY: (

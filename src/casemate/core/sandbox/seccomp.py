@@ -58,7 +58,7 @@ def restrict(*, metadata: bool) -> bool:
 
 
 def program(machine: str, *, metadata: bool) -> list[Instruction]:
-    """The filter's instructions."""
+    """The filter's instructions for this machine."""
     architecture, column = _ARCHITECTURES[machine]
     answers = dict.fromkeys(ALLOWED, _ALLOW)
     numbers: Numbers = {**ALLOWED, **MODES_AND_TIMES, **OWNERS, **ATTRIBUTES}

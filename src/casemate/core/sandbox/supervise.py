@@ -35,7 +35,7 @@ _FOLDER = "/dev/shm"  # noqa: S108 - what processes share there is memory
 
 
 @dataclass
-class Limits:
+class ProcessLimits:
     """What all processes of a job may use together."""
 
     memory_bytes: int
@@ -58,9 +58,9 @@ class _Use:
 
 
 class Supervisor:
-    """Watches one job."""
+    """Watches the processes of one job, and ends all of them when they take too much."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ProcessLimits) -> None:
         self.limits = limits
         self.me = int(os.readlink("/proc/self"))  # the number that this /proc knows us by
         self.parent = os.getppid()

@@ -113,7 +113,7 @@ class Store(ABC):
     repair = "restore it from a backup: casemate backup restore"
 
     def counts(self) -> dict[str, int]:
-        """Rows per table."""
+        """How many rows each table has, by its name."""
         with self.reading() as tx:
             counted = {table.name: sa.select(sa.func.count()).select_from(table) for table in METADATA.sorted_tables}
             return {name: int(tx.execute(query, execution_options=CHECKED).scalar_one()) for name, query in counted.items()}
@@ -134,7 +134,7 @@ class Store(ABC):
         """What the database itself finds wrong with its pages, indexes and references."""
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections to the catalogue."""
         self.engine.dispose()
 
 

@@ -65,7 +65,7 @@ class Target:
 
     @property
     def width(self) -> int:
-        """Movable numbers, m."""
+        """How many numbers of a row can be moved, m."""
         return len(self.names)
 
     def rows(self, changed: Array, at: Array) -> pd.DataFrame:

@@ -16,12 +16,12 @@ MAX_GREEDY = 256
 
 
 class Search:
-    """Needs scores only."""
+    """Random search of the box: needs scores only, and no gradient."""
 
     name = "search"
 
     def applies(self, target: Target) -> bool:
-        """Always."""
+        """Whether it can do something against this target: always, because it needs scores only."""
         return True
 
     def improve(self, target: Target, best: Array, margins: Array, eps: float, steps: int, seed: int) -> None:

@@ -116,7 +116,7 @@ class PrivateClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
     def predict_proba(self, X: Any) -> Array:  # noqa: N803
-        """Probabilities [n, k]."""
+        """The probability of each class for each row, float64 [n, k]."""
         check_is_fitted(self)
         return np.asarray(self.model_.predict_proba(self._frame(X, reset=False)))
 
@@ -126,7 +126,7 @@ class PrivateClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.asarray(self.model_.decision_function(self._frame(X, reset=False)))
 
     def predict(self, X: Any) -> Array:  # noqa: N803
-        """Classes [n]."""
+        """The likeliest class of each row, [n]."""
         check_is_fitted(self)
         return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
 

@@ -121,13 +121,13 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict_proba(self, X: pd.DataFrame) -> Array:  # noqa: N803
-        """Probabilities [n, k]."""
+        """The probability of each class for each row, [n, k]."""
         import torch
 
         return np.asarray(torch.softmax(torch.as_tensor(self.logits(X)), dim=1).numpy(), dtype=np.float64)
 
     def predict(self, X: pd.DataFrame) -> Array:  # noqa: N803
-        """Classes [n]."""
+        """The likeliest class of each row, [n]."""
         return np.asarray(self.classes_[self.logits(X).argmax(axis=1)])
 
     def logits(self, frame: pd.DataFrame) -> Array:

@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from casemate.controls.access.identity.principals import PRINCIPALS
-from casemate.controls.access.identity.tokens import TOKENS, Limits
+from casemate.controls.access.identity.tokens import TOKENS, TokenLimits
 from casemate.controls.access.types import Principal
 from casemate.core.errors import ConfigError
 from casemate.operations.access.rules import no_more_than_own
@@ -57,12 +57,12 @@ def remove_service(project: Wiring, service: str) -> int:
 
 @operation("token:create")
 def create_token(
-    project: Wiring, service: str, roles: list[str], models: list[str], lifetime: datetime.timedelta, limits: Limits | None = None
+    project: Wiring, service: str, roles: list[str], models: list[str], lifetime: datetime.timedelta, limits: TokenLimits | None = None
 ) -> tuple[str, str]:
     """(token, token id) for a service; the token is shown here and nowhere else."""
     acting = create_token.ask(project, service=service)
     no_more_than_own(acting, roles, SERVICE_ROLES)
-    limits = limits or Limits()
+    limits = limits or TokenLimits()
     with project.database.transaction() as tx:
         token, identifier = project.point.tokens.create(tx, service, roles, models, lifetime, limits)
         detail = {"token": identifier, "roles": roles, "models": models, "seconds": int(lifetime.total_seconds()), "limits": vars(limits)}

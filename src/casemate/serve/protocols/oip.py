@@ -233,7 +233,7 @@ def encode(endpoint: Endpoint, called: str, answer: Answer, request: InferReques
 
 
 def datatype(values: list[str] | Array) -> str:
-    """Of an output."""
+    """The protocol's name for the type of an output."""
     return "BYTES" if isinstance(values, list) else KINDS[values.dtype.kind + str(values.dtype.itemsize)]
 
 

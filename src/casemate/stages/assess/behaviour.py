@@ -13,6 +13,7 @@ from casemate.ml.models import Model
 from casemate.stages.assess.sample import Sample, spread_of
 
 SLACK = 1e-9
+"""Of probabilities or quantities: less is rounding, and breaks no test."""
 
 
 DECLARED = "monotone: "

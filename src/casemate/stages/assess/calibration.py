@@ -26,6 +26,7 @@ variance zero by itself, and any probability above zero would look surely wrong.
 TINY = 1e-12
 """A variance that is none, whose square is still a number."""
 CURVE = 10
+"""Parts of [0, 1] of the curve that the card draws; no gate looks at it."""
 Array = np.ndarray[Any, Any]
 
 

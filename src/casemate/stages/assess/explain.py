@@ -11,7 +11,7 @@ from casemate.core.types import Record
 
 
 class Explanation(Record, frozen=True, kw_only=True):
-    """One figure."""
+    """What one figure stands on, what it cannot see, and where it is from."""
 
     figure: str
     """As gates name it."""

@@ -13,9 +13,13 @@ from casemate.ml.models import Model
 from casemate.stages.assess.sample import Sample, sureness
 
 ROWS = 1_000
+"""Hold-out rows that are shuffled, a sample; chosen for time. Importance is told and gates nothing."""
 REPEATS = 3
+"""Times that each feature is shuffled; chosen for time, the deviation over them is told."""
 MOST_FEATURES = 200
+"""Above so many they are not shuffled one by one, and importance is not measured. Chosen for time."""
 FLOOR = 1e-12
+"""Least probability of a label: its logarithm must be finite."""
 
 
 class TooMany(ValueError):

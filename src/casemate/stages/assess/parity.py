@@ -18,7 +18,9 @@ from casemate.stages.assess.probes import Kind
 from casemate.stages.assess.sample import spread_of
 
 MAX_DIFFERENCE = 1e-4
+"""Largest difference of a probability. Chosen: above what a graph's arithmetic rounds away; labels must agree entirely."""
 ROWS = 20_000
+"""Rows of one kind that both models are asked about; chosen for time."""
 Answer = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 
 

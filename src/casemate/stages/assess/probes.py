@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from casemate.core.types import MISSING_CATEGORY, ColumnSchema, Schema
-from casemate.ml.frame import drawn
+from casemate.ml.frame import sample_rows
 from casemate.stages.assess.sample import Sample
 
 ROWS = 4000
@@ -20,6 +20,7 @@ ROWS = 4000
 BASE = 200
 """Real rows that are changed."""
 LEAST_A_COLUMN = 4
+"""Made-up rows for each column at least; of a table with more columns than that leaves room for, columns are sampled."""
 MEMBERS = "training rows"
 UNKNOWN = "casemate-has-never-seen-this"
 BEYOND = (0.5, 10.0)
@@ -49,7 +50,7 @@ def kinds(schema: Schema, holdout: Sample, members: Sample, guard: dict[str, str
         most: real rows to take of each side.
     """
     members = members.take(most, seed)
-    base = pd.concat([holdout.frame[:BASE], members.frame.iloc[drawn(len(members.target), BASE, seed)]], ignore_index=True)
+    base = pd.concat([holdout.frame[:BASE], members.frame.iloc[sample_rows(len(members.target), BASE, seed)]], ignore_index=True)
     made = _Made(schema, base, members.frame, np.random.default_rng(seed))
     found = [
         Kind("rows as they came", holdout.take(most, seed).frame, True),
@@ -78,7 +79,7 @@ class _Made:
         """Rows with one cell changed, for every value that a column is to have, at most `ROWS` in all."""
         columns = [(column.name, values) for column in self.columns if (values := values_of(column))]
         if len(columns) * LEAST_A_COLUMN > ROWS:  # a picture has a column a pixel
-            columns = [columns[place] for place in drawn(len(columns), ROWS // LEAST_A_COLUMN, 0)]
+            columns = [columns[place] for place in sample_rows(len(columns), ROWS // LEAST_A_COLUMN, 0)]
         places = {column.name: place for place, column in enumerate(self.columns)}
         rows, cells = [], []
         for name, values in columns:
@@ -135,7 +136,7 @@ class _Made:
         if len(values) < 2:
             return []
         middles = np.concatenate([(values[1:] + values[:-1]) / 2, _middles32(values)])
-        return list(middles[drawn(len(middles), self.share, 0)])
+        return list(middles[sample_rows(len(middles), self.share, 0)])
 
     @staticmethod
     def beyond(column: ColumnSchema) -> list[Any]:

@@ -22,6 +22,7 @@ from casemate.stages.assess.weighted import losses, squares
 from casemate.stages.assess.wishes import Wishes
 
 ROC_POINTS = 200
+"""Of the curve that the card draws; figures use all of them."""
 USUAL = Wishes()
 Array = np.ndarray[Any, Any]
 

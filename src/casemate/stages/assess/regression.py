@@ -17,6 +17,7 @@ from casemate.stages.assess.subjects import Groups, of, repeated, summed
 from casemate.stages.assess.wishes import Wishes
 
 BINS = 10
+"""Parts of as many rows each of the calibration that the card draws, fewer where they would have less than `LEAST_SLICE_ROWS`."""
 Array = np.ndarray[Any, Any]
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from casemate.controls.privacy.disclosure import OTHERS, grouped
 from casemate.core.types import MISSING_CATEGORY, Schema
-from casemate.ml.frame import borders_of, drawn, parts_of, range_names
+from casemate.ml.frame import borders_of, parts_of, range_names, sample_rows
 from casemate.stages.assess import subjects
 
 MOST_VALUES = 20
@@ -45,7 +45,7 @@ class Sample:
         """At most `count` rows, stratified by nothing, drawn without replacement."""
         if len(self.target) <= count:
             return self
-        rows = drawn(len(self.target), count, seed)
+        rows = sample_rows(len(self.target), count, seed)
         return Sample(self.frame.iloc[rows], self.target[rows], subjects.of(self.groups, rows), subjects.of(self.weights, rows))
 
     def of(self, rows: Array) -> "Sample":

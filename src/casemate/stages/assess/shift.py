@@ -19,7 +19,9 @@ from casemate.stages.assess.sample import Sample
 from casemate.stages.assess.subjects import Array, Groups, of, repeated
 
 ROWS = 5_000
+"""Rows a side, a sample; chosen for time."""
 LEAST_ROWS = 20
+"""Rows a side below which the interval is too wide to decide; the figure is unmeasured then."""
 LEAST_SUBJECTS = 4
 """Two a half: one does not tell how subjects differ."""
 GAP = 0.05

@@ -46,7 +46,7 @@ class Parts:
 
 
 @dataclass(frozen=True)
-class Tools:
+class AssessTools:
     """What the stage works with."""
 
     config: Config
@@ -61,7 +61,7 @@ class Tools:
     """Measurements to run (see `worker.PARTS`, and `tables`); none: all."""
 
 
-def measure(tools: Tools, dataset: SealedDataset, model: TrainedModel, parts: Parts, further: dict[str, pa.Table]) -> Assessment:
+def measure(tools: AssessTools, dataset: SealedDataset, model: TrainedModel, parts: Parts, further: dict[str, pa.Table]) -> Assessment:
     """Measure what `worker.PARTS` lists.
 
     Args:
@@ -112,7 +112,7 @@ def measure(tools: Tools, dataset: SealedDataset, model: TrainedModel, parts: Pa
                 tables=[holdout, parts.members, parts.dropped, *further.values()],
                 inputs=inputs,
                 scratch=scratch,
-                limits=sandbox.Limits(config.assess.timeout, int(config.train.memory_gb * 2**30)),
+                limits=sandbox.JobLimits(config.assess.timeout, int(config.train.memory_gb * 2**30)),
                 required=config.sandbox.mode == "require",
                 hidden=tools.hidden,
                 progress=tools.progress,

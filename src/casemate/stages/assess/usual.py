@@ -12,7 +12,9 @@ from casemate.ml.frame import edges_of
 MOST_FEATURES = 200
 """Up to so many the correlations count; beyond it each feature stands for itself."""
 LEAST_ROWS = 100
+"""Rows below which nothing is called unusual: a covariance and so far a quantile say little of fewer. Chosen."""
 SHARE = 0.999
+"""Rows that the limit keeps: one in a thousand honest ones is called unusual. Chosen; `[serve.guard] unusual` says what then happens."""
 
 
 def measure(members: pd.DataFrame, holdout: pd.DataFrame, schema: Schema, quantities: np.ndarray[Any, Any] | None = None) -> Profile | None:

@@ -19,7 +19,7 @@ Array = np.ndarray[Any, Any]
 
 
 class Wishes(msgspec.Struct, frozen=True):
-    """What was said."""
+    """What `[data]` and `[train]` said beyond the plain case, as the assessment asks it."""
 
     costs: list[float] = []
     """Of a wrong answer for a row of each class."""

@@ -46,17 +46,17 @@ class Work:
 
     @cached_property
     def schema(self) -> Schema:
-        """The pinned schema."""
+        """The schema that was pinned with the data set."""
         return msgspec.convert(self.job["schema"], Schema)
 
     @cached_property
     def options(self) -> AssessTable:
-        """The `[assess]` table."""
+        """The `[assess]` table of the configuration."""
         return msgspec.convert(self.job["assess"], AssessTable)
 
     @property
     def seed(self) -> int:
-        """Of everything random."""
+        """The seed of everything that is random in the assessment."""
         return int(self.job["seed"])
 
     @property
@@ -66,12 +66,12 @@ class Work:
 
     @cached_property
     def files(self) -> dict[str, bytes]:
-        """The model's files."""
+        """The files of the model by name, as they were converted."""
         return _files(Path(self.job["inputs"]))
 
     @cached_property
     def model(self) -> models.Scored:
-        """The model."""
+        """The model that is measured, read from its safe file."""
         return models.load_trained(self.files, self.schema, self.job["order"])
 
     @cached_property
@@ -184,7 +184,7 @@ def measure_comparison(work: Work) -> None:
 
 
 def measure_fairness(work: Work) -> None:
-    """By protected attribute."""
+    """Compare the groups of every protected attribute."""
     if not work.job["protected"]:
         raise fairness.NoGroups("no column is declared as protected")
     found = work.model.predict(work.holdout.frame)
@@ -216,7 +216,7 @@ def measure_behaviour(work: Work) -> None:
 
 
 def measure_importance(work: Work) -> None:
-    """By shuffling."""
+    """Tell what each feature is worth to the model, by shuffling it."""
     if work.options.importance:
         work.found["importance"] = importance.measure(work.model, work.holdout, work.seed)
 

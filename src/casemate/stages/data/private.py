@@ -22,10 +22,11 @@ from casemate.core.errors import ConfigError, DataError
 from casemate.core.types import ColumnSchema, Finding, Schema
 from casemate.stages.data import derived, files, sides
 from casemate.stages.data import schema as schemas
-from casemate.stages.data.screen.interface import Rows
+from casemate.stages.data.screen.interface import ScreenedRows
 
 Array = np.ndarray[Any, Any]
 MOST_NAMED = 8
+"""Columns that one message names, and lines to add that its hint shows."""
 INFORMS = " (informs only: a private model is neither refused nor changed by what training rows look like)"
 
 
@@ -136,7 +137,7 @@ def _column(name: str, options: DataTable, pinned: ColumnSchema | None) -> Colum
     )
 
 
-def held_out(root: Root, rows: Rows, subjects: pa.ChunkedArray | None, share: float) -> Array:
+def held_out(root: Root, rows: ScreenedRows, subjects: pa.ChunkedArray | None, share: float) -> Array:
     """Hold-out rows, bool [n]: by each row's own place, see `sides`; nobody else and no count has a say.
 
     Args:

@@ -11,7 +11,7 @@ from casemate.core import figures as vocabulary
 from casemate.core.page import NOTHING, Bar, Chart, Section, page
 from casemate.core.types import Finding, Schema, SealedDataset
 from casemate.stages.data.checks import drift
-from casemate.stages.data.checks.profile import Profile, bin_names
+from casemate.stages.data.checks.profile import TableProfile, bin_names
 
 if TYPE_CHECKING:
     from casemate.stages.data.stage import Examined
@@ -32,8 +32,8 @@ def draw(record: SealedDataset, profiles: bytes, before: bytes, least: int = FEW
         before: those of the version it was compared with; an empty list when there is none.
         least: fewest rows that a count may stand for.
     """
-    columns = msgspec.json.decode(profiles, type=list[Profile])
-    older = msgspec.json.decode(before, type=list[Profile])
+    columns = msgspec.json.decode(profiles, type=list[TableProfile])
+    older = msgspec.json.decode(before, type=list[TableProfile])
     told = drift.check(older, columns, record.reference)[1] if older else []
     shown = _shown(columns, record.schema)
     sections = [
@@ -99,7 +99,7 @@ def looked_at(
     return page(f"Data check: {source}", "Nothing is sealed yet: this is what a run would begin with.", sections)
 
 
-def _shown(columns: list[Profile], schema: Schema) -> list[Profile]:
+def _shown(columns: list[TableProfile], schema: Schema) -> list[TableProfile]:
     hidden = {column.name for column in schema.columns if column.column_class != "general"}
     return [column for column in columns if column.name not in hidden]
 
@@ -109,7 +109,7 @@ def _rest(least: int) -> str:
     return text + "Pictures: rows per unit over the column's range, or per value."
 
 
-def _charts(shown: list[Profile], older: list[Profile], least: int) -> list[Chart]:
+def _charts(shown: list[TableProfile], older: list[TableProfile], least: int) -> list[Chart]:
     known = {column.name: column for column in older}
     return [_chart(column, known.get(column.name), least) for column in shown[:MOST_PLOTS]]
 
@@ -138,7 +138,7 @@ def _suspicion_text(record: SealedDataset) -> str:
     return kept + " `casemate data quarantine list` names the rows; a data steward decides."
 
 
-def _masked(column: Profile, least: int) -> Profile:
+def _masked(column: TableProfile, least: int) -> TableProfile:
     """Without small counts, nor the one that could be reckoned from all others."""
     few = [0 < count < least for count in column.counts]
     if sum(few) == 1 and len(few) > 1:
@@ -148,12 +148,12 @@ def _masked(column: Profile, least: int) -> Profile:
     return msgspec.structs.replace(column, counts=counts, labels=labels)
 
 
-def _line(column: Profile) -> list[Any]:
+def _line(column: TableProfile) -> list[Any]:
     mean, std = (NOTHING if value is None else value for value in (column.mean, column.std))
     return [column.name, column.kind, column.rows, column.missing, mean, std]
 
 
-def _chart(column: Profile, older: Profile | None, least: int) -> Chart:
+def _chart(column: TableProfile, older: TableProfile | None, least: int) -> Chart:
     """Numbers over a true axis, as rows per unit where ranges have different widths; categories side by side. The reference beside them."""
     masked = _masked(column, least)
     before = _masked(older, least) if older is not None and len(older.counts) == len(masked.counts) else None
@@ -183,11 +183,11 @@ def _chart(column: Profile, older: Profile | None, least: int) -> Chart:
     return Chart(column.name, bars, below)
 
 
-def _shares(column: Profile) -> list[float]:
+def _shares(column: TableProfile) -> list[float]:
     return [max(count, 0) / max(column.rows, 1) for count in column.counts]
 
 
-def _density(column: Profile, borders: list[float]) -> list[float]:
+def _density(column: TableProfile, borders: list[float]) -> list[float]:
     """Share of the rows per unit in each range, the frequent values counted where they lie."""
     shares = _shares(column)
     own, ranges = shares[: len(column.values)], shares[len(column.values) + 1 : -1]  # without what lies beyond the ends

@@ -37,7 +37,7 @@ REVIEWS = sa.Table(
 
 @dataclass(frozen=True)
 class Review:
-    """One decision."""
+    """One decision of a person about a suspicious row."""
 
     decision: str
     principal: str

@@ -28,14 +28,14 @@ from casemate.ml.frame import edges_of, features_of, range_names, range_of, targ
 from casemate.stages.data import derived, expectations, files, private, sides, source, weights
 from casemate.stages.data import schema as schemas
 from casemate.stages.data.checks import balance, drift, leakage, rules, split, units
-from casemate.stages.data.checks.interface import Subject
-from casemate.stages.data.checks.profile import Profile, profile
+from casemate.stages.data.checks.interface import CheckedTable
+from casemate.stages.data.checks.profile import TableProfile, profile
 from casemate.stages.data.review import Review, row_digests
 from casemate.stages.data.screen import provenance
 from casemate.stages.data.screen.duplicates import Duplicates
 from casemate.stages.data.screen.floods import Floods
 from casemate.stages.data.screen.influence import influence
-from casemate.stages.data.screen.interface import Detector, Rows, Suspicion
+from casemate.stages.data.screen.interface import Detector, ScreenedRows, Suspicion
 from casemate.stages.data.screen.label_noise import LabelNoise
 from casemate.stages.data.screen.neighbours import Neighbours
 from casemate.stages.data.screen.outliers import Outliers
@@ -58,7 +58,7 @@ DETECTORS: dict[str, type[Detector]] = {
 
 
 @dataclass(frozen=True)
-class Tools:
+class DataTools:
     """What the stage works with."""
 
     root: Path
@@ -102,13 +102,13 @@ class Examined:
     statistics: dict[str, dict[str, float]]
     findings: list[Finding]
     figures: dict[str, float]
-    profiles: list[Profile]
+    profiles: list[TableProfile]
     rules: list[dict[str, Any]]
     root: Root
     """What the sides hang on; sealing keeps it, if it is new."""
 
 
-def examine(tools: Tools) -> Examined:
+def examine(tools: DataTools) -> Examined:
     """Read `[data] source`, check and screen it, and decide which rows are held out or left out.
 
     Raises:
@@ -141,14 +141,14 @@ def examine(tools: Tools) -> Examined:
     excluded = neither | _excluded(config, suspicion.rows, decided, holdout)
     _check_sides(rows, holdout & ~excluded, ~holdout & ~excluded, config)
     findings += _judged(suspicion, decided)
-    profiles, checked, told = _checks(tools, Subject(table, frame, rows.codes, groups, rows.schema, config, tools.now), holdout, excluded)
+    profiles, checked, told = _checks(tools, CheckedTable(table, frame, rows.codes, groups, rows.schema, config, tools.now), holdout, excluded)
     findings += checked.findings
     figures = suspicion.figures | checked.figures
     statistics = _statistics(rows)
     return Examined(table, schema, suspicion.rows, excluded, holdout, how, _order(rows), statistics, findings, figures, profiles, told, root)
 
 
-def seal(tools: Tools) -> SealedDataset:
+def seal(tools: DataTools) -> SealedDataset:
     """From `[data] source` to a sealed, versioned data set; raises what `examine` raises."""
     config, options = tools.config, tools.config.data
     where = files.place(tools.root, options.source)
@@ -215,7 +215,7 @@ def seal(tools: Tools) -> SealedDataset:
     return record
 
 
-def _private(tools: Tools, table: pa.Table, schema: Schema, findings: list[Finding]) -> Examined:
+def _private(tools: DataTools, table: pa.Table, schema: Schema, findings: list[Finding]) -> Examined:
     """The same for private training: nothing that the other rows look like decides about a row; see `private`."""
     config, subject = tools.config, tools.config.data.subject
     rows = _rows(table, features_of(table, schema), _groups(table, config), schema, config)
@@ -232,8 +232,8 @@ def _private(tools: Tools, table: pa.Table, schema: Schema, findings: list[Findi
         suspicion = _screen(tools, rows)
     except DataError as error:  # too few rows of a class to look for odd ones among them
         suspicion = Suspicion(findings=[Finding(id="data.not-screened", severity="medium", confidence="high", message=error.message)])
-    subjects = Subject(table, rows.frame, rows.codes, rows.groups, rows.schema, config, tools.now)
-    profiles, checked, told = _checks(tools, subjects, holdout, excluded)
+    to_check = CheckedTable(table, rows.frame, rows.codes, rows.groups, rows.schema, config, tools.now)
+    profiles, checked, told = _checks(tools, to_check, holdout, excluded)
     found = private.informing(findings + _judged(suspicion, decided) + checked.findings)
     figures = suspicion.figures | checked.figures
     return Examined(
@@ -253,11 +253,11 @@ def _private(tools: Tools, table: pa.Table, schema: Schema, findings: list[Findi
     )
 
 
-def _folder(tools: Tools, dataset: SealedDataset) -> Path:
+def _folder(tools: DataTools, dataset: SealedDataset) -> Path:
     return tools.datasets / dataset.name / dataset.version
 
 
-def _extended(tools: Tools, table: pa.Table, record: SealedDataset) -> SealedDataset | None:
+def _extended(tools: DataTools, table: pa.Table, record: SealedDataset) -> SealedDataset | None:
     """The newest sealed version, if `table` is its rows and then new ones."""
     older = tools.previous
     if older is None or (older.name, older.schema, older.subject) != (record.name, record.schema, record.subject) or older.rows >= record.rows:
@@ -273,7 +273,7 @@ def _extended(tools: Tools, table: pa.Table, record: SealedDataset) -> SealedDat
     return older if same else None
 
 
-def _schema(tools: Tools, table: pa.Table, pinned: Schema | None) -> tuple[Schema, list[Finding]]:
+def _schema(tools: DataTools, table: pa.Table, pinned: Schema | None) -> tuple[Schema, list[Finding]]:
     tools.progress("checking the schema", 1, 6)
     options = tools.config.data
     if tools.config.train.mode == "private":
@@ -306,7 +306,7 @@ def _groups(table: pa.Table, config: Config) -> np.ndarray[Any, Any] | None:
     return np.asarray(subject.combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False))
 
 
-def _rows(table: pa.Table, frame: Any, groups: Any, schema: Schema, config: Config) -> Rows:
+def _rows(table: pa.Table, frame: Any, groups: Any, schema: Schema, config: Config) -> ScreenedRows:
     """The table as detectors see it: quantities are cut into ranges, which stand for the classes that most detectors ask about."""
     options, target = config.data, target_of(table, schema)
     codes, quantities = target, None
@@ -316,10 +316,10 @@ def _rows(table: pa.Table, frame: Any, groups: Any, schema: Schema, config: Conf
         schema = msgspec.structs.replace(schema, classes=range_names(edges))
     origin = None if options.provenance is None else np.asarray(table[options.provenance].cast(pa.string()).to_pylist(), dtype=str)
     time = None if options.time is None else split.time_of(table, options.time)
-    return Rows(frame, codes, groups, schema, config.train.seed, origin, time, quantities)
+    return ScreenedRows(frame, codes, groups, schema, config.train.seed, origin, time, quantities)
 
 
-def _apart(tools: Tools, rows: Rows, holdout: Mask) -> Suspicion:
+def _apart(tools: DataTools, rows: ScreenedRows, holdout: Mask) -> Suspicion:
     """What is suspicious, and where training rows are left out for it: told from training rows alone.
 
     A screen that has seen the labels of the hold-out leaves just those training rows out that disagree with them.
@@ -334,12 +334,12 @@ def _apart(tools: Tools, rows: Rows, holdout: Mask) -> Suspicion:
     return dataclasses.replace(whole, rows=sorted(found, key=lambda suspect: suspect.row))
 
 
-def _screen(tools: Tools, rows: Rows) -> Suspicion:
+def _screen(tools: DataTools, rows: ScreenedRows) -> Suspicion:
     with config_context(skip_parameter_validation=True), fitting(rows.frame.size):
         return _screened(tools, rows)
 
 
-def _screened(tools: Tools, rows: Rows) -> Suspicion:
+def _screened(tools: DataTools, rows: ScreenedRows) -> Suspicion:
     total = Suspicion()
     for switch, detector in DETECTORS.items():
         if getattr(tools.config.screen, switch):
@@ -359,7 +359,7 @@ def _screened(tools: Tools, rows: Rows) -> Suspicion:
     return total
 
 
-def _decided(tools: Tools, rows: Rows, root: Root) -> dict[int, str]:
+def _decided(tools: DataTools, rows: ScreenedRows, root: Root) -> dict[int, str]:
     """Row -> what people decided, for every row that anybody decided about."""
     if not tools.reviews:
         return {}
@@ -380,20 +380,20 @@ def _judged(suspicion: Suspicion, decided: dict[int, str]) -> list[Finding]:
     ]
 
 
-def _checks(tools: Tools, subject: Subject, holdout: Any, excluded: Any) -> tuple[list[Profile], Any, list[dict[str, Any]]]:
+def _checks(tools: DataTools, checked: CheckedTable, holdout: Any, excluded: Any) -> tuple[list[TableProfile], Any, list[dict[str, Any]]]:
     """(profiles of the columns, all answers together, what each rule found)."""
     tools.progress("checking the table", 4, 6)
-    with config_context(skip_parameter_validation=True), fitting(subject.frame.size):
-        return _checked(tools, subject, holdout, excluded)
+    with config_context(skip_parameter_validation=True), fitting(checked.frame.size):
+        return _answers(tools, checked, holdout, excluded)
 
 
-def _checked(tools: Tools, subject: Subject, holdout: Any, excluded: Any) -> tuple[list[Profile], Any, list[dict[str, Any]]]:
-    answer, told = rules.check(subject.table, subject.config.data.rules)
+def _answers(tools: DataTools, checked: CheckedTable, holdout: Any, excluded: Any) -> tuple[list[TableProfile], Any, list[dict[str, Any]]]:
+    answer, told = rules.check(checked.table, checked.config.data.rules)
     before = None
     if tools.reference is not None and tools.reference.profile:
-        before = msgspec.json.decode(tools.objects.get(tools.reference.profile), type=list[Profile])
-    profiles = profile(subject.table, subject.schema, before, subject.groups)
-    answers = [units.check(subject), balance.check(subject), leakage.check(subject), split.check(subject, holdout, excluded)]
+        before = msgspec.json.decode(tools.objects.get(tools.reference.profile), type=list[TableProfile])
+    profiles = profile(checked.table, checked.schema, before, checked.groups)
+    answers = [units.check(checked), balance.check(checked), leakage.check(checked), split.check(checked, holdout, excluded)]
     if before is not None and tools.reference is not None:
         answers.append(drift.check(before, profiles, tools.reference.version)[0])
     for other in answers:
@@ -438,7 +438,7 @@ def _check_splits(codes: np.ndarray[Any, Any], groups: np.ndarray[Any, Any] | No
         )
 
 
-def _check_sides(rows: Rows, holdout: Mask, training: Mask, config: Config) -> None:
+def _check_sides(rows: ScreenedRows, holdout: Mask, training: Mask, config: Config) -> None:
     """After rows were left out, both sides still have what is needed of every class."""
     kinds = range(len(rows.schema.classes)) if rows.quantities is None else [None]
     for kind in kinds:
@@ -454,7 +454,7 @@ def _check_sides(rows: Rows, holdout: Mask, training: Mask, config: Config) -> N
             )
 
 
-def _divided(tools: Tools, table: pa.Table, rows: Rows, root: Root) -> tuple[Sides, Mask, Mask]:
+def _divided(tools: DataTools, table: pa.Table, rows: ScreenedRows, root: Root) -> tuple[Sides, Mask, Mask]:
     """(how it was divided, hold-out rows, rows on neither side)."""
     config, share = tools.config, tools.config.train.test_share
     if config.train.split == "ordered":
@@ -473,7 +473,7 @@ def _divided(tools: Tools, table: pa.Table, rows: Rows, root: Root) -> tuple[Sid
     return msgspec.structs.replace(how, thresholds=own, draws=draws), held, np.zeros(len(held), dtype=bool)
 
 
-def _hashed(rows: Rows, before: Sides | None) -> list[str]:
+def _hashed(rows: ScreenedRows, before: Sides | None) -> list[str]:
     """The features that a row's place is reckoned from: those of the first version, so that a further one draws no other hold-out."""
     features = [column.name for column in rows.schema.features]
     if before is not None and before.rule == "hash" and set(before.by) <= set(features):
@@ -481,7 +481,7 @@ def _hashed(rows: Rows, before: Sides | None) -> list[str]:
     return sorted(features)
 
 
-def _newest(rows: Rows, config: Config) -> tuple[Mask, Mask]:
+def _newest(rows: ScreenedRows, config: Config) -> tuple[Mask, Mask]:
     """(the newest rows, those of them on neither side because the same people are among the older rows too)."""
     late = np.zeros(len(rows.codes), dtype=bool)
     late[np.argsort(_order(rows), kind="stable")[-max(1, round(len(late) * config.train.test_share)) :]] = True
@@ -493,7 +493,7 @@ def _newest(rows: Rows, config: Config) -> tuple[Mask, Mask]:
     return late, neither
 
 
-def _order(rows: Rows) -> np.ndarray[Any, np.dtype[np.int32]]:
+def _order(rows: ScreenedRows) -> np.ndarray[Any, np.dtype[np.int32]]:
     """Each row's place in time; equal times keep the table's order."""
     place = np.arange(len(rows.codes), dtype=np.int32)
     if rows.time is not None:
@@ -501,7 +501,7 @@ def _order(rows: Rows) -> np.ndarray[Any, np.dtype[np.int32]]:
     return place
 
 
-def _statistics(rows: Rows) -> dict[str, dict[str, float]]:
+def _statistics(rows: ScreenedRows) -> dict[str, dict[str, float]]:
     """Of general columns: a median is somebody's value."""
     found = {}
     for name in [name for name in rows.numbers if rows.schema.column(name).column_class == "general"]:

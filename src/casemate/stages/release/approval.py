@@ -18,6 +18,7 @@ from casemate.core.types import Release
 
 PREDICATE = "https://casemate.dev/approval/v1"
 MAX_REASON = 500
+"""Characters: a reason is a sentence, and every reader of the log gets it."""
 APPROVALS = sa.Table(
     "approval",
     METADATA,

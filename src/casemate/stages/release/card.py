@@ -13,6 +13,7 @@ from casemate.stages.release import gate, summary
 from casemate.stages.release.rows import standing
 
 MOST_ROWS = 40
+"""Of a table on the card; the evidence has all of them."""
 NAME, PAGE = "model-card.md", "model-card.html"
 LEAD = (
     "Figures are measured on rows that the training code never saw, with 95 % intervals; the table says how many. "
@@ -220,7 +221,7 @@ def _promise(told: dict[str, Any]) -> str:
 
 
 def write(title: str, parts: list[Section]) -> tuple[bytes, bytes]:
-    """(Markdown, HTML)."""
+    """The card as (Markdown, HTML), both from the same sections."""
     lines = [f"# {title}", "", LEAD, ""]
     for part in parts:
         lines += [f"## {part.title}", ""]

@@ -33,14 +33,14 @@ MODELS = sa.Table(
 
 @dataclass(frozen=True)
 class Registered:
-    """One row."""
+    """A model of the registry, as its row holds it."""
 
     created: str
     release: Release
 
     @property
     def reference(self) -> str:
-        """`NAME@VERSION`."""
+        """How this version is asked for, `NAME@VERSION`."""
         return f"{self.release.model}@{self.release.model_version}"
 
 

@@ -45,7 +45,7 @@ class Released:
 
     @property
     def reference(self) -> str:
-        """`NAME@VERSION`."""
+        """How this version is asked for, `NAME@VERSION`."""
         return f"{self.model}@{self.version}"
 
 

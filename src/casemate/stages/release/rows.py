@@ -12,7 +12,9 @@ from casemate.core.types import Assessment, Interval, SealedDataset
 POWER = 0.8
 """Chance at which a difference counts as one that a hold-out can decide."""
 SIDED = NormalDist().inv_cdf(0.975)
+"""Standard errors of a half of a 95 % interval, as `intervals.LEVEL`."""
 MOST = 10**9
+"""Rows above which a hold-out cannot be collected, and no number is told."""
 HOLDOUT = "hold-out rows"
 
 

@@ -15,7 +15,7 @@ from casemate.stages.release import bundle, card, gate, mlbom, private, reading
 
 
 @dataclass(frozen=True)
-class Tools:
+class ReleaseTools:
     """What the stage works with."""
 
     config: Config
@@ -27,7 +27,7 @@ class Tools:
 
 
 def decide(
-    tools: Tools, run: str, version: int, dataset: SealedDataset, model: TrainedModel, assessment: Assessment, waivers: list[Waived]
+    tools: ReleaseTools, run: str, version: int, dataset: SealedDataset, model: TrainedModel, assessment: Assessment, waivers: list[Waived]
 ) -> Release:
     """The verdict; for a passed model also its signed bundle. A refused model keeps its files, unsigned.
 

@@ -17,7 +17,9 @@ from casemate.core.types import Waived
 
 PREDICATE = "https://casemate.dev/waiver/v1"
 MAX_REASON = 500
+"""Characters: a reason is a sentence, and every reader of the log gets it."""
 LONGEST = timedelta(days=366)
+"""From now: an exception that nobody renews within a year (of any length) ends. Chosen."""
 WAIVERS = sa.Table(
     "waiver",
     METADATA,

@@ -72,7 +72,7 @@ class _Converted(msgspec.Struct, forbid_unknown_fields=True):
     hint: str
 
 
-class Purse(Protocol):
+class BudgetPayment(Protocol):
     """Pays for private training."""
 
     def pay(self, epsilon: float, delta: float) -> None:
@@ -83,7 +83,7 @@ class Purse(Protocol):
 
 
 @dataclass(frozen=True)
-class Tools:
+class TrainTools:
     """What the stage works with."""
 
     root: Path
@@ -97,7 +97,7 @@ class Tools:
     converter: sandbox.Worker
     """Reads what it left; see `convert`."""
     progress: sandbox.Progress
-    purse: Purse
+    payment: BudgetPayment
     rehearsal: tuple[sandbox.Worker, sandbox.Worker] | None = None
     """Of private training: a process that trains on made-up rows, and one that reads what that left, before anything is paid."""
 
@@ -151,7 +151,7 @@ def _digest_of(code: dict[str, bytes]) -> str:
     return sha256_record({name: sha256(content) for name, content in code.items()})
 
 
-def fit(tools: Tools, dataset: SealedDataset, rows: pa.Table) -> TrainedModel:
+def fit(tools: TrainTools, dataset: SealedDataset, rows: pa.Table) -> TrainedModel:
     """Train on `rows` (features, target and group column; hold-out and excluded rows are not among them).
 
     Private training is rehearsed first: the same code, options and conversion on made-up rows, then it is paid for, then it runs.
@@ -187,7 +187,7 @@ def _said(outcome: sandbox.Outcome, options: TrainTable) -> _Said:
         raise _nonsense(error) from error
 
 
-def _job(tools: Tools, dataset: SealedDataset) -> dict[str, Any]:
+def _job(tools: TrainTools, dataset: SealedDataset) -> dict[str, Any]:
     """What the training process is told."""
     config = tools.config
     return {
@@ -231,17 +231,17 @@ def monotone(schema: Schema, config: Config) -> dict[str, int]:
     return found
 
 
-def _trained(tools: Tools, dataset: SealedDataset, rows: pa.Table, code: dict[str, bytes]) -> sandbox.Outcome:
+def _trained(tools: TrainTools, dataset: SealedDataset, rows: pa.Table, code: dict[str, bytes]) -> sandbox.Outcome:
     """What the user's code did and left."""
     config, job = tools.config, _job(tools, dataset)
     if config.train.mode == "private":
         _rehearse(tools, dataset.schema, job, code)
-        tools.purse.pay(config.privacy.epsilon, config.privacy.delta)
+        tools.payment.pay(config.privacy.epsilon, config.privacy.delta)
     assert tools.worker is not None  # noqa: S101 - there is one unless the model is imported
     return _ran(tools, tools.worker, job, rows, code)
 
 
-def _rehearse(tools: Tools, schema: Schema, job: dict[str, Any], code: dict[str, bytes]) -> None:
+def _rehearse(tools: TrainTools, schema: Schema, job: dict[str, Any], code: dict[str, bytes]) -> None:
     """Everything that can fail without the rows, on rows that nobody owns: a typo must not cost epsilon, which never comes back.
 
     Raises:
@@ -258,7 +258,7 @@ def _rehearse(tools: Tools, schema: Schema, job: dict[str, Any], code: dict[str,
         raise TrainingError(f"{plain}: {converted.export_problem}", hint="nothing was spent", plain=plain)
 
 
-def _ran(tools: Tools, worker: sandbox.Worker, job: dict[str, Any], rows: pa.Table, code: dict[str, bytes]) -> sandbox.Outcome:
+def _ran(tools: TrainTools, worker: sandbox.Worker, job: dict[str, Any], rows: pa.Table, code: dict[str, bytes]) -> sandbox.Outcome:
     """What the user's code did and left, given these rows."""
     config = tools.config
     make_folder(tools.study)
@@ -270,7 +270,7 @@ def _ran(tools: Tools, worker: sandbox.Worker, job: dict[str, Any], rows: pa.Tab
                 tables=[rows],
                 inputs=code,
                 scratch=scratch,
-                limits=sandbox.Limits(config.train.timeout, int(config.train.memory_gb * 2**30)),
+                limits=sandbox.JobLimits(config.train.timeout, int(config.train.memory_gb * 2**30)),
                 required=config.sandbox.mode == "require",
                 outputs=SAFE,
                 hidden=tools.hidden,
@@ -307,7 +307,7 @@ def convert(
                 tables=[],
                 inputs=given,
                 scratch=folder,
-                limits=sandbox.Limits(config.train.timeout, int(config.train.memory_gb * 2**30)),
+                limits=sandbox.JobLimits(config.train.timeout, int(config.train.memory_gb * 2**30)),
                 required=config.sandbox.mode == "require",
                 outputs=(*models.FILES, models.PLAIN),
                 hidden=hidden,
@@ -334,7 +334,7 @@ def _nonsense(error: msgspec.ValidationError) -> TrainingError:
     return TrainingError(f"{plain}: {error}", hint="do not write to its output", plain=plain)
 
 
-def _accept(tools: Tools, schema: Schema, said: _Said, outcome: sandbox.Outcome, code: dict[str, bytes]) -> TrainedModel:
+def _accept(tools: TrainTools, schema: Schema, said: _Said, outcome: sandbox.Outcome, code: dict[str, bytes]) -> TrainedModel:
     """Believe nothing that came back but its bytes: have them read and written anew elsewhere, store that, keep the findings."""
     own, converted = convert(tools.converter, outcome.files, schema, tools.config, tools.scratch, tools.hidden)
     isolation = [name for name in own.isolation if name in (outcome.isolation or own.isolation)]
@@ -422,7 +422,7 @@ def promised(schema: Schema, config: Config) -> dict[str, Any]:
     return {**_limits(schema, config), "epsilon": table.epsilon, "delta": table.delta, "clip": table.clip, "units": units}
 
 
-def _spent(tools: Tools, reported: dict[str, Any]) -> dict[str, Any]:
+def _spent(tools: TrainTools, reported: dict[str, Any]) -> dict[str, Any]:
     """What the training process says of its noise, recounted here; TrainingError when it is more than was paid."""
     from casemate.ml.learn.accountant import MOST_STEPS, epsilon, replacing, second_opinion
 
@@ -438,7 +438,7 @@ def _spent(tools: Tools, reported: dict[str, Any]) -> dict[str, Any]:
     if found > table.epsilon * 1.001:
         text = f"the training spent epsilon {found:.4f}, {table.epsilon:g} was paid"
         raise TrainingError(text, hint="do not change casemate's code in train.py", plain=text)
-    tools.purse.settle(found, events)
+    tools.payment.settle(found, events)
     unit = "row" if tools.config.data.subject is None else "subject"
     return {
         "epsilon": found,

@@ -47,7 +47,7 @@ def codes_at(secret: bytes, step: int) -> list[tuple[int, str]]:
 
 
 class Factors:
-    """Enrols and checks."""
+    """Enrols people's second factors and checks what they answer with."""
 
     def __init__(self, directory: Directory, keys: KeyProvider) -> None:
         self.directory = directory

@@ -63,7 +63,7 @@ class _Answer(msgspec.Struct):
 
 
 class Provider:
-    """One of `[access.providers]`."""
+    """A login provider of `[access.providers]`: where it is, and how it is asked who somebody is."""
 
     def __init__(self, name: str, table: ProviderTable, root: Path, clock: Clock, secret: Callable[[str], str], timeout: float = 10.0) -> None:
         """Fetch nothing yet.

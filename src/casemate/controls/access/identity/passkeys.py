@@ -43,7 +43,7 @@ class _Kept(msgspec.Struct, frozen=True):
 
 
 class Passkeys:
-    """Registers and checks."""
+    """Registers passkeys (WebAuthn) and checks what they sign."""
 
     def __init__(self, directory: Directory, origin: str) -> None:
         """Work for one origin.

@@ -40,7 +40,7 @@ class SessionFile:
             raise AccessDenied(f"{self.path} is damaged", hint="casemate access logout, then login again") from error
 
     def write(self, kept: Kept) -> None:
-        """Keep another pair."""
+        """Keep another pair of tokens, in place of the one before."""
         make_folder(self.path.parent)
         write_atomic(self.path, msgspec.json.encode(kept))
 

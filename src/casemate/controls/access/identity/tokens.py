@@ -44,7 +44,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True)
-class Limits:
+class TokenLimits:
     """What a token is narrowed to, beside its service's roles and models; nothing given means no narrowing."""
 
     actions: tuple[str, ...] = ()
@@ -85,7 +85,7 @@ class ServiceSession:
     principal: Principal
     token_id: str
     expires: datetime.datetime
-    limits: Limits
+    limits: TokenLimits
 
 
 def new_secret() -> str:
@@ -113,14 +113,14 @@ class Tokens:
         self.store, self.clock = directory.store, directory.clock
 
     def create(
-        self, tx: sa.Connection, service: str, roles: list[str], models: list[str], lifetime: datetime.timedelta, limits: Limits | None = None
+        self, tx: sa.Connection, service: str, roles: list[str], models: list[str], lifetime: datetime.timedelta, limits: TokenLimits | None = None
     ) -> tuple[str, str]:
         """(token, token id) for the service, which gets exactly these roles and models.
 
         Raises:
             ConfigError: the name, a role or a limit is not valid, or the lifetime is not positive.
         """
-        limits = limits or Limits()
+        limits = limits or TokenLimits()
         limits.check()
         if lifetime <= datetime.timedelta(0):
             raise ConfigError("a token's lifetime must be positive")
@@ -207,5 +207,5 @@ class Tokens:
             expires = datetime.datetime.fromisoformat(row.expires)
             principal = self.directory.find("Service", row.service)
             if principal is not None and self.clock.now() < expires:
-                return ServiceSession(principal, identifier, expires, Limits(tuple(row.actions), tuple(row.networks), row.rate, row.certificate))
+                return ServiceSession(principal, identifier, expires, TokenLimits(tuple(row.actions), tuple(row.networks), row.rate, row.certificate))
         raise AccessDenied("no valid token", hint="ask the project's owner for one")

@@ -11,6 +11,7 @@ import pickle
 from typing import Any, Self
 
 MOST_OPERATIONS = 20_000_000
+"""Opcodes of a pickle that are read. Chosen: far more than an honest model has."""
 WRAPPER = "joblib.numpy_pickle.NumpyArrayWrapper"
 
 

@@ -20,7 +20,9 @@ from casemate.stages.assess.artifact.allowed import allowed_globals
 from casemate.stages.assess.artifact.pickled import Unreadable, all_names
 
 MAX_HEADER = 100 * 2**20
+"""Bytes of a safetensors header, about what the format's own reader takes (100 MB)."""
 MOST_ENTRIES = 100_000
+"""Files of an archive. Chosen: far more than an honest model has."""
 KERAS_UNSAFE = ("Lambda", "TFOpLambda", "SlicingOpLambda", "PyFunc")
 
 

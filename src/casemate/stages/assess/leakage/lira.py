@@ -20,7 +20,7 @@ from sklearn.base import clone
 
 from casemate.config import AssessTable
 from casemate.core.threads import fitting
-from casemate.ml.frame import drawn, wanted
+from casemate.ml.frame import sample_rows, wanted
 from casemate.ml.learn.calibrate import adjust, adjusted
 from casemate.ml.learn.weights import fit_params, refusal
 from casemate.ml.models import Model, SkopsModel
@@ -31,8 +31,12 @@ from casemate.stages.assess.sample import Sample, checked, sureness
 from casemate.stages.assess.subjects import of
 
 MEMORISED = 0.5
+"""Gain in probability of its own label from which a row counts as memorised: it is likelier right for having been there. Chosen;
+Feldman and Zhang (2020) look at rows from .25 on."""
 FLOOR = 1e-6
+"""Least distance of probabilities from 0 and 1, and least deviation: logits and likelihoods must be finite."""
 LEAST_SHADOWS = 4
+"""Shadow models below which a row's means with and without it stand on one model, or none. Chosen; the default of `[assess] shadows` is 16."""
 Array = np.ndarray[Any, Any]
 
 
@@ -113,7 +117,7 @@ def _filling(members: Sample, count: int, options: AssessTable, seed: int) -> Sa
     A smaller shadow is another kind of model: it knows less and memorises more, and the attack is weaker for it. Above `shadow_size` rows
     that would cost too much, and shadows have no more than their half.
     """
-    others = np.setdiff1d(np.arange(len(members.target)), drawn(len(members.target), count, seed))
+    others = np.setdiff1d(np.arange(len(members.target)), sample_rows(len(members.target), count, seed))
     rows = others if len(members.target) <= options.shadow_size else others[:0]
     return Sample(members.frame.iloc[rows], members.target[rows], weights=of(members.weights, rows))
 

@@ -15,6 +15,7 @@ from casemate.stages.assess.leakage.rates import caught, told_apart
 from casemate.stages.assess.sample import Sample, checked, spread_of, sureness
 
 LEAST_ROWS = 20
+"""Rows a side below which an AUC's interval is wider than .35 and decides nothing; the figure is unmeasured then."""
 
 
 class TooFewRows(ValueError):

@@ -16,6 +16,7 @@ STORES = {
 }  # fmt: skip
 """Estimators that keep training rows as they are (SVC, SVR: its support vectors)."""
 MOST_DEPTH = 8
+"""Estimators inside of estimators that are looked through: a cycle must end. Chosen."""
 KEPT = ("_fit_X", "support_vectors_", "X_train_", "X_", "X_fit_")
 
 

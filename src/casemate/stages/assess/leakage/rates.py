@@ -14,7 +14,10 @@ from casemate.stages.assess.intervals import share_of
 from casemate.stages.assess.subjects import Array, Groups, of, repeated
 
 MAX_FALSE_POSITIVES = 0.01
+"""False alarms that an attacker is allowed, a share of those who were not there. Chosen as the rate that a few hundred rows a side can
+tell; Carlini et al. (2022) ask for low rates, and .001 would need thousands."""
 TAIL = 0.025
+"""Chance on either side of the threshold's own 95 % interval."""
 LEVEL = 0.975
 """Of two intervals that are used together: one of forty tables is outside in either direction."""
 

@@ -9,12 +9,12 @@ import pandas as pd
 
 from casemate.config import AssessTable, RobustnessTable
 from casemate.core.types import Finding, Schema
-from casemate.ml.attacks.aim import aim
 from casemate.ml.attacks.certify import certified, smoothed
 from casemate.ml.attacks.choose import fitting_attacks
 from casemate.ml.attacks.gradient import Gradient
 from casemate.ml.attacks.interface import Array, Attack, Target, keep_better
 from casemate.ml.attacks.second import Toolbox
+from casemate.ml.attacks.surface import attack_surface
 from casemate.ml.attacks.thresholds import Thresholds
 from casemate.ml.models import Scored
 from casemate.stages.assess.intervals import share_of
@@ -52,7 +52,7 @@ def measure(
     sample = holdout.take(options.attack_rows, seed)
     tolerance = limits.tolerance * spread_of(holdout.target) if schema.regression else None
     asking = Asked(model)
-    target = aim(asking, schema, (sample.frame, sample.target), members.frame, limits, tolerance)
+    target = attack_surface(asking, schema, (sample.frame, sample.target), members.frame, limits, tolerance)
     if not target.width and not target.choices:
         return {"inconclusive": "the attacker can change no feature", "curve": []}
     if limits.unit == "range" and target.width and not target.spread.any():

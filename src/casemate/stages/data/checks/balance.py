@@ -6,30 +6,31 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from casemate.stages.data.checks.interface import Answer, Subject
+from casemate.stages.data.checks.interface import Answer, CheckedTable
 from casemate.stages.data.checks.split import time_of
 
 RARE = 0.05
+"""Share of the rarest class below which accuracy misleads: who never says it is right in more than 95 % of the rows. Chosen; it advises only."""
 PROTECTED = re.compile(
     r"(^|[\W_])(sex|gender|race|ethnic\w*|relig\w*|nationality|native[-_ ]country|disab\w*|marital\w*|pregnan\w*|age|orientation)($|[\W_])",
     re.IGNORECASE,
 )
 
 
-def check(subject: Subject) -> Answer:
+def check(checked: CheckedTable) -> Answer:
     """Findings, and `minority_share`: the share of the rarest class."""
     answer = Answer()
-    if subject.config.data.task == "classification":
-        counts = np.bincount(subject.codes, minlength=len(subject.schema.classes))
+    if checked.config.data.task == "classification":
+        counts = np.bincount(checked.codes, minlength=len(checked.schema.classes))
         share = float(counts.min() / counts.sum())
         answer.figures["minority_share"] = share
         if share < RARE:
-            rare = subject.schema.classes[int(counts.argmin())]
+            rare = checked.schema.classes[int(counts.argmin())]
             text = f"class {rare!r} has {share:.2%} of the rows: accuracy misleads, gate average_precision, balanced_accuracy or roc_auc"
             answer.say("data.imbalance", "low", text)
     empty, constant = [], []
-    for column in subject.schema.features:
-        values = subject.table[column.name]
+    for column in checked.schema.features:
+        values = checked.table[column.name]
         if values.null_count == len(values):
             empty.append(column.name)
         elif values.null_count == 0 and pc.count_distinct(values).as_py() == 1:
@@ -41,26 +42,26 @@ def check(subject: Subject) -> Answer:
         if names:
             more = f" and {len(names) - 5} more" if len(names) > 5 else ""
             answer.say(id_, severity, f"{len(names)} features {text}: {', '.join(map(repr, names[:5]))}{more}", ", ".join(names[:5]))
-    told = {column.name for column in subject.schema.features if subject.config.data.column(column.name).protected}
-    named = [column.name for column in subject.schema.features if PROTECTED.search(column.name) and column.name not in told]
+    told = {column.name for column in checked.schema.features if checked.config.data.column(column.name).protected}
+    named = [column.name for column in checked.schema.features if PROTECTED.search(column.name) and column.name not in told]
     if named:
         text = f"{', '.join(map(repr, named[:8]))} may be protected attributes: say so (protected = true), and fairness is measured by them"
         answer.say("data.protected", "low", text, ", ".join(named[:8]), "medium")
-    _time(subject, answer)
+    _time(checked, answer)
     return answer
 
 
-def _time(subject: Subject, answer: Answer) -> None:
-    name = subject.config.data.time
+def _time(checked: CheckedTable, answer: Answer) -> None:
+    name = checked.config.data.time
     if name is None:
         return
-    order = time_of(subject.table, name)
+    order = time_of(checked.table, name)
     backwards = int(np.sum(np.diff(order) < 0))
     if backwards:
         answer.say("data.time-order", "low", f"{backwards} rows are older than the row before them in {name!r}; they are sorted for the split", name)
-    values = subject.table[name]
+    values = checked.table[name]
     if pa.types.is_temporal(values.type):
-        now = pa.scalar(subject.now.replace(tzinfo=None), pa.timestamp("us"))
+        now = pa.scalar(checked.now.replace(tzinfo=None), pa.timestamp("us"))
         ahead = int(pc.sum(pc.greater(pc.cast(values, pa.timestamp("us")), now)).as_py() or 0)
         if ahead:
             answer.say("data.time-future", "medium", f"{ahead} rows lie in the future by {name!r}", name)

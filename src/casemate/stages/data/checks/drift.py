@@ -11,9 +11,10 @@ import numpy as np
 from scipy.stats import chi2_contingency, f
 
 from casemate.stages.data.checks.interface import Answer
-from casemate.stages.data.checks.profile import Profile, counted
+from casemate.stages.data.checks.profile import TableProfile, counted
 
 SOME, MUCH = 0.1, 0.25
+"""Stability index from which a column moved somewhat, and much: the customary limits of credit scoring (Siddiqi, 2006)."""
 SURE = 0.001
 """One false alarm in a thousand tables that only differ by chance."""
 FLOOR = 1e-4
@@ -23,7 +24,7 @@ EXPECTED = 5.0
 Array = np.ndarray[Any, Any]
 
 
-def check(reference: list[Profile], current: list[Profile], version: str) -> tuple[Answer, list[dict[str, float | str]]]:
+def check(reference: list[TableProfile], current: list[TableProfile], version: str) -> tuple[Answer, list[dict[str, float | str]]]:
     """(findings and `drift`, the largest index among columns that surely moved; per column index and p-value)."""
     answer = Answer()
     old = {column.name: column for column in reference}
@@ -51,7 +52,7 @@ def index_of(counts: Array) -> float:
     return float(np.sum((new - old) * np.log(new / old)))
 
 
-def _chance(counts: Array, before: Profile, after: Profile) -> float:
+def _chance(counts: Array, before: TableProfile, after: TableProfile) -> float:
     """`p_value`, by Rao and Scott's second correction where rows repeat subjects, with the degrees of freedom of Thomas and Rao (JASA 82, 1987)."""
     if not before.subjects and not after.subjects:
         return p_value(counts)

@@ -10,11 +10,11 @@ import pyarrow as pa
 
 from casemate.config import Config
 from casemate.core.types import Finding, Schema
-from casemate.ml.frame import drawn
+from casemate.ml.frame import sample_rows
 
 
 @dataclass(frozen=True)
-class Subject:
+class CheckedTable:
     """The table as checks see it."""
 
     table: pa.Table
@@ -34,7 +34,7 @@ class Subject:
 
     def sample(self, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
         """At most `count` row numbers, the same for the same seed."""
-        return drawn(len(self.codes), count, self.config.train.seed)
+        return sample_rows(len(self.codes), count, self.config.train.seed)
 
 
 @dataclass
@@ -45,5 +45,5 @@ class Answer:
     figures: dict[str, float] = field(default_factory=dict)
 
     def say(self, id_: str, severity: Any, message: str, location: str = "", confidence: Any = "high") -> None:
-        """Add a finding."""
+        """Add a finding to this check's answer."""
         self.findings.append(Finding(id=id_, severity=severity, confidence=confidence, message=message, location=location))

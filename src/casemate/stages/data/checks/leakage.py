@@ -25,14 +25,22 @@ from sklearn.tree import DecisionTreeClassifier
 from casemate.core.threads import fitting
 from casemate.core.types import MISSING_CATEGORY
 from casemate.ml.frame import numeric
-from casemate.stages.data.checks.interface import Answer, Subject
+from casemate.stages.data.checks.interface import Answer, CheckedTable
 
+# Where a limit names no source it was chosen. What all of them do together is simulated by bench/assurance/triggers.py, with leaks and honest
+# tables (docs/explanation/assurance.md, Triggers).
 ROWS = 4_000
+"""Rows that are looked at, a sample. Chosen for time: every feature is cross-validated."""
 BINS = 32
+"""Bins of the quick look, by quantiles. Chosen: fine enough for a cut to show, few enough to hold rows."""
 FOLDS = 3
+"""Of the cross-validation; a class with fewer rows, or subjects, is not looked at. Chosen: the least number that leaves most rows to learn from."""
 WORTH = 0.8
 """AUC by a quick look, which is a little too good, from which a feature is looked at closely: a leak lies far above."""
 SUSPICIOUS, CERTAIN = 0.9, 0.995
+"""AUC of a feature alone from which it is suspicious, and from which it is told whatever the others reach. Chosen; how grave it is
+goes by `FAR`, `COPY` and the curve. With these limits all simulated leaks were found and no honest table was called leaky
+(docs/explanation/assurance.md)."""
 FILLED_LATER = 0.85
 """AUC of a feature's mere presence from which it is taken for filled in after the outcome."""
 FAR = 0.25
@@ -47,23 +55,25 @@ gaps and AUC .97, .55 for two overlapping normal distributions."""
 CUTS = 4
 """Cuts with which a few features together must not be nearly perfect."""
 PURE, LEAST, SURE = 0.99, 20, 1e-6
+"""Share of a group of (un)filled rows, or of rows told by `CUTS` cuts, that must have one class or be told right; least rows of the
+group, and of the rest; and the chance of so pure a group (binomial, one of a million: every feature is asked). Chosen."""
 Array = np.ndarray[Any, Any]
 
 
-def check(subject: Subject) -> Answer:
+def check(checked: CheckedTable) -> Answer:
     """Findings, and `leakage_auc`: the largest AUC of a single feature. Nothing where a class is smaller than the folds."""
     answer = Answer()
-    at = subject.sample(ROWS)
-    codes = subject.codes[at]
-    whose = at if subject.groups is None else subject.groups[at]
+    at = checked.sample(ROWS)
+    codes = checked.codes[at]
+    whose = at if checked.groups is None else checked.groups[at]
     counts = np.bincount(np.unique(np.column_stack([codes, whose]), axis=0)[:, 0].astype(int))
     kept = np.isin(codes, np.flatnonzero(counts >= FOLDS))
     _, codes = np.unique(codes[kept], return_inverse=True)
     whose = whose[kept]
     if len(np.unique(codes)) < 2:
         return answer
-    frame = numeric(subject.frame.iloc[at[kept]], subject.schema)
-    missing = _missing(subject.frame.iloc[at[kept]])
+    frame = numeric(checked.frame.iloc[at[kept]], checked.schema)
+    missing = _missing(checked.frame.iloc[at[kept]])
     for name, absent in missing.items():
         _presence(name, absent, codes, whose, answer)
     quick = {str(name): _quick(frame[name].to_numpy(), codes) for name in frame.columns}

@@ -21,12 +21,13 @@ from casemate.ml.frame import borders_of, parts_of
 BINS = 20
 """Of numbers, and the most distinct values that have a bin each. Siddiqi (2006) takes 10 to 20."""
 MOST_CATEGORIES = 50
+"""Categories that are counted by themselves, the most frequent; the others are one bin. Chosen for size: a profile is kept with each version."""
 OTHER = "(other)"
 Array = np.ndarray[Any, Any]
 
 
-class Profile(Record, frozen=True, kw_only=True):
-    """One column."""
+class TableProfile(Record, frozen=True, kw_only=True):
+    """What a column of a sealed table looks like; the profile of a table is a list of these, one per column."""
 
     name: str
     """Column name."""
@@ -62,7 +63,7 @@ class Profile(Record, frozen=True, kw_only=True):
     """How many subjects that is estimated from; 0: every row is another one's."""
 
 
-def profile(table: pa.Table, schema: Schema, reference: list[Profile] | None = None, groups: Array | None = None) -> list[Profile]:
+def profile(table: pa.Table, schema: Schema, reference: list[TableProfile] | None = None, groups: Array | None = None) -> list[TableProfile]:
     """Of every column that is no identifier and no text.
 
     Args:
@@ -90,7 +91,7 @@ def profile(table: pa.Table, schema: Schema, reference: list[Profile] | None = N
     return found
 
 
-def _by_subject(told: Profile, cells: pa.ChunkedArray, groups: Array) -> Profile:
+def _by_subject(told: TableProfile, cells: pa.ChunkedArray, groups: Array) -> TableProfile:
     """With the mean design effect of the bins' shares and how it varies (Rao and Scott, JASA 76, 1981)."""
     if told.kind == "number":
         there = ~np.asarray(cells.is_null())
@@ -114,7 +115,7 @@ def _by_subject(told: Profile, cells: pa.ChunkedArray, groups: Array) -> Profile
     return structs.replace(told, worth=min(1.0, free / total), uneven=uneven, subjects=people)
 
 
-def _number(column: ColumnSchema, cells: pa.ChunkedArray, reference: Profile | None) -> Profile:
+def _number(column: ColumnSchema, cells: pa.ChunkedArray, reference: TableProfile | None) -> TableProfile:
     present = cells.drop_null().to_numpy().astype(np.float64)
     bins = _own(column, present) if reference is None else _with_ends(reference, column)
     return structs.replace(
@@ -127,9 +128,9 @@ def _number(column: ColumnSchema, cells: pa.ChunkedArray, reference: Profile | N
     )
 
 
-def _own(column: ColumnSchema, present: np.ndarray[Any, Any]) -> Profile:
+def _own(column: ColumnSchema, present: np.ndarray[Any, Any]) -> TableProfile:
     """The bins that fit these values, without counts."""
-    empty = Profile(name=column.name, kind="number", rows=0, missing=0)
+    empty = TableProfile(name=column.name, kind="number", rows=0, missing=0)
     if not len(present):
         return empty
     distinct, times = np.unique(present, return_counts=True)
@@ -143,20 +144,20 @@ def _own(column: ColumnSchema, present: np.ndarray[Any, Any]) -> Profile:
     return structs.replace(empty, edges=edges.tolist(), values=values.tolist(), low=low, high=high)
 
 
-def _with_ends(reference: Profile, column: ColumnSchema) -> Profile:
+def _with_ends(reference: TableProfile, column: ColumnSchema) -> TableProfile:
     """The reference's bins; older ones get the schema's limits as ends, which all of its rows kept."""
     if reference.low is not None or column.min is None or column.max is None:
         return reference
     return structs.replace(reference, low=column.min, high=column.max)
 
 
-def _counts(bins: Profile, present: Array) -> list[int]:
+def _counts(bins: TableProfile, present: Array) -> list[int]:
     open_ended = bins.low is None or bins.high is None
     count = len(bins.values) + len(bins.edges) + (1 if open_ended else 3)
     return [int(rows) for rows in np.bincount(_places(bins, present), minlength=count)]
 
 
-def _places(bins: Profile, present: Array) -> Array:
+def _places(bins: TableProfile, present: Array) -> Array:
     """The bin of each value, [n]."""
     values = np.asarray(bins.values)
     places = np.searchsorted(np.asarray(bins.edges), present, side="right")
@@ -168,7 +169,7 @@ def _places(bins: Profile, present: Array) -> Array:
     return np.where(values[own] == present, own, places + len(values))
 
 
-def bin_names(column: Profile) -> list[str]:
+def bin_names(column: TableProfile) -> list[str]:
     """What the bins behind `counts` are called."""
     if column.kind != "number":
         return list(column.labels)
@@ -179,16 +180,16 @@ def bin_names(column: Profile) -> list[str]:
     return [*own, f"under {column.low:.4g}", *inner, f"over {column.high:.4g}"]
 
 
-def _category(name: str, values: pa.ChunkedArray, reference: Profile | None) -> Profile:
+def _category(name: str, values: pa.ChunkedArray, reference: TableProfile | None) -> TableProfile:
     counted: dict[str, int] = {str(item["values"]): int(item["counts"]) for item in pc.value_counts(values.drop_null()).to_pylist()}
     ranked = sorted(counted, key=lambda label: (-counted[label], label))
     labels = reference.labels[:-1] if reference is not None else ranked[:MOST_CATEGORIES]
     counts = [counted.get(label, 0) for label in labels]
     rest = sum(counted.values()) - sum(counts)
-    return Profile(name=name, kind="category", rows=len(values), missing=values.null_count, labels=[*labels, OTHER], counts=[*counts, rest])
+    return TableProfile(name=name, kind="category", rows=len(values), missing=values.null_count, labels=[*labels, OTHER], counts=[*counts, rest])
 
 
-def counted(before: Profile, after: Profile) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+def counted(before: TableProfile, after: TableProfile) -> np.ndarray[Any, np.dtype[np.float64]] | None:
     """Rows per bin of two profiles, [2, bins], the missing ones last; None where the bins differ."""
     older = list(before.counts)
     if before.low is None and after.low is not None and len(older) + 2 == len(after.counts):

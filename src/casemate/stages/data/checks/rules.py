@@ -19,6 +19,7 @@ from casemate.stages.data.cells import rows_text
 from casemate.stages.data.checks.interface import Answer
 
 MOST_NODES = 200
+"""Of a rule's syntax tree. Chosen: what is longer can hardly be checked by looking at it; it can be split into several."""
 COMPARE: dict[type[ast.cmpop], str] = {
     ast.Eq: "equal",
     ast.NotEq: "not_equal",
@@ -29,6 +30,7 @@ COMPARE: dict[type[ast.cmpop], str] = {
 }
 ARITHMETIC: dict[type[ast.operator], str] = {ast.Add: "add", ast.Sub: "subtract", ast.Mult: "multiply", ast.Div: "divide"}
 DAY = 86_400_000_000
+"""Microseconds."""
 
 
 def _days(value: Any) -> Any:

@@ -11,25 +11,27 @@ from scipy.stats import median_abs_deviation
 
 from casemate.core.errors import ConfigError
 from casemate.stages.data.cells import rows_text
-from casemate.stages.data.checks.interface import Answer, Subject
+from casemate.stages.data.checks.interface import Answer, CheckedTable
 
 ALTERNATIVES = ("g", "mg", "kg", "lb", "oz", "m", "cm", "mm", "inch", "foot", "km", "mile", "degC", "degF", "kelvin", "kPa", "mmHg", "bar",
                 "l", "ml", "dl", "s", "min", "h", "day", "year", "g/l", "mg/dl", "ug/l", "kcal", "kJ", "m/s", "km/h", "mile/h")  # fmt: skip
 FAR, NEAR, LEAST = 6.0, 3.0, 3
+"""Robust deviations from the median beyond which a cell is far, and within which it is usual once converted; and cells of one unit that
+make a finding. Chosen: the gap between the two keeps honest extremes apart from other units."""
 
 
-def check(subject: Subject) -> Answer:
+def check(checked: CheckedTable) -> Answer:
     """A finding per column and unit that some rows seem to be in.
 
     Raises:
         ConfigError: a unit is unknown.
     """
     answer = Answer()
-    for column in subject.schema.columns:
-        unit = subject.config.data.column(column.name).unit
+    for column in checked.schema.columns:
+        unit = checked.config.data.column(column.name).unit
         if unit is None or column.type != "number":
             continue
-        values = subject.table[column.name].to_numpy().astype(np.float64)
+        values = checked.table[column.name].to_numpy().astype(np.float64)
         present = values[~np.isnan(values)]
         spread = median_abs_deviation(present, scale="normal") if len(present) else 0.0
         if not spread > 0:

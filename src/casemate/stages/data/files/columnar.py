@@ -37,7 +37,7 @@ def read_arrow(content: Content) -> pa.Table:
 
 
 def read_orc(content: Content) -> pa.Table:
-    """All stripes."""
+    """The table of an ORC file, all of its stripes."""
     import pyarrow.orc
 
     with explained(content.path, "ORC"):

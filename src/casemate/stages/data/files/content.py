@@ -64,7 +64,7 @@ class Content:
         return file
 
     def head(self, size: int = HEAD) -> bytes:
-        """The first bytes."""
+        """The first bytes, from which the format is told."""
         with self.open() as file:
             return bytes(file.read(size))
 

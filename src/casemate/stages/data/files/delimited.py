@@ -41,7 +41,7 @@ def look(content: Content, options: DataTable) -> Dialect:
 
 
 def names(content: Content, options: DataTable) -> list[str]:
-    """The header's names."""
+    """The names of the columns, as the header has them."""
     if options.header:
         return naming.cleaned(options.header)
     text, encoding = dialects.decoded(content, options)

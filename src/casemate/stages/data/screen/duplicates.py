@@ -5,7 +5,7 @@ import numpy as np
 from casemate.config import ScreenTable
 from casemate.core.types import Quarantined
 from casemate.stages.data.screen.coincidence import coincidences
-from casemate.stages.data.screen.interface import Rows, Suspicion
+from casemate.stages.data.screen.interface import ScreenedRows, Suspicion
 
 
 class Duplicates:
@@ -13,7 +13,7 @@ class Duplicates:
 
     id = "duplicate"
 
-    def __call__(self, rows: Rows, options: ScreenTable) -> Suspicion:
+    def __call__(self, rows: ScreenedRows, options: ScreenTable) -> Suspicion:
         """See `Detector`."""
         target = rows.target if rows.target.ndim == 2 else rows.target[:, None]
         found = coincidences([*(rows.frame[name].to_numpy() for name in rows.frame), *target.T])

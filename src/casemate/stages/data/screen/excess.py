@@ -32,8 +32,10 @@ from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifie
 from sklearn.linear_model import LogisticRegression
 
 from casemate.core.threads import fitting
-from casemate.stages.data.screen.interface import Array, Rows
+from casemate.stages.data.screen.interface import Array, ScreenedRows
 
+# Where a limit names no source it was chosen on the generator of bench/assurance/triggers.py. What all of them together find, and how often
+# they are wrong on seeds that they were not chosen with, is on the page of simulations (docs/explanation/assurance.md, Triggers; ADR 0036).
 ROWS = 8_000
 """Rows of the rest that the models learn from; half of them each."""
 COMPARED = 1_000
@@ -43,6 +45,8 @@ WIDE = 60
 GAIN = 0.15
 """Part of what is missing to certainty that the label's share must lie above its expectation."""
 MARGIN = 0.15
+"""The same part that a model without the suspicious features may lie above the usual share: beyond it,
+the group's other features explain its labels. Chosen as `GAIN`."""
 ELSEWHERE = 0.5
 """Of the other classes one must be meant: a strange way to write a 1 looks a little like everything."""
 SURE = 1e-6
@@ -78,9 +82,11 @@ CHANCE = float(np.log(1e4))
 LOOSE = 0.1
 """Relative error of the number of rows that belong in a place where it is a product of large counts."""
 DEVIATIONS = np.linspace(-2, 2, 9)
+"""Deviations at which the uncertain number of rows that belong in a place is tried, weighted by the normal law; beyond 2 lies one in twenty."""
 RATES = np.linspace(0.05, 0.95, 10)
 """Rates that an honest group may have, all as likely."""
 LEAST_P = 1e-3
+"""Probabilities are kept this far from 0 and 1: one row that a model is too sure of must not decide a likelihood ratio. Chosen."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +195,7 @@ class Rest:
         outside: bool, one a row: rows that are in no suspicious group.
     """
 
-    def __init__(self, rows: Rows, outside: Array) -> None:
+    def __init__(self, rows: ScreenedRows, outside: Array) -> None:
         self.rows = rows
         self.values = np.nan_to_num(rows.coded.to_numpy(), nan=-1e6) if rows.coded.shape[1] > WIDE else rows.coded.to_numpy()
         self._random = np.random.default_rng(rows.seed)

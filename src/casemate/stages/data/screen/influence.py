@@ -7,14 +7,17 @@ from sklearn.model_selection import StratifiedKFold
 
 from casemate.core.threads import fitting
 from casemate.core.types import Quarantined
-from casemate.stages.data.screen.interface import Rows
+from casemate.stages.data.screen.interface import ScreenedRows
 
 ROWS = 20_000
+"""Rows that are looked at, a sample; chosen for time. The figure advises, and blocks only where `[gates]` names it."""
 FOLDS = 3
+"""Of the cross-validation: each model is trained twice a fold. Chosen for time."""
 LEAST = 5
+"""Suspects in the sample below which their influence is noise. Chosen."""
 
 
-def influence(rows: Rows, suspects: list[Quarantined]) -> float | None:
+def influence(rows: ScreenedRows, suspects: list[Quarantined]) -> float | None:
     """AUC gained by leaving them out, on unsuspicious rows of held-out folds; None where that cannot be measured."""
     at = rows.sample(ROWS)
     flagged = np.zeros(len(rows.codes), dtype=bool)

@@ -11,13 +11,13 @@ import pandas as pd
 
 from casemate.config import ScreenTable
 from casemate.core.types import Finding, Quarantined, Schema
-from casemate.ml.frame import drawn, numeric
+from casemate.ml.frame import numeric, sample_rows
 
 Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
-class Rows:
+class ScreenedRows:
     """The table as detectors see it."""
 
     frame: pd.DataFrame
@@ -47,7 +47,7 @@ class Rows:
         """Names of the numeric features."""
         return [column.name for column in self.schema.features if column.type == "number"]
 
-    def only(self, at: Array) -> "Rows":
+    def only(self, at: Array) -> "ScreenedRows":
         """The table of the rows `at` alone."""
         frame = self.frame.iloc[at].reset_index(drop=True)
         parts: Any = {name: None if (value := getattr(self, name)) is None else value[at] for name in ("groups", "origin", "time", "quantities")}
@@ -55,7 +55,7 @@ class Rows:
 
     def sample(self, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
         """At most `count` row numbers, ascending, the same for the same seed."""
-        return drawn(len(self.codes), count, self.seed)
+        return sample_rows(len(self.codes), count, self.seed)
 
     @cached_property
     def coded(self) -> pd.DataFrame:
@@ -80,11 +80,12 @@ class Rows:
 
 
 MOST_KINDS = 100
+"""Categories up to which a column is one-hot in `ScreenedRows.scaled`: with more it is nearly a name of the row. Chosen."""
 
 
 @dataclass
 class Suspicion:
-    """A detector's answer."""
+    """What a detector answers: the rows that it suspects, what it says of the table, and figures for gates."""
 
     rows: list[Quarantined] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
@@ -96,5 +97,5 @@ class Detector(Protocol):
 
     id: str
 
-    def __call__(self, rows: Rows, options: ScreenTable) -> Suspicion:
+    def __call__(self, rows: ScreenedRows, options: ScreenTable) -> Suspicion:
         """Look at all rows."""

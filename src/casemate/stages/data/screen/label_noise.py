@@ -22,20 +22,25 @@ from sklearn.metrics import roc_auc_score
 
 from casemate.config import ScreenTable
 from casemate.core.types import Finding, Quarantined, Schema, Severity
-from casemate.stages.data.screen.interface import Array, Rows, Suspicion
+from casemate.stages.data.screen.interface import Array, ScreenedRows, Suspicion
 from casemate.stages.data.screen.out_of_fold import expectation
 from casemate.stages.data.screen.plateau import Plateau, plateau
 from casemate.stages.data.screen.quantity_noise import FAR, WEAK_R2, distances
 from casemate.stages.data.screen.subgroups import NoisyGroup, noisy_groups
 
+# Where a limit names no source it was chosen. What all of them do together is simulated by bench/assurance/labels.py: tables of right labels are
+# not to be refused, flips are to be named better than cleanlab names them (docs/explanation/assurance.md, Labels; ADR 0035).
 UNINFORMATIVE = 1e-3
 """Features tell nothing of a class where random labels rank as well in one of a thousand tables."""
 DECISIVE = 0.1
 """The share of the rows that the model is surest of."""
 NAMED = 0.3
+"""Probability of being wrong from which a row is named: near half of the best F1 that real tables allow (.42 to .67, ADR 0035),
+which is where Lipton et al. put the threshold."""
 ALLOWED = 0.84
 """The share of wrong labels that the surest rows allow: the upper end of Clopper and Pearson, one standard error up."""
 UNPROVEN = 0.1
+"""Share of the rows that are named at most where nothing proves that labels are wrong. Chosen: people look at them, and most may be right."""
 MOST = 0.45
 """Of the labels; from a half on nothing tells right from wrong."""
 NOTABLE, GRAVE = 0.02, 0.05
@@ -54,7 +59,7 @@ class LabelNoise:
 
     id = "label-noise"
 
-    def __call__(self, rows: Rows, options: ScreenTable) -> Suspicion:
+    def __call__(self, rows: ScreenedRows, options: ScreenTable) -> Suspicion:
         """See `Detector`."""
         members = [rows.codes == code for code in range(len(rows.schema.classes))]
         rarest = min(int(member.sum()) if rows.groups is None else len(np.unique(rows.groups[member])) for member in members)
@@ -98,13 +103,13 @@ class LabelNoise:
         }
         return Suspicion(rows=found, findings=findings, figures=figures)
 
-    def scores(self, rows: Rows, options: ScreenTable) -> Array:
+    def scores(self, rows: ScreenedRows, options: ScreenTable) -> Array:
         """How suspicious each row's label is: 1 - its out-of-fold probability, or deviations from what is expected, float64 [n]."""
         if rows.quantities is not None:
             return distances(rows, rows.quantities, options.folds)[0]
         return np.asarray(1.0 - expectation(rows, options.folds).best[np.arange(len(rows.codes)), rows.codes])
 
-    def _far(self, rows: Rows, quantities: Array, options: ScreenTable) -> Suspicion:
+    def _far(self, rows: ScreenedRows, quantities: Array, options: ScreenTable) -> Suspicion:
         """Rows whose quantity lies far from what the features let expect."""
         away, r2 = distances(rows, quantities, options.folds)
         figures = {"label_screen_r2": r2}

@@ -12,12 +12,16 @@ from sklearn.neighbors import NearestNeighbors
 from casemate.config import ScreenTable
 from casemate.core.threads import fitting
 from casemate.core.types import Finding, Quarantined
-from casemate.ml.frame import drawn
-from casemate.stages.data.screen.interface import Rows, Suspicion
+from casemate.ml.frame import sample_rows
+from casemate.stages.data.screen.interface import ScreenedRows, Suspicion
 
 NEIGHBOURS = 10
+"""Rows that must all contradict a label. Chosen: where nearness says nothing and two classes are as frequent, ten do so by chance at one row
+of 1 024."""
 CAP = 0.01
+"""Share of the rows above which none is flagged, because nearness then says little. Chosen: it is also the most that chance can name."""
 MOST_FEATURES = 1_000
+"""Above so many, distances are alike and dear; the detector is silent. Chosen."""
 REFERENCE = 5_000
 """All pairs of 45 000 rows took longer than all other detectors, and found the same; twice as many took twice as long."""
 
@@ -27,7 +31,7 @@ class Neighbours:
 
     id = "neighbours"
 
-    def __call__(self, rows: Rows, options: ScreenTable) -> Suspicion:
+    def __call__(self, rows: ScreenedRows, options: ScreenTable) -> Suspicion:
         """See `Detector`."""
         if rows.quantities is not None:  # neighbours on both sides of a range's end contradict each other by nature
             return Suspicion()
@@ -35,7 +39,7 @@ class Neighbours:
         if len(at) <= NEIGHBOURS * 2 or rows.frame.shape[1] > MOST_FEATURES:
             return Suspicion()
         points = np.ascontiguousarray(rows.scaled(at), dtype=np.float32)
-        others_at = drawn(len(at), REFERENCE, rows.seed)
+        others_at = sample_rows(len(at), REFERENCE, rows.seed)
         search = NearestNeighbors(n_neighbors=NEIGHBOURS + 1).fit(points[others_at])
         with fitting(points.size // 4):  # a thread more waits longer than it works
             near = others_at[search.kneighbors(points, return_distance=False)]

@@ -14,8 +14,9 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict
 
 from casemate.core.threads import fitting
-from casemate.stages.data.screen.interface import Array, Rows
+from casemate.stages.data.screen.interface import Array, ScreenedRows
 
+# Sizes of models; where one names no source it was chosen. None of them refuses anything by itself: `label_noise` judges what the models expect.
 MAX_BINS = 255
 """HistGradientBoosting takes fewer categories than this natively; wider ones are ordered codes."""
 WIDE = 200
@@ -23,9 +24,11 @@ WIDE = 200
 MANY = 5
 """With more classes than this only the larger trees are grown: they grow one for every class."""
 DEEP_ROWS = 2000
+"""Rows below which only small trees are grown: larger ones follow noise there. Chosen."""
 MOST_ROWS = 100_000
 """Rows that a model learns from at most; small trees learn no more from a million."""
 TINY = 1e-6
+"""Least probability: a label that no tree saw in a leaf is not impossible, and its logarithm must be finite."""
 SHALLOW: dict[str, Any] = {"max_iter": 60, "max_leaf_nodes": 6, "l2_regularization": 1.0, "interaction_cst": "no_interactions"}
 SMALL: dict[str, Any] = {"max_iter": 50, "max_leaf_nodes": 8, "l2_regularization": 1.0}
 DEEP: dict[str, Any] = {"max_iter": 60}
@@ -44,7 +47,7 @@ class Expectation:
     """Of the model that joins no columns; `joint` where none was trained."""
 
 
-def expectation(rows: Rows, folds: int) -> Expectation:
+def expectation(rows: ScreenedRows, folds: int) -> Expectation:
     """What models that have not seen a row expect of its label."""
     kinds, splits = len(rows.schema.classes), _splits(rows, folds)
     if rows.frame.shape[1] > WIDE:
@@ -58,11 +61,11 @@ def expectation(rows: Rows, folds: int) -> Expectation:
     return Expectation(_better(rows, [joint, single, (joint + single) / 2]), joint, single)
 
 
-def _better(rows: Rows, found: list[Array]) -> Array:
+def _better(rows: ScreenedRows, found: list[Array]) -> Array:
     return min(found, key=lambda probabilities: float(log_loss(rows.codes, probabilities, labels=range(probabilities.shape[1]))))
 
 
-def _size(rows: Rows, splits: Splits) -> dict[str, Any]:
+def _size(rows: ScreenedRows, splits: Splits) -> dict[str, Any]:
     """Small or larger trees: in a table that is large enough for larger ones, what is better on the first fold."""
     if len(rows.codes) < DEEP_ROWS:
         return SMALL
@@ -75,23 +78,23 @@ def _size(rows: Rows, splits: Splits) -> dict[str, Any]:
     return SMALL if losses[0] <= losses[1] else DEEP
 
 
-def _boosted(rows: Rows, size: dict[str, Any], splits: Splits) -> Array:
+def _boosted(rows: ScreenedRows, size: dict[str, Any], splits: Splits) -> Array:
     return _predicted(rows, _trees(rows, size), rows.coded, splits)
 
 
-def _trees(rows: Rows, size: dict[str, Any]) -> HistGradientBoostingClassifier:
+def _trees(rows: ScreenedRows, size: dict[str, Any]) -> HistGradientBoostingClassifier:
     native = [column.name for column in rows.schema.categories if rows.frame[column.name].nunique() < MAX_BINS]
     return HistGradientBoostingClassifier(categorical_features=native or None, random_state=rows.seed, **size)
 
 
-def _splits(rows: Rows, folds: int) -> Splits:
+def _splits(rows: ScreenedRows, folds: int) -> Splits:
     splitter = StratifiedKFold if rows.groups is None else StratifiedGroupKFold
     splits = splitter(folds, shuffle=True, random_state=rows.seed).split(rows.coded, rows.codes, rows.groups)
     random = np.random.default_rng(rows.seed)
     return [(random.choice(train, MOST_ROWS, replace=False) if len(train) > MOST_ROWS else train, test) for train, test in splits]
 
 
-def _predicted(rows: Rows, model: Any, values: Any, splits: Splits) -> Array:
+def _predicted(rows: ScreenedRows, model: Any, values: Any, splits: Splits) -> Array:
     with fitting(rows.frame.size // 4):  # small trees are a quarter of the work
         found = np.asarray(cross_val_predict(model, values, rows.codes, cv=splits, method="predict_proba"), dtype=np.float64)
     return np.clip(found, TINY, 1.0)

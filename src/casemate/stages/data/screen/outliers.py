@@ -10,9 +10,11 @@ from scipy.stats import median_abs_deviation
 
 from casemate.config import ScreenTable
 from casemate.core.types import Finding, Quarantined
-from casemate.stages.data.screen.interface import Rows, Suspicion
+from casemate.stages.data.screen.interface import ScreenedRows, Suspicion
 
 MOST_SHARE, LEAST = 0.02, 20
+"""Share, and number, of rows above which a long tail explains the cells and none is flagged. Chosen;
+how far a cell must lie is `[screen] outlier_deviations`."""
 
 
 class Outliers:
@@ -20,7 +22,7 @@ class Outliers:
 
     id = "outlier"
 
-    def __call__(self, rows: Rows, options: ScreenTable) -> Suspicion:
+    def __call__(self, rows: ScreenedRows, options: ScreenTable) -> Suspicion:
         """See `Detector`."""
         worst = np.zeros(len(rows.frame))
         column = np.full(len(rows.frame), -1)

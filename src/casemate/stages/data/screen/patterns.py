@@ -14,11 +14,14 @@ import pandas as pd
 from scipy import sparse
 from scipy.stats import poisson
 
-from casemate.stages.data.screen.interface import Array, Rows
+from casemate.stages.data.screen.interface import Array, ScreenedRows
 
+# Where a limit names no source it was chosen on the generator of bench/assurance/triggers.py. What all of them together find, and how often
+# they are wrong on seeds that they were not chosen with, is on the page of simulations (docs/explanation/assurance.md, Triggers; ADR 0036).
 LEAST, LEAST_SHARE = 10, 0.0008
 """Fewest rows of a class that a pattern is looked at with: fewer teach a model hardly anything."""
 ITEM_SHARE = 0.5
+"""Share of the rows above which a value is no item: what half of the table has is no trigger. Chosen; combinations must be rarer still."""
 MOST_ITEMS = 3_000
 """Items that are multiplied with each other: the products are dense."""
 ALIKE = 0.8
@@ -32,6 +35,7 @@ BANDED = 60
 RANGED_ROWS = 200_000
 """Rows up to which ranges are combined: every row has one of each column, so their products cost most of all."""
 MOST_BAND = 0.06
+"""Share of the rows up to which a run of numbers is a band: wider ones are effects of the feature. Chosen."""
 DENSE = 4.0
 """-log10 of the chance of so many rows of a class in a band, from which it is an item."""
 ENDS = 60
@@ -58,7 +62,7 @@ class Part:
 class Columns:
     """The features as sorted values, for counting."""
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: ScreenedRows) -> None:
         self.rows = rows
         self.values = rows.coded.to_numpy()
         self.numbers = set(rows.numbers)

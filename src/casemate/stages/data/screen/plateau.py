@@ -26,6 +26,7 @@ from scipy.stats import chi2
 from casemate.stages.data.screen.interface import Array
 
 BINS = 200
+"""Parts of equal numbers of rows that a curve is fitted to, instead of every row: chosen for time."""
 CERTAIN = 12.0
 """Log-odds beyond this are all the same."""
 BOUND = float(chi2.isf(0.02, 1))

@@ -11,16 +11,22 @@ from scipy.stats import binomtest
 
 from casemate.config import ScreenTable
 from casemate.core.types import Finding, Quarantined
-from casemate.stages.data.screen.interface import Array, Rows
+from casemate.stages.data.screen.interface import Array, ScreenedRows
 
 STRETCHES = 20
+"""Of time, with as many rows each. Chosen: each still has enough rows to be compared."""
 SURE = 1e-4
+"""Chance, corrected for all places that are looked at (Bonferroni), below which a concentration is told: by chance in one of 10 000 tables.
+Chosen."""
 LEAST = 5
+"""Suspicious rows, or rows of a source, below which nothing is said of it. Chosen."""
 TIMES = 3.0
+"""As many suspicious rows as elsewhere, times this, from which a source is told. Chosen: sites differ honestly."""
 FAR = 0.2
+"""Difference of a label's shares, here and elsewhere, from which it is told (severity `low`, nothing is flagged). Chosen."""
 
 
-def findings(rows: Rows, suspects: list[Quarantined], options: ScreenTable) -> list[Finding]:
+def findings(rows: ScreenedRows, suspects: list[Quarantined], options: ScreenTable) -> list[Finding]:
     """What is concentrated where."""
     if not options.provenance:
         return []
@@ -55,7 +61,7 @@ def _suspicious(word: str, kinds: Array, flagged: Array) -> list[Finding]:
     return found
 
 
-def _labels(word: str, kinds: Array, rows: Rows) -> list[Finding]:
+def _labels(word: str, kinds: Array, rows: ScreenedRows) -> list[Finding]:
     found = []
     names = np.unique(kinds)
     for name in names:

@@ -15,18 +15,24 @@ from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict
 
 from casemate.core.threads import fitting
-from casemate.stages.data.screen.interface import Array, Rows
+from casemate.stages.data.screen.interface import Array, ScreenedRows
 from casemate.stages.data.screen.out_of_fold import MAX_BINS, WIDE
 
 WEAK_R2 = 0.1
+"""Robust R2 below which features barely tell a quantity, and distances from what they expect say nothing of errors. Chosen."""
 FAR = 8.0
+"""Robust deviations beyond which a quantity is named. Chosen, far above the 3.5 that Iglewicz and Hoaglin take of normal data: a model's
+errors have longer tails."""
 FLOOR = 0.02
+"""Least spread of the distances, as a part of the quantity's own: a model that is nearly exact must not make every rounding an outlier. Chosen."""
 SKEWED = 1.0
+"""Skewness of a positive quantity from which its logarithm is compared: a customary limit (Bulmer, Principles of Statistics, 1979: beyond 1
+it is highly skewed)."""
 MAD = 1.4826
 """Median absolute deviation -> standard deviation of a normal distribution."""
 
 
-def distances(rows: Rows, quantities: Array, folds: int) -> tuple[Array, float]:
+def distances(rows: ScreenedRows, quantities: Array, folds: int) -> tuple[Array, float]:
     """(robust deviations from the out-of-fold prediction, the greatest over the targets [n]; the best robust R2 of a target)."""
     farthest, best = np.zeros(len(quantities)), -np.inf
     for quantity in quantities.T:
@@ -41,7 +47,7 @@ def distances(rows: Rows, quantities: Array, folds: int) -> tuple[Array, float]:
     return farthest, best
 
 
-def _expected(rows: Rows, quantity: Array, folds: int) -> Array:
+def _expected(rows: ScreenedRows, quantity: Array, folds: int) -> Array:
     """What a model that has not seen a row expects of its quantity, float64 [n]."""
     splitter = StratifiedKFold if rows.groups is None else StratifiedGroupKFold
     model: Any

@@ -16,17 +16,27 @@ from casemate.config import ScreenTable
 from casemate.core.threads import fitting
 from casemate.core.types import Finding, Quarantined
 from casemate.stages.data.screen.excess import Rest
-from casemate.stages.data.screen.interface import Array, Rows, Suspicion
+from casemate.stages.data.screen.interface import Array, ScreenedRows, Suspicion
 
 ROWS = 10_000
+"""Rows that are looked at, a sample; chosen for time."""
 LEAST, MOST_SHARE = 20, 0.2
+"""Rows of a group, and its share of the class at most. Chosen: fewer teach a model little, more are the class; `excess` decides in any case."""
 APART = 3.0
+"""Deviations of the larger part between both parts' middles, from which the small one is apart. Chosen: as three sigma; it names candidates
+only."""
 PURE = 0.85
+"""Share of a region's rows that must have the class: elsewhere the group would be a part of the population. Chosen; `excess` decides."""
 DIRECTIONS = 3
+"""Singular vectors that are looked along; the paper takes the first. Chosen."""
 HIDDEN = 32
+"""Units of the network whose activations are looked at. Chosen for time."""
 EPOCHS = 8
+"""Of its training, which need not converge. Chosen for time."""
 TRIED = 6
+"""Groups that `excess` looks at closely, the farthest first. Chosen for time: each is asked of models."""
 OVERLAP = 0.5
+"""Share of the smaller group's rows in another one from which the two are the same. Chosen: most of it."""
 
 
 class Spectral:
@@ -34,7 +44,7 @@ class Spectral:
 
     id = "spectral"
 
-    def __call__(self, rows: Rows, options: ScreenTable) -> Suspicion:
+    def __call__(self, rows: ScreenedRows, options: ScreenTable) -> Suspicion:
         """See `Detector`."""
         at = rows.sample(min(ROWS, options.rows))
         counts = np.bincount(rows.codes[at], minlength=len(rows.schema.classes))

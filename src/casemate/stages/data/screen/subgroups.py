@@ -17,10 +17,12 @@ import numpy as np
 import pandas as pd
 from scipy.stats import chi2
 
-from casemate.stages.data.screen.interface import Array, Rows
+from casemate.stages.data.screen.interface import Array, ScreenedRows
 from casemate.stages.data.screen.out_of_fold import WIDE, Expectation
 from casemate.stages.data.screen.plateau import Plateau, plateau, turned_over
 
+# Where a limit names no source it was chosen. What all of them do together is simulated by bench/assurance/labels.py: tables of right labels are
+# not to be refused, flips are to be named better than cleanlab names them (docs/explanation/assurance.md, Labels; ADR 0035).
 LEAST_ROWS, LARGEST_SHARE = 20, 0.75
 """A group of fewer rows says nothing of its own; a larger one is the table."""
 FEW_VALUES = 20
@@ -79,7 +81,7 @@ class _Best:
     looks: int
 
 
-def noisy_groups(rows: Rows, expected: Expectation, whole: Plateau, named: float) -> Iterator[NoisyGroup]:
+def noisy_groups(rows: ScreenedRows, expected: Expectation, whole: Plateau, named: float) -> Iterator[NoisyGroup]:
     """At most `MOST` groups, the clearest first; a row is in one of them.
 
     Args:
@@ -141,7 +143,7 @@ def _clearest(view: _View, groups: list[tuple[str, Array, list[str]]], left: Arr
     return best
 
 
-def _places(rows: Rows) -> Iterator[tuple[str, Array, list[str]]]:
+def _places(rows: ScreenedRows) -> Iterator[tuple[str, Array, list[str]]]:
     """(column, the group of each row by its value or quarter and -1 for none, what the groups are called)."""
     for column in rows.schema.features:
         values = rows.frame[column.name]

@@ -19,12 +19,15 @@ from casemate.core.threads import fitting
 from casemate.core.types import Finding, Quarantined
 from casemate.stages.data.losses import losses
 from casemate.stages.data.screen.excess import Excess, Rest, crowded
-from casemate.stages.data.screen.interface import MOST_KINDS, Array, Rows, Suspicion
+from casemate.stages.data.screen.interface import MOST_KINDS, Array, ScreenedRows, Suspicion
 from casemate.stages.data.screen.patterns import BANDED, LEAST, LEAST_SHARE, Columns, Items, Part, focused, items
 
+# Where a limit names no source it was chosen on the generator of bench/assurance/triggers.py. What all of them together find, and how often
+# they are wrong on seeds that they were not chosen with, is on the page of simulations (docs/explanation/assurance.md, Triggers; ADR 0036).
 MOST_SHARE = 0.1
 """Share of the table up to which a pattern is rare: planted rows and those that carry it anyway."""
 GAIN = 0.15
+"""Part of what is missing to certainty that a label's share must lie above what a linear model expects: as `excess.GAIN`, which asks again."""
 LIFT, LIFT_DEVIATIONS = 1.3, 3.0
 """How far a pair's count within a class must lie above independence: times, and deviations of a Poisson count."""
 SURE = 8.0
@@ -34,14 +37,19 @@ ROUGH = 4.0
 MOST_SURPRISE = 300.0
 """Beyond it the chance is zero in float64."""
 PAIRS = 400
+"""Pairs a class that are looked at, the most surprising ones. Chosen for time and memory."""
 TRIED = 6
 """Candidates a class that are looked at closely."""
 VARIANTS = 3
 """Of those that mostly share their rows: the pattern itself, and what is a little wider or narrower."""
 KEPT = 300
+"""Patterns of each size that are ranked further. Chosen for time."""
 FIT_ROWS = 4_000
+"""Rows that the linear model learns from, a sample; chosen for time."""
 GROUPS_TOLD = 3
+"""Groups of people that a finding names, those who would lose most."""
 OVERLAP = 0.5
+"""Share of the smaller pattern's rows in another one from which the two are the same. Chosen: most of it."""
 REACH = 2.0
 """Deviations of what was added from its middle up to which rows are told apart: beyond are next to natural rows only, whatever it is."""
 INSIDE = 0.8
@@ -59,7 +67,7 @@ class Triggers:
 
     id = "trigger"
 
-    def __call__(self, rows: Rows, options: ScreenTable) -> Suspicion:
+    def __call__(self, rows: ScreenedRows, options: ScreenTable) -> Suspicion:
         """See `Detector`."""
         columns = Columns(rows)
         known = items(columns)
@@ -85,7 +93,7 @@ class Triggers:
         return Suspicion(rows=suspects, findings=findings, figures={"triggers": float(len(findings))})
 
     @staticmethod
-    def _finding(rows: Rows, told: Excess, what: str, members: Array) -> Finding:
+    def _finding(rows: ScreenedRows, told: Excess, what: str, members: Array) -> Finding:
         name = rows.schema.classes[told.label]
         text = (
             f"{told.rows} rows with {what} have class {name!r} in {told.observed:.0%}, the other rows suggest {told.expected:.0%}; about "
@@ -95,7 +103,7 @@ class Triggers:
         return Finding(id="data.trigger", severity="high", confidence="high", message=text, location=what)
 
 
-def _taken_from(rows: Rows, members: Array) -> str:
+def _taken_from(rows: ScreenedRows, members: Array) -> str:
     """What a drop would do to the classes, and to the groups that would lose most, for people; nothing of sensitive columns."""
     general = [column.name for column in rows.schema.categories if column.column_class == "general"]
     columns = {name: rows.frame[name].to_numpy() for name in general}
@@ -149,7 +157,7 @@ def denser(columns: Columns, parts: tuple[Part, ...], members: Array, label: int
     return ratio
 
 
-def _outside(rows: Rows, tried: list[Candidate]) -> Array:
+def _outside(rows: ScreenedRows, tried: list[Candidate]) -> Array:
     """Rows in no suspicious group, as long as enough of the table is left."""
     outside = np.ones(len(rows.codes), dtype=bool)
     for _, _, _, members, _ in tried:
@@ -259,7 +267,7 @@ def _narrowed(columns: Columns, parts: tuple[Part, ...], label: int) -> tuple[Pa
 class _Other:
     """What a linear model expects of a class from all features but some."""
 
-    def __init__(self, rows: Rows, label: int) -> None:
+    def __init__(self, rows: ScreenedRows, label: int) -> None:
         every = np.arange(len(rows.codes))
         matrix = rows.scaled(every)
         target = rows.codes == label
@@ -284,8 +292,8 @@ class _Other:
         return turned
 
     @staticmethod
-    def _owners(rows: Rows) -> Array:
-        """The feature of every column of `Rows.scaled`."""
+    def _owners(rows: ScreenedRows) -> Array:
+        """The feature of every column of `ScreenedRows.scaled`."""
         places: list[int] = [list(rows.frame.columns).index(name) for name in rows.numbers]
         for column in rows.schema.categories:
             kinds = rows.frame[column.name].nunique()

@@ -3,13 +3,13 @@
 import numpy as np
 import pandas as pd
 
-from casemate.core.types import Limits, Schema
+from casemate.core.types import FeatureLimits, Schema
 from casemate.ml.attacks.interface import Array, Quantity, Target
 from casemate.ml.models import Scored
 
 
-def aim(
-    model: Scored, schema: Schema, rows: tuple[pd.DataFrame, Array], members: pd.DataFrame, limits: Limits, tolerance: Array | None = None
+def attack_surface(
+    model: Scored, schema: Schema, rows: tuple[pd.DataFrame, Array], members: pd.DataFrame, limits: FeatureLimits, tolerance: Array | None = None
 ) -> Target:
     """The attack surface of some rows.
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from casemate.core.errors import ConfigError, Error, RefusedError, UnexplainedRow, VerificationError, WrongSigner
 from casemate.operations.models import canary_failed, require_approved
-from casemate.serve.batch import Batcher, Ears
+from casemate.serve.batch import Batcher, BatchListener
 from casemate.serve.endpoint import Endpoint
 from casemate.serve.health import Health
 from casemate.serve.heartbeat import Board, Heartbeat, Notice
@@ -28,7 +28,9 @@ from casemate.stages.release.rollout import Part, Released
 from casemate.wiring import Wiring
 
 LOOK_SECONDS = 0.25
+"""Between two looks at what is released: how long a rollback takes to be seen. Chosen."""
 JUDGE_SECONDS = 1.0
+"""Between two judgements of what a canary did. Chosen."""
 AGAIN_SECONDS = 30.0
 """After which a version that could not be loaded is tried again."""
 
@@ -79,10 +81,10 @@ class Statistics:
 class Version:
     """One version with its queue."""
 
-    def __init__(self, endpoint: Endpoint, part: Part, deadline: float, ears: Ears, heartbeat: Heartbeat) -> None:
+    def __init__(self, endpoint: Endpoint, part: Part, deadline: float, listener: BatchListener, heartbeat: Heartbeat) -> None:
         self.endpoint = endpoint
         self.part: Part = part
-        self.batcher = Batcher(endpoint, deadline, ears, heartbeat.lane(endpoint.reference))
+        self.batcher = Batcher(endpoint, deadline, listener, heartbeat.lane(endpoint.reference))
         self.seen = Statistics()
 
 
@@ -122,18 +124,18 @@ class Served:
         return None
 
     def versions(self) -> list[Version]:
-        """All of them."""
+        """All versions that are loaded under this name: live, canary and shadow."""
         return [version for version in (self.live, self.canary, self.shadow) if version is not None]
 
 
-class Shelf:
+class ModelSet:
     """The names that a gateway serves."""
 
     def __init__(
         self,
         project: Wiring,
         metrics: Metrics,
-        ears: Ears,
+        listener: BatchListener,
         incident: Callable[[str, str, str], None],
         health: Health,
         board: Board | None = None,
@@ -144,7 +146,7 @@ class Shelf:
         Args:
             project: whose models.
             metrics: where versions are counted.
-            ears: hears how requests end.
+            listener: hears how requests end.
             incident: hears (model, event, message) of what a person must look at; may block.
             health: hears what does not work.
             board: where the supervisor says what stood still; None without one.
@@ -155,7 +157,7 @@ class Shelf:
         self._notice: tuple[int, Notice] = (0, Notice())
         self.project = project
         self.table = project.config.serve
-        self._metrics, self._ears, self._incident = metrics, ears, incident
+        self._metrics, self._listener, self._incident = metrics, listener, incident
         named = self.table.models or {project.config.project.name: project.config.project.name}
         self.served: dict[str, Served] = {}
         for alias, reference in named.items():
@@ -220,7 +222,7 @@ class Shelf:
             if endpoint is not None:
                 version = before.get(endpoint.reference)
                 if version is None or version.endpoint is not endpoint:
-                    version = Version(endpoint, part, self.table.deadline, self._ears, self._heartbeat)
+                    version = Version(endpoint, part, self.table.deadline, self._listener, self._heartbeat)
                     self._suspect(endpoint)
                 if version.part != part:
                     version.part, version.seen = part, Statistics()

@@ -36,7 +36,7 @@ class AuditReport:
     """Witnesses that could not be asked just now, and why."""
 
 
-class Outside:
+class Publication:
     """The witnesses and places of `[audit]`, for one log."""
 
     def __init__(self, log: AuditLog, table: AuditTable, root: Path, timeout: float, heads: Heads) -> None:

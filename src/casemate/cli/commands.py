@@ -153,7 +153,7 @@ def name_of(arguments: Any) -> str:
     return " ".join(word for word in words if word)
 
 
-def enter(arguments: Any, *, check: bool = True, overrides: list[str] | None = None) -> "Project":
+def open_for(arguments: Any, *, check: bool = True, overrides: list[str] | None = None) -> "Project":
     """The project that the command works on; what is asked of it is decided by its operations.
 
     Args:
