@@ -89,7 +89,9 @@ def rows_of(frame: pd.DataFrame, codes: Array) -> ScreenedRows:
     """What a detector gets."""
     columns = [ColumnSchema(name=name, type="number" if is_numeric_dtype(frame[name]) else "category") for name in frame]
     frame = frame.astype({column.name: object for column in columns if column.type == "category"})
-    return ScreenedRows(frame, codes, None, Schema(target="y", classes=["0", "1"], columns=[*columns, ColumnSchema(name="y", type="category", use=False)]), 0)
+    return ScreenedRows(
+        frame, codes, None, Schema(target="y", classes=["0", "1"], columns=[*columns, ColumnSchema(name="y", type="category", use=False)]), 0
+    )
 
 
 def flipped(codes: Array, share: float, random: np.random.Generator, where: Array | None = None) -> tuple[Array, Array]:

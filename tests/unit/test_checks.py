@@ -260,7 +260,9 @@ def test_a_table_in_which_rows_follow_their_neighbours_must_not_be_cut_at_random
     frame["y"] = (np.sin(np.arange(1000) / 30) > 0).astype(int).astype(str)
     found = split.check(checked_table(frame), np.zeros(1000, bool), np.zeros(1000, bool)).findings
     assert [(finding.id, finding.severity) for finding in found] == [("data.order", "high")]
-    assert split.check(checked_table(frame, "[train.network]\n".replace("[train.network]\n", "")), np.zeros(1000, bool), np.zeros(1000, bool)).findings
+    assert split.check(
+        checked_table(frame, "[train.network]\n".replace("[train.network]\n", "")), np.zeros(1000, bool), np.zeros(1000, bool)
+    ).findings
     ordered = configuration.parse(LEAST, ['train.split="ordered"'])
     calm = CheckedTable(*(getattr(checked_table(frame), name) for name in ("table", "frame", "codes", "groups", "schema")), ordered, NOW)
     assert split.check(calm, np.zeros(1000, bool), np.zeros(1000, bool)).findings == []
