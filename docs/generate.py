@@ -175,6 +175,7 @@ PYTHON = {
     "casemate.project.Project": "Project",
     "casemate.operations.runs.Runs": "project.runs",
     "casemate.operations.runs.RunResult": "RunResult",
+    "casemate.core.engine.RunRow": "RunRow",
     "casemate.operations.dataset.Datasets": "project.datasets",
     "casemate.operations.dataset.Dataset": "Dataset",
     "casemate.operations.models.Models": "project.models",

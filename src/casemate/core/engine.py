@@ -67,6 +67,50 @@ class Notices(Protocol):
         """Queue `content` for everybody who listens to `event`, within the transaction."""
 
 
+class FinishedStep(Record, frozen=True, kw_only=True):
+    """A step that is done, as the catalogue tells it beside its record."""
+
+    name: str
+    """Its stage."""
+    seconds: float
+    """How long it took."""
+    attempts: int
+    """How often it was tried, the last time included."""
+    origin: str | None
+    """The run that it was taken over from."""
+    finished: str
+    """When, RFC 3339 in UTC."""
+    digest: str
+    """SHA-256 of its record."""
+    principal: str
+    """Who did it."""
+
+
+class RunRow(Record, frozen=True, kw_only=True):
+    """A run as the catalogue tells it."""
+
+    id: str
+    """Sorts by the time of its start."""
+    state: str
+    """`running`, `stopped`, `interrupted`, or how it ended."""
+    principal: str
+    """Who started it."""
+    started: str
+    """When, RFC 3339 in UTC."""
+    ended: str | None
+    """When; None while it goes on, or may go on."""
+    error: str | None
+    """What ended it."""
+    key: str | None
+    """The idempotency key that it was started with."""
+    where: str | msgspec.UnsetType = msgspec.UNSET
+    """Which process has it, while it has not ended."""
+    steps: dict[str, float]
+    """Seconds of each finished step."""
+    finished: list[FinishedStep]
+    """The same steps in full, in the order in which they were finished."""
+
+
 @dataclass(frozen=True)
 class RetryPolicy:
     """How hard a step is tried."""
@@ -219,23 +263,30 @@ class Engine:
         with self.store.reading() as tx:
             return next((record for row in tx.execute(query) if wanted(record := decode(row.record, kind, row.digest))), None)
 
-    def runs(self) -> list[dict[str, Any]]:
+    def runs(self) -> list[RunRow]:
         """Every run with its finished steps, newest first; one whose process is gone is `interrupted`."""
         with self.store.reading() as tx:
             rows = tx.execute(sa.select(RUNS).order_by(RUNS.c.started.desc())).all()
             return [self._told(tx, row) for row in rows]
 
     @staticmethod
-    def _told(tx: sa.Connection, row: sa.Row[tuple[Any, ...]]) -> dict[str, Any]:
+    def _told(tx: sa.Connection, row: sa.Row[tuple[Any, ...]]) -> RunRow:
         columns = (STEPS.c.name, STEPS.c.seconds, STEPS.c.attempts, STEPS.c.origin, STEPS.c.finished, STEPS.c.digest, STEPS.c.principal)
         steps = tx.execute(sa.select(*columns).where(STEPS.c.run == row.id).order_by(STEPS.c.finished)).mappings().all()
-        told = {name: getattr(row, name) for name in ("id", "state", "principal", "started", "ended", "error", "key")}
-        if row.state == "running":
-            told["state"] = "interrupted" if (state := owner_state(row)) == "dead" else {"stopped": "stopped"}.get(state, "running")
-            told["where"] = _where(row)
-        told["steps"] = {step["name"]: step["seconds"] for step in steps}
-        told["finished"] = [dict(step) | {"principal": step["principal"] or row.principal} for step in steps]
-        return told
+        unfinished = row.state == "running"
+        return RunRow(
+            id=row.id,
+            state=_state(row) if unfinished else row.state,
+            principal=row.principal,
+            started=row.started,
+            ended=row.ended,
+            error=row.error,
+            key=row.key,
+            where=_where(row) if unfinished else msgspec.UNSET,
+            steps={step["name"]: step["seconds"] for step in steps},
+            # steps of former versions do not say who did them: whoever started the run
+            finished=[FinishedStep(**(dict(step) | {"principal": step["principal"] or row.principal})) for step in steps],
+        )
 
     def record(self, run: str, step: str, kind: type[T]) -> T | None:
         """A finished step's record."""
@@ -259,6 +310,12 @@ def _chain(inputs: dict[str, str]) -> dict[str, str]:
     for name in STAGES:
         before = chain[name] = sha256(msgspec.json.encode([before, inputs[name]]))
     return chain
+
+
+def _state(row: sa.Row[tuple[Any, ...]]) -> str:
+    """What a run that has not ended is doing: nobody is left to say that a process was killed."""
+    state = owner_state(row)
+    return "interrupted" if state == "dead" else "stopped" if state == "stopped" else "running"
 
 
 def _where(row: sa.Row[tuple[Any, ...]]) -> str:
