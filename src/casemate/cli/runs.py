@@ -38,6 +38,7 @@ def run(arguments: Any) -> int:
             words, withheld = project.runs.words(arguments.id), ""
         except AccessDenied as error:
             words, withheld = None, f"what the code said is withheld: {error.message}"
+        # a dictionary, whose keys are written in the order of the alphabet, as scripts know it
         emit(arguments, msgspec.to_builtins(one) | {"words": words}, "\n".join([_one(one), withheld, *_said(words)]).rstrip())
         return 0
     found = project.runs.list()
@@ -45,7 +46,8 @@ def run(arguments: Any) -> int:
         [one.id, one.state, ", ".join(f"{name} {seconds:.1f} s" for name, seconds in one.steps.items()), one.principal, one.error]
         for one in found
     ]
-    emit(arguments, msgspec.to_builtins(found), table(["run", "state", "finished stages", "by", "error"], rows) if found else "no run yet: casemate run")
+    text = table(["run", "state", "finished stages", "by", "error"], rows) if found else "no run yet: casemate run"
+    emit(arguments, msgspec.to_builtins(found), text)
     return 0
 
 

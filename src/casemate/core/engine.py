@@ -150,6 +150,7 @@ class Engine:
             ConfigError: the key belongs to other inputs, or there is no finished run to take the stages before `start` from.
         """
         chain = _chain(inputs)
+        # Between reading and writing another process may begin, end or take over the same run; then everything is looked at again.
         while True:
             with self.store.reading() as tx:  # most starts with a key that was used before need no write
                 row = self._existing(tx, chain, start, key)
@@ -167,9 +168,11 @@ class Engine:
                 state = owner_state(row)
                 if state == "dead":
                     return self._take(tx, row, chain, principal)
+            # Who is stopped, or on another machine, cannot be asked: only a lease that nobody renews tells (docs/adr/0007).
             if state == "alive" or not expired(self.store, row.id):
                 raise BusyError(f"another process works on run {row.id}: {_where(row)}", hint="wait until it is done; `casemate runs` shows it")
             with self.store.transaction() as tx:
+                # It may have beaten once more while its lease was watched.
                 if self._row(tx, row.id) == row:
                     return self._take(tx, row, chain, principal)
 
@@ -209,6 +212,7 @@ class Engine:
         """Stages that need no work, from the first on: name -> (run they come from, record)."""
         kept: dict[str, tuple[str, bytes]] = {}
         for name in STAGES[: STAGES.index(start)] if start else STAGES:
+            # A failed run's earlier stages are as good as any; its release is not, because a verdict belongs to a run that ended.
             states = ENDED if name == STAGES[-1] else (*ENDED, "failed", "abandoned", "cancelled")
             query = (
                 sa.select(STEPS.c.run, STEPS.c.record, STEPS.c.digest)
@@ -217,6 +221,7 @@ class Engine:
                 .order_by(STEPS.c.finished.desc())
             )
             row = tx.execute(query).first()
+            # Stages build upon each other: behind the first that is missing nothing can be kept.
             if row is None:
                 break
             if sha256(row.record) != row.digest:
@@ -247,6 +252,7 @@ class Engine:
             if row.state != "running":
                 raise ConfigError(f"run {run} is over: {row.state}", hint="only an unfinished run can be cancelled")
             tx.execute(RUNS.update().where(RUNS.c.id == run).values(state="cancelled", ended=self.clock.now().isoformat()))
+            # In the same transaction, so that no run is cancelled without an entry, nor the other way round.
             self.journal.append(tx, principal, "run:cancel", f'Run::"{run}"', "done", {})
         self.journal.publish()
 
