@@ -117,7 +117,11 @@ def faults() -> str:
             rows.append(
                 f"| `{kind.code}` | {kind.exit_code} | {kind.http_status} | {cell(first(kind))} | {cell(kind.who)} |"
             )
-    head = ["# Errors and exit codes", "", "| code | exit | HTTP | what happened | who must act |", "|---|---|---|---|---|"]
+    tree = [
+        "# Errors and exit codes", "", "Whoever catches a class catches those below it. A class without a module's name is in `casemate.core.errors`.", "",
+        "```", *_tree(errors.Error), "```", "",
+    ]  # fmt: skip
+    head = [*tree, "| code | exit | HTTP | what happened | who must act |", "|---|---|---|---|---|"]
     codes = [
         "", "## Exit codes", "", "| code | meaning |", "|---|---|", "| 0 | done |", "| 1 | findings, or a gate refused |",
         "| 2 | usage or configuration |", "| 3 | denied |", "| 4 | verification failed |", "| 5 | a back end is not available |",
@@ -129,6 +133,15 @@ def faults() -> str:
         '{"error":{"code":"CM-CONFIG","message":"...","hint":"...","who":"...","exit_code":2}}', "```", "",
     ]  # fmt: skip
     return "\n".join(head + sorted(rows) + codes + form)
+
+
+def _tree(kind: type[errors.Error], depth: int = 0) -> list[str]:
+    """The class and, each a step further in, every public one that is made of it: name, code and module."""
+    code = kind.code if "code" in vars(kind) else ""
+    module = "" if kind.__module__ == errors.__name__ else kind.__module__
+    line = f"{'  ' * depth + kind.__name__:32}{code:18}{module}".rstrip()
+    children = sorted({child for child in kind.__subclasses__() if not child.__name__.startswith("_")}, key=lambda child: child.__name__)
+    return [line, *(one for child in children for one in _tree(child, depth + 1))]
 
 
 def _every(kind: type[errors.Error]) -> list[type[errors.Error]]:
@@ -167,6 +180,7 @@ PYTHON = {
     "casemate.project.Project": "Project",
     "casemate.operations.runs.Runs": "project.runs",
     "casemate.operations.runs.RunResult": "RunResult",
+    "casemate.core.engine.RunRow": "RunRow",
     "casemate.operations.dataset.Datasets": "project.datasets",
     "casemate.operations.dataset.Dataset": "Dataset",
     "casemate.operations.models.Models": "project.models",

@@ -114,19 +114,23 @@ def _run(context: RunContext, principal: str, start: str | None, key: str | None
     where = files.place(context.root, context.config.data.source)
     answer = files.once(where, context.config.data)  # whether a database changed is known by asking it only
     held = answer if answer is not where else None
+    # From here on a kill leaves a run that the same command goes on with, or nothing.
     with context.engine.begin(_inputs(context, where, answer), principal, start, key) as work:
         context.reporter.begin(work)
         if work.ended:
             return _earlier(context, work)
         with SandboxPool(context, work) as pool:
             dataset = _data(context, work, held)
+            # A database's answer can be as large as the table, which is sealed by now: training needs the memory.
             del answer, held
+            # What only the schema can contradict is said before anything is searched for.
             options.check(context.config, dataset.schema)
             rows = SealedRows(context, dataset)
             model = _train(context, work, principal, dataset, rows, pool)
             pictures = Pictures()
             assessment = _assess(context, work, dataset, rows, model, pool, pictures)
         release = _release(context, work, principal, dataset, model, assessment, pictures)
+        # A refused model's evidence is signed as well: that it was refused must be provable.
         _sign_evidence(context, work, release)
         work.finish("passed" if release.bundle else "refused")
     return work.id, release, assessment
@@ -143,6 +147,7 @@ def _data(context: RunContext, work: Run, held: Any) -> SealedDataset:
     def report(record: SealedDataset) -> dict[str, bytes]:
         from casemate.stages.data.report import draw
 
+        # Steps know each other by records alone, so the version that was compared with is looked up by its name.
         before = context.engine.find("data", SealedDataset, lambda older: older.version == record.reference) if record.reference else None
         profiles, older = (context.objects.get(one.profile) if one else b"[]" for one in (record, before))
         return draw(record, profiles, older, context.config.privacy.min_group)
@@ -201,9 +206,11 @@ def _train(context: RunContext, work: Run, principal: str, dataset: SealedDatase
     try:
         record = work.step("train", TrainedModel, fit)
     except TrainingError as error:
+        # `from None`: a traceback would show the words of the code to whoever may not hear them.
         raise _plain(context, work, error, heard) from None
     except (KeyboardInterrupt, StageTimeout):
         if work.lease.lost is not None:
+            # What the code tried before it was stopped is evidence, however the run ended.
             work.lease.lost.findings += pool.tried("train")
         raise
     context.reporter.stage("train", record)
@@ -311,6 +318,7 @@ def _earlier(context: RunContext, work: Run) -> tuple[str, Release, Assessment]:
     assessment = context.engine.record(work.id, "assess", Assessment)
     if release is None or assessment is None:
         raise VerificationError(f"run {work.id} has ended, but its records are gone", hint="`casemate fsck` says what is damaged")
+    # What was said then is said again, so it must still verify.
     if release.bundle:
         context.registry.verify(f"{release.model}@{release.model_version}")
     return work.id, release, assessment

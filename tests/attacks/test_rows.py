@@ -351,7 +351,7 @@ def test_a_step_that_somebody_wrote_into_the_catalogue_is_taken_for_done_by_no_r
     from casemate.core.types import Assessment
 
     project = casemate.open(own)
-    run = project.engine.runs()[0]["id"]
+    run = project.engine.runs()[0].id
     content = project.engine.record(run, "assess", Assessment).to_json().replace(b"0.9", b"1.0")
     project.database.close()
     with driver.connect(own / ".casemate" / "catalog.db") as connection:

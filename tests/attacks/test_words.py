@@ -114,7 +114,7 @@ def everything(root, heard, cli):
     yield from (repr(entry) for entry in project.log.entries())
     yield from heard.words
     runs = project.engine.runs()
-    for words in (["runs"], ["status"], *(["runs", "show", run["id"], "--format", style] for run in runs for style in ("text", "json"))):
+    for words in (["runs"], ["status"], *(["runs", "show", run.id, "--format", style] for run in runs for style in ("text", "json"))):
         answer = cli(*words, "--config", root)
         yield answer.out + answer.err
 
@@ -136,7 +136,7 @@ def test_no_word_of_code_that_fails_reaches_whoever_may_not_read_what_it_saw(dos
         assert "ValueError, train.py line" in caught.value.message
     newest = casemate.open(dosed).engine.runs()[0]
     with pytest.raises(AccessDenied):
-        casemate.open(dosed).runs.words(newest["id"])
+        casemate.open(dosed).runs.words(newest.id)
 
 
 def test_no_word_of_code_that_succeeds_reaches_them_either(dosed, cli):
@@ -185,8 +185,8 @@ def test_whoever_may_read_the_columns_hears_it_all(dosed, cli, tmp_path):
         assert "Traceback" in caught.value.hint
         assert any(SECRET in words for words in heard.words)
         newest = project.engine.runs()[0]
-        assert SECRET not in newest["error"]  # the catalogue keeps it sealed all the same
-        answer = cli("runs", "show", newest["id"], "--config", dosed)
+        assert SECRET not in newest.error  # the catalogue keeps it sealed all the same
+        answer = cli("runs", "show", newest.id, "--config", dosed)
         assert "could not convert string to float: " + SECRET in answer.out
         assert SECRET not in cli("runs", "--config", dosed).out
     finally:

@@ -382,8 +382,8 @@ def test_neither_who_started_a_run_nor_who_went_on_with_it_approves_its_model(ow
     project = casemate.open(own)
     assert project.run().release.bundle
     (run, *_) = project.engine.runs()
-    doers = {step["name"]: step["principal"] for step in run["finished"]}
-    assert doers["release"] == doers["assess"] == 'User::"eva"' != doers["train"] == run["principal"]
+    doers = {step.name: step.principal for step in run.finished}
+    assert doers["release"] == doers["assess"] == 'User::"eva"' != doers["train"] == run.principal
     with project.database.transaction() as tx:  # who started the run is not bound, and is not asked
         tx.execute(RUNS.update().values(principal='User::"zoe"'))
     approve = lambda: cli("model", "approve", "wdbc", "--reason", "it is good", "--config", own)  # noqa: E731

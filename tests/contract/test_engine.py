@@ -83,7 +83,7 @@ def test_a_run_whose_process_is_gone_is_abandoned_by_one_with_other_inputs(engin
     first.step("data", Finding, finding)
     second = engine.begin(OTHER, "me")
     second.step("data", Finding, finding)
-    assert {row["id"]: row["state"] for row in engine.runs()} == {first.id: "abandoned", second.id: "interrupted"}
+    assert {row.id: row.state for row in engine.runs()} == {first.id: "abandoned", second.id: "interrupted"}
     assert ("run:abandon", "done") in engine.journal.entries
 
 
@@ -111,7 +111,7 @@ def test_a_step_that_met_an_absent_back_end_is_tried_again(engine):
 
     with engine.begin(SAME, "me") as run:
         run.step("data", Finding, work)
-        assert engine.runs()[0]["finished"][0]["attempts"] == 3
+        assert engine.runs()[0].finished[0].attempts == 3
 
 
 def test_a_step_that_never_succeeds_gives_up_and_stays_resumable(engine):
@@ -121,7 +121,7 @@ def test_a_step_that_never_succeeds_gives_up_and_stays_resumable(engine):
     with pytest.raises(TransientError), engine.begin(SAME, "me") as run:
         run.step("data", Finding, finding)
         run.step("train", Finding, away)
-    assert engine.runs()[0]["state"] == "interrupted"
+    assert engine.runs()[0].state == "interrupted"
     assert engine.begin(SAME, "me").resumed
 
 
@@ -149,8 +149,8 @@ def test_a_stage_past_its_timeout_ends_the_run(store, tmp_path, before, request)
             os.kill(os.getpid(), signal.SIGINT)  # what the script's Ctrl-C sends to all: still ignored
         run.step("train", Finding, lambda: time.sleep(30) or slept.append(1) or finding())
     assert not slept
-    assert engine.runs()[0]["state"] == "failed"
-    assert "CM-TIMEOUT" in engine.runs()[0]["error"]
+    assert engine.runs()[0].state == "failed"
+    assert "CM-TIMEOUT" in engine.runs()[0].error
     assert signal.getsignal(signal.SIGINT) is before
 
 
@@ -161,7 +161,7 @@ def test_cancelling_stops_a_working_process_and_the_run_is_over(engine, monkeypa
         run.step("data", Finding, finding)
         engine.cancel(run.id, "you")
         run.step("train", Finding, lambda: time.sleep(30) or finding())
-    assert engine.runs()[0]["state"] == "cancelled"
+    assert engine.runs()[0].state == "cancelled"
     assert ("run:cancel", "done") in engine.journal.entries
     with pytest.raises(ConfigError, match="over: cancelled"):
         engine.cancel(run.id, "you")
@@ -173,7 +173,7 @@ def test_ctrl_c_leaves_a_run_that_goes_on_at_once(engine):
     with pytest.raises(KeyboardInterrupt), engine.begin(SAME, "me") as run:
         run.step("data", Finding, finding)
         raise KeyboardInterrupt
-    assert engine.runs()[0]["state"] == "interrupted"
+    assert engine.runs()[0].state == "interrupted"
     with engine.begin(SAME, "me") as again:
         assert (again.id, again.resumed) == (run.id, True)
 
@@ -185,7 +185,7 @@ def test_a_heartbeat_that_meets_the_end_of_its_run_is_no_loss(engine, monkeypatc
         with engine.begin(SAME, "me", "data") as run:
             complete(run)
             time.sleep(0.02)
-    assert {row["state"] for row in engine.runs()} == {"passed"}
+    assert {row.state for row in engine.runs()} == {"passed"}
 
 
 def test_a_run_that_finishes_no_step_leaves_nothing(engine, tmp_path):
@@ -230,7 +230,7 @@ def test_stages_before_the_first_changed_one_are_reused_with_their_origin(engine
     assert changed.step("data", Finding, lambda: finding("new")).message == "kept"
     changed.step("train", Finding, finding)
     assert changed.step("assess", Finding, lambda: finding("new")).message == "new"
-    assert [step["origin"] for step in engine.runs()[0]["finished"]] == [run.id, run.id, None]
+    assert [step.origin for step in engine.runs()[0].finished] == [run.id, run.id, None]
 
 
 def test_a_later_start_does_its_stage_again_and_keeps_the_earlier_ones(engine):
@@ -290,7 +290,7 @@ def test_many_starts_from_many_processes_with_one_key_are_one_run(store, store_u
     assert done.get(timeout=5)
     assert done.empty()
     engine = Engine(store, Journal(), SystemClock(), tmp_path / "runs")
-    assert [run["state"] for run in engine.runs()] == ["passed"]
+    assert [run.state for run in engine.runs()] == ["passed"]
 
 
 def _sleep_in_a_step(url, path, folder, answers, number):
@@ -327,7 +327,7 @@ def test_a_worker_stopped_past_its_lease_and_continued_writes_nothing(store, sto
         worker.start()
         wait_for((folder / f"ready-{number}").exists)
         os.kill(worker.pid, signal.SIGSTOP)
-        wait_for(lambda: engine.runs()[0]["state"] == "stopped")
+        wait_for(lambda: engine.runs()[0].state == "stopped")
         monkeypatch.setattr(leases.time, "sleep", lambda _s, real=time.sleep: real(0.05))
         with engine.begin(dict.fromkeys(STAGES, f"inputs {number}"), "you") as run:
             monkeypatch.undo()

@@ -215,7 +215,7 @@ def test_a_catalogue_of_casemate_0_1_is_refused_and_then_upgraded_with_its_bodie
     (adopted,) = [entry for entry in entries if entry.action == "catalog:adopted"]
     assert adopted.detail["rows"]["principal"] == len(principals)
     assert {entry.rows for entry in entries[: adopted.index]} == {""}
-    assert upgraded.engine.runs()[0]["id"] == "r1"
+    assert upgraded.engine.runs()[0].id == "r1"
     upgraded.database.close()
     with driver.connect(path) as database:
         assert not [row for row in database.execute("SELECT sealed FROM audit_entry") if b"project:create" in row[0]]
@@ -239,7 +239,7 @@ def test_a_project_moves_to_postgresql_and_back_and_goes_on_working(tmp_path, ti
     assert back.code == 0, back.err
     project = casemate.open(root)
     assert [entry.action for entry in project.log.entries()][: len(before)] == before
-    assert project.engine.runs()[0]["id"] == result.id
+    assert project.engine.runs()[0].id == result.id
     assert cli("audit", "verify", "--config", root).code == 0
     again = cli("store", "migrate", empty_database, "--config", root)
     assert again.code == 5
@@ -292,7 +292,7 @@ def test_a_moved_catalogue_takes_a_write_in_every_table_and_goes_on_with_what_wa
         assert project.database.behind() == []
         written(project)
         assert {message["state"] for message in project.outbox.messages()} == {"sent"}
-        assert {run["state"] for run in project.engine.runs()} >= {"interrupted"}
+        assert {run.state for run in project.engine.runs()} >= {"interrupted"}
         project.database.close()
         assert cli("fsck", "--config", root).code == 0
     assert len([path for path in (root / "told").iterdir() if b"waiting" in path.read_bytes()]) == 3

@@ -79,7 +79,7 @@ def test_no_clock_steals_a_living_lease(pristine, tmp_path, faked, first, second
     assert [thief.communicate(timeout=60)[0].split()[0] for thief in thieves] == ["CM-BUSY", "CM-BUSY"]
     said = owner.communicate(timeout=60)[0]
     assert said.startswith("finished"), (said, project.engine.runs(), [(e.action, e.time) for e in project.log.entries()])
-    assert [run["state"] for run in project.engine.runs()] == ["passed"]
+    assert [run.state for run in project.engine.runs()] == ["passed"]
 
 
 def test_the_order_of_the_log_does_not_depend_on_the_clock(pristine, tmp_path, faked):  # noqa: F811
@@ -119,7 +119,7 @@ def told(root: Path) -> str:
     """Everything that a project answers, read through its own verification."""
     project = casemate.open(root)
     try:
-        run = project.engine.runs()[0]["id"]
+        run = project.engine.runs()[0].id
         records = [project.engine.record(run, name, kind) for name, kind in
                    {"data": SealedDataset, "train": TrainedModel, "assess": Assessment, "release": Release}.items()]  # fmt: skip
         if None in records:

@@ -103,7 +103,7 @@ def copy(pristine: Path, folder: Path) -> Path:
 def check_acknowledged(root: Path, acks: list[str]) -> None:
     """What was said to be done is there, before anything repairs it."""
     project = casemate.open(root)
-    finished = {step["name"] for run in project.engine.runs() for step in run["finished"]}
+    finished = {step.name for run in project.engine.runs() for step in run.finished}
     assert {ack.split()[1] for ack in acks if ack.startswith("stage ")} <= finished
     for ack in acks:
         if ack.startswith("entry "):
@@ -115,7 +115,7 @@ def check_acknowledged(root: Path, acks: list[str]) -> None:
 def check_complete(root: Path, effects: int | None) -> None:
     project = casemate.open(root)
     (run,) = project.engine.runs()
-    assert run["state"] in {"passed", "refused"}
+    assert run.state in {"passed", "refused"}
     actions = [entry.action for entry in project.log.entries()]
     assert {name: actions.count(name) for name in ("run:start", *(f"run:{s}" for s in STAGES), "run:end")} == dict.fromkeys(
         ("run:start", *(f"run:{s}" for s in STAGES), "run:end"), 1
@@ -319,7 +319,7 @@ def test_a_cleaning_that_is_interrupted_loses_nothing_that_is_referred_to_and_is
         root = copy(source, tmp_path / f"p{at}")
         status, acks, _ = injector.run("collect", root, at, mode, sticky)
         project = casemate.open(root)
-        gone = run not in {known["id"] for known in project.engine.runs()}
+        gone = run not in {known.id for known in project.engine.runs()}
         assert kept_files(root) >= (left if gone else kept_files(source)), (at, "something that is referred to is gone")
         told = [entry for entry in project.log.entries() if entry.action == "project:cleaned"]
         assert len(told) == gone, "rows go with the entry that says so"

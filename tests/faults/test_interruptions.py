@@ -18,7 +18,7 @@ from casemate.core.types import Assessment, SealedDataset, TrainedModel
 def outcome(root: Path) -> dict[str, object]:
     """Everything that two equal runs must agree on."""
     project = casemate.open(root)
-    run = project.engine.runs()[0]["id"]
+    run = project.engine.runs()[0].id
     model = project.engine.record(run, "train", TrainedModel)
     assessment = project.engine.record(run, "assess", Assessment)
     return {
@@ -135,7 +135,7 @@ def test_an_interrupted_or_killed_run_stops_its_training_code_too(uninterrupted,
     process.send_signal(number)
     assert process.wait(20) == code
     wait_for(lambda: not any(alive(pid) for pid in mine), 10)
-    assert casemate.open(root).engine.runs()[0]["state"] == "interrupted"
+    assert casemate.open(root).engine.runs()[0].state == "interrupted"
 
 
 def test_a_second_run_at_the_same_time_is_refused_and_changes_nothing(uninterrupted, tmp_path):

@@ -263,7 +263,7 @@ def test_wrong_passwords_lock_the_account_for_longer_and_longer(accounts):
         accounts.verify("ben", GOOD)
     clock.go(30)
     accounts.verify("ben", GOOD)
-    assert accounts.known()["ben"]["locked"] is None
+    assert accounts.known()["ben"].locked is None
 
 
 @pytest.mark.parametrize("password", ["short", "x" * 300, "aaaaaaaaaaaaaa", "my name is BEN truly"])

@@ -30,7 +30,7 @@ QUESTION = Expectation(principal="root", action="run:read", allow=True)
 
 def data(at):
     """The data set itself; who may not list it has it from somebody else."""
-    found = at.engine.record(at.engine.runs()[0]["id"], "data", SealedDataset)
+    found = at.engine.record(at.engine.runs()[0].id, "data", SealedDataset)
     return dataset.Dataset(at, found)
 
 

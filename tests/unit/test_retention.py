@@ -26,7 +26,7 @@ def old(aged, tmp_path):
 
 def runs_of(root):
     project = casemate.open(root)
-    found = {run["id"] for run in project.engine.runs()}
+    found = {run.id for run in project.engine.runs()}
     project.database.close()
     return found
 

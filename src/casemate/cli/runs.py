@@ -1,10 +1,13 @@
 """`casemate runs`."""
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from casemate.cli.commands import open_for
 from casemate.cli.options import common
+
+if TYPE_CHECKING:
+    from casemate.core.engine import RunRow
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: Any) -> int:
     """List, show or cancel runs."""
+    import msgspec
+
     from casemate.cli.output import emit, table
     from casemate.core.errors import AccessDenied
 
@@ -33,13 +38,16 @@ def run(arguments: Any) -> int:
             words, withheld = project.runs.words(arguments.id), ""
         except AccessDenied as error:
             words, withheld = None, f"what the code said is withheld: {error.message}"
-        emit(arguments, one | {"words": words}, "\n".join([_one(one), withheld, *_said(words)]).rstrip())
+        # a dictionary, whose keys are written in the order of the alphabet, as scripts know it
+        emit(arguments, msgspec.to_builtins(one) | {"words": words}, "\n".join([_one(one), withheld, *_said(words)]).rstrip())
         return 0
     found = project.runs.list()
     rows = [
-        [r["id"], r["state"], ", ".join(f"{name} {seconds:.1f} s" for name, seconds in r["steps"].items()), r["principal"], r["error"]] for r in found
+        [one.id, one.state, ", ".join(f"{name} {seconds:.1f} s" for name, seconds in one.steps.items()), one.principal, one.error]
+        for one in found
     ]
-    emit(arguments, found, table(["run", "state", "finished stages", "by", "error"], rows) if found else "no run yet: casemate run")
+    text = table(["run", "state", "finished stages", "by", "error"], rows) if found else "no run yet: casemate run"
+    emit(arguments, msgspec.to_builtins(found), text)
     return 0
 
 
@@ -53,12 +61,12 @@ def _said(words: Any) -> list[str]:
     return [printable(line) for text in lines for line in text.split("\n")]
 
 
-def _one(run: dict[str, Any]) -> str:
+def _one(run: "RunRow") -> str:
     from casemate.cli.output import table
 
-    lines = [f"{run['id']}  {run['state']}", f"by {run['principal']}, started {run['started']}"]
-    lines += [f"{name} {run[name]}" for name in ("ended", "key", "where", "error") if run.get(name)]
-    if run["state"] == "interrupted":
+    lines = [f"{run.id}  {run.state}", f"by {run.principal}, started {run.started}"]
+    lines += [f"{name} {value}" for name in ("ended", "key", "where", "error") if (value := getattr(run, name))]
+    if run.state == "interrupted":
         lines.append("`casemate run` goes on behind the last finished stage")
-    steps = [[s["name"], f"{s['seconds']:.2f} s", s["attempts"], s["origin"] or "", s["finished"], s["digest"][:12]] for s in run["finished"]]
+    steps = [[one.name, f"{one.seconds:.2f} s", one.attempts, one.origin or "", one.finished, one.digest[:12]] for one in run.finished]
     return "\n".join([*lines, "", table(["stage", "took", "attempts", "taken over from", "finished", "record"], steps)])

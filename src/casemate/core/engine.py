@@ -67,6 +67,50 @@ class Notices(Protocol):
         """Queue `content` for everybody who listens to `event`, within the transaction."""
 
 
+class FinishedStep(Record, frozen=True, kw_only=True):
+    """A step that is done, as the catalogue tells it beside its record."""
+
+    name: str
+    """Its stage."""
+    seconds: float
+    """How long it took."""
+    attempts: int
+    """How often it was tried, the last time included."""
+    origin: str | None
+    """The run that it was taken over from."""
+    finished: str
+    """When, RFC 3339 in UTC."""
+    digest: str
+    """SHA-256 of its record."""
+    principal: str
+    """Who did it."""
+
+
+class RunRow(Record, frozen=True, kw_only=True):
+    """A run as the catalogue tells it."""
+
+    id: str
+    """Sorts by the time of its start."""
+    state: str
+    """`running`, `stopped`, `interrupted`, or how it ended."""
+    principal: str
+    """Who started it."""
+    started: str
+    """When, RFC 3339 in UTC."""
+    ended: str | None
+    """When; None while it goes on, or may go on."""
+    error: str | None
+    """What ended it."""
+    key: str | None
+    """The idempotency key that it was started with."""
+    where: str | msgspec.UnsetType = msgspec.UNSET
+    """Which process has it, while it has not ended."""
+    steps: dict[str, float]
+    """Seconds of each finished step."""
+    finished: list[FinishedStep]
+    """The same steps in full, in the order in which they were finished."""
+
+
 @dataclass(frozen=True)
 class RetryPolicy:
     """How hard a step is tried."""
@@ -106,6 +150,7 @@ class Engine:
             ConfigError: the key belongs to other inputs, or there is no finished run to take the stages before `start` from.
         """
         chain = _chain(inputs)
+        # Between reading and writing another process may begin, end or take over the same run; then everything is looked at again.
         while True:
             with self.store.reading() as tx:  # most starts with a key that was used before need no write
                 row = self._existing(tx, chain, start, key)
@@ -123,9 +168,11 @@ class Engine:
                 state = owner_state(row)
                 if state == "dead":
                     return self._take(tx, row, chain, principal)
+            # Who is stopped, or on another machine, cannot be asked: only a lease that nobody renews tells (docs/adr/0007).
             if state == "alive" or not expired(self.store, row.id):
                 raise BusyError(f"another process works on run {row.id}: {_where(row)}", hint="wait until it is done; `casemate runs` shows it")
             with self.store.transaction() as tx:
+                # It may have beaten once more while its lease was watched.
                 if self._row(tx, row.id) == row:
                     return self._take(tx, row, chain, principal)
 
@@ -165,6 +212,7 @@ class Engine:
         """Stages that need no work, from the first on: name -> (run they come from, record)."""
         kept: dict[str, tuple[str, bytes]] = {}
         for name in STAGES[: STAGES.index(start)] if start else STAGES:
+            # A failed run's earlier stages are as good as any; its release is not, because a verdict belongs to a run that ended.
             states = ENDED if name == STAGES[-1] else (*ENDED, "failed", "abandoned", "cancelled")
             query = (
                 sa.select(STEPS.c.run, STEPS.c.record, STEPS.c.digest)
@@ -173,6 +221,7 @@ class Engine:
                 .order_by(STEPS.c.finished.desc())
             )
             row = tx.execute(query).first()
+            # Stages build upon each other: behind the first that is missing nothing can be kept.
             if row is None:
                 break
             if sha256(row.record) != row.digest:
@@ -203,6 +252,7 @@ class Engine:
             if row.state != "running":
                 raise ConfigError(f"run {run} is over: {row.state}", hint="only an unfinished run can be cancelled")
             tx.execute(RUNS.update().where(RUNS.c.id == run).values(state="cancelled", ended=self.clock.now().isoformat()))
+            # In the same transaction, so that no run is cancelled without an entry, nor the other way round.
             self.journal.append(tx, principal, "run:cancel", f'Run::"{run}"', "done", {})
         self.journal.publish()
 
@@ -219,23 +269,30 @@ class Engine:
         with self.store.reading() as tx:
             return next((record for row in tx.execute(query) if wanted(record := decode(row.record, kind, row.digest))), None)
 
-    def runs(self) -> list[dict[str, Any]]:
+    def runs(self) -> list[RunRow]:
         """Every run with its finished steps, newest first; one whose process is gone is `interrupted`."""
         with self.store.reading() as tx:
             rows = tx.execute(sa.select(RUNS).order_by(RUNS.c.started.desc())).all()
             return [self._told(tx, row) for row in rows]
 
     @staticmethod
-    def _told(tx: sa.Connection, row: sa.Row[tuple[Any, ...]]) -> dict[str, Any]:
+    def _told(tx: sa.Connection, row: sa.Row[tuple[Any, ...]]) -> RunRow:
         columns = (STEPS.c.name, STEPS.c.seconds, STEPS.c.attempts, STEPS.c.origin, STEPS.c.finished, STEPS.c.digest, STEPS.c.principal)
         steps = tx.execute(sa.select(*columns).where(STEPS.c.run == row.id).order_by(STEPS.c.finished)).mappings().all()
-        told = {name: getattr(row, name) for name in ("id", "state", "principal", "started", "ended", "error", "key")}
-        if row.state == "running":
-            told["state"] = "interrupted" if (state := owner_state(row)) == "dead" else {"stopped": "stopped"}.get(state, "running")
-            told["where"] = _where(row)
-        told["steps"] = {step["name"]: step["seconds"] for step in steps}
-        told["finished"] = [dict(step) | {"principal": step["principal"] or row.principal} for step in steps]
-        return told
+        unfinished = row.state == "running"
+        return RunRow(
+            id=row.id,
+            state=_state(row) if unfinished else row.state,
+            principal=row.principal,
+            started=row.started,
+            ended=row.ended,
+            error=row.error,
+            key=row.key,
+            where=_where(row) if unfinished else msgspec.UNSET,
+            steps={step["name"]: step["seconds"] for step in steps},
+            # steps of former versions do not say who did them: whoever started the run
+            finished=[FinishedStep(**(dict(step) | {"principal": step["principal"] or row.principal})) for step in steps],
+        )
 
     def record(self, run: str, step: str, kind: type[T]) -> T | None:
         """A finished step's record."""
@@ -259,6 +316,12 @@ def _chain(inputs: dict[str, str]) -> dict[str, str]:
     for name in STAGES:
         before = chain[name] = sha256(msgspec.json.encode([before, inputs[name]]))
     return chain
+
+
+def _state(row: sa.Row[tuple[Any, ...]]) -> str:
+    """What a run that has not ended is doing: nobody is left to say that a process was killed."""
+    state = owner_state(row)
+    return "interrupted" if state == "dead" else "stopped" if state == "stopped" else "running"
 
 
 def _where(row: sa.Row[tuple[Any, ...]]) -> str:

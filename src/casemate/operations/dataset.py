@@ -389,7 +389,7 @@ class Datasets(Mapping[str, Dataset]):
         """Every version by `NAME@VERSION`, and the newest by `NAME`; AccessDenied: policy."""
         found: dict[str, Dataset] = {}
         for run in self.project.engine.runs():
-            record = self.project.engine.record(run["id"], "data", SealedDataset)
+            record = self.project.engine.record(run.id, "data", SealedDataset)
             if record is not None:
                 found.setdefault(record.name, Dataset(self.project, record))
                 found.setdefault(f"{record.name}@{record.version}", Dataset(self.project, record))

@@ -204,15 +204,15 @@ def _taken_back(project: Wiring, model: str, who: str, reason: str, part: Part |
 
 def duties(project: Wiring, release: Release) -> dict[str, set[str]]:
     """Who trained and measured a model (`trainer`: whoever did a step after the data's), and who sealed its data (`steward`)."""
-    runs = {run["id"]: run for run in project.engine.runs()}
+    runs = {run.id: run for run in project.engine.runs()}
     trained = runs.get(release.lineage.run)
     if trained is None:
         raise VerificationError(f"the run {release.lineage.run} of this model is not in the catalogue", hint="casemate fsck")
-    origin = next((step["origin"] for step in trained["finished"] if step["name"] == "data"), None)
+    origin = next((step.origin for step in trained.finished if step.name == "data"), None)
     sealed = runs.get(origin, trained) if origin else trained
     return {
-        "trainer": {step["principal"] for step in trained["finished"] if step["name"] != "data"},
-        "steward": {step["principal"] for step in sealed["finished"] if step["name"] == "data"},
+        "trainer": {step.principal for step in trained.finished if step.name != "data"},
+        "steward": {step.principal for step in sealed.finished if step.name == "data"},
     }
 
 

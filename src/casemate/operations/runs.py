@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from casemate.core import progress
-from casemate.core.engine import STAGES, Run
+from casemate.core.engine import STAGES, Run, RunRow
 from casemate.core.errors import AccessDenied, BackendError, ConfigError
 from casemate.core.files import clear_drafts, clear_scratch, remove_tree, shared_lock
 from casemate.core.page import Section, fragment
@@ -152,15 +152,15 @@ def run_context(project: Wiring, reporter: "pipeline.Reporter | None" = None) ->
 
 
 @reading("run:read")
-def listing(project: Wiring) -> list[dict[str, Any]]:
+def listing(project: Wiring) -> list[RunRow]:
     """Every run, newest first; AccessDenied: policy."""
     return project.engine.runs()
 
 
 @reading("run:read")
-def show(project: Wiring, run: str) -> dict[str, Any]:
+def show(project: Wiring, run: str) -> RunRow:
     """One run; AccessDenied: policy. ConfigError: there is none of that id."""
-    found = next((row for row in project.engine.runs() if row["id"] == run), None)
+    found = next((row for row in project.engine.runs() if row.id == run), None)
     if found is None:
         raise ConfigError(f"no run called {run!r}", hint="`casemate runs` lists them")
     return found
@@ -187,7 +187,7 @@ def words(project: Wiring, run: str) -> "Words | None":
     dataset, model = project.engine.record(run, "data", SealedDataset), project.engine.record(run, "train", TrainedModel)
     digest = "" if model is None else model.said
     if model is None:
-        error = next((row["error"] for row in project.engine.runs() if row["id"] == run), None) or ""
+        error = next((row.error for row in project.engine.runs() if row.id == run), None) or ""
         named = re.search(re.escape(pipeline.WORDS) + "([0-9a-f]{64})", error)
         digest = named[1] if named else ""
     if dataset is None or not digest:
@@ -214,7 +214,7 @@ def _tidy(project: Wiring) -> None:
 
 def _forget_studies(project: Wiring) -> None:
     """Remove the searches of runs that have ended, however; an interrupted one goes on with its own."""
-    unfinished = {run["id"] for run in project.engine.runs() if run["ended"] is None}
+    unfinished = {run.id for run in project.engine.runs() if run.ended is None}
     for study in (project.state / "studies").glob("*"):
         if study.name.rpartition(".")[0] not in unfinished:
             remove_tree(study)

@@ -1,7 +1,5 @@
 """Where a project stands."""
 
-from typing import Any
-
 from casemate.core.types import Record
 from casemate.operations.acting import reading
 from casemate.wiring import Wiring
@@ -28,12 +26,12 @@ def status(project: Wiring) -> Status:
     """What the project holds now; AccessDenied: policy."""
     from casemate.operations.dataset import Datasets  # not at start-up: it reads tables
 
-    runs: list[dict[str, Any]] = project.engine.runs()
+    runs = project.engine.runs()
     models = project.registry.list()
     return Status(
         project=project.config.project.id,
         purpose=project.config.project.purpose,
-        last_run=None if not runs else {"id": runs[0]["id"], "state": runs[0]["state"]},
+        last_run=None if not runs else {"id": runs[0].id, "state": runs[0].state},
         serving_candidate=next((model.reference for model in models if model.release.bundle), None),
         models=len(models),
         datasets=list(Datasets(project)),

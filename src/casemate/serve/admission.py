@@ -115,6 +115,7 @@ class Admission:
         cached = self._callers.get(key)
         if cached is None or cached[0] <= now:
             if len(self._callers) >= CACHE_SIZE:
+                # All at once: what is remembered is cheap to verify again, and a list in order of age would cost each request.
                 self._callers.clear()
             cached = self._callers[key] = (now + self.lifetime, self._verified(*key))
         caller = cached[1]
@@ -132,6 +133,7 @@ class Admission:
                 self._by_certificate(service, network) if service else self._by_token(header[7:].decode("ascii", "replace"), network, certificate)
             )
         except AccessDenied as error:
+            # The reason is not told: whoever guesses must not learn how near he was.
             raise Unauthenticated("authentication required") from error
         if network is not None:
             self.point.anomalies.seen(caller.principal.uid, network)
@@ -177,6 +179,7 @@ class Admission:
 
     def denied(self, caller: Caller, action: str, resource: Resource) -> AccessDenied:
         """What to raise where it is not permitted; the refusal is counted and recorded, the same ones once a second so that nobody fills the log."""
+        # Counted in memory and told by the watch: a flood of refusals must not write to the catalogue at each.
         self._denials[caller.principal.uid] += 1
         what, now = (caller.principal.uid, action, self.point.resource(resource)), time.monotonic()
         if now - self._told.get(what, -TELL_SECONDS) < TELL_SECONDS:

@@ -241,6 +241,7 @@ class Gateway:
         headers = dict(scope["headers"])
         await self._require_room()
         alias = self._alias(found)
+        # What policy forbids is refused before a body is read, so that nobody without a right makes the gateway work.
         shown = self._permitted(caller, alias)
         self._require_method(scope, found)
         self.quota.enter(uid := caller.principal.uid)
@@ -253,12 +254,14 @@ class Gateway:
                 shown = self._permitted(caller, alias)
             version = self._chosen(alias, found.version, caller)
             asked = await self._understood(version.endpoint, alias, found, scope, headers, body)
+            # Rows count only now: how many there are is known from the body alone.
             self.quota.reserve(uid, version.endpoint.name, asked.count)
             model, rows = version.endpoint.name, asked.count
             if shown.show == "aggregate":
                 await asyncio.to_thread(self.aggregates.pay, uid, version.endpoint, asked.rows, asked.count)
             seen = version.seen if found.version is None else Statistics()
             reply = await self._asked(_Asking(caller, number, began, _trace(headers), shown, version, seen), alias, asked)
+        # Also where it went wrong: a place that is never given back would shut its caller out.
         finally:
             self.quota.leave(uid, model, rows)
         return bodies.deflated(reply, headers.get(b"accept-encoding", b""))

@@ -84,6 +84,7 @@ class Quota:
         """One more request of a token or principal; TooMany when that is more than `limit` a minute."""
         now = self.clock.now().timestamp()
         counted = self._of((key, "", MINUTE), now)
+        # A sliding window: of the minute before counts what has not yet slid out of it, so that no burst fits across the full minute.
         used = counted.before * (1 - now % MINUTE / MINUTE) + counted.known + counted.own
         if used >= limit:
             raise TooMany("more requests than this caller may make in a minute", limit="rate", wait=1)
@@ -105,6 +106,7 @@ class Quota:
         """Rows are about to be asked about; TooMany when the caller has not so many left. `leave` gives them back, `served` counts them."""
         if self.table.rows is not None:
             counted = self._of((uid, model, DAY), self.clock.now().timestamp())
+            # What is asked at this moment counts too, or requests side by side would pass the limit together.
             if counted.before + counted.known + counted.own + self._reserved[uid, model] + rows > self.table.rows:
                 raise TooMany(
                     f"this caller's {self.table.rows} rows in {self.table.days} days are used up; the model's owner can raise [serve.limits] rows",
@@ -115,6 +117,7 @@ class Quota:
 
     def leave(self, uid: str, model: str, rows: int) -> None:
         """A request has ended that had reserved so many rows."""
+        # Callers that have left take no memory: there may be very many over a year.
         self._busy[uid] -= 1
         if not self._busy[uid]:
             del self._busy[uid]

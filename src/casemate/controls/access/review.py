@@ -50,7 +50,7 @@ def review(directory: Directory, policy: Policy, situation: Situation, entries: 
             denied[entry.principal] += entry.outcome == "denied"
             if entry.outcome != "denied":
                 used[entry.principal].add(entry.action)
-    created = {f'{row["kind"]}::"{row["name"]}"': str(row["created"]) for row in directory.rows()}
+    created = {row.uid: row.created for row in directory.rows()}
     return [
         Reviewed(
             principal.uid,

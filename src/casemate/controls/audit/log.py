@@ -266,6 +266,7 @@ class AuditLog:
             log = verify_log(self.folder, self.signer.vkeys)
         count = 0
         for index, leaf in ((index, leaf) for rows in self._batches(0) for index, _, _, leaf in rows):
+            # What was appended after the checkpoint that was verified is not its affair.
             if index >= log.checkpoint.size:
                 break  # appended since
             if index != count or leaf != log.leaves[index]:
@@ -311,6 +312,7 @@ class AuditLog:
         part = entry.detail.get("personal")
         if not isinstance(part, dict) or set(part) != {"subject", "sealed"}:
             return entry
+        # The tree commits to the sealed bytes, so that erasing a person's key changes no hash.
         content = self.subjects.open(tx, part["subject"], base64.b64decode(part["sealed"]))
         opened = ERASED if content is None else msgspec.json.decode(content)
         return msgspec.structs.replace(entry, detail={**entry.detail, "personal": opened})
@@ -354,6 +356,7 @@ class AuditLog:
                 rows = [(index, salt, body) for index, salt, body, _ in self._opened(tx, start, BATCH)]
                 for (index, _, _), sealed in zip(rows, self.bodies.seal(tx, rows), strict=True):
                     tx.execute(ENTRIES.update().where(ENTRIES.c.index == index).values(sealed=sealed))
+        # Old keys go last: a kill before this leaves every body readable by one key or the other.
         beside()
         with self.store.transaction() as tx:
             for identifier in old:

@@ -135,6 +135,7 @@ def spend(engine: RunRecords, ledger: Ledger, wanted: Spending, limit: Limit, re
             if ledger.spend(tx, wanted, limit):
                 engine.journal.append(tx, wanted.principal, "budget:spent", resource, "done", detail)
     except BudgetSpent:
+        # The transaction is rolled back, so the refusal has one of its own.
         engine.journal.record(wanted.principal, "budget:spent", resource, "denied", **detail)
         raise
     engine.journal.publish()
@@ -148,5 +149,6 @@ def total(spendings: list[Spending], delta: float) -> float:
     known: list[Any] = [event for one in spendings for event in one.events]
     if len(spendings) == 1 or not known:
         return plain
+    # Whose noise is not known cannot be composed; it is added. Both bounds hold, so the smaller one does.
     rest = sum(one.epsilon for one in spendings if not one.events)
     return min(plain, epsilon(known, delta) + rest)

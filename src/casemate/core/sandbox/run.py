@@ -131,6 +131,7 @@ def available() -> dict[str, bool]:
 
 def _tried(work: Callable[[], object]) -> bool:
     """Whether something that changes this process for good works, in a child."""
+    # Asked of the kernel by trying: what is compiled in may still be forbidden to this user, or in this container.
     child = os.fork()
     if child == 0:
         with contextlib.suppress(BaseException):
@@ -185,6 +186,7 @@ class ForkServer:
                 env=environment,
                 cwd="/",
                 pass_fds=[theirs.fileno()],
+                # Its own session, so that all of its children can be ended together, and no terminal's signal reaches them.
                 start_new_session=True,
             )
 

@@ -106,6 +106,7 @@ class RowDigests:
         return self._attached()
 
     def _before(self, tx: sa.Connection, statement: Any, multiparams: Any, params: Any, options: Any) -> None:
+        # The statement's author checks its rows himself, by `require` or `require_row`.
         if options.get("rows_checked"):
             return
         if isinstance(statement, (sa.Insert, sa.Update, sa.Delete)):
@@ -120,6 +121,7 @@ class RowDigests:
                 state.changed.add((str(table.name), scope))
                 state.unsettled.add((str(table.name), scope))
         elif isinstance(statement, sa.sql.expression.SelectBase):
+            # Whoever reads in any other way has every table checked as a whole: slower, and nothing is forgotten.
             for table in _tables_of(statement):
                 self.require(tx, table)
 
@@ -211,6 +213,7 @@ class RowDigests:
             if root is None:
                 raise VerificationError("the audit log does not say yet which rows of the catalogue are casemate's", hint="casemate store upgrade")
             known, digests = self._cache
+            # The table of digests lies in the same catalogue and could be rewritten with the rows: the log's entry says what its root is.
             if known != root:
                 digests = self._stored(tx)
                 if root_of(digests) != root:

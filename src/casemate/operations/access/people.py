@@ -1,9 +1,9 @@
 """People and roles: registered, changed, lent to, never by somebody who has less."""
 
 import datetime
-from typing import Any
 
-from casemate.controls.access.identity.principals import EMERGENCY, Grant
+from casemate.controls.access.identity.accounts import AccountRow
+from casemate.controls.access.identity.principals import EMERGENCY, Grant, PrincipalRow
 from casemate.controls.access.policy import shipped_roles
 from casemate.controls.access.types import Principal
 from casemate.core.errors import AccessDenied, ConfigError
@@ -26,7 +26,8 @@ class Known(Record, frozen=True, kw_only=True):
     second_factor: bool
     password: bool
     """Whether they can log in with one."""
-    disabled: bool
+    disabled: str | None
+    """Since when nobody acts as them any more."""
     locked: str | None
     """Until when no password is taken, after too many wrong ones."""
 
@@ -45,19 +46,19 @@ def listing(project: Wiring) -> list[Known]:
     """Every principal; AccessDenied: policy."""
     directory, accounts = project.point.directory, project.point.accounts.known()
     live = {(one.kind, one.name): one for one in directory.principals()}
-    return [_known(row, live.get((row["kind"], row["name"])), accounts.get(row["name"], {})) for row in directory.rows()]
+    return [_known(row, live.get((row.kind, row.name)), accounts.get(row.name)) for row in directory.rows()]
 
 
-def _known(row: dict[str, Any], principal: Principal | None, account: dict[str, Any]) -> Known:
-    person = row["kind"] == "User"
+def _known(row: PrincipalRow, principal: Principal | None, account: AccountRow | None) -> Known:
+    person = row.kind == "User"
     return Known(
-        principal=f'{row["kind"]}::"{row["name"]}"',
+        principal=row.uid,
         roles=list(principal.roles) if principal else [],
-        models=row["models"],
+        models=row.models,
         second_factor=bool(principal and principal.mfa),
-        password=person and bool(account),
-        disabled=row["disabled"],
-        locked=account.get("locked") if person else None,
+        password=person and account is not None,
+        disabled=row.disabled,
+        locked=account.locked if person and account is not None else None,
     )
 
 
@@ -183,9 +184,8 @@ def delegate(project: Wiring, name: str, role: str, reason: str, lifetime: datet
         AccessDenied: policy, or whoever delegates does not have the role, or has it on loan. ConfigError: person, role or time.
     """
     acting = about(delegate, project, name, roles=[role])
-    own: list[str] = next(
-        (row["roles"] for row in project.point.directory.rows() if (row["kind"], row["name"]) == ("User", acting.principal.name)), []
-    )
+    registered = project.point.directory.rows()
+    own: list[str] = next((row.roles for row in registered if (row.kind, row.name) == ("User", acting.principal.name)), [])
     if role not in own and "owner" not in own:
         raise AccessDenied(f"{acting.uid} does not have the role {role!r} to lend", hint="who has it for good may delegate it")
     if not datetime.timedelta(0) < lifetime <= MAX_DELEGATION:

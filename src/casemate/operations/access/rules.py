@@ -25,7 +25,7 @@ def no_more_than_own(acting: Acting, roles: Iterable[str], free: Collection[str]
 def no_higher(acting: Acting, name: str) -> None:
     """AccessDenied when somebody who is no owner would decide about an owner's account."""
     directory = acting.project.point.directory
-    roles: list[str] = next((row["roles"] for row in directory.rows() if (row["kind"], row["name"]) == ("User", name)), [])
+    roles: list[str] = next((row.roles for row in directory.rows() if (row.kind, row.name) == ("User", name)), [])
     closure = directory.closure
     if "owner" in closure(roles) and "owner" not in closure(acting.principal.roles):
         raise AccessDenied(f"{name!r} is an owner", hint="an owner decides about owners' accounts")

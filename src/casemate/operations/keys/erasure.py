@@ -204,7 +204,7 @@ class _Search:
         self.looked: dict[str, int] = {}
         self.number = _number(subject)
         self.needle = _needle(subject)
-        records = [project.engine.record(run["id"], "data", SealedDataset) for run in project.engine.runs()]
+        records = [project.engine.record(run.id, "data", SealedDataset) for run in project.engine.runs()]
         self.records = {(record.name, record.version): record for record in records if record is not None}
         pinned = schemas.load(project.root / project.config.data.schema)
         now = [] if pinned is None else [column.name for column in pinned.columns if project.config.data.identifies(column.name)]

@@ -407,7 +407,7 @@ class _Rotation:
         return done
 
     def _records(self) -> list[SealedDataset]:
-        found = [self.project.engine.record(run["id"], "data", SealedDataset) for run in self.project.engine.runs()]
+        found = [self.project.engine.record(run.id, "data", SealedDataset) for run in self.project.engine.runs()]
         return [record for record in found if record is not None]
 
 

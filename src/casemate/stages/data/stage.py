@@ -407,6 +407,7 @@ def _excluded(config: Config, suspects: list[Quarantined], decided: dict[int, st
 
     What a screen dislikes are the rows that models get wrong; a hold-out without those measures something else.
     """
+    # What a person released is no longer under suspicion; what nobody decided about is.
     suspicious = {suspect.row for suspect in suspects if decided.get(suspect.row) != "released"}
     total = len(holdout)
     share = len(suspicious) / total
@@ -419,6 +420,7 @@ def _excluded(config: Config, suspects: list[Quarantined], decided: dict[int, st
     left_out |= {suspect.row for suspect in suspects if suspect.reason in config.screen.exclude and decided.get(suspect.row) != "released"}
     mask = np.zeros(total, dtype=bool)
     mask[sorted(left_out)] = True
+    # The hold-out keeps what the screen dislikes, or it would measure an easier table than the world is.
     mask &= ~holdout
     mask[sorted(row for row, decision in decided.items() if decision == "dropped")] = True
     return mask

@@ -236,6 +236,7 @@ def _trained(tools: TrainTools, dataset: SealedDataset, rows: pa.Table, code: di
     config, job = tools.config, _job(tools, dataset)
     if config.train.mode == "private":
         _rehearse(tools, dataset.schema, job, code)
+        # Before any row is seen: a kill during training has spent what it may have told.
         tools.payment.pay(config.privacy.epsilon, config.privacy.delta)
     assert tools.worker is not None  # noqa: S101 - there is one unless the model is imported
     return _ran(tools, tools.worker, job, rows, code)
@@ -323,6 +324,7 @@ def convert(
     if said.refused:
         usual = "do not write model files in train.py" if config.train.model is None else "export it again, or import another model"
         raise TrainingError(said.refused, hint=said.hint or usual, plain="the model file was refused")
+    # The process that read a foreign file may have been taken over by it: what it says and what it left must agree.
     if not outcome.files or {name: sha256(content) for name, content in outcome.files.items()} != said.files:
         text = "the model files are not what was said of them"
         raise TrainingError(text, hint="treat the model as hostile", plain=text)

@@ -8,6 +8,7 @@ import hashlib
 import os
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from cryptography.exceptions import InvalidKey
@@ -93,6 +94,15 @@ def _listed(path: Path, digest: bytes) -> bool:
         raise ConfigError(f"[access] breached: {path} cannot be read", hint="name the file, or leave the option out") from error
 
 
+class AccountRow(NamedTuple):
+    """What is known of a person's password beside what is kept of it."""
+
+    changed: str
+    """When it was set, RFC 3339 in UTC."""
+    locked: str | None
+    """Until when no password is taken, after too many wrong ones."""
+
+
 class Accounts:
     """Sets and checks passwords."""
 
@@ -136,8 +146,8 @@ class Accounts:
             tx.execute(ACCOUNTS.update().where(ACCOUNTS.c.name == name).values(failures=failures, locked=locked))
             return str(row.password)
 
-    def known(self) -> dict[str, dict[str, object]]:
+    def known(self) -> dict[str, AccountRow]:
         """Per person with a password: when it was changed, and until when the account is locked."""
         with self.store.reading() as tx:
             rows = tx.execute(sa.select(ACCOUNTS.c.name, ACCOUNTS.c.changed, ACCOUNTS.c.locked)).all()
-        return {row.name: {"changed": row.changed, "locked": row.locked} for row in rows}
+        return {row.name: AccountRow(row.changed, row.locked) for row in rows}

@@ -81,6 +81,30 @@ FACTORS = sa.Table(
 
 
 @dataclass(frozen=True)
+class PrincipalRow:
+    """Somebody as they were registered, whether or not they may still act."""
+
+    kind: str
+    """`User` or `Service`."""
+    name: str
+    roles: list[str]
+    """Those that are theirs for good, without grants."""
+    models: list[str]
+    """Of a service: the models that it may ask."""
+    created: str
+    """When, RFC 3339 in UTC."""
+    disabled: str | None
+    """Since when nobody acts as them any more."""
+    outside: str | None
+    """`ISSUER SUBJECT` of a provider's account, or the certificate that stands for a service."""
+
+    @property
+    def uid(self) -> str:
+        """As policies and the log write it."""
+        return f'{self.kind}::"{self.name}"'
+
+
+@dataclass(frozen=True)
 class Grant:
     """A role for a limited time."""
 
@@ -176,10 +200,10 @@ class Directory:
             found = [self._principal(tx, row) for row in rows]
         return [principal for principal in found if principal is not None]
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[PrincipalRow]:
         """Everybody as registered, the disabled ones too."""
         with self.store.reading() as tx:
-            return [dict(row) for row in tx.execute(sa.select(PRINCIPALS).order_by(PRINCIPALS.c.kind, PRINCIPALS.c.name)).mappings()]
+            return [PrincipalRow(**row) for row in tx.execute(sa.select(PRINCIPALS).order_by(PRINCIPALS.c.kind, PRINCIPALS.c.name)).mappings()]
 
     def find(self, kind: str, name: str) -> Principal | None:
         """The principal as of now, with the roles of grants that have not ended; None when unknown or disabled."""
