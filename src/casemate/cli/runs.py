@@ -43,8 +43,7 @@ def run(arguments: Any) -> int:
         return 0
     found = project.runs.list()
     rows = [
-        [one.id, one.state, ", ".join(f"{name} {seconds:.1f} s" for name, seconds in one.steps.items()), one.principal, one.error]
-        for one in found
+        [one.id, one.state, ", ".join(f"{name} {seconds:.1f} s" for name, seconds in one.steps.items()), one.principal, one.error] for one in found
     ]
     text = table(["run", "state", "finished stages", "by", "error"], rows) if found else "no run yet: casemate run"
     emit(arguments, msgspec.to_builtins(found), text)
