@@ -157,12 +157,12 @@ def test_a_session_is_renewed_by_use_and_a_copied_one_ends(own, cli, monkeypatch
             return type(project.clock)().now() + LIFE
 
     later = casemate.project.Project(own, project.config, Later())
-    assert later.access.identify().principal.name == "ben"
-    assert later.access.session_file.read() != stolen
+    assert later.point.identify().principal.name == "ben"
+    assert later.point.session_file.read() != stolen
     with pytest.raises(AccessDenied):
-        later.access.sessions.renew(stolen.refresh)
+        later.point.sessions.renew(stolen.refresh)
     with pytest.raises(AccessDenied, match="ended"):
-        later.access.identify()
+        later.point.identify()
 
 
 def test_a_session_file_that_others_could_read_is_not_used(nobody, cli):
@@ -524,7 +524,7 @@ def test_nobody_without_them_gives_a_service_roles_beyond_asking_and_watching(he
 
 def test_what_was_lent_ends_with_what_it_was_lent_from(own):
     project = casemate.open(own)
-    admin = project.point
+    admin = project.access
     for name, roles in (("oz", ["operator"]), ("mate", []), ("pal", [])):
         admin.add_user(name, roles, PASSWORD)
 
