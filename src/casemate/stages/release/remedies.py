@@ -43,8 +43,8 @@ def _of_leaks(findings: list[Finding], schema: Schema, config: Config) -> str:
     lines = "".join(f"\n{toml_key(name)} = {{ use = false }}" for name in names)
     there = [name for name in names if name in config.data.columns]
     known = f"\n({', '.join(map(repr, there))}: in the entry that is there already)" if there else ""
-    lead = "leaks: what is known only after the outcome is no feature; in casemate.toml"
-    return f"{lead}\n[data.columns]{lines}{known}\nor, if it is known before: {WAIVER}"
+    lead = "leaks: what is known only after the outcome is no feature; under [data.columns] in casemate.toml"
+    return f"{lead}{lines}{known}\nor, if it is known before: {WAIVER}"
 
 
 def toml_key(name: str) -> str:
