@@ -80,7 +80,7 @@ def _lead(found: Any, project: Any) -> str:
     schema, rows = found.schema, found.table.num_rows
     text = f"{project.config.data.source}: {rows} rows, {len(schema.columns)} columns, {len(schema.features)} of them features; "
     held = int(np.sum(found.holdout & ~found.excluded))
-    text += f"{held} rows would be held out, {int(found.excluded.sum())} left out.\nPredicts {', '.join(schema.targets)}: "
+    text += f"about {held} rows would be held out, {int(found.excluded.sum())} left out.\nPredicts {', '.join(schema.targets)}: "
     if schema.regression:
         return text + "a quantity."
     counts = found.table[schema.target].value_counts().to_pylist()
