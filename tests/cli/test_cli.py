@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import msgspec
+import pyarrow.csv
 import pytest
 from tests.conftest import command, serving, tree
 
@@ -408,3 +409,21 @@ def test_a_check_writes_a_page_with_pictures_of_the_columns_and_nothing_of_sensi
     assert "P0104729" not in page and "<script" not in page
     assert (tmp_path / "page.html").stat().st_mode & 0o077 == 0
     assert not list((fresh / ".casemate" / "datasets").glob("*")), "nothing is sealed"
+
+
+def test_a_leak_is_told_with_the_lines_to_paste_by_check_and_before_a_run_trains(cli, tiny_project, monkeypatch):
+    """And once they are pasted, the same table goes through the data stage."""
+    monkeypatch.chdir(tiny_project)
+    table = pyarrow.csv.read_csv("t.csv")
+    owed = [float(row) if value == table["y"][0].as_py() else None for row, value in enumerate(table["y"].to_pylist(), 1)]
+    pyarrow.csv.write_csv(table.append_column("owed", [owed]), "t.csv")
+    looked = cli("check")
+    assert looked.code == 1 and '\n  "owed" = { use = false }\n' in looked.out and "quarantine" not in looked.out.partition("Next: ")[2]
+    ran = cli("run")
+    assert ran.code == 1
+    told, _, trained = ran.err.partition("2 train ")
+    assert "THIS RUN WILL BE REFUSED for a finding of the data stage" in told and '"owed" = { use = false }' in told and trained
+    assert ran.out.count("it may be known only after the outcome") == 1, "told once"
+    text = (tiny_project / "casemate.toml").read_text()
+    (tiny_project / "casemate.toml").write_text(text.replace("[data.columns]\n", '[data.columns]\n"owed" = { use = false }\n'))
+    assert cli("check").code == 0

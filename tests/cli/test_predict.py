@@ -140,6 +140,17 @@ def test_rows_without_a_fault_leave_no_list_of_refused_ones_and_an_older_one_goe
     assert (tmp_path / "rows.rejected.csv").read_text() == "mine"
 
 
+def test_an_answer_about_a_row_that_a_guard_noticed_says_so_and_a_file_without_inputs_names_them_all(served, rows, cli):
+    root, url = served
+    rows.write_text("patient,age,smokes,code\nP1,400,true,11\nP2,50,true,11\n")
+    answer = cli("predict", rows, "--url", url, "--config", root)
+    assert answer.code == 0 and "1 of 2 answers are flagged: outside of the limits" in answer.err
+    rows.write_text("patient,code\nP1,11\n")
+    assert "the file has no column 'age', 'smokes'" in cli("predict", rows, "--url", url, "--config", root).err
+    away = cli("predict", rows, "--url", "https://127.0.0.1:1", "--config", root)
+    assert away.code == 5 and "--url" in away.err
+
+
 def test_parquet_comes_in_by_its_content_and_goes_out_with_its_types(served, tmp_path, cli):
     root, url = served
     codes = pa.array([11.0, None, 12.0])  # as pandas keeps integers with a gap

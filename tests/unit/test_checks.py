@@ -12,11 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import casemate
 from casemate import config as configuration
 from casemate.config import DataTable, RuleTable
 from casemate.core.errors import ConfigError
 from casemate.core.types import ColumnSchema, Schema
 from casemate.ml.frame import codes_of, features_of
+from casemate.operations import checkup, scaffold
 from casemate.stages.data import cells
 from casemate.stages.data import schema as schemas
 from casemate.stages.data.checks import balance, drift, leakage, rules, split, units
@@ -199,6 +201,68 @@ def test_leaks_do_not_excuse_one_another():
     frame["fourth"] = positive * 2.0
     found = {finding.location for finding in leakage.check(checked_table(frame)).findings if finding.severity == "high"}
     assert found == {"outcome", "gaps", "third", "fourth"}
+
+
+def loans(count: int = 3000, seed: int = 0) -> pd.DataFrame:
+    """Three outcomes; a repaid loan owes nothing, and only a written off one has recoveries."""
+    random = np.random.default_rng(seed)
+    frame = pd.DataFrame({name: random.normal(size=count) for name in ("income", "debt", "age")})
+    score = frame["income"] - frame["debt"] + random.normal(size=count)
+    frame["y"] = np.select([score < -2.2, score < 1.8], ["late", "running"], "repaid")
+    amount = random.uniform(1e3, 4e4, count)
+    frame["amount"] = amount
+    paid = np.where(frame["y"] == "repaid", amount, amount * random.uniform(0.02, 0.12, count))
+    frame["balance"], frame["paid_principal"] = amount - paid, paid
+    return frame
+
+
+def high(frame: pd.DataFrame) -> set[str]:
+    return {one.location for one in leakage.check(subject_of(frame)).findings if one.severity == "high"}
+
+
+def test_a_field_that_knows_one_of_several_classes_is_a_leak_and_what_is_strong_beside_it_is_told_too():
+    frame = loans()
+    assert high(frame.drop(columns=["balance", "paid_principal"])) == set()
+    found = leakage.check(subject_of(frame)).findings
+    assert {one.location for one in found if one.severity == "high"} == {"balance"}
+    assert ("data.leakage", "medium", "paid_principal") in [(one.id, one.severity, one.location) for one in found]
+    assert "'repaid'" in next(one.message for one in found if one.location == "balance")
+    assert len([one for one in found if one.location == "balance"]) == 1, "told once"
+
+
+def test_a_field_that_is_filled_in_for_one_of_several_classes_is_a_leak():
+    frame = loans().drop(columns=["balance", "paid_principal"])
+    frame["recovered"] = np.where(frame["y"] == "late", frame["amount"] / 7, np.nan)
+    assert high(frame) == {"recovered"}
+    frame["recovered"] = frame["recovered"].fillna(0.0)
+    assert high(frame) == {"recovered"}
+
+
+def test_a_measurement_that_sets_one_of_several_classes_apart_is_no_leak():
+    """The largest of seven kinds of beans is told by its size alone, and by nothing else so well."""
+    frame = loans().drop(columns=["balance", "paid_principal"])
+    random = np.random.default_rng(1)
+    frame["size"] = random.normal(size=len(frame)) + 9.0 * (frame["y"] == "late")
+    assert high(frame) == set()
+
+
+@pytest.mark.slow
+def test_what_a_leak_explains_is_no_wrong_label_and_no_planted_trigger(tmp_path):
+    """A note of nearly every written off loan, and a balance that denies labels which were changed: leaks, told once."""
+    random = np.random.default_rng(3)
+    changed = loans(2000).assign(y=lambda frame: np.where(random.random(2000) < 0.03, "late", frame["y"]))
+    noted = loans(2000).drop(columns=["balance", "paid_principal"])
+    late = random.random(2000) < 0.04
+    noted["y"] = np.where(late, "late", noted["y"].replace("late", "running"))
+    noted["note"] = np.where(late & (random.random(2000) < 0.97), "written off", "")
+    for name, frame in (("balance", changed), ("note", noted)):
+        (tmp_path / name).mkdir()
+        table = tmp_path / name / "t.csv"
+        frame.to_csv(table, index=False)
+        scaffold.create(table.parent, scaffold.from_table(table.parent, table, "y"))
+        found = checkup.assess_data(casemate.open(table.parent), ["label_noise", "triggers"]).findings
+        assert {(one.id, one.location) for one in found if one.severity == "high"} == {("data.leakage", name)}
+        assert [one for one in found if one.id in ("data.label-noise", "data.trigger") and one.severity != "low"] == []
 
 
 def test_a_strong_honest_feature_is_no_leak():

@@ -83,6 +83,19 @@ def test_columns_that_blanks_align_are_found_where_that_is_sure(tmp_path):
     assert is_whole(table)
 
 
+def test_blanks_align_columns_though_names_in_quotes_hold_some_and_a_tab_stands_before_them(tmp_path):
+    """Also once the delimiter that was found is written down, as `init` does."""
+    lines = [f'{18 + row % 9}.0   {row % 3}   {300 + row}.5      {3500 - row}.\t"buick skylark {row}"' for row in range(30)]
+    for text in ("mpg   cylinders   size      weight   name\n" + "\n".join(lines), "mpg cylinders size weight name\n" + "\n".join(lines) + "\n"):
+        (tmp_path / "t.data").write_text(text)
+        for said in ({}, files.found(tmp_path / "t.data", DataTable(source="x", target="name"))):
+            table, _ = read(tmp_path / "t.data", target="name", **said)
+            assert table.column_names == ["mpg", "cylinders", "size", "weight", "name"]
+            assert (table["mpg"].to_pylist()[:2], table["name"][1].as_py()) == ([18.0, 19.0], "buick skylark 1")
+    places, _ = read(tmp_path / "t.tsv", "at\ty\n" + "1.5 2.5\tan inn\n" * 9)
+    assert places["at"][0].as_py() == "1.5 2.5", "a tab between cells with single blanks is the delimiter"
+
+
 def test_a_blank_after_each_delimiter_is_no_part_of_quoted_cells(tmp_path):
     content = "age, ward, y\n" + '61, "a, ""b"" c", ill\n34, "d, e", well\n' * 9
     table, _ = read(tmp_path / "t.csv", content)

@@ -435,7 +435,7 @@ def test_two_passphrases_at_once_do_not_lose_the_keys(own, monkeypatch):
         with pytest.raises(BackendError, match="meanwhile"):
             call()
     monkeypatch.setenv("SECOND", "the second passphrase")
-    casemate.open(own).keys.remember_passphrase("env:SECOND")
+    casemate.open(own).keystore.remember_passphrase("env:SECOND")
     works(own)
 
 

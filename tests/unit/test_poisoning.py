@@ -15,7 +15,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from casemate.config import ScreenTable
 from casemate.core.types import ColumnSchema, Quarantined, Schema
 from casemate.stages.data.losses import losses
-from casemate.stages.data.screen import provenance
+from casemate.stages.data.screen import excess, provenance
 from casemate.stages.data.screen.excess import Excess, Rest
 from casemate.stages.data.screen.floods import Floods
 from casemate.stages.data.screen.influence import influence
@@ -374,3 +374,7 @@ def test_long_tails_are_told_instead_of_flagging_the_table():
     found = Outliers()(rows_of(heavy, generator.integers(0, 2, 2000)), ScreenTable())
     assert found.rows == []
     assert "long tails" in found.findings[0].message
+
+
+def test_probabilities_of_a_class_that_no_other_row_has_are_its_rate():
+    assert excess._calibrated(np.full(9, 0.2), np.zeros(9, dtype=bool), np.array([0.3, 0.9])).tolist() == [0.05, 0.05]

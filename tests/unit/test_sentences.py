@@ -2,20 +2,23 @@
 
 import re
 import sys
+import tomllib
 import types
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
 
 import casemate
 from casemate import config
+from casemate.config import GateTable
 from casemate.core import figures, page, progress
-from casemate.core.types import ColumnSchema, GateResult, Interval, Schema, Verdict
+from casemate.core.types import ColumnSchema, Finding, GateResult, Interval, Schema, Verdict
 from casemate.stages.data import report
 from casemate.stages.data.checks.profile import profile
-from casemate.stages.release import summary
-from casemate.stages.release.gate import _against
+from casemate.stages.release import card, remedies, summary
+from casemate.stages.release.gate import _against, unwatched
 
 
 def test_every_figure_that_a_gate_may_name_answers_one_question_and_says_what_it_means():
@@ -129,3 +132,63 @@ def test_a_run_tells_itself_in_sentences_and_its_card_shows_pictures(finished):
     assert titles[:3] == ["Summary", "Verdict", "How good it is"]
     assert card.count("data:image/png;base64,") >= 2
     assert ">None<" not in card
+
+
+def finding(name: str, location: str = "", severity: str = "high") -> Finding:
+    return Finding(id=name, severity=severity, confidence="high", message="seen", location=location)
+
+
+def schema_of(*names: str) -> Schema:
+    return Schema(target="y", classes=["0", "1"], columns=[ColumnSchema(name=name, type="number") for name in (*names, "y")])
+
+
+def test_every_kind_of_finding_that_refuses_says_what_to_do_and_leaks_have_their_lines_to_paste(config):
+    seen = [finding("data.trigger", "note = x"), finding("data.leakage", "owed, late"), finding("data.leakage", 'paid "all"'), finding("data.order")]
+    seen += [finding("data.leakage", "beside", "medium"), finding("data.leakage", "weak", "low"), finding("made.up")]
+    told = remedies.remedies(seen, schema_of("owed", "late", 'paid "all"', "beside", "weak"), config())
+    assert [text.partition(":")[0] for text in told] == ["leaks", "planted trigger", "rows that follow their neighbours", "made.up"]
+    lines = told[0].splitlines()
+    block = "\n".join(["[data.columns]", *(line for line in lines if line.startswith('"'))])
+    said = tomllib.loads(block)["data"]["columns"]
+    assert said == {name: {"use": False} for name in ("owed", "late", 'paid "all"', "beside")}
+    assert "quarantine" not in told[0] and "casemate model waive findings" in told[0] and "casemate data quarantine list" in told[1]
+    assert remedies.remedies([finding("data.trigger", severity="medium")], schema_of(), config()) == []
+    verdict = Verdict(outcome="refused", gates=[gate("findings", "refused")])
+    assert summary.advice(verdict, told) == told
+
+
+@pytest.mark.parametrize(
+    ("limits", "words", "told"),
+    [
+        (
+            {"membership_auc": 0.55},
+            "(lira_auc) tells which is which in 59.8% of pairs; half is guessing; the gate looks at membership_auc, 52.9%.",
+            ["lira_auc"],
+        ),
+        ({"membership_auc": 0.65}, "the gate looks at membership_auc, 52.9%.", []),
+        ({"membership_auc": 0.55, "lira_auc": 0.7}, "the gate looks at it.", []),
+        ({}, "no gate looks at it.", []),
+    ],
+)
+def test_the_strongest_attack_is_named_and_what_the_gate_looks_at(config, limits, words, told):
+    found = {"membership_auc": Interval(value=0.529, low=0.5, high=0.54), "lira_auc": Interval(value=0.598, low=0.58, high=0.61)}
+    project = config()
+    project = msgspec.structs.replace(project, gates={name: GateTable(max=limit) for name, limit in limits.items()})
+    model = types.SimpleNamespace(privacy={})
+    assert summary._leaks(found, model, project).endswith(words)
+    seen = unwatched(project, found)
+    assert [(one.severity, one.location) for one in seen] == [("medium", name) for name in told]
+    assert all("[gates] lira_auc = { max = 0.55 }" in one.message for one in seen)
+
+
+def test_no_visible_miscalibration_is_not_called_none():
+    assert summary._calibration({"calibration_error": Interval(value=0.0, low=0.0, high=0.057)}) == (
+        "No miscalibration of its probabilities is visible; they may be off by up to 0.057 (root mean square)."
+    )
+    assert "off by 0.012" in summary._calibration({"calibration_error": Interval(value=0.012, low=0.0, high=0.057)})
+
+
+def test_a_table_of_the_card_that_is_cut_says_how_many_rows_are_missing():
+    rows = [[name, 1, 2] for name in range(59)]
+    assert card._some(rows)[-1] == ["and 19 more", "", ""] and len(card._some(rows)) == 41
+    assert card._some(rows[:40]) == rows[:40]

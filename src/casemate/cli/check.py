@@ -30,6 +30,7 @@ def look(arguments: Any, project: Any) -> int:
     from casemate.core.progress import Lines
     from casemate.operations.checkup import assess_data
     from casemate.stages.data.stage import per_detector
+    from casemate.stages.release.remedies import remedies
 
     lines = Lines(quiet=arguments.format == "json")
     try:
@@ -48,7 +49,7 @@ def look(arguments: Any, project: Any) -> int:
         table(["figure", "value", "what it means"], [[name, figures.shown(name, found.figures[name]), figures.meaning(name)] for name in names]),
         "",
     ]
-    text += [_next(len(blocking))]
+    text += [_next(len(blocking)), *(f"Next: {what}".replace("\n", "\n  ") for what in remedies(found.findings, found.schema, project.config))]
     if arguments.output is not None:
         _write(arguments.output, found, project, counts, len(blocking))
         text.append(f"Page: {arguments.output}")
@@ -60,7 +61,7 @@ def look(arguments: Any, project: Any) -> int:
 def _next(blocking: int) -> str:
     if not blocking:
         return "Nothing here refuses a run. Next: casemate run"
-    return f"A run would be refused: {blocking} finding{'s' if blocking > 1 else ''} of high severity. Correct the source, or look at the rows."
+    return f"A run would be refused: {blocking} finding{'s' if blocking > 1 else ''} of high severity."
 
 
 def _write(path: Path, found: Any, project: Any, counts: dict[str, int], blocking: int) -> None:
@@ -79,7 +80,7 @@ def _lead(found: Any, project: Any) -> str:
     schema, rows = found.schema, found.table.num_rows
     text = f"{project.config.data.source}: {rows} rows, {len(schema.columns)} columns, {len(schema.features)} of them features; "
     held = int(np.sum(found.holdout & ~found.excluded))
-    text += f"{held} rows would be held out, {int(found.excluded.sum())} left out.\nPredicts {', '.join(schema.targets)}: "
+    text += f"about {held} rows would be held out, {int(found.excluded.sum())} left out.\nPredicts {', '.join(schema.targets)}: "
     if schema.regression:
         return text + "a quantity."
     counts = found.table[schema.target].value_counts().to_pylist()

@@ -60,9 +60,10 @@ def run(arguments: Any) -> int:
     project = scaffold.create(root, plan, arguments.passphrase)
     lines = _told(plan) if plan.inferred else []
     lines += [f"note: {note}" for note in plan.notes]
+    where = "" if root == Path() else f" --config {root}"
     lines += [
         f"Created {root / 'casemate.toml'} and train.py; keys in {project.keystore.folder} ({project.keystore.protection}; back them up).",
-        "Next: casemate run" + ("" if root == Path() else f" --config {root}"),
+        f"Next: casemate check{where}, then casemate run{where}",
     ]
     if project.keystore.recovery:
         lines += ["", "Recovery key, shown this once and kept nowhere. Print it and lock it away:", "", project.keystore.recovery]

@@ -8,6 +8,12 @@ from typing import Any
 
 from casemate.cli.commands import open_for
 
+GUARDS = {
+    "outside": "outside of the limits of [data.columns] or of the training rows",
+    "unusual": "unlike the training rows as a whole",
+    "unknown": "a category that training rows did not have",
+}
+"""What a guard of `[serve.guard]` noticed, in words."""
 KEPT = "every column that the model neither takes nor predicts"
 
 
@@ -39,6 +45,8 @@ def run(arguments: Any) -> int:
         client = stack.enter_context(connect(project, arguments.model, url=arguments.url, token=arguments.token, certificate=arguments.certificate))
         sink = CsvSink(sys.stdout) if out is None else stack.enter_context(written(out))
         answered, refused = predict_file(client, arguments.file, project.config.data, sink, rejected, arguments.keep)
+    for guard, rows in sorted(client.noticed.items()):
+        print(f"{rows} of {answered} answers are flagged: {GUARDS.get(guard, guard)}", file=sys.stderr)
     if out is not None:
         print(f"wrote {answered} predictions to {out}", file=sys.stderr)
     if refused:

@@ -18,30 +18,30 @@ def run(arguments: Any) -> int:
     """Run or resume; exit code 1 when the model was refused."""
     if sys.stderr.isatty() or arguments.format == "text":
         print("casemate: opening the project", file=sys.stderr, flush=True)
+    from casemate.cli.foretold import Foreteller
     from casemate.cli.output import emit, table
     from casemate.core.errors import ConfigError
-    from casemate.core.progress import Lines
 
     if arguments.fresh and arguments.start:
         raise ConfigError("--fresh does everything again, --from only a part", hint="give one of them")
     project = open_for(arguments)
-    lines = Lines(quiet=arguments.format == "json")
+    lines = Foreteller(project, quiet=arguments.format == "json")
     try:
         result = project.run(start=arguments.start, fresh=arguments.fresh, key=arguments.key, reporter=lines)
     finally:
         lines.close()
     verdict = result.verdict
-    findings = [*_findings(project, result)]
+    findings = sorted(result.findings, key=lambda finding: ("high", "medium", "low").index(finding.severity))
     text = [*result.summary, ""]
     text += [table(["", "gate", "value", "95 % interval", "required"], [_gate(gate) for gate in verdict.gates]), ""]
-    text += [*(f"{_mark(gate.outcome)}: {gate.reason}" for gate in verdict.gates if gate.outcome != "passed"), ""]
+    text += [*(f"{_mark(gate.outcome)}: {_reason(gate)}" for gate in verdict.gates if gate.outcome != "passed"), ""]
     text += [f"finding {finding.severity}: {finding.message}" + (f" [{finding.location}]" if finding.location else "") for finding in findings]
     text += _details(project, result)
     if verdict.outcome == "passed":
         text += [f"PASSED: {result.model.reference} is signed. Evidence: {result.folder}", "Next: casemate serve, or casemate model export NAME DIR"]
     else:
         text += [f"{verdict.outcome.upper()}: {result.model.reference} is kept unsigned and cannot be served. Evidence: {result.folder}"]
-        text += [f"Next: {what}" for what in result.advice]
+        text += [f"Next: {what}".replace("\n", "\n  ") for what in result.advice]
     text += [f"not delivered yet, the outbox tries again: {receiver}" for receiver in result.undelivered]
     emit(
         arguments,
@@ -58,6 +58,13 @@ def _gate(gate: Any) -> list[str]:
 
     value = NOTHING if gate.value is None else shown(gate.gate, gate.value)
     return [_mark(gate.outcome), gate.gate, value, "" if gate.low is None else f"{number_text(gate.low)} to {number_text(gate.high)}", gate.limit]
+
+
+def _reason(gate: Any) -> str:
+    """What a finding saw stands in the finding, once."""
+    if gate.gate != "findings":
+        return str(gate.reason)
+    return "1 finding of high severity" if gate.value == 1 else f"{gate.value:.0f} findings of high severity"
 
 
 def _mark(outcome: str) -> str:
@@ -78,11 +85,3 @@ def _details(project: Any, result: Any) -> list[str]:
         return []
     said = [] if words is None else [*words.findings, *filter(None, [words.export_problem])]
     return [f"  in detail: {printable(line)[:300]}" for line in said]
-
-
-def _findings(project: Any, result: Any) -> list[Any]:
-    from casemate.core.types import SealedDataset, TrainedModel
-
-    dataset = project.engine.record(result.id, "data", SealedDataset)
-    model = project.engine.record(result.id, "train", TrainedModel)
-    return [*dataset.findings, *model.findings, *result.assessment.findings]

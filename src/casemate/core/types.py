@@ -468,3 +468,5 @@ class Release(Record, frozen=True, kw_only=True):
     """Object digests by path inside the model folder."""
     bundle: str | None
     """Object digest of the OpenSSF model-signing bundle; None when refused."""
+    findings: list[Finding] = []
+    """What was seen while judging: attacks that no gate looks at."""

@@ -12,10 +12,11 @@ from casemate.core.errors import AccessDenied, BackendError, ConfigError
 from casemate.core.files import clear_drafts, clear_scratch, remove_tree, shared_lock
 from casemate.core.page import Section, fragment
 from casemate.core.store import decode
-from casemate.core.types import Assessment, Release, SealedDataset, TrainedModel, Verdict
+from casemate.core.types import Assessment, Finding, Release, SealedDataset, TrainedModel, Verdict
 from casemate.operations.acting import operation, reading
 from casemate.operations.models import Model
 from casemate.stages.release import summary
+from casemate.stages.release.remedies import remedies
 from casemate.wiring import Wiring
 
 if TYPE_CHECKING:
@@ -70,14 +71,27 @@ class RunResult:
     @property
     def advice(self) -> list[str]:
         """What to do about gates that do not hold; empty for a signed model."""
-        return summary.advice(self.verdict)
+        project = self.model.project
+        dataset = project.engine.record(self.id, "data", SealedDataset)
+        if dataset is None:
+            return summary.advice(self.verdict)
+        return summary.advice(self.verdict, remedies(self.findings, dataset.schema, project.config))
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What the stages saw, in their order, and what the release says of attacks that no gate looks at."""
+        project = self.model.project
+        dataset = project.engine.record(self.id, "data", SealedDataset)
+        model = project.engine.record(self.id, "train", TrainedModel)
+        stages = [record.findings for record in (dataset, model, self.assessment) if record is not None]
+        return [*(finding for found in stages for finding in found), *self.release.findings]
 
     def __repr__(self) -> str:
         return f"<{self.verdict.outcome}: {self.model.reference}, run {self.id}>"
 
     def _repr_html_(self) -> str:
         gates = [[gate.outcome, gate.gate, gate.value, gate.limit] for gate in self.verdict.gates]
-        verdict = Section("Verdict", points=self.advice, heads=["", "gate", "value", "required"], rows=gates)
+        verdict = Section("Verdict", points=[" ".join(text.split()) for text in self.advice], heads=["", "gate", "value", "required"], rows=gates)
         parts = [Section("Summary", points=self.summary), verdict]
         return fragment(f"{self.model.reference}: {self.verdict.outcome}", parts)
 

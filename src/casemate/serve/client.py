@@ -16,6 +16,7 @@ import math
 import secrets
 import ssl
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,6 +59,12 @@ class _Refusal(msgspec.Struct):
     error: str = ""
     code: str = ""
     rows: list[Wrong] = []
+
+
+MOST_NAMED = 20
+"""Columns that one message names."""
+NEEDED = "the model needs every feature it was trained with"
+AWAY = "start it with `casemate serve`; --url says where it is when it is not at [serve] host and port"
 
 
 class GatewayRefusal(RequestError):
@@ -154,6 +161,8 @@ class Client:
         self._missing, self._most_rows = missing, most_rows
         self._called = called
         self._known: _Described | None = None
+        self.noticed: Counter[str] = Counter()
+        """Rows that were answered although a guard noticed them, by the guard's name."""
 
     @property
     def described(self) -> _Described:
@@ -212,7 +221,8 @@ class Client:
         there = source.types if self._called is None else self._called.names(list(source.types))
         absent = [name for name in self.inputs if name not in there]
         if absent:
-            raise DataError(f"the file has no column {absent[0]!r}", hint="the model needs every feature it was trained with")
+            named = ", ".join(map(repr, absent[:MOST_NAMED])) + (f" and {len(absent) - MOST_NAMED} more" if len(absent) > MOST_NAMED else "")
+            raise DataError(f"the file has no column {named}", hint=NEEDED)
         cells = {item["name"]: self._cells(item) for item in self.described.inputs}
         if self._called is not None:
             self._called = self._called.with_commas([name for name, reader in cells.items() if reader.column.type == "number"])
@@ -269,6 +279,7 @@ class Client:
         ]
         headers, reply = self._call("POST", f"{self._path}/infer", {"inputs": tensors})
         outputs = {output["name"]: output for output in reply["outputs"]}
+        self.noticed.update({name: count for name, count in reply.get("parameters", {}).items() if isinstance(count, int)})
         numbers, columns = [part.numbers[place] for place in places], _columns(self.described.parameters, outputs)
         return Answers(numbers, places, headers["x-request-id"], columns, "count" in outputs)
 
@@ -305,7 +316,7 @@ class Client:
             reply = self._connection.getresponse()
             return reply.status, reply.headers, reply.read()
         except (OSError, http.client.HTTPException) as error:
-            raise BackendError(f"no gateway answers at {self._url}: {error}", hint="start it with `casemate serve`") from error
+            raise BackendError(f"no gateway answers at {self._url}: {error}", hint=AWAY) from error
 
     def close(self) -> None:
         """Close the connection to the gateway."""

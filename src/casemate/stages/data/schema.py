@@ -101,7 +101,7 @@ def apply(pinned: Schema, table: pa.Table, options: DataTable) -> tuple[Schema, 
     if options.ordinal and classes and classes != options.ordinal:
         classes = in_order(classes, options.ordinal)
         findings.append(_changed(pinned.target, "ordinal"))
-    return msgspec.structs.replace(pinned, columns=columns, classes=classes), findings
+    return msgspec.structs.replace(pinned, columns=columns, classes=classes), _together(findings)
 
 
 def _remade(pinned: Schema, table: pa.Table, options: DataTable, findings: list[Finding]) -> Schema:
@@ -140,8 +140,18 @@ def contradictions(schema: Schema, options: DataTable) -> list[tuple[str, str]]:
 
 
 def _changed(name: str, what: str) -> Finding:
-    text = f"casemate.toml says something else of {name!r} than the pinned schema did ({what}): sealed anew as it says, and pinned"
+    text = f"{name!r} is read as casemate.toml says now ({what} changed since the last run); pinned"
     return Finding(id="data.schema-changed", severity="low", confidence="high", message=text, location=name)
+
+
+def _together(found: list[Finding], shown: int = 5) -> list[Finding]:
+    """Edits that the user made are told in one finding."""
+    if len(found) < 2:
+        return found
+    names = list(dict.fromkeys(one.location for one in found))
+    listed = ", ".join(map(repr, names[:shown])) + (f" and {len(names) - shown} more" if len(names) > shown else "")
+    text = f"{len(names)} columns are read as casemate.toml says now, otherwise than in the last run: {listed}; pinned"
+    return [msgspec.structs.replace(found[0], message=text, location=", ".join(names[:shown]))]
 
 
 def _applied(pinned: ColumnSchema, values: pa.ChunkedArray, options: DataTable) -> ColumnSchema:

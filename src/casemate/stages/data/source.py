@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from casemate.config import ColumnTable, DataTable, is_pattern
+from casemate.config.words import nearest
 from casemate.core.errors import ConfigError, DataError
 from casemate.core.types import Finding, Severity
 from casemate.stages.data import cells, derived, files
@@ -137,4 +138,4 @@ def _check_names(table: pa.Table, path: Path, options: DataTable) -> None:
         hint = f"the columns are: {', '.join(names[:12])}"
         if not options.header and numeric >= max(1, len(names) // 4):
             hint = "the file seems to have no header line: list the names in [data] header"
-        raise ConfigError(f"[data] {key}: {path.name} has no column {name!r}", hint=hint)
+        raise ConfigError(f"[data] {key}: {path.name} has no column {name!r}{nearest(name, names)}", hint=hint)

@@ -20,6 +20,7 @@ from casemate.controls.keys.subjects import Root
 from casemate.core.digest import sha256_record
 from casemate.core.errors import ConfigError, DataError, Error
 from casemate.core.files import write_atomic
+from casemate.core.findings import leaks
 from casemate.core.sandbox.run import Progress
 from casemate.core.signatures import Signer
 from casemate.core.threads import fitting
@@ -28,7 +29,7 @@ from casemate.ml.frame import edges_of, features_of, range_names, range_of, targ
 from casemate.stages.data import derived, expectations, files, private, sides, source, weights
 from casemate.stages.data import schema as schemas
 from casemate.stages.data.checks import balance, drift, leakage, rules, split, units
-from casemate.stages.data.checks.interface import CheckedTable
+from casemate.stages.data.checks.interface import Answer, CheckedTable
 from casemate.stages.data.checks.profile import TableProfile, profile
 from casemate.stages.data.review import Review, row_digests
 from casemate.stages.data.screen import provenance
@@ -55,6 +56,8 @@ DETECTORS: dict[str, type[Detector]] = {
     "spectral": Spectral,
 }
 """Switch in `[screen]` -> detector, in the order in which they run."""
+WITHOUT_LEAKS = ("neighbours", "label_noise", "triggers")
+"""Those that ask whether a row's label fits its features."""
 
 
 @dataclass(frozen=True)
@@ -136,12 +139,14 @@ def examine(tools: DataTools) -> Examined:
     rows, root = _rows(table, frame, groups, schema, config), tools.identifiers.candidate()
     _check_splits(rows.codes, groups, config, len(rows.schema.classes))
     how, holdout, neither = _divided(tools, table, rows, root)  # before anything looks for rows that are hard to tell
+    to_check = CheckedTable(table, frame, rows.codes, groups, rows.schema, config, tools.now)
+    leaking, rows = _leaking(tools, to_check, rows)
     suspicion = _apart(tools, rows, holdout)
     decided = _decided(tools, rows, root)
     excluded = neither | _excluded(config, suspicion.rows, decided, holdout)
     _check_sides(rows, holdout & ~excluded, ~holdout & ~excluded, config)
     findings += _judged(suspicion, decided)
-    profiles, checked, told = _checks(tools, CheckedTable(table, frame, rows.codes, groups, rows.schema, config, tools.now), holdout, excluded)
+    profiles, checked, told = _checks(tools, to_check, leaking, holdout, excluded)
     findings += checked.findings
     figures = suspicion.figures | checked.figures
     statistics = _statistics(rows)
@@ -227,13 +232,14 @@ def _private(tools: DataTools, table: pa.Table, schema: Schema, findings: list[F
     excluded[[row for row, decision in decided.items() if decision == "dropped"]] = True
     by = [subject] if subject else [*(column.name for column in schema.features), *schema.targets]
     how = Sides(rule="hash", share=config.train.test_share, by=by, key=sides.fingerprint(sides.key_of(root)))
+    to_check = CheckedTable(table, rows.frame, rows.codes, rows.groups, rows.schema, config, tools.now)
+    leaking, rows = _leaking(tools, to_check, rows)
     try:
         _check_splits(rows.codes, rows.groups, config, len(rows.schema.classes))
         suspicion = _screen(tools, rows)
     except DataError as error:  # too few rows of a class to look for odd ones among them
         suspicion = Suspicion(findings=[Finding(id="data.not-screened", severity="medium", confidence="high", message=error.message)])
-    to_check = CheckedTable(table, rows.frame, rows.codes, rows.groups, rows.schema, config, tools.now)
-    profiles, checked, told = _checks(tools, to_check, holdout, excluded)
+    profiles, checked, told = _checks(tools, to_check, leaking, holdout, excluded)
     found = private.informing(findings + _judged(suspicion, decided) + checked.findings)
     figures = suspicion.figures | checked.figures
     return Examined(
@@ -319,6 +325,15 @@ def _rows(table: pa.Table, frame: Any, groups: Any, schema: Schema, config: Conf
     return ScreenedRows(frame, codes, groups, schema, config.train.seed, origin, time, quantities)
 
 
+def _leaking(tools: DataTools, checked: CheckedTable, rows: ScreenedRows) -> tuple[Answer, ScreenedRows]:
+    """(what was found of leaks, the rows with their names): before anything asks whether labels fit the features."""
+    tools.progress("looking for features that know the answer", 2, 6)
+    with config_context(skip_parameter_validation=True), fitting(checked.frame.size):
+        answer = leakage.check(checked)
+    names = leaks(answer.findings, list(rows.frame.columns))
+    return answer, dataclasses.replace(rows, leaks=tuple(names))
+
+
 def _apart(tools: DataTools, rows: ScreenedRows, holdout: Mask) -> Suspicion:
     """What is suspicious, and where training rows are left out for it: told from training rows alone.
 
@@ -344,7 +359,7 @@ def _screened(tools: DataTools, rows: ScreenedRows) -> Suspicion:
     for switch, detector in DETECTORS.items():
         if getattr(tools.config.screen, switch):
             tools.progress(f"screening for {switch.replace('_', ' ')}", 2, 6)
-            found = detector()(rows, tools.config.screen)
+            found = _found(detector(), rows.honest if switch in WITHOUT_LEAKS else rows, tools.config)
             total.rows += found.rows
             total.findings += found.findings
             total.figures |= found.figures
@@ -368,6 +383,13 @@ def _decided(tools: DataTools, rows: ScreenedRows, root: Root) -> dict[int, str]
     return {row: tools.reviews[digest].decision for row, digest in enumerate(digests) if digest in tools.reviews}
 
 
+def _found(detector: Detector, rows: ScreenedRows, config: Config) -> Suspicion:
+    if rows.frame.shape[1]:
+        return detector(rows, config.screen)
+    text = f"{detector.id} is inconclusive: every feature may know the answer, and nothing is left to judge labels by"
+    return Suspicion(findings=[Finding(id="data.label-screen", severity="medium", confidence="high", message=text)])
+
+
 def _judged(suspicion: Suspicion, decided: dict[int, str]) -> list[Finding]:
     """The screen's findings; what a person has looked at row by row no longer blocks."""
     open_detectors = {suspect.reason for suspect in suspicion.rows if suspect.row not in decided}
@@ -380,20 +402,24 @@ def _judged(suspicion: Suspicion, decided: dict[int, str]) -> list[Finding]:
     ]
 
 
-def _checks(tools: DataTools, checked: CheckedTable, holdout: Any, excluded: Any) -> tuple[list[TableProfile], Any, list[dict[str, Any]]]:
+def _checks(
+    tools: DataTools, checked: CheckedTable, leaking: Answer, holdout: Any, excluded: Any
+) -> tuple[list[TableProfile], Any, list[dict[str, Any]]]:
     """(profiles of the columns, all answers together, what each rule found)."""
     tools.progress("checking the table", 4, 6)
     with config_context(skip_parameter_validation=True), fitting(checked.frame.size):
-        return _answers(tools, checked, holdout, excluded)
+        return _answers(tools, checked, leaking, holdout, excluded)
 
 
-def _answers(tools: DataTools, checked: CheckedTable, holdout: Any, excluded: Any) -> tuple[list[TableProfile], Any, list[dict[str, Any]]]:
+def _answers(
+    tools: DataTools, checked: CheckedTable, leaking: Answer, holdout: Any, excluded: Any
+) -> tuple[list[TableProfile], Any, list[dict[str, Any]]]:
     answer, told = rules.check(checked.table, checked.config.data.rules)
     before = None
     if tools.reference is not None and tools.reference.profile:
         before = msgspec.json.decode(tools.objects.get(tools.reference.profile), type=list[TableProfile])
     profiles = profile(checked.table, checked.schema, before, checked.groups)
-    answers = [units.check(checked), balance.check(checked), leakage.check(checked), split.check(checked, holdout, excluded)]
+    answers = [units.check(checked), balance.check(checked), leaking, split.check(checked, holdout, excluded)]
     if before is not None and tools.reference is not None:
         answers.append(drift.check(before, profiles, tools.reference.version)[0])
     for other in answers:

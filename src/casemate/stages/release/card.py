@@ -10,6 +10,7 @@ from casemate.core import figures
 from casemate.core.page import NOTHING, Section, embedded, page
 from casemate.core.types import Assessment, GateResult, Interval, Lineage, SealedDataset, TrainedModel, Verdict, number_text
 from casemate.stages.release import gate, summary
+from casemate.stages.release.remedies import remedies
 from casemate.stages.release.rows import standing
 
 MOST_ROWS = 40
@@ -47,9 +48,9 @@ def sections(
     """
     found = gate.figures(dataset, model, assessment)
     parts = [Section("Summary", "", summary.sentences(config, dataset, model, assessment, verdict, attempt))]
-    parts.append(
-        Section("Verdict", verdict.outcome, summary.advice(verdict), ["", "gate", "value", "required", ""], [_gate(g) for g in verdict.gates])
-    )
+    told = remedies([*dataset.findings, *model.findings, *assessment.findings], dataset.schema, config)
+    helps = [" ".join(text.split()) for text in summary.advice(verdict, told)]
+    parts.append(Section("Verdict", verdict.outcome, helps, ["", "gate", "value", "required", ""], [_gate(g) for g in verdict.gates]))
     further = _further(assessment, dataset.schema.regression)
     for group, names in figures.grouped(list(found)):
         rows = [
@@ -64,12 +65,18 @@ def sections(
     parts += [part for left in further.values() for part in left]
     if model.privacy:
         parts.append(Section("Differential privacy", _promise(model.privacy)))
-    seen = [*dataset.findings, *model.findings, *assessment.findings]
+    seen = [*dataset.findings, *model.findings, *assessment.findings, *gate.unwatched(config, found)]
     if seen:
-        parts.append(Section("Findings", heads=["", "what"], rows=[[finding.severity, finding.message] for finding in seen[:MOST_ROWS]]))
+        parts.append(Section("Findings", heads=["", "what"], rows=_some([[finding.severity, finding.message] for finding in seen])))
     if assessment.inconclusive:
         parts.append(Section("What nobody measured", "", list(assessment.inconclusive)))
     return [*parts, _model(config, lineage, dataset, model, assessment), _data(dataset, model)]
+
+
+def _some(rows: list[list[Any]]) -> list[list[Any]]:
+    """The first rows of a table, and how many more there are."""
+    more = len(rows) - MOST_ROWS
+    return [*rows[:MOST_ROWS], [f"and {more} more", *[""] * (len(rows[0]) - 1)]] if more > 0 else rows
 
 
 def _model(config: Config, lineage: Lineage, dataset: SealedDataset, model: TrainedModel, assessment: Assessment) -> Section:
@@ -191,7 +198,7 @@ def _attacked(assessment: Assessment) -> list[Section]:
 def _importance(assessment: Assessment, regression: bool) -> list[Section]:
     if not assessment.importance:
         return []
-    rows = [[row["feature"], row["mean"], row["std"]] for row in assessment.importance[:MOST_ROWS]]
+    rows = _some([[row["feature"], row["mean"], row["std"]] for row in assessment.importance])
     loss = "Rise of the squared error, in variances of the target," if regression else "Loss of log-likelihood"
     return [Section("What it goes by", f"{loss} when a feature is shuffled.", heads=["feature", "mean", "deviation"], rows=rows)]
 

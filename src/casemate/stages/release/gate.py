@@ -13,6 +13,8 @@ from casemate.config import AT_EPS, LESS_IS_BETTER, QUALITY, Config, GateTable
 from casemate.core.types import Assessment, Finding, GateResult, Interval, Outcome, SealedDataset, TrainedModel, Verdict, Waived, number_text
 from casemate.stages.release import rows
 
+MEMBERSHIP = ("membership_auc", "label_only_auc", "lira_auc")
+"""Attacks that answer one question, whether a row was learnt from, and are compared by one measure."""
 Standing = Callable[[str], tuple[int, str, int]]
 SOURCES = {
     "membership": "membership",
@@ -85,6 +87,22 @@ def figures(dataset: SealedDataset, model: TrainedModel, assessment: Assessment)
                     value = point[name]
                     found[f"{name}@{point['eps']:g}"] = _interval(point.get(f"{name}_interval", {"value": value, "low": value, "high": value}))
     return found
+
+
+def unwatched(config: Config, found: dict[str, Interval]) -> list[Finding]:
+    """Membership attacks that no gate looks at and that exceed the limit which a gate sets for a weaker one.
+
+    The verdict stays what the gates say; whoever set a limit for an attacker should know that a stronger one was measured.
+    """
+    limits = {name: gate.max for name in MEMBERSHIP if (gate := config.gates.get(name)) is not None and gate.max is not None}
+    told = []
+    for name in [name for name in MEMBERSHIP if limits and name in found and name not in config.gates]:
+        watched, limit = max(limits.items(), key=lambda one: one[1])
+        if found[name].value > limit:
+            text = f"{name} is {_text(found[name])}, beyond the limit of {limit:g} that the gate sets for {watched}: a stronger attack than the gate "
+            text += f"looks at; [gates] {name} = {{ max = {limit:g} }} has it judged"
+            told.append(Finding(id="privacy.unwatched", severity="medium", confidence="high", message=text, location=name))
+    return told
 
 
 def _interval(value: dict[str, float]) -> Interval:

@@ -49,6 +49,7 @@ def decide(
         dataset, assessment = private.told(dataset, assessment)
     tools.progress("judging", 0, 2)
     verdict = gate.judge(config, dataset, model, assessment, waivers)
+    told = gate.unwatched(config, gate.figures(dataset, model, assessment))
     lineage = Lineage(
         run=run,
         dataset=dataset.name,
@@ -91,7 +92,7 @@ def decide(
         files = {file: tools.objects.get(digest) for file, digest in stored.items()} | documents
         signature = tools.objects.put(bundle.sign(files, tools.signer))
     stored |= {file: tools.objects.put(content) for file, content in documents.items()}
-    return Release(model=name, model_version=version, verdict=verdict, lineage=lineage, files=stored, bundle=signature)
+    return Release(model=name, model_version=version, verdict=verdict, lineage=lineage, files=stored, bundle=signature, findings=told)
 
 
 def _require_measured(model: TrainedModel, assessment: Assessment) -> None:

@@ -4,7 +4,7 @@ from casemate.config import Config
 from casemate.core import figures as vocabulary
 from casemate.core.types import Assessment, GateResult, Interval, SealedDataset, TrainedModel, Verdict, number_text
 from casemate.stages.release import private
-from casemate.stages.release.gate import figures
+from casemate.stages.release.gate import MEMBERSHIP, figures
 
 LEVEL = 0.95
 """Of every interval on the card."""
@@ -39,7 +39,7 @@ def sentences(config: Config, dataset: SealedDataset, model: TrainedModel, asses
         _calibration(found),
         _groups(found, assessment),
         _attacks(assessment),
-        _leaks(found, model),
+        _leaks(found, model, config),
         _data(dataset, model),
         _unmeasured(assessment),
         _looks(attempt),
@@ -47,11 +47,17 @@ def sentences(config: Config, dataset: SealedDataset, model: TrainedModel, asses
     return [text for text in told if text]
 
 
-def advice(verdict: Verdict) -> list[str]:
-    """What to do about gates that do not hold and that nobody waived: one sentence each, the refused ones first."""
+def advice(verdict: Verdict, what: list[str] | None = None) -> list[str]:
+    """What to do about gates that do not hold and that nobody waived: one sentence each, the refused ones first.
+
+    Args:
+        verdict: the gates' answer.
+        what: what to do about findings of high severity, as `remedies` says it.
+    """
     blocking = [gate for gate in verdict.gates if gate.outcome != "passed" and not gate.waiver]
     blocking.sort(key=lambda gate: gate.outcome != "refused")
-    return list(dict.fromkeys(_advice(gate) for gate in blocking))[:MOST]
+    told = [text for gate in blocking for text in (what if gate.gate == "findings" and what else [_advice(gate)])]
+    return list(dict.fromkeys(told))[: max(MOST, len(what or []))]
 
 
 def _outcome(config: Config, verdict: Verdict) -> str:
@@ -59,7 +65,10 @@ def _outcome(config: Config, verdict: Verdict) -> str:
     waived = [gate.gate for gate in verdict.gates if gate.waiver]
     text = f"{WORDS[verdict.outcome]}, for the purpose {config.project.purpose!r}"
     if blocking:
-        return f"{text}: {_list(blocking)} {'does' if len(blocking) == 1 else 'do'} not hold."
+        gates = [name for name in blocking if name != "findings"]
+        told = [f"{'gate' if len(gates) == 1 else 'gates'} {_list(gates)} {'does' if len(gates) == 1 else 'do'} not hold"] if gates else []
+        told += ["something was found that refuses a model"] if "findings" in blocking else []
+        return f"{text}: {' and '.join(told)}."
     count = len(verdict.gates) - len(waived)
     return f"{text}: {'all ' if not waived else ''}{count} gates hold" + (f", {_list(waived)} waived." if waived else ".")
 
@@ -78,7 +87,11 @@ def _quality(found: dict[str, Interval], assessment: Assessment) -> str:
 
 def _calibration(found: dict[str, Interval]) -> str:
     error = found.get("calibration_error")
-    return f"Its probabilities are off by {error.value:.3f} (root mean square)." if error else ""
+    if error is None:
+        return ""
+    if f"{error.value:.3f}" == "0.000" and error.high > error.value:
+        return f"No miscalibration of its probabilities is visible; they may be off by up to {error.high:.3f} (root mean square)."
+    return f"Its probabilities are off by {error.value:.3f} (root mean square)."
 
 
 def _groups(found: dict[str, Interval], assessment: Assessment) -> str:
@@ -102,14 +115,16 @@ def _attacks(assessment: Assessment) -> str:
     return text + (f"; for {certified:.1%} that is proven." if certified is not None else ".")
 
 
-def _leaks(found: dict[str, Interval], model: TrainedModel) -> str:
+def _leaks(found: dict[str, Interval], model: TrainedModel, config: Config) -> str:
     if model.privacy:
         return f"Training was differentially private: epsilon {model.privacy['epsilon']:.3g} for each {model.privacy['unit']}."
-    best = max((found[name] for name in ("membership_auc", "lira_auc") if name in found), key=lambda one: one.value, default=None)
+    best = max((name for name in MEMBERSHIP if name in found), key=lambda name: found[name].value, default=None)
     if best is None:
         return ""
-    text = "Of a row that it learnt from and one that it did not, an attacker tells which is which"
-    return f"{text} in {max(best.value, 0.5):.1%} of pairs; half is guessing."
+    gates = [f"{name}, {max(found[name].value, 0.5):.1%}" for name in MEMBERSHIP if name in config.gates and name in found]
+    looked = "no gate looks at it" if not gates else "the gate looks at it" if best in config.gates else f"the gate looks at {_list(gates)}"
+    text = "Of a row that it learnt from and one that it did not, the strongest attack that was measured"
+    return f"{text} ({best}) tells which is which in {max(found[best].value, 0.5):.1%} of pairs; half is guessing; {looked}."
 
 
 def _data(dataset: SealedDataset, model: TrainedModel) -> str:

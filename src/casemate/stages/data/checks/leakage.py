@@ -9,6 +9,11 @@ introduction to ROC analysis (2006), for the shape.
 
 Where `[data] subject` names people with several rows, people are told from people who were not learnt from: a date of birth knows whose
 row it is, and so the outcome of a person who was learnt from, but nothing of anybody else.
+
+Of more than two classes each is also asked against the rest: a balance that is nought for every repaid loan says nothing of the other
+outcomes, and a mean over classes hides it. There a perfect ROC curve is no proof, because a measurement may set one class apart
+(the largest kind of bean): a leak is one value, or a gap, that all rows of the class have and no other, or the other way round. What
+is strong for that class beside such a field is told too, at medium severity: fields of one record come to be known together.
 """
 
 from functools import lru_cache
@@ -22,6 +27,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict
 from sklearn.tree import DecisionTreeClassifier
 
+from casemate.core.findings import leaks
 from casemate.core.threads import fitting
 from casemate.core.types import MISSING_CATEGORY
 from casemate.ml.frame import numeric
@@ -61,7 +67,7 @@ Array = np.ndarray[Any, Any]
 
 
 def check(checked: CheckedTable) -> Answer:
-    """Findings, and `leakage_auc`: the largest AUC of a single feature. Nothing where a class is smaller than the folds."""
+    """Findings, and `leakage_auc`: the largest AUC of a single feature, as a leak also for one class. Nothing where a class is smaller than folds."""
     answer = Answer()
     at = checked.sample(ROWS)
     codes = checked.codes[at]
@@ -83,21 +89,65 @@ def check(checked: CheckedTable) -> Answer:
     alone = {name: _auc(codes, one) for name, one in found.items()}
     answer.figures["leakage_auc"] = max(alone.values(), default=0.5)
     later = _filled_later(missing, codes, whose, answer)
+    classes = [checked.schema.classes[code] for code in np.unique(checked.codes[at][kept])]
+    told = _one_against_rest(frame, found, codes, whose, classes, answer) if len(classes) > 2 else set()
     suspicious = [name for name in alone if alone[name] >= SUSPICIOUS or name in later]
     honest = frame.drop(columns=[*{*suspicious, *later}])
     if suspicious:
         rest = _auc(codes, _asked(HistGradientBoostingClassifier(max_iter=30, random_state=0), honest, codes, whose)) if honest.shape[1] else 0.5
-        for name in sorted(suspicious, key=lambda name: -alone[name]):
+        for name in sorted({*suspicious} - told, key=lambda name: (-alone[name], name)):
             _alone(name, alone[name], found[name], rest, honest.shape[1], codes, later.get(name), answer)
-    _together(honest, codes, whose, answer)
+    _together(honest.drop(columns=[name for name in told if name in honest]), codes, whose, answer)
+    certain = set(leaks(answer.findings, list(missing)))
+    answer.findings = [one for one in answer.findings if one.id != "data.leakage-presence" or one.location not in certain]
     return answer
 
 
+def _one_against_rest(frame: pd.DataFrame, found: dict[str, Array], codes: Array, whose: Array, classes: list[str], answer: Answer) -> set[str]:
+    """Features that know one of several classes, told; see above. `found` has each one's probabilities [n, classes]."""
+    told: set[str] = set()
+    for code in np.flatnonzero(np.bincount(codes) >= LEAST):
+        mine = codes == code
+        areas = {name: float(roc_auc_score(mine, one[:, code])) for name, one in found.items()}
+        strong = [name for name in sorted(areas, key=lambda name: (-areas[name], name)) if areas[name] >= SUSPICIOUS]
+        copies = [name for name in strong if _without_error(mine, found[name][:, code], 1) and _by_one_value(frame[name].to_numpy(), mine)]
+        honest = frame.drop(columns=strong)
+        if not copies or len(codes) < COPY_ROWS:
+            continue
+        asked = _asked(HistGradientBoostingClassifier(max_iter=30, random_state=0), honest, mine.astype(np.int64), whose) if honest.shape[1] else None
+        rest = 0.5 if asked is None else _auc(mine, asked)
+        known = [name for name in copies if _far(areas[name], rest, honest.shape[1]) or _copy(areas[name], rest, len(codes))]
+        answer.figures["leakage_auc"] = max(answer.figures["leakage_auc"], *(areas[name] for name in known), 0.5)
+        others = [name for name in strong if known and name not in known and _far(areas[name], rest, honest.shape[1])]
+        for name in [name for name in (*known, *others) if name not in told]:
+            told.add(name)
+            text = f"{name!r} alone tells class {classes[code]!r} from the others with AUC {areas[name]:.3f}, all {honest.shape[1]} features that "
+            text += f"are not suspicious together with {rest:.3f}"
+            if name in known:
+                answer.say("data.leakage", "high", text + ", by one value: it may be known only after the outcome", name, "medium")
+            else:
+                answer.say("data.leakage", "medium", f"{text}; like {known[0]!r} it may be known only after the outcome", name, "low")
+    return told
+
+
+def _by_one_value(values: Array, mine: Array) -> bool:
+    """Whether one value, or a gap, is had by nearly all rows of a class and hardly another row, or by all others and few of the class."""
+    places, kinds = pd.factorize(values, use_na_sentinel=False)
+    inside, outside = (np.bincount(places[rows], minlength=len(kinds)) / rows.sum() for rows in (mine, ~mine))
+    return bool(np.any((inside >= EXACT) & (outside <= FALSE)) or np.any((outside >= 1 - FALSE) & (inside <= 1 - EXACT)))
+
+
+def _far(value: float, rest: float, others: int) -> bool:
+    return rest < EASY and (1 - value) / max(1 - rest, 1e-9) <= FAR and others > 1
+
+
+def _copy(value: float, rest: float, rows: int) -> bool:
+    return value >= COPY and (1 - value) / max(1 - rest, 1e-9) <= COPY_FAR and rows >= COPY_ROWS
+
+
 def _alone(name: str, value: float, found: Array, rest: float, others: int, codes: Array, filled: float | None, answer: Answer) -> None:
-    gap = (1 - value) / max(1 - rest, 1e-9)
-    far = rest < EASY and gap <= FAR and others > 1
-    copy = value >= COPY and gap <= COPY_FAR and len(codes) >= COPY_ROWS
-    certain = value >= CERTAIN and gap < 1
+    far, copy = _far(value, rest, others), _copy(value, rest, len(codes))
+    certain = value >= CERTAIN and value > rest
     text = f"{name!r} alone predicts the target with AUC {value:.3f}, all {others} features that are not suspicious together with {rest:.3f}"
     if filled is not None:
         text += f", and whether it is filled in with {filled:.3f}: it may be known only after the outcome"
@@ -130,7 +180,7 @@ def _filled_later(missing: dict[str, Array], codes: Array, whose: Array, answer:
     if rest.shape[1] > 1 and (value := _auc(codes, _asked(_tree(len(codes)), rest, codes, whose))) >= FILLED_LATER:
         names = ", ".join(repr(name) for name in rest.columns[:5])
         text = f"which of {names} are filled in predicts the target with AUC {value:.3f}: they may be known only after the outcome"
-        answer.say("data.leakage", "high", text, str(rest.columns[0]), "medium")
+        answer.say("data.leakage", "high", text, ", ".join(rest.columns[:5]), "medium")
     return later
 
 

@@ -31,6 +31,9 @@ _NUMBER = r"[+-]?[$€£]?\s?(\d+|\d{1,3}([.,' ]\d{3})+)?([.,]\d+)?([eE][+-]?\d+
 _MOMENT = r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T]\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?|\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?"
 _WORD = r"[\w.\-/+#&()'<>=? ]{1,60}"
 _LOOKS = re.compile(rf"\s*({_NUMBER}|{_MOMENT}|{_WORD}|\w+://\S+|\S+@\S+)?\s*")
+_WORDS = re.compile(r'"[^"]*"(?=\s|$)|\S+')
+_APART = re.compile(rb'(?<![^ \t\n])"([^"\n]*)"(?=[ \t\r\n]|\Z)|[ \t]+')
+"""Words, and what lies between them, where blanks set columns apart: blanks between quotes are part of the word."""
 _COMMA_NUMBER = re.compile(r"\s*[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+([eE][+-]?\d+)?\s*")
 _POINT_NUMBER = re.compile(r"\s*[+-]?(\d{1,3}(,\d{3})+|\d*)\.\d+([eE][+-]?\d+)?\s*")
 
@@ -126,7 +129,7 @@ def _seen(sample: bytes, delimiter: str | None, quote: str | None, escape: str |
         if score > most * (1 + LITTLE):
             best, most = candidate, score
     dialect = best or Dialect(delimiter=delimiter or ",", quote='"' if quote is None else quote, escape=escape or "")
-    if delimiter is None and most <= 0 and _aligned(text):
+    if delimiter in (None, " ") and (most <= 0 or (dialect.delimiter in ("\t", " ") and _in_runs(text))) and _aligned(text):
         dialect = Dialect(delimiter=" ", blank=True)
     return msgspec.structs.replace(dialect, decimal=decimal or _decimal(_rows(text, dialect)[0]))
 
@@ -134,7 +137,8 @@ def _seen(sample: bytes, delimiter: str | None, quote: str | None, escape: str |
 def plain(content: Content, dialect: Dialect) -> tuple[Content, Dialect]:
     """The same text with quotes as RFC 4180 has them, line by line, and how it is then written."""
     if dialect.delimiter == " " and dialect.blank:
-        data = re.sub(rb"[ \t]+", UNIT, re.sub(rb"(?m)^[ \t]+|[ \t]+(?=\r?$)", b"", content.whole()))
+        data = re.sub(rb"(?m)^[ \t]+|[ \t]+(?=\r?$)", b"", content.whole())
+        data = _APART.sub(lambda found: UNIT if found[1] is None else found[1], data) if b'"' in data else re.sub(rb"[ \t]+", UNIT, data)
         return replace(content, data=data, start=0), msgspec.structs.replace(dialect, delimiter=UNIT.decode(), quote="", blank=False)
     if dialect.quote in ('"', "") and not dialect.escape and not dialect.blank:
         return content, dialect
@@ -227,9 +231,15 @@ def _score(text: str, dialect: Dialect) -> float:
     return pattern * max(looks, LITTLE) * (1.0 if sound else 0.5)
 
 
+def _in_runs(text: str) -> bool:
+    """Whether nearly every row has several blanks in a row between words: blanks set its columns apart, whatever a tab in it may do."""
+    lines = [line.strip() for line in text.splitlines()[:SAMPLE_ROWS] if line.strip()]
+    return sum(re.search(r"\S {2,}\S", line) is not None for line in lines) >= REGULAR * len(lines)
+
+
 def _aligned(text: str) -> bool:
     """Whether columns are set apart by blanks, beyond doubt: every row has as many words as the first, and half of them are numbers."""
-    rows = [line.split() for line in text.splitlines()[:SAMPLE_ROWS] if line.strip()]
+    rows = [_WORDS.findall(line) for line in text.splitlines()[:SAMPLE_ROWS] if line.strip()]
     if len(rows) < 3 or len(rows[0]) < 2 or any(len(row) != len(rows[0]) for row in rows):
         return False
     cells = [cell for row in rows[1:] for cell in row]

@@ -360,7 +360,9 @@ def _following(shown: Array, has: Array, rate: float) -> float:
 
 
 def _calibrated(seen: Array, of_class: Array, asked: Array) -> Array:
-    """Probabilities as rows that a model did not see have them (Platt, 1999): boosted trees are too sure."""
+    """Probabilities as rows that a model did not see have them (Platt, 1999): boosted trees are too sure. Of one class only: its rate."""
+    if len(np.unique(of_class)) < 2:
+        return np.full(len(asked), (of_class.sum() + 0.5) / (len(of_class) + 1))
     model = LogisticRegression(C=1e6).fit(_logits(seen)[:, None], of_class)
     return np.asarray(np.clip(model.predict_proba(_logits(asked)[:, None])[:, 1], LEAST_P, 1 - LEAST_P))
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
+from msgspec import structs
 
 from casemate.config import ScreenTable
 from casemate.core.types import Finding, Quarantined, Schema
@@ -36,6 +37,8 @@ class ScreenedRows:
     """When each row arose, as numbers that grow, or None."""
     quantities: np.ndarray[Any, np.dtype[np.float64]] | None = None
     """What is to be predicted where that is no class, float64 [n, m]."""
+    leaks: tuple[str, ...] = ()
+    """Features that may know the answer, as `checks.leakage` found them."""
 
     @property
     def target(self) -> Array:
@@ -46,6 +49,15 @@ class ScreenedRows:
     def numbers(self) -> list[str]:
         """Names of the numeric features."""
         return [column.name for column in self.schema.features if column.type == "number"]
+
+    @cached_property
+    def honest(self) -> "ScreenedRows":
+        """The table without `leaks`: what those explain is told once, as a leak, and neither as wrong labels nor as a trigger."""
+        if not self.leaks:
+            return self
+        columns = [structs.replace(column, use=False) if column.name in self.leaks else column for column in self.schema.columns]
+        schema = structs.replace(self.schema, columns=columns)
+        return dataclasses.replace(self, frame=self.frame.drop(columns=[*self.leaks]), schema=schema, leaks=())
 
     def only(self, at: Array) -> "ScreenedRows":
         """The table of the rows `at` alone."""

@@ -62,7 +62,11 @@ def expectation(rows: ScreenedRows, folds: int) -> Expectation:
 
 
 def _better(rows: ScreenedRows, found: list[Array]) -> Array:
-    return min(found, key=lambda probabilities: float(log_loss(rows.codes, probabilities, labels=range(probabilities.shape[1]))))
+    return min(found, key=lambda probabilities: _loss(rows.codes, probabilities))
+
+
+def _loss(codes: Array, probabilities: Array) -> float:
+    return float(log_loss(codes, probabilities / probabilities.sum(axis=1, keepdims=True), labels=range(probabilities.shape[1])))
 
 
 def _size(rows: ScreenedRows, splits: Splits) -> dict[str, Any]:
@@ -74,7 +78,7 @@ def _size(rows: ScreenedRows, splits: Splits) -> dict[str, Any]:
     for size in (SMALL, DEEP):
         with fitting(rows.frame.size // 4):
             found = _trees(rows, size).fit(rows.coded.iloc[train], rows.codes[train]).predict_proba(rows.coded.iloc[test])
-        losses.append(float(log_loss(rows.codes[test], np.clip(found, TINY, 1.0), labels=range(found.shape[1]))))
+        losses.append(_loss(rows.codes[test], np.clip(found, TINY, 1.0)))
     return SMALL if losses[0] <= losses[1] else DEEP
 
 
