@@ -129,7 +129,7 @@ def ask_without_token(connection, path="/v2/models/wdbc"):
 
 
 def test_a_certificate_stands_for_the_service_of_its_name_and_for_nobody_else(project, issue, cli):
-    admin = project.point
+    admin = project.access
     admin.add_service("ward-7", ["client"], ["wdbc"], by_certificate=True)
     admin.add_service("ward-8", ["client"], ["wdbc"])
     (serial, mine), (_, other), (_, stranger) = issue("client", "ward-7"), issue("client", "ward-8"), issue("client", "ward-9")

@@ -269,7 +269,7 @@ def test_a_threshold_is_measured_signed_and_served(tiny_project):
     result = project.run()
     assert result.verdict.outcome == "passed", result.verdict
     verified = result.model.verify()
-    assert (verified.card.serve_format, verified.card.labels) == ("skops", "own")
+    assert (verified.card.serve_format, verified.card.labels) == ("onnx", "own")
     estimator = models.load_skops(verified.files[SKOPS]).estimator
     dataset = project.engine.record(result.id, "data", SealedDataset)
     holdout = SealedRows(runs.run_context(project), dataset).holdout

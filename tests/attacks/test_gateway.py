@@ -340,7 +340,7 @@ def within_a_second(caller, status, path="/v2/models/wdbc"):
 
 def test_roles_policies_and_services_change_within_a_second_while_calls_go_on(gateway):
     running, project = gateway
-    admin, hour = project.point, datetime.timedelta(hours=1)
+    admin, hour = project.access, datetime.timedelta(hours=1)
     caller = Caller(running, admin.create_token("changing", ["client"], ["wdbc"], hour)[0])
     assert caller("GET", "/v2/models/wdbc")[0] == 200
     policy = project.root / "policies" / "freeze.cedar"

@@ -19,7 +19,7 @@ LIMIT = Limit(1.0, 1e-5)
 
 def arrange(project) -> str:
     """People, a token that was revoked, a session, most of a budget spent; returns the token and the session's secret."""
-    access = project.point
+    access = project.access
     access.add_user("mallory", ["scientist"], password="correct horse battery")
     access.grant("mallory", "auditor")
     access.withdraw("mallory", "auditor")

@@ -490,7 +490,7 @@ def helpers(own, monkeypatch):
     def act(name):
         here = casemate.open(own)
         here.logins.login(name, PASSWORD, None)
-        return here.point
+        return here.access
 
     yield act
     casemate.open(own).logins.logout()

@@ -186,7 +186,7 @@ def test_a_waiver_counts_for_others_for_a_time_and_in_the_open(own, cli, monkeyp
     late = casemate.open(own)
     late.clock = Later()
     with pytest.raises(RefusedError, match="waiver that has ended"):
-        late.require_approved(theirs.model.reference)
+        models.require_approved(late, theirs.model.reference)
     endpoint = Endpoint.load(theirs.model.verify(), project.config.serve)
     assert endpoint.ends == end.timestamp()
     token, _ = project.access.create_token("ward", ["client"], ["*"], datetime.timedelta(days=1))

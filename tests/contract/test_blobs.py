@@ -15,7 +15,7 @@ from casemate.controls.keys.store import KeyStore
 from casemate.core.blobs import S3Blobs, require_conditions
 from casemate.core.blobs.s3 import PART, split_url
 from casemate.core.errors import BackendError, BusyError, ConfigError, TransientError, VerificationError
-from casemate.operations import backup
+from casemate.operations import backup, models
 from casemate.operations.fsck import examine
 from casemate.operations.keys import rotation
 
@@ -242,7 +242,7 @@ def test_a_project_moves_its_objects_to_a_bucket_works_there_and_comes_back(own,
     backup.add_recipient(casemate.open(own), "me", passphrase="four or five words", keys=True)
     backup.create(casemate.open(own), tmp_path / "all.backup", with_keys=True)
     restored, _ = backup.restore(tmp_path / "all.backup", tmp_path / "again", Opener("four or five words"))
-    assert restored.models["wdbc"].verify()
+    assert models.verify(restored, "wdbc")
     blobs = casemate.open(own).objects.blobs
     name = next(name for name in blobs.names() if not name.endswith(".key"))
     s3_client(s3_server).put_object(Bucket=s3_place.bucket, Key=s3_place.prefix + name, Body=b"changed")

@@ -322,7 +322,7 @@ def interrupt(monkeypatch, name):
     def ended(*_args, **_words):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(f"casemate.project.Project.{name}", ended)
+    monkeypatch.setattr(f"casemate.operations.store.{name}", ended)
 
 
 @pytest.mark.parametrize("at", ["_point_to", "set_aside"])

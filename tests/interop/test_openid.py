@@ -193,7 +193,7 @@ def test_a_client_with_a_secret_shows_it_and_a_wrong_one_is_refused(project, mon
 
 
 def test_an_answer_to_another_login_is_refused(project):
-    local = project(*ROLES).access.options.provider("local")
+    local = project(*ROLES).point.options.provider("local")
     mine, theirs = local.begin(REDIRECT), local.begin(REDIRECT)
     answer = Browser("sub-ben").answer(theirs.url)
     with pytest.raises(AccessDenied, match="another login"):
@@ -204,7 +204,7 @@ def test_an_answer_to_another_login_is_refused(project):
 
 def test_a_code_of_another_login_is_useless(project):
     """Code injection: the thief's own state, somebody else's code."""
-    local = project(*ROLES).access.options.provider("local")
+    local = project(*ROLES).point.options.provider("local")
     mine, theirs = local.begin(REDIRECT), local.begin(REDIRECT)
     stolen = Browser("sub-ana").answer(theirs.url)["code"]
     answer = {**Browser("sub-ben").answer(mine.url), "code": stolen}
@@ -213,7 +213,7 @@ def test_a_code_of_another_login_is_useless(project):
 
 
 def test_a_token_with_another_nonce_is_refused(project):
-    local = project(*ROLES).access.options.provider("local")
+    local = project(*ROLES).point.options.provider("local")
     begun = local.begin(REDIRECT)
     answer = Browser("sub-ana").answer(begun.url)
     other = type(begun)(begun.url, begun.redirect, begun.state, "another nonce", begun.verifier)
@@ -224,7 +224,7 @@ def test_a_token_with_another_nonce_is_refused(project):
 @pytest.mark.parametrize("issuer", [None, "http://127.0.0.1:1", ""])
 def test_an_answer_of_another_provider_is_refused(project, issuer):
     """Mix-up: a provider that promises `iss` (RFC 9207) must give its own."""
-    local = project(*ROLES).access.options.provider("local")
+    local = project(*ROLES).point.options.provider("local")
     begun = local.begin(REDIRECT)
     answer = Browser("sub-ana").answer(begun.url)
     assert answer.pop("iss") == local.metadata.issuer
@@ -233,7 +233,7 @@ def test_an_answer_of_another_provider_is_refused(project, issuer):
 
 
 def test_a_code_is_good_once(project):
-    local = project(*ROLES).access.options.provider("local")
+    local = project(*ROLES).point.options.provider("local")
     begun = local.begin(REDIRECT)
     answer = Browser("sub-ana").answer(begun.url)
     local.finish(begun, answer)
@@ -242,7 +242,7 @@ def test_a_code_is_good_once(project):
 
 
 def test_every_login_asks_for_pkce_with_its_own_verifier(project):
-    local = project(*ROLES).access.options.provider("local")
+    local = project(*ROLES).point.options.provider("local")
     one, other = local.begin(REDIRECT), local.begin(REDIRECT)
     assert "code_challenge_method=S256" in one.url
     assert len({one.verifier, other.verifier, one.state, other.state, one.nonce, other.nonce}) == 6

@@ -217,13 +217,13 @@ def loans(count: int = 3000, seed: int = 0) -> pd.DataFrame:
 
 
 def high(frame: pd.DataFrame) -> set[str]:
-    return {one.location for one in leakage.check(subject_of(frame)).findings if one.severity == "high"}
+    return {one.location for one in leakage.check(checked_table(frame)).findings if one.severity == "high"}
 
 
 def test_a_field_that_knows_one_of_several_classes_is_a_leak_and_what_is_strong_beside_it_is_told_too():
     frame = loans()
     assert high(frame.drop(columns=["balance", "paid_principal"])) == set()
-    found = leakage.check(subject_of(frame)).findings
+    found = leakage.check(checked_table(frame)).findings
     assert {one.location for one in found if one.severity == "high"} == {"balance"}
     assert ("data.leakage", "medium", "paid_principal") in [(one.id, one.severity, one.location) for one in found]
     assert "'repaid'" in next(one.message for one in found if one.location == "balance")

@@ -35,9 +35,10 @@ COLUMNS = {
     "unit": ('{ unit = "kg" }', "a"),
     "protected": ("{ protected = true }", "s"),
     "mask": ('{ mask = "redact" }', "s"),
+    "monotone": ('{ monotone = "increasing" }', "a"),
 }
 ELSEWHERE = {
-    "coerce", "decimal", "unit", "protected", "mask", "name", "rules", "time", "trim", "missing_target", "max_bytes", "reference", "schema",
+    "coerce", "decimal", "unit", "protected", "mask", "monotone", "ordinal", "name", "rules", "time", "trim", "missing_target", "max_bytes", "reference", "schema",
     "encoding", "quote", "escape", "bad_rows", "date_format", "table", "query", "password",
 }  # fmt: skip
 """What reaches figures, findings or readers, or says nothing new of these very cells."""
@@ -46,6 +47,8 @@ DATA = {
     "target": '"s"',
     "task": '"regression"',
     "subject": '"s"',
+    "weight": '"a"',
+    "ordinal": '["0", "1"]',
     "name": '"other"',
     "positive": '"0"',
     "header": '["a", "s", "d", "z"]',

@@ -58,7 +58,7 @@ def test_an_outsiders_installation_is_five_packages_and_small(light):
 def test_an_outsider_verifies_a_model_evidence_a_table_a_log_and_a_proof_and_sees_what_was_changed(light, clinic, tmp_path):
     project = casemate.open(clinic)
     project.models["wdbc"].export(tmp_path / "out")
-    (tmp_path / "proof").write_bytes(project.audit.prove(0))
+    (tmp_path / "proof").write_bytes(project.log.prove(0))
     keys = clinic / ".casemate/public"
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
 

@@ -48,7 +48,7 @@ def elsewhere(tmp_path, monkeypatch):
         home = tmp_path / f"home-{name}"
         home.mkdir(exist_ok=True)
         monkeypatch.setenv("HOME", str(home))
-        for module in ("controls.access.identity.principals", "backup"):
+        for module in ("controls.access.identity.principals", "operations.backup"):
             monkeypatch.setattr(f"casemate.{module}.current_name", lambda: name)
         return home
 

@@ -17,8 +17,9 @@ from casemate.core.errors import ConfigError, TrainingError
 from casemate.core.types import TrainedModel
 from casemate.ml.models import OnnxModel, SkopsModel
 from casemate.operations import runs
-from casemate.stages.assess import behaviour, quality
+from casemate.stages.assess import behaviour
 from casemate.stages.assess.sample import Sample
+from casemate.stages.assess.wishes import Wishes
 from casemate.stages.train.monotone import broken, constrained
 from casemate.stages.train.stored import stored, thresholded
 from casemate.stages.train.threshold import cheapest
@@ -51,7 +52,7 @@ def test_a_threshold_is_what_the_stored_model_answers_by_and_the_cost_is_that_of
     model = SkopsModel(stored(thresholded(inner, 0.2, 1), frame))
     labels, probabilities = model.predict(frame)
     assert (labels == (probabilities[:, 1] >= 0.2)).all()
-    costs = quality.spent(codes, labels, [1.0, 7.0])
+    costs = Wishes(costs=[1.0, 7.0]).rows(codes, labels)["cost"]
     assert costs.sum() == np.sum((codes == 1) & (labels == 0)) * 7 + np.sum((codes == 0) & (labels == 1))
 
 

@@ -258,7 +258,7 @@ def test_a_log_that_was_rolled_back_is_shown_by_its_copies(clinic, tmp_path, cli
     casemate.open(clinic).database.close()
     shutil.copytree(clinic, backup)
     assert cli("audit", "show", "--config", clinic).code == 0
-    casemate.open(clinic).authorise("run:read")
+    casemate.open(clinic).point.require("run:read")
     assert cli("audit", "copy", "--config", clinic).code == 0
     assert cli("audit", "verify", "--config", clinic).code == 0
     rolled_back = cli("audit", "verify", "--config", backup)

@@ -50,7 +50,7 @@ def look(arguments: Any, project: Any) -> int:
         "",
     ]
     text += [_next(len(blocking)), *(f"Next: {what}".replace("\n", "\n  ") for what in remedies(found.findings, found.schema, project.config))]
-    if arguments.output is not None:
+    if getattr(arguments, "output", None) is not None:  # `assess` looks at the table too, and writes no page
         _write(arguments.output, found, project, counts, len(blocking))
         text.append(f"Page: {arguments.output}")
     told = {"findings": ranked, "figures": found.figures, "quarantined": counts, "rules": found.rules}

@@ -248,13 +248,19 @@ def _relative(root: Path, table: Path | str) -> str:
 
 def _require_quantities(written: pa.Table, targets: list[str]) -> None:
     """ConfigError where several targets are labels of a row: they are no quantities, and one model of ours predicts one label."""
-    labels = [name for name in targets if pc.count_distinct(written[name], mode="only_valid").as_py() <= LABELS or not _are_numbers(written[name])]
+    labels = [name for name in targets if _are_labels(written[name])]
     if labels:
         raise ConfigError(
             f"the targets {', '.join(map(repr, labels[:5]))} are labels, and a project predicts one label or several quantities",
             hint=f"make a project for each: casemate init {labels[0]} --table … --target {labels[0]}; leave the other labels out of the features "
             "([data.columns] use = false). --task regression takes numbers as quantities all the same",
         )
+
+
+def _are_labels(values: pa.ChunkedArray) -> bool:
+    """Whether a column holds a few different marks; one value, or one cell that is no number among many, is told where the table is read."""
+    different = pc.count_distinct(values, mode="only_valid").as_py()
+    return 1 < different <= LABELS or (different > 1 and not _are_numbers(values) and different <= MANY)
 
 
 def _are_numbers(values: pa.ChunkedArray) -> bool:

@@ -29,8 +29,8 @@ def fit_params(estimator: Any, weights: Array | None) -> dict[str, Array]:
 
 def refusal(estimator: Any) -> str:
     """Why the estimator cannot learn from weighted rows, and what can; empty where it can."""
-    while hasattr(estimator, "steps") or type(estimator).__name__ == FIXED:
-        if not hasattr(estimator, "steps"):
+    while isinstance(getattr(estimator, "steps", None), list) or type(estimator).__name__ == FIXED:
+        if type(estimator).__name__ == FIXED:
             estimator = estimator.estimator
             continue
         sampler = next((type(step).__name__ for _, step in estimator.steps if hasattr(step, "fit_resample")), "")

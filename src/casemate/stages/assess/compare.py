@@ -158,6 +158,9 @@ def differences(codes: Array, ours: tuple[Array, Array], theirs: tuple[Array, Ar
         elif name in sides[0]:
             value = statistic(codes, *ours) - statistic(codes, *theirs)
             moves = sides[0][name] - sides[1][name]
+            if not moves.any():  # the same answers on every row: the same model, or one that nothing here tells from it
+                found[name] = Interval(value=value, low=value, high=value)
+                continue
             found[name] = intervals.smooth(value, moves, freedom=max(rarest - 1, 1), skewed=False, groups=groups, limits=_limits(name, sides))
     return found
 

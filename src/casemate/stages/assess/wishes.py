@@ -49,18 +49,31 @@ class Wishes(msgspec.Struct, frozen=True):
     def figures(self, truth: Array, said: Array, whose: tuple[Groups, Array | None], most: int, seed: int) -> dict[str, Interval]:
         """Every figure with its interval; `whose` are subjects and weights, `most` resamples with `seed` where there is no closed form."""
         groups, weights = whose
-        found = {name: intervals.mean(each, groups=groups, weights=weights) for name, each in self.rows(truth, said).items()}
+        found = {
+            name: intervals.mean(each, groups=groups, weights=weights, limits=(0.0, self._most(name, truth)))
+            for name, each in self.rows(truth, said).items()
+        }
         if self.quantile is not None:
             found["quantile_coverage"] = intervals.share_of((truth <= said)[:, 0], groups, weights=weights)
         if self.ordinal:
             found["quadratic_kappa"] = intervals.interval(kappa, _with(weights, truth, said), most, seed, groups)
         return found
 
+    def _most(self, name: str, truth: Array) -> float:
+        """The most that one row can add, for rows that all add the same; see `intervals.alike`."""
+        if name == "cost":
+            return max(self.costs)
+        return 1.0 if name == "quantile_coverage" else float(np.ptp(truth))
+
     def differences(self, truth: Array, ours: Array, theirs: Array, whose: tuple[Groups, Array | None], most: int, seed: int) -> dict[str, Interval]:
         """Per figure ours less theirs, on the same rows; the share below a quantile is no better for being larger, and is left out."""
         groups, weights = whose
         before = self.rows(truth, theirs)
-        found = {name: intervals.mean(each - before[name], groups=groups, weights=weights) for name, each in self.rows(truth, ours).items()}
+        found = {}
+        for name, each in self.rows(truth, ours).items():
+            moves, largest = each - before[name], self._most(name, truth)
+            same = Interval(value=0.0, low=0.0, high=0.0)
+            found[name] = intervals.mean(moves, groups=groups, weights=weights, limits=(-largest, largest)) if moves.any() else same
         found.pop("quantile_coverage", None)
         if self.ordinal:
             less: Callable[..., float] = lambda y, a, b, *w: kappa(y, a, *w) - kappa(y, b, *w)  # noqa: E731 - one line
